@@ -1,0 +1,263 @@
+//! What a batch of events does to the tables: typed rows to insert, update and delete, one entry per row.
+
+use uuid::Uuid;
+
+use crate::tables::{
+    ActionRow, BotMessageRow, CommandRow, EventErrorRow, EventRow, FlowStatusRow, FrameRow, Row, SenderRow, SessionRow,
+    SlotRow, SlotStateRow, Table, Text, Texts, TurnRow, UserMessageRow, UserRow, Value,
+};
+
+/// Row changes of a batch, columnar per table in the sense that each table has its own typed lists.
+///
+/// At most one entry per row id: an insert that is changed again inside the batch is one insert with the last values.
+/// The order of application is deletes, inserts, updates, ends; inserts in the order of
+/// [`tables::PUBLIC`](crate::tables::PUBLIC), so that foreign keys hold.
+///
+/// Two tables are written by key rather than inserted: `inserts` of [`slot_states`](Self::slot_states) replace the row
+/// with that id, and those of [`users`](Self::users) widen it (least `first_seen`, greatest `last_seen`), because
+/// several senders may share a user.
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    /// The texts of all rows below.
+    pub texts: Texts,
+    /// `rasa_user`: inserts widen an existing row.
+    pub users: Rows<UserRow>,
+    /// `rasa_sender`.
+    pub senders: Rows<SenderRow>,
+    /// `rasa_session`.
+    pub sessions: Rows<SessionRow>,
+    /// `rasa_turn`.
+    pub turns: Rows<TurnRow>,
+    /// `rasa_event`.
+    pub events: Rows<EventRow>,
+    /// `rasa_bot_message`.
+    pub bot_messages: Rows<BotMessageRow>,
+    /// `rasa_user_message`.
+    pub user_messages: Rows<UserMessageRow>,
+    /// `rasa_action`.
+    pub actions: Rows<ActionRow>,
+    /// `rasa_slot`.
+    pub slots: Rows<SlotRow>,
+    /// `rasa_session_slot_state`: inserts replace an existing row.
+    pub slot_states: Rows<SlotStateRow>,
+    /// `rasa_dialogue_stack_frame`.
+    pub frames: Rows<FrameRow>,
+    /// `rasa_llm_command`.
+    pub commands: Rows<CommandRow>,
+    /// `rasa_flow_status`.
+    pub flow_statuses: Rows<FlowStatusRow>,
+    /// `_turnmill_event_error`.
+    pub event_errors: Rows<EventErrorRow>,
+}
+
+/// The changes of one table.
+#[derive(Clone, Debug)]
+pub struct Rows<R> {
+    /// New rows.
+    pub inserts: Vec<R>,
+    /// Rows whose columns change, whole.
+    pub updates: Vec<R>,
+    /// New `end_sequence_number`s of rows that otherwise stay; only of sessions, turns and stack frames.
+    pub ends: Vec<End>,
+    /// Primary keys of rows that go.
+    pub deletes: Vec<Key>,
+}
+
+impl<R> Default for Rows<R> {
+    fn default() -> Self {
+        Self { inserts: Vec::new(), updates: Vec::new(), ends: Vec::new(), deletes: Vec::new() }
+    }
+}
+
+/// A new end of a session, turn or stack frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// The row's id.
+    pub id: Uuid,
+    /// Its new `end_sequence_number`.
+    pub end_sequence_number: i64,
+}
+
+/// A primary key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Key {
+    /// A UUID.
+    Id(Uuid),
+    /// A slot path, in the changes' texts.
+    Path(Text),
+}
+
+impl<R> Rows<R> {
+    fn len(&self) -> usize {
+        self.inserts.len() + self.updates.len() + self.ends.len() + self.deletes.len()
+    }
+
+    fn clear(&mut self) {
+        self.inserts.clear();
+        self.updates.clear();
+        self.ends.clear();
+        self.deletes.clear();
+    }
+
+    fn mark(&self) -> [usize; 4] {
+        [self.inserts.len(), self.updates.len(), self.ends.len(), self.deletes.len()]
+    }
+
+    fn truncate(&mut self, mark: [usize; 4]) {
+        self.inserts.truncate(mark[0]);
+        self.updates.truncate(mark[1]);
+        self.ends.truncate(mark[2]);
+        self.deletes.truncate(mark[3]);
+    }
+}
+
+macro_rules! each_table {
+    ($macro:ident!($self:ident $($rest:tt)*)) => {
+        $macro!($self $($rest)*; users, senders, sessions, turns, events, bot_messages, user_messages, actions, slots,
+            slot_states, frames, commands, flow_statuses, event_errors)
+    };
+}
+
+/// How far a [`Changes`] had grown, to go back there.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark {
+    texts: usize,
+    rows: [[usize; 4]; 14],
+}
+
+impl Changes {
+    /// Number of entries, all tables together.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        macro_rules! sum { ($self:ident; $($table:ident),*) => { 0 $(+ $self.$table.len())* } }
+        each_table!(sum!(self))
+    }
+
+    /// Whether nothing changes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Forgets all entries and keeps the memory.
+    pub fn clear(&mut self) {
+        macro_rules! clear { ($self:ident; $($table:ident),*) => { $($self.$table.clear();)* } }
+        self.texts.clear();
+        each_table!(clear!(self));
+    }
+
+    /// The present extent, for [`rollback`](Self::rollback).
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        macro_rules! mark { ($self:ident; $($table:ident),*) => { [$($self.$table.mark()),*] } }
+        Mark { texts: self.texts.len(), rows: each_table!(mark!(self)) }
+    }
+
+    /// Forgets what was added after `mark`. Entries older than the mark that were changed in place stay changed.
+    pub fn rollback(&mut self, mark: Mark) {
+        macro_rules! truncate {
+            ($self:ident $marks:ident; $($table:ident),*) => { $($self.$table.truncate($marks.next().unwrap_or_default());)* }
+        }
+        let mut marks = mark.rows.into_iter();
+        self.texts.truncate(mark.texts);
+        each_table!(truncate!(self marks));
+    }
+
+    /// Calls `visit` with the changes of each table, in the order of [`tables::PUBLIC`](crate::tables::PUBLIC) and the
+    /// internal event errors last; tables without changes too. For writers that treat all tables alike.
+    pub fn for_each_table(&self, mut visit: impl FnMut(TableChanges<'_>)) {
+        macro_rules! each {
+            ($self:ident $visit:ident; $($table:ident),*) => { $($visit(TableChanges::new(&$self.$table, &$self.texts));)* }
+        }
+        each_table!(each!(self visit));
+    }
+}
+
+/// The changes of one table, without its row type.
+pub struct TableChanges<'c> {
+    /// The table.
+    pub table: &'static Table,
+    /// New rows.
+    pub inserts: RowView<'c>,
+    /// Changed rows.
+    pub updates: RowView<'c>,
+    /// New ends.
+    pub ends: &'c [End],
+    /// Primary keys of rows that go.
+    pub deletes: &'c [Key],
+    /// The texts of keys.
+    pub texts: &'c Texts,
+}
+
+impl<'c> TableChanges<'c> {
+    fn new<R: Row>(rows: &'c Rows<R>, texts: &'c Texts) -> Self {
+        Self {
+            table: R::TABLE,
+            inserts: RowView { rows: &rows.inserts, texts },
+            updates: RowView { rows: &rows.updates, texts },
+            ends: &rows.ends,
+            deletes: &rows.deletes,
+            texts,
+        }
+    }
+}
+
+impl std::fmt::Debug for TableChanges<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TableChanges")
+            .field("table", &self.table.name)
+            .field("inserts", &self.inserts.len())
+            .field("updates", &self.updates.len())
+            .field("ends", &self.ends)
+            .field("deletes", &self.deletes)
+            .finish_non_exhaustive()
+    }
+}
+
+trait AnyRows {
+    fn len(&self) -> usize;
+    fn value<'t>(&self, row: usize, column: usize, texts: &'t Texts) -> Value<'t>;
+}
+
+impl<R: Row> AnyRows for Vec<R> {
+    fn len(&self) -> usize {
+        self.len()
+    }
+
+    fn value<'t>(&self, row: usize, column: usize, texts: &'t Texts) -> Value<'t> {
+        self.get(row).map_or(Value::Null, |row| row.value(column, texts))
+    }
+}
+
+/// Rows of one table, readable without their type.
+#[derive(Clone, Copy)]
+pub struct RowView<'c> {
+    rows: &'c dyn AnyRows,
+    texts: &'c Texts,
+}
+
+impl<'c> RowView<'c> {
+    /// Number of rows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Value of column number `column` of row number `row`; NULL beyond either end.
+    #[must_use]
+    pub fn value(&self, row: usize, column: usize) -> Value<'c> {
+        self.rows.value(row, column, self.texts)
+    }
+}
+
+impl std::fmt::Debug for RowView<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "RowView({} rows)", self.len())
+    }
+}

@@ -1,0 +1,321 @@
+//! Deterministic ids: the same event gets the same id wherever and whenever it is read.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::EventTime;
+
+macro_rules! id_type {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub struct $name(pub Uuid);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+id_type! {
+    /// Id of an event, `rasa_event.id`: 48 bits of the event's milliseconds, then its identity digest.
+    ///
+    /// The time in front keeps inserts local in an index; the digest makes the id a function of what the
+    /// event *is* ([`IdentityDigest`]). Rows of which an event writes one (message, action, slot, stack frame,
+    /// flow status) carry the same id.
+    EventId
+}
+id_type! {
+    /// Id of a sender, `rasa_sender.id`: a digest of the sender key and the configured assistant.
+    SenderId
+}
+id_type! {
+    /// Id of a session, `rasa_session.id`: `metadata.session_id` where an assistant sends one, else derived from
+    /// the event with which the session began.
+    SessionId
+}
+id_type! {
+    /// Id of an end user, `rasa_user.id`: a digest of the user key.
+    UserId
+}
+
+impl SenderId {
+    /// The id of the sender `key` (cleaned and cut, see [`crate::text::sender_key`]); `assistant` is the
+    /// configured assistant name, if the store keeps several assistants apart.
+    ///
+    /// ```
+    /// use turnmill_model::SenderId;
+    /// assert_eq!(SenderId::new(None, "u1"), SenderId::new(None, "u1"));
+    /// assert_ne!(SenderId::new(Some("parcel"), "u1"), SenderId::new(None, "u1"));
+    /// ```
+    #[must_use]
+    pub fn new(assistant: Option<&str>, key: &str) -> Self {
+        Self(IdentityDigest::new("sender").optional(assistant).text(key).uuid(None))
+    }
+}
+
+impl UserId {
+    /// The id of the end user `key` (cleaned and cut like a sender key).
+    #[must_use]
+    pub fn new(key: &str) -> Self {
+        Self(IdentityDigest::new("user").text(key).uuid(None))
+    }
+}
+
+impl EventId {
+    /// Id of the turn that this `user` event opens.
+    #[must_use]
+    pub fn turn(self) -> Uuid {
+        self.derive("turn", 0)
+    }
+
+    /// Id of the session that begins with this event.
+    #[must_use]
+    pub fn session(self) -> SessionId {
+        SessionId(self.derive("session", 0))
+    }
+
+    /// Id of the row of command number `index` (from 0) of this `user` event.
+    #[must_use]
+    pub fn command(self, index: u32) -> Uuid {
+        self.derive("command", index)
+    }
+
+    /// An id of its own with this event's time in front.
+    fn derive(self, what: &str, index: u32) -> Uuid {
+        let digest = IdentityDigest::new(what).bytes(self.0.as_bytes()).number(u64::from(index));
+        digest.uuid(Some(self.milliseconds()))
+    }
+
+    /// The milliseconds in front of the id.
+    fn milliseconds(self) -> u64 {
+        let bytes = self.0.as_bytes();
+        bytes[..6].iter().fold(0, |value, byte| value << 8 | u64::from(*byte))
+    }
+}
+
+impl SessionId {
+    /// Id of a session that has not begun yet: its events lead up to a session start that has not come. `after` is
+    /// the `session_ended` event before it, if there is one.
+    #[must_use]
+    pub fn leading(sender: SenderId, after: Option<EventId>) -> Self {
+        let digest = IdentityDigest::new("leading").bytes(sender.0.as_bytes());
+        Self(match after {
+            Some(event) => digest.bytes(event.0.as_bytes()).uuid(Some(event.milliseconds())),
+            None => digest.uuid(None),
+        })
+    }
+
+    /// Id of the session that `sender` calls `claimed`, where another sender already owns that id.
+    #[must_use]
+    pub fn of_sender(sender: SenderId, claimed: Uuid) -> Self {
+        Self(IdentityDigest::new("claimed").bytes(sender.0.as_bytes()).bytes(claimed.as_bytes()).uuid(None))
+    }
+
+    /// Id made from a session key that is no UUID (`session_id = "any"`, or a format's own session key).
+    #[must_use]
+    pub fn from_text(text: &str) -> Self {
+        Self(IdentityDigest::new("session key").text(text).uuid(None))
+    }
+}
+
+/// Collects the parts that make up an identity. Every part is written with its length, so `("ab", "c")` and
+/// `("a", "bc")` differ, and a missing part differs from an empty one.
+///
+/// ```
+/// use turnmill_model::IdentityDigest;
+/// let a = IdentityDigest::new("demo").text("ab").text("c").uuid(None);
+/// let b = IdentityDigest::new("demo").text("a").text("bc").uuid(None);
+/// assert_ne!(a, b);
+/// assert_eq!(a.get_version_num(), 8);
+/// ```
+#[derive(Clone, Debug)]
+pub struct IdentityDigest(Sha256);
+
+impl IdentityDigest {
+    /// Starts an identity of the kind `what`.
+    #[must_use]
+    pub fn new(what: &str) -> Self {
+        Self(Sha256::new()).text(what)
+    }
+
+    /// Adds a text.
+    #[must_use]
+    pub fn text(self, text: &str) -> Self {
+        self.bytes(text.as_bytes())
+    }
+
+    /// Adds a text that may be missing.
+    #[must_use]
+    pub fn optional(self, text: Option<&str>) -> Self {
+        match text {
+            Some(text) => self.text(text),
+            None => self.number(u64::MAX),
+        }
+    }
+
+    /// Adds bytes.
+    #[must_use]
+    pub fn bytes(mut self, bytes: &[u8]) -> Self {
+        self.0.update((bytes.len() as u64).to_le_bytes());
+        self.0.update(bytes);
+        self
+    }
+
+    /// Adds a number, for example the bits of a float.
+    #[must_use]
+    pub fn number(mut self, number: u64) -> Self {
+        self.0.update(number.to_le_bytes());
+        self
+    }
+
+    /// The id as a UUID of version 8: `milliseconds` (48 bits) in front if given, digest behind.
+    #[must_use]
+    pub fn uuid(self, milliseconds: Option<u64>) -> Uuid {
+        let digest = self.0.finalize();
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&digest[..16]);
+        if let Some(milliseconds) = milliseconds {
+            bytes[..6].copy_from_slice(&milliseconds.to_be_bytes()[2..]);
+        }
+        uuid::Builder::from_custom_bytes(bytes).into_uuid()
+    }
+}
+
+/// What makes two deliveries the same event: the parts that neither a re-export nor anonymisation changes.
+///
+/// Texts are cleaned and uncut; a missing part is `None`. Where the timestamp is no fractional number (callers of the
+/// HTTP API and imports write whole seconds, Rasa's clock practically never does) a second is too coarse to tell events
+/// apart, so `text`, `value` and `data` take part as well.
+///
+/// ```
+/// use turnmill_model::{EventIdentity, SenderId, WrittenTime};
+/// let sender = SenderId::new(None, "u1");
+/// let greet = EventIdentity { name: Some("utter_greet"), ..EventIdentity::new(sender, "action", WrittenTime::Number(1656382549.326936)) };
+/// let listen = EventIdentity { name: Some("action_listen"), ..greet };
+/// assert_ne!(greet.id(), listen.id());
+/// assert!(!greet.time.is_coarse());
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct EventIdentity<'a> {
+    /// The sender.
+    pub sender: SenderId,
+    /// The event's type name.
+    pub event_type: &'a str,
+    /// The timestamp as written.
+    pub time: WrittenTime<'a>,
+    /// `name`
+    pub name: Option<&'a str>,
+    /// `message_id`
+    pub message_id: Option<&'a str>,
+    /// `flow_id`
+    pub flow_id: Option<&'a str>,
+    /// `step_id`
+    pub step_id: Option<&'a str>,
+    /// `metadata.utter_action`
+    pub utter_action: Option<&'a str>,
+    /// `parse_data.intent.name`
+    pub intent: Option<&'a str>,
+    /// `policy`
+    pub policy: Option<&'a str>,
+    /// `update`
+    pub update: Option<&'a str>,
+    /// `text`, `value` and `data` as canonical JSON, each `None` if missing; only looked at where the time
+    /// [is coarse](WrittenTime::is_coarse).
+    pub values: [Option<&'a str>; 3],
+}
+
+/// A timestamp as its producer wrote it.
+#[derive(Clone, Copy, Debug)]
+pub enum WrittenTime<'a> {
+    /// A finite JSON number, usable or not.
+    Number(f64),
+    /// Anything else as canonical JSON; a missing timestamp is `null`.
+    Other(&'a str),
+}
+
+impl WrittenTime<'_> {
+    /// Whether events at this time need their values to be told apart: a whole number of seconds, or no number.
+    #[must_use]
+    pub fn is_coarse(&self) -> bool {
+        match self {
+            Self::Number(seconds) => seconds.fract() == 0.0,
+            Self::Other(_) => true,
+        }
+    }
+}
+
+impl<'a> EventIdentity<'a> {
+    /// An identity of only the parts that every event has.
+    #[must_use]
+    pub fn new(sender: SenderId, event_type: &'a str, time: WrittenTime<'a>) -> Self {
+        Self {
+            sender,
+            event_type,
+            time,
+            name: None,
+            message_id: None,
+            flow_id: None,
+            step_id: None,
+            utter_action: None,
+            intent: None,
+            policy: None,
+            update: None,
+            values: [None; 3],
+        }
+    }
+
+    /// The event's id. The milliseconds in front are those of a usable timestamp, else 0.
+    #[must_use]
+    pub fn id(&self) -> EventId {
+        let mut digest = IdentityDigest::new("event").bytes(self.sender.0.as_bytes()).text(self.event_type);
+        let mut milliseconds = 0;
+        digest = match self.time {
+            WrittenTime::Number(seconds) => {
+                if let Some(time) = EventTime::from_seconds(seconds) {
+                    milliseconds = u64::try_from(time.micros() / 1000).unwrap_or(0);
+                }
+                // Adding zero turns -0.0 into 0.0, which are the same time.
+                digest.number((seconds + 0.0).to_bits())
+            }
+            WrittenTime::Other(json) => digest.text(json),
+        };
+        for part in [
+            self.name,
+            self.message_id,
+            self.flow_id,
+            self.step_id,
+            self.utter_action,
+            self.intent,
+            self.policy,
+            self.update,
+        ] {
+            digest = digest.optional(part);
+        }
+        if self.time.is_coarse() {
+            for value in self.values {
+                digest = digest.optional(value);
+            }
+        }
+        EventId(digest.uuid(Some(milliseconds)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn derived_ids_keep_the_time_in_front() {
+        let event = EventId(IdentityDigest::new("event").uuid(Some(0x0123_4567_89ab)));
+        assert_eq!(event.milliseconds(), 0x0123_4567_89ab);
+        assert_eq!(&event.turn().as_bytes()[..6], &event.0.as_bytes()[..6]);
+        assert_ne!(event.command(0), event.command(1));
+        assert_ne!(event.turn(), event.session().0);
+    }
+}

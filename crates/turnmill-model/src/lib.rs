@@ -1,0 +1,40 @@
+//! The data that turnmill is about: events and how Rasa writes them, the documented `rasa_*` tables, and the changes
+//! that events make to them.
+//!
+//! What is absent here: this crate never reads a file, a socket or a clock, knows no async and no randomness, needs no
+//! C compiler, and keeps no state between two calls.
+//!
+//! - [`Record`] is what a source delivers; a [`Decoder`] turns it into [`Event`]s or says why it is [`Refused`].
+//!   [`rasa::RasaDecoder`] reads every event type of Rasa Open Source and of CALM assistants.
+//! - [`tables`] describes the fifteen public tables once, as data: every writer and every digest is driven by it.
+//! - [`Changes`] are typed rows to insert, update and delete; the engine produces them, stores apply them.
+//!
+//! ```
+//! use turnmill_model::{rasa::RasaDecoder, Decoder, Record, Settings};
+//!
+//! let decoder = RasaDecoder::new(&Settings::default());
+//! let payload = br#"{"sender_id": "u1", "event": "restart", "timestamp": 1656382549.326936}"#;
+//! let mut events = Vec::new();
+//! decoder.decode(&Record { payload, ..Record::default() }, &mut events)?;
+//! assert_eq!(events[0].event_type, "restart");
+//! # Ok::<(), turnmill_model::Refused>(())
+//! ```
+
+mod changes;
+mod event;
+mod id;
+mod record;
+mod settings;
+mod time;
+
+pub mod json;
+pub mod rasa;
+pub mod tables;
+pub mod text;
+
+pub use changes::{Changes, End, Key, Mark, RowView, Rows, TableChanges};
+pub use event::{Body, Command, Event, FlowStatus, SessionRule, UserMessage};
+pub use id::{EventId, EventIdentity, IdentityDigest, SenderId, SessionId, UserId, WrittenTime};
+pub use record::{Decoder, Reason, Record, Refused, UnknownReason};
+pub use settings::{SessionIdMode, Settings};
+pub use time::{EARLIEST_SECONDS, EventTime, LATEST_SECONDS, Micros};

@@ -1,0 +1,1 @@
+//! Rasa's event bodies.

@@ -1,0 +1,44 @@
+//! The settings that change rows or ids.
+
+use serde::{Deserialize, Serialize};
+
+/// Settings that change which rows or ids an event gives. A store remembers the ones it was filled with and refuses
+/// others, because mixing them would break that rows are a function of events.
+///
+/// ```
+/// use turnmill_model::{SessionIdMode, Settings};
+/// let settings = Settings::default();
+/// assert_eq!(settings.session_id, SessionIdMode::Uuid);
+/// assert!(settings.stack_events);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Name of the assistant, if the store keeps several apart: part of every sender's identity.
+    pub assistant: Option<String>,
+    /// Which `metadata.session_id` values count.
+    pub session_id: SessionIdMode,
+    /// Store slot values that are strings without quotes.
+    pub bare_slot_strings: bool,
+    /// Whether `stack` events write dialogue stack frames (`DISABLE_STACK_EVENT_PROCESSING` switches that off).
+    pub stack_events: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { assistant: None, session_id: SessionIdMode::default(), bare_slot_strings: false, stack_events: true }
+    }
+}
+
+/// Which `metadata.session_id` values name a session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SessionIdMode {
+    /// Only canonical UUID text: lower-case hex, 8-4-4-4-12.
+    #[default]
+    Uuid,
+    /// Any non-empty text; one that is no UUID becomes one by digest.
+    Any,
+    /// None: sessions are cut by Rasa's boundary events alone.
+    Off,
+}
