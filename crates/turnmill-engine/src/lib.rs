@@ -1,0 +1,84 @@
+//! turnmill's engine: conversation events in, row changes out.
+//!
+//! What is absent here: this crate never reads a file, a socket or a clock, knows no async, no randomness and no database,
+//! and keeps nothing between two calls but what it is given. The same events give the same rows anywhere.
+//!
+//! A [`Timeline`] is one sender's state. [`Engine::run`] applies a batch of that sender's events to it and writes typed rows
+//! into [`Changes`]. An event that is not newer than the sender's newest one is [`Step::Behind`]: it is a duplicate or came
+//! late, and [`Replay`] works out what it changes.
+//!
+//! ```
+//! use turnmill_engine::{Engine, Step, Timeline};
+//! use turnmill_model::{rasa::RasaDecoder, Changes, Decoder, Record, Settings};
+//!
+//! let settings = Settings::default();
+//! let (decoder, engine) = (RasaDecoder::new(&settings), Engine::new(&settings));
+//! let lines = [
+//!     r#"{"sender_id": "u1", "event": "action", "timestamp": 1656382549.1, "name": "action_session_start"}"#,
+//!     r#"{"sender_id": "u1", "event": "session_started", "timestamp": 1656382549.2}"#,
+//!     r#"{"sender_id": "u1", "event": "user", "timestamp": 1656382549.9, "text": "hi", "parse_data": {}}"#,
+//! ];
+//! let mut events = Vec::new();
+//! for line in lines {
+//!     decoder.decode(&Record { payload: line.as_bytes(), ..Record::default() }, &mut events)?;
+//! }
+//! let mut timeline = Timeline::new(events[0].sender, &events[0].sender_key);
+//! let mut changes = Changes::default();
+//! let mut run = engine.run(&mut timeline, &mut changes);
+//! for event in &events {
+//!     assert_eq!(run.apply(event), Step::Applied);
+//! }
+//! run.finish();
+//! assert_eq!(changes.sessions.inserts.len(), 1);
+//! assert_eq!(changes.turns.inserts.len(), 1);
+//! # Ok::<(), turnmill_model::Refused>(())
+//! ```
+
+mod diff;
+mod place;
+mod replay;
+mod rows;
+mod run;
+mod stack;
+mod timeline;
+mod visits;
+
+pub use diff::{TooShort, difference};
+pub use replay::{Replay, Replayed};
+pub use run::{Run, Step};
+pub use timeline::{Checkpoint, Place, Timeline, UnreadableState, VERSION};
+use turnmill_model::{Changes, Settings};
+
+/// Events between two checkpoints of a sender: a late event costs at most about as many replayed events as this, plus those
+/// after it until nothing changes any more.
+const CHECKPOINT_EVERY: u16 = 32;
+
+/// The rules, with their settings.
+///
+/// Cheap to make and to share; all state is in [`Timeline`]s.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    settings: Settings,
+    checkpoint_every: u16,
+}
+
+impl Engine {
+    /// An engine with `settings`, which must be those of the decoder.
+    #[must_use]
+    pub fn new(settings: &Settings) -> Self {
+        Self { settings: settings.clone(), checkpoint_every: CHECKPOINT_EVERY }
+    }
+
+    /// Sets how many events a sender has at least between two checkpoints (32 unless set).
+    #[must_use]
+    pub fn checkpoint_every(mut self, events: u16) -> Self {
+        self.checkpoint_every = events;
+        self
+    }
+
+    /// Starts applying events of one sender, whose state is `timeline`; rows go to `out`.
+    pub fn run<'r>(&'r self, timeline: &'r mut Timeline, out: &'r mut Changes) -> Run<'r> {
+        let progress = run::Progress::new(timeline, out);
+        Run::new(self, timeline, out, progress)
+    }
+}

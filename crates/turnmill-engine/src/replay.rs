@@ -1,0 +1,179 @@
+//! Working out what late events change: the stored events are replayed from a checkpoint twice, without the late ones and
+//! with them, until nothing differs any more.
+
+use turnmill_model::{Changes, Event, EventTime};
+
+use crate::run::{Progress, Run};
+use crate::timeline::{Checkpoint, Timeline, UnreadableState};
+use crate::{Engine, Step, TooShort, diff};
+
+/// A replay of one sender from a checkpoint on.
+///
+/// The caller feeds the sender's history since the checkpoint in order, mixed with what is new to it, and stops when
+/// [`settled`](Self::settled) says so or the history ends. The rows that the two replays differ in are what has to be
+/// written. The cost is that of the events between the checkpoint and the point where nothing differs, never the sender's
+/// whole life.
+///
+/// ```
+/// use turnmill_engine::{Engine, Replay, Timeline};
+/// # use turnmill_model::{rasa::RasaDecoder, Changes, Decoder, Record, Settings};
+/// # let settings = Settings::default();
+/// # let (decoder, engine) = (RasaDecoder::new(&settings), Engine::new(&settings));
+/// # let decode = |line: &'static str| {
+/// #     let mut events = Vec::new();
+/// #     decoder.decode(&Record { payload: line.as_bytes(), ..Record::default() }, &mut events).unwrap();
+/// #     events.remove(0)
+/// # };
+/// let stored = decode(r#"{"sender_id": "u1", "event": "user", "timestamp": 1656382549.9, "text": "hi"}"#);
+/// let late = decode(r#"{"sender_id": "u1", "event": "session_started", "timestamp": 1656382549.2}"#);
+/// # let mut timeline = Timeline::new(stored.sender, &stored.sender_key);
+/// # let mut written = Changes::default();
+/// # let mut run = engine.run(&mut timeline, &mut written);
+/// # let _ = run.apply(&stored);
+/// # run.finish();
+///
+/// let mut replay = Replay::new(&engine, &timeline, None)?;
+/// replay.insert(&late);
+/// replay.stored(&stored);
+/// let mut changes = Changes::default();
+/// let replayed = replay.finish(&mut changes).unwrap();
+/// assert_eq!(changes.events.inserts.len(), 1, "the late event");
+/// assert_eq!(replayed.timeline.newest(), Some(stored.time));
+/// # Ok::<(), turnmill_engine::UnreadableState>(())
+/// ```
+#[derive(Debug)]
+pub struct Replay<'e> {
+    engine: &'e Engine,
+    whole: Timeline,
+    old: Side,
+    new: Side,
+    settled: Option<Checkpoint>,
+    /// Start of the session that the checkpoint is in.
+    session_start: Option<EventTime>,
+    /// Rows from before the checkpoint would have to move: from where a longer replay has to start.
+    too_short: Option<EventTime>,
+}
+
+/// What a replay found.
+#[derive(Debug)]
+pub struct Replayed {
+    /// The sender's present state.
+    pub timeline: Timeline,
+    /// Checkpoints of the replayed stretch; those that the store has in it are out of date.
+    pub checkpoints: Vec<Checkpoint>,
+    /// Where the replayed stretch ends; none if it goes to the end of the history.
+    pub until: Option<EventTime>,
+}
+
+#[derive(Debug)]
+struct Side {
+    timeline: Timeline,
+    out: Changes,
+    progress: Option<Progress>,
+}
+
+impl Side {
+    fn apply(&mut self, engine: &Engine, event: &Event<'_>) -> Step {
+        let progress = self.progress.take().unwrap_or_else(|| Progress::new(&self.timeline, &self.out));
+        let mut run = Run::new(engine, &mut self.timeline, &mut self.out, progress);
+        let step = run.apply(event);
+        self.progress = Some(run.pause());
+        step
+    }
+
+    fn finish(&mut self, engine: &Engine) -> Vec<Checkpoint> {
+        match self.progress.take() {
+            Some(progress) => Run::new(engine, &mut self.timeline, &mut self.out, progress).finish(),
+            None => Vec::new(),
+        }
+    }
+}
+
+impl<'e> Replay<'e> {
+    /// A replay of the sender whose present state is `whole`, from the stored checkpoint `from`, or from its first event on.
+    ///
+    /// # Errors
+    ///
+    /// [`UnreadableState`] if the checkpoint cannot be read.
+    pub fn new(engine: &'e Engine, whole: &Timeline, from: Option<&Checkpoint>) -> Result<Self, UnreadableState> {
+        let side = || {
+            let timeline = whole.resume(from)?;
+            let progress = Some(Progress::of_replay(whole.totals.clone()));
+            Ok(Side { timeline, out: Changes::default(), progress })
+        };
+        let (old, new) = (side()?, side()?);
+        let session_start = old.timeline.session_start();
+        Ok(Self { engine, whole: whole.clone(), old, new, settled: None, session_start, too_short: None })
+    }
+
+    /// Gathers the facts of the sender's row anew, for a replaced event that they may stem from. Only for a replay from the
+    /// first event to the last.
+    pub fn forget_totals(&mut self) {
+        self.new.timeline.forget_totals();
+    }
+
+    /// The next event of the history.
+    pub fn stored(&mut self, event: &Event<'_>) {
+        self.replace(event, event);
+    }
+
+    /// The next event of the history, `old`, and the copy of it that takes its place.
+    pub fn replace(&mut self, old: &Event<'_>, new: &Event<'_>) {
+        // What is stored can be replayed from any checkpoint.
+        let _ = self.old.apply(self.engine, old);
+        self.insert(new);
+    }
+
+    /// The next event, which is not in the history yet.
+    pub fn insert(&mut self, event: &Event<'_>) {
+        if let Step::Behind { since } = self.new.apply(self.engine, event) {
+            let since = self.too_short.map_or(since, |earlier| earlier.min(since));
+            self.too_short = Some(since);
+        }
+    }
+
+    /// Whether the replay, which has got as far as the stored `checkpoint`, may stop there: the state is as it was, so all
+    /// that follows stays. Only to be asked when no new event is left.
+    pub fn settled(&mut self, checkpoint: &Checkpoint) -> bool {
+        let settled = self.too_short.is_none()
+            && self.new.timeline.settled(checkpoint, &self.whole)
+            && self.open_rows_agree(checkpoint.time);
+        if settled {
+            self.settled = Some(checkpoint.clone());
+        }
+        settled
+    }
+
+    /// Whether the rows of sessions that go on after `time` are the same in both replays so far: what follows would change
+    /// them further, and a replay that stops here does not know how.
+    fn open_rows_agree(&self, time: EventTime) -> bool {
+        let (Some(old), Some(new)) = (&self.old.progress, &self.new.progress) else { return true };
+        let goes_on = |key| self.whole.visits.as_deref().is_some_and(|visits| visits.asked_from(key, time));
+        if old.left_keys().chain(new.left_keys()).any(goes_on) {
+            return false;
+        }
+        let current = self.new.timeline.cursor.session.as_ref().map(|session| session.id);
+        diff::open_rows_agree((&self.old.out, old.open_rows()), (&self.new.out, new.open_rows()), current)
+    }
+
+    /// Ends the replay and adds the differences to `out`.
+    ///
+    /// # Errors
+    ///
+    /// The time from which a longer replay has to start, or `None` for the sender's first event, if rows from before this
+    /// replay's checkpoint are concerned; `out` is unchanged then.
+    pub fn finish(mut self, out: &mut Changes) -> Result<Replayed, Option<EventTime>> {
+        if let Some(since) = self.too_short {
+            return Err(Some(since));
+        }
+        self.old.finish(self.engine);
+        let checkpoints = self.new.finish(self.engine);
+        diff::difference(&self.old.out, &self.new.out, out).map_err(|TooShort| self.session_start)?;
+        let until = self.settled.as_ref().map(|checkpoint| checkpoint.time);
+        let timeline = match &self.settled {
+            Some(checkpoint) => self.new.timeline.rejoin(checkpoint, &self.whole),
+            None => self.new.timeline,
+        };
+        Ok(Replayed { timeline, checkpoints, until })
+    }
+}

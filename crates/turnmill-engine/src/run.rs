@@ -1,0 +1,549 @@
+//! One sender's events of one batch, applied to its timeline.
+
+use turnmill_model::tables::{SenderRow, SessionRow, UserRow};
+use turnmill_model::{Body, Changes, End, Event, EventId, EventTime, Micros, Rows, SessionId, UserId};
+use uuid::Uuid;
+
+use crate::place::{self, Placement};
+use crate::timeline::{Checkpoint, Open, Previous, PreviousKind, Session, Timeline, Totals};
+use crate::visits::Visit;
+use crate::{Engine, rows};
+
+/// What became of an event.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[must_use]
+pub enum Step {
+    /// It was newer than all and is applied.
+    Applied,
+    /// It was not applied and nothing changed: it is not newer than the sender's newest event, or rows that are already
+    /// written have to move because of it. The history from `since` on has to be replayed with it.
+    Behind {
+        /// Where the replay has to start at the latest.
+        since: EventTime,
+    },
+}
+
+/// Applies one sender's events of one batch; made by [`Engine::run`]. The rows of one run stand together in the changes, so
+/// runs of several senders follow each other and never interleave.
+#[derive(Debug)]
+pub struct Run<'r> {
+    engine: &'r Engine,
+    timeline: &'r mut Timeline,
+    out: &'r mut Changes,
+    progress: Progress,
+}
+
+/// What a run remembers besides the timeline: where the rows that it may still change stand.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    /// The sender's facts when the run began.
+    before: Totals,
+    live: Live,
+    /// Sessions that this run has left, with their rows.
+    left: Vec<Left>,
+    /// The state before the newest event, if that is a metadata slot which may belong to the next session.
+    held: Option<Box<Held>>,
+    /// Where this run's slot states begin.
+    slot_states: usize,
+    users: Vec<(UserId, usize)>,
+    checkpoints: Vec<Checkpoint>,
+}
+
+impl Progress {
+    pub(crate) fn new(timeline: &Timeline, out: &Changes) -> Self {
+        Self {
+            before: timeline.totals.clone(),
+            live: Live::default(),
+            left: Vec::new(),
+            held: None,
+            slot_states: out.slot_states.inserts.len(),
+            users: Vec::new(),
+            checkpoints: Vec::new(),
+        }
+    }
+
+    /// Where the rows of the current session, its turn and its frame stand among the inserts of this run, if they do.
+    pub(crate) fn open_rows(&self) -> [Option<usize>; 3] {
+        [self.live.session, self.live.turn, self.live.frame].map(|written| match written {
+            Written::Insert(index) => Some(index),
+            Written::Stored | Written::Changed | Written::End(_) => None,
+        })
+    }
+
+    /// The ids by which the sessions that this run has left are known.
+    pub(crate) fn left_keys(&self) -> impl Iterator<Item = Uuid> {
+        self.left.iter().map(|left| left.key)
+    }
+
+    /// As [`new`](Self::new), for a replay that is compared with another one from the same checkpoint: the ends of the
+    /// current session, turn and frame are written even if no event extends them.
+    pub(crate) fn of_replay(before: Totals) -> Self {
+        let changed = Written::Changed;
+        let live = Live { session: changed, turn: changed, frame: changed, leading: None };
+        Self {
+            before,
+            live,
+            left: Vec::new(),
+            held: None,
+            slot_states: 0,
+            users: Vec::new(),
+            checkpoints: Vec::new(),
+        }
+    }
+}
+
+/// Where the rows of a session, its turn and its frame stand in the changes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Live {
+    session: Written,
+    turn: Written,
+    frame: Written,
+    /// Extent of the changes when this run created the session, as long as it has not begun.
+    leading: Option<rows::Extent>,
+}
+
+/// A session kept by id that the run has left.
+#[derive(Clone, Copy, Debug)]
+struct Left {
+    key: Uuid,
+    id: SessionId,
+    live: Live,
+}
+
+/// How far the end of a row has been written.
+#[derive(Clone, Copy, Debug, Default)]
+enum Written {
+    /// The stored row is still right.
+    #[default]
+    Stored,
+    /// The stored row's end has changed.
+    Changed,
+    /// The row is this insert.
+    Insert(usize),
+    /// The stored row gets this end.
+    End(usize),
+}
+
+impl Written {
+    fn touch(&mut self) {
+        if matches!(self, Self::Stored) {
+            *self = Self::Changed;
+        }
+    }
+
+    fn flush<R>(&mut self, rows: &mut Rows<R>, id: Uuid, end: i64, set: impl Fn(&mut R, i64)) {
+        match *self {
+            Self::Stored => {}
+            Self::Changed => {
+                rows.ends.push(End { id, end_sequence_number: end });
+                *self = Self::End(rows.ends.len() - 1);
+            }
+            Self::Insert(index) => {
+                if let Some(row) = rows.inserts.get_mut(index) {
+                    set(row, end);
+                }
+            }
+            Self::End(index) => {
+                if let Some(entry) = rows.ends.get_mut(index) {
+                    entry.end_sequence_number = end;
+                }
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Held {
+    session: Session,
+    live: Live,
+    extent: rows::Extent,
+    time: EventTime,
+    sequence_number: i64,
+}
+
+impl<'r> Run<'r> {
+    pub(crate) fn new(
+        engine: &'r Engine,
+        timeline: &'r mut Timeline,
+        out: &'r mut Changes,
+        progress: Progress,
+    ) -> Self {
+        Self { engine, timeline, out, progress }
+    }
+
+    /// Interrupts the run; [`new`](Self::new) goes on with it.
+    pub(crate) fn pause(self) -> Progress {
+        self.progress
+    }
+
+    /// The sender's state after the events so far.
+    #[must_use]
+    pub fn timeline(&self) -> &Timeline {
+        self.timeline
+    }
+
+    /// Applies `event`, which must be of this run's sender: O(1) if it is newer than all.
+    pub fn apply(&mut self, event: &Event<'_>) -> Step {
+        if self.timeline.place(event) != crate::Place::Newer {
+            return Step::Behind { since: event.time };
+        }
+        let placement = place::place(self.timeline, event);
+        if let Some(since) = self.moves_written_rows(&placement, event) {
+            return Step::Behind { since };
+        }
+        self.keep_checkpoint(event.time);
+        let sequence_number = event.time.micros().max(self.timeline.cursor.last_sequence_number + 1);
+        let by_id = self.enter(placement, event, sequence_number);
+        self.hold(event, by_id, sequence_number);
+        self.begin_session(event);
+        self.write(event, sequence_number);
+        self.advance(event, by_id, sequence_number);
+        Step::Applied
+    }
+
+    /// If placing the event so moves rows that an earlier batch wrote, the time from which a replay is due.
+    fn moves_written_rows(&self, placement: &Placement, event: &Event<'_>) -> Option<EventTime> {
+        let cursor = &self.timeline.cursor;
+        let session = cursor.session.as_ref()?;
+        match placement {
+            Placement::Adopt(_) => self.progress.live.leading.is_none().then_some(session.start_time),
+            Placement::Stay { .. } => {
+                let begins = !session.begun && session.key.is_none() && begins_session(event);
+                (begins && self.progress.live.leading.is_none()).then_some(session.start_time)
+            }
+            Placement::BeginWithPrevious if self.progress.held.is_none() => cursor.newest,
+            Placement::BeginWithPrevious | Placement::Begin { .. } | Placement::Return(_) => None,
+        }
+    }
+
+    /// A checkpoint before this event, if the last one is long ago and the state is one to which a replay can return: not
+    /// between events of the same time, and with nothing that may still move.
+    fn keep_checkpoint(&mut self, time: EventTime) {
+        let timeline = &mut *self.timeline;
+        if timeline.since_checkpoint >= self.engine.checkpoint_every
+            && timeline.cursor.newest.is_some_and(|newest| newest < time)
+            && !timeline.may_move()
+        {
+            self.progress.checkpoints.push(timeline.checkpoint(time));
+            timeline.since_checkpoint = 0;
+        }
+        timeline.since_checkpoint = timeline.since_checkpoint.saturating_add(1);
+    }
+
+    /// Makes the session that the event belongs to the current one; says whether its session id put it there.
+    fn enter(&mut self, placement: Placement, event: &Event<'_>, sequence_number: i64) -> bool {
+        match placement {
+            Placement::Stay { by_id } => by_id,
+            Placement::Adopt(key) => {
+                let id = self.timeline.session_id(key);
+                let former = self.timeline.cursor.session.as_mut().and_then(|session| session.key.replace(key));
+                if let Some(former) = former {
+                    self.timeline.visits.get_or_insert_default().note(former, event.time, Visit::Became(key));
+                }
+                self.rename_session(id);
+                true
+            }
+            Placement::Return(session) => {
+                self.leave(event.time);
+                let left = self.progress.left.iter().position(|left| left.id == session.id);
+                self.progress.live = left.map(|index| self.progress.left.swap_remove(index).live).unwrap_or_default();
+                self.timeline.cursor.session = Some(*session);
+                true
+            }
+            Placement::Begin { key } => {
+                let id = match key {
+                    Some(key) => self.timeline.session_id(key),
+                    None => self.new_session_id(event),
+                };
+                self.leave(event.time);
+                self.open_session(id, key, event.time, sequence_number, rows::Extent::of(self.out));
+                key.is_some()
+            }
+            Placement::BeginWithPrevious => {
+                if let Some(held) = self.progress.held.take() {
+                    self.progress.live = held.live;
+                    let old = held.session.id;
+                    self.timeline.cursor.session = Some(held.session);
+                    self.leave(event.time);
+                    let id = event.id.session();
+                    rows::rename(self.out, held.extent, self.timeline.sender, old, id);
+                    let mut extent = held.extent;
+                    extent.sessions = self.out.sessions.inserts.len();
+                    self.open_session(id, None, held.time, held.sequence_number, extent);
+                }
+                false
+            }
+        }
+    }
+
+    /// Id of a session that starts with `event` and has no id of its own.
+    fn new_session_id(&self, event: &Event<'_>) -> SessionId {
+        if begins_session(event) {
+            return event.id.session();
+        }
+        let ended = match self.timeline.cursor.previous.kind {
+            PreviousKind::SessionEnded(id) => Some(id),
+            _ => None,
+        };
+        SessionId::leading(self.timeline.sender, ended)
+    }
+
+    fn open_session(
+        &mut self,
+        id: SessionId,
+        key: Option<Uuid>,
+        start_time: EventTime,
+        sequence_number: i64,
+        extent: rows::Extent,
+    ) {
+        let session = Written::Insert(self.out.sessions.inserts.len());
+        self.progress.live = Live { session, leading: Some(extent), ..Live::default() };
+        self.out.sessions.inserts.push(SessionRow {
+            id,
+            sender_id: self.timeline.sender,
+            timestamp: Micros(start_time.micros()),
+            start_sequence_number: sequence_number,
+            end_sequence_number: sequence_number,
+        });
+        self.timeline.cursor.session = Some(Session {
+            id,
+            key,
+            start_time,
+            end: sequence_number,
+            begun: false,
+            has_user: false,
+            starting: false,
+            turn: None,
+            frame: None,
+        });
+    }
+
+    /// Writes the current session's ends, and keeps its state if an id may lead back to it.
+    fn leave(&mut self, time: EventTime) {
+        self.flush();
+        self.progress.held = None;
+        if let Some(session) = self.timeline.cursor.session.take()
+            && let Some(key) = session.key
+        {
+            self.progress.left.push(Left { key, id: session.id, live: self.progress.live });
+            self.timeline.visits.get_or_insert_default().note(key, time, Visit::Left(session));
+        }
+        self.progress.live = Live::default();
+    }
+
+    fn flush(&mut self) {
+        let Some(session) = &self.timeline.cursor.session else { return };
+        self.progress.live.session.flush(&mut self.out.sessions, session.id.0, session.end, |row, end| {
+            row.end_sequence_number = end;
+        });
+        if let Some(turn) = session.turn {
+            self.progress.live.turn.flush(&mut self.out.turns, turn.id, turn.end, |row, end| row.end_sequence_number = end);
+        }
+        if let Some(frame) = session.frame {
+            self.progress.live.frame.flush(&mut self.out.frames, frame.id, frame.end, |row, end| row.end_sequence_number = end);
+        }
+    }
+
+    /// Gives the current session another id, in its rows as well.
+    fn rename_session(&mut self, id: SessionId) {
+        let Some(session) = self.timeline.cursor.session.as_mut() else { return };
+        let old = std::mem::replace(&mut session.id, id);
+        if let Some(extent) = self.progress.live.leading {
+            rows::rename(self.out, extent, self.timeline.sender, old, id);
+        }
+    }
+
+    /// Remembers the state before a metadata slot, which belongs to the next session if a session start follows.
+    fn hold(&mut self, event: &Event<'_>, by_id: bool, sequence_number: i64) {
+        self.progress.held = None;
+        if by_id || !place::is_metadata_slot(event) {
+            return;
+        }
+        if let Some(session) = &self.timeline.cursor.session
+            && session.begun
+        {
+            self.progress.held = Some(Box::new(Held {
+                session: session.clone(),
+                live: self.progress.live,
+                extent: rows::Extent::of(self.out),
+                time: event.time,
+                sequence_number,
+            }));
+        }
+    }
+
+    /// Marks the session as begun if the event begins it; its id is that of the event from then on.
+    fn begin_session(&mut self, event: &Event<'_>) {
+        let gap = matches!(event.session, turnmill_model::SessionRule::Gap { .. });
+        let Some(session) = self.timeline.cursor.session.as_mut() else { return };
+        if !session.begun && (gap || begins_session(event)) {
+            session.begun = true;
+            let (id, derived) = (event.id.session(), session.key.is_none());
+            if derived && session.id != id {
+                self.rename_session(id);
+            }
+            self.progress.live.leading = None;
+        }
+        let Some(session) = self.timeline.cursor.session.as_mut() else { return };
+        match &event.body {
+            Body::User(_) => {
+                session.has_user = true;
+                session.starting = false;
+            }
+            Body::SessionStarted => session.starting = true,
+            Body::Action { .. } if place::is_session_start(event) => session.starting = true,
+            Body::Action { .. } if place::is_listen(event) => session.starting = false,
+            _ => {}
+        }
+    }
+
+    /// Writes the event's rows and moves the ends of session, turn and frame.
+    fn write(&mut self, event: &Event<'_>, sequence_number: i64) {
+        self.progress.live.session.touch();
+        let Some(session) = self.timeline.cursor.session.as_mut() else { return };
+        session.end = sequence_number;
+        let context = rows::Context { event, session: session.id, sequence_number };
+        rows::write_event(self.out, &context);
+        if matches!(event.body, Body::User(_)) {
+            self.close_turn();
+            let id = event.id.turn();
+            self.progress.live.turn = Written::Insert(self.out.turns.inserts.len());
+            rows::write_turn(self.out, &context, id);
+            self.set_turn(Some(Open { id, end: sequence_number }));
+        } else if let Some(turn) = self.turn_mut() {
+            turn.end = sequence_number;
+            self.progress.live.turn.touch();
+        }
+        let framed = self.write_frame(event, &context);
+        if !framed && let Some(frame) = self.timeline.cursor.session.as_mut().and_then(|s| s.frame.as_mut()) {
+            frame.end = sequence_number;
+            self.progress.live.frame.touch();
+        }
+        if event.body == Body::SessionEnded {
+            self.close_turn();
+        }
+    }
+
+    fn turn_mut(&mut self) -> Option<&mut Open> {
+        self.timeline.cursor.session.as_mut()?.turn.as_mut()
+    }
+
+    fn set_turn(&mut self, turn: Option<Open>) {
+        if let Some(session) = self.timeline.cursor.session.as_mut() {
+            session.turn = turn;
+        }
+    }
+
+    fn close_turn(&mut self) {
+        self.flush();
+        self.set_turn(None);
+        self.progress.live.turn = Written::Stored;
+    }
+
+    /// The stack's part of an event; says whether the event opened a stack frame.
+    fn write_frame(&mut self, event: &Event<'_>, context: &rows::Context<'_, '_>) -> bool {
+        match &event.body {
+            Body::SessionStarted | Body::Restart => self.timeline.cursor.stack.reset(),
+            Body::Action { .. } if place::is_session_start(event) => self.timeline.cursor.stack.reset(),
+            Body::Stack { update } if self.engine.settings.stack_events => {
+                if let Err(detail) = self.timeline.cursor.stack.patch(update.as_deref()) {
+                    rows::write_error(self.out, context, "stack_patch", &detail);
+                    return false;
+                }
+                self.flush();
+                self.progress.live.frame = Written::Insert(self.out.frames.inserts.len());
+                rows::write_frame(self.out, context, &self.timeline.cursor.stack.top());
+                if let Some(session) = self.timeline.cursor.session.as_mut() {
+                    session.frame = Some(Open { id: event.id.0, end: context.sequence_number });
+                }
+                return true;
+            }
+            _ => {}
+        }
+        false
+    }
+
+    /// Makes the event the newest.
+    fn advance(&mut self, event: &Event<'_>, by_id: bool, sequence_number: i64) {
+        let timeline = &mut *self.timeline;
+        let cursor = &mut timeline.cursor;
+        if cursor.newest != Some(event.time) {
+            cursor.newest_ids.clear();
+        }
+        cursor.newest = Some(event.time);
+        cursor.newest_ids.push(event.id);
+        cursor.last_sequence_number = sequence_number;
+        cursor.previous = Previous { kind: previous_kind(event, event.id), by_id };
+
+        let micros = Micros(event.time.micros());
+        let totals = &mut timeline.totals;
+        totals.seen = Some(totals.seen.map_or((micros, micros), |(least, most)| (least.min(micros), most.max(micros))));
+        if let Body::User(message) = &event.body
+            && let Some(channel) = &message.input_channel
+            && totals.channel.as_ref().is_none_or(|(time, _)| event.time < *time)
+        {
+            let channel = turnmill_model::text::cut(channel, turnmill_model::text::SHORT);
+            totals.channel = Some((event.time, channel.into()));
+        }
+        if let Some(key) = &event.user_key {
+            let id = UserId::new(key);
+            if totals.user.is_none_or(|(time, _)| event.time >= time) {
+                totals.user = Some((event.time, id));
+            }
+            self.widen_user(id, key, micros);
+        }
+    }
+
+    fn widen_user(&mut self, id: UserId, key: &str, micros: Micros) {
+        let known = self.progress.users.iter().find(|(user, _)| *user == id).map(|(_, index)| *index);
+        match known.and_then(|index| self.out.users.inserts.get_mut(index)) {
+            Some(row) => {
+                row.first_seen = row.first_seen.min(micros);
+                row.last_seen = row.last_seen.max(micros);
+            }
+            None => {
+                let user_key = self.out.texts.add(key);
+                self.progress.users.push((id, self.out.users.inserts.len()));
+                self.out.users.inserts.push(UserRow { id, user_key, first_seen: micros, last_seen: micros });
+            }
+        }
+    }
+
+    /// Ends the run: writes the ends of what is open and the sender's row, and gives the checkpoints to keep with the
+    /// history.
+    pub fn finish(mut self) -> Vec<Checkpoint> {
+        self.flush();
+        rows::last_slot_states(self.out, self.progress.slot_states);
+        let timeline = &mut *self.timeline;
+        let changed = timeline.totals != self.progress.before || !timeline.stored;
+        if changed && let Some((first_seen, last_seen)) = timeline.totals.seen {
+            let texts = &mut self.out.texts;
+            let row = SenderRow {
+                id: timeline.sender,
+                sender_key: texts.add(&timeline.sender_key),
+                channel: timeline.totals.channel.as_ref().map(|(_, channel)| texts.add(channel)),
+                first_seen,
+                last_seen,
+                user_id: timeline.totals.user.map(|(_, id)| id),
+            };
+            let rows = &mut self.out.senders;
+            if timeline.stored { rows.updates.push(row) } else { rows.inserts.push(row) }
+            timeline.stored = true;
+        }
+        self.progress.checkpoints
+    }
+}
+
+fn begins_session(event: &Event<'_>) -> bool {
+    let gap = matches!(event.session, turnmill_model::SessionRule::Gap { .. });
+    gap || matches!(event.body, Body::User(_) | Body::SessionStarted) || place::is_session_start(event)
+}
+
+fn previous_kind(event: &Event<'_>, id: EventId) -> PreviousKind {
+    match &event.body {
+        Body::SessionEnded => PreviousKind::SessionEnded(id),
+        Body::Action { .. } if place::is_session_start(event) => PreviousKind::SessionStartAction,
+        Body::Slot { .. } if place::is_metadata_slot(event) => PreviousKind::MetadataSlot,
+        _ => PreviousKind::Other,
+    }
+}

@@ -1,0 +1,280 @@
+//! One sender's state: what the engine must remember to go on with its next event.
+
+use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+use turnmill_model::{Event, EventId, EventTime, Micros, SenderId, SessionId, UserId};
+use uuid::Uuid;
+
+use crate::stack::Stack;
+use crate::visits::Visits;
+
+/// Version of the serialised form and of the rules; part of what a store remembers.
+pub const VERSION: u32 = 1;
+
+/// One sender's state: small, serialisable, versioned.
+///
+/// It holds where the sender's newest event stands (session, turn, stack frame, dialogue stack, sequence number) and the
+/// facts of the sender's own row. It never holds events; a store keeps them as history.
+///
+/// ```
+/// use turnmill_engine::Timeline;
+/// use turnmill_model::SenderId;
+/// let timeline = Timeline::new(SenderId::new(None, "u1"), "u1");
+/// let bytes = timeline.to_bytes();
+/// assert_eq!(Timeline::from_bytes(&bytes).unwrap(), timeline);
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Timeline {
+    pub(crate) sender: SenderId,
+    pub(crate) sender_key: Box<str>,
+    /// Whether the sender's row is in the store.
+    pub(crate) stored: bool,
+    pub(crate) totals: Totals,
+    pub(crate) cursor: Cursor,
+    /// Only for senders with sessions that are kept by id.
+    pub(crate) visits: Option<Box<Visits>>,
+    /// Session ids that this sender uses but another one owns.
+    pub(crate) foreign: Option<Box<Vec<Uuid>>>,
+    /// Events since the last checkpoint.
+    pub(crate) since_checkpoint: u16,
+}
+
+/// Facts of the sender that do not depend on the order in which its events are looked at.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Totals {
+    /// Least and greatest event time.
+    pub(crate) seen: Option<(Micros, Micros)>,
+    /// The earliest channel.
+    pub(crate) channel: Option<(EventTime, Box<str>)>,
+    /// The latest user.
+    pub(crate) user: Option<(EventTime, UserId)>,
+}
+
+/// Where the sender's newest event stands. Everything after depends on this and nothing else, so equal cursors at the
+/// same point of the history mean equal rows from there on.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Cursor {
+    pub(crate) newest: Option<EventTime>,
+    /// The events at the newest time, to know one that is delivered again.
+    pub(crate) newest_ids: SmallVec<[EventId; 1]>,
+    pub(crate) last_sequence_number: i64,
+    pub(crate) previous: Previous,
+    pub(crate) session: Option<Session>,
+    pub(crate) stack: Stack,
+}
+
+/// What the session rules ask about the event before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Previous {
+    pub(crate) kind: PreviousKind,
+    /// Whether it was placed by its session id.
+    pub(crate) by_id: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) enum PreviousKind {
+    #[default]
+    Other,
+    /// `action` named `action_session_start`.
+    SessionStartAction,
+    /// `slot` named `session_started_metadata`.
+    MetadataSlot,
+    /// `session_ended`.
+    SessionEnded(EventId),
+}
+
+/// The session of the newest event.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Session {
+    pub(crate) id: SessionId,
+    /// The id that the events give it, if it is kept by id.
+    pub(crate) key: Option<Uuid>,
+    pub(crate) start_time: EventTime,
+    pub(crate) end: i64,
+    /// Whether it contains an `action_session_start`, a `session_started` or a `user` event.
+    pub(crate) begun: bool,
+    pub(crate) has_user: bool,
+    /// Between a session start and the next `action_listen` or `user` event, where carried-over slots stand.
+    pub(crate) starting: bool,
+    pub(crate) turn: Option<Open>,
+    pub(crate) frame: Option<Open>,
+}
+
+/// An open turn or stack frame.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Open {
+    pub(crate) id: Uuid,
+    pub(crate) end: i64,
+}
+
+/// State of a sender before all of its events at or after a time, kept beside the history so that a late event costs a
+/// replay from there and not of the sender's whole life.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checkpoint {
+    /// The checkpoint stands before every event at or after this time.
+    pub time: EventTime,
+    /// The state, serialised.
+    pub state: Vec<u8>,
+}
+
+/// Serialised state that cannot be read back: written by another version, or damaged.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("timeline state cannot be read: {0}")]
+pub struct UnreadableState(String);
+
+/// Where an event falls in its sender's order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// After all events so far.
+    Newer,
+    /// It is one of the newest events, delivered again.
+    Known,
+    /// Before the newest event: a duplicate or late.
+    Behind,
+}
+
+impl Timeline {
+    /// The timeline of a sender without events. `key` is the sender's key, cleaned and cut as in
+    /// [`Event::sender_key`].
+    #[must_use]
+    pub fn new(sender: SenderId, key: &str) -> Self {
+        Self {
+            sender,
+            sender_key: key.into(),
+            stored: false,
+            totals: Totals::default(),
+            cursor: Cursor::default(),
+            visits: None,
+            foreign: None,
+            since_checkpoint: 0,
+        }
+    }
+
+    /// The sender.
+    #[must_use]
+    pub fn sender(&self) -> SenderId {
+        self.sender
+    }
+
+    /// The sender's key.
+    #[must_use]
+    pub fn sender_key(&self) -> &str {
+        &self.sender_key
+    }
+
+    /// Time of the newest event.
+    #[must_use]
+    pub fn newest(&self) -> Option<EventTime> {
+        self.cursor.newest
+    }
+
+    /// Where `event` falls in this sender's order.
+    #[must_use]
+    pub fn place(&self, event: &Event<'_>) -> Place {
+        match self.cursor.newest {
+            Some(newest) if event.time < newest => Place::Behind,
+            Some(newest) if event.time == newest && self.cursor.newest_ids.contains(&event.id) => Place::Known,
+            _ => Place::Newer,
+        }
+    }
+
+    /// Time of the first event of the session that the newest event is in.
+    #[must_use]
+    pub fn session_start(&self) -> Option<EventTime> {
+        self.cursor.session.as_ref().map(|session| session.start_time)
+    }
+
+    /// Whether rows of this sender that are already written may have to move when its next event comes: its session has
+    /// not begun, or its newest event may belong to the session that begins next.
+    #[must_use]
+    pub fn may_move(&self) -> bool {
+        let unbegun = self.cursor.session.as_ref().is_some_and(|session| !session.begun);
+        unbegun || self.cursor.previous.kind == PreviousKind::MetadataSlot
+    }
+
+    /// Notes that another sender owns the session id `key`: this sender's session gets an id of its own.
+    pub fn mark_foreign(&mut self, key: Uuid) {
+        let foreign = self.foreign.get_or_insert_default();
+        if !foreign.contains(&key) {
+            foreign.push(key);
+        }
+    }
+
+    /// Id of this sender's session that its events call `key`.
+    pub(crate) fn session_id(&self, key: Uuid) -> SessionId {
+        match &self.foreign {
+            Some(foreign) if foreign.contains(&key) => SessionId::of_sender(self.sender, key),
+            _ => SessionId(key),
+        }
+    }
+
+    /// The state as bytes, for a store to keep.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        // Serialising plain data into memory cannot fail; an empty state would be refused on reading.
+        postcard::to_stdvec(self).unwrap_or_default()
+    }
+
+    /// Reads what [`to_bytes`](Self::to_bytes) wrote.
+    ///
+    /// # Errors
+    ///
+    /// [`UnreadableState`] if the bytes are damaged or of another [`VERSION`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, UnreadableState> {
+        postcard::from_bytes(bytes).map_err(|error| UnreadableState(error.to_string()))
+    }
+
+    /// About how many bytes of memory the timeline takes, for a cache's budget.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        let visits = self.visits.as_ref().map_or(0, |visits| visits.memory());
+        size_of::<Self>() + self.sender_key.len() + self.cursor.stack.memory() + visits
+    }
+
+    pub(crate) fn checkpoint(&self, time: EventTime) -> Checkpoint {
+        Checkpoint { time, state: postcard::to_stdvec(&self.cursor).unwrap_or_default() }
+    }
+
+    /// This sender as it was at `checkpoint` (or before its first event): the cursor goes back, facts that do not depend on
+    /// order stay.
+    ///
+    /// # Errors
+    ///
+    /// [`UnreadableState`] if the checkpoint cannot be read.
+    pub fn resume(&self, checkpoint: Option<&Checkpoint>) -> Result<Self, UnreadableState> {
+        let mut back = Self { cursor: Cursor::default(), since_checkpoint: 0, visits: None, ..self.clone() };
+        let Some(checkpoint) = checkpoint else { return Ok(back) };
+        back.cursor =
+            postcard::from_bytes(&checkpoint.state).map_err(|error| UnreadableState(error.to_string()))?;
+        back.visits = self.visits.as_ref().map(|visits| Box::new(visits.before(checkpoint.time)));
+        Ok(back)
+    }
+
+    /// Forgets the facts of the sender's row, to gather them anew in a replay from the first event on.
+    pub fn forget_totals(&mut self) {
+        self.totals = Totals::default();
+    }
+
+    /// Whether a replay that has reached `checkpoint` in the state `self` may stop there, because everything after it stays
+    /// as it is in `whole`, the sender's present state.
+    #[must_use]
+    pub fn settled(&self, checkpoint: &Checkpoint, whole: &Self) -> bool {
+        if postcard::from_bytes::<Cursor>(&checkpoint.state).as_ref() != Ok(&self.cursor) {
+            return false;
+        }
+        match (&self.visits, &whole.visits) {
+            (None, None) => true,
+            (ours, theirs) => Visits::agree_after(ours.as_deref(), theirs.as_deref(), checkpoint.time),
+        }
+    }
+
+    /// The sender's present state after a replay that stopped at a settled `checkpoint`: what is after it is taken from
+    /// `whole`.
+    #[must_use]
+    pub fn rejoin(mut self, checkpoint: &Checkpoint, whole: &Self) -> Self {
+        self.visits = Visits::join(self.visits, whole.visits.as_deref(), checkpoint.time);
+        self.cursor = whole.cursor.clone();
+        self.since_checkpoint = whole.since_checkpoint;
+        self
+    }
+}

@@ -1,0 +1,97 @@
+//! Sessions kept by id that are not the current one, with the times at which they were left: a session id seen before
+//! makes its session current again.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use turnmill_model::EventTime;
+use uuid::Uuid;
+
+use crate::timeline::Session;
+
+/// What became of each session id of a sender, with times, so that a replay can go back to how it was at a checkpoint.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Visits(BTreeMap<Uuid, Record>);
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Record {
+    /// The latest event that asked for this id. After a replay this may be too late, never too early.
+    asked: EventTime,
+    /// What the id leads to, each from a time on; the last entry counts.
+    entries: Vec<(EventTime, Visit)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Visit {
+    /// The session was left in this state.
+    Left(Session),
+    /// The session took another id.
+    Became(Uuid),
+}
+
+impl Visits {
+    /// The session that `key` leads to, asked by an event at `time`: its present key, and its state if it was left.
+    pub(crate) fn ask(&mut self, key: Uuid, time: EventTime) -> Option<(Uuid, Option<Session>)> {
+        let record = self.0.entry(key).or_insert_with(|| Record { asked: time, entries: Vec::new() });
+        record.asked = record.asked.max(time);
+        match record.entries.last() {
+            None => None,
+            Some((_, Visit::Left(session))) => Some((key, Some(session.clone()))),
+            // A session takes an id that was new, so the chain ends.
+            Some((_, Visit::Became(next))) => {
+                let next = *next;
+                Some(self.ask(next, time).unwrap_or((next, None)))
+            }
+        }
+    }
+
+    /// Notes that from the event at `time` on `key` leads to `visit`.
+    pub(crate) fn note(&mut self, key: Uuid, time: EventTime, visit: Visit) {
+        self.0.entry(key).or_insert_with(|| Record { asked: time, entries: Vec::new() }).entries.push((time, visit));
+    }
+
+    /// As it was before all events at or after `time`.
+    pub(crate) fn before(&self, time: EventTime) -> Self {
+        let mut back = self.clone();
+        for record in back.0.values_mut() {
+            record.entries.retain(|(since, _)| *since < time);
+        }
+        back
+    }
+
+    /// Whether `ours`, which ends at `time`, leads the events from `time` on to the same sessions as `theirs`.
+    pub(crate) fn agree_after(ours: Option<&Self>, theirs: Option<&Self>, time: EventTime) -> bool {
+        let empty = Self::default();
+        let (ours, theirs) = (ours.unwrap_or(&empty), theirs.unwrap_or(&empty));
+        // An id that nothing asks for after `time` may differ.
+        let later = theirs.0.iter().filter(|(_, record)| record.asked >= time);
+        later.into_iter().all(|(key, record)| {
+            let before: Vec<_> = record.entries.iter().filter(|(since, _)| *since < time).collect();
+            let now = ours.0.get(key).map_or(&[][..], |record| &record.entries);
+            before.last().map(|entry| &entry.1) == now.last().map(|entry| &entry.1)
+        })
+    }
+
+    /// `ours` up to `time`, `theirs` from there on.
+    pub(crate) fn join(ours: Option<Box<Self>>, theirs: Option<&Self>, time: EventTime) -> Option<Box<Self>> {
+        let Some(theirs) = theirs else { return ours };
+        let mut joined = ours.unwrap_or_default();
+        for (key, record) in &theirs.0 {
+            let later = record.entries.iter().filter(|(since, _)| *since >= time).cloned();
+            let mine =
+                joined.0.entry(*key).or_insert_with(|| Record { asked: record.asked, entries: Vec::new() });
+            mine.asked = mine.asked.max(record.asked);
+            mine.entries.extend(later);
+        }
+        Some(joined)
+    }
+
+    /// Whether an event at or after `time` asked for `key`.
+    pub(crate) fn asked_from(&self, key: Uuid, time: EventTime) -> bool {
+        self.0.get(&key).is_some_and(|record| record.asked >= time)
+    }
+
+    pub(crate) fn memory(&self) -> usize {
+        self.0.values().map(|record| 64 + record.entries.len() * size_of::<(EventTime, Visit)>()).sum()
+    }
+}

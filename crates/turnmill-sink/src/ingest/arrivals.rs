@@ -1,0 +1,97 @@
+//! Records that arrived together, decoded.
+
+use turnmill_model::{Decoder, Event, Record, Refused};
+
+use crate::DeadLetter;
+
+/// Records in their order of arrival, with the events that they gave.
+///
+/// ```
+/// use turnmill_model::{rasa::RasaDecoder, Record, Settings};
+/// use turnmill_sink::ingest::Arrivals;
+/// let decoder = RasaDecoder::new(&Settings::default());
+/// let mut arrivals = Arrivals::default();
+/// arrivals.push(&decoder, Record { payload: b"not JSON", ..Record::default() });
+/// arrivals.push(&decoder, Record { payload: b"  ", ..Record::default() });
+/// assert_eq!((arrivals.events().len(), arrivals.refused().len(), arrivals.skipped()), (0, 1, 1));
+/// ```
+#[derive(Debug, Default)]
+pub struct Arrivals<'a> {
+    pub(crate) records: Vec<Record<'a>>,
+    pub(crate) events: Vec<Event<'a>>,
+    /// For each event the number of its record.
+    pub(crate) record_of: Vec<usize>,
+    pub(crate) refused: Vec<(usize, Refused)>,
+    pub(crate) skipped: usize,
+}
+
+impl<'a> Arrivals<'a> {
+    /// Decodes the next record.
+    pub fn push(&mut self, decoder: &dyn Decoder, record: Record<'a>) {
+        let number = self.records.len();
+        self.records.push(record);
+        let before = self.events.len();
+        match decoder.decode(&record, &mut self.events) {
+            Err(refused) => self.refused.push((number, refused)),
+            Ok(()) if self.events.len() == before => self.skipped += 1,
+            Ok(()) => self.record_of.resize(self.events.len(), number),
+        }
+    }
+
+    /// The next record, refused before decoding.
+    pub fn push_refused(&mut self, record: Record<'a>, refused: Refused) {
+        self.refused.push((self.records.len(), refused));
+        self.records.push(record);
+    }
+
+    /// The next record, which is no event.
+    pub fn push_skipped(&mut self) {
+        self.records.push(Record::default());
+        self.skipped += 1;
+    }
+
+    /// Number of records.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether there are no records.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// The events.
+    #[must_use]
+    pub fn events(&self) -> &[Event<'a>] {
+        &self.events
+    }
+
+    /// The refused records, by number.
+    #[must_use]
+    pub fn refused(&self) -> &[(usize, Refused)] {
+        &self.refused
+    }
+
+    /// Number of records that are no events.
+    #[must_use]
+    pub fn skipped(&self) -> usize {
+        self.skipped
+    }
+
+    /// Forgets everything and keeps the memory of nothing: the records' buffers are free again.
+    pub fn clear(&mut self) {
+        self.records.clear();
+        self.events.clear();
+        self.record_of.clear();
+        self.refused.clear();
+        self.skipped = 0;
+    }
+}
+
+/// Makes dead letters of the records of a batch: whoever read them knows where they came from.
+pub trait Letters {
+    /// The dead letter for record number `record`, refused as `refused` says.
+    fn letter(&self, record: usize, refused: &Refused) -> DeadLetter;
+}

@@ -1,0 +1,56 @@
+//! Timelines kept between batches, within a budget of bytes.
+
+use lru::LruCache;
+use turnmill_engine::Timeline;
+use turnmill_model::SenderId;
+
+/// A least-recently-used cache of timelines. It is only a cache: whatever is missing is loaded from the store.
+#[derive(Debug)]
+pub(crate) struct Cache {
+    entries: LruCache<SenderId, Cached>,
+    bytes: usize,
+    budget: usize,
+}
+
+#[derive(Debug)]
+struct Cached {
+    version: u64,
+    timeline: Timeline,
+    bytes: usize,
+}
+
+impl Cache {
+    pub(crate) fn new(budget: usize) -> Self {
+        Self { entries: LruCache::unbounded(), bytes: 0, budget }
+    }
+
+    pub(crate) fn version(&self, sender: SenderId) -> Option<u64> {
+        self.entries.peek(&sender).map(|cached| cached.version)
+    }
+
+    pub(crate) fn get(&mut self, sender: SenderId) -> Option<(u64, &Timeline)> {
+        self.entries.get(&sender).map(|cached| (cached.version, &cached.timeline))
+    }
+
+    pub(crate) fn put(&mut self, version: u64, timeline: Timeline) {
+        // The map's own cost per entry is about that of two pointers and the key.
+        let bytes = timeline.memory() + 64;
+        self.bytes += bytes;
+        let before = self.entries.put(timeline.sender(), Cached { version, timeline, bytes });
+        self.bytes -= before.map_or(0, |before| before.bytes);
+        while self.bytes > self.budget
+            && let Some((_, dropped)) = self.entries.pop_lru()
+        {
+            self.bytes -= dropped.bytes;
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.entries.clear();
+        self.bytes = 0;
+    }
+
+    pub(crate) fn usage(&self) -> (usize, usize) {
+        (self.entries.len(), self.bytes)
+    }
+}

@@ -1,0 +1,290 @@
+//! Late events and anonymised copies of one sender: the stretch of its history that they touch is replayed.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+
+use turnmill_engine::{Engine, Place, Replay, Step, Timeline};
+use turnmill_model::{Body, Changes, Decoder, Event, EventId, EventTime};
+
+use super::Item;
+use super::reader::Reader;
+use crate::history::{Entries, unpack};
+use crate::{CheckpointWrite, Chunk, HistoryWrite, StoreError, Transaction};
+
+/// What the late events of a sender led to, besides row changes.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) timeline: Timeline,
+    pub(crate) history: Vec<HistoryWrite>,
+    pub(crate) checkpoints: Vec<CheckpointWrite>,
+    /// Number of anonymised copies that took the place of another.
+    pub(crate) anonymised: i64,
+    pub(crate) replays: u64,
+}
+
+/// The means of a replay.
+pub(crate) struct Means<'m, T> {
+    pub(crate) tx: &'m mut T,
+    pub(crate) engine: &'m Engine,
+    pub(crate) decoder: &'m dyn Decoder,
+}
+
+/// Why a replay has to be done again, from where.
+enum Again {
+    /// From this time on, or an earlier one.
+    Since(EventTime),
+    /// From the first event on.
+    Everything,
+    /// From the first event on, with the facts of the sender's row gathered anew.
+    Totals,
+}
+
+/// A replaced event: its new content, and the chunk and place that hold the old one.
+type Replaced<'i, 'e, 'a> = (u64, usize, &'i Item<'e, 'a>);
+
+impl<T: Transaction> Means<'_, T> {
+    /// Applies `items`: new events and known ones that come anonymised, in the sender's order, to the sender whose present
+    /// state is `timeline`. `since` is where the first replay has to start at the latest.
+    pub(crate) async fn apply(
+        &mut self,
+        timeline: Timeline,
+        items: &[Item<'_, '_>],
+        mut since: Option<EventTime>,
+        out: &mut Changes,
+    ) -> Result<Outcome, StoreError> {
+        let mut outcome =
+            Outcome { timeline, history: Vec::new(), checkpoints: Vec::new(), anonymised: 0, replays: 0 };
+        let mut rest = items;
+        let mut replaced = Vec::new();
+        while let Some(first) = rest.first() {
+            if since.is_none() {
+                match self.on_time(&mut outcome, rest, out) {
+                    Ok(()) => break,
+                    Err(moving) => since = moving,
+                }
+            }
+            let start = since.take().map_or(first.event.time, |since| since.min(first.event.time));
+            let done = self.stretch(&mut outcome, rest, start, &mut replaced, out).await?;
+            rest = rest.get(done..).unwrap_or_default();
+        }
+        self.rewrite(&mut outcome, replaced).await?;
+        Ok(outcome)
+    }
+
+    /// Applies `items` without a replay, if they are all newer than the sender's newest event. The error is the time from
+    /// which a replay is due all the same, if rows already written have to move.
+    fn on_time(
+        &self,
+        outcome: &mut Outcome,
+        items: &[Item<'_, '_>],
+        out: &mut Changes,
+    ) -> Result<(), Option<EventTime>> {
+        let newer = |item: &Item<'_, '_>| !item.known && outcome.timeline.place(&item.event) == Place::Newer;
+        if !items.iter().all(newer) {
+            return Err(None);
+        }
+        let (timeline, checkpoints) = run(self.engine, &outcome.timeline, items, out).map_err(Some)?;
+        if let Some(write) = checkpoints {
+            outcome.checkpoints.push(write);
+        }
+        outcome.timeline = timeline;
+        Ok(())
+    }
+
+    /// Replays one stretch with the first of `items`, up to where nothing changes any more; says how many were applied.
+    async fn stretch<'i, 'e, 'a>(
+        &mut self,
+        outcome: &mut Outcome,
+        items: &'i [Item<'e, 'a>],
+        start: EventTime,
+        replaced: &mut Vec<Replaced<'i, 'e, 'a>>,
+        out: &mut Changes,
+    ) -> Result<usize, StoreError> {
+        // A copy without a time of its own may stand anywhere.
+        let anywhere = items.iter().any(|item| item.known && !item.event.id.has_time());
+        let mut since = (!anywhere).then_some(start);
+        let mut totals = false;
+        loop {
+            outcome.replays += 1;
+            let before = replaced.len();
+            let again = match self.replay(outcome, items, since, totals, replaced, out).await? {
+                Ok(done) => return Ok(done),
+                Err(again) => again,
+            };
+            replaced.truncate(before);
+            let next = match again {
+                // A replay that does not start earlier than the last one finds nothing else.
+                Again::Since(earlier) => (since.filter(|since| earlier < *since).map(|_| earlier), totals),
+                Again::Everything => (None, totals),
+                Again::Totals => (None, true),
+            };
+            if next == (since, totals) {
+                let detail = format!("a replay of sender {} has no end", outcome.timeline.sender());
+                return Err(StoreError::Damaged { detail });
+            }
+            (since, totals) = next;
+        }
+    }
+
+    async fn replay<'i, 'e, 'a>(
+        &mut self,
+        outcome: &mut Outcome,
+        items: &'i [Item<'e, 'a>],
+        since: Option<EventTime>,
+        totals: bool,
+        replaced: &mut Vec<Replaced<'i, 'e, 'a>>,
+        out: &mut Changes,
+    ) -> Result<Result<usize, Again>, StoreError> {
+        let sender = outcome.timeline.sender();
+        let key = outcome.timeline.sender_key().to_owned();
+        let mut reader = Reader::open(self.tx, sender, since, self.decoder.name()).await?;
+        let mut replay = Replay::new(self.engine, &outcome.timeline, reader.start.as_ref())?;
+        if totals {
+            replay.forget_totals();
+        }
+        let mut copies: HashMap<EventId, &'i Item<'e, 'a>> =
+            items.iter().filter(|item| item.known).map(|item| (item.event.id, item)).collect();
+        let everything = totals || (since.is_none() && !copies.is_empty());
+        let mut done = 0;
+        let mut rest = items.iter().filter(|item| !item.known).peekable();
+        loop {
+            reader.fill(self.tx).await?;
+            let new = rest.peek().map(|item| item.event.time);
+            // Stored events arrived before new ones of the same time.
+            let stored = reader.peek().filter(|stored| new.is_none_or(|new| *stored <= new));
+            let Some(next) = stored.or(new) else { break };
+            while reader.checkpoints.front().is_some_and(|checkpoint| checkpoint.time <= next)
+                && let Some(checkpoint) = reader.checkpoints.pop_front()
+            {
+                let waiting = everything || copies.values().any(|item| item.event.time < checkpoint.time);
+                let passed = items.partition_point(|item| item.event.time < checkpoint.time);
+                if passed > 0 && !waiting && replay.settled(&checkpoint) {
+                    done = passed;
+                    break;
+                }
+            }
+            if done > 0 {
+                break;
+            }
+            if stored.is_some()
+                && let Some(stored) = reader.next()
+            {
+                let event = stored.event(self.decoder, &key)?;
+                match copies.remove(&event.id) {
+                    Some(copy) if copy.event.replaces(event.anonymized_at.as_deref()) => {
+                        if !totals && concerns_totals(&event, &copy.event) {
+                            return Ok(Err(Again::Totals));
+                        }
+                        let new = Event { time: event.time, ..Event::clone(&copy.event) };
+                        replay.replace(&event, &new);
+                        replaced.push((stored.chunk.0, stored.chunk.1, copy));
+                    }
+                    Some(_) | None => replay.stored(&event),
+                }
+            } else if let Some(item) = rest.next() {
+                replay.insert(&item.event);
+            }
+        }
+        if done == 0 {
+            done = items.len();
+            if !copies.is_empty() && since.is_some() {
+                return Ok(Err(Again::Everything));
+            }
+        }
+        let stretch_start = reader.start.as_ref().map(|start| start.time);
+        match replay.finish(out) {
+            Ok(replayed) => {
+                outcome.timeline = replayed.timeline;
+                outcome.checkpoints.push(CheckpointWrite {
+                    sender,
+                    stretch: (stretch_start, replayed.until),
+                    checkpoints: replayed.checkpoints,
+                });
+                Ok(Ok(done))
+            }
+            Err(Some(earlier)) if stretch_start.is_some_and(|start| earlier < start) => Ok(Err(Again::Since(earlier))),
+            Err(_) => Ok(Err(Again::Everything)),
+        }
+    }
+
+    /// Writes the chunks again in which events were replaced.
+    async fn rewrite(
+        &mut self,
+        outcome: &mut Outcome,
+        replaced: Vec<Replaced<'_, '_, '_>>,
+    ) -> Result<(), StoreError> {
+        let mut by_chunk: BTreeMap<u64, Vec<(usize, &Item<'_, '_>)>> = BTreeMap::new();
+        for (chunk, index, item) in replaced {
+            by_chunk.entry(chunk).or_default().push((index, item));
+        }
+        if by_chunk.is_empty() {
+            return Ok(());
+        }
+        let sender = outcome.timeline.sender();
+        let least = by_chunk.values().flatten().map(|(_, item)| item.event.time).min();
+        let since = least.filter(|_| by_chunk.values().flatten().all(|(_, item)| item.event.id.has_time()));
+        let mut reader = Reader::open(self.tx, sender, since, self.decoder.name()).await?;
+        for (number, items) in by_chunk {
+            while !reader.chunks.contains_key(&number) {
+                reader.fill(self.tx).await?;
+                if reader.next().is_none() {
+                    break;
+                }
+            }
+            let Some(chunk) = reader.chunks.remove(&number) else {
+                return Err(StoreError::Damaged { detail: format!("chunk {number} of sender {sender} is missing") });
+            };
+            outcome.anonymised += items.len() as i64;
+            let bytes = unpack(&chunk.bytes)?;
+            let mut entries = Entries::read(&bytes)?;
+            for (index, item) in items {
+                if let Some(entry) = entries.entries.get_mut(index) {
+                    let time = entry.time;
+                    *entry = item.entry();
+                    entry.time = time;
+                }
+            }
+            let bytes = entries.pack();
+            let chunk = Chunk { bytes, ..chunk };
+            outcome.history.push(HistoryWrite { sender, chunk, replaces: true });
+        }
+        Ok(())
+    }
+}
+
+/// Applies `items`, all newer than the sender's newest event. On an error, the time from which a replay is due, nothing is
+/// changed.
+pub(crate) fn run(
+    engine: &Engine,
+    timeline: &Timeline,
+    items: &[Item<'_, '_>],
+    out: &mut Changes,
+) -> Result<(Timeline, Option<CheckpointWrite>), EventTime> {
+    let mark = out.mark();
+    let mut next = timeline.clone();
+    let mut run = engine.run(&mut next, out);
+    for item in items {
+        if let Step::Behind { since } = run.apply(&item.event) {
+            drop(run);
+            out.rollback(mark);
+            return Err(since);
+        }
+    }
+    let checkpoints = run.finish();
+    let write = (!checkpoints.is_empty()).then(|| CheckpointWrite {
+        sender: timeline.sender(),
+        stretch: (timeline.newest(), None),
+        checkpoints,
+    });
+    Ok((next, write))
+}
+
+/// Whether replacing `old` by `new` may take away what the sender's row has of it.
+fn concerns_totals(old: &Event<'_>, new: &Event<'_>) -> bool {
+    let channel = |event: &Event<'_>| match &event.body {
+        Body::User(message) => message.input_channel.as_ref().map(|channel| Cow::into_owned(channel.clone())),
+        _ => None,
+    };
+    channel(old) != channel(new) || old.user_key != new.user_key
+}
+

@@ -1,0 +1,48 @@
+//! The contract between turnmill and the places where its rows go.
+//!
+//! What is absent here: this crate never opens a connection or a file, knows no async runtime and no database; its futures
+//! run on any executor.
+//!
+//! - A [`Store`] holds the truth. Everything that a batch of records changes (rows, senders' states, history, dead letters, the
+//!   ledger, and the source's position) is written in one [`Transaction`], so that a crash at any moment leaves either all of
+//!   it or nothing.
+//! - A [`Sink`] is somewhere else to put the changes: one required method.
+//! - [`ingest::Ingest`] takes decoded records through a transaction: duplicates are recognised, late events replayed, records
+//!   that the store refuses set aside.
+//! - [`MemoryStore`] is a store without a database, and `testkit` (a feature) the suite that every store passes.
+
+mod batch;
+mod error;
+mod memory;
+mod store;
+
+pub mod digest;
+pub mod history;
+pub mod ingest;
+#[cfg(feature = "testkit")]
+pub mod testkit;
+
+pub use batch::{
+    Advance, Batch, CheckpointWrite, Chunk, Claim, Counts, DeadLetter, HistoryWrite, Locked, PositionKey, SenderClaim,
+    TimelineWrite,
+};
+pub use error::{Class, SinkError, StoreError};
+pub use memory::{MemoryStore, MemoryTransaction, OwnedValue, Rows};
+pub use store::{ChangeBatch, HistoryPage, HistoryRequest, Inspect, Opened, Sink, Store, Transaction};
+use turnmill_model::Settings;
+
+/// Compares the settings that a store was filled with to the present ones.
+///
+/// # Errors
+///
+/// [`StoreError::Settings`] names the first that differs.
+pub fn check_settings(stored: &Settings, configured: &Settings) -> Result<(), StoreError> {
+    let differ = |setting, stored: &dyn std::fmt::Debug, configured: &dyn std::fmt::Debug| {
+        let (stored, configured) = (format!("{stored:?}"), format!("{configured:?}"));
+        if stored == configured { Ok(()) } else { Err(StoreError::Settings { setting, stored, configured }) }
+    };
+    differ("assistant", &stored.assistant, &configured.assistant)?;
+    differ("session_id", &stored.session_id, &configured.session_id)?;
+    differ("bare_slot_strings", &stored.bare_slot_strings, &configured.bare_slot_strings)?;
+    differ("stack_events", &stored.stack_events, &configured.stack_events)
+}

@@ -1,0 +1,164 @@
+//! The traits: a store holds the truth, a sink gets the changes.
+
+use std::future::Future;
+
+use turnmill_engine::Checkpoint;
+use turnmill_model::{Changes, EventId, EventTime, SenderId, SessionId, Settings};
+
+use crate::digest::Digests;
+use crate::{Batch, Chunk, Claim, Counts, DeadLetter, Locked, PositionKey, SinkError, StoreError};
+
+/// A place that holds the truth: rows, history, positions, ledger and dead letters, changed together or not at all.
+///
+/// An implementation passes the conformance suite of the feature `testkit`.
+pub trait Store: Send {
+    /// A transaction under way.
+    type Tx<'s>: Transaction
+    where
+        Self: 's;
+
+    /// Brings the schema up to date and says where each source stands. Called once, before anything else.
+    ///
+    /// # Errors
+    ///
+    /// Fatal if the store was written by a newer turnmill, is read-only, or was filled with settings that give other rows.
+    fn open(&mut self, settings: &Settings) -> impl Future<Output = Result<Opened, StoreError>> + Send;
+
+    /// Begins a transaction that holds the claimed positions and senders until it ends.
+    ///
+    /// # Errors
+    ///
+    /// Fenced if a position is not as claimed; retryable if a lock cannot be had.
+    fn begin<'s>(
+        &'s mut self,
+        claim: &'s Claim,
+    ) -> impl Future<Output = Result<Self::Tx<'s>, StoreError>> + Send;
+}
+
+/// One transaction. Dropped without [`commit`](Self::commit) it has changed nothing.
+pub trait Transaction: Send {
+    /// The claimed senders' states, in the claim's order.
+    fn timelines(&mut self) -> impl Future<Output = Result<Vec<Locked>, StoreError>> + Send;
+
+    /// Which of `ids` are stored, each with `true`, in the same order.
+    fn known(&mut self, ids: &[EventId]) -> impl Future<Output = Result<Vec<bool>, StoreError>> + Send;
+
+    /// Whose sessions have the ids `ids`, in the same order.
+    fn session_owners(
+        &mut self,
+        ids: &[SessionId],
+    ) -> impl Future<Output = Result<Vec<Option<SenderId>>, StoreError>> + Send;
+
+    /// A page of a sender's history, see [`HistoryRequest`].
+    fn history(
+        &mut self,
+        request: &HistoryRequest,
+    ) -> impl Future<Output = Result<HistoryPage, StoreError>> + Send;
+
+    /// Writes a batch; nothing is visible to others before [`commit`](Self::commit).
+    ///
+    /// # Errors
+    ///
+    /// Poison if a row can never be written. After any error the transaction can only be dropped.
+    fn write(&mut self, batch: &Batch) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Makes everything written durable and visible, together with the claimed positions' `to`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`write`](Self::write); if the connection was lost it may have happened or not, and positions and ids make
+    /// it safe to do it again.
+    fn commit(self) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// What a store said on opening.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Opened {
+    /// Where each source stands, in the source's own notation.
+    pub positions: Vec<(PositionKey, String)>,
+}
+
+impl Opened {
+    /// Where `key` stands.
+    #[must_use]
+    pub fn position(&self, key: &PositionKey) -> Option<&str> {
+        self.positions.iter().find(|(stored, _)| stored == key).map(|(_, position)| position.as_str())
+    }
+}
+
+/// Asks for the history of a sender from the latest checkpoint at or before `since` on, a page at a time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HistoryRequest {
+    /// The sender.
+    pub sender: SenderId,
+    /// The event time of interest; none asks for everything, without a checkpoint.
+    pub since: Option<EventTime>,
+    /// Number of chunks that earlier pages of the same request have brought.
+    pub skip: usize,
+    /// How many chunks to bring at most, at least 1.
+    pub limit: usize,
+}
+
+/// A page of history.
+#[derive(Clone, Debug, Default)]
+pub struct HistoryPage {
+    /// The checkpoint from which on the events are; none: from the first event on. The same on every page.
+    pub start: Option<Checkpoint>,
+    /// The checkpoints after that one, in order. Only on the first page.
+    pub checkpoints: Vec<Checkpoint>,
+    /// The chunks that hold events at or after the start, ordered by their least time, then number.
+    pub chunks: Vec<Chunk>,
+    /// Least time of the first chunk not yet brought; events before it are all there. None on the last page.
+    pub next: Option<EventTime>,
+}
+
+/// What tools ask of a store, apart from the pipeline's own path.
+pub trait Inspect: Send {
+    /// Row count and digest of each public table.
+    fn digests(&mut self) -> impl Future<Output = Result<Digests, StoreError>> + Send;
+
+    /// The ledger, per source.
+    fn ledger(&mut self) -> impl Future<Output = Result<Vec<(String, Counts)>, StoreError>> + Send;
+
+    /// Dead letters in the order of their ids, after `after`, at most `limit`.
+    fn dead_letters(
+        &mut self,
+        after: u64,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<DeadLetter>, StoreError>> + Send;
+
+    /// Where each source stands.
+    fn positions(&mut self) -> impl Future<Output = Result<Vec<(PositionKey, String)>, StoreError>> + Send;
+}
+
+/// Somewhere else to put the changes: one required method.
+///
+/// A sink gets every committed batch in order, the same content each time, at least once.
+///
+/// ```
+/// use turnmill_sink::{ChangeBatch, Sink, SinkError};
+/// struct Count(usize);
+/// impl Sink for Count {
+///     async fn write(&mut self, batch: &ChangeBatch<'_>) -> Result<(), SinkError> {
+///         self.0 += batch.changes.len();
+///         Ok(())
+///     }
+/// }
+/// ```
+pub trait Sink: Send {
+    /// Writes one batch. An error of class retryable brings the same batch again.
+    ///
+    /// # Errors
+    ///
+    /// By [`Class`](crate::Class).
+    fn write(&mut self, batch: &ChangeBatch<'_>) -> impl Future<Output = Result<(), SinkError>> + Send;
+}
+
+/// The changes of one committed transaction.
+#[derive(Clone, Copy, Debug)]
+pub struct ChangeBatch<'b> {
+    /// Number of the batch, ascending without gaps.
+    pub number: u64,
+    /// The row changes.
+    pub changes: &'b Changes,
+}
