@@ -23,7 +23,7 @@ impl Stack {
     /// Applies a JSON Patch given as text. On an error the stack is as before.
     pub(crate) fn patch(&mut self, update: Option<&str>) -> Result<(), String> {
         let update = update.ok_or("`update` is not a text")?;
-        let limits = json::Limits::default();
+        let limits = json::Limits::STACK;
         let patch = json::to_value(update, &limits).ok_or("`update` is not JSON of an acceptable size")?;
         let operations: Vec<json_patch::PatchOperation> =
             serde_json::from_value(patch).map_err(|error| format!("`update` is not a JSON Patch: {error}"))?;
@@ -94,7 +94,7 @@ impl<'de> Deserialize<'de> for Stack {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Option::<String>::deserialize(deserializer)?;
         let Some(text) = text else { return Ok(Self(None)) };
-        let value = json::to_value(&text, &json::Limits::default());
+        let value = json::to_value(&text, &json::Limits::STACK);
         let value = value.ok_or_else(|| serde::de::Error::custom("the stored stack is not JSON"))?;
         Ok(Self(Some(Box::new(value))))
     }

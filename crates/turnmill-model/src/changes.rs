@@ -3,15 +3,16 @@
 use uuid::Uuid;
 
 use crate::tables::{
-    ActionRow, BotMessageRow, CommandRow, EventErrorRow, EventRow, FlowStatusRow, FrameRow, Row, SenderRow, SessionRow,
-    SlotRow, SlotStateRow, Table, Text, Texts, TurnRow, UserMessageRow, UserRow, Value,
+    ActionRow, BotMessageRow, CommandRow, EventErrorRow, EventRow, FlowStatusRow, FrameRow, Row, SenderRow,
+    SessionRow, SlotRow, SlotStateRow, Table, Text, Texts, TurnRow, UserMessageRow, UserRow, Value,
 };
 
 /// Row changes of a batch, columnar per table in the sense that each table has its own typed lists.
 ///
-/// At most one entry per row id: an insert that is changed again inside the batch is one insert with the last values.
-/// The order of application is deletes, inserts, updates, ends; inserts in the order of
-/// [`tables::PUBLIC`](crate::tables::PUBLIC), so that foreign keys hold.
+/// At most one entry per row id, users aside: an insert that is changed again inside the batch is one insert with the last
+/// values.
+/// The order of application is inserts, updates and ends, table by table in the order of
+/// [`tables::PUBLIC`](crate::tables::PUBLIC), then deletes in the opposite order, so that foreign keys hold.
 ///
 /// Two tables are written by key rather than inserted: `inserts` of [`slot_states`](Self::slot_states) replace the row
 /// with that id, and those of [`users`](Self::users) widen it (least `first_seen`, greatest `last_seen`), because

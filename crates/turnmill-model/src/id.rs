@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use smallvec::SmallVec;
 use uuid::Uuid;
 
 use crate::EventTime;
@@ -86,6 +87,13 @@ impl EventId {
         self.derive("command", index)
     }
 
+    /// Whether the event was written with a usable timestamp; without one it has a place only by its record's time, which
+    /// copies of it need not share.
+    #[must_use]
+    pub fn has_time(self) -> bool {
+        self.milliseconds() != 0
+    }
+
     /// An id of its own with this event's time in front.
     fn derive(self, what: &str, index: u32) -> Uuid {
         let digest = IdentityDigest::new(what).bytes(self.0.as_bytes()).number(u64::from(index));
@@ -135,49 +143,66 @@ impl SessionId {
 /// assert_eq!(a.get_version_num(), 8);
 /// ```
 #[derive(Clone, Debug)]
-pub struct IdentityDigest(Sha256);
+pub struct IdentityDigest(SmallVec<[u8; 128]>);
 
 impl IdentityDigest {
     /// Starts an identity of the kind `what`.
     #[must_use]
     pub fn new(what: &str) -> Self {
-        Self(Sha256::new()).text(what)
+        // The parts are short, and cheaper to hash together than each for itself.
+        Self(SmallVec::new()).text(what)
     }
 
     /// Adds a text.
+    #[inline]
     #[must_use]
     pub fn text(self, text: &str) -> Self {
         self.bytes(text.as_bytes())
     }
 
     /// Adds a text that may be missing.
+    #[inline]
     #[must_use]
     pub fn optional(self, text: Option<&str>) -> Self {
         match text {
-            Some(text) => self.text(text),
-            None => self.number(u64::MAX),
+            Some(text) => self.bytes(&[1]).text(text),
+            None => self.bytes(&[0]),
         }
     }
 
     /// Adds bytes.
+    #[inline]
     #[must_use]
     pub fn bytes(mut self, bytes: &[u8]) -> Self {
-        self.0.update((bytes.len() as u64).to_le_bytes());
-        self.0.update(bytes);
+        // The length in seven-bit groups, low ones first: one byte for most.
+        let mut length = bytes.len();
+        while length >= 0x80 {
+            self.0.push((length & 0x7f) as u8 | 0x80);
+            length >>= 7;
+        }
+        self.0.push(length as u8);
+        self.0.extend_from_slice(bytes);
         self
     }
 
     /// Adds a number, for example the bits of a float.
+    #[inline]
     #[must_use]
     pub fn number(mut self, number: u64) -> Self {
-        self.0.update(number.to_le_bytes());
+        self.0.extend_from_slice(&number.to_le_bytes());
+        self
+    }
+
+    /// Adds a number below 2^16 in two bytes.
+    fn short(mut self, number: u64) -> Self {
+        self.0.extend_from_slice(&number.to_le_bytes()[..2]);
         self
     }
 
     /// The id as a UUID of version 8: `milliseconds` (48 bits) in front if given, digest behind.
     #[must_use]
     pub fn uuid(self, milliseconds: Option<u64>) -> Uuid {
-        let digest = self.0.finalize();
+        let digest = Sha256::digest(&self.0);
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&digest[..16]);
         if let Some(milliseconds) = milliseconds {
@@ -273,19 +298,9 @@ impl<'a> EventIdentity<'a> {
     /// The event's id. The milliseconds in front are those of a usable timestamp, else 0.
     #[must_use]
     pub fn id(&self) -> EventId {
-        let mut digest = IdentityDigest::new("event").bytes(self.sender.0.as_bytes()).text(self.event_type);
-        let mut milliseconds = 0;
-        digest = match self.time {
-            WrittenTime::Number(seconds) => {
-                if let Some(time) = EventTime::from_seconds(seconds) {
-                    milliseconds = u64::try_from(time.micros() / 1000).unwrap_or(0);
-                }
-                // Adding zero turns -0.0 into 0.0, which are the same time.
-                digest.number((seconds + 0.0).to_bits())
-            }
-            WrittenTime::Other(json) => digest.text(json),
-        };
-        for part in [
+        let coarse = self.time.is_coarse();
+        let [text, value, data] = if coarse { self.values } else { [None; 3] };
+        let parts = [
             self.name,
             self.message_id,
             self.flow_id,
@@ -294,13 +309,26 @@ impl<'a> EventIdentity<'a> {
             self.intent,
             self.policy,
             self.update,
-        ] {
-            digest = digest.optional(part);
-        }
-        if self.time.is_coarse() {
-            for value in self.values {
-                digest = digest.optional(value);
+            text,
+            value,
+            data,
+        ];
+        // Which parts are there, in one number: most events have one or two of them.
+        let present = parts.iter().rev().fold(0, |mask, part| mask << 1 | u64::from(part.is_some()));
+        let mut digest = IdentityDigest::new("event").bytes(self.sender.0.as_bytes()).text(self.event_type);
+        let mut milliseconds = 0;
+        digest = match self.time {
+            WrittenTime::Number(seconds) => {
+                if let Some(time) = EventTime::from_seconds(seconds) {
+                    milliseconds = u64::try_from(time.micros() / 1000).unwrap_or(0);
+                }
+                // Adding zero turns -0.0 into 0.0, which are the same time.
+                digest.short(present << 1).number((seconds + 0.0).to_bits())
             }
+            WrittenTime::Other(json) => digest.short(present << 1 | 1).text(json),
+        };
+        for part in parts.into_iter().flatten() {
+            digest = digest.text(part);
         }
         EventId(digest.uuid(Some(milliseconds)))
     }

@@ -1,1 +1,103 @@
-//! Rasa's event bodies.
+//! Rasa's event bodies: one JSON object per event, as its brokers and tracker stores write them.
+//!
+//! What is absent here: no state. An event is decoded without looking at any other; sessions, turns and stacks are made
+//! of events elsewhere.
+//!
+//! Every type name is accepted; those that the tables know more about get a [`Body`](crate::Body) of their own. A field
+//! of another JSON type than its column is as absent. What Python writes beyond JSON (`NaN`, lone surrogates) is read in
+//! a second pass, which only records that need it pay for.
+
+mod build;
+mod wire;
+
+use crate::json::{MAX_DEPTH, ParseError, Raw, deeper_than};
+use crate::{Decoder, Event, Reason, Record, Refused, Settings};
+use wire::Wire;
+
+/// Decodes Rasa's events; the [`Decoder`] named `rasa`.
+///
+/// A record holds one event, or none: blank payloads and `null` (tombstones, empty lines) are skipped.
+///
+/// ```
+/// use turnmill_model::{Body, Decoder, Record, Settings, rasa::RasaDecoder};
+///
+/// let decoder = RasaDecoder::new(&Settings::default());
+/// let payload = br#"{"event": "slot", "timestamp": 1656382551.2, "name": "email", "value": "john@example.com"}"#;
+/// let record = Record { payload, sender: Some("u1"), ..Record::default() };
+/// let mut events = Vec::new();
+/// decoder.decode(&record, &mut events)?;
+/// let Body::Slot { value, .. } = &events[0].body else { unreachable!() };
+/// assert_eq!(value, "\"john@example.com\"");
+/// # Ok::<(), turnmill_model::Refused>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct RasaDecoder {
+    settings: Settings,
+    max_bytes: usize,
+}
+
+impl RasaDecoder {
+    /// Payloads with more bytes than this are refused, unless [configured](Self::with_max_bytes) otherwise.
+    pub const DEFAULT_MAX_BYTES: usize = 16 << 20;
+
+    /// A decoder whose events are as `settings` ask for.
+    #[must_use]
+    pub fn new(settings: &Settings) -> Self {
+        Self { settings: settings.clone(), max_bytes: Self::DEFAULT_MAX_BYTES }
+    }
+
+    /// The same decoder, refusing payloads of more than `max_bytes` bytes.
+    #[must_use]
+    pub fn with_max_bytes(self, max_bytes: usize) -> Self {
+        Self { max_bytes, ..self }
+    }
+}
+
+impl Decoder for RasaDecoder {
+    fn name(&self) -> &'static str {
+        "rasa"
+    }
+
+    fn decode<'a>(&self, record: &Record<'a>, out: &mut Vec<Event<'a>>) -> Result<(), Refused> {
+        let Some(text) = readable(record.payload, self.max_bytes)? else { return Ok(()) };
+        let wire = parse(text)?;
+        out.push(build::event(&self.settings, record, &wire)?);
+        Ok(())
+    }
+}
+
+/// The payload as text; `None` if it is to be skipped.
+fn readable(payload: &[u8], max_bytes: usize) -> Result<Option<&str>, Refused> {
+    if payload.len() > max_bytes {
+        let detail = format!("{} bytes, more than the limit of {max_bytes}", payload.len());
+        return Err(Refused::new(Reason::TooLarge, detail));
+    }
+    let text = std::str::from_utf8(payload).map_err(|error| {
+        Refused::new(Reason::NotUtf8, format!("invalid UTF-8 at byte {}", error.valid_up_to()))
+    })?;
+    let trimmed = text.trim_ascii();
+    if trimmed.is_empty() || trimmed == "null" {
+        return Ok(None);
+    }
+    if deeper_than(payload, MAX_DEPTH) {
+        return Err(Refused::new(
+            Reason::TooDeep,
+            format!("more than {MAX_DEPTH} levels of lists and objects"),
+        ));
+    }
+    Ok(Some(text))
+}
+
+/// The fields of the object that `text` is.
+fn parse(text: &str) -> Result<Wire<'_>, Refused> {
+    let not_json = |error: ParseError| Refused::new(Reason::NotJson, error.to_string());
+    if !text.trim_ascii_start().starts_with('{') {
+        let value = Raw::parse(text).map_err(not_json)?;
+        let detail = format!("a JSON {}, not an object", format!("{:?}", value.kind()).to_lowercase());
+        return Err(Refused::new(Reason::NotAnObject, detail));
+    }
+    match Wire::strict(text) {
+        Ok(wire) => Ok(wire),
+        Err(_) => Wire::lenient(text).map_err(not_json),
+    }
+}

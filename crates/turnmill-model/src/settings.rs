@@ -26,7 +26,12 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { assistant: None, session_id: SessionIdMode::default(), bare_slot_strings: false, stack_events: true }
+        Self {
+            assistant: None,
+            session_id: SessionIdMode::default(),
+            bare_slot_strings: false,
+            stack_events: true,
+        }
     }
 }
 

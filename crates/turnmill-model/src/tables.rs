@@ -155,30 +155,47 @@ pub trait Row: Copy + std::fmt::Debug {
 
     /// The value of column number `column` (0 is the primary key); `texts` are those the row was made with.
     fn value<'t>(&self, column: usize, texts: &'t Texts) -> Value<'t>;
+
+    /// The same row with its texts, which are in `from`, added to `to`.
+    #[must_use]
+    fn rebase(&self, from: &Texts, to: &mut Texts) -> Self;
 }
 
-trait Field {
+trait Field: Copy {
     fn field<'t>(&self, texts: &'t Texts) -> Value<'t>;
+
+    fn rebase(&self, _from: &Texts, _to: &mut Texts) -> Self {
+        *self
+    }
 }
 
 macro_rules! field {
-    ($($ty:ty: $self:ident, $texts:ident => $value:expr;)*) => {
+    ($($ty:ty: $self:ident => $value:expr;)*) => {
         $(impl Field for $ty {
-            fn field<'t>(&$self, $texts: &'t Texts) -> Value<'t> { $value }
+            fn field<'t>(&$self, _texts: &'t Texts) -> Value<'t> { $value }
         })*
     };
 }
 
+impl Field for Text {
+    fn field<'t>(&self, texts: &'t Texts) -> Value<'t> {
+        Value::Text(texts.get(*self))
+    }
+
+    fn rebase(&self, from: &Texts, to: &mut Texts) -> Self {
+        to.add(from.get(*self))
+    }
+}
+
 field! {
-    Uuid: self, _texts => Value::Id(*self);
-    EventId: self, _texts => Value::Id(self.0);
-    SenderId: self, _texts => Value::Id(self.0);
-    SessionId: self, _texts => Value::Id(self.0);
-    UserId: self, _texts => Value::Id(self.0);
-    Text: self, texts => Value::Text(texts.get(*self));
-    i64: self, _texts => Value::Integer(*self);
-    f64: self, _texts => Value::Float(*self);
-    Micros: self, _texts => Value::DateTime(*self);
+    Uuid: self => Value::Id(*self);
+    EventId: self => Value::Id(self.0);
+    SenderId: self => Value::Id(self.0);
+    SessionId: self => Value::Id(self.0);
+    UserId: self => Value::Id(self.0);
+    i64: self => Value::Integer(*self);
+    f64: self => Value::Float(*self);
+    Micros: self => Value::DateTime(*self);
 }
 
 impl<F: Field> Field for Option<F> {
@@ -187,6 +204,10 @@ impl<F: Field> Field for Option<F> {
             Some(field) => field.field(texts),
             None => Value::Null,
         }
+    }
+
+    fn rebase(&self, from: &Texts, to: &mut Texts) -> Self {
+        self.map(|field| field.rebase(from, to))
     }
 }
 
@@ -233,6 +254,10 @@ macro_rules! table {
                 )*
                 let _ = index;
                 Value::Null
+            }
+
+            fn rebase(&self, from: &Texts, to: &mut Texts) -> Self {
+                Self { $($field: Field::rebase(&self.$field, from, to),)* }
             }
         }
     };

@@ -168,7 +168,8 @@ mod tests {
 
     #[test]
     fn dates_round_trip() {
-        for micros in [946_684_800_000_000, 951_782_400_123_456, 4_102_444_800_000_000, 1_709_164_800_000_001] {
+        for micros in [946_684_800_000_000, 951_782_400_123_456, 4_102_444_800_000_000, 1_709_164_800_000_001]
+        {
             assert_eq!(Micros::parse(&Micros(micros).to_string()), Some(Micros(micros)));
         }
         assert_eq!(Micros(951_782_400_123_456).to_string(), "2000-02-29 00:00:00.123456");

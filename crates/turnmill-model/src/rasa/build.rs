@@ -1,0 +1,228 @@
+//! From the fields of a body to an [`Event`].
+
+use std::borrow::Cow;
+
+use uuid::Uuid;
+
+use super::wire::Wire;
+use crate::json::{Limits, Node, Raw, Tree, canonical, clean};
+use crate::text::{cut, sender_key};
+use crate::{
+    Body, Command, Event, EventId, EventIdentity, EventTime, FlowStatus, Reason, Record, Refused, SenderId,
+    SessionId, SessionIdMode, SessionRule, Settings, UserMessage, WrittenTime,
+};
+
+/// The event that `wire` and its record make.
+pub(super) fn event<'a>(
+    settings: &Settings,
+    record: &Record<'a>,
+    wire: &Wire<'a>,
+) -> Result<Event<'a>, Refused> {
+    let event_type = filled(wire.event)
+        .ok_or_else(|| Refused::new(Reason::NoEventType, "`event` is missing, empty or not a text"))?;
+    let sender_key = sender_key(sender(record, wire)?);
+    let sender = SenderId::new(settings.assistant.as_deref(), &sender_key);
+    let time = time(record, wire)?;
+    let texts = Texts::of(wire);
+    let id = texts.id(sender, &event_type, wire);
+    Ok(Event {
+        id,
+        sender,
+        sender_key,
+        time,
+        model_id: text(wire.metadata.model_id),
+        environment: record.environment.map(clean),
+        user_key: filled(wire.user_id).map(crate::text::sender_key),
+        session: SessionRule::Rasa { session_id: session_id(settings.session_id, wire) },
+        anonymized_at: text(wire.anonymized_at),
+        ordinal: 0,
+        body: body(settings, &event_type, texts, wire),
+        event_type,
+    })
+}
+
+/// The texts of which both the identity and the body are made.
+struct Texts<'a> {
+    name: Option<Cow<'a, str>>,
+    message_id: Option<Cow<'a, str>>,
+    flow_id: Option<Cow<'a, str>>,
+    step_id: Option<Cow<'a, str>>,
+    utter_action: Option<Cow<'a, str>>,
+    intent: Option<Cow<'a, str>>,
+    policy: Option<Cow<'a, str>>,
+    update: Option<Cow<'a, str>>,
+}
+
+impl<'a> Texts<'a> {
+    fn of(wire: &Wire<'a>) -> Self {
+        Self {
+            name: text(wire.name),
+            message_id: text(wire.message_id),
+            flow_id: text(wire.flow_id),
+            step_id: text(wire.step_id),
+            utter_action: text(wire.metadata.utter_action),
+            intent: text(wire.parse_data.intent.name),
+            policy: text(wire.policy),
+            update: text(wire.update),
+        }
+    }
+
+    fn id(&self, sender: SenderId, event_type: &str, wire: &Wire<'_>) -> EventId {
+        let other;
+        let time = match finite(wire.timestamp) {
+            Some(seconds) => WrittenTime::Number(seconds),
+            None => {
+                other = wire.timestamp.map_or(Cow::Borrowed("null"), canonical);
+                WrittenTime::Other(&other)
+            }
+        };
+        let mut identity = EventIdentity {
+            name: self.name.as_deref(),
+            message_id: self.message_id.as_deref(),
+            flow_id: self.flow_id.as_deref(),
+            step_id: self.step_id.as_deref(),
+            utter_action: self.utter_action.as_deref(),
+            intent: self.intent.as_deref(),
+            policy: self.policy.as_deref(),
+            update: self.update.as_deref(),
+            ..EventIdentity::new(sender, event_type, time)
+        };
+        if !time.is_coarse() {
+            return identity.id();
+        }
+        let values = [wire.text, wire.value, wire.data].map(|value| value.map(canonical));
+        identity.values = values.each_ref().map(Option::as_deref);
+        identity.id()
+    }
+}
+
+fn body<'a>(settings: &Settings, event_type: &str, texts: Texts<'a>, wire: &Wire<'a>) -> Body<'a> {
+    let flow = |status| (status, texts.flow_id.clone(), texts.step_id.clone());
+    let (status, flow_id, step_id) = match event_type {
+        "user" => return Body::User(Box::new(user(texts, wire))),
+        "bot" => {
+            let template_name = texts.utter_action.or_else(|| text(wire.metadata.template_name));
+            return Body::Bot { text: text(wire.text), template_name };
+        }
+        "action" => {
+            let confidence = finite(wire.confidence);
+            return Body::Action { name: texts.name, policy: texts.policy, confidence };
+        }
+        "slot" => {
+            let (value, is_set) = slot_value(settings, wire.value);
+            return Body::Slot { name: texts.name, value, is_set };
+        }
+        "stack" => return Body::Stack { update: texts.update },
+        "session_started" => return Body::SessionStarted,
+        "session_ended" => return Body::SessionEnded,
+        "restart" => return Body::Restart,
+        "flow_started" => flow(FlowStatus::Started),
+        "flow_completed" => flow(FlowStatus::Completed),
+        "flow_interrupted" => flow(FlowStatus::Interrupted),
+        "flow_resumed" => flow(FlowStatus::Resumed),
+        "flow_cancelled" => flow(FlowStatus::Cancelled),
+        _ => return Body::Other,
+    };
+    Body::Flow { status, flow_id, step_id }
+}
+
+fn user<'a>(texts: Texts<'a>, wire: &Wire<'a>) -> UserMessage<'a> {
+    let parsed = &wire.parse_data;
+    UserMessage {
+        text: text(wire.text),
+        intent: texts.intent,
+        retrieval_intent: text(parsed.intent.full_retrieval_intent_name),
+        confidence: finite(parsed.intent.confidence),
+        input_channel: text(wire.input_channel),
+        message_id: texts.message_id.or_else(|| text(parsed.message_id)),
+        commands: parsed.commands.map(commands).unwrap_or_default(),
+    }
+}
+
+/// The commands of a list; none of any other value.
+fn commands(list: Raw<'_>) -> Vec<Command<'_>> {
+    if !list.is_list() || list.as_str() == "[]" {
+        return Vec::new();
+    }
+    let Ok(tree) = Tree::parse(list.as_str(), &Limits::default()) else {
+        // Not reached: the text of a `Raw` is well-formed.
+        return Vec::new();
+    };
+    let mut commands = Vec::new();
+    for (index, item) in (0..).zip(tree.root().items()) {
+        let field = |key| item.get(key).map(Node::raw);
+        let Some(command) = text(field("command")) else { continue };
+        let when = |name, key| if command == name { field(key) } else { None };
+        commands.push(Command {
+            index,
+            flow: text(when("start flow", "flow")),
+            slot: text(when("set slot", "name")),
+            options: when("clarify", "options").filter(|options| options.is_list()).map(canonical),
+            command,
+        });
+    }
+    commands
+}
+
+/// A slot's value as it is stored, and whether it sets the slot.
+fn slot_value<'a>(settings: &Settings, value: Option<Raw<'a>>) -> (Cow<'a, str>, bool) {
+    let Some(value) = value else { return (Cow::Borrowed("null"), false) };
+    let bare = if settings.bare_slot_strings { value.as_text() } else { None };
+    (bare.unwrap_or_else(|| canonical(value)), !value.is_null())
+}
+
+fn sender<'a>(record: &Record<'a>, wire: &Wire<'a>) -> Result<Cow<'a, str>, Refused> {
+    filled(wire.sender_id)
+        .or_else(|| record.sender.map(clean).filter(|sender| !sender.is_empty()))
+        .ok_or_else(|| {
+            Refused::new(
+                Reason::NoSenderId,
+                "`sender_id` is missing, empty or not a text, and the record names no sender",
+            )
+        })
+}
+
+fn time(record: &Record<'_>, wire: &Wire<'_>) -> Result<EventTime, Refused> {
+    wire.timestamp
+        .and_then(Raw::as_number)
+        .and_then(EventTime::from_seconds)
+        .or_else(|| record.time.and_then(EventTime::from_seconds))
+        .ok_or_else(|| {
+            let written = wire.timestamp.map_or("missing", Raw::as_str);
+            let own = record.time.map_or_else(|| "none".to_owned(), |seconds| seconds.to_string());
+            let detail = format!("`timestamp` is {}, the record's own time is {own}", cut(written, 40));
+            Refused::new(Reason::NoUsableTimestamp, detail)
+        })
+}
+
+fn session_id(mode: SessionIdMode, wire: &Wire<'_>) -> Option<Uuid> {
+    if mode == SessionIdMode::Off {
+        return None;
+    }
+    let session = filled(wire.metadata.session_id)?;
+    match (canonical_uuid(&session), mode) {
+        (None, SessionIdMode::Any) => Some(SessionId::from_text(&session).0),
+        (uuid, _) => uuid,
+    }
+}
+
+/// The UUID of which `text` is the canonical spelling: lower-case hex, 8-4-4-4-12.
+fn canonical_uuid(text: &str) -> Option<Uuid> {
+    let uuid = Uuid::try_parse(text).ok()?;
+    (*uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer()) == *text).then_some(uuid)
+}
+
+/// The cleaned text of a field that is a string.
+fn text(field: Option<Raw<'_>>) -> Option<Cow<'_, str>> {
+    field.and_then(Raw::as_text)
+}
+
+/// The same, if anything is left of it.
+fn filled(field: Option<Raw<'_>>) -> Option<Cow<'_, str>> {
+    text(field).filter(|text| !text.is_empty())
+}
+
+/// The number of a field that is a finite one.
+fn finite(field: Option<Raw<'_>>) -> Option<f64> {
+    field.and_then(Raw::as_number).filter(|number| number.is_finite())
+}
