@@ -26,6 +26,9 @@ pub const LATEST_SECONDS: f64 = 4_102_444_800.0;
 pub struct EventTime(f64);
 
 impl EventTime {
+    /// The first usable time.
+    pub const EARLIEST: Self = Self(EARLIEST_SECONDS);
+
     /// The time `seconds` after the Unix epoch, or `None` outside `[EARLIEST_SECONDS, LATEST_SECONDS]` (and
     /// for NaN): such a number is not usable as the time of a conversation.
     #[must_use]

@@ -18,8 +18,8 @@ pub(super) fn event<'a>(
     record: &Record<'a>,
     wire: &Wire<'a>,
 ) -> Result<Event<'a>, Refused> {
-    let event_type = filled(wire.event)
-        .ok_or_else(|| Refused::new(Reason::NoEventType, "`event` is missing, empty or not a text"))?;
+    let event_type = text(wire.event)
+        .ok_or_else(|| Refused::new(Reason::NoEventType, "`event` is missing or not a text"))?;
     let sender_key = sender_key(sender(record, wire)?);
     let sender = SenderId::new(settings.assistant.as_deref(), &sender_key);
     let time = time(record, wire)?;
@@ -224,5 +224,6 @@ fn filled(field: Option<Raw<'_>>) -> Option<Cow<'_, str>> {
 
 /// The number of a field that is a finite one.
 fn finite(field: Option<Raw<'_>>) -> Option<f64> {
-    field.and_then(Raw::as_number).filter(|number| number.is_finite())
+    // Adding zero turns -0.0 into 0.0, which not every store tells apart.
+    field.and_then(Raw::as_number).filter(|number| number.is_finite()).map(|number| number + 0.0)
 }

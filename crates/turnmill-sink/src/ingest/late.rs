@@ -39,6 +39,29 @@ enum Again {
     Totals,
 }
 
+/// Where a stretch is to be replayed.
+#[derive(Clone, Copy)]
+struct Stretch {
+    /// It has to start here at the latest.
+    start: EventTime,
+    /// The stretches before it end here.
+    done_until: Option<EventTime>,
+    /// Whether it has to take in all items.
+    at_once: bool,
+}
+
+/// What a replay is to apply.
+#[derive(Clone, Copy)]
+struct What<'i, 'e, 'a> {
+    items: &'i [Item<'e, 'a>],
+    /// Where it starts at the latest; none: at the first event.
+    since: Option<EventTime>,
+    /// Whether the facts of the sender's row are gathered anew.
+    totals: bool,
+    /// Whether it must not settle before all items are applied.
+    at_once: bool,
+}
+
 /// A replaced event: its new content, and the chunk and place that hold the old one.
 type Replaced<'i, 'e, 'a> = (u64, usize, &'i Item<'e, 'a>);
 
@@ -47,13 +70,42 @@ impl<T: Transaction> Means<'_, T> {
     /// state is `timeline`. `since` is where the first replay has to start at the latest.
     pub(crate) async fn apply(
         &mut self,
-        timeline: Timeline,
+        timeline: &Timeline,
         items: &[Item<'_, '_>],
-        mut since: Option<EventTime>,
+        since: Option<EventTime>,
         out: &mut Changes,
     ) -> Result<Outcome, StoreError> {
-        let mut outcome =
-            Outcome { timeline, history: Vec::new(), checkpoints: Vec::new(), anonymised: 0, replays: 0 };
+        let mark = out.mark();
+        match self.stretches(timeline, items, since, false, out).await? {
+            Ok(outcome) => Ok(outcome),
+            Err(earlier) => {
+                // A later stretch reaches back into one that is done, and the history does not have what that one
+                // added: then all is one stretch.
+                out.rollback(mark);
+                let since = items.first().map(|item| item.event.time.min(earlier));
+                let outcome = self.stretches(timeline, items, since, true, out).await?;
+                outcome.map_err(|_| self.endless(timeline))
+            }
+        }
+    }
+
+    /// Applies `items` in one stretch of history after the other, or `at_once`. The error is a time before those done that
+    /// a replay has to start from.
+    async fn stretches(
+        &mut self,
+        timeline: &Timeline,
+        items: &[Item<'_, '_>],
+        mut since: Option<EventTime>,
+        at_once: bool,
+        out: &mut Changes,
+    ) -> Result<Result<Outcome, EventTime>, StoreError> {
+        let mut outcome = Outcome {
+            timeline: timeline.clone(),
+            history: Vec::new(),
+            checkpoints: Vec::new(),
+            anonymised: 0,
+            replays: 0,
+        };
         let mut rest = items;
         let mut replaced = Vec::new();
         while let Some(first) = rest.first() {
@@ -64,11 +116,20 @@ impl<T: Transaction> Means<'_, T> {
                 }
             }
             let start = since.take().map_or(first.event.time, |since| since.min(first.event.time));
-            let done = self.stretch(&mut outcome, rest, start, &mut replaced, out).await?;
-            rest = rest.get(done..).unwrap_or_default();
+            // What the stretches before have added ends here.
+            let done_until = (rest.len() < items.len()).then(|| outcome.checkpoints.last()?.stretch.1).flatten();
+            let stretch = Stretch { start, done_until, at_once };
+            match self.stretch(&mut outcome, rest, stretch, &mut replaced, out).await? {
+                Ok(done) => rest = rest.get(done..).unwrap_or_default(),
+                Err(earlier) => return Ok(Err(earlier)),
+            }
         }
         self.rewrite(&mut outcome, replaced).await?;
-        Ok(outcome)
+        Ok(Ok(outcome))
+    }
+
+    fn endless(&self, timeline: &Timeline) -> StoreError {
+        StoreError::Damaged { detail: format!("a replay of sender {} has no end", timeline.sender()) }
     }
 
     /// Applies `items` without a replay, if they are all newer than the sender's newest event. The error is the time from
@@ -91,24 +152,31 @@ impl<T: Transaction> Means<'_, T> {
         Ok(())
     }
 
-    /// Replays one stretch with the first of `items`, up to where nothing changes any more; says how many were applied.
+    /// Replays one stretch with the first of `items`, up to where nothing changes any more; says how many were applied. The
+    /// error is a time, before those stretches that are done, from which a replay would have to start.
     async fn stretch<'i, 'e, 'a>(
         &mut self,
         outcome: &mut Outcome,
         items: &'i [Item<'e, 'a>],
-        start: EventTime,
+        stretch: Stretch,
         replaced: &mut Vec<Replaced<'i, 'e, 'a>>,
         out: &mut Changes,
-    ) -> Result<usize, StoreError> {
+    ) -> Result<Result<usize, EventTime>, StoreError> {
         // A copy without a time of its own may stand anywhere.
         let anywhere = items.iter().any(|item| item.known && !item.event.id.has_time());
-        let mut since = (!anywhere).then_some(start);
+        let mut since = (!anywhere).then_some(stretch.start);
         let mut totals = false;
         loop {
+            if let Some(done_until) = stretch.done_until
+                && since.is_none_or(|since| since < done_until)
+            {
+                return Ok(Err(since.unwrap_or(EventTime::EARLIEST)));
+            }
             outcome.replays += 1;
             let before = replaced.len();
-            let again = match self.replay(outcome, items, since, totals, replaced, out).await? {
-                Ok(done) => return Ok(done),
+            let what = What { items, since, totals, at_once: stretch.at_once };
+            let again = match self.replay(outcome, what, replaced, out).await? {
+                Ok(done) => return Ok(Ok(done)),
                 Err(again) => again,
             };
             replaced.truncate(before);
@@ -119,8 +187,7 @@ impl<T: Transaction> Means<'_, T> {
                 Again::Totals => (None, true),
             };
             if next == (since, totals) {
-                let detail = format!("a replay of sender {} has no end", outcome.timeline.sender());
-                return Err(StoreError::Damaged { detail });
+                return Err(self.endless(&outcome.timeline));
             }
             (since, totals) = next;
         }
@@ -129,12 +196,11 @@ impl<T: Transaction> Means<'_, T> {
     async fn replay<'i, 'e, 'a>(
         &mut self,
         outcome: &mut Outcome,
-        items: &'i [Item<'e, 'a>],
-        since: Option<EventTime>,
-        totals: bool,
+        what: What<'i, 'e, 'a>,
         replaced: &mut Vec<Replaced<'i, 'e, 'a>>,
         out: &mut Changes,
     ) -> Result<Result<usize, Again>, StoreError> {
+        let What { items, since, totals, at_once } = what;
         let sender = outcome.timeline.sender();
         let key = outcome.timeline.sender_key().to_owned();
         let mut reader = Reader::open(self.tx, sender, since, self.decoder.name()).await?;
@@ -158,7 +224,8 @@ impl<T: Transaction> Means<'_, T> {
             {
                 let waiting = everything || copies.values().any(|item| item.event.time < checkpoint.time);
                 let passed = items.partition_point(|item| item.event.time < checkpoint.time);
-                if passed > 0 && !waiting && replay.settled(&checkpoint) {
+                let enough = if at_once { passed == items.len() } else { passed > 0 };
+                if enough && !waiting && replay.settled(&checkpoint) {
                     done = passed;
                     break;
                 }

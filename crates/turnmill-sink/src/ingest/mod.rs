@@ -308,7 +308,7 @@ impl<'d> Ingest<'d> {
             }
         }
         let mut means = Means { tx, engine: &self.engine, decoder: self.decoder };
-        let outcome = means.apply(timeline.clone(), &group.items, since, out).await?;
+        let outcome = means.apply(timeline, &group.items, since, out).await?;
         Ok(Applied { timeline: outcome.timeline.clone(), late: Some(outcome), checkpoints: None })
     }
 

@@ -1,0 +1,171 @@
+//! Conversations as a real assistant would write them, and as it should not: for the tests of laws.
+//!
+//! [`conversations`] makes records from a seed, [`records`] is the same as a strategy of proptest. Both come from
+//! [`Script`]s, lists of small [`Step`]s that [`render`] turns into records. [`shuffle_keeping`] changes the order of
+//! arrival as far as the law of order allows.
+//!
+//! Without the three switches that say so, what is generated keeps clear of the exceptions to that law.
+//!
+//! ```
+//! use turnmill_model::Settings;
+//! use turnmill_oracle::{diff, generate, tables};
+//!
+//! let records = generate::conversations(&generate::Options::default(), 7);
+//! let shuffled = generate::shuffle_keeping(&records, 1);
+//! let of = |records: &[generate::OwnedRecord]| {
+//!     let borrowed: Vec<_> = records.iter().map(|record| record.as_record()).collect();
+//!     tables(&Settings::default(), &borrowed)
+//! };
+//! assert_eq!(diff(&of(&records).tables, &of(&shuffled).tables), None);
+//! ```
+
+mod conversation;
+mod hostile;
+mod random;
+mod script;
+mod shuffle;
+mod steps;
+
+use std::fmt;
+
+use proptest::prelude::*;
+use turnmill_model::Record;
+
+pub use script::{Kind, Script, Step, scripts};
+pub use shuffle::shuffle_keeping;
+pub use steps::render;
+
+/// What is generated and how much of it. Weights are relative to 12 for an ordinary message; 0 leaves a thing out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Most scripts.
+    pub scripts: usize,
+    /// Most senders, up to 255.
+    pub senders: usize,
+    /// Most steps of a script; a step is one to a dozen records.
+    pub steps: usize,
+    /// Weight of events of CALM assistants.
+    pub calm: u32,
+    /// Weight of what has to do with `metadata.session_id`.
+    pub session_ids: u32,
+    /// Weight of wrong types, odd and long texts, unknown types, unusable timestamps.
+    pub hostile: u32,
+    /// Weight of backdated events and whole seconds.
+    pub late: u32,
+    /// Weight of further copies of events.
+    pub copies: u32,
+    /// Weight of records that are dead letters or skipped.
+    pub no_events: u32,
+    /// Whether there are anonymised copies.
+    pub anonymised: bool,
+    /// An exception to the law of order: whether events of one sender may have equal timestamps.
+    pub ties: bool,
+    /// An exception to the law of order: whether plain copies of an event may differ (in their environment, and in
+    /// the record's time where that places them).
+    pub differing_copies: bool,
+    /// An exception to the law of order, which [`shuffle_keeping`] does not keep clear of either: whether senders may
+    /// use session ids of each other.
+    pub claimed_ids: bool,
+}
+
+impl Default for Options {
+    /// Everything but the exceptions to the law of order.
+    fn default() -> Self {
+        Self {
+            scripts: 5,
+            senders: 4,
+            steps: 16,
+            calm: 2,
+            session_ids: 1,
+            hostile: 1,
+            late: 1,
+            copies: 2,
+            no_events: 1,
+            anonymised: true,
+            ties: false,
+            differing_copies: false,
+            claimed_ids: false,
+        }
+    }
+}
+
+impl Options {
+    /// Only what an assistant of Rasa Open Source writes by itself, each event once and in order.
+    #[must_use]
+    pub fn ordinary() -> Self {
+        Self {
+            calm: 0,
+            session_ids: 0,
+            hostile: 0,
+            late: 0,
+            copies: 0,
+            no_events: 0,
+            anonymised: false,
+            ..Self::default()
+        }
+    }
+
+    /// Everything, the exceptions to the law of order too.
+    #[must_use]
+    pub fn everything() -> Self {
+        Self { ties: true, differing_copies: true, claimed_ids: true, ..Self::default() }
+    }
+}
+
+/// A [`Record`] that owns its content. Prints its payload as text.
+#[derive(Clone, Default, PartialEq)]
+pub struct OwnedRecord {
+    /// The body.
+    pub payload: Vec<u8>,
+    /// The sender, where the envelope names it.
+    pub sender: Option<String>,
+    /// The record's own time, Unix seconds.
+    pub time: Option<f64>,
+    /// The producer's environment.
+    pub environment: Option<String>,
+}
+
+impl OwnedRecord {
+    /// The record that borrows from this one.
+    #[must_use]
+    pub fn as_record(&self) -> Record<'_> {
+        Record {
+            payload: &self.payload,
+            sender: self.sender.as_deref(),
+            time: self.time,
+            environment: self.environment.as_deref(),
+        }
+    }
+}
+
+impl fmt::Debug for OwnedRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let payload = String::from_utf8_lossy(&self.payload);
+        f.write_str(turnmill_model::text::cut(&payload, 600))?;
+        if payload.len() > 600 {
+            write!(f, "... ({} bytes)", self.payload.len())?;
+        }
+        if let Some(sender) = &self.sender {
+            write!(f, " sender={sender:?}")?;
+        }
+        if let Some(time) = self.time {
+            write!(f, " time={time:?}")?;
+        }
+        if let Some(environment) = &self.environment {
+            write!(f, " environment={environment:?}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Records in order of arrival, the same for the same seed.
+#[must_use]
+pub fn conversations(options: &Options, seed: u64) -> Vec<OwnedRecord> {
+    render(options, &script::seeded(options, seed))
+}
+
+/// Records in order of arrival, as a strategy of proptest.
+pub fn records(options: &Options) -> impl Strategy<Value = Vec<OwnedRecord>> + use<> {
+    let options = options.clone();
+    scripts(&options).prop_map(move |scripts| render(&options, &scripts))
+}

@@ -1,0 +1,409 @@
+//! JSON as Python writes it, as a plain tree.
+
+use std::collections::HashMap;
+
+/// One JSON value. Numbers stay the text that was written; strings still hold their NULs.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Json {
+    Null,
+    Bool(bool),
+    Number(String),
+    /// `NaN`, `Infinity` or `-Infinity`.
+    NotFinite,
+    Text(String),
+    List(Vec<Json>),
+    /// Unique keys: of equal ones the first place and the last value.
+    Object(Vec<(String, Json)>),
+}
+
+/// Most levels of lists and objects inside each other.
+pub(crate) const MAX_DEPTH: usize = 512;
+
+impl Json {
+    /// The member `key`; `None` also where this is no object.
+    pub(crate) fn get(&self, key: &str) -> Option<&Json> {
+        match self {
+            Json::Object(members) => members.iter().find(|(name, _)| name == key).map(|(_, value)| value),
+            _ => None,
+        }
+    }
+
+    /// The text of the member `key`, cleaned; a member of another type is as absent.
+    pub(crate) fn text(&self, key: &str) -> Option<String> {
+        match self.get(key)? {
+            Json::Text(text) => Some(clean(text)),
+            _ => None,
+        }
+    }
+
+    /// The finite number of the member `key`.
+    pub(crate) fn finite(&self, key: &str) -> Option<f64> {
+        self.get(key)?.as_finite()
+    }
+
+    /// This value as a finite number.
+    pub(crate) fn as_finite(&self) -> Option<f64> {
+        match self {
+            Json::Number(token) => token.parse().ok().filter(|number: &f64| number.is_finite()),
+            _ => None,
+        }
+    }
+
+    /// The canonical spelling.
+    pub(crate) fn canonical(&self) -> String {
+        let mut out = String::new();
+        self.write(&mut out);
+        out
+    }
+
+    fn write(&self, out: &mut String) {
+        match self {
+            Json::Null | Json::NotFinite => out.push_str("null"),
+            Json::Bool(true) => out.push_str("true"),
+            Json::Bool(false) => out.push_str("false"),
+            Json::Number(token) => out.push_str(token),
+            Json::Text(text) => write_text(text, out),
+            Json::List(elements) => {
+                out.push('[');
+                for (index, element) in elements.iter().enumerate() {
+                    if index > 0 {
+                        out.push_str(", ");
+                    }
+                    element.write(out);
+                }
+                out.push(']');
+            }
+            Json::Object(members) => {
+                // Keys may become equal by cleaning.
+                let cleaned = unique(members.iter().map(|(key, value)| (clean(key), value)).collect());
+                out.push('{');
+                for (index, (key, value)) in cleaned.iter().enumerate() {
+                    if index > 0 {
+                        out.push_str(", ");
+                    }
+                    write_text(key, out);
+                    out.push_str(": ");
+                    value.write(out);
+                }
+                out.push('}');
+            }
+        }
+    }
+
+    /// Levels of lists and objects inside each other, and number of values, this one included.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        let children: Vec<&Json> = match self {
+            Json::List(elements) => elements.iter().collect(),
+            Json::Object(members) => members.iter().map(|(_, value)| value).collect(),
+            _ => return (0, 1),
+        };
+        let (mut depth, mut values) = (0, 1);
+        for child in children {
+            let (child_depth, child_values) = child.size();
+            depth = depth.max(child_depth);
+            values += child_values;
+        }
+        (depth + 1, values)
+    }
+}
+
+/// A text without NULs.
+pub(crate) fn clean(text: &str) -> String {
+    text.replace('\0', "")
+}
+
+fn write_text(text: &str, out: &mut String) {
+    out.push('"');
+    for character in text.chars() {
+        match character {
+            '\0' => {}
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\u{8}' => out.push_str("\\b"),
+            '\u{c}' => out.push_str("\\f"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            control if control < ' ' => out.push_str(&format!("\\u{:04x}", u32::from(control))),
+            other => out.push(other),
+        }
+    }
+    out.push('"');
+}
+
+/// Of members with equal keys the first place and the last value.
+fn unique<V>(members: Vec<(String, V)>) -> Vec<(String, V)> {
+    let mut places: HashMap<String, usize> = HashMap::new();
+    let mut out: Vec<(String, V)> = Vec::new();
+    for (key, value) in members {
+        match places.get(&key) {
+            Some(&place) => out[place].1 = value,
+            None => {
+                places.insert(key.clone(), out.len());
+                out.push((key, value));
+            }
+        }
+    }
+    out
+}
+
+/// Whether brackets nest deeper than [`MAX_DEPTH`], looked at before syntax.
+pub(crate) fn too_deep(text: &str) -> bool {
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'[' | b'{' => {
+                depth += 1;
+                if depth > MAX_DEPTH {
+                    return true;
+                }
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    false
+}
+
+/// Reads one JSON document that is not [`too_deep`]; `None` if it is none, not even as Python writes it.
+pub(crate) fn parse(text: &str) -> Option<Json> {
+    let mut parser = Parser { text, at: 0 };
+    parser.space();
+    let value = parser.value()?;
+    parser.space();
+    (parser.at == text.len()).then_some(value)
+}
+
+struct Parser<'t> {
+    text: &'t str,
+    at: usize,
+}
+
+impl Parser<'_> {
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
+    }
+
+    /// Goes past `token` if it is next.
+    fn eat(&mut self, token: &str) -> bool {
+        let found = self.text.as_bytes()[self.at..].starts_with(token.as_bytes());
+        if found {
+            self.at += token.len();
+        }
+        found
+    }
+
+    fn value(&mut self) -> Option<Json> {
+        match self.peek()? {
+            b'{' => self.object(),
+            b'[' => self.list(),
+            b'"' => self.string().map(Json::Text),
+            b'-' | b'0'..=b'9' if !self.text[self.at..].starts_with("-I") => self.number().map(Json::Number),
+            _ if self.eat("null") => Some(Json::Null),
+            _ if self.eat("true") => Some(Json::Bool(true)),
+            _ if self.eat("false") => Some(Json::Bool(false)),
+            _ if self.eat("NaN") || self.eat("Infinity") || self.eat("-Infinity") => Some(Json::NotFinite),
+            _ => None,
+        }
+    }
+
+    fn list(&mut self) -> Option<Json> {
+        let mut elements = Vec::new();
+        self.eat("[");
+        self.space();
+        if self.eat("]") {
+            return Some(Json::List(elements));
+        }
+        loop {
+            self.space();
+            elements.push(self.value()?);
+            self.space();
+            if self.eat("]") {
+                return Some(Json::List(elements));
+            }
+            if !self.eat(",") {
+                return None;
+            }
+        }
+    }
+
+    fn object(&mut self) -> Option<Json> {
+        let mut members = Vec::new();
+        self.eat("{");
+        self.space();
+        if self.eat("}") {
+            return Some(Json::Object(members));
+        }
+        loop {
+            self.space();
+            if self.peek()? != b'"' {
+                return None;
+            }
+            let key = self.string()?;
+            self.space();
+            if !self.eat(":") {
+                return None;
+            }
+            self.space();
+            members.push((key, self.value()?));
+            self.space();
+            if self.eat("}") {
+                return Some(Json::Object(unique(members)));
+            }
+            if !self.eat(",") {
+                return None;
+            }
+        }
+    }
+
+    /// `-? (0 | [1-9][0-9]*) (. [0-9]+)? ([eE] [+-]? [0-9]+)?`
+    fn number(&mut self) -> Option<String> {
+        let start = self.at;
+        self.eat("-");
+        if !self.eat("0") {
+            self.digits()?;
+        }
+        if self.eat(".") {
+            self.digits()?;
+        }
+        if self.eat("e") || self.eat("E") {
+            let _ = self.eat("+") || self.eat("-");
+            self.digits()?;
+        }
+        Some(self.text[start..self.at].to_owned())
+    }
+
+    fn digits(&mut self) -> Option<()> {
+        let start = self.at;
+        while matches!(self.peek(), Some(b'0'..=b'9')) {
+            self.at += 1;
+        }
+        (self.at > start).then_some(())
+    }
+
+    fn string(&mut self) -> Option<String> {
+        self.eat("\"");
+        let mut out = String::new();
+        loop {
+            let rest = &self.text[self.at..];
+            let plain = rest.bytes().position(|byte| byte == b'"' || byte == b'\\' || byte < b' ')?;
+            out.push_str(&rest[..plain]);
+            self.at += plain;
+            if self.eat("\"") {
+                return Some(out);
+            }
+            if !self.eat("\\") {
+                return None; // a bare control character
+            }
+            let escape = self.peek()?;
+            self.at += 1;
+            out.push(match escape {
+                b'"' => '"',
+                b'\\' => '\\',
+                b'/' => '/',
+                b'b' => '\u{8}',
+                b'f' => '\u{c}',
+                b'n' => '\n',
+                b'r' => '\r',
+                b't' => '\t',
+                b'u' => self.unicode()?,
+                _ => return None,
+            });
+        }
+    }
+
+    /// What `\u` stands for: a surrogate without its partner is U+FFFD.
+    fn unicode(&mut self) -> Option<char> {
+        let first = self.hex4()?;
+        if !(0xd800..0xdc00).contains(&first) {
+            return Some(char::from_u32(first).unwrap_or(char::REPLACEMENT_CHARACTER));
+        }
+        let after_first = self.at;
+        if self.eat("\\u") {
+            let second = self.hex4()?;
+            if (0xdc00..0xe000).contains(&second) {
+                return char::from_u32(0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00));
+            }
+            self.at = after_first;
+        }
+        Some(char::REPLACEMENT_CHARACTER)
+    }
+
+    fn hex4(&mut self) -> Option<u32> {
+        let digits = self.text.get(self.at..self.at + 4)?;
+        if !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return None;
+        }
+        self.at += 4;
+        u32::from_str_radix(digits, 16).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn canonical_spelling() {
+        let table = [
+            (r#"{"b":1,"a":[ ]}"#, r#"{"b": 1, "a": []}"#),
+            (r#"{"a":1,"b":2,"a":3}"#, r#"{"a": 3, "b": 2}"#),
+            (r#"{"a":1,"b":2,"a\u0000":3}"#, r#"{"a": 3, "b": 2}"#),
+            ("[NaN,Infinity,-Infinity,-0.0,1e999,1E+05]", "[null, null, null, -0.0, 1e999, 1E+05]"),
+            (r#""\ud83d\ud83d\ude00\udc00\u0000 \/""#, "\"\u{fffd}😀\u{fffd} /\""),
+            (r#""\u0041\u0001\b\f\n\r\t\"\\\u007f""#, "\"A\\u0001\\b\\f\\n\\r\\t\\\"\\\\\u{7f}\""),
+            ("123456789012345678901234567890.00", "123456789012345678901234567890.00"),
+        ];
+        for (written, canonical) in table {
+            assert_eq!(parse(written).unwrap().canonical(), canonical, "{written}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_json() {
+        for text in [
+            "",
+            "01",
+            "1.",
+            ".5",
+            "+1",
+            "-",
+            "nan",
+            "-NaN",
+            "[1,]",
+            "{,}",
+            "{a:1}",
+            "\"\n\"",
+            "\"\\x\"",
+            "\"\\u12\"",
+            "1 2",
+            "\"",
+            "[",
+            "tru",
+            "\u{feff}1",
+        ] {
+            assert_eq!(parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn depth_counts_brackets_outside_of_strings() {
+        let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        assert!(!too_deep(&nested(512)));
+        assert!(too_deep(&nested(513)));
+        assert!(!too_deep(&format!("\"{}\"", "[".repeat(600))));
+        assert!(!too_deep(&format!("\"\\\"{}\"", "[".repeat(600))));
+        assert_eq!(parse(&nested(512)).unwrap().size(), (512, 512));
+        assert_eq!(parse(r#"{"a": [1, {}], "b": null}"#).unwrap().size(), (3, 5));
+    }
+}

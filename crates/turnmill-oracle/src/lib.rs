@@ -1,0 +1,199 @@
+//! The naive reference that turnmill's tests compare everything with: all records in, the public tables out; and a
+//! [generator](generate) of conversations for the laws.
+//!
+//! What is absent here: anything clever. No timelines, no batches, no state between two calls, no care for speed, and
+//! nothing shared with the decoder and the engine but the types, ids and text widths of `turnmill-model`: JSON, JSON
+//! Patch and every rule are written a second time, as plainly as possible. All records are read, copies of an event
+//! become one, each sender's events are sorted, and one loop per sender writes the rows. Never published, never used
+//! outside of tests.
+//!
+//! ```
+//! use turnmill_model::{Record, Settings};
+//!
+//! let payload = br#"{"sender_id": "u1", "event": "user", "timestamp": 1656382549.326936, "text": "hi"}"#;
+//! let records = [Record { payload, ..Record::default() }; 2];
+//! let oracle = turnmill_oracle::tables(&Settings::default(), &records);
+//! assert_eq!(oracle.tables["rasa_turn"].len(), 1);
+//! assert_eq!(oracle.ledger.events, 1);
+//! assert_eq!(oracle.ledger.duplicates.reexported, 1);
+//! ```
+
+mod decode;
+mod json;
+mod patch;
+mod rows;
+mod sessions;
+mod value;
+
+pub mod generate;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use turnmill_model::{Event, EventId, Micros, Reason, Record, SenderId, Settings, UserId, tables::PUBLIC};
+use uuid::Uuid;
+
+pub use decode::{MAX_RECORD_BYTES, decode};
+pub use value::{OwnedValue, Tables, diff};
+
+/// What a set of records amounts to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Oracle {
+    /// All fifteen public tables; `rasa_patterns` and `rasa_markers` are empty.
+    pub tables: Tables,
+    /// The `stack` events whose patch did not apply.
+    pub event_errors: BTreeSet<EventId>,
+    /// How each record ended.
+    pub ledger: Ledger,
+}
+
+/// How many records ended in which way: `records = events + duplicates + dead letters + skipped`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ledger {
+    /// All records.
+    pub records: u64,
+    /// First copies of events.
+    pub events: u64,
+    /// Further copies.
+    pub duplicates: Duplicates,
+    /// Records that cannot become events.
+    pub dead_letters: BTreeMap<Reason, u64>,
+    /// Blank and null records.
+    pub skipped: u64,
+}
+
+/// Further copies of events by what became of them. The kinds depend on the order of arrival, their sum does not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Duplicates {
+    /// Copies that changed nothing.
+    pub reexported: u64,
+    /// Anonymised copies that took the place of the one before.
+    pub anonymised: u64,
+}
+
+impl Duplicates {
+    /// Duplicates of all kinds.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.reexported + self.anonymised
+    }
+}
+
+impl Ledger {
+    /// Whether every record is accounted for.
+    #[must_use]
+    pub fn adds_up(&self) -> bool {
+        self.records
+            == self.events + self.duplicates.total() + self.dead_letters.values().sum::<u64>() + self.skipped
+    }
+}
+
+/// The tables that `records`, in order of arrival, must lead to.
+#[must_use]
+pub fn tables(settings: &Settings, records: &[Record<'_>]) -> Oracle {
+    let (mut events, mut skipped, mut dead_letters) = (Vec::new(), 0, BTreeMap::new());
+    for record in records {
+        match decode(settings, record) {
+            Ok(Some(event)) => events.push(event),
+            Ok(None) => skipped += 1,
+            Err(reason) => *dead_letters.entry(reason).or_default() += 1,
+        }
+    }
+    let mut oracle = tables_of_events(settings, &events);
+    oracle.ledger.records = records.len() as u64;
+    oracle.ledger.skipped = skipped;
+    oracle.ledger.dead_letters = dead_letters;
+    oracle
+}
+
+/// The tables that `events`, in order of arrival, must lead to: for formats other than Rasa's, whose events carry
+/// another [session rule](turnmill_model::SessionRule). In the ledger each event counts as a record.
+#[must_use]
+pub fn tables_of_events(settings: &Settings, events: &[Event<'_>]) -> Oracle {
+    let mut oracle = Oracle::default();
+    let merged = without_copies(events, &mut oracle.ledger);
+    oracle.tables.extend(PUBLIC.iter().map(|table| (table.name, Vec::new())));
+    user_rows(&merged, &mut oracle.tables);
+
+    // Each sender's events in order, with their places in the order of arrival.
+    let mut senders: BTreeMap<SenderId, Vec<(usize, Event<'_>)>> = BTreeMap::new();
+    for (arrival, event) in merged {
+        senders.entry(event.sender).or_default().push((arrival, event));
+    }
+    let mut placed = Vec::new();
+    for (sender, mut events) in senders {
+        events.sort_by(|(arrival, event), (other_arrival, other)| {
+            event.time.cmp(&other.time).then(arrival.cmp(other_arrival))
+        });
+        let (arrivals, events): (Vec<usize>, Vec<Event<'_>>) = events.into_iter().unzip();
+        let placement = sessions::place(&events);
+        placed.push((sender, arrivals, events, placement));
+    }
+
+    // Who owns the ids that events gave to sessions: the sender of the first to arrive.
+    let mut owners: HashMap<Uuid, (usize, SenderId)> = HashMap::new();
+    for (sender, arrivals, _, placement) in &placed {
+        for (place, id) in placement.by_id.iter().enumerate() {
+            let Some(id) = *id else { continue };
+            if placement.sessions[placement.session_of[place]].given == Some(id) {
+                let claim = (arrivals[place], *sender);
+                owners.entry(id).and_modify(|owner| *owner = claim.min(*owner)).or_insert(claim);
+            }
+        }
+    }
+
+    for (sender, _, events, placement) in &placed {
+        let owner = |id| owners.get(&id).map(|(_, sender)| *sender);
+        let ids: Vec<_> =
+            placement.sessions.iter().map(|session| session.id(*sender, events, owner)).collect();
+        let errors = rows::write(settings, *sender, events, placement, &ids, &mut oracle.tables);
+        oracle.event_errors.extend(errors);
+    }
+    for rows in oracle.tables.values_mut() {
+        rows.sort();
+    }
+    oracle
+}
+
+/// One event for all copies of it: place and time of the first to arrive; content of the one with the greatest
+/// `anonymized_at`, or of the first. With each its place in the order of arrival.
+fn without_copies<'a>(events: &[Event<'a>], ledger: &mut Ledger) -> Vec<(usize, Event<'a>)> {
+    let mut places: HashMap<EventId, usize> = HashMap::new();
+    let mut kept: Vec<(usize, Event<'a>)> = Vec::new();
+    for (arrival, event) in events.iter().enumerate() {
+        ledger.records += 1;
+        match places.get(&event.id) {
+            None => {
+                ledger.events += 1;
+                places.insert(event.id, kept.len());
+                kept.push((arrival, event.clone()));
+            }
+            Some(&place) => {
+                let stored = &mut kept[place].1;
+                // None is less than any text, so a plain copy replaces nothing.
+                if event.anonymized_at > stored.anonymized_at {
+                    ledger.duplicates.anonymised += 1;
+                    *stored = Event { time: stored.time, ..event.clone() };
+                } else {
+                    ledger.duplicates.reexported += 1;
+                }
+            }
+        }
+    }
+    kept
+}
+
+/// The rows of `rasa_user`.
+fn user_rows(events: &[(usize, Event<'_>)], tables: &mut Tables) {
+    let mut users: BTreeMap<&str, (i64, i64)> = BTreeMap::new();
+    for (_, event) in events {
+        if let Some(key) = &event.user_key {
+            let time = event.time.micros();
+            let seen = users.entry(key).or_insert((time, time));
+            *seen = (seen.0.min(time), seen.1.max(time));
+        }
+    }
+    for (key, (first, last)) in users {
+        let row = vec![UserId::new(key).into(), key.into(), Micros(first).into(), Micros(last).into()];
+        tables.entry("rasa_user").or_default().push(row);
+    }
+}

@@ -1,0 +1,186 @@
+//! The session rule: which session each event of one sender belongs to.
+
+use std::collections::HashMap;
+
+use turnmill_model::{Body, Event, EventId, SenderId, SessionId, SessionRule};
+use uuid::Uuid;
+
+/// A session of one sender.
+#[derive(Debug, Default)]
+pub(crate) struct Session {
+    /// Places of its events in the sender's order.
+    pub(crate) events: Vec<usize>,
+    /// The id that events gave it, the latest if it took another.
+    pub(crate) given: Option<Uuid>,
+    /// The `session_ended` event after which it was opened.
+    after: Option<EventId>,
+    /// Opened by an event of the gap rule.
+    by_gap: bool,
+    /// Contains an event that begins a session.
+    begun: bool,
+    has_user: bool,
+    /// After a session start and before any `action_listen` or `user` event.
+    starting: bool,
+}
+
+/// Where a sender's events belong.
+#[derive(Debug, Default)]
+pub(crate) struct Placement {
+    pub(crate) sessions: Vec<Session>,
+    /// For each event the index of its session.
+    pub(crate) session_of: Vec<usize>,
+    /// For each event the id by which it was placed, if it was.
+    pub(crate) by_id: Vec<Option<Uuid>>,
+}
+
+/// Places a sender's events, which are given in their order.
+pub(crate) fn place(events: &[Event<'_>]) -> Placement {
+    let mut placement = Placement::default();
+    // Ids that events gave, former ones included.
+    let mut known: HashMap<Uuid, usize> = HashMap::new();
+    for (place, event) in events.iter().enumerate() {
+        let (session, id) = next(&mut placement, &mut known, &events[..place], event);
+        placement.session_of.push(session);
+        placement.by_id.push(id);
+
+        let session = &mut placement.sessions[session];
+        let is_user = matches!(event.body, Body::User(_));
+        let is_start = is_action(event, "action_session_start") || matches!(event.body, Body::SessionStarted);
+        session.begun |= is_start || is_user;
+        session.has_user |= is_user;
+        if is_start {
+            session.starting = true;
+        } else if is_user || is_action(event, "action_listen") {
+            session.starting = false;
+        }
+    }
+    for (place, session) in placement.session_of.iter().enumerate() {
+        placement.sessions[*session].events.push(place);
+    }
+    placement
+}
+
+/// The session of `event`, which follows `before`, and the id by which it is placed there, if so. Opens the session if
+/// it is new; takes the event before it along, if that is what the rule says.
+fn next(
+    placement: &mut Placement,
+    known: &mut HashMap<Uuid, usize>,
+    before: &[Event<'_>],
+    event: &Event<'_>,
+) -> (usize, Option<Uuid>) {
+    let current = placement.session_of.last().copied();
+    let previous = before.last();
+    let after_end = previous.filter(|previous| matches!(previous.body, Body::SessionEnded));
+
+    let metadata_id = match event.session {
+        SessionRule::Key(key) => {
+            let session = by_id(placement, known, key);
+            return (session, Some(key));
+        }
+        SessionRule::Gap { seconds } => {
+            let silent =
+                previous.is_none_or(|previous| event.time.seconds() - previous.time.seconds() > seconds);
+            return match current {
+                Some(current) if !silent => (current, None),
+                _ => (open(placement, Session { by_gap: true, ..Session::default() }), None),
+            };
+        }
+        SessionRule::Rasa { session_id } => session_id,
+    };
+
+    // Rule 1: the metadata's session id.
+    if let Some(id) = metadata_id {
+        let previous_by_id = placement.by_id.last().is_none_or(Option::is_some);
+        if !matches!(event.body, Body::User(_)) || previous_by_id {
+            if let Some(current) = current {
+                let leads_here = known.get(&id) == Some(&current);
+                let is_new = !known.contains_key(&id);
+                let is_slot = matches!(event.body, Body::Slot { .. });
+                let session = &mut placement.sessions[current];
+                if is_slot && session.starting && !leads_here && !(is_metadata_slot(event) && is_new) {
+                    return (current, None); // carried over, with the metadata it had
+                }
+                let may_lead = is_action(event, "action_session_start") || is_metadata_slot(event);
+                if may_lead && is_new && !session.begun && after_end.is_none() {
+                    session.given = Some(id);
+                    known.insert(id, current);
+                    return (current, Some(id));
+                }
+            }
+            return (by_id(placement, known, id), Some(id));
+        }
+    }
+
+    // Rule 2: the sender's first event.
+    let (Some(current), Some(previous)) = (current, previous) else {
+        return (open(placement, Session::default()), None);
+    };
+    // Rule 3: after the end.
+    if after_end.is_some() {
+        return (open(placement, Session { after: Some(previous.id), ..Session::default() }), None);
+    }
+    // Rule 4: a session start.
+    if is_action(event, "action_session_start") {
+        if !placement.sessions[current].begun {
+            return (current, None);
+        }
+        let session = open(placement, Session::default());
+        if is_metadata_slot(previous) && placement.by_id.last() == Some(&None) {
+            // The metadata slot before it is the new session's first event.
+            if let Some(of_previous) = placement.session_of.last_mut() {
+                *of_previous = session;
+            }
+        }
+        return (session, None);
+    }
+    // Rule 5: a session start that left out its action.
+    if matches!(event.body, Body::SessionStarted)
+        && !is_action(previous, "action_session_start")
+        && placement.sessions[current].has_user
+    {
+        return (open(placement, Session::default()), None);
+    }
+    // Rule 6.
+    (current, None)
+}
+
+fn open(placement: &mut Placement, session: Session) -> usize {
+    placement.sessions.push(session);
+    placement.sessions.len() - 1
+}
+
+/// The sender's session with that id, opened if need be.
+fn by_id(placement: &mut Placement, known: &mut HashMap<Uuid, usize>, id: Uuid) -> usize {
+    *known.entry(id).or_insert_with(|| open(placement, Session { given: Some(id), ..Session::default() }))
+}
+
+fn is_action(event: &Event<'_>, wanted: &str) -> bool {
+    matches!(&event.body, Body::Action { name: Some(name), .. } if name == wanted)
+}
+
+fn is_metadata_slot(event: &Event<'_>) -> bool {
+    matches!(&event.body, Body::Slot { name: Some(name), .. } if name == "session_started_metadata")
+}
+
+impl Session {
+    /// The id of this session of `sender`, whose events in order are `events`; `owner` says whose a given id is.
+    pub(crate) fn id(
+        &self,
+        sender: SenderId,
+        events: &[Event<'_>],
+        owner: impl Fn(Uuid) -> Option<SenderId>,
+    ) -> SessionId {
+        if let Some(id) = self.given {
+            return if owner(id) == Some(sender) { SessionId(id) } else { SessionId::of_sender(sender, id) };
+        }
+        let begins = |event: &&Event<'_>| {
+            self.by_gap
+                || is_action(event, "action_session_start")
+                || matches!(event.body, Body::SessionStarted | Body::User(_))
+        };
+        match self.events.iter().map(|place| &events[*place]).find(begins) {
+            Some(event) => event.id.session(),
+            None => SessionId::leading(sender, self.after),
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The rules of sessions and turns, each with a small conversation.
+
+use turnmill_model::{SenderId, SessionId, SessionIdMode, Settings};
+
+use crate::script::{
+    START, conversation, conversation_of, event_ids, id, layout, of, of_with, record, session_ids,
+};
+
+fn check(table: &[(&str, &str)]) {
+    for (words, expected) in table {
+        assert_eq!(layout(&of(&conversation(words))), *expected, "{words}");
+    }
+}
+
+#[test]
+fn rules_2_and_6_anything_begins_and_goes_on() {
+    check(&[
+        ("bot", "A-"),
+        ("slot user act bot user bot", "A- A1 A1 A1 A2 A2"),
+        ("user restart user rewind undo pause resume", "A1 A1 A2 A2 A2 A2 A2"),
+    ]);
+}
+
+#[test]
+fn rule_3_what_follows_the_end() {
+    check(&[
+        ("start started user end user bot", "A- A- A1 A1 B1 B1"),
+        ("user end end bot", "A1 A1 B- C-"),
+        ("user end ssm start started", "A1 A1 B- B- B-"),
+    ]);
+}
+
+#[test]
+fn rule_4_session_starts() {
+    check(&[
+        // a: not begun yet
+        ("slot bot start started listen user", "A- A- A- A- A- A1"),
+        ("slot ssm start", "A- A- A-"),
+        // b: with the metadata slot
+        ("user bot ssm start started", "A1 A1 B- B- B-"),
+        ("user ssm slot start", "A1 A1 A1 B-"),
+        // b: but not one that was placed by its id
+        ("start#1 user#1 ssm#1 start", "A- A1 A1 B-"),
+        // b: a carried one was not placed by its id
+        ("start started ssm start started", "A- A- B- B- B-"),
+        // c
+        ("start start", "A- B-"),
+        ("user restart start started listen", "A1 A1 B- B- B-"),
+        ("user start", "A1 B-"),
+    ]);
+}
+
+#[test]
+fn rule_5_session_started_alone() {
+    check(&[
+        ("started listen user started listen user", "A- A- A1 B- B- B1"),
+        ("started listen started", "A- A- A-"),
+        ("user start started", "A1 B- B-"),
+        ("start user bot started", "A- A1 A1 B-"),
+        ("user#1 start#1 started", "A1 A1 A1"),
+    ]);
+}
+
+#[test]
+fn rule_1_ids_place() {
+    check(&[
+        ("start#1 started#1 listen#1 user#1 bot#1", "A- A- A- A1 A1"),
+        // An id seen before makes its session current again, with its own turn.
+        ("start#1 user#1 bot#2 bot#1 bot", "A- A1 B- A1 A1"),
+        // No boundary event begins a session against its id, and the end does not end it; turns do end.
+        ("user#1 start#1 started#1 user#1 end#1 bot#1 user#1", "A1 A1 A1 A2 A2 A- A3"),
+        // Events without an id stay where they are.
+        ("user#1 bot start", "A1 A1 B-"),
+    ]);
+}
+
+#[test]
+fn rule_1_an_upgrade_in_mid_session() {
+    check(&[
+        ("start started user bot user#1 bot#1 user#1", "A- A- A1 A1 A2 B- B1"),
+        // A web client's id does not count without Rasa's.
+        ("start started user#9 bot user#9 bot", "A- A- A1 A1 A2 A2"),
+        // It does for the very first event.
+        ("user#9 bot", "A1 A1"),
+        ("user#9 user#8", "A1 B1"),
+        // After an event without an id it does not.
+        ("user#9 bot user#8", "A1 A1 A2"),
+    ]);
+}
+
+#[test]
+fn rule_1_carried_slots() {
+    check(&[
+        ("user#1 start#2 started#2 slot#1 slot:y#1 listen#2 user#2", "A1 B- B- B- B- B- B1"),
+        // Also where the session has no id, and whether or not the old id is known.
+        ("start started slot#1 listen", "A- A- A- A-"),
+        ("start#2 slot#7 user#2", "A- A- A1"),
+        // A carried one is not placed by its id, as one with the id of the session is (a former one, too), so that the
+        // id of a message after it counts or not.
+        ("start#1 slot#2 user#3", "A- A- A1"),
+        ("start#1 slot#1 user#3", "A- A- B1"),
+        ("ssm#1 start#2 slot#1 user#3", "A- A- A- B1"),
+        // Only up to `action_listen` or `user`.
+        ("start#2 started#2 listen#2 slot#1", "A- A- A- B-"),
+        ("start#2 started#2 user#2 slot#1", "A- A- A1 B-"),
+        ("slot#2 slot#1", "A- B-"),
+        // The metadata slot is carried if its id is known, else it begins a session.
+        ("user#1 start#2 started#2 ssm#1 listen#2", "A1 B- B- B- B-"),
+        ("start#2 started#2 ssm#3 start#3 listen#3", "A- A- B- B- B-"),
+        // Other events with another id are not carried.
+        ("start#2 started#2 bot#1", "A- A- B-"),
+    ]);
+}
+
+#[test]
+fn rule_1_a_session_takes_another_id() {
+    check(&[
+        ("ssm#1 start#2 started#2 bot#1 bot#2", "A- A- A- A- A-"),
+        ("ssm#1 ssm#2 start#3 bot#1 bot#2 bot#3", "A- A- A- A- A- A-"),
+        // One without an id as well.
+        ("slot bot start#2 bot#2", "A- A- A- A-"),
+        // Not if it has begun, after an end, with an id that is known, or for other events.
+        ("start#1 start#2", "A- B-"),
+        ("bot#1 end#1 start#2", "A- A- B-"),
+        ("user#1 bot#2 start#1", "A1 B- A1"),
+        ("ssm#1 bot#2", "A- B-"),
+    ]);
+    let taken = of(&conversation("ssm#1 start#2 started#2 bot#1"));
+    assert_eq!(session_ids(&taken), [id(2)]);
+}
+
+#[test]
+fn rule_1_modes() {
+    let records = |written: &str| {
+        let body = |event: &str, second: f64| {
+            record(&format!(
+                r#"{{"sender_id": "u1", "event": "{event}", "timestamp": {second:?}, "metadata": {{"session_id": {written}}}}}"#
+            ))
+        };
+        [body("bot", START), body("session_started", START + 1.0)]
+    };
+    let ids = |mode, written: &str| {
+        let settings = Settings { session_id: mode, ..Settings::default() };
+        let oracle = of_with(&settings, &records(written));
+        assert_eq!(session_ids(&oracle).len(), 1);
+        (session_ids(&oracle)[0], event_ids(&oracle)[1].session().0)
+    };
+    use SessionIdMode::{Any, Off, Uuid};
+    let canonical = "\"7cdb5700-ac9c-493a-a469-87b77d91c363\"";
+    let parsed: uuid::Uuid = "7cdb5700-ac9c-493a-a469-87b77d91c363".parse().unwrap();
+    for mode in [Uuid, Any] {
+        assert_eq!(ids(mode, canonical).0, parsed);
+    }
+    let not_canonical =
+        ["\"7CDB5700-AC9C-493A-A469-87B77D91C363\"", "\"7cdb5700ac9c493aa46987b77d91c363\"", "\"s1\""];
+    for written in not_canonical {
+        assert_eq!(ids(Any, written).0, SessionId::from_text(written.trim_matches('"')).0);
+        let (session, derived) = ids(Uuid, written);
+        assert_eq!(session, derived, "{written}");
+    }
+    for (mode, written) in [(Off, canonical), (Any, "\"\""), (Any, "5"), (Uuid, "null"), (Any, "\"\\u0000\"")]
+    {
+        let (session, derived) = ids(mode, written);
+        assert_eq!(session, derived, "{written}");
+    }
+}
+
+#[test]
+fn ids_that_two_senders_use() {
+    let (u1, u2) = (SenderId::new(None, "u1"), SenderId::new(None, "u2"));
+    let first = conversation_of("u1", START + 50.0, "start#1 user#1");
+    let second = conversation_of("u2", START, "start#1 user#1");
+    let oracle = of(&[first.clone(), second.clone()].concat());
+    assert_eq!(session_ids(&oracle), [SessionId::of_sender(u2, id(1)).0, id(1)]);
+    let oracle = of(&[second, first].concat());
+    assert_eq!(session_ids(&oracle), [id(1), SessionId::of_sender(u1, id(1)).0]);
+    // A former id is nobody's.
+    let former = conversation_of("u1", START, "ssm#1 start#2");
+    let oracle = of(&[former, conversation_of("u2", START + 9.0, "start#1")].concat());
+    assert_eq!(session_ids(&oracle), [id(2), id(1)]);
+}
+
+#[test]
+fn derived_session_ids() {
+    let sender = SenderId::new(None, "u1");
+    // From the event with which it began: start, session_started or user.
+    for (words, began) in [("bot slot user bot", 2), ("slot started user", 1), ("start started", 0)] {
+        let oracle = of(&conversation(words));
+        assert_eq!(session_ids(&oracle), [event_ids(&oracle)[began].session().0], "{words}");
+    }
+    // With the metadata slot that moves along.
+    let oracle = of(&conversation("user ssm start"));
+    assert_eq!(session_ids(&oracle)[1], event_ids(&oracle)[2].session().0);
+    // Before it has begun.
+    let oracle = of(&conversation("bot slot"));
+    assert_eq!(session_ids(&oracle), [SessionId::leading(sender, None).0]);
+    let oracle = of(&conversation("user end bot"));
+    assert_eq!(session_ids(&oracle)[1], SessionId::leading(sender, Some(event_ids(&oracle)[1])).0);
+    // So that a late event at its front changes no id.
+    let late = [conversation("start user bot"), conversation_of("u1", START - 60.0, "bot")].concat();
+    let oracle = of(&late);
+    assert_eq!(layout(&oracle), "A- A- A1 A1");
+    assert_eq!(session_ids(&oracle), session_ids(&of(&conversation("start user bot"))));
+}
+
+#[test]
+fn turn_ids_are_those_of_their_user_events() {
+    let oracle = of(&conversation("start user bot user"));
+    let events = event_ids(&oracle);
+    let turns: Vec<_> = crate::script::by(&oracle, "rasa_turn", "start_sequence_number");
+    assert_eq!(crate::script::uuid(&turns[0][0]), events[1].turn());
+    assert_eq!(crate::script::uuid(&turns[1][0]), events[3].turn());
+}

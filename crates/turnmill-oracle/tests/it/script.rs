@@ -1,0 +1,122 @@
+//! Small conversations in words.
+
+use turnmill_model::{EventId, Record, Settings};
+use turnmill_oracle::{Oracle, OwnedValue, generate::OwnedRecord, tables};
+use uuid::Uuid;
+
+/// Time of the first event of a [`conversation`]; the others follow second by second.
+pub(crate) const START: f64 = 1_700_000_000.5;
+
+/// Session id number `number`, as metadata has it.
+pub(crate) fn id(number: u128) -> Uuid {
+    Uuid::from_u128(0xabcd_0000_0000_4000_8000_0000_0000_0000 + number)
+}
+
+/// Events in words, separated by blanks: `ssm` (the metadata slot), `start` (action_session_start), `started`, `listen`,
+/// `act`, `user`, `bot`, `slot`, `end` (session_ended), or any event type. `user#3` has session id number 3, `slot:x` is
+/// the slot `x`, `act:x` the action `x`, `stack:x` has the update `x`.
+pub(crate) fn conversation(words: &str) -> Vec<OwnedRecord> {
+    conversation_of("u1", START, words)
+}
+
+/// As [`conversation`], of another sender and at another time.
+pub(crate) fn conversation_of(sender: &str, start: f64, words: &str) -> Vec<OwnedRecord> {
+    let words = words.split_whitespace().enumerate();
+    words.map(|(place, word)| event(sender, start + place as f64, word)).collect()
+}
+
+fn event(sender: &str, time: f64, word: &str) -> OwnedRecord {
+    let (word, session) = match word.split_once('#') {
+        Some((word, number)) => (word, Some(id(number.parse().unwrap()).to_string())),
+        None => (word, None),
+    };
+    let (kind, name) = word.split_once(':').unwrap_or((word, "x"));
+    let (event, name) = match kind {
+        "ssm" => ("slot", "session_started_metadata"),
+        "start" => ("action", "action_session_start"),
+        "listen" => ("action", "action_listen"),
+        "act" => ("action", name),
+        "started" => ("session_started", name),
+        "end" => ("session_ended", name),
+        other => (other, name),
+    };
+    let metadata = session.map(|id| format!("{{\"session_id\": \"{id}\"}}")).unwrap_or("{}".to_owned());
+    record(&format!(
+        r#"{{"sender_id": "{sender}", "event": "{event}", "timestamp": {time:?}, "metadata": {metadata}, "name": {name:?}, "update": {name:?}, "text": "t"}}"#
+    ))
+}
+
+pub(crate) fn record(payload: &str) -> OwnedRecord {
+    OwnedRecord { payload: payload.as_bytes().to_vec(), ..OwnedRecord::default() }
+}
+
+pub(crate) fn of(records: &[OwnedRecord]) -> Oracle {
+    of_with(&Settings::default(), records)
+}
+
+pub(crate) fn of_with(settings: &Settings, records: &[OwnedRecord]) -> Oracle {
+    let borrowed: Vec<Record<'_>> = records.iter().map(OwnedRecord::as_record).collect();
+    let oracle = tables(settings, &borrowed);
+    assert!(oracle.ledger.adds_up());
+    oracle
+}
+
+/// The value in the column `column` of `row` of `table`.
+pub(crate) fn value<'r>(table: &str, row: &'r [OwnedValue], column: &str) -> &'r OwnedValue {
+    &row[turnmill_model::tables::public(table).unwrap().column(column).unwrap()]
+}
+
+/// The rows of a table in order of one of its columns.
+pub(crate) fn by<'o>(oracle: &'o Oracle, table: &str, column: &str) -> Vec<&'o Vec<OwnedValue>> {
+    let mut rows: Vec<_> = oracle.tables[table].iter().collect();
+    rows.sort_by_key(|row| value(table, row, column));
+    rows
+}
+
+/// The values of the wanted columns, row by row, in order of `column`.
+pub(crate) fn shown(oracle: &Oracle, table: &str, column: &str, wanted: &[&str]) -> Vec<String> {
+    let show = |row: &Vec<OwnedValue>| {
+        wanted.iter().map(|column| value(table, row, column).to_string()).collect::<Vec<_>>().join(" ")
+    };
+    by(oracle, table, column).into_iter().map(show).collect()
+}
+
+pub(crate) fn uuid(value: &OwnedValue) -> Uuid {
+    match value {
+        OwnedValue::Id(id) => *id,
+        other => panic!("{other} is no id"),
+    }
+}
+
+/// For each event, in order, its session as a letter (by first appearance) and its turn as a number in the session, or
+/// `-`.
+pub(crate) fn layout(oracle: &Oracle) -> String {
+    let mut sessions = Vec::new();
+    let mut out = Vec::new();
+    for row in by(oracle, "rasa_event", "sequence_number") {
+        let (session, number) =
+            (value("rasa_event", row, "session_id"), value("rasa_event", row, "sequence_number"));
+        if !sessions.contains(&session) {
+            sessions.push(session);
+        }
+        let letter = sessions.iter().position(|other| *other == session).unwrap();
+        let turns: Vec<_> = by(oracle, "rasa_turn", "start_sequence_number")
+            .into_iter()
+            .filter(|turn| value("rasa_turn", turn, "session_id") == session)
+            .collect();
+        let turn = turns.iter().position(|turn| turn[3] <= *number && *number <= turn[4]);
+        let turn = turn.map_or("-".to_owned(), |turn| (turn + 1).to_string());
+        out.push(format!("{}{turn}", char::from(b'A' + letter as u8)));
+    }
+    out.join(" ")
+}
+
+/// Ids of the sessions in order of their start.
+pub(crate) fn session_ids(oracle: &Oracle) -> Vec<Uuid> {
+    by(oracle, "rasa_session", "start_sequence_number").into_iter().map(|row| uuid(&row[0])).collect()
+}
+
+/// Ids of the events in order.
+pub(crate) fn event_ids(oracle: &Oracle) -> Vec<EventId> {
+    by(oracle, "rasa_event", "sequence_number").into_iter().map(|row| EventId(uuid(&row[0]))).collect()
+}

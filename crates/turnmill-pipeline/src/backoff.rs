@@ -1,0 +1,39 @@
+//! Pauses between attempts.
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::time::Duration;
+
+/// Exponential back-off with full jitter: attempt number n waits for a random time up to `first * 2^n`, at most `longest`.
+///
+/// ```
+/// use std::time::Duration;
+/// use turnmill_pipeline::Backoff;
+/// let backoff = Backoff { first: Duration::from_millis(100), longest: Duration::from_secs(30) };
+/// assert!(backoff.pause(0) <= Duration::from_millis(100));
+/// assert!(backoff.pause(60) <= Duration::from_secs(30));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    /// Longest pause after the first failure.
+    pub first: Duration,
+    /// Longest pause at all.
+    pub longest: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { first: Duration::from_millis(100), longest: Duration::from_secs(30) }
+    }
+}
+
+impl Backoff {
+    /// The pause after failure number `attempt` (from 0).
+    #[must_use]
+    pub fn pause(&self, attempt: u32) -> Duration {
+        let ceiling = self.first.saturating_mul(2_u32.saturating_pow(attempt)).min(self.longest);
+        // A hasher with fresh random keys is randomness enough for jitter.
+        let random = RandomState::new().hash_one(attempt) >> 11;
+        ceiling.mul_f64(random as f64 / (1_u64 << 53) as f64)
+    }
+}

@@ -1,0 +1,19 @@
+//! The loop between a source and a store: records are read and decoded ahead on a thread of their own, applied, and committed
+//! with the source's position.
+//!
+//! What is absent here: formats, databases and files; this crate knows only the traits. It reads no configuration and prints
+//! nothing.
+//!
+//! [`Pipeline::drain`] reads a source to its end (or follows it until stopped). Whatever fails in between is dealt with by its
+//! class: retryable errors are tried again with growing pauses while reading waits; a record that the store refuses becomes a
+//! dead letter; another writer's progress makes the source start again at the stored position; fatal errors end the loop with
+//! nothing half done.
+
+mod backoff;
+mod drain;
+mod prepare;
+mod retry;
+
+pub use backoff::Backoff;
+pub use drain::{Drained, Event, Observer, OpenSource, Pipeline, PipelineError, Stop};
+pub use retry::{Retried, retry_dead_letter};

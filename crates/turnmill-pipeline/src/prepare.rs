@@ -1,0 +1,173 @@
+//! Reading and decoding ahead, on a thread of its own.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use async_channel::{Receiver, Sender};
+use self_cell::self_cell;
+use turnmill_model::{Decoder, Refused};
+use turnmill_sink::ingest::{Arrivals, Letters};
+use turnmill_sink::{DeadLetter, PositionKey};
+use turnmill_source::{BatchLimits, Opened, Progress, RecordBatch, RecordOutcome, Source, SourceError};
+
+use crate::drain::Stop;
+
+/// Batches that may wait between reading and writing.
+const AHEAD: usize = 2;
+/// How long to wait at the end of a followed source.
+const IDLE: Duration = Duration::from_millis(200);
+
+self_cell! {
+    /// A batch of records with the events that they gave.
+    pub(crate) struct Prepared {
+        owner: RecordBatch,
+        #[covariant]
+        dependent: Arrivals,
+    }
+}
+
+impl Prepared {
+    fn decode(batch: RecordBatch, decoder: &dyn Decoder) -> Self {
+        Self::new(batch, |batch| {
+            let mut arrivals = Arrivals::default();
+            for record in batch.iter() {
+                match record.outcome {
+                    RecordOutcome::Body => arrivals.push(decoder, record.record()),
+                    RecordOutcome::Refused(refused) => arrivals.push_refused(record.record(), refused.clone()),
+                    RecordOutcome::Skipped => arrivals.push_skipped(),
+                }
+            }
+            arrivals
+        })
+    }
+
+    pub(crate) fn batch(&self) -> &RecordBatch {
+        self.borrow_owner()
+    }
+
+    pub(crate) fn arrivals(&self) -> &Arrivals<'_> {
+        self.borrow_dependent()
+    }
+}
+
+impl Letters for Prepared {
+    fn letter(&self, record: usize, refused: &Refused) -> DeadLetter {
+        let batch = self.batch();
+        let record = batch.get(record);
+        let place = match record.as_ref().and_then(|record| record.origin) {
+            Some(origin) => format!("{}/{}@{}", origin.topic, origin.partition, origin.offset),
+            None => record.as_ref().map_or_else(String::new, |record| record.offset.to_string()),
+        };
+        DeadLetter {
+            id: 0,
+            key: position_key(batch.partition()),
+            place,
+            reason: refused.reason,
+            detail: refused.detail.clone(),
+            payload: record.as_ref().map_or_else(Vec::new, |record| record.payload.to_vec()),
+            sender: record.as_ref().and_then(|record| record.sender).map(Into::into),
+            time: record.as_ref().and_then(|record| record.time),
+            environment: record.as_ref().and_then(|record| record.environment).map(Into::into),
+            record_key: record.as_ref().and_then(|record| record.key).map(Into::into),
+            headers: record
+                .iter()
+                .flat_map(|record| record.headers.clone())
+                .map(|(name, value)| (name.to_owned(), value.map(Into::into)))
+                .collect(),
+        }
+    }
+}
+
+pub(crate) fn position_key(partition: &turnmill_source::Partition) -> PositionKey {
+    PositionKey { source: partition.source.clone(), partition: partition.partition.clone() }
+}
+
+/// What the reading thread hands over.
+pub(crate) enum Read {
+    Batch(Box<Prepared>),
+    /// Nothing more for now.
+    Idle,
+    End,
+    Failed(SourceError),
+}
+
+/// A source being read ahead.
+pub(crate) struct Reading {
+    pub(crate) incoming: Receiver<Read>,
+    recycled: Sender<RecordBatch>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Reading {
+    pub(crate) fn start(
+        source: Box<dyn Source>,
+        decoder: Arc<dyn Decoder>,
+        limits: BatchLimits,
+        stop: Stop,
+    ) -> std::io::Result<Self> {
+        let (outgoing, incoming) = async_channel::bounded(AHEAD);
+        let (recycled, fresh) = async_channel::bounded(AHEAD + 2);
+        let read = move || read(source, &*decoder, &limits, &stop, &outgoing, &fresh);
+        let thread = std::thread::Builder::new().name("turnmill-read".into()).spawn(read)?;
+        Ok(Self { incoming, recycled, thread: Some(thread) })
+    }
+
+    /// Gives a batch's memory back to the reader.
+    pub(crate) fn recycle(&self, prepared: Prepared) {
+        // If the reader has gone there is no more use for it.
+        let _ = self.recycled.try_send(prepared.into_owner());
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.incoming.close();
+        if let Some(thread) = self.thread.take() {
+            // A reader that panicked has said so on its own.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn read(
+    mut source: Box<dyn Source>,
+    decoder: &dyn Decoder,
+    limits: &BatchLimits,
+    stop: &Stop,
+    outgoing: &Sender<Read>,
+    fresh: &Receiver<RecordBatch>,
+) {
+    loop {
+        let mut batch = fresh.try_recv().unwrap_or_default();
+        let (progress, failure) = match source.next_batch(limits, &mut batch) {
+            Ok(progress) => (Some(progress), None),
+            Err(error) => (None, Some(error)),
+        };
+        let replaced = batch.opened() == Some(Opened::Replaced);
+        let empty = batch.is_empty() && !replaced;
+        if failure.is_none() && !empty {
+            let prepared = Box::new(Prepared::decode(batch, decoder));
+            if outgoing.send_blocking(Read::Batch(prepared)).is_err() {
+                return;
+            }
+        }
+        let last = match (progress, failure) {
+            (_, Some(error)) => Read::Failed(error),
+            (Some(Progress::End) | None, None) => Read::End,
+            (Some(Progress::Idle), None) if stop.is_set() => Read::End,
+            (Some(Progress::Idle), None) => {
+                if outgoing.send_blocking(Read::Idle).is_err() {
+                    return;
+                }
+                stop.wait(IDLE);
+                continue;
+            }
+            (Some(Progress::More), None) if stop.is_set() => Read::End,
+            (Some(Progress::More), None) => continue,
+        };
+        // Whoever listens no more does not need to know.
+        let _ = outgoing.send_blocking(last);
+        return;
+    }
+}

@@ -1,0 +1,55 @@
+//! Trying a dead letter again.
+
+use turnmill_model::{Decoder, Record, Refused};
+use turnmill_sink::ingest::{Accounting, Arrivals, Ingest, Letters};
+use turnmill_sink::{DeadLetter, Store, StoreError};
+
+/// What became of a dead letter that was tried again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Retried {
+    /// It landed: it is an event, or a duplicate of one.
+    Landed,
+    /// It is refused as before; it stays a dead letter.
+    Refused(Refused),
+}
+
+struct Same<'l>(&'l DeadLetter);
+
+impl Letters for Same<'_> {
+    fn letter(&self, _record: usize, refused: &Refused) -> DeadLetter {
+        DeadLetter { reason: refused.reason, detail: refused.detail.clone(), ..self.0.clone() }
+    }
+}
+
+/// Takes `letter` through `store` once more: in one transaction it moves from the dead letters to the events or duplicates, or
+/// nothing changes. `time`, in Unix seconds, places an event that has no usable timestamp.
+///
+/// # Errors
+///
+/// The store's, other than a refusal of the record.
+pub async fn retry_dead_letter<S: Store>(
+    store: &mut S,
+    ingest: &mut Ingest<'_>,
+    decoder: &dyn Decoder,
+    letter: &DeadLetter,
+    time: Option<f64>,
+) -> Result<Retried, StoreError> {
+    let record = Record {
+        payload: &letter.payload,
+        sender: letter.sender.as_deref(),
+        time: time.or(letter.time),
+        environment: letter.environment.as_deref(),
+    };
+    let mut arrivals = Arrivals::default();
+    arrivals.push(decoder, record);
+    if let Some((_, refused)) = arrivals.refused().first() {
+        return Ok(Retried::Refused(refused.clone()));
+    }
+    let accounting = Accounting::Retry { source: &letter.key.source, letter: letter.id };
+    let report = ingest.ingest(store, &arrivals, &[], &accounting, &Same(letter)).await?;
+    if report.counts.dead_letters == 0 {
+        Ok(Retried::Landed)
+    } else {
+        Ok(Retried::Refused(Refused::new(letter.reason, letter.detail.clone())))
+    }
+}

@@ -1,0 +1,5 @@
+//! Integration tests of the store contract on the memory store.
+
+mod captures;
+mod laws;
+mod memory;

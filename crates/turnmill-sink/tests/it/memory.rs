@@ -1,0 +1,58 @@
+//! The memory store as a fixture.
+
+use turnmill_oracle::Tables;
+use turnmill_sink::testkit::{Fixture, suite};
+use turnmill_sink::{MemoryStore, OwnedValue};
+
+#[derive(Debug)]
+pub(crate) struct Memory;
+
+impl Fixture for Memory {
+    type Store = MemoryStore;
+
+    fn create(&mut self) -> MemoryStore {
+        MemoryStore::default()
+    }
+
+    fn connect(&mut self, store: &MemoryStore) -> MemoryStore {
+        store.clone()
+    }
+
+    fn fail_after(&mut self, store: &mut MemoryStore, statements: Option<u64>) {
+        store.fail_after(statements);
+    }
+
+    fn refuse_text(&mut self, store: &mut MemoryStore, text: Option<&str>) {
+        store.refuse_text(text);
+    }
+}
+
+/// The store's public tables, as the oracle has them.
+pub(crate) fn tables(store: &MemoryStore) -> Tables {
+    let mut tables = Tables::new();
+    for table in turnmill_model::tables::PUBLIC {
+        let mut rows: Vec<Vec<turnmill_oracle::OwnedValue>> = store
+            .rows(table.name)
+            .into_values()
+            .map(|row| {
+                row.iter()
+                    .zip(table.columns)
+                    .map(|(value, column)| match (value, column.ty) {
+                        (OwnedValue::Text(id), turnmill_model::tables::ColumnType::Id) => {
+                            turnmill_oracle::OwnedValue::Id(uuid::Uuid::parse_str(id).unwrap())
+                        }
+                        (value, _) => value.as_value().into(),
+                    })
+                    .collect()
+            })
+            .collect();
+        rows.sort();
+        tables.insert(table.name, rows);
+    }
+    tables
+}
+
+#[test]
+fn the_memory_store_passes_the_suite() {
+    pollster::block_on(suite(&mut Memory));
+}

@@ -1,0 +1,250 @@
+//! Lines with an envelope around the event body.
+
+use turnmill_model::{Reason, Refused};
+
+use crate::Format;
+use crate::batch::{ENVIRONMENT_HEADER, Envelope, Meta, Outcome, RecordBatch, is_blank};
+use crate::format::key_name;
+use crate::scan::{Fault, Kind, Scanner, Span, Value, unescape};
+
+/// Memory that is used again for every line.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    pub(crate) headers: Vec<(Value, Option<Value>)>,
+    pub(crate) elements: Vec<Value>,
+}
+
+/// The values of an envelope; of several with one key the last counts.
+#[derive(Default)]
+struct Fields {
+    body: Option<Value>,
+    sender: Option<Value>,
+    time: Option<Value>,
+    time_type: Option<Value>,
+    key: Option<Value>,
+    headers: Option<Value>,
+    topic: Option<Value>,
+    partition: Option<Value>,
+    offset: Option<Value>,
+}
+
+impl Fields {
+    fn put(&mut self, format: Format, name: &[u8], value: Value) {
+        let field = match (format, name) {
+            (Format::Kafka | Format::Kcat, b"topic") => &mut self.topic,
+            (Format::Kafka | Format::Kcat, b"partition") => &mut self.partition,
+            (Format::Kafka | Format::Kcat, b"offset") => &mut self.offset,
+            (Format::Kafka | Format::Kcat, b"key") => &mut self.key,
+            (Format::Kafka | Format::Kcat, b"headers") => &mut self.headers,
+            (Format::Kafka, b"ts_type") | (Format::Kcat, b"tstype") => &mut self.time_type,
+            (Format::Kafka, b"ts_ms") | (Format::Kcat, b"ts") => &mut self.time,
+            (Format::TrackerStore, b"timestamp") => &mut self.time,
+            (Format::TrackerStore | Format::SqlBroker, b"sender_id") => &mut self.sender,
+            _ if name == body_key(format).as_bytes() => &mut self.body,
+            _ => return,
+        };
+        *field = Some(value);
+    }
+}
+
+fn body_key(format: Format) -> &'static str {
+    match format {
+        Format::Kafka => "value",
+        Format::Kcat => "payload",
+        Format::TrackerStore | Format::SqlBroker => "data",
+        // Have no envelope, or one of their own.
+        Format::Rasa | Format::Tracker => "",
+    }
+}
+
+/// Reads the line at `line`, which makes exactly one record.
+pub(crate) fn read_line(
+    format: Format,
+    line: Span,
+    offset: u64,
+    scratch: &mut Scratch,
+    batch: &mut RecordBatch,
+) {
+    let bytes = line.of(&batch.bytes);
+    let blank = is_blank(bytes);
+    if blank || format == Format::Rasa {
+        let outcome = if blank { Outcome::Skipped } else { Outcome::Body };
+        batch.metas.push(Meta { payload: line, offset, outcome, envelope: None });
+        return;
+    }
+    // Nothing is changed in place before the whole line turned out to be readable.
+    match fields(format, bytes, scratch) {
+        Ok((body, fields)) => {
+            let meta = keep(format, line, offset, body, &fields, scratch, batch);
+            batch.metas.push(meta);
+        }
+        Err(refused) => batch.refuse(line, offset, refused),
+    }
+}
+
+/// The body and the other fields of the envelope `line`, as spans into it; headers go to the scratch.
+fn fields(format: Format, line: &[u8], scratch: &mut Scratch) -> Result<(Value, Fields), Refused> {
+    if let Err(error) = std::str::from_utf8(line) {
+        let detail = format!("{format} envelope is not UTF-8 behind byte {}", error.valid_up_to());
+        return Err(Refused::new(Reason::NotUtf8, detail));
+    }
+    let mut scanner = Scanner::new(line, 0);
+    if scanner.peek() != Ok(b'{') {
+        let detail = format!("{format} envelope is not a JSON object");
+        return Err(Refused::new(Reason::NotAnObject, detail));
+    }
+    let mut fields = Fields::default();
+    scanner
+        .object(|scanner, key| {
+            let value = scanner.value()?;
+            fields.put(format, &key_name(line, key), value);
+            Ok(())
+        })
+        .map_err(|fault| refusal(format, fault))?;
+    if scanner.peek().is_ok() {
+        let what = "text behind the object";
+        return Err(refusal(format, Fault::Invalid { at: scanner.at, what }));
+    }
+    scratch.headers.clear();
+    if let Some(headers) = fields.headers {
+        collect_headers(line, headers, &mut scratch.headers).map_err(|fault| refusal(format, fault))?;
+    }
+    let body = fields.body.ok_or_else(|| {
+        Refused::new(Reason::NoEventType, format!("{format} envelope has no `{}`", body_key(format)))
+    })?;
+    Ok((body, fields))
+}
+
+/// Why a value of `format` was refused.
+pub(crate) fn refusal(format: Format, fault: Fault) -> Refused {
+    match fault {
+        Fault::Incomplete => {
+            Refused::new(Reason::NotJson, format!("{format} envelope ends inside a JSON value"))
+        }
+        Fault::Invalid { at, what } => {
+            Refused::new(Reason::NotJson, format!("{format} envelope: {what} at byte {at}"))
+        }
+        Fault::TooDeep => Refused::new(
+            Reason::TooDeep,
+            format!("{format} envelope nests more than {} levels", crate::scan::DEEPEST),
+        ),
+    }
+}
+
+/// Headers are a list of pairs, a flat list of names and values in turn, or an object.
+fn collect_headers(
+    line: &[u8],
+    headers: Value,
+    found: &mut Vec<(Value, Option<Value>)>,
+) -> Result<(), Fault> {
+    let mut scanner = Scanner::new(line, headers.span.start);
+    let present = |value: Value| (!value.is_null()).then_some(value);
+    match headers.kind {
+        Kind::Object => scanner.object(|scanner, name| {
+            found.push((name, present(scanner.value()?)));
+            Ok(())
+        }),
+        Kind::Array => {
+            let mut name: Option<Value> = None;
+            scanner.array(|scanner| {
+                let start = scanner.at;
+                let value = scanner.value()?;
+                if value.kind != Kind::Array {
+                    match name.take() {
+                        Some(name) => found.push((name, present(value))),
+                        None => name = Some(value),
+                    }
+                    return Ok(());
+                }
+                let mut pair = [None; 2];
+                let mut used = 0;
+                let mut parts = Scanner::new(scanner.bytes, start);
+                parts.peek()?;
+                parts.array(|parts| {
+                    let part = parts.value()?;
+                    if let Some(slot) = pair.get_mut(used) {
+                        *slot = Some(part);
+                    }
+                    used += 1;
+                    Ok(())
+                })?;
+                if let [Some(name), value] = pair {
+                    found.push((name, value.and_then(present)));
+                }
+                Ok(())
+            })?;
+            if let Some(name) = name {
+                found.push((name, None));
+            }
+            Ok(())
+        }
+        Kind::Null | Kind::Text { .. } | Kind::Token => Ok(()),
+    }
+}
+
+/// Unescapes what is needed in place and makes the record's meta.
+fn keep(
+    format: Format,
+    line: Span,
+    offset: u64,
+    body: Value,
+    fields: &Fields,
+    scratch: &Scratch,
+    batch: &mut RecordBatch,
+) -> Meta {
+    let bytes = &mut batch.bytes;
+    let mut plain = |value: Value| {
+        let span = Span::new(line.start + value.span.start, line.start + value.span.end);
+        match value.kind {
+            Kind::Text { escaped: true } => unescape(bytes, span),
+            Kind::Text { escaped: false } | Kind::Null | Kind::Token | Kind::Object | Kind::Array => span,
+        }
+    };
+    let first = batch.headers.len();
+    for (name, value) in &scratch.headers {
+        batch.headers.push((plain(*name), value.map(&mut plain)));
+    }
+    let headers = (first, batch.headers.len());
+    let text = |value: &Value| matches!(value.kind, Kind::Text { .. });
+    let sender = fields.sender.filter(text).map(&mut plain);
+    let key = fields.key.filter(|key| !key.is_null()).map(&mut plain);
+    let topic = fields.topic.filter(text).map(&mut plain);
+    let payload = plain(body);
+    let number = |value: Option<Value>| token(&batch.bytes, line, value?);
+    let origin = match (topic, number(fields.partition), number(fields.offset)) {
+        (Some(topic), Some(partition), Some(offset)) => partition
+            .parse()
+            .ok()
+            .zip(offset.parse().ok())
+            .map(|(partition, offset)| (topic, partition, offset)),
+        _ => None,
+    };
+    let time = number(fields.time).and_then(|time| time.parse::<f64>().ok()).filter(|time| time.is_finite());
+    let time = match format {
+        Format::Kafka | Format::Kcat if !has_time(&batch.bytes, line, fields.time_type) => None,
+        Format::Kafka | Format::Kcat => time.filter(|time| *time >= 0.0).map(|time| time / 1000.0),
+        Format::Rasa | Format::TrackerStore | Format::SqlBroker | Format::Tracker => time,
+    };
+    let environment = batch.headers[first..]
+        .iter()
+        .rfind(|(name, _)| name.of(&batch.bytes) == ENVIRONMENT_HEADER.as_bytes())
+        .and_then(|(_, value)| *value);
+    let skipped = body.is_null() || is_blank(payload.of(&batch.bytes));
+    batch.envelopes.push(Envelope { sender, time, environment, key, headers, origin });
+    let envelope = Some(batch.envelopes.len() - 1);
+    Meta { payload, offset, outcome: if skipped { Outcome::Skipped } else { Outcome::Body }, envelope }
+}
+
+/// Kafka's timestamp type 0 (`unknown` for kcat) says that there is no timestamp.
+fn has_time(bytes: &[u8], line: Span, time_type: Option<Value>) -> bool {
+    let Some(value) = time_type else { return true };
+    let span = Span::new(line.start + value.span.start, line.start + value.span.end);
+    !matches!(span.of(bytes), b"0" | b"unknown")
+}
+
+fn token(bytes: &[u8], line: Span, value: Value) -> Option<&str> {
+    if value.kind != Kind::Token {
+        return None;
+    }
+    std::str::from_utf8(bytes.get(line.start + value.span.start..line.start + value.span.end)?).ok()
+}

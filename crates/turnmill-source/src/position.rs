@@ -1,0 +1,187 @@
+//! Where a source stands: partitions, positions, fingerprints.
+
+use std::fmt;
+use std::str::FromStr;
+
+use sha2::{Digest, Sha256};
+
+/// Longest prefix of a file that a [`Fingerprint`] covers, in bytes.
+pub const FINGERPRINT_BYTES: usize = 1024;
+
+/// What a position belongs to: one file, one topic partition, one table.
+///
+/// ```
+/// use turnmill_source::Partition;
+/// let partition = Partition::new("file", "/var/log/rasa_event.log");
+/// assert_eq!(partition.to_string(), "file:/var/log/rasa_event.log");
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Partition {
+    /// Name of the source: `"file"`, a cluster id, or what the user called it.
+    pub source: String,
+    /// The part of the source: canonical absolute path, `"-"` for standard input, `topic/3` for Kafka.
+    pub partition: String,
+}
+
+impl Partition {
+    /// The partition `partition` of the source `source`.
+    #[must_use]
+    pub fn new(source: impl Into<String>, partition: impl Into<String>) -> Self {
+        Self { source: source.into(), partition: partition.into() }
+    }
+}
+
+impl fmt::Display for Partition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.source, self.partition)
+    }
+}
+
+/// Digest of the first bytes of a file, to notice that another file took its place.
+///
+/// It covers consumed bytes only, at most [`FINGERPRINT_BYTES`] of them, uncompressed. Files whose covered prefix is
+/// equal are taken for the same file, so one that merely grew is not a replacement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Fingerprint {
+    covered: u16,
+    digest: [u8; 16],
+}
+
+impl Fingerprint {
+    /// The fingerprint of a file that begins with `prefix` (of which at most [`FINGERPRINT_BYTES`] count).
+    #[must_use]
+    pub fn of(prefix: &[u8]) -> Self {
+        let prefix = &prefix[..prefix.len().min(FINGERPRINT_BYTES)];
+        let mut digest = [0; 16];
+        digest.copy_from_slice(&Sha256::digest(prefix)[..16]);
+        // At most 1024.
+        Self { covered: u16::try_from(prefix.len()).unwrap_or(0), digest }
+    }
+
+    /// Number of bytes that it covers.
+    #[must_use]
+    pub fn covered(&self) -> usize {
+        usize::from(self.covered)
+    }
+
+    /// Whether a file that begins with `prefix` may be the one this was taken of.
+    ///
+    /// ```
+    /// use turnmill_source::Fingerprint;
+    /// let small = Fingerprint::of(b"one line\n");
+    /// assert!(small.matches(b"one line\nand another\n"));
+    /// assert!(!small.matches(b"two"));
+    /// ```
+    #[must_use]
+    pub fn matches(&self, prefix: &[u8]) -> bool {
+        prefix.get(..self.covered()).is_some_and(|prefix| Self::of(prefix) == *self)
+    }
+}
+
+/// How far a partition has been consumed.
+///
+/// Its text form is short and stable, for a store's text column: `OFFSET` or `OFFSET@COVERED:DIGEST`.
+///
+/// ```
+/// use turnmill_source::{Fingerprint, Position};
+/// let position = Position { offset: 9, fingerprint: Some(Fingerprint::of(b"one line\n")) };
+/// let text = position.to_string();
+/// assert!(text.starts_with("9@9:"));
+/// assert_eq!(text.parse(), Ok(position));
+/// assert_eq!("78".parse(), Ok(Position { offset: 78, fingerprint: None }));
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Position {
+    /// For files the uncompressed byte offset after the last consumed line, for tables the last consumed id.
+    pub offset: u64,
+    /// Fingerprint of the file, if the partition is one and something was consumed.
+    pub fingerprint: Option<Fingerprint>,
+}
+
+impl Position {
+    /// A position without fingerprint.
+    #[must_use]
+    pub fn at(offset: u64) -> Self {
+        Self { offset, fingerprint: None }
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.offset)?;
+        if let Some(fingerprint) = &self.fingerprint {
+            write!(f, "@{}:", fingerprint.covered)?;
+            for byte in fingerprint.digest {
+                write!(f, "{byte:02x}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Position {
+    type Err = InvalidPosition;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        parse(text).ok_or_else(|| InvalidPosition(text.into()))
+    }
+}
+
+fn parse(text: &str) -> Option<Position> {
+    let Some((offset, fingerprint)) = text.split_once('@') else {
+        return Some(Position::at(decimal(text)?));
+    };
+    let (covered, hex) = fingerprint.split_once(':')?;
+    let covered = u16::try_from(decimal(covered)?).ok()?;
+    if usize::from(covered) > FINGERPRINT_BYTES || hex.len() != 32 {
+        return None;
+    }
+    let mut digest = [0; 16];
+    for (byte, pair) in digest.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
+        let digit = |c: u8| char::from(c).to_digit(16).and_then(|d| u8::try_from(d).ok());
+        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+    }
+    Some(Position { offset: decimal(offset)?, fingerprint: Some(Fingerprint { covered, digest }) })
+}
+
+fn decimal(text: &str) -> Option<u64> {
+    // `u64::from_str` would take a sign.
+    text.bytes().all(|c| c.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
+/// A text that is no [`Position`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("invalid position `{0}`: expected OFFSET or OFFSET@COVERED:DIGEST")]
+pub struct InvalidPosition(pub String);
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn nonsense_is_no_position() {
+        for text in ["", "-1", "+1", "1@", "1@2", "1@2:ab", "1@1025:00112233445566778899aabbccddeeff", "1 "] {
+            assert_eq!(text.parse::<Position>(), Err(InvalidPosition(text.into())));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn text_round_trips(offset: u64, prefix: Option<Vec<u8>>) {
+            let position = Position { offset, fingerprint: prefix.as_deref().map(Fingerprint::of) };
+            prop_assert_eq!(position.to_string().parse(), Ok(position));
+        }
+
+        #[test]
+        fn growth_matches_and_change_does_not(prefix in prop::collection::vec(any::<u8>(), 1..2000), more: Vec<u8>, at: prop::sample::Index) {
+            let print = Fingerprint::of(&prefix);
+            let mut grown = prefix.clone();
+            grown.extend(more);
+            prop_assert!(print.matches(&grown));
+            grown[at.index(print.covered())] ^= 1;
+            prop_assert!(!print.matches(&grown));
+        }
+    }
+}

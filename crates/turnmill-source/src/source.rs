@@ -1,0 +1,127 @@
+//! The trait that every source implements.
+
+use std::path::PathBuf;
+
+use crate::{Compression, Partition, RecordBatch};
+
+/// When a batch is full; whichever limit is reached first ends it.
+///
+/// A batch ends only between records (in tracker dumps: between whole trackers), so the last record may pass the
+/// limit, and a batch takes at least one record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchLimits {
+    /// Number of records.
+    pub records: usize,
+    /// Number of uncompressed input bytes.
+    pub bytes: usize,
+}
+
+impl Default for BatchLimits {
+    /// 10,000 records or 8 MiB.
+    fn default() -> Self {
+        Self { records: 10_000, bytes: 8 << 20 }
+    }
+}
+
+/// What comes after a batch. A batch may hold records whatever comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// There may be more: call again.
+    More,
+    /// Nothing more for now, only while following: wait a little, then call again.
+    Idle,
+    /// Nothing more will come.
+    End,
+}
+
+/// How a file was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opened {
+    /// From the start, without a stored position.
+    Fresh,
+    /// At the stored position.
+    Resumed,
+    /// From the start, because the file is not the one that the position is of: another one took its place, or it
+    /// was truncated. Records that were read before count as duplicates.
+    Replaced,
+}
+
+/// Delivers the records of one partition in order.
+pub trait Source: Send {
+    /// The partition that is read.
+    fn partition(&self) -> &Partition;
+
+    /// Empties `out` and fills it with the next records.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError`] if the source cannot be read. What could be read before the fault was delivered by the calls
+    /// before; a source may be opened again at the last batch's position.
+    fn next_batch(&mut self, limits: &BatchLimits, out: &mut RecordBatch) -> Result<Progress, SourceError>;
+}
+
+/// Why a source cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SourceError {
+    /// The file cannot be opened.
+    #[error("cannot open `{}`", path.display())]
+    Open {
+        /// The file as it was named.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Reading or decompressing failed.
+    #[error("cannot read `{path}` behind uncompressed byte {offset}")]
+    Read {
+        /// The file.
+        path: String,
+        /// How many uncompressed bytes could be read.
+        offset: u64,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A line (or tracker dump) is larger than memory may be used for.
+    #[error("record at byte {offset} of `{path}` is larger than `max_record_bytes` = {limit}")]
+    RecordTooLarge {
+        /// The file.
+        path: String,
+        /// Uncompressed byte offset at which the record begins.
+        offset: u64,
+        /// The limit.
+        limit: usize,
+    },
+    /// The file is compressed in a way that this build cannot read.
+    #[error(
+        "`{path}` is compressed with {compression}, which this build cannot read: enable the feature `{compression}`"
+    )]
+    Unsupported {
+        /// The file.
+        path: String,
+        /// Its compression.
+        compression: Compression,
+    },
+    /// A compressed file cannot be followed.
+    #[error("cannot follow `{path}`: it is compressed with {compression}")]
+    FollowCompressed {
+        /// The file.
+        path: String,
+        /// Its compression.
+        compression: Compression,
+    },
+    /// The file is a database, not a file of lines.
+    #[error("`{path}` is an SQLite database: read it as a tracker store")]
+    Database {
+        /// The file.
+        path: String,
+    },
+    /// A source of another crate failed.
+    #[error("cannot read {partition}")]
+    Other {
+        /// What was read.
+        partition: Partition,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
