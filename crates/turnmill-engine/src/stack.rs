@@ -24,7 +24,8 @@ impl Stack {
     pub(crate) fn patch(&mut self, update: Option<&str>) -> Result<(), String> {
         let update = update.ok_or("`update` is not a text")?;
         let limits = json::Limits::STACK;
-        let patch = json::to_value(update, &limits).ok_or("`update` is not JSON of an acceptable size")?;
+        let mut patch = json::to_value(update, &limits).ok_or("`update` is not JSON of an acceptable size")?;
+        whole_numbers(&mut patch);
         let operations: Vec<json_patch::PatchOperation> =
             serde_json::from_value(patch).map_err(|error| format!("`update` is not a JSON Patch: {error}"))?;
         let mut stack = self.0.as_deref().cloned().unwrap_or_else(|| Value::Array(Vec::new()));
@@ -65,6 +66,21 @@ impl Stack {
     }
 }
 
+/// Turns floats without a fraction into integers: JSON Patch compares numbers by value, so `1` is `1.0`.
+fn whole_numbers(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(whole_numbers),
+        Value::Object(map) => map.values_mut().for_each(whole_numbers),
+        Value::Number(number) => {
+            if let Some(float) = number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < 9.0e15) {
+                // Exact below 2^53.
+                *value = Value::from(float as i64);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::String(_) => {}
+    }
+}
+
 fn within(value: &Value, limits: &json::Limits) -> bool {
     fn count(value: &Value, depth: usize, limits: &json::Limits, values: &mut usize) -> bool {
         *values += 1;
@@ -97,5 +113,66 @@ impl<'de> Deserialize<'de> for Stack {
         let value = json::to_value(&text, &json::Limits::STACK);
         let value = value.ok_or_else(|| serde::de::Error::custom("the stored stack is not JSON"))?;
         Ok(Self(Some(Box::new(value))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn patched(patches: &[&str]) -> Result<Stack, String> {
+        let mut stack = Stack::default();
+        patches.iter().try_for_each(|patch| stack.patch(Some(patch)))?;
+        Ok(stack)
+    }
+
+    #[test]
+    fn the_top_is_the_last_frame() {
+        let stack = patched(&[
+            r#"[{"op": "add", "path": "/0", "value": {"flow_id": "a", "step_id": "START"}}]"#,
+            r#"[{"op": "add", "path": "/-", "value": {"flow_id": "b"}}, {"op": "replace", "path": "/0/step_id", "value": "1"}]"#,
+        ])
+        .unwrap();
+        assert_eq!(stack.top(), Top { flow_id: Some("b"), step_id: None });
+    }
+
+    #[test]
+    fn a_patch_that_fails_is_undone_whole() {
+        let mut stack = patched(&[r#"[{"op": "add", "path": "/0", "value": {"flow_id": "a"}}]"#]).unwrap();
+        let before = stack.clone();
+        for patch in [
+            r#"[{"op": "remove", "path": "/0"}, {"op": "test", "path": "/0", "value": 1}]"#,
+            r#"[{"op": "replace", "path": "", "value": {"flow_id": "no list"}}]"#,
+            r#"[{"op": "add", "path": "/7", "value": 1}]"#,
+            "not JSON",
+            r#"{"op": "add"}"#,
+        ] {
+            assert!(stack.patch(Some(patch)).is_err(), "{patch}");
+            assert_eq!(stack, before);
+        }
+        assert!(stack.patch(None).is_err());
+    }
+
+    #[test]
+    fn numbers_compare_by_value() {
+        let stack = r#"[{"op": "add", "path": "/0", "value": {"n": 1.0}}, {"op": "test", "path": "/0/n", "value": 1}]"#;
+        assert!(patched(&[stack]).is_ok());
+    }
+
+    #[test]
+    fn repeated_copies_end_at_the_limit() {
+        let mut patches = vec![r#"[{"op": "add", "path": "/0", "value": [0]}]"#.to_owned()];
+        patches.extend((0..20).map(|_| r#"[{"op": "copy", "from": "/0", "path": "/0/-"}]"#.to_owned()));
+        let patches: Vec<&str> = patches.iter().map(String::as_str).collect();
+        assert!(patched(&patches).unwrap_err().contains("100000 values"));
+    }
+
+    #[test]
+    fn state_survives_serialisation() {
+        let stack = patched(&[r#"[{"op": "add", "path": "/0", "value": {"flow_id": "ü", "x": [1.5, null]}}]"#]).unwrap();
+        for stack in [stack, Stack::default()] {
+            let bytes = postcard::to_stdvec(&stack).unwrap();
+            assert_eq!(postcard::from_bytes::<Stack>(&bytes).unwrap(), stack);
+        }
     }
 }

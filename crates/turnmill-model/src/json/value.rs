@@ -48,12 +48,5 @@ fn number(text: &str, float: Option<f64>) -> Value {
     if let Ok(integer) = text.parse::<u64>() {
         return Value::from(integer);
     }
-    // A float without a fraction is the integer: JSON Patch compares numbers by value.
-    if let Some(float) = float
-        && float.fract() == 0.0
-        && float.abs() < 9.0e15
-    {
-        return Value::from(float as i64);
-    }
     float.and_then(Number::from_f64).map_or(Value::Null, Value::Number)
 }
