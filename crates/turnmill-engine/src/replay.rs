@@ -119,29 +119,43 @@ impl<'e> Replay<'e> {
 
     /// The next event of the history, `old`, and the copy of it that takes its place.
     pub fn replace(&mut self, old: &Event<'_>, new: &Event<'_>) {
-        // What is stored can be replayed from any checkpoint.
-        let _ = self.old.apply(self.engine, old);
+        let step = self.old.apply(self.engine, old);
+        self.note(step);
         self.insert(new);
     }
 
     /// The next event, which is not in the history yet.
     pub fn insert(&mut self, event: &Event<'_>) {
-        if let Step::Behind { since } = self.new.apply(self.engine, event) {
+        let step = self.new.apply(self.engine, event);
+        self.note(step);
+    }
+
+    /// A step may move rows from before the checkpoint, also in the old replay: of a session that was left before it began.
+    fn note(&mut self, step: Step) {
+        if let Step::Behind { since } = step {
             let since = self.too_short.map_or(since, |earlier| earlier.min(since));
             self.too_short = Some(since);
         }
     }
 
     /// Whether the replay, which has got as far as the stored `checkpoint`, may stop there: the state is as it was, so all
-    /// that follows stays. Only to be asked when no new event is left.
-    pub fn settled(&mut self, checkpoint: &Checkpoint) -> bool {
+    /// that follows stays. `more` says whether new events are left, which another replay, from this checkpoint or a later one
+    /// on, will have to take.
+    pub fn settled(&mut self, checkpoint: &Checkpoint, more: bool) -> bool {
         let settled = self.too_short.is_none()
+            && !(more && self.left_any())
             && self.new.timeline.settled(checkpoint, &self.whole)
             && self.open_rows_agree(checkpoint.time);
         if settled {
             self.settled = Some(checkpoint.clone());
         }
         settled
+    }
+
+    /// Whether sessions were left that an event may return to by their id.
+    fn left_any(&self) -> bool {
+        let left = |side: &Side| side.progress.as_ref().is_some_and(|progress| progress.left_keys().next().is_some());
+        left(&self.old) || left(&self.new)
     }
 
     /// Whether the rows of sessions that go on after `time` are the same in both replays so far: what follows would change

@@ -10,7 +10,7 @@
 mod build;
 mod wire;
 
-use crate::json::{MAX_DEPTH, ParseError, Raw, deeper_than};
+use crate::json::{Limits, MAX_DEPTH, ParseError, Raw, Tree, deeper_than};
 use crate::{Decoder, Event, Reason, Record, Refused, Settings};
 use wire::Wire;
 
@@ -64,6 +64,31 @@ impl Decoder for RasaDecoder {
         out.push(build::event(&self.settings, record, &wire)?);
         Ok(())
     }
+}
+
+/// The body with `seconds` added to its `timestamp`, in the number's place and nothing else changed; `None` if it has no
+/// finite number there. What `rasa export --offset-timestamps-by-seconds` does, and with the opposite sign undoes: sums of
+/// whole seconds are exact for the times of conversations.
+///
+/// ```
+/// use turnmill_model::rasa::shift_timestamp;
+/// let body = br#"{"event": "restart", "timestamp": 1656386149.326936}"#;
+/// let shifted = shift_timestamp(body, -3600).unwrap();
+/// assert_eq!(shifted, br#"{"event": "restart", "timestamp": 1656382549.326936}"#);
+/// ```
+#[must_use]
+pub fn shift_timestamp(payload: &[u8], seconds: i64) -> Option<Vec<u8>> {
+    let text = std::str::from_utf8(payload).ok()?;
+    let tree = Tree::parse(text, &Limits::default()).ok()?;
+    let written = tree.root().get("timestamp")?.raw();
+    let shifted = written.as_number().filter(|number| number.is_finite())? + seconds as f64;
+    // The token is a part of the text.
+    let start = written.as_str().as_ptr() as usize - text.as_ptr() as usize;
+    let mut body = Vec::with_capacity(payload.len() + 8);
+    body.extend_from_slice(payload.get(..start)?);
+    body.extend_from_slice(shifted.to_string().as_bytes());
+    body.extend_from_slice(payload.get(start + written.as_str().len()..)?);
+    Some(body)
 }
 
 /// The payload as text; `None` if it is to be skipped.

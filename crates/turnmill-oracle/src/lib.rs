@@ -1,6 +1,8 @@
 //! The naive reference that turnmill's tests compare everything with: all records in, the public tables out; and a
 //! [generator](generate) of conversations for the laws.
 //!
+//! [`laws`] drives a store and compares it with the reference.
+//!
 //! What is absent here: anything clever. No timelines, no batches, no state between two calls, no care for speed, and
 //! nothing shared with the decoder and the engine but the types, ids and text widths of `turnmill-model`: JSON, JSON
 //! Patch and every rule are written a second time, as plainly as possible. All records are read, copies of an event
@@ -26,6 +28,7 @@ mod sessions;
 mod value;
 
 pub mod generate;
+pub mod laws;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

@@ -9,7 +9,7 @@ use turnmill_sink::{Advance, Class, Counts, PositionKey, Store, StoreError};
 use turnmill_source::{BatchLimits, Opened, Position, Source, SourceError};
 
 use crate::backoff::Backoff;
-use crate::prepare::{Prepared, Read, Reading, position_key};
+use crate::prepare::{Prepared, Read, ReadOptions, Reading, Rewrite, position_key};
 
 /// A request to stop, shared between whoever asks and whoever works. Work stops between two transactions.
 ///
@@ -37,7 +37,7 @@ impl Stop {
     }
 
     /// Waits for that, at most so long.
-    pub(crate) fn wait(&self, longest: Duration) {
+    pub fn wait(&self, longest: Duration) {
         let guard = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
         // Whether it was notified does not matter: the caller looks.
         let _ = self.0.1.wait_timeout_while(guard, longest, |stopped| !*stopped);
@@ -140,14 +140,14 @@ pub struct Pipeline<'d, S> {
     settings: Settings,
     ingest: Ingest<'d>,
     decoder: Arc<dyn Decoder>,
-    limits: BatchLimits,
+    reading: ReadOptions,
     backoff: Backoff,
     stop: Stop,
 }
 
 impl<S: std::fmt::Debug> std::fmt::Debug for Pipeline<'_, S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pipeline").field("store", &self.store).field("limits", &self.limits).finish_non_exhaustive()
+        f.debug_struct("Pipeline").field("store", &self.store).field("limits", &self.reading.limits).finish_non_exhaustive()
     }
 }
 
@@ -159,7 +159,7 @@ impl<'d, S: Store> Pipeline<'d, S> {
             settings: settings.clone(),
             ingest,
             decoder,
-            limits: BatchLimits::default(),
+            reading: ReadOptions { limits: BatchLimits::default(), rewrite: None, leave_idle: false },
             backoff: Backoff::default(),
             stop,
         }
@@ -168,7 +168,21 @@ impl<'d, S: Store> Pipeline<'d, S> {
     /// Sets how large batches get.
     #[must_use]
     pub fn with_limits(mut self, limits: BatchLimits) -> Self {
-        self.limits = limits;
+        self.reading.limits = limits;
+        self
+    }
+
+    /// Takes other bodies in place of the records' own, where `rewrite` gives one; dead letters keep the original.
+    #[must_use]
+    pub fn with_rewrite(mut self, rewrite: Arc<Rewrite>) -> Self {
+        self.reading.rewrite = Some(rewrite);
+        self
+    }
+
+    /// Leaves a followed source when it has nothing more for now, so that several can be followed in turn.
+    #[must_use]
+    pub fn leaving_idle_sources(mut self) -> Self {
+        self.reading.leave_idle = true;
         self
     }
 
@@ -232,7 +246,7 @@ impl<'d, S: Store> Pipeline<'d, S> {
         drained: &mut Drained,
         observer: &mut dyn Observer,
     ) -> Result<bool, PipelineError> {
-        let reading = Reading::start(source, Arc::clone(&self.decoder), self.limits, self.stop.clone())
+        let reading = Reading::start(source, Arc::clone(&self.decoder), self.reading.clone(), self.stop.clone())
             .map_err(PipelineError::Thread)?;
         while let Ok(read) = reading.incoming.recv().await {
             match read {

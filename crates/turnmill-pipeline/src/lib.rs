@@ -16,4 +16,5 @@ mod retry;
 
 pub use backoff::Backoff;
 pub use drain::{Drained, Event, Observer, OpenSource, Pipeline, PipelineError, Stop};
+pub use prepare::Rewrite;
 pub use retry::{Retried, retry_dead_letter};

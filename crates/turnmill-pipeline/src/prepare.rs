@@ -21,19 +21,33 @@ const IDLE: Duration = Duration::from_millis(200);
 self_cell! {
     /// A batch of records with the events that they gave.
     pub(crate) struct Prepared {
-        owner: RecordBatch,
+        owner: Owner,
         #[covariant]
         dependent: Arrivals,
     }
 }
 
+/// What the events of a batch borrow from.
+pub(crate) struct Owner {
+    batch: RecordBatch,
+    /// Bodies that take the place of the batch's own, by number of the record; empty if none do.
+    bodies: Vec<Option<Vec<u8>>>,
+}
+
 impl Prepared {
-    fn decode(batch: RecordBatch, decoder: &dyn Decoder) -> Self {
-        Self::new(batch, |batch| {
+    fn decode(batch: RecordBatch, decoder: &dyn Decoder, rewrite: Option<&Rewrite>) -> Self {
+        let bodies = rewrite.map(|rewrite| batch.iter().map(|record| rewrite(record.payload)).collect());
+        Self::new(Owner { batch, bodies: bodies.unwrap_or_default() }, |Owner { batch, bodies }| {
             let mut arrivals = Arrivals::default();
-            for record in batch.iter() {
+            for (number, record) in batch.iter().enumerate() {
                 match record.outcome {
-                    RecordOutcome::Body => arrivals.push(decoder, record.record()),
+                    RecordOutcome::Body => {
+                        let mut record = record.record();
+                        if let Some(Some(body)) = bodies.get(number) {
+                            record.payload = body;
+                        }
+                        arrivals.push(decoder, record);
+                    }
                     RecordOutcome::Refused(refused) => arrivals.push_refused(record.record(), refused.clone()),
                     RecordOutcome::Skipped => arrivals.push_skipped(),
                 }
@@ -43,7 +57,7 @@ impl Prepared {
     }
 
     pub(crate) fn batch(&self) -> &RecordBatch {
-        self.borrow_owner()
+        &self.borrow_owner().batch
     }
 
     pub(crate) fn arrivals(&self) -> &Arrivals<'_> {
@@ -83,6 +97,18 @@ pub(crate) fn position_key(partition: &turnmill_source::Partition) -> PositionKe
     PositionKey { source: partition.source.clone(), partition: partition.partition.clone() }
 }
 
+/// Gives the body to take in place of a record's own, if another one is to be taken.
+pub type Rewrite = dyn Fn(&[u8]) -> Option<Vec<u8>> + Send + Sync;
+
+/// How a source is read ahead.
+#[derive(Clone)]
+pub(crate) struct ReadOptions {
+    pub(crate) limits: BatchLimits,
+    pub(crate) rewrite: Option<Arc<Rewrite>>,
+    /// Whether a followed source is left when it has nothing more for now.
+    pub(crate) leave_idle: bool,
+}
+
 /// What the reading thread hands over.
 pub(crate) enum Read {
     Batch(Box<Prepared>),
@@ -103,12 +129,12 @@ impl Reading {
     pub(crate) fn start(
         source: Box<dyn Source>,
         decoder: Arc<dyn Decoder>,
-        limits: BatchLimits,
+        options: ReadOptions,
         stop: Stop,
     ) -> std::io::Result<Self> {
         let (outgoing, incoming) = async_channel::bounded(AHEAD);
         let (recycled, fresh) = async_channel::bounded(AHEAD + 2);
-        let read = move || read(source, &*decoder, &limits, &stop, &outgoing, &fresh);
+        let read = move || read(source, &*decoder, &options, &stop, &outgoing, &fresh);
         let thread = std::thread::Builder::new().name("turnmill-read".into()).spawn(read)?;
         Ok(Self { incoming, recycled, thread: Some(thread) })
     }
@@ -116,7 +142,7 @@ impl Reading {
     /// Gives a batch's memory back to the reader.
     pub(crate) fn recycle(&self, prepared: Prepared) {
         // If the reader has gone there is no more use for it.
-        let _ = self.recycled.try_send(prepared.into_owner());
+        let _ = self.recycled.try_send(prepared.into_owner().batch);
     }
 }
 
@@ -133,21 +159,21 @@ impl Drop for Reading {
 fn read(
     mut source: Box<dyn Source>,
     decoder: &dyn Decoder,
-    limits: &BatchLimits,
+    options: &ReadOptions,
     stop: &Stop,
     outgoing: &Sender<Read>,
     fresh: &Receiver<RecordBatch>,
 ) {
     loop {
         let mut batch = fresh.try_recv().unwrap_or_default();
-        let (progress, failure) = match source.next_batch(limits, &mut batch) {
+        let (progress, failure) = match source.next_batch(&options.limits, &mut batch) {
             Ok(progress) => (Some(progress), None),
             Err(error) => (None, Some(error)),
         };
         let replaced = batch.opened() == Some(Opened::Replaced);
         let empty = batch.is_empty() && !replaced;
         if failure.is_none() && !empty {
-            let prepared = Box::new(Prepared::decode(batch, decoder));
+            let prepared = Box::new(Prepared::decode(batch, decoder, options.rewrite.as_deref()));
             if outgoing.send_blocking(Read::Batch(prepared)).is_err() {
                 return;
             }
@@ -155,7 +181,7 @@ fn read(
         let last = match (progress, failure) {
             (_, Some(error)) => Read::Failed(error),
             (Some(Progress::End) | None, None) => Read::End,
-            (Some(Progress::Idle), None) if stop.is_set() => Read::End,
+            (Some(Progress::Idle), None) if stop.is_set() || options.leave_idle => Read::End,
             (Some(Progress::Idle), None) => {
                 if outgoing.send_blocking(Read::Idle).is_err() {
                     return;

@@ -46,3 +46,7 @@ pub fn check_settings(stored: &Settings, configured: &Settings) -> Result<(), St
     differ("bare_slot_strings", &stored.bare_slot_strings, &configured.bare_slot_strings)?;
     differ("stack_events", &stored.stack_events, &configured.stack_events)
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

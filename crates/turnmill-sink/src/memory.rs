@@ -398,6 +398,9 @@ impl Transaction for MemoryTransaction<'_> {
             }
         }
         for id in &batch.retried {
+            if !self.store.with(|state| state.dead_letters.contains_key(id)) {
+                return Err(StoreError::Fenced { detail: format!("dead letter {id} has been retried elsewhere") });
+            }
             self.step(|state| Undo::DeadLetter(*id, state.dead_letters.remove(id)))?;
         }
         for letter in &batch.dead_letters {

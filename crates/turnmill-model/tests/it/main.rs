@@ -4,6 +4,7 @@
 
 mod captures;
 mod corpus;
+mod docs;
 mod hazards;
 mod json;
 mod laws;

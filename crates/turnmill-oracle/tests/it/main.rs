@@ -8,4 +8,5 @@ mod laws;
 mod other_formats;
 mod rules;
 mod script;
+mod tidy;
 mod worked_example;

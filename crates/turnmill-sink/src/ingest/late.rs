@@ -225,7 +225,7 @@ impl<T: Transaction> Means<'_, T> {
                 let waiting = everything || copies.values().any(|item| item.event.time < checkpoint.time);
                 let passed = items.partition_point(|item| item.event.time < checkpoint.time);
                 let enough = if at_once { passed == items.len() } else { passed > 0 };
-                if enough && !waiting && replay.settled(&checkpoint) {
+                if enough && !waiting && replay.settled(&checkpoint, passed < items.len()) {
                     done = passed;
                     break;
                 }

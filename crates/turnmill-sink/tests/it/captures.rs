@@ -4,8 +4,9 @@ use std::io::{BufRead, BufReader};
 
 use turnmill_model::json::{Limits, to_value};
 use turnmill_oracle::generate::{OwnedRecord, shuffle_keeping};
+use turnmill_oracle::laws::Plan;
 
-use crate::laws::{Plan, check};
+use crate::laws::check;
 
 fn lines(name: &str) -> Vec<String> {
     let path = format!("{}/../../fixtures/rasa-oss-3.6/{name}.jsonl.gz", env!("CARGO_MANIFEST_DIR"));

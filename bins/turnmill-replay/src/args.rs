@@ -1,0 +1,99 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use turnmill_model::{SessionIdMode, Settings};
+use turnmill_source::Format;
+
+/// Reads conversation events from files and tracker stores into an analytics store.
+///
+/// The same command again continues where it stopped, or finds nothing new; after a crash, too. Events that the store has are
+/// recognised, whatever file they come from.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXIT_CODES)]
+pub(crate) struct Args {
+    /// Files (plain, gzip or Zstandard JSON lines), SQLite tracker stores and event brokers, or `-` for standard input.
+    #[arg(required = true, value_name = "INPUT")]
+    pub(crate) inputs: Vec<PathBuf>,
+
+    /// Where the tables go: `sqlite:PATH`.
+    #[arg(long, value_name = "STORE", required_unless_present = "dry_run")]
+    pub(crate) to: Option<String>,
+
+    /// Format of the inputs: rasa, kafka, kcat, tracker-store, sql-broker or tracker. Told from the content unless given.
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<Format>,
+
+    /// Name of the source in positions and in the ledger.
+    #[arg(long, value_name = "NAME", default_value = "file")]
+    pub(crate) source: String,
+
+    /// Add so many whole seconds to every event's timestamp, for example to undo those of a shifted export.
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    pub(crate) shift: Option<i64>,
+
+    /// Wait for more at the end of the inputs, until interrupted.
+    #[arg(long)]
+    pub(crate) follow: bool,
+
+    /// Only read and decode, and say what would come of it; no store is touched.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+
+    /// Print the summary as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Print nothing but errors (and the JSON summary, if asked for).
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+
+    /// Memory for senders' states, in MiB. More than that many open conversations are loaded from the store when they go on.
+    #[arg(long, value_name = "MIB", default_value_t = 256)]
+    pub(crate) cache: usize,
+
+    /// Records of a transaction at most.
+    #[arg(long, value_name = "RECORDS", default_value_t = 10_000)]
+    pub(crate) batch: usize,
+
+    /// Name of the assistant, where one store keeps several apart: part of every sender's identity.
+    #[arg(long, value_name = "NAME")]
+    assistant: Option<String>,
+
+    /// Which `metadata.session_id` values name a session: uuid (canonical UUIDs), any (any text) or off.
+    #[arg(long, value_name = "MODE", default_value = "uuid", value_parser = session_id_mode)]
+    session_id: SessionIdMode,
+
+    /// Store slot values that are strings without quotes.
+    #[arg(long)]
+    bare_slot_strings: bool,
+
+    /// Do not write dialogue stack frames for `stack` events.
+    #[arg(long)]
+    no_stack_events: bool,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 everything landed (also if some of it as dead letters, which are reported); 1 failed; \
+2 wrong usage; 130 interrupted, what was committed stays and the same command goes on.";
+
+impl Args {
+    /// The settings that change rows or ids.
+    pub(crate) fn settings(&self) -> Settings {
+        Settings {
+            assistant: self.assistant.clone(),
+            session_id: self.session_id,
+            bare_slot_strings: self.bare_slot_strings,
+            stack_events: !self.no_stack_events,
+        }
+    }
+}
+
+fn session_id_mode(text: &str) -> Result<SessionIdMode, String> {
+    match text {
+        "uuid" => Ok(SessionIdMode::Uuid),
+        "any" => Ok(SessionIdMode::Any),
+        "off" => Ok(SessionIdMode::Off),
+        _ => Err("expected uuid, any or off".into()),
+    }
+}

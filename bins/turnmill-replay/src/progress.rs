@@ -1,0 +1,89 @@
+//! What is shown while reading: a progress bar on a terminal, nothing in a pipe.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use turnmill_pipeline::{Event, Observer};
+
+use crate::inputs::Input;
+
+/// The display of one input.
+pub(crate) struct Display {
+    bar: ProgressBar,
+    records: u64,
+    quiet: bool,
+}
+
+impl Display {
+    pub(crate) fn new(input: &Input, quiet: bool) -> Self {
+        let shown = !quiet && std::io::stderr().is_terminal();
+        let bar = if shown { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
+        let plain = input.size.filter(|_| {
+            let name = input.path.to_string_lossy();
+            !name.ends_with(".gz") && !name.ends_with(".zst")
+        });
+        // Without a size to compare with (streams, compressed files) there is only a count.
+        let template = if let Some(size) = plain {
+            bar.set_length(size);
+            "{prefix}  {wide_bar} {percent:>3} %  {msg}  {eta}"
+        } else {
+            "{prefix}  {spinner} {bytes}  {msg}"
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar.set_prefix(input.path.display().to_string());
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Self { bar, records: 0, quiet }
+    }
+
+    fn say(&self, text: &str) {
+        if !self.quiet {
+            self.bar.suspend(|| crate::complain(text));
+        }
+    }
+}
+
+impl Observer for Display {
+    fn observe(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Committed { report, bytes, position, .. } => {
+                self.records += u64::try_from(report.counts.records).unwrap_or_default();
+                match position {
+                    Some(position) => self.bar.set_position(position.offset),
+                    None => self.bar.inc(*bytes as u64),
+                }
+                let rate = self.records as f64 / self.bar.elapsed().as_secs_f64().max(0.001);
+                self.bar.set_message(format!("{} records, {}/s", grouped(self.records), grouped(rate as u64)));
+            }
+            Event::Replaced { key } => {
+                self.say(&format!("{key} is another file than before and is read from its start"));
+            }
+            Event::Retrying { error, pause } => {
+                self.say(&format!("{error}; trying again in {:.1} s", pause.as_secs_f64()));
+            }
+            Event::Fenced { error } => self.say(&format!("{error}; reading on from the stored position")),
+            _ => {}
+        }
+    }
+}
+
+impl Drop for Display {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// A number with a comma between groups of three digits.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}

@@ -1,0 +1,197 @@
+//! The README's commands run, and print what it says they print.
+//!
+//! Its Rust is tested with the documentation of `turnmill-sink`.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::support;
+
+const README: &str = include_str!("../../../../README.md");
+
+/// Commands of one `sh` block, and the `text` block right after it, which shows what they print.
+struct Snippet {
+    line: usize,
+    commands: String,
+    output: Option<String>,
+}
+
+fn snippets(document: &str) -> Vec<Snippet> {
+    let mut snippets: Vec<Snippet> = Vec::new();
+    let mut follows_commands = false;
+    let mut lines = document.lines().enumerate();
+    while let Some((number, line)) = lines.next() {
+        let Some(language) = line.strip_prefix("```") else {
+            // Only prose that introduces the output may stand between.
+            follows_commands &= line.is_empty() || line.ends_with(':') || !line.starts_with('#');
+            continue;
+        };
+        let block: Vec<&str> = lines.by_ref().map(|(_, line)| line).take_while(|line| *line != "```").collect();
+        let block = block.join("\n");
+        match (language, snippets.last_mut()) {
+            ("sh", _) => snippets.push(Snippet { line: number + 1, commands: block, output: None }),
+            ("text", Some(last)) if follows_commands => last.output = Some(block),
+            _ => {}
+        }
+        follows_commands = language == "sh";
+    }
+    snippets
+}
+
+/// What differs from run to run is left out.
+fn stable(line: &str) -> String {
+    let word = |name: &str| line.trim_start().starts_with(name) && line.starts_with("  ");
+    if word("time ") || word("records per second ") { line.split_whitespace().next().unwrap().into() } else { line.trim_end().into() }
+}
+
+/// Checks `printed` against what the README shows; a line `...` there stands for the rest.
+fn check(snippet: &Snippet, printed: &str) {
+    let Some(output) = &snippet.output else { return };
+    let mut expected: Vec<String> = output.lines().map(stable).collect();
+    let mut printed: Vec<String> = printed.trim_end().lines().map(stable).collect();
+    if expected.last().is_some_and(|line| line == "...") {
+        expected.pop();
+        printed.truncate(expected.len());
+    }
+    assert_eq!(printed.join("\n"), expected.join("\n"), "README.md, output of line {}", snippet.line);
+}
+
+fn executable(path: &Path, text: &str) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// A folder like a clone of the repository, where `cargo run -p turnmill-replay --` is the binary under test, installing checks
+/// that there is something to install, and what follows a file is interrupted after a while.
+fn playground(folder: &Path) -> PathBuf {
+    let repository = fs::canonicalize(Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")).unwrap();
+    symlink(repository.join("fixtures"), folder.join("fixtures")).unwrap();
+    let bin = folder.join(".bin");
+    let root = repository.display();
+    executable(
+        &bin.join("cargo"),
+        &format!(
+            r#"#!/usr/bin/env bash
+            set -eu
+            case "$*" in
+                "run --release -p "*" -- "*) program=$4; shift 5; exec "$program" "$@" ;;
+                "install --locked --path "*) test -f "{root}/$4/src/main.rs" ;;
+                *) echo "the test does not know: cargo $*" >&2; exit 1 ;;
+            esac
+            "#
+        ),
+    );
+    let replay = support::replay(&[]);
+    executable(
+        &bin.join("turnmill-replay"),
+        &format!(
+            r#"#!/usr/bin/env bash
+            program={program:?}
+            [[ " $* " == *" --follow "* ]] || exec "$program" "$@"
+            "$program" "$@" &
+            for _ in {{1..150}}; do
+                sleep 0.2
+                kill -INT $! 2> /dev/null || break
+            done
+            wait $!
+            [ $? = 130 ]
+            "#,
+            program = replay.get_program()
+        ),
+    );
+    symlink(support::turnmill(&[]).get_program(), bin.join("turnmill")).unwrap();
+    // Running all tests from one of them would not end.
+    executable(&folder.join("scripts/test"), &format!("#!/usr/bin/env bash\ntest -x '{root}/scripts/test'\n"));
+    bin
+}
+
+fn on_path(program: &str) -> bool {
+    std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).is_file()))
+}
+
+/// Stands in for `sqlite3 FILE "QUERY"` where that is not installed.
+fn query(folder: &Path, command: &str) -> String {
+    let mut words = command.splitn(3, ' ').skip(1);
+    let (file, sql) = (words.next().unwrap(), words.next().unwrap().trim_matches('"'));
+    let connection = rusqlite::Connection::open(folder.join(file)).unwrap();
+    let mut statement = connection.prepare(sql).unwrap();
+    let columns = statement.column_count();
+    let row = |row: &rusqlite::Row<'_>| {
+        let values = (0..columns).map(|column| match row.get_ref(column)? {
+            rusqlite::types::ValueRef::Null => Ok(String::new()),
+            rusqlite::types::ValueRef::Integer(number) => Ok(number.to_string()),
+            rusqlite::types::ValueRef::Real(number) => Ok(number.to_string()),
+            rusqlite::types::ValueRef::Text(text) | rusqlite::types::ValueRef::Blob(text) => {
+                Ok(String::from_utf8_lossy(text).into_owned())
+            }
+        });
+        Ok(values.collect::<rusqlite::Result<Vec<_>>>()?.join("|"))
+    };
+    let rows: rusqlite::Result<Vec<String>> = statement.query_map([], row).unwrap().collect();
+    rows.unwrap().join("\n")
+}
+
+#[test]
+fn every_command_works_and_prints_what_is_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let bin = playground(folder.path());
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let snippets = snippets(README);
+    assert!(snippets.len() > 8 && snippets.iter().filter(|snippet| snippet.output.is_some()).count() >= 3);
+    for snippet in snippets {
+        if snippet.commands.starts_with("sqlite3 ") && !on_path("sqlite3") {
+            check(&snippet, &query(folder.path(), &snippet.commands));
+            continue;
+        }
+        let output = Command::new("bash")
+            .args(["-euo", "pipefail", "-c", &snippet.commands])
+            .current_dir(folder.path())
+            .env("PATH", &path)
+            .output()
+            .unwrap();
+        let printed = String::from_utf8_lossy(&output.stdout);
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "README.md, line {}: {complaint}{printed}", snippet.line);
+        check(&snippet, &printed);
+    }
+}
+
+#[test]
+fn a_query_is_answered_as_sqlite3_does() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(query(folder.path(), r#"sqlite3 t.sqlite "SELECT 1, NULL, 'a' UNION SELECT 2, 0.5, 'b'""#), "1||a\n2|0.5|b");
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut documents = vec![repository.join("README.md")];
+    for name in ["ARCHITECTURE.md", "CHANGELOG.md", "COMPARE.md", "CONTRIBUTING.md", "examples/README.md"] {
+        documents.push(repository.join(name));
+    }
+    for folder in ["docs", "docs/design"] {
+        let entries = fs::read_dir(repository.join(folder)).unwrap().map(|entry| entry.unwrap().path());
+        documents.extend(entries.filter(|path| path.extension().is_some_and(|extension| extension == "md")));
+    }
+    let anchors = |text: &str| -> Vec<String> {
+        let kept = |letter: &char| letter.is_alphanumeric() || matches!(letter, ' ' | '-' | '_');
+        let anchor = |heading: &str| heading.to_lowercase().chars().filter(kept).collect::<String>().replace(' ', "-");
+        text.lines().filter(|line| line.starts_with('#')).map(|line| anchor(line.trim_start_matches('#').trim())).collect()
+    };
+    for document in documents {
+        let text = fs::read_to_string(&document).unwrap();
+        let targets = text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target);
+        for target in targets.filter(|target| !target.starts_with("http")) {
+            let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let path = if file.is_empty() { document.clone() } else { document.parent().unwrap().join(file) };
+            assert!(path.exists(), "{}: {target}", document.display());
+            if !anchor.is_empty() {
+                let anchors = anchors(&fs::read_to_string(&path).unwrap());
+                assert!(anchors.iter().any(|known| known == anchor), "{}: {target}", document.display());
+            }
+        }
+    }
+}

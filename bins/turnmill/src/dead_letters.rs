@@ -1,0 +1,212 @@
+//! `turnmill dead-letters`.
+
+use std::io::Write;
+
+use serde_json::{Value, json};
+use turnmill_model::rasa::RasaDecoder;
+use turnmill_model::{Reason, Settings};
+use turnmill_pipeline::{Retried, retry_dead_letter};
+use turnmill_sink::ingest::Ingest;
+use turnmill_sink::{DeadLetter, Inspect, Store};
+use turnmill_sink_sqlite::SqliteStore;
+
+use crate::Failure;
+
+/// Dead letters read at a time.
+const PAGE: usize = 500;
+/// Memory for senders' states while retrying.
+const CACHE_BYTES: usize = 16 << 20;
+
+/// Subcommands of `turnmill dead-letters`.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// List them: number, reason, where they came from, details.
+    List {
+        /// The store: `sqlite:PATH`.
+        store: String,
+        /// Only those with this reason.
+        #[arg(long)]
+        reason: Option<Reason>,
+        /// Print JSON, one object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show some whole, original bytes included.
+    Show {
+        /// The store: `sqlite:PATH`.
+        store: String,
+        /// Their numbers.
+        #[arg(required = true)]
+        ids: Vec<u64>,
+        /// Print JSON, one object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Try some again, or all: those that land move to the events or duplicates, the others stay.
+    Retry {
+        /// The store: `sqlite:PATH`.
+        store: String,
+        /// Their numbers; all unless given.
+        ids: Vec<u64>,
+        /// Only those with this reason.
+        #[arg(long)]
+        reason: Option<Reason>,
+        /// Unix seconds at which to place events without a usable timestamp.
+        #[arg(long, value_name = "SECONDS")]
+        timestamp: Option<f64>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Does what the command line says.
+pub(crate) fn run(command: &Command) -> Result<bool, Failure> {
+    let mut out = std::io::stdout().lock();
+    match command {
+        Command::List { store, reason, json } => {
+            let mut store = crate::store(store)?.read_only();
+            store.open_as_it_is()?;
+            if !json {
+                writeln!(out, "{:>8}  {:<22}  where  what", "number", "reason")?;
+            }
+            each(&mut store, &[], *reason, |letter| {
+                if *json {
+                    writeln!(out, "{}", as_json(letter))?;
+                } else {
+                    let (id, reason, key, place) = (letter.id, letter.reason.as_str(), &letter.key, &letter.place);
+                    writeln!(out, "{id:>8}  {reason:<22}  {key} at {place}  {}", letter.detail)?;
+                }
+                Ok(())
+            })?;
+        }
+        Command::Show { store, ids, json } => {
+            let mut store = crate::store(store)?.read_only();
+            store.open_as_it_is()?;
+            each(&mut store, ids, None, |letter| {
+                if *json { writeln!(out, "{}", as_json(letter)) } else { show(&mut out, letter) }.map_err(Into::into)
+            })?;
+        }
+        Command::Retry { store, ids, reason, timestamp, json } => {
+            return retry(&mut out, store, ids, *reason, *timestamp, *json);
+        }
+    }
+    Ok(true)
+}
+
+/// Calls `visit` with the letters `ids`, all if empty, as far as they have that reason.
+fn each(
+    store: &mut SqliteStore,
+    ids: &[u64],
+    reason: Option<Reason>,
+    mut visit: impl FnMut(&DeadLetter) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let wanted = |letter: &DeadLetter| reason.is_none_or(|reason| letter.reason == reason);
+    for id in ids {
+        let page = pollster::block_on(store.dead_letters(id.saturating_sub(1), 1))?;
+        let letter = page.first().filter(|letter| letter.id == *id).ok_or(Failure::NoSuchLetter(*id))?;
+        if wanted(letter) {
+            visit(letter)?;
+        }
+    }
+    let mut after = 0;
+    while ids.is_empty() {
+        let page = pollster::block_on(store.dead_letters(after, PAGE))?;
+        let Some(last) = page.last() else { break };
+        after = last.id;
+        page.iter().filter(|letter| wanted(letter)).try_for_each(&mut visit)?;
+    }
+    Ok(())
+}
+
+fn as_json(letter: &DeadLetter) -> Value {
+    let headers: Vec<Value> = letter
+        .headers
+        .iter()
+        .map(|(name, value)| json!([name, value.as_deref().map(String::from_utf8_lossy)]))
+        .collect();
+    let text = std::str::from_utf8(&letter.payload);
+    json!({
+        "id": letter.id,
+        "reason": letter.reason.as_str(),
+        "detail": letter.detail,
+        "source": letter.key.source,
+        "partition": letter.key.partition,
+        "place": letter.place,
+        "payload": text.ok(),
+        // Bytes that are no text, as hex digits.
+        "payload_hex": text.is_err().then(|| letter.payload.iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
+        "sender": letter.sender,
+        "time": letter.time,
+        "environment": letter.environment,
+        "key": letter.record_key.as_deref().map(String::from_utf8_lossy),
+        "headers": headers,
+    })
+}
+
+fn show(out: &mut impl Write, letter: &DeadLetter) -> std::io::Result<()> {
+    writeln!(out, "dead letter {}", letter.id)?;
+    writeln!(out, "reason:      {} ({})", letter.reason, letter.detail)?;
+    writeln!(out, "from:        {} at {}", letter.key, letter.place)?;
+    if let Some(sender) = &letter.sender {
+        writeln!(out, "sender:      {sender}")?;
+    }
+    if let Some(time) = letter.time {
+        writeln!(out, "time:        {time}")?;
+    }
+    if let Some(environment) = &letter.environment {
+        writeln!(out, "environment: {environment}")?;
+    }
+    if let Some(key) = &letter.record_key {
+        writeln!(out, "key:         {}", String::from_utf8_lossy(key))?;
+    }
+    for (name, value) in &letter.headers {
+        writeln!(out, "header:      {name} = {}", String::from_utf8_lossy(value.as_deref().unwrap_or_default()))?;
+    }
+    writeln!(out, "{} bytes:", letter.payload.len())?;
+    out.write_all(&letter.payload)?;
+    writeln!(out, "\n")
+}
+
+fn retry(
+    out: &mut impl Write,
+    url: &str,
+    ids: &[u64],
+    reason: Option<Reason>,
+    time: Option<f64>,
+    json: bool,
+) -> Result<bool, Failure> {
+    let settings: Settings = crate::store(url)?.read_only().open_as_it_is()?;
+    let mut store = crate::store(url)?;
+    pollster::block_on(store.open(&settings))?;
+    let decoder = RasaDecoder::new(&settings);
+    let mut ingest = Ingest::new(&settings, &decoder, CACHE_BYTES);
+
+    // Retrying changes the table that is read, so the letters are gathered first; their bytes are read again one by one.
+    let mut wanted = Vec::new();
+    each(&mut store, ids, reason, |letter| {
+        wanted.push(letter.id);
+        Ok(())
+    })?;
+    let (mut landed, mut refused) = (0_u64, 0_u64);
+    for id in wanted {
+        let letters = pollster::block_on(store.dead_letters(id.saturating_sub(1), 1))?;
+        let Some(letter) = letters.first().filter(|letter| letter.id == id) else { continue };
+        match pollster::block_on(retry_dead_letter(&mut store, &mut ingest, &decoder, letter, time))? {
+            Retried::Landed => landed += 1,
+            Retried::Refused(why) => {
+                refused += 1;
+                if !json {
+                    writeln!(out, "{id}: still refused: {why}")?;
+                }
+            }
+        }
+    }
+    store.finish()?;
+    if json {
+        writeln!(out, "{}", json!({"landed": landed, "refused": refused}))?;
+    } else {
+        writeln!(out, "{landed} landed, {refused} refused")?;
+    }
+    Ok(true)
+}

@@ -1,0 +1,138 @@
+//! Checking a store against the laws: whatever the order of arrival, the batches, the writers and the failures, its tables are
+//! the oracle's.
+#![allow(clippy::missing_panics_doc, clippy::missing_errors_doc, reason = "used in tests only")]
+
+use proptest::prelude::*;
+use turnmill_model::rasa::RasaDecoder;
+use turnmill_model::{SessionIdMode, Settings};
+use turnmill_sink::Counts;
+use turnmill_sink::digest::Digests;
+use turnmill_sink::testkit::{Delivery, Driver, Fixture, Given};
+
+use crate::Oracle;
+use crate::generate::OwnedRecord;
+
+/// How records are delivered.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Settings of decoder, engine and store.
+    pub settings: Settings,
+    /// Sizes of the batches, again and again.
+    pub batches: Vec<usize>,
+    /// Writers, in turn.
+    pub writers: usize,
+    /// The engine's distance of checkpoints.
+    pub checkpoint_every: u16,
+    /// Each writer's memory for senders' states.
+    pub cache_bytes: usize,
+    /// Fail each batch first after so many statements, again and again.
+    pub failures: Vec<Option<u64>>,
+}
+
+impl Default for Plan {
+    /// Small batches, one writer, no failures.
+    fn default() -> Self {
+        Self {
+            settings: Settings::default(),
+            batches: vec![7],
+            writers: 1,
+            checkpoint_every: 4,
+            cache_bytes: 1 << 20,
+            failures: vec![None],
+        }
+    }
+}
+
+/// Any plan.
+pub fn plans() -> impl Strategy<Value = Plan> {
+    let settings = (0..3_usize, any::<bool>(), any::<bool>()).prop_map(|(mode, bare, stack)| Settings {
+        session_id: [SessionIdMode::Uuid, SessionIdMode::Any, SessionIdMode::Off][mode],
+        bare_slot_strings: bare,
+        stack_events: stack || bare,
+        ..Settings::default()
+    });
+    (
+        settings,
+        prop::collection::vec(1..30_usize, 1..6),
+        1..3_usize,
+        1..8_u16,
+        prop_oneof![Just(0), Just(1 << 20)],
+        prop::collection::vec(prop::option::of(0..60_u64), 1..5),
+    )
+        .prop_map(|(settings, batches, writers, checkpoint_every, cache_bytes, failures)| Plan {
+            settings,
+            batches,
+            writers,
+            checkpoint_every,
+            cache_bytes,
+            failures,
+        })
+}
+
+/// Delivers `arrival` to a store of `fixture` as planned, and compares what comes of it with what the oracle makes of
+/// `records`: the ledger, and as `compare` does the tables. The error says what differs.
+pub fn check<F: Fixture>(
+    fixture: &mut F,
+    plan: &Plan,
+    records: &[OwnedRecord],
+    arrival: &[OwnedRecord],
+    compare: impl FnOnce(&mut F::Store, Digests, &Oracle) -> Result<(), String>,
+) -> Result<(), String>
+where
+    F::Store: std::fmt::Debug,
+{
+    let records: Vec<_> = records.iter().map(OwnedRecord::as_record).collect();
+    let expected = crate::tables(&plan.settings, &records);
+    let given: Vec<Given> = arrival
+        .iter()
+        .map(|record| Given {
+            payload: record.payload.clone(),
+            sender: record.sender.clone(),
+            time: record.time,
+            environment: record.environment.clone(),
+        })
+        .collect();
+    let decoder = RasaDecoder::new(&plan.settings);
+    pollster::block_on(async {
+        let (every, cache) = (plan.checkpoint_every, plan.cache_bytes);
+        let mut driver = Driver::new(fixture, &plan.settings, &decoder, plan.writers, every, cache).await;
+        let mut rest = &given[..];
+        let mut counts = Counts::default();
+        for (number, size) in plan.batches.iter().cycle().enumerate() {
+            if rest.is_empty() {
+                break;
+            }
+            let (batch, after) = rest.split_at((*size).clamp(1, rest.len()));
+            rest = after;
+            let fail_after = plan.failures[number % plan.failures.len()];
+            let delivery = Delivery { writer: number, records: batch.iter().collect(), fail_after };
+            counts += driver.deliver(&delivery).await.counts;
+        }
+        let digests = driver.digests().await;
+        compare(driver.store(), digests, &expected)?;
+        let ledger = &expected.ledger;
+        let expected = [ledger.records, ledger.events, ledger.duplicates.total(), ledger.skipped];
+        let found = [counts.records, counts.events, counts.duplicates, counts.skipped];
+        let found = found.map(|count| u64::try_from(count).unwrap_or_default());
+        if found == expected { Ok(()) } else { Err(format!("ledger {found:?}, expected {expected:?}")) }
+    })
+}
+
+/// The oracle's tables, digested as stores digest theirs.
+#[must_use]
+pub fn digests(oracle: &Oracle) -> Digests {
+    let mut digests = Digests::default();
+    for table in turnmill_model::tables::PUBLIC {
+        for row in oracle.tables.get(table.name).into_iter().flatten() {
+            digests.add(table, row.iter().map(crate::OwnedValue::as_value));
+        }
+    }
+    digests
+}
+
+/// Compares digests only; the error names the tables that differ.
+pub fn compare_digests(found: &Digests, oracle: &Oracle) -> Result<(), String> {
+    let expected = digests(oracle);
+    let differ: Vec<_> = expected.tables.iter().filter(|(name, table)| found.tables[*name] != **table).collect();
+    if differ.is_empty() { Ok(()) } else { Err(format!("these tables differ: {differ:?}")) }
+}

@@ -1,0 +1,227 @@
+//! Opening a file: whose it is, which version it has, and bringing it up to date.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags};
+use turnmill_model::Settings;
+use turnmill_sink::StoreError;
+use turnmill_sql::migrations::{SCHEMA_VERSION, pending};
+use turnmill_sql::{Dialect, Schema, meta};
+
+use crate::SqliteStore;
+use crate::store::{Place, roll_back};
+
+/// Pages in memory: 64 MiB.
+const CACHE_KIBIBYTES: i64 = 65_536;
+/// Pages in the write-ahead log after which they move to the file: 64 MiB. The pages of recent senders and the ends of the
+/// indexes change with every batch; the larger the log, the more seldom they are written to the file.
+const LOG_PAGES: i64 = 16_384;
+/// Prepared statements to keep.
+const STATEMENTS: usize = 256;
+
+/// Opens the database, creates or migrates it, and compares the settings.
+pub(crate) fn open(store: &SqliteStore, settings: &Settings) -> Result<Connection, StoreError> {
+    let connection = connect(store, !store.read_only)?;
+    let fail = |error, doing: &str| store.error(error, doing);
+    if store.read_only {
+        require_ours(store, &connection)?;
+        let meta = read_meta(store, &connection)?;
+        if !pending(meta::schema_version(&meta)?)?.is_empty() {
+            let detail =
+                format!("`{}` has to be brought up to date first: open it once for writing", store.name());
+            return Err(StoreError::Unusable { detail, source: None });
+        }
+        meta::check(&meta, settings)?;
+        return Ok(connection);
+    }
+    // Nothing of somebody else's is touched, and nothing newer.
+    if is_ours(store, &connection)? {
+        pending(meta::schema_version(&read_meta(store, &connection)?)?)?;
+    }
+    if connection.is_readonly(MAIN_DB).map_err(|error| fail(error, "opening"))? {
+        let detail = format!(
+            "`{}` is read-only: make the file and its folder writable for this user, or name another file",
+            store.name()
+        );
+        return Err(StoreError::Unusable { detail, source: None });
+    }
+    if let Place::File(_) = store.place {
+        write_ahead(store, &connection)?;
+    }
+    connection
+        .execute_batch("BEGIN IMMEDIATE")
+        .map_err(|error| fail(error, "locking the database to open it"))?;
+    match migrate(store, &connection, settings) {
+        Ok(()) => connection.execute_batch("COMMIT").map_err(|error| fail(error, "creating the tables"))?,
+        Err(error) => {
+            roll_back(Some(&connection));
+            return Err(error);
+        }
+    }
+    Ok(connection)
+}
+
+/// Opens a database that is there, whatever its settings; creates and migrates nothing.
+pub(crate) fn open_as_it_is(store: &SqliteStore) -> Result<(Connection, Settings), StoreError> {
+    let connection = connect(store, false)?;
+    require_ours(store, &connection)?;
+    let meta = read_meta(store, &connection)?;
+    let version = meta::schema_version(&meta)?;
+    if !pending(version)?.is_empty() {
+        let detail = format!(
+            "`{}` has schema version {version} and this turnmill needs {SCHEMA_VERSION}: open it once for writing",
+            store.name()
+        );
+        return Err(StoreError::Unusable { detail, source: None });
+    }
+    let settings = meta::settings(&meta)?;
+    Ok((connection, settings))
+}
+
+fn connect(store: &SqliteStore, create: bool) -> Result<Connection, StoreError> {
+    let fail = |error| store.error(error, "opening");
+    let access = match (store.read_only, create) {
+        (true, _) => OpenFlags::SQLITE_OPEN_READ_ONLY,
+        (false, true) => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
+        (false, false) => OpenFlags::SQLITE_OPEN_READ_WRITE,
+    };
+    let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = match &store.place {
+        Place::Memory => Connection::open_in_memory_with_flags(flags).map_err(fail)?,
+        Place::File(path) => {
+            // An absolute path is never taken for `:memory:`, a temporary database or a URI.
+            let absolute = std::path::absolute(path).map_err(|error| StoreError::Unusable {
+                detail: format!("`{}` cannot be the path of a database file: {error}", path.display()),
+                source: Some(Box::new(error)),
+            })?;
+            if !create && !absolute.exists() {
+                let detail = format!("`{}` does not exist: name the file of a store", path.display());
+                return Err(StoreError::Unusable { detail, source: None });
+            }
+            Connection::open_with_flags(absolute, flags).map_err(fail)?
+        }
+    };
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    connection.busy_timeout(store.busy_timeout).map_err(fail)?;
+    connection.pragma_update(None, "foreign_keys", false).map_err(fail)?;
+    connection.pragma_update(None, "temp_store", "memory").map_err(fail)?;
+    connection.pragma_update(None, "cache_size", -CACHE_KIBIBYTES).map_err(fail)?;
+    Ok(connection)
+}
+
+/// Switches to the write-ahead log. The file remembers it, so all but the first time there is nothing to do.
+fn write_ahead(store: &SqliteStore, connection: &Connection) -> Result<(), StoreError> {
+    let start = Instant::now();
+    let mode: String = loop {
+        match connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0)) {
+            // Here SQLite itself does not wait for others that open the new file at the same time.
+            Err(rusqlite::Error::SqliteFailure(error, _))
+                if error.code == ErrorCode::DatabaseBusy && start.elapsed() < store.busy_timeout =>
+            {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+            result => {
+                break result.map_err(|error| store.error(error, "switching to the write-ahead log"))?;
+            }
+        }
+    };
+    if mode != "wal" {
+        let detail = format!(
+            "`{}` is on a file system that does not allow a write-ahead log: name a file on a local disk",
+            store.name()
+        );
+        return Err(StoreError::Unusable { detail, source: None });
+    }
+    let fail = |error| store.error(error, "setting up the write-ahead log");
+    // Positions and rows commit together, so a power failure that takes the last transactions takes both.
+    connection.pragma_update(None, "synchronous", "normal").map_err(fail)?;
+    connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES).map_err(fail)?;
+    connection.pragma_update(None, "journal_size_limit", LOG_PAGES * 4096).map_err(fail)
+}
+
+fn require_ours(store: &SqliteStore, connection: &Connection) -> Result<(), StoreError> {
+    if is_ours(store, connection)? {
+        return Ok(());
+    }
+    let detail = format!("`{}` is empty: name the file of a store", store.name());
+    Err(StoreError::Unusable { detail, source: None })
+}
+
+/// Whether turnmill has made this database; false for an empty one.
+fn is_ours(store: &SqliteStore, connection: &Connection) -> Result<bool, StoreError> {
+    let fail = |error| store.error(error, "looking at its tables");
+    let names = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT GLOB 'sqlite_*' ORDER BY name";
+    let mut statement = connection.prepare(names).map_err(fail)?;
+    let names: Vec<String> =
+        statement.query_map([], |row| row.get(0)).and_then(Iterator::collect).map_err(fail)?;
+    if names.iter().any(|name| name == "_turnmill_meta") {
+        return Ok(true);
+    }
+    let Some(first) = names.first() else { return Ok(false) };
+    let place = store.name();
+    let detail = if let Some(rasa) = names.iter().find(|name| name.starts_with("rasa_")) {
+        format!(
+            "`{place}` has a table `{rasa}` that turnmill did not make, and is left alone: \
+             name a new file for the store, and fill it by replaying the events"
+        )
+    } else if names.iter().any(|name| name == "events") {
+        format!(
+            "`{place}` seems to be a Rasa tracker store and is left alone: \
+             name a new file for the store, and this one as the source to read"
+        )
+    } else {
+        format!(
+            "`{place}` is a database of something else (it has `{first}`) and is left alone: name a new file for the store"
+        )
+    };
+    Err(StoreError::Unusable { detail, source: None })
+}
+
+fn read_meta(store: &SqliteStore, connection: &Connection) -> Result<BTreeMap<String, String>, StoreError> {
+    let fail = |error| store.error(error, "reading what the store remembers");
+    let mut statement = connection.prepare("SELECT name, value FROM _turnmill_meta").map_err(fail)?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)));
+    let meta: BTreeMap<String, String> = rows.and_then(Iterator::collect).map_err(fail)?;
+    if !meta.contains_key(meta::SCHEMA_VERSION) {
+        return Err(StoreError::Damaged {
+            detail: format!("`{}` does not say its schema version", store.name()),
+        });
+    }
+    Ok(meta)
+}
+
+/// Under the lock: applies what is missing, and compares or notes the settings.
+fn migrate(store: &SqliteStore, connection: &Connection, settings: &Settings) -> Result<(), StoreError> {
+    let ours = is_ours(store, connection)?;
+    let meta = if ours { read_meta(store, connection)? } else { BTreeMap::new() };
+    let version = meta::schema_version(&meta)?;
+    let schema = Schema::new(Dialect::Sqlite).for_settings(settings).foreign_keys(store.foreign_keys);
+    let steps = pending(version)?;
+    if ours {
+        meta::check(&meta, settings)?;
+    }
+    let put = |name: &str, value: &str| {
+        connection
+            .execute(&store.sql.put_meta, [name, value])
+            .map_err(|error| store.error(error, "noting what the store remembers"))
+    };
+    for step in steps {
+        let doing = format!("applying migration {} ({})", step.number, step.name);
+        for statement in step.statements(&schema) {
+            connection.execute_batch(&statement).map_err(|error| store.error(error, &doing))?;
+        }
+        let note = format!(
+            "INSERT INTO _turnmill_migrations (number, name, applied_at) VALUES (?1, ?2, {})",
+            Dialect::Sqlite.utc_now()
+        );
+        connection.execute(&note, (step.number, step.name)).map_err(|error| store.error(error, &doing))?;
+        put(meta::SCHEMA_VERSION, &step.number.to_string())?;
+    }
+    if !ours {
+        for (name, value) in meta::initial(settings) {
+            put(name, &value)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,129 @@
+//! What SQLite's errors mean to a pipeline.
+
+use rusqlite::ErrorCode;
+use rusqlite::ffi;
+use turnmill_sink::StoreError;
+
+/// Makes a store's error of SQLite's. `place` is the file, `doing` what was attempted.
+pub(crate) fn store_error(error: rusqlite::Error, place: &str, doing: &str) -> StoreError {
+    let (code, extended) = match &error {
+        rusqlite::Error::SqliteFailure(failure, _) => (failure.code, failure.extended_code),
+        // A value of another type than the column's, or no value at all: not what we have written.
+        _ => return StoreError::Damaged { detail: format!("`{place}`, {doing}: {error}") },
+    };
+    match code {
+        ErrorCode::ConstraintViolation => match extended {
+            // Keys are derived from the events, and the rows of a batch are distinct.
+            ffi::SQLITE_CONSTRAINT_PRIMARYKEY
+            | ffi::SQLITE_CONSTRAINT_UNIQUE
+            | ffi::SQLITE_CONSTRAINT_ROWID => StoreError::Fenced { detail: format!("{doing}: {error}") },
+            _ => StoreError::Refused { detail: format!("{doing}: {error}") },
+        },
+        ErrorCode::TooBig | ErrorCode::TypeMismatch => {
+            StoreError::Refused { detail: format!("{doing}: {error}") }
+        }
+        ErrorCode::DatabaseBusy
+        | ErrorCode::DatabaseLocked
+        | ErrorCode::DiskFull
+        | ErrorCode::SystemIoFailure
+        | ErrorCode::FileLockingProtocolFailed
+        | ErrorCode::OutOfMemory
+        | ErrorCode::OperationAborted
+        | ErrorCode::OperationInterrupted => {
+            StoreError::Unavailable { detail: format!("`{place}`, {doing}"), source: Some(Box::new(error)) }
+        }
+        ErrorCode::DatabaseCorrupt => StoreError::Damaged {
+            detail: format!(
+                "`{place}` is damaged ({error}): restore a copy, or fill a new file from the events"
+            ),
+        },
+        ErrorCode::NotADatabase => {
+            unusable(format!("`{place}` is not a SQLite database: name another file for the store"), error)
+        }
+        ErrorCode::ReadOnly => unusable(
+            format!(
+                "`{place}` is read-only: make the file and its folder writable for this user, or name another file"
+            ),
+            error,
+        ),
+        ErrorCode::CannotOpen => unusable(
+            format!(
+                "`{place}` cannot be opened: its folder must exist and be writable for this user, and it must be a file"
+            ),
+            error,
+        ),
+        ErrorCode::PermissionDenied | ErrorCode::AuthorizationForStatementDenied => unusable(
+            format!("`{place}` may not be accessed: make the file and its folder accessible for this user"),
+            error,
+        ),
+        ErrorCode::SchemaChanged | ErrorCode::Unknown => unusable(
+            format!(
+                "`{place}`, {doing}: its tables are not as turnmill made them; fill a new file from the events ({error})"
+            ),
+            error,
+        ),
+        _ => unusable(format!("`{place}`, {doing}: {error}"), error),
+    }
+}
+
+fn unusable(detail: String, source: rusqlite::Error) -> StoreError {
+    StoreError::Unusable { detail, source: Some(Box::new(source)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use turnmill_sink::Class;
+
+    use super::*;
+
+    #[test]
+    fn every_code_has_its_class() {
+        let class = |code| {
+            store_error(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None), "x.sqlite", "writing")
+                .class()
+        };
+        let retryable = Class::Retryable { after: None };
+        for (code, expected) in [
+            (ffi::SQLITE_BUSY, retryable),
+            (ffi::SQLITE_BUSY_SNAPSHOT, retryable),
+            (ffi::SQLITE_LOCKED, retryable),
+            (ffi::SQLITE_FULL, retryable),
+            (ffi::SQLITE_IOERR_WRITE, retryable),
+            (ffi::SQLITE_NOMEM, retryable),
+            (ffi::SQLITE_PROTOCOL, retryable),
+            (ffi::SQLITE_CONSTRAINT_CHECK, Class::Poison),
+            (ffi::SQLITE_CONSTRAINT_TRIGGER, Class::Poison),
+            (ffi::SQLITE_CONSTRAINT_NOTNULL, Class::Poison),
+            (ffi::SQLITE_TOOBIG, Class::Poison),
+            (ffi::SQLITE_CONSTRAINT_UNIQUE, Class::Fenced),
+            (ffi::SQLITE_CONSTRAINT_PRIMARYKEY, Class::Fenced),
+            (ffi::SQLITE_READONLY, Class::Fatal),
+            (ffi::SQLITE_READONLY_DBMOVED, Class::Fatal),
+            (ffi::SQLITE_CANTOPEN, Class::Fatal),
+            (ffi::SQLITE_NOTADB, Class::Fatal),
+            (ffi::SQLITE_PERM, Class::Fatal),
+            (ffi::SQLITE_CORRUPT, Class::Fatal),
+            (ffi::SQLITE_ERROR, Class::Fatal),
+        ] {
+            assert_eq!(class(code), expected, "code {code}");
+        }
+    }
+
+    #[test]
+    fn fatal_errors_name_the_file() {
+        for code in [
+            ffi::SQLITE_READONLY,
+            ffi::SQLITE_CANTOPEN,
+            ffi::SQLITE_NOTADB,
+            ffi::SQLITE_PERM,
+            ffi::SQLITE_CORRUPT,
+        ] {
+            let error = store_error(
+                rusqlite::Error::SqliteFailure(ffi::Error::new(code), None),
+                "x.sqlite",
+                "writing",
+            );
+            assert!(error.to_string().contains("`x.sqlite`"), "{error}");
+        }
+    }
+}

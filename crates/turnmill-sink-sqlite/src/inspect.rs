@@ -1,0 +1,189 @@
+//! What tools ask: digests, the ledger, dead letters, metrics.
+
+use rusqlite::{Connection, Row};
+use turnmill_model::tables::{PUBLIC, Table};
+use turnmill_model::{Reason, Settings};
+use turnmill_sink::digest::Digests;
+use turnmill_sink::{Counts, DeadLetter, Inspect, PositionKey, StoreError};
+use turnmill_sql::metrics::{self, Measured, Metric, Options, Shape, Summary};
+use turnmill_sql::{Dialect, headers};
+
+use crate::sql::{DEAD_LETTERS, LEDGER};
+use crate::store::{Versions, roll_back};
+use crate::{SqliteStore, connect, value};
+
+impl SqliteStore {
+    /// Opens a store that is there, whatever settings it was filled with, and says which. Creates, migrates and compares
+    /// nothing: for tools that look.
+    ///
+    /// # Errors
+    ///
+    /// Fatal if the file is missing, not turnmill's, or of another schema version.
+    pub fn open_as_it_is(&mut self) -> Result<Settings, StoreError> {
+        self.connection = None;
+        self.versions = Versions::default();
+        let (connection, settings) = connect::open_as_it_is(self)?;
+        self.connection = Some(connection);
+        Ok(settings)
+    }
+
+    /// The metrics of [`turnmill_sql::metrics`], all of the same moment.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading.
+    pub fn summary(&mut self, options: &Options) -> Result<Summary, StoreError> {
+        self.at_one_moment(|connection| {
+            let metrics = metrics::all(Dialect::Sqlite, options).into_iter();
+            let measured = metrics.map(|metric| Ok((metric.clone(), self.measure(connection, &metric)?)));
+            Ok(Summary { metrics: measured.collect::<Result<_, StoreError>>()? })
+        })
+    }
+
+    /// Number of rows of each public table, without reading them.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading.
+    pub fn row_counts(&mut self) -> Result<Vec<(&'static str, u64)>, StoreError> {
+        self.at_one_moment(|connection| {
+            let count = |table: &&'static Table| {
+                let sql = format!("SELECT count(*) FROM {}", table.name);
+                let rows = connection.query_row(&sql, [], |row| row.get(0));
+                Ok((
+                    table.name,
+                    rows.map_err(|error| self.error(error, &format!("counting {}", table.name)))?,
+                ))
+            };
+            PUBLIC.iter().map(count).collect()
+        })
+    }
+
+    fn measure(&self, connection: &Connection, metric: &Metric) -> Result<Measured, StoreError> {
+        let measure = || {
+            let mut query = connection.prepare(&metric.sql)?;
+            let parameters = rusqlite::params_from_iter(&metric.parameters);
+            Ok(match metric.shape {
+                Shape::Count => Measured::Count(query.query_row(parameters, |row| row.get(0))?),
+                Shape::Mean | Shape::Seconds | Shape::Percent => {
+                    Measured::Number(query.query_row(parameters, |row| row.get(0))?)
+                }
+                Shape::Groups => {
+                    let groups = query.query_map(parameters, |row| Ok((row.get(0)?, row.get(1)?)))?;
+                    Measured::Groups(groups.collect::<Result<_, _>>()?)
+                }
+            })
+        };
+        measure().map_err(|error| self.error(error, &format!("measuring the {}", metric.name)))
+    }
+
+    /// Runs several queries on the same state of the database.
+    fn at_one_moment<T>(
+        &self,
+        read: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let connection = self.connection()?;
+        // What an earlier roll-back may have left.
+        roll_back(Some(connection));
+        connection.execute_batch("BEGIN").map_err(|error| self.error(error, "beginning to read"))?;
+        let result = read(connection);
+        roll_back(Some(connection));
+        result
+    }
+
+    fn digest(
+        &self,
+        connection: &Connection,
+        table: &'static Table,
+        digests: &mut Digests,
+    ) -> Result<(), StoreError> {
+        let doing = format!("reading {}", table.name);
+        let fail = |error| self.error(error, &doing);
+        let Some(sql) = self.sql.tables.get(table.name) else { return Ok(()) };
+        let mut query = connection.prepare(&sql.select).map_err(fail)?;
+        let mut rows = query.query([]).map_err(fail)?;
+        while let Some(row) = rows.next().map_err(fail)? {
+            let mut values = Vec::with_capacity(sql.types.len());
+            for (column, ty) in sql.types.iter().enumerate() {
+                let stored = row.get_ref(column).map_err(fail)?;
+                let Some(value) = value::read(stored, *ty) else {
+                    let name = table.columns.get(column).map_or("?", |column| column.name);
+                    let detail = format!(
+                        "{}.{name} holds a value that cannot be one of the column's ({})",
+                        table.name,
+                        stored.data_type()
+                    );
+                    return Err(StoreError::Damaged { detail });
+                };
+                values.push(value);
+            }
+            digests.add(table, values);
+        }
+        Ok(())
+    }
+}
+
+fn counts(row: &Row<'_>) -> rusqlite::Result<(String, Counts)> {
+    let counts = Counts {
+        records: row.get(1)?,
+        events: row.get(2)?,
+        duplicates: row.get(3)?,
+        anonymised: row.get(4)?,
+        dead_letters: row.get(5)?,
+        skipped: row.get(6)?,
+    };
+    Ok((row.get(0)?, counts))
+}
+
+fn dead_letter(row: &Row<'_>) -> rusqlite::Result<Result<DeadLetter, StoreError>> {
+    let (reason, written_headers): (String, String) = (row.get(4)?, row.get(11)?);
+    let (reason, headers) = match (reason.parse::<Reason>(), headers::read(&written_headers)) {
+        (Ok(reason), Ok(headers)) => (reason, headers),
+        (Err(error), _) => return Ok(Err(StoreError::Damaged { detail: error.to_string() })),
+        (_, Err(error)) => return Ok(Err(error)),
+    };
+    Ok(Ok(DeadLetter {
+        id: row.get(0)?,
+        key: PositionKey { source: row.get(1)?, partition: row.get(2)? },
+        place: row.get(3)?,
+        reason,
+        detail: row.get(5)?,
+        payload: row.get(6)?,
+        sender: row.get(7)?,
+        time: row.get(8)?,
+        environment: row.get(9)?,
+        record_key: row.get(10)?,
+        headers,
+    }))
+}
+
+impl Inspect for SqliteStore {
+    /// Streams each table once, in constant memory.
+    async fn digests(&mut self) -> Result<Digests, StoreError> {
+        self.at_one_moment(|connection| {
+            let mut digests = Digests::default();
+            PUBLIC.into_iter().try_for_each(|table| self.digest(connection, table, &mut digests))?;
+            Ok(digests)
+        })
+    }
+
+    async fn ledger(&mut self) -> Result<Vec<(String, Counts)>, StoreError> {
+        let fail = |error| self.error(error, "reading the ledger");
+        let mut query = self.connection()?.prepare_cached(LEDGER).map_err(fail)?;
+        query.query_map([], counts).and_then(Iterator::collect).map_err(fail)
+    }
+
+    async fn dead_letters(&mut self, after: u64, limit: usize) -> Result<Vec<DeadLetter>, StoreError> {
+        let fail = |error| self.error(error, "reading dead letters");
+        let after = i64::try_from(after).unwrap_or(i64::MAX);
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let mut query = self.connection()?.prepare_cached(DEAD_LETTERS).map_err(fail)?;
+        let letters: Vec<_> =
+            query.query_map([after, limit], dead_letter).and_then(Iterator::collect).map_err(fail)?;
+        letters.into_iter().collect()
+    }
+
+    async fn positions(&mut self) -> Result<Vec<(PositionKey, String)>, StoreError> {
+        self.read_positions()
+    }
+}

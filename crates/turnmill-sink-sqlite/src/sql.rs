@@ -1,0 +1,107 @@
+//! The statements of this store, made once.
+
+use std::collections::BTreeMap;
+
+use turnmill_model::tables::{EVENT_ERROR, PUBLIC, Table};
+use turnmill_sql::statements::{Input, OnConflict, Target};
+use turnmill_sql::{Dialect, SqlType, internal};
+
+/// Ids per look-up of known events.
+pub(crate) const LOOKUP: usize = 64;
+
+/// The statements of one table.
+#[derive(Debug)]
+pub(crate) struct TableSql {
+    pub(crate) types: Vec<SqlType>,
+    pub(crate) insert: String,
+    pub(crate) update: String,
+    pub(crate) update_end: String,
+    pub(crate) delete: String,
+    pub(crate) select: String,
+}
+
+/// All statements.
+#[derive(Debug)]
+pub(crate) struct Sql {
+    pub(crate) tables: BTreeMap<&'static str, TableSql>,
+    pub(crate) known: String,
+    pub(crate) put_timeline: String,
+    pub(crate) insert_history: String,
+    pub(crate) replace_history: String,
+    pub(crate) put_checkpoint: String,
+    pub(crate) insert_dead_letter: String,
+    pub(crate) delete_dead_letter: String,
+    pub(crate) add_ledger: String,
+    pub(crate) put_position: String,
+    pub(crate) put_meta: String,
+}
+
+pub(crate) const SESSION_OWNER: &str = "SELECT sender_id FROM rasa_session WHERE id = ?1";
+pub(crate) const POSITION: &str =
+    "SELECT position FROM _turnmill_position WHERE source = ?1 AND partition = ?2";
+pub(crate) const POSITIONS: &str =
+    "SELECT source, partition, position FROM _turnmill_position ORDER BY source, partition";
+/// The state only if it has another version than the one that is in memory.
+pub(crate) const TIMELINE: &str = "SELECT version, CASE WHEN version IS ?2 THEN NULL ELSE state END \
+     FROM _turnmill_timeline WHERE sender_id = ?1";
+pub(crate) const CHECKPOINT_BEFORE: &str = "SELECT time, state FROM _turnmill_checkpoint \
+     WHERE sender_id = ?1 AND time <= ?2 ORDER BY time DESC LIMIT 1";
+pub(crate) const CHECKPOINTS_AFTER: &str =
+    "SELECT time, state FROM _turnmill_checkpoint WHERE sender_id = ?1 AND time > ?2 ORDER BY time";
+pub(crate) const DELETE_CHECKPOINTS: &str =
+    "DELETE FROM _turnmill_checkpoint WHERE sender_id = ?1 AND time > ?2 AND time < ?3";
+/// Which chunks is found out in the index alone.
+pub(crate) const HISTORY: &str = "SELECT chunk.number, chunk.least, chunk.greatest, chunk.bytes FROM (\
+     SELECT number, least FROM _turnmill_history WHERE sender_id = ?1 AND greatest >= ?2 \
+     ORDER BY least, number LIMIT ?3 OFFSET ?4) AS found \
+     CROSS JOIN _turnmill_history AS chunk ON chunk.sender_id = ?1 AND chunk.number = found.number \
+     ORDER BY found.least, found.number";
+pub(crate) const LEDGER: &str = "SELECT source, records, events, duplicates, anonymised, dead_letters, skipped \
+     FROM _turnmill_ledger ORDER BY source";
+pub(crate) const DEAD_LETTERS: &str = "SELECT id, source, partition, place, reason, detail, payload, sender, time, \
+     environment, record_key, headers FROM _turnmill_dead_letter WHERE id > ?1 ORDER BY id LIMIT ?2";
+
+impl Sql {
+    pub(crate) fn new() -> Self {
+        let dialect = Dialect::Sqlite;
+        let tables = PUBLIC.into_iter().chain([&EVENT_ERROR]).map(|table| (table.name, TableSql::new(table)));
+        let lookup: Vec<String> = (1..=LOOKUP).map(|number| dialect.placeholder(number)).collect();
+        let one = |target: &Target, conflict| target.insert(dialect, Input::Rows(1), conflict);
+        let history = Target::from(&internal::HISTORY);
+        let letters = Target::from(&internal::DEAD_LETTER);
+        Self {
+            tables: tables.collect(),
+            known: format!("SELECT id FROM rasa_event WHERE id IN ({})", lookup.join(", ")),
+            put_timeline: one(&Target::from(&internal::TIMELINE), OnConflict::Replace),
+            insert_history: one(&history, OnConflict::Fail),
+            replace_history: history.update(dialect, Input::Rows(1)),
+            put_checkpoint: one(&Target::from(&internal::CHECKPOINT), OnConflict::Replace),
+            insert_dead_letter: one(&letters, OnConflict::Fail),
+            delete_dead_letter: letters.delete(dialect, Input::Rows(1)),
+            add_ledger: one(&Target::from(&internal::LEDGER), OnConflict::Add),
+            put_position: one(&Target::from(&internal::POSITION), OnConflict::Replace),
+            put_meta: one(&Target::from(&internal::META), OnConflict::Replace),
+        }
+    }
+}
+
+impl TableSql {
+    fn new(table: &'static Table) -> Self {
+        let dialect = Dialect::Sqlite;
+        let target = Target::from(table);
+        let conflict = match table.name {
+            "rasa_user" => OnConflict::Widen,
+            "rasa_session_slot_state" => OnConflict::Replace,
+            _ => OnConflict::Fail,
+        };
+        let columns: Vec<String> = target.columns().iter().map(|(name, _)| format!("\"{name}\"")).collect();
+        Self {
+            types: target.columns().iter().map(|(_, ty)| *ty).collect(),
+            insert: target.insert(dialect, Input::Rows(1), conflict),
+            update: target.update(dialect, Input::Rows(1)),
+            update_end: target.update_columns(dialect, Input::Rows(1), &["end_sequence_number"]),
+            delete: target.delete(dialect, Input::Rows(1)),
+            select: format!("SELECT {} FROM {}", columns.join(", "), table.name),
+        }
+    }
+}

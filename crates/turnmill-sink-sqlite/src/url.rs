@@ -1,0 +1,24 @@
+//! Naming a store on a command line.
+
+use crate::SqliteStore;
+
+impl SqliteStore {
+    /// The store that `url` names: `sqlite:PATH`, or as SQLAlchemy spells it `sqlite:///PATH` (an absolute path then has four
+    /// slashes). `None` if it names something else.
+    ///
+    /// ```
+    /// use std::path::Path;
+    /// use turnmill_sink_sqlite::SqliteStore;
+    /// let path = |url| SqliteStore::from_url(url).and_then(|store| store.path().map(Path::to_owned));
+    /// assert_eq!(path("sqlite:rasa.sqlite").as_deref(), Some(Path::new("rasa.sqlite")));
+    /// assert_eq!(path("sqlite:////var/rasa.sqlite").as_deref(), Some(Path::new("/var/rasa.sqlite")));
+    /// assert_eq!(path("postgresql://db/rasa"), None);
+    /// assert_eq!(path("sqlite:"), None);
+    /// ```
+    #[must_use]
+    pub fn from_url(url: &str) -> Option<Self> {
+        let path = url.strip_prefix("sqlite:")?;
+        let path = path.strip_prefix("///").unwrap_or(path);
+        (!path.is_empty()).then(|| Self::file(path))
+    }
+}

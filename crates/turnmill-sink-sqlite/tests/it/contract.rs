@@ -1,0 +1,168 @@
+//! What the conformance suite does not look at: rows that cannot be as the batch says.
+
+use rusqlite::Connection;
+use turnmill_model::tables::SenderRow;
+use turnmill_model::{Changes, End, EventTime, Key, Micros, SenderId, Settings};
+use turnmill_sink::testkit::Fixture as _;
+use turnmill_sink::{
+    Batch, CheckpointWrite, Chunk, Claim, Class, HistoryRequest, HistoryWrite, Inspect, Store, StoreError,
+    Transaction,
+};
+use turnmill_sink_sqlite::SqliteStore;
+use uuid::Uuid;
+
+use crate::support::Files;
+
+async fn open() -> SqliteStore {
+    let mut store = SqliteStore::in_memory();
+    store.open(&Settings::default()).await.unwrap();
+    store
+}
+
+async fn write(store: &mut SqliteStore, batch: Batch) -> Result<(), StoreError> {
+    let claim = Claim::default();
+    let mut tx = store.begin(&claim).await?;
+    tx.write(&batch).await?;
+    tx.commit().await
+}
+
+fn sender(number: u128, key: &str) -> Changes {
+    let mut changes = Changes::default();
+    let sender_key = changes.texts.add(key);
+    changes.senders.inserts.push(SenderRow {
+        id: SenderId(Uuid::from_u128(number)),
+        sender_key,
+        channel: None,
+        first_seen: Micros(0),
+        last_seen: Micros(0),
+        user_id: None,
+    });
+    changes
+}
+
+#[test]
+fn a_key_that_is_taken_is_a_lost_race() {
+    pollster::block_on(async {
+        let mut store = open().await;
+        write(&mut store, Batch { changes: sender(1, "a"), ..Batch::default() }).await.unwrap();
+        for changes in [sender(1, "b"), sender(2, "a")] {
+            let error = write(&mut store, Batch { changes, ..Batch::default() }).await.unwrap_err();
+            assert_eq!(error.class(), Class::Fenced, "{error}");
+            assert!(error.to_string().contains("rasa_sender"), "{error}");
+        }
+        write(&mut store, Batch { changes: sender(2, "b"), ..Batch::default() }).await.unwrap();
+        assert_eq!(store.digests().await.unwrap().tables["rasa_sender"].rows, 2);
+    });
+}
+
+#[test]
+fn a_row_that_is_missing_is_damage() {
+    pollster::block_on(async {
+        let mut store = open().await;
+        let mut update = sender(1, "a");
+        update.senders.updates = std::mem::take(&mut update.senders.inserts);
+        let mut end = Changes::default();
+        end.sessions.ends.push(End { id: Uuid::from_u128(7), end_sequence_number: 1 });
+        let mut delete = Changes::default();
+        let path = delete.texts.add("a/b/c");
+        delete.slot_states.deletes.push(Key::Path(path));
+        for (changes, table) in
+            [(update, "rasa_sender"), (end, "rasa_session"), (delete, "rasa_session_slot_state")]
+        {
+            let error = write(&mut store, Batch { changes, ..Batch::default() }).await.unwrap_err();
+            assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+            assert!(error.to_string().contains(table), "{error}");
+        }
+    });
+}
+
+#[test]
+fn a_value_of_another_type_is_named() {
+    pollster::block_on(async {
+        let mut files = Files::new();
+        let mut store = files.create();
+        store.open(&Settings::default()).await.unwrap();
+        write(&mut store, Batch { changes: sender(1, "a"), ..Batch::default() }).await.unwrap();
+        let other = Connection::open(store.path().unwrap()).unwrap();
+        for wrong in ["first_seen = 'yesterday'", "channel = x'00'", "channel = CAST(x'ff' AS TEXT)"] {
+            other.execute_batch(&format!("UPDATE rasa_sender SET {wrong}")).unwrap();
+            let error = store.digests().await.unwrap_err();
+            assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+            let column = wrong.split(' ').next().unwrap();
+            assert!(error.to_string().contains(&format!("rasa_sender.{column}")), "{error}");
+            other.execute_batch("UPDATE rasa_sender SET first_seen = last_seen, channel = NULL").unwrap();
+        }
+        store.digests().await.unwrap();
+    });
+}
+
+#[test]
+fn a_store_in_memory_is_not_emptied_by_opening_it_again() {
+    pollster::block_on(async {
+        let mut store = open().await;
+        write(&mut store, Batch { changes: sender(1, "a"), ..Batch::default() }).await.unwrap();
+        assert_eq!(store.open(&Settings::default()).await.unwrap_err().class(), Class::Fatal);
+        assert_eq!(store.digests().await.unwrap().tables["rasa_sender"].rows, 1);
+    });
+}
+
+#[test]
+fn history_comes_in_pages_by_exact_time() {
+    pollster::block_on(async {
+        let mut store = open().await;
+        let sender = SenderId::new(None, "a");
+        let start = 1_656_382_549.326_936;
+        // Neighbouring floats: a fraction of a microsecond apart.
+        let time = |steps: u64| EventTime::from_seconds(f64::from_bits(f64::to_bits(start) + steps)).unwrap();
+        let chunk = |number, least, greatest| HistoryWrite {
+            sender,
+            chunk: Chunk {
+                number,
+                least: time(least),
+                greatest: time(greatest),
+                bytes: vec![number as u8; 3000],
+            },
+            replaces: false,
+        };
+        let history = vec![chunk(1, 0, 4), chunk(2, 7, 9), chunk(3, 2, 5), chunk(4, 2, 3), chunk(5, 6, 6)];
+        let state = |steps| turnmill_engine::Checkpoint { time: time(steps), state: vec![steps as u8] };
+        let checkpoints = vec![CheckpointWrite {
+            sender,
+            stretch: (None, None),
+            checkpoints: vec![state(2), state(5), state(8)],
+        }];
+        write(&mut store, Batch { history, checkpoints, ..Batch::default() }).await.unwrap();
+        // Only what is strictly inside a stretch goes.
+        let checkpoints = vec![CheckpointWrite {
+            sender,
+            stretch: (Some(time(2)), Some(time(8))),
+            checkpoints: vec![state(4)],
+        }];
+        write(&mut store, Batch { checkpoints, ..Batch::default() }).await.unwrap();
+        let claim = Claim::default();
+        let mut tx = store.begin(&claim).await.unwrap();
+        let mut page = async |since: Option<u64>, skip, limit| {
+            let request = HistoryRequest { sender, since: since.map(time), skip, limit };
+            let page = tx.history(&request).await.unwrap();
+            let numbers: Vec<u64> = page.chunks.iter().map(|chunk| chunk.number).collect();
+            let checkpoints: Vec<EventTime> =
+                page.checkpoints.iter().map(|checkpoint| checkpoint.time).collect();
+            (page.start.map(|start| start.time), checkpoints, numbers, page.next)
+        };
+        let all = vec![time(2), time(4), time(8)];
+        assert_eq!(page(None, 0, 9).await, (None, all.clone(), vec![1, 3, 4, 5, 2], None));
+        assert_eq!(page(Some(1), 0, 9).await, (None, all.clone(), vec![1, 3, 4, 5, 2], None));
+        let (start, after) = (Some(time(4)), vec![time(8)]);
+        assert_eq!(page(Some(4), 0, 2).await, (start, after.clone(), vec![1, 3], Some(time(6))));
+        assert_eq!(page(Some(7), 2, 1).await, (start, vec![], vec![5], Some(time(7))));
+        assert_eq!(page(Some(7), 3, 1).await, (start, vec![], vec![2], None));
+        assert_eq!(page(Some(9), 0, 9).await, (Some(time(8)), vec![], vec![2], None));
+        drop(tx);
+        // A chunk can be replaced, but not invented.
+        let replaced = |number| HistoryWrite { replaces: true, ..chunk(number, 0, 4) };
+        write(&mut store, Batch { history: vec![replaced(1)], ..Batch::default() }).await.unwrap();
+        let error =
+            write(&mut store, Batch { history: vec![replaced(8)], ..Batch::default() }).await.unwrap_err();
+        assert!(error.to_string().contains("chunk 8"), "{error}");
+    });
+}

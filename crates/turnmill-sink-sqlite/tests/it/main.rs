@@ -1,0 +1,12 @@
+//! Tests of the store in a SQLite file.
+#![allow(clippy::unwrap_used, reason = "a failure of a test is a panic")]
+
+mod concurrent;
+mod contract;
+mod equal;
+mod laws;
+mod opening;
+mod schema;
+mod suite;
+mod summary;
+mod support;

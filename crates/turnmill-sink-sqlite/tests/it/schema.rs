@@ -1,0 +1,131 @@
+//! The tables are those that are documented.
+
+use std::collections::BTreeSet;
+
+use rusqlite::Connection;
+use turnmill_model::Settings;
+use turnmill_model::tables::{ColumnType, PUBLIC};
+use turnmill_sink::Store;
+use turnmill_sink_sqlite::SqliteStore;
+use turnmill_sql::internal;
+
+use crate::support::{Files, one};
+
+fn created(settings: &Settings) -> (Files, Connection) {
+    let mut files = Files::new();
+    let path = files.path();
+    let mut store = SqliteStore::file(&path);
+    pollster::block_on(store.open(settings)).unwrap();
+    store.finish().unwrap();
+    (files, Connection::open(path).unwrap())
+}
+
+type ColumnInfo = (String, String, bool, i64);
+
+fn columns(file: &Connection, table: &str) -> Vec<ColumnInfo> {
+    let mut query =
+        file.prepare("SELECT name, type, \"notnull\", pk FROM pragma_table_info(?1) ORDER BY cid").unwrap();
+    let rows =
+        query.query_map([table], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))).unwrap();
+    rows.map(Result::unwrap).collect()
+}
+
+#[test]
+fn every_table_and_column_is_there_and_nothing_else() {
+    let (_files, file) = created(&Settings::default());
+    for table in PUBLIC {
+        let expected: Vec<ColumnInfo> = table
+            .columns
+            .iter()
+            .enumerate()
+            .map(|(number, column)| {
+                let ty = match column.ty {
+                    ColumnType::Id | ColumnType::Varchar(_) | ColumnType::Text | ColumnType::DateTime => {
+                        "TEXT"
+                    }
+                    ColumnType::Integer | ColumnType::Boolean => "INTEGER",
+                    ColumnType::Float => "REAL",
+                };
+                (column.name.to_owned(), ty.to_owned(), !column.nullable, i64::from(number == 0))
+            })
+            .collect();
+        assert_eq!(columns(&file, table.name), expected, "{}", table.name);
+        if let Some(view) = table.view {
+            assert_eq!(
+                columns(&file, view).into_iter().map(|column| column.0).collect::<Vec<_>>(),
+                table.columns.iter().map(|column| column.name).collect::<Vec<_>>()
+            );
+        }
+        for index in table.indexes {
+            let mut query = file
+                .prepare("SELECT name, \"desc\" FROM pragma_index_xinfo(?1) WHERE key ORDER BY seqno")
+                .unwrap();
+            let rows = query.query_map([index.name], |row| {
+                Ok(format!("{}{}", row.get::<_, String>(0)?, if row.get(1)? { " DESC" } else { "" }))
+            });
+            let found: Vec<String> = rows.unwrap().map(Result::unwrap).collect();
+            let expected: Vec<&str> =
+                index.columns.iter().map(|column| column.trim_end_matches(" ASC")).collect();
+            assert_eq!(found, expected, "{}", index.name);
+        }
+        let mut query = file.prepare("SELECT \"from\", \"table\" FROM pragma_foreign_key_list(?1)").unwrap();
+        let found: BTreeSet<(String, String)> = query
+            .query_map([table.name], |row| Ok((row.get(0)?, row.get(1)?)))
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
+        let references =
+            table.columns.iter().filter_map(|column| Some((column.name.into(), column.references?.into())));
+        assert_eq!(found, references.collect(), "{}", table.name);
+    }
+    let mut names = file
+        .prepare("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT GLOB 'sqlite_*'")
+        .unwrap();
+    let found: BTreeSet<String> =
+        names.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+    let known = PUBLIC.iter().map(|table| table.name).chain(internal::ALL.map(|table| table.name));
+    assert_eq!(found, known.chain(["_turnmill_event_error"]).map(Into::into).collect());
+}
+
+#[test]
+fn sender_keys_are_unique_unless_assistants_are_kept_apart() {
+    let insert = "INSERT INTO rasa_sender (id, sender_key, first_seen, last_seen) VALUES ";
+    let (_files, file) = created(&Settings::default());
+    file.execute_batch(&format!("{insert} ('1', 'same', '', '')")).unwrap();
+    file.execute_batch(&format!("{insert} ('2', 'same', '', '')")).unwrap_err();
+    let (_files, file) = created(&Settings { assistant: Some("bank".into()), ..Settings::default() });
+    file.execute_batch(&format!("{insert} ('1', 'same', '', ''), ('2', 'same', '', '')")).unwrap();
+}
+
+#[test]
+fn foreign_keys_can_be_left_out() {
+    let mut files = Files::new();
+    let path = files.path();
+    let mut store = SqliteStore::file(&path).foreign_keys(false);
+    pollster::block_on(store.open(&Settings::default())).unwrap();
+    drop(store);
+    let file = Connection::open(path).unwrap();
+    assert_eq!(one::<i64>(&file, "SELECT count(*) FROM pragma_foreign_key_list('rasa_event')"), 0);
+}
+
+#[test]
+fn a_finished_file_stands_alone_and_takes_a_search_of_history_from_the_index() {
+    let (mut files, file) = created(&Settings::default());
+    let path = files.paths().next().unwrap();
+    drop(file);
+    let copy = files.path();
+    std::fs::copy(&path, &copy).unwrap();
+    assert!(!path.with_extension("sqlite-wal").exists());
+    let file = Connection::open(copy).unwrap();
+    assert_eq!(one::<String>(&file, "PRAGMA journal_mode"), "wal");
+    assert_eq!(one::<i64>(&file, "SELECT number FROM _turnmill_migrations"), 1);
+    let plan: String = file
+        .query_row(
+            "EXPLAIN QUERY PLAN SELECT number, least FROM _turnmill_history \
+             WHERE sender_id = x'00' AND greatest >= 1.0 ORDER BY least, number",
+            [],
+            |row| row.get(3),
+        )
+        .unwrap();
+    assert!(plan.contains("COVERING INDEX _turnmill_history_time (sender_id=? AND greatest>?)"), "{plan}");
+}

@@ -1,0 +1,173 @@
+//! The internal tables, described as data. They are turnmill's own: names and columns may change with any schema version.
+
+use turnmill_model::tables::Index;
+
+use crate::SqlType;
+
+/// One internal table.
+#[derive(Debug, PartialEq, Eq)]
+pub struct InternalTable {
+    /// Its name; begins with `_turnmill_`.
+    pub name: &'static str,
+    /// What one row stands for.
+    pub doc: &'static str,
+    /// Its columns.
+    pub columns: &'static [InternalColumn],
+    /// The columns of its primary key.
+    pub key: &'static [&'static str],
+    /// Its other indexes.
+    pub indexes: &'static [Index],
+    /// Whether rows are small and often rewritten: they are kept in the primary key's own tree, or with room to be updated in
+    /// place.
+    pub hot: bool,
+}
+
+/// One column of an internal table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InternalColumn {
+    /// Its name.
+    pub name: &'static str,
+    /// Its type.
+    pub ty: SqlType,
+    /// Whether it may be NULL.
+    pub nullable: bool,
+}
+
+const fn column(name: &'static str, ty: SqlType) -> InternalColumn {
+    InternalColumn { name, ty, nullable: false }
+}
+
+const fn nullable(name: &'static str, ty: SqlType) -> InternalColumn {
+    InternalColumn { name, ty, nullable: true }
+}
+
+/// Facts about the whole store, see [`meta`](crate::meta).
+pub static META: InternalTable = InternalTable {
+    name: "_turnmill_meta",
+    doc: "One fact about the whole store.",
+    columns: &[column("name", SqlType::Text), column("value", SqlType::Text)],
+    key: &["name"],
+    indexes: &[],
+    hot: true,
+};
+
+/// The migrations that were applied.
+pub static MIGRATIONS: InternalTable = InternalTable {
+    name: "_turnmill_migrations",
+    doc: "One migration that was applied.",
+    columns: &[
+        column("number", SqlType::Integer),
+        column("name", SqlType::Text),
+        column("applied_at", SqlType::DateTime),
+    ],
+    key: &["number"],
+    indexes: &[],
+    hot: false,
+};
+
+/// Where each source stands.
+pub static POSITION: InternalTable = InternalTable {
+    name: "_turnmill_position",
+    doc: "How far one part of a source has been read.",
+    columns: &[
+        column("source", SqlType::Text),
+        column("partition", SqlType::Text),
+        column("position", SqlType::Text),
+    ],
+    key: &["source", "partition"],
+    indexes: &[],
+    hot: true,
+};
+
+/// What became of the records of each source.
+pub static LEDGER: InternalTable = InternalTable {
+    name: "_turnmill_ledger",
+    doc: "What became of the records of one source.",
+    columns: &[
+        column("source", SqlType::Text),
+        column("records", SqlType::Integer),
+        column("events", SqlType::Integer),
+        column("duplicates", SqlType::Integer),
+        column("anonymised", SqlType::Integer),
+        column("dead_letters", SqlType::Integer),
+        column("skipped", SqlType::Integer),
+    ],
+    key: &["source"],
+    indexes: &[],
+    hot: true,
+};
+
+/// Senders' states.
+pub static TIMELINE: InternalTable = InternalTable {
+    name: "_turnmill_timeline",
+    doc: "The state of one sender after its newest event.",
+    columns: &[
+        column("sender_id", SqlType::Uuid),
+        column("version", SqlType::Integer),
+        column("state", SqlType::Bytes),
+    ],
+    key: &["sender_id"],
+    indexes: &[],
+    hot: true,
+};
+
+/// Senders' events, as they were received. The index holds everything that a search for a stretch of history asks for, so
+/// only the chunks of that stretch are read. Times are the exact floats.
+pub static HISTORY: InternalTable = InternalTable {
+    name: "_turnmill_history",
+    doc: "The events that one transaction added to one sender.",
+    columns: &[
+        column("sender_id", SqlType::Uuid),
+        column("number", SqlType::Integer),
+        column("least", SqlType::Float),
+        column("greatest", SqlType::Float),
+        column("bytes", SqlType::Bytes),
+    ],
+    key: &["sender_id", "number"],
+    indexes: &[Index {
+        name: "_turnmill_history_time",
+        columns: &["sender_id", "greatest", "least", "number"],
+    }],
+    hot: false,
+};
+
+/// Senders' states at earlier times.
+pub static CHECKPOINT: InternalTable = InternalTable {
+    name: "_turnmill_checkpoint",
+    doc: "The state of one sender before its events at or after a time.",
+    columns: &[
+        column("sender_id", SqlType::Uuid),
+        column("time", SqlType::Float),
+        column("state", SqlType::Bytes),
+    ],
+    key: &["sender_id", "time"],
+    indexes: &[],
+    hot: true,
+};
+
+/// Records that could not become rows.
+pub static DEAD_LETTER: InternalTable = InternalTable {
+    name: "_turnmill_dead_letter",
+    doc: "A record that could not become rows.",
+    columns: &[
+        column("id", SqlType::Serial),
+        column("source", SqlType::Text),
+        column("partition", SqlType::Text),
+        column("place", SqlType::Text),
+        column("reason", SqlType::Text),
+        column("detail", SqlType::Text),
+        column("payload", SqlType::Bytes),
+        nullable("sender", SqlType::Text),
+        nullable("time", SqlType::Float),
+        nullable("environment", SqlType::Text),
+        nullable("record_key", SqlType::Bytes),
+        column("headers", SqlType::Text),
+    ],
+    key: &["id"],
+    indexes: &[],
+    hot: false,
+};
+
+/// All internal tables but [`EVENT_ERROR`](turnmill_model::tables::EVENT_ERROR), which is written like a public one.
+pub static ALL: [&InternalTable; 8] =
+    [&META, &MIGRATIONS, &POSITION, &LEDGER, &TIMELINE, &HISTORY, &CHECKPOINT, &DEAD_LETTER];

@@ -1,0 +1,29 @@
+//! SQL text for turnmill's stores: the tables, the statements that write them, migrations, and the metrics that read them.
+//!
+//! What is absent here: this crate holds no driver, opens no connection and executes nothing; it only makes strings.
+//!
+//! Everything is generated from [`turnmill_model::tables::PUBLIC`] and from [`internal::ALL`], so a column is named once.
+//!
+//! - [`Schema`] gives the DDL, [`migrations`] the order in which it is applied.
+//! - [`statements`] gives inserts, updates, deletes and upserts of any table.
+//! - [`metrics`] gives the ten metrics of conversation analytics as queries.
+//! - [`meta`] and [`headers`] say how settings and dead letters' headers are written down.
+//!
+//! ```
+//! use turnmill_sql::{Dialect, Schema};
+//! let ddl = Schema::new(Dialect::Sqlite).statements();
+//! assert!(ddl.iter().any(|sql| sql.starts_with("CREATE TABLE rasa_event")));
+//! ```
+
+mod dialect;
+mod schema;
+
+pub mod headers;
+pub mod internal;
+pub mod meta;
+pub mod metrics;
+pub mod migrations;
+pub mod statements;
+
+pub use dialect::{Dialect, SqlType};
+pub use schema::Schema;

@@ -1,0 +1,104 @@
+//! What a store remembers about itself, in `_turnmill_meta`: names and values.
+
+use std::collections::BTreeMap;
+
+use turnmill_model::Settings;
+use turnmill_sink::{StoreError, check_settings};
+
+/// Version of the schema, see [`migrations`](crate::migrations).
+pub const SCHEMA_VERSION: &str = "schema_version";
+/// Version of the engine that made the rows.
+pub const ENGINE_VERSION: &str = "engine_version";
+/// The settings that change rows or ids, as JSON.
+pub const SETTINGS: &str = "settings";
+
+/// What a new store notes.
+#[must_use]
+pub fn initial(settings: &Settings) -> [(&'static str, String); 2] {
+    [(ENGINE_VERSION, turnmill_engine::VERSION.to_string()), (SETTINGS, to_json(settings))]
+}
+
+/// The version of the schema, 0 if there is none.
+///
+/// # Errors
+///
+/// [`StoreError::Damaged`] if what is noted is no number.
+pub fn schema_version(meta: &BTreeMap<String, String>) -> Result<u32, StoreError> {
+    let Some(version) = meta.get(SCHEMA_VERSION) else { return Ok(0) };
+    let damaged = |_| StoreError::Damaged { detail: format!("schema version `{version}` is no number") };
+    version.parse().map_err(damaged)
+}
+
+/// The settings that the store was filled with.
+///
+/// # Errors
+///
+/// [`StoreError::Damaged`] if there are none; [`StoreError::Unusable`] if some are not known here.
+pub fn settings(meta: &BTreeMap<String, String>) -> Result<Settings, StoreError> {
+    let missing =
+        || StoreError::Damaged { detail: "the settings that it was filled with are missing".into() };
+    let json = meta.get(SETTINGS).ok_or_else(missing)?;
+    serde_json::from_str(json).map_err(|error| StoreError::Unusable {
+        detail: format!("the settings that the store was filled with cannot be read; use the turnmill that filled it: {json}"),
+        source: Some(Box::new(error)),
+    })
+}
+
+/// Whether rows made now fit those in the store.
+///
+/// # Errors
+///
+/// [`StoreError::Settings`] if other settings made them, [`StoreError::Unusable`] if another engine did.
+pub fn check(meta: &BTreeMap<String, String>, configured: &Settings) -> Result<(), StoreError> {
+    check_settings(&settings(meta)?, configured)?;
+    let present = turnmill_engine::VERSION.to_string();
+    match meta.get(ENGINE_VERSION) {
+        Some(stored) if *stored == present => Ok(()),
+        Some(stored) => Err(StoreError::Unusable {
+            detail: format!(
+                "the rows were made by engine version {stored} and this turnmill has version {present}: \
+                 run `turnmill rebuild`, or use the turnmill that made them"
+            ),
+            source: None,
+        }),
+        None => Err(StoreError::Damaged { detail: "the engine version is missing".into() }),
+    }
+}
+
+fn to_json(settings: &Settings) -> String {
+    // Plain data cannot fail to serialise; an empty text would be refused on reading.
+    serde_json::to_string(settings).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use turnmill_sink::Class;
+
+    use super::*;
+
+    fn meta(settings: &Settings) -> BTreeMap<String, String> {
+        initial(settings).into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+
+    #[test]
+    fn settings_and_engine_must_be_those_of_the_store() {
+        let settings = Settings { assistant: Some("bank".into()), ..Settings::default() };
+        let mut meta = meta(&settings);
+        check(&meta, &settings).unwrap();
+        let error = check(&meta, &Settings::default()).unwrap_err();
+        assert!(error.to_string().contains("assistant = Some(\"bank\")"), "{error}");
+        meta.insert(ENGINE_VERSION.into(), "0".into());
+        let error = check(&meta, &settings).unwrap_err();
+        assert_eq!(error.class(), Class::Fatal);
+        assert!(error.to_string().contains("turnmill rebuild"), "{error}");
+    }
+
+    #[test]
+    fn nonsense_is_damage() {
+        let mut meta = meta(&Settings::default());
+        assert_eq!(schema_version(&meta).unwrap(), 0);
+        meta.insert(SCHEMA_VERSION.into(), "one".into());
+        assert!(matches!(schema_version(&meta), Err(StoreError::Damaged { .. })));
+        assert!(matches!(settings(&BTreeMap::new()), Err(StoreError::Damaged { .. })));
+    }
+}

@@ -1,0 +1,73 @@
+//! The numbered steps that bring a store's schema up to date.
+//!
+//! A store applies the [`pending`] ones in one transaction, under a lock that keeps other writers out, notes each in
+//! `_turnmill_migrations` and the last number in `_turnmill_meta`.
+
+use turnmill_sink::StoreError;
+
+use crate::Schema;
+
+/// One step.
+#[derive(Clone, Copy, Debug)]
+pub struct Migration {
+    /// Its number; the schema has this version afterwards.
+    pub number: u32,
+    /// What it does, in a few words.
+    pub name: &'static str,
+    statements: fn(&Schema) -> Vec<String>,
+}
+
+impl Migration {
+    /// Its statements, in order.
+    #[must_use]
+    pub fn statements(&self, schema: &Schema) -> Vec<String> {
+        (self.statements)(schema)
+    }
+}
+
+/// All steps, in order.
+pub static MIGRATIONS: [Migration; 1] =
+    [Migration { number: 1, name: "tables, indexes and views", statements: Schema::statements }];
+
+/// The version of the schema that this turnmill knows.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// The steps that a store of schema version `stored` lacks; 0 is an empty database.
+///
+/// # Errors
+///
+/// [`StoreError::Newer`] if the store has a version that is not known here.
+///
+/// ```
+/// use turnmill_sql::migrations::pending;
+/// assert_eq!(pending(0)?.len(), 1);
+/// assert!(pending(99).is_err());
+/// # Ok::<(), turnmill_sink::StoreError>(())
+/// ```
+pub fn pending(stored: u32) -> Result<&'static [Migration], StoreError> {
+    if stored > SCHEMA_VERSION {
+        return Err(StoreError::Newer { found: stored, known: SCHEMA_VERSION });
+    }
+    let first = MIGRATIONS.partition_point(|migration| migration.number <= stored);
+    Ok(MIGRATIONS.get(first..).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_ascend_without_gaps_to_the_present_version() {
+        let numbers: Vec<u32> = MIGRATIONS.iter().map(|migration| migration.number).collect();
+        assert_eq!(numbers, (1..=SCHEMA_VERSION).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn only_what_is_missing_is_pending() {
+        assert_eq!(pending(SCHEMA_VERSION).unwrap().len(), 0);
+        assert!(matches!(
+            pending(SCHEMA_VERSION + 1),
+            Err(StoreError::Newer { found, known: SCHEMA_VERSION }) if found == SCHEMA_VERSION + 1
+        ));
+    }
+}

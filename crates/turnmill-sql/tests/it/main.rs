@@ -1,0 +1,105 @@
+//! Snapshots of all SQL, and what has to hold for any of it.
+
+use insta::assert_snapshot;
+use turnmill_model::tables::{
+    EVENT_ERROR, PUBLIC, RASA_EVENT, RASA_SESSION, RASA_SESSION_SLOT_STATE, RASA_USER,
+};
+use turnmill_sql::metrics::{self, Options};
+use turnmill_sql::statements::{Input, OnConflict, Target};
+use turnmill_sql::{Dialect, Schema, internal};
+
+const DIALECTS: [Dialect; 2] = [Dialect::Sqlite, Dialect::Postgres];
+
+fn script(statements: impl IntoIterator<Item = String>) -> String {
+    statements.into_iter().map(|sql| sql + ";\n").collect()
+}
+
+#[test]
+fn ddl() {
+    for dialect in DIALECTS {
+        assert_snapshot!(format!("ddl_{dialect:?}"), script(Schema::new(dialect).statements()));
+    }
+}
+
+#[test]
+fn ddl_options_change_only_what_they_name() {
+    for dialect in DIALECTS {
+        let plain = Schema::new(dialect).statements();
+        let shared = Schema::new(dialect).unique_sender_key(false).statements();
+        let differing: Vec<_> = plain.iter().zip(&shared).filter(|(plain, shared)| plain != shared).collect();
+        assert_eq!(differing.len(), 1);
+        assert_eq!(
+            differing[0].0,
+            "CREATE UNIQUE INDEX idx_rasa_sender_sender_key ON rasa_sender (\"sender_key\")"
+        );
+        assert_eq!(differing[0].1, "CREATE INDEX idx_rasa_sender_sender_key ON rasa_sender (\"sender_key\")");
+        let without = Schema::new(dialect).foreign_keys(false).statements();
+        let stripped: Vec<String> = plain.iter().map(|sql| strip_references(sql)).collect();
+        assert_eq!(without, stripped);
+    }
+}
+
+fn strip_references(sql: &str) -> String {
+    let lines = sql.lines().map(|line| match line.split_once(" REFERENCES") {
+        Some((column, rest)) => format!("{column}{}", if rest.ends_with(',') { "," } else { "" }),
+        None => line.to_owned(),
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn every_column_is_written_once_by_every_insert() {
+    for dialect in DIALECTS {
+        for table in PUBLIC.into_iter().chain([&EVENT_ERROR]) {
+            let target = Target::from(table);
+            let width = table.columns.len();
+            let sql = target.insert(dialect, Input::Rows(3), OnConflict::Fail);
+            let sign = if dialect == Dialect::Sqlite { '?' } else { '$' };
+            assert_eq!(sql.matches(sign).count(), width * 3, "{sql}");
+            assert!(sql.contains(&dialect.placeholder(width * 3)), "{sql}");
+            for column in table.columns {
+                assert!(sql.contains(&format!("\"{}\"", column.name)), "{sql}");
+            }
+        }
+    }
+}
+
+#[test]
+fn statements() {
+    for dialect in DIALECTS {
+        let mut all = Vec::new();
+        let inputs: &[Input] = match dialect {
+            Dialect::Postgres => &[Input::Rows(2), Input::Arrays],
+            _ => &[Input::Rows(2)],
+        };
+        for &input in inputs {
+            let one = if input == Input::Arrays { input } else { Input::Rows(1) };
+            all.push(Target::from(&RASA_EVENT).insert(dialect, input, OnConflict::Fail));
+            all.push(Target::from(&EVENT_ERROR).insert(dialect, input, OnConflict::Fail));
+            all.push(Target::from(&RASA_SESSION_SLOT_STATE).insert(dialect, input, OnConflict::Replace));
+            all.push(Target::from(&RASA_USER).insert(dialect, input, OnConflict::Widen));
+            all.push(Target::from(&internal::LEDGER).insert(dialect, input, OnConflict::Add));
+            all.push(Target::from(&internal::TIMELINE).insert(dialect, input, OnConflict::Replace));
+            all.push(Target::from(&internal::DEAD_LETTER).insert(dialect, one, OnConflict::Fail));
+            all.push(Target::from(&RASA_SESSION).update(dialect, one));
+            all.push(Target::from(&RASA_SESSION).update_columns(dialect, one, &["end_sequence_number"]));
+            all.push(Target::from(&internal::HISTORY).update(dialect, one));
+            all.push(Target::from(&RASA_SESSION).delete(dialect, one));
+        }
+        all.push(Target::from(&internal::DEAD_LETTER).delete(dialect, Input::Rows(1)));
+        assert_snapshot!(format!("statements_{dialect:?}"), script(all));
+    }
+}
+
+#[test]
+fn metrics_queries() {
+    for dialect in DIALECTS {
+        let metrics = metrics::all(dialect, &Options::default());
+        assert_eq!(metrics.len(), 10);
+        let text = |metric: metrics::Metric| {
+            let metrics::Metric { name, doc, shape, sql, parameters } = metric;
+            format!("-- {name} ({shape:?}): {doc}\n-- {parameters:?}\n{sql}")
+        };
+        assert_snapshot!(format!("metrics_{dialect:?}"), script(metrics.into_iter().map(text)));
+    }
+}
