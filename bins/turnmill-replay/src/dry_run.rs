@@ -30,7 +30,9 @@ impl Found {
             for record in batch.iter() {
                 match record.outcome {
                     RecordOutcome::Body => arrivals.push(decoder, record.record()),
-                    RecordOutcome::Refused(refused) => arrivals.push_refused(record.record(), refused.clone()),
+                    RecordOutcome::Refused(refused) => {
+                        arrivals.push_refused(record.record(), refused.clone());
+                    }
                     RecordOutcome::Skipped => arrivals.push_skipped(),
                 }
             }
@@ -50,7 +52,8 @@ impl Found {
 
     /// For people.
     pub(crate) fn text(&self) -> String {
-        let mut lines = vec![format!("{} records; nothing was written\n", grouped(self.records)), "Events".into()];
+        let mut lines =
+            vec![format!("{} records; nothing was written\n", grouped(self.records)), "Events".into()];
         let mut row = |name: &str, count: u64| lines.push(format!("  {name:<28} {:>12}", grouped(count)));
         self.events.iter().for_each(|(name, count)| row(name, *count));
         if self.skipped > 0 {
@@ -68,7 +71,8 @@ impl Found {
 
     /// For programs.
     pub(crate) fn json(&self) -> Value {
-        let refused: BTreeMap<_, _> = self.refused.iter().map(|(reason, count)| (reason.as_str(), count)).collect();
+        let refused: BTreeMap<_, _> =
+            self.refused.iter().map(|(reason, count)| (reason.as_str(), count)).collect();
         json!({
             "records": self.records,
             "events": self.events.values().sum::<u64>(),

@@ -21,7 +21,12 @@ pub(crate) struct Input {
 
 impl Input {
     /// The input at `path`; opens it once, so that a mistyped name is noticed before anything is written.
-    pub(crate) fn new(path: &Path, source: &str, format: Option<Format>, follow: bool) -> Result<Self, SourceError> {
+    pub(crate) fn new(
+        path: &Path,
+        source: &str,
+        format: Option<Format>,
+        follow: bool,
+    ) -> Result<Self, SourceError> {
         let mut input = Self {
             path: path.to_path_buf(),
             source: source.to_owned(),

@@ -119,8 +119,15 @@ fn run(args: &Args) -> Result<bool, Failure> {
         let tables = store.row_counts()?;
         let metrics = store.summary(&metrics::Options::default())?;
         let dead_letters = dead_letters(&mut store)?;
-        let outcome =
-            Outcome { store: to.clone(), inputs: inputs.len(), drained, elapsed, tables, metrics, dead_letters };
+        let outcome = Outcome {
+            store: to.clone(),
+            inputs: inputs.len(),
+            drained,
+            elapsed,
+            tables,
+            metrics,
+            dead_letters,
+        };
         if args.json {
             writeln!(out, "{}", outcome.json())?;
         } else {

@@ -55,7 +55,11 @@ impl Observer for Display {
                     None => self.bar.inc(*bytes as u64),
                 }
                 let rate = self.records as f64 / self.bar.elapsed().as_secs_f64().max(0.001);
-                self.bar.set_message(format!("{} records, {}/s", grouped(self.records), grouped(rate as u64)));
+                self.bar.set_message(format!(
+                    "{} records, {}/s",
+                    grouped(self.records),
+                    grouped(rate as u64)
+                ));
             }
             Event::Replaced { key } => {
                 self.say(&format!("{key} is another file than before and is read from its start"));
@@ -80,7 +84,7 @@ pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

@@ -93,8 +93,11 @@ impl Outcome {
             .iter()
             .map(|(metric, measured)| (metric.name.replace(' ', "_"), value(measured)))
             .collect();
-        let dead_letters: Map<_, _> =
-            self.dead_letters.iter().map(|(reason, count)| (reason.to_string(), Value::from(*count))).collect();
+        let dead_letters: Map<_, _> = self
+            .dead_letters
+            .iter()
+            .map(|(reason, count)| (reason.to_string(), Value::from(*count)))
+            .collect();
         json!({
             "store": self.store,
             "records": counts.records,

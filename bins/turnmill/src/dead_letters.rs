@@ -74,7 +74,8 @@ pub(crate) fn run(command: &Command) -> Result<bool, Failure> {
                 if *json {
                     writeln!(out, "{}", as_json(letter))?;
                 } else {
-                    let (id, reason, key, place) = (letter.id, letter.reason.as_str(), &letter.key, &letter.place);
+                    let (id, reason, key, place) =
+                        (letter.id, letter.reason.as_str(), &letter.key, &letter.place);
                     writeln!(out, "{id:>8}  {reason:<22}  {key} at {place}  {}", letter.detail)?;
                 }
                 Ok(())
@@ -84,7 +85,8 @@ pub(crate) fn run(command: &Command) -> Result<bool, Failure> {
             let mut store = crate::store(store)?.read_only();
             store.open_as_it_is()?;
             each(&mut store, ids, None, |letter| {
-                if *json { writeln!(out, "{}", as_json(letter)) } else { show(&mut out, letter) }.map_err(Into::into)
+                if *json { writeln!(out, "{}", as_json(letter)) } else { show(&mut out, letter) }
+                    .map_err(Into::into)
             })?;
         }
         Command::Retry { store, ids, reason, timestamp, json } => {
@@ -161,7 +163,11 @@ fn show(out: &mut impl Write, letter: &DeadLetter) -> std::io::Result<()> {
         writeln!(out, "key:         {}", String::from_utf8_lossy(key))?;
     }
     for (name, value) in &letter.headers {
-        writeln!(out, "header:      {name} = {}", String::from_utf8_lossy(value.as_deref().unwrap_or_default()))?;
+        writeln!(
+            out,
+            "header:      {name} = {}",
+            String::from_utf8_lossy(value.as_deref().unwrap_or_default())
+        )?;
     }
     writeln!(out, "{} bytes:", letter.payload.len())?;
     out.write_all(&letter.payload)?;

@@ -30,7 +30,9 @@ pub(crate) fn run(args: &Args) -> Result<bool, Failure> {
         let tables: Map<_, _> = digests
             .tables
             .iter()
-            .map(|(name, table)| ((*name).to_owned(), json!({"rows": table.rows, "digest": table.to_string()})))
+            .map(|(name, table)| {
+                ((*name).to_owned(), json!({"rows": table.rows, "digest": table.to_string()}))
+            })
             .collect();
         let ledger: Vec<Value> = ledger
             .iter()

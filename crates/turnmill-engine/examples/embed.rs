@@ -81,6 +81,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("{count:>6}  {table}");
     }
     let bytes: usize = states.values().map(Vec::len).sum();
-    println!("{} senders in {bytes} bytes of state; {behind} events behind, {refused} records refused", states.len());
+    println!(
+        "{} senders in {bytes} bytes of state; {behind} events behind, {refused} records refused",
+        states.len()
+    );
     Ok(())
 }

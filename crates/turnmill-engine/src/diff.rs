@@ -30,7 +30,19 @@ fn differences(old: &Changes, new: &Changes, out: &mut Changes) -> Result<(), To
     macro_rules! tables {
         ($($table:ident),*) => {$( compare(&old.$table, &new.$table, &mut out.$table, &mut out.texts, texts)?; )*};
     }
-    tables!(sessions, turns, events, bot_messages, user_messages, actions, slots, frames, commands, flow_statuses, event_errors);
+    tables!(
+        sessions,
+        turns,
+        events,
+        bot_messages,
+        user_messages,
+        actions,
+        slots,
+        frames,
+        commands,
+        flow_statuses,
+        event_errors
+    );
     slot_states(old, new, out)?;
     // Users only ever widen, and the old replay told nothing of the sender that is not stored.
     for row in &new.users.inserts {
@@ -147,7 +159,9 @@ pub(crate) fn open_rows_agree(
             let old_states = index(&old_states, |row| old.texts.get(row.id));
             let new_states = index(&new_states, |row| new.texts.get(row.id));
             old_states.len() == new_states.len()
-                && new_states.iter().all(|(path, row)| old_states.get(path).is_some_and(|old| texts.same(*old, *row)))
+                && new_states
+                    .iter()
+                    .all(|(path, row)| old_states.get(path).is_some_and(|old| texts.same(*old, *row)))
         })
 }
 

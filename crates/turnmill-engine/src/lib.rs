@@ -45,7 +45,7 @@ mod visits;
 
 pub use diff::{TooShort, difference};
 pub use replay::{Replay, Replayed};
-pub use run::{Run, Step};
+pub use run::{Finished, Run, Step};
 pub use timeline::{Checkpoint, Place, Timeline, UnreadableState, VERSION};
 use turnmill_model::{Changes, Settings};
 

@@ -123,7 +123,8 @@ fn place_by_boundary(timeline: &Timeline, event: &Event<'_>) -> Placement {
             _ => begin,
         };
     }
-    let started_alone =
-        event.body == Body::SessionStarted && previous.kind != PreviousKind::SessionStartAction && session.has_user;
+    let started_alone = event.body == Body::SessionStarted
+        && previous.kind != PreviousKind::SessionStartAction
+        && session.has_user;
     if started_alone { begin } else { Placement::Stay { by_id: false } }
 }

@@ -3,7 +3,7 @@
 
 use turnmill_model::{Changes, Event, EventTime};
 
-use crate::run::{Progress, Run};
+use crate::run::{Finished, Progress, Run};
 use crate::timeline::{Checkpoint, Timeline, UnreadableState};
 use crate::{Engine, Step, TooShort, diff};
 
@@ -59,8 +59,8 @@ pub struct Replay<'e> {
 pub struct Replayed {
     /// The sender's present state.
     pub timeline: Timeline,
-    /// Checkpoints of the replayed stretch; those that the store has in it are out of date.
-    pub checkpoints: Vec<Checkpoint>,
+    /// What the replay with the new events leaves; checkpoints that the store has in the replayed stretch are out of date.
+    pub finished: Finished,
     /// Where the replayed stretch ends; none if it goes to the end of the history.
     pub until: Option<EventTime>,
 }
@@ -81,10 +81,10 @@ impl Side {
         step
     }
 
-    fn finish(&mut self, engine: &Engine) -> Vec<Checkpoint> {
+    fn finish(&mut self, engine: &Engine) -> Finished {
         match self.progress.take() {
             Some(progress) => Run::new(engine, &mut self.timeline, &mut self.out, progress).finish(),
-            None => Vec::new(),
+            None => Finished::default(),
         }
     }
 }
@@ -95,7 +95,11 @@ impl<'e> Replay<'e> {
     /// # Errors
     ///
     /// [`UnreadableState`] if the checkpoint cannot be read.
-    pub fn new(engine: &'e Engine, whole: &Timeline, from: Option<&Checkpoint>) -> Result<Self, UnreadableState> {
+    pub fn new(
+        engine: &'e Engine,
+        whole: &Timeline,
+        from: Option<&Checkpoint>,
+    ) -> Result<Self, UnreadableState> {
         let side = || {
             let timeline = whole.resume(from)?;
             let progress = Some(Progress::of_replay(whole.totals.clone()));
@@ -154,7 +158,9 @@ impl<'e> Replay<'e> {
 
     /// Whether sessions were left that an event may return to by their id.
     fn left_any(&self) -> bool {
-        let left = |side: &Side| side.progress.as_ref().is_some_and(|progress| progress.left_keys().next().is_some());
+        let left = |side: &Side| {
+            side.progress.as_ref().is_some_and(|progress| progress.left_keys().next().is_some())
+        };
         left(&self.old) || left(&self.new)
     }
 
@@ -181,13 +187,13 @@ impl<'e> Replay<'e> {
             return Err(Some(since));
         }
         self.old.finish(self.engine);
-        let checkpoints = self.new.finish(self.engine);
+        let finished = self.new.finish(self.engine);
         diff::difference(&self.old.out, &self.new.out, out).map_err(|TooShort| self.session_start)?;
         let until = self.settled.as_ref().map(|checkpoint| checkpoint.time);
         let timeline = match &self.settled {
             Some(checkpoint) => self.new.timeline.rejoin(checkpoint, &self.whole),
             None => self.new.timeline,
         };
-        Ok(Replayed { timeline, checkpoints, until })
+        Ok(Replayed { timeline, finished, until })
     }
 }

@@ -1,8 +1,8 @@
 //! Writing an event's rows, and moving rows of this batch to another session.
 
 use turnmill_model::tables::{
-    ActionRow, BotMessageRow, CommandRow, EventErrorRow, EventRow, FlowStatusRow, FrameRow, SlotRow, SlotStateRow, Text,
-    Texts, TurnRow, UserMessageRow,
+    ActionRow, BotMessageRow, CommandRow, EventErrorRow, EventRow, FlowStatusRow, FrameRow, SlotRow,
+    SlotStateRow, Text, Texts, TurnRow, UserMessageRow,
 };
 use turnmill_model::text::{LONG, SHORT, cut, slot_path_name};
 use turnmill_model::{Body, Changes, Command, Event, Micros, SenderId, SessionId, UserMessage};
@@ -74,15 +74,17 @@ pub(crate) fn write_event(out: &mut Changes, context: &Context<'_, '_>) {
             sequence_number,
         }),
         Body::Slot { name: Some(name), value, .. } => write_slot(out, context, name, value),
-        Body::Flow { status, flow_id: Some(flow_id), step_id } => out.flow_statuses.inserts.push(FlowStatusRow {
-            id,
-            sender_id,
-            session_id,
-            flow_identifier: out.texts.add(cut(flow_id, SHORT)),
-            flow_status: out.texts.add(status.as_str()),
-            step_id: short(&mut out.texts, step_id),
-            inserted_at: timestamp,
-        }),
+        Body::Flow { status, flow_id: Some(flow_id), step_id } => {
+            out.flow_statuses.inserts.push(FlowStatusRow {
+                id,
+                sender_id,
+                session_id,
+                flow_identifier: out.texts.add(cut(flow_id, SHORT)),
+                flow_status: out.texts.add(status.as_str()),
+                step_id: short(&mut out.texts, step_id),
+                inserted_at: timestamp,
+            });
+        }
         Body::Slot { name: None, .. }
         | Body::Flow { flow_id: None, .. }
         | Body::Stack { .. }
@@ -93,7 +95,12 @@ pub(crate) fn write_event(out: &mut Changes, context: &Context<'_, '_>) {
     }
 }
 
-fn write_user(out: &mut Changes, context: &Context<'_, '_>, message: &UserMessage<'_>, model_id: Option<Text>) {
+fn write_user(
+    out: &mut Changes,
+    context: &Context<'_, '_>,
+    message: &UserMessage<'_>,
+    model_id: Option<Text>,
+) {
     let (event, session_id) = (context.event, context.session);
     let texts = &mut out.texts;
     let message_id = short(texts, &message.message_id);
@@ -247,7 +254,8 @@ pub(crate) fn rename(out: &mut Changes, extent: Extent, sender: SenderId, old: S
         row.session_id = new;
         row.slot_path = renamed_path(&mut out.texts, row.slot_path, sender, new);
     }
-    for row in out.slot_states.inserts.iter_mut().skip(extent.slot_states).filter(|row| row.session_id == old) {
+    for row in out.slot_states.inserts.iter_mut().skip(extent.slot_states).filter(|row| row.session_id == old)
+    {
         row.session_id = new;
         row.id = renamed_path(&mut out.texts, row.id, sender, new);
     }

@@ -1,7 +1,9 @@
 //! One sender's events of one batch, applied to its timeline.
 
 use turnmill_model::tables::{SenderRow, SessionRow, UserRow};
-use turnmill_model::{Body, Changes, End, Event, EventId, EventTime, Micros, Rows, SessionId, UserId};
+use turnmill_model::{
+    Body, Changes, End, Event, EventId, EventTime, Micros, Rows, SessionId, SessionRule, UserId,
+};
 use uuid::Uuid;
 
 use crate::place::{self, Placement};
@@ -46,7 +48,17 @@ pub(crate) struct Progress {
     /// Where this run's slot states begin.
     slot_states: usize,
     users: Vec<(UserId, usize)>,
-    checkpoints: Vec<Checkpoint>,
+    finished: Finished,
+}
+
+/// What a run leaves besides row changes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Finished {
+    /// Checkpoints to keep with the history.
+    pub checkpoints: Vec<Checkpoint>,
+    /// The events that were placed by their session id, with that id. A session id belongs to the sender whose event was the
+    /// first to arrive of those that all senders' runs name here.
+    pub claims: Vec<(EventId, Uuid)>,
 }
 
 impl Progress {
@@ -58,7 +70,7 @@ impl Progress {
             held: None,
             slot_states: out.slot_states.inserts.len(),
             users: Vec::new(),
-            checkpoints: Vec::new(),
+            finished: Finished::default(),
         }
     }
 
@@ -87,7 +99,7 @@ impl Progress {
             held: None,
             slot_states: 0,
             users: Vec::new(),
-            checkpoints: Vec::new(),
+            finished: Finished::default(),
         }
     }
 }
@@ -194,11 +206,28 @@ impl<'r> Run<'r> {
         self.keep_checkpoint(event.time);
         let sequence_number = event.time.micros().max(self.timeline.cursor.last_sequence_number + 1);
         let by_id = self.enter(placement, event, sequence_number);
+        if by_id {
+            self.claim(event);
+        }
         self.hold(event, by_id, sequence_number);
         self.begin_session(event);
         self.write(event, sequence_number);
         self.advance(event, by_id, sequence_number);
         Step::Applied
+    }
+
+    /// Notes that the event names its session, which makes the id its sender's unless another was first.
+    fn claim(&mut self, event: &Event<'_>) {
+        let named = match event.session {
+            SessionRule::Rasa { session_id } => session_id,
+            SessionRule::Key(key) => Some(key),
+            SessionRule::Gap { .. } => None,
+        };
+        let key = self.timeline.cursor.session.as_ref().and_then(|session| session.key);
+        // A former id of the session is nobody's.
+        if let Some(key) = key.filter(|key| named == Some(*key)) {
+            self.progress.finished.claims.push((event.id, key));
+        }
     }
 
     /// If placing the event so moves rows that an earlier batch wrote, the time from which a replay is due.
@@ -224,7 +253,7 @@ impl<'r> Run<'r> {
             && timeline.cursor.newest.is_some_and(|newest| newest < time)
             && !timeline.may_move()
         {
-            self.progress.checkpoints.push(timeline.checkpoint(time));
+            self.progress.finished.checkpoints.push(timeline.checkpoint(time));
             timeline.since_checkpoint = 0;
         }
         timeline.since_checkpoint = timeline.since_checkpoint.saturating_add(1);
@@ -236,7 +265,8 @@ impl<'r> Run<'r> {
             Placement::Stay { by_id } => by_id,
             Placement::Adopt(key) => {
                 let id = self.timeline.session_id(key);
-                let former = self.timeline.cursor.session.as_mut().and_then(|session| session.key.replace(key));
+                let former =
+                    self.timeline.cursor.session.as_mut().and_then(|session| session.key.replace(key));
                 if let Some(former) = former {
                     self.timeline.visits.get_or_insert_default().note(former, event.time, Visit::Became(key));
                 }
@@ -246,7 +276,8 @@ impl<'r> Run<'r> {
             Placement::Return(session) => {
                 self.leave(event.time);
                 let left = self.progress.left.iter().position(|left| left.id == session.id);
-                self.progress.live = left.map(|index| self.progress.left.swap_remove(index).live).unwrap_or_default();
+                self.progress.live =
+                    left.map(|index| self.progress.left.swap_remove(index).live).unwrap_or_default();
                 self.timeline.cursor.session = Some(*session);
                 true
             }
@@ -337,10 +368,16 @@ impl<'r> Run<'r> {
             row.end_sequence_number = end;
         });
         if let Some(turn) = session.turn {
-            self.progress.live.turn.flush(&mut self.out.turns, turn.id, turn.end, |row, end| row.end_sequence_number = end);
+            self.progress
+                .live
+                .turn
+                .flush(&mut self.out.turns, turn.id, turn.end, |row, end| row.end_sequence_number = end);
         }
         if let Some(frame) = session.frame {
-            self.progress.live.frame.flush(&mut self.out.frames, frame.id, frame.end, |row, end| row.end_sequence_number = end);
+            self.progress
+                .live
+                .frame
+                .flush(&mut self.out.frames, frame.id, frame.end, |row, end| row.end_sequence_number = end);
         }
     }
 
@@ -374,7 +411,7 @@ impl<'r> Run<'r> {
 
     /// Marks the session as begun if the event begins it; its id is that of the event from then on.
     fn begin_session(&mut self, event: &Event<'_>) {
-        let gap = matches!(event.session, turnmill_model::SessionRule::Gap { .. });
+        let gap = matches!(event.session, SessionRule::Gap { .. });
         let Some(session) = self.timeline.cursor.session.as_mut() else { return };
         if !session.begun && (gap || begins_session(event)) {
             session.begun = true;
@@ -477,7 +514,8 @@ impl<'r> Run<'r> {
 
         let micros = Micros(event.time.micros());
         let totals = &mut timeline.totals;
-        totals.seen = Some(totals.seen.map_or((micros, micros), |(least, most)| (least.min(micros), most.max(micros))));
+        totals.seen =
+            Some(totals.seen.map_or((micros, micros), |(least, most)| (least.min(micros), most.max(micros))));
         if let Body::User(message) = &event.body
             && let Some(channel) = &message.input_channel
             && totals.channel.as_ref().is_none_or(|(time, _)| event.time < *time)
@@ -509,9 +547,8 @@ impl<'r> Run<'r> {
         }
     }
 
-    /// Ends the run: writes the ends of what is open and the sender's row, and gives the checkpoints to keep with the
-    /// history.
-    pub fn finish(mut self) -> Vec<Checkpoint> {
+    /// Ends the run: writes the ends of what is open and the sender's row.
+    pub fn finish(mut self) -> Finished {
         self.flush();
         rows::last_slot_states(self.out, self.progress.slot_states);
         let timeline = &mut *self.timeline;
@@ -527,15 +564,19 @@ impl<'r> Run<'r> {
                 user_id: timeline.totals.user.map(|(_, id)| id),
             };
             let rows = &mut self.out.senders;
-            if timeline.stored { rows.updates.push(row) } else { rows.inserts.push(row) }
+            if timeline.stored {
+                rows.updates.push(row);
+            } else {
+                rows.inserts.push(row);
+            }
             timeline.stored = true;
         }
-        self.progress.checkpoints
+        self.progress.finished
     }
 }
 
 fn begins_session(event: &Event<'_>) -> bool {
-    let gap = matches!(event.session, turnmill_model::SessionRule::Gap { .. });
+    let gap = matches!(event.session, SessionRule::Gap { .. });
     gap || matches!(event.body, Body::User(_) | Body::SessionStarted) || place::is_session_start(event)
 }
 

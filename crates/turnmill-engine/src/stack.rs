@@ -24,13 +24,15 @@ impl Stack {
     pub(crate) fn patch(&mut self, update: Option<&str>) -> Result<(), String> {
         let update = update.ok_or("`update` is not a text")?;
         let limits = json::Limits::STACK;
-        let mut patch = json::to_value(update, &limits).ok_or("`update` is not JSON of an acceptable size")?;
+        let mut patch =
+            json::to_value(update, &limits).ok_or("`update` is not JSON of an acceptable size")?;
         whole_numbers(&mut patch);
-        let operations: Vec<json_patch::PatchOperation> =
-            serde_json::from_value(patch).map_err(|error| format!("`update` is not a JSON Patch: {error}"))?;
+        let operations: Vec<json_patch::PatchOperation> = serde_json::from_value(patch)
+            .map_err(|error| format!("`update` is not a JSON Patch: {error}"))?;
         let mut stack = self.0.as_deref().cloned().unwrap_or_else(|| Value::Array(Vec::new()));
         for operation in &operations {
-            json_patch::patch(&mut stack, std::slice::from_ref(operation)).map_err(|error| error.to_string())?;
+            json_patch::patch(&mut stack, std::slice::from_ref(operation))
+                .map_err(|error| error.to_string())?;
             if !within(&stack, &limits) {
                 return Err(format!(
                     "the stack nests over {} levels or holds over {} values",
@@ -72,7 +74,8 @@ fn whole_numbers(value: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(whole_numbers),
         Value::Object(map) => map.values_mut().for_each(whole_numbers),
         Value::Number(number) => {
-            if let Some(float) = number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < 9.0e15) {
+            if let Some(float) = number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < 9.0e15)
+            {
                 // Exact below 2^53.
                 *value = Value::from(float as i64);
             }
@@ -169,7 +172,9 @@ mod tests {
 
     #[test]
     fn state_survives_serialisation() {
-        let stack = patched(&[r#"[{"op": "add", "path": "/0", "value": {"flow_id": "ü", "x": [1.5, null]}}]"#]).unwrap();
+        let stack =
+            patched(&[r#"[{"op": "add", "path": "/0", "value": {"flow_id": "ü", "x": [1.5, null]}}]"#])
+                .unwrap();
         for stack in [stack, Stack::default()] {
             let bytes = postcard::to_stdvec(&stack).unwrap();
             assert_eq!(postcard::from_bytes::<Stack>(&bytes).unwrap(), stack);

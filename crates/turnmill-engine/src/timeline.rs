@@ -34,7 +34,7 @@ pub struct Timeline {
     /// Only for senders with sessions that are kept by id.
     pub(crate) visits: Option<Box<Visits>>,
     /// Session ids that this sender uses but another one owns.
-    pub(crate) foreign: Option<Box<Vec<Uuid>>>,
+    pub(crate) foreign: Vec<Uuid>,
     /// Events since the last checkpoint.
     pub(crate) since_checkpoint: u16,
 }
@@ -145,7 +145,7 @@ impl Timeline {
             totals: Totals::default(),
             cursor: Cursor::default(),
             visits: None,
-            foreign: None,
+            foreign: Vec::new(),
             since_checkpoint: 0,
         }
     }
@@ -173,7 +173,9 @@ impl Timeline {
     pub fn place(&self, event: &Event<'_>) -> Place {
         match self.cursor.newest {
             Some(newest) if event.time < newest => Place::Behind,
-            Some(newest) if event.time == newest && self.cursor.newest_ids.contains(&event.id) => Place::Known,
+            Some(newest) if event.time == newest && self.cursor.newest_ids.contains(&event.id) => {
+                Place::Known
+            }
             _ => Place::Newer,
         }
     }
@@ -194,18 +196,14 @@ impl Timeline {
 
     /// Notes that another sender owns the session id `key`: this sender's session gets an id of its own.
     pub fn mark_foreign(&mut self, key: Uuid) {
-        let foreign = self.foreign.get_or_insert_default();
-        if !foreign.contains(&key) {
-            foreign.push(key);
+        if !self.foreign.contains(&key) {
+            self.foreign.push(key);
         }
     }
 
     /// Id of this sender's session that its events call `key`.
     pub(crate) fn session_id(&self, key: Uuid) -> SessionId {
-        match &self.foreign {
-            Some(foreign) if foreign.contains(&key) => SessionId::of_sender(self.sender, key),
-            _ => SessionId(key),
-        }
+        if self.foreign.contains(&key) { SessionId::of_sender(self.sender, key) } else { SessionId(key) }
     }
 
     /// The state as bytes, for a store to keep.

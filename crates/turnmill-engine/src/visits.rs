@@ -47,7 +47,11 @@ impl Visits {
 
     /// Notes that from the event at `time` on `key` leads to `visit`.
     pub(crate) fn note(&mut self, key: Uuid, time: EventTime, visit: Visit) {
-        self.0.entry(key).or_insert_with(|| Record { asked: time, entries: Vec::new() }).entries.push((time, visit));
+        self.0
+            .entry(key)
+            .or_insert_with(|| Record { asked: time, entries: Vec::new() })
+            .entries
+            .push((time, visit));
     }
 
     /// As it was before all events at or after `time`.

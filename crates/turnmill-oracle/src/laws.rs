@@ -4,7 +4,7 @@
 
 use proptest::prelude::*;
 use turnmill_model::rasa::RasaDecoder;
-use turnmill_model::{SessionIdMode, Settings};
+use turnmill_model::{Decoder, Event, Record, Refused, SessionIdMode, SessionRule, Settings};
 use turnmill_sink::Counts;
 use turnmill_sink::digest::Digests;
 use turnmill_sink::testkit::{Delivery, Driver, Fixture, Given};
@@ -69,6 +69,45 @@ pub fn plans() -> impl Strategy<Value = Plan> {
         })
 }
 
+/// A decoder of Rasa's bodies that cuts sessions by another rule, as the formats of other assistants do.
+#[derive(Clone, Debug)]
+pub struct Ruled<R>(pub RasaDecoder, pub R);
+
+impl<R: Fn(&Event<'_>) -> SessionRule + Send + Sync> Decoder for Ruled<R> {
+    fn name(&self) -> &'static str {
+        "ruled"
+    }
+
+    fn decode<'a>(&self, record: &Record<'a>, out: &mut Vec<Event<'a>>) -> Result<(), Refused> {
+        let before = out.len();
+        self.0.decode(record, out)?;
+        out.iter_mut().skip(before).for_each(|event| event.session = (self.1)(event));
+        Ok(())
+    }
+}
+
+/// As [`check`], with sessions cut by `rule` instead of Rasa's.
+pub fn check_rule<F: Fixture>(
+    fixture: &mut F,
+    plan: &Plan,
+    rule: impl Fn(&Event<'_>) -> SessionRule + Send + Sync,
+    records: &[OwnedRecord],
+    arrival: &[OwnedRecord],
+    compare: impl FnOnce(&mut F::Store, Digests, &Oracle) -> Result<(), String>,
+) -> Result<(), String>
+where
+    F::Store: std::fmt::Debug,
+{
+    let events: Vec<Event<'_>> = records
+        .iter()
+        .filter_map(|record| crate::decode(&plan.settings, &record.as_record()).ok().flatten())
+        .map(|event| Event { session: rule(&event), ..event })
+        .collect();
+    let expected = crate::tables_of_events(&plan.settings, &events);
+    let decoder = Ruled(RasaDecoder::new(&plan.settings), rule);
+    deliver(fixture, plan, &decoder, arrival, |store, digests, _| compare(store, digests, &expected))
+}
+
 /// Delivers `arrival` to a store of `fixture` as planned, and compares what comes of it with what the oracle makes of
 /// `records`: the ledger, and as `compare` does the tables. The error says what differs.
 pub fn check<F: Fixture>(
@@ -83,6 +122,27 @@ where
 {
     let records: Vec<_> = records.iter().map(OwnedRecord::as_record).collect();
     let expected = crate::tables(&plan.settings, &records);
+    let decoder = RasaDecoder::new(&plan.settings);
+    deliver(fixture, plan, &decoder, arrival, |store, digests, counts| {
+        compare(store, digests, &expected)?;
+        let ledger = &expected.ledger;
+        let expected = [ledger.records, ledger.events, ledger.duplicates.total(), ledger.skipped];
+        let found = [counts.records, counts.events, counts.duplicates, counts.skipped];
+        let found = found.map(|count| u64::try_from(count).unwrap_or_default());
+        if found == expected { Ok(()) } else { Err(format!("ledger {found:?}, expected {expected:?}")) }
+    })
+}
+
+fn deliver<F: Fixture>(
+    fixture: &mut F,
+    plan: &Plan,
+    decoder: &dyn Decoder,
+    arrival: &[OwnedRecord],
+    compare: impl FnOnce(&mut F::Store, Digests, Counts) -> Result<(), String>,
+) -> Result<(), String>
+where
+    F::Store: std::fmt::Debug,
+{
     let given: Vec<Given> = arrival
         .iter()
         .map(|record| Given {
@@ -92,10 +152,9 @@ where
             environment: record.environment.clone(),
         })
         .collect();
-    let decoder = RasaDecoder::new(&plan.settings);
     pollster::block_on(async {
         let (every, cache) = (plan.checkpoint_every, plan.cache_bytes);
-        let mut driver = Driver::new(fixture, &plan.settings, &decoder, plan.writers, every, cache).await;
+        let mut driver = Driver::new(fixture, &plan.settings, decoder, plan.writers, every, cache).await;
         let mut rest = &given[..];
         let mut counts = Counts::default();
         for (number, size) in plan.batches.iter().cycle().enumerate() {
@@ -109,12 +168,7 @@ where
             counts += driver.deliver(&delivery).await.counts;
         }
         let digests = driver.digests().await;
-        compare(driver.store(), digests, &expected)?;
-        let ledger = &expected.ledger;
-        let expected = [ledger.records, ledger.events, ledger.duplicates.total(), ledger.skipped];
-        let found = [counts.records, counts.events, counts.duplicates, counts.skipped];
-        let found = found.map(|count| u64::try_from(count).unwrap_or_default());
-        if found == expected { Ok(()) } else { Err(format!("ledger {found:?}, expected {expected:?}")) }
+        compare(driver.store(), digests, counts)
     })
 }
 
@@ -133,6 +187,7 @@ pub fn digests(oracle: &Oracle) -> Digests {
 /// Compares digests only; the error names the tables that differ.
 pub fn compare_digests(found: &Digests, oracle: &Oracle) -> Result<(), String> {
     let expected = digests(oracle);
-    let differ: Vec<_> = expected.tables.iter().filter(|(name, table)| found.tables[*name] != **table).collect();
+    let differ: Vec<_> =
+        expected.tables.iter().filter(|(name, table)| found.tables[*name] != **table).collect();
     if differ.is_empty() { Ok(()) } else { Err(format!("these tables differ: {differ:?}")) }
 }

@@ -147,13 +147,22 @@ pub struct Pipeline<'d, S> {
 
 impl<S: std::fmt::Debug> std::fmt::Debug for Pipeline<'_, S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pipeline").field("store", &self.store).field("limits", &self.reading.limits).finish_non_exhaustive()
+        f.debug_struct("Pipeline")
+            .field("store", &self.store)
+            .field("limits", &self.reading.limits)
+            .finish_non_exhaustive()
     }
 }
 
 impl<'d, S: Store> Pipeline<'d, S> {
     /// A pipeline into `store`, which need not be open yet. `decoder` and `ingest` must have the same settings.
-    pub fn new(store: S, settings: &Settings, decoder: Arc<dyn Decoder>, ingest: Ingest<'d>, stop: Stop) -> Self {
+    pub fn new(
+        store: S,
+        settings: &Settings,
+        decoder: Arc<dyn Decoder>,
+        ingest: Ingest<'d>,
+        stop: Stop,
+    ) -> Self {
         Self {
             store,
             settings: settings.clone(),
@@ -234,7 +243,8 @@ impl<'d, S: Store> Pipeline<'d, S> {
             }
         };
         let Some(stored) = key.and_then(|key| opened.position(key)) else { return Ok(None) };
-        let damaged = |_| StoreError::Damaged { detail: format!("the stored position `{stored}` cannot be read") };
+        let damaged =
+            |_| StoreError::Damaged { detail: format!("the stored position `{stored}` cannot be read") };
         Ok(Some(stored.parse().map_err(damaged)?))
     }
 
@@ -246,8 +256,9 @@ impl<'d, S: Store> Pipeline<'d, S> {
         drained: &mut Drained,
         observer: &mut dyn Observer,
     ) -> Result<bool, PipelineError> {
-        let reading = Reading::start(source, Arc::clone(&self.decoder), self.reading.clone(), self.stop.clone())
-            .map_err(PipelineError::Thread)?;
+        let reading =
+            Reading::start(source, Arc::clone(&self.decoder), self.reading.clone(), self.stop.clone())
+                .map_err(PipelineError::Thread)?;
         while let Ok(read) = reading.incoming.recv().await {
             match read {
                 Read::Batch(prepared) => {
@@ -292,8 +303,10 @@ impl<'d, S: Store> Pipeline<'d, S> {
         let accounting = Accounting::Source(&key.source);
         let mut attempt = 0;
         let report = loop {
-            let result =
-                self.ingest.ingest(&mut self.store, prepared.arrivals(), &advances, &accounting, prepared).await;
+            let result = self
+                .ingest
+                .ingest(&mut self.store, prepared.arrivals(), &advances, &accounting, prepared)
+                .await;
             match result {
                 Ok(report) => break report,
                 Err(error) if error.class() == Class::Fenced => {
@@ -314,7 +327,12 @@ impl<'d, S: Store> Pipeline<'d, S> {
         drained.replays += report.replays;
         drained.bytes += batch.bytes() as u64;
         let bytes = batch.bytes();
-        observer.observe(&Event::Committed { key: &key, report: &report, bytes, position: position.as_ref() });
+        observer.observe(&Event::Committed {
+            key: &key,
+            report: &report,
+            bytes,
+            position: position.as_ref(),
+        });
         Ok(true)
     }
 

@@ -1,4 +1,5 @@
 //! Reading and decoding ahead, on a thread of its own.
+#![allow(clippy::mem_forget, reason = "in what the self_cell macro expands to")]
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -48,7 +49,9 @@ impl Prepared {
                         }
                         arrivals.push(decoder, record);
                     }
-                    RecordOutcome::Refused(refused) => arrivals.push_refused(record.record(), refused.clone()),
+                    RecordOutcome::Refused(refused) => {
+                        arrivals.push_refused(record.record(), refused.clone());
+                    }
                     RecordOutcome::Skipped => arrivals.push_skipped(),
                 }
             }
@@ -86,7 +89,7 @@ impl Letters for Prepared {
             record_key: record.as_ref().and_then(|record| record.key).map(Into::into),
             headers: record
                 .iter()
-                .flat_map(|record| record.headers.clone())
+                .flat_map(|record| record.headers)
                 .map(|(name, value)| (name.to_owned(), value.map(Into::into)))
                 .collect(),
         }

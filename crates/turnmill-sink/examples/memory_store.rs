@@ -25,14 +25,19 @@ const RECORDS: [&str; 6] = [
     "half a rec",
 ];
 
-/// Where the records came from, for their dead letters.
-struct Here<'r>(&'r PositionKey);
+/// Where the records of a batch came from, for their dead letters.
+struct Here<'r> {
+    key: &'r PositionKey,
+    /// Number of the batch's first record.
+    first: usize,
+}
 
 impl Letters for Here<'_> {
     fn letter(&self, record: usize, refused: &Refused) -> DeadLetter {
+        let record = self.first + record;
         DeadLetter {
             id: 0,
-            key: self.0.clone(),
+            key: self.key.clone(),
             place: record.to_string(),
             reason: refused.reason,
             detail: refused.detail.clone(),
@@ -62,7 +67,7 @@ async fn run() -> Result<(), StoreError> {
         let to = (number + 1).to_string();
         // Only onto the position that is stored now: a second writer that thinks otherwise is fenced.
         let advance = Advance { key: key.clone(), from: from.take(), to: to.clone() };
-        let letters = Here(&key);
+        let letters = Here { key: &key, first: number };
         let accounting = Accounting::Source(&key.source);
         let report = ingest.ingest(&mut store, &arrivals, &[advance], &accounting, &letters).await?;
         println!("record {to}: {} row changes, late: {}, {:?}", report.changes, report.late, report.counts);
@@ -76,7 +81,12 @@ async fn run() -> Result<(), StoreError> {
         }
     }
     for letter in store.dead_letters(0, 10).await? {
-        println!("dead letter {} ({}): {}", letter.id, letter.reason, String::from_utf8_lossy(&letter.payload));
+        println!(
+            "dead letter {} ({}): {}",
+            letter.id,
+            letter.reason,
+            String::from_utf8_lossy(&letter.payload)
+        );
     }
     for (source, counts) in store.ledger().await? {
         println!("{source}: {counts:?}; adds up: {}", counts.adds_up());

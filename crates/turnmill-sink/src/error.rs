@@ -52,7 +52,9 @@ pub enum StoreError {
         known: u32,
     },
     /// The store was filled with other settings.
-    #[error("the store was filled with {setting} = {stored}, now it is {configured}: restore the setting, or fill a new store")]
+    #[error(
+        "the store was filled with {setting} = {stored}, now it is {configured}: restore the setting, or fill a new store"
+    )]
     Settings {
         /// Name of the setting.
         setting: &'static str,
@@ -86,7 +88,9 @@ impl StoreError {
             Self::Unavailable { .. } => Class::Retryable { after: None },
             Self::Refused { .. } => Class::Poison,
             Self::Fenced { .. } => Class::Fenced,
-            Self::Newer { .. } | Self::Settings { .. } | Self::Unusable { .. } | Self::Damaged { .. } => Class::Fatal,
+            Self::Newer { .. } | Self::Settings { .. } | Self::Unusable { .. } | Self::Damaged { .. } => {
+                Class::Fatal
+            }
         }
     }
 }

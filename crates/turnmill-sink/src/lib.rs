@@ -23,8 +23,8 @@ pub mod ingest;
 pub mod testkit;
 
 pub use batch::{
-    Advance, Batch, CheckpointWrite, Chunk, Claim, Counts, DeadLetter, HistoryWrite, Locked, PositionKey, SenderClaim,
-    TimelineWrite,
+    Advance, Batch, CheckpointWrite, Chunk, Claim, Counts, DeadLetter, HistoryWrite, Locked, PositionKey,
+    SenderClaim, TimelineWrite,
 };
 pub use error::{Class, SinkError, StoreError};
 pub use memory::{MemoryStore, MemoryTransaction, OwnedValue, Rows};

@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use crate::digest::Digests;
 use crate::{
-    Batch, Chunk, Claim, Counts, DeadLetter, HistoryPage, HistoryRequest, Inspect, Locked, Opened, PositionKey, Store,
-    StoreError, Transaction,
+    Batch, Chunk, Claim, Counts, DeadLetter, HistoryPage, HistoryRequest, Inspect, Locked, Opened,
+    PositionKey, Store, StoreError, Transaction,
 };
 
 /// A value of a kept row.
@@ -151,7 +151,10 @@ impl Store for MemoryStore {
     async fn begin<'s>(&'s mut self, claim: &'s Claim) -> Result<Self::Tx<'s>, StoreError> {
         self.with(|state| {
             if state.busy {
-                return Err(StoreError::Unavailable { detail: "another transaction is open".into(), source: None });
+                return Err(StoreError::Unavailable {
+                    detail: "another transaction is open".into(),
+                    source: None,
+                });
             }
             for advance in &claim.advances {
                 let stored = state.positions.get(&advance.key);
@@ -187,7 +190,12 @@ impl MemoryTransaction<'_> {
         Ok(())
     }
 
-    fn put(&mut self, table: &'static Table, key: &str, row: Option<Vec<OwnedValue>>) -> Result<(), StoreError> {
+    fn put(
+        &mut self,
+        table: &'static Table,
+        key: &str,
+        row: Option<Vec<OwnedValue>>,
+    ) -> Result<(), StoreError> {
         self.step(|state| {
             let rows = state.tables.entry(table.name).or_default();
             let before = match row {
@@ -212,14 +220,18 @@ impl MemoryTransaction<'_> {
             if let (Some(refused), "rasa_user_message") = (&self.store.refused_text, table.name)
                 && row.contains(&OwnedValue::Text(refused.clone()))
             {
-                return Err(StoreError::Refused { detail: format!("{} does not take `{refused}`", table.name) });
+                return Err(StoreError::Refused {
+                    detail: format!("{} does not take `{refused}`", table.name),
+                });
             }
             let key = key_of(&row);
             let stored = self.get(table, &key);
             if *table == RASA_USER {
                 widen(&mut row, stored.as_deref());
             } else if stored.is_some() && table.name != "rasa_session_slot_state" {
-                return Err(StoreError::Fenced { detail: format!("{} has the row {key} already", table.name) });
+                return Err(StoreError::Fenced {
+                    detail: format!("{} has the row {key} already", table.name),
+                });
             }
             self.put(table, &key, Some(row))?;
         }
@@ -387,7 +399,12 @@ impl Transaction for MemoryTransaction<'_> {
                 after.is_none_or(|after| time > after) && before.is_none_or(|before| time < before)
             };
             let gone: Vec<_> = self.store.with(|state| {
-                state.checkpoints.keys().filter(|(s, time)| *s == write.sender && inside(*time)).copied().collect()
+                state
+                    .checkpoints
+                    .keys()
+                    .filter(|(s, time)| *s == write.sender && inside(*time))
+                    .copied()
+                    .collect()
             });
             for key in gone {
                 self.step(|state| Undo::Checkpoint(key, state.checkpoints.remove(&key)))?;
@@ -399,7 +416,9 @@ impl Transaction for MemoryTransaction<'_> {
         }
         for id in &batch.retried {
             if !self.store.with(|state| state.dead_letters.contains_key(id)) {
-                return Err(StoreError::Fenced { detail: format!("dead letter {id} has been retried elsewhere") });
+                return Err(StoreError::Fenced {
+                    detail: format!("dead letter {id} has been retried elsewhere"),
+                });
             }
             self.step(|state| Undo::DeadLetter(*id, state.dead_letters.remove(id)))?;
         }
@@ -449,7 +468,9 @@ impl Inspect for MemoryStore {
     }
 
     async fn dead_letters(&mut self, after: u64, limit: usize) -> Result<Vec<DeadLetter>, StoreError> {
-        Ok(self.with(|state| state.dead_letters.range(after + 1..).take(limit).map(|(_, l)| l.clone()).collect()))
+        Ok(self.with(|state| {
+            state.dead_letters.range(after + 1..).take(limit).map(|(_, l)| l.clone()).collect()
+        }))
     }
 
     async fn positions(&mut self) -> Result<Vec<(PositionKey, String)>, StoreError> {

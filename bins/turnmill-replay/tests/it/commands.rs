@@ -92,10 +92,14 @@ fn standard_input_relies_on_identity() {
 fn a_dry_run_touches_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let hostile = capture("hostile/file-broker.jsonl.gz");
-    let mut command = replay(&[hostile.to_str().unwrap(), "--dry-run", "--json", "--to", "sqlite:none.sqlite"]);
+    let mut command =
+        replay(&[hostile.to_str().unwrap(), "--dry-run", "--json", "--to", "sqlite:none.sqlite"]);
     command.current_dir(folder.path());
     let said = json(command, 0);
-    assert_eq!((&said["records"], &said["events"], &said["dead_letters"]), (&json!(332), &json!(329), &json!(3)));
+    assert_eq!(
+        (&said["records"], &said["events"], &said["dead_letters"]),
+        (&json!(332), &json!(329), &json!(3))
+    );
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
@@ -117,7 +121,10 @@ fn failures_are_told_with_their_exit_code() {
 
     // A database that is not ours is left alone.
     let foreign = folder.path().join("tracker.db");
-    Connection::open(&foreign).unwrap().execute_batch("CREATE TABLE events (id INTEGER PRIMARY KEY)").unwrap();
+    Connection::open(&foreign)
+        .unwrap()
+        .execute_batch("CREATE TABLE events (id INTEGER PRIMARY KEY)")
+        .unwrap();
     let before = std::fs::read(&foreign).unwrap();
     complaint(replay(&[input, "--to", &format!("sqlite:{}", foreign.display())]), 1);
     assert_eq!(std::fs::read(&foreign).unwrap(), before);
@@ -132,7 +139,10 @@ fn verify_fails_when_the_ledger_does_not_add_up() {
     let folder = tempfile::tempdir().unwrap();
     let store = folder.path().join("store.sqlite");
     replayed(&[&capture("inmemory/file-broker.jsonl.gz")], &store, &[]);
-    Connection::open(&store).unwrap().execute("UPDATE _turnmill_ledger SET records = records + 1", []).unwrap();
+    Connection::open(&store)
+        .unwrap()
+        .execute("UPDATE _turnmill_ledger SET records = records + 1", [])
+        .unwrap();
     let said = json(turnmill(&["verify", &url(&store), "--json"]), 1);
     assert_eq!(said["ledger"][0]["records"], said["ledger"][0]["events"].as_u64().unwrap() + 1);
 }
@@ -148,12 +158,18 @@ fn dead_letters_are_listed_shown_and_retried() {
     lines.insert(12, String::new());
     write(&input, &lines);
     let said = replayed(&[&input], &store, &[]);
-    assert_eq!((&said["events"], &said["dead_letters"], &said["skipped"]), (&json!(total), &json!(2), &json!(1)));
+    assert_eq!(
+        (&said["events"], &said["dead_letters"], &said["skipped"]),
+        (&json!(total), &json!(2), &json!(1))
+    );
 
     let url = url(&store);
     let listed = run(turnmill(&["dead-letters", "list", &url, "--json"]), 0).stdout;
-    let listed: Vec<Value> =
-        listed.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(|line| serde_json::from_slice(line).unwrap()).collect();
+    let listed: Vec<Value> = listed
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
+        .map(|line| serde_json::from_slice(line).unwrap())
+        .collect();
     let reasons: Vec<&Value> = listed.iter().map(|letter| &letter["reason"]).collect();
     assert_eq!(reasons, ["not_json", "no_usable_timestamp"]);
     let shown = run(turnmill(&["dead-letters", "show", &url, "1"]), 0).stdout;
@@ -166,7 +182,10 @@ fn dead_letters_are_listed_shown_and_retried() {
         json(turnmill(&arguments), 0)
     };
     assert_eq!(retry(&[]), json!({"landed": 0, "refused": 2}));
-    assert_eq!(retry(&["--timestamp", "1700000000.5", "--reason", "no_usable_timestamp"]), json!({"landed": 1, "refused": 0}));
+    assert_eq!(
+        retry(&["--timestamp", "1700000000.5", "--reason", "no_usable_timestamp"]),
+        json!({"landed": 1, "refused": 0})
+    );
     let ledger = &verified(&store)["ledger"][0];
     assert_eq!((&ledger["events"], &ledger["dead_letters"]), (&json!(total + 1), &json!(1)));
 }
@@ -198,7 +217,8 @@ fn following_takes_what_is_appended_until_interrupted() {
     let mut child = replay(&arguments).spawn().unwrap();
     let events = || {
         let open = Connection::open_with_flags(&store, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY);
-        open.and_then(|store| store.query_row("SELECT count(*) FROM rasa_event", [], |row| row.get(0))).unwrap_or(0)
+        open.and_then(|store| store.query_row("SELECT count(*) FROM rasa_event", [], |row| row.get(0)))
+            .unwrap_or(0)
     };
     wait("the first lines", || events() == 20);
     let append = |path: &Path, text: &str| {
@@ -230,10 +250,15 @@ fn an_interrupted_run_goes_on_where_it_stopped() {
     run(replay(&arguments), 0);
     let lines = lines("parcel/file-broker.jsonl.gz");
     assert_eq!(verified(&store)["digest"], expected(lines.iter().map(String::as_str)));
-    assert_eq!(verified(&store)["ledger"][0]["duplicates"], 0, "positions, not identity, are what it goes on by");
+    assert_eq!(
+        verified(&store)["ledger"][0]["duplicates"],
+        0,
+        "positions, not identity, are what it goes on by"
+    );
 }
 
 fn verified_events(store: &Path) -> i64 {
     let open = Connection::open_with_flags(store, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY);
-    open.and_then(|store| store.query_row("SELECT count(*) FROM rasa_event", [], |row| row.get(0))).unwrap_or(0)
+    open.and_then(|store| store.query_row("SELECT count(*) FROM rasa_event", [], |row| row.get(0)))
+        .unwrap_or(0)
 }

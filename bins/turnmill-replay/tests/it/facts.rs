@@ -10,8 +10,10 @@ use turnmill_model::json::{Limits, to_value};
 use crate::support::{capture, digest, expected, json, lines, replayed, turnmill, url, verified};
 
 /// Figures of `expected.json` that our tables give otherwise, and why.
-const DIFFERENT: [(&str, &str); 1] =
-    [("sessions_by_channel", "ours is the channel of the sender, theirs that of the session's first message")];
+const DIFFERENT: [(&str, &str); 1] = [(
+    "sessions_by_channel",
+    "ours is the channel of the sender, theirs that of the session's first message",
+)];
 
 /// Figures of what the tables do not hold: entities, loops, messages' own metadata, channels of single messages; and
 /// definitions of their own.
@@ -56,7 +58,9 @@ fn groups(store: &Connection, sql: &str) -> Value {
 /// The figures that the tables give.
 fn figures(store: &Connection) -> BTreeMap<&'static str, Value> {
     let one = |sql: &str| one(store, sql);
-    let by = |column: &str, table: &str| groups(store, &format!("SELECT {column}, count(*) FROM {table} GROUP BY 1"));
+    let by = |column: &str, table: &str| {
+        groups(store, &format!("SELECT {column}, count(*) FROM {table} GROUP BY 1"))
+    };
     let by_sql = |sql: &str| groups(store, sql);
     BTreeMap::from([
         ("events", one("SELECT count(*) FROM rasa_event")),
@@ -83,7 +87,9 @@ fn figures(store: &Connection) -> BTreeMap<&'static str, Value> {
         ),
         (
             "senders_by_sessions",
-            by_sql("SELECT n, count(*) FROM (SELECT count(*) AS n FROM rasa_session GROUP BY sender_id) GROUP BY 1"),
+            by_sql(
+                "SELECT n, count(*) FROM (SELECT count(*) AS n FROM rasa_session GROUP BY sender_id) GROUP BY 1",
+            ),
         ),
         ("user_messages", one("SELECT count(*) FROM rasa_user_message")),
         ("user_messages_by_intent", by("intent", "rasa_user_message")),
@@ -110,7 +116,9 @@ fn figures(store: &Connection) -> BTreeMap<&'static str, Value> {
         ("actions_excl_listen", one("SELECT count(*) FROM rasa_action WHERE name <> 'action_listen'")),
         (
             "actions_excl_listen_and_session_start",
-            one("SELECT count(*) FROM rasa_action WHERE name NOT IN ('action_listen', 'action_session_start')"),
+            one(
+                "SELECT count(*) FROM rasa_action WHERE name NOT IN ('action_listen', 'action_session_start')",
+            ),
         ),
         ("actions_by_name", by("name", "rasa_action")),
         ("actions_by_policy", by("policy", "rasa_action")),
@@ -151,7 +159,8 @@ fn parcel_gives_the_figures_of_its_tracker_store() {
 
 #[test]
 fn the_shapes_of_parcel_in_any_order_are_one() {
-    let shapes = ["parcel/file-broker.jsonl.gz", "parcel/rasa-export.jsonl.gz", "parcel/tracker-store.jsonl.gz"];
+    let shapes =
+        ["parcel/file-broker.jsonl.gz", "parcel/rasa-export.jsonl.gz", "parcel/tracker-store.jsonl.gz"];
     let bodies = lines(shapes[0]);
     let digest = expected(bodies.iter().map(String::as_str));
     for order in [[0, 1, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
@@ -185,7 +194,8 @@ fn each_capture_has_its_sessions_and_the_rows_of_the_oracle() {
 /// The oracle's digest for a capture whose lines are envelopes (or bodies).
 fn digest_of_envelopes(file: &str) -> String {
     let lines = lines(file);
-    let envelopes: Vec<Value> = lines.iter().map(|line| to_value(line, &Limits::default()).unwrap()).collect();
+    let envelopes: Vec<Value> =
+        lines.iter().map(|line| to_value(line, &Limits::default()).unwrap()).collect();
     let records: Vec<Record<'_>> = lines
         .iter()
         .zip(&envelopes)
@@ -220,13 +230,18 @@ fn every_hostile_line_is_a_row_or_a_dead_letter() {
 
     // The same file among others harms nothing.
     let both = folder.path().join("both.sqlite");
-    replayed(&[&capture("hostile/file-broker.jsonl.gz"), &capture("inmemory/file-broker.jsonl.gz")], &both, &[]);
+    replayed(
+        &[&capture("hostile/file-broker.jsonl.gz"), &capture("inmemory/file-broker.jsonl.gz")],
+        &both,
+        &[],
+    );
     let inmemory = lines("inmemory/file-broker.jsonl.gz");
     assert_eq!(verified(&both)["digest"], expected(hostile.iter().chain(&inmemory).map(String::as_str)));
 
     // Placed by hand, the three land as well.
     let url = url(&both);
-    let retried = json(turnmill(&["dead-letters", "retry", &url, "--timestamp", "1795230000.5", "--json"]), 0);
+    let retried =
+        json(turnmill(&["dead-letters", "retry", &url, "--timestamp", "1795230000.5", "--json"]), 0);
     assert_eq!(retried, json!({"landed": 3, "refused": 0}));
     assert_eq!(verified(&both)["ledger"][0]["dead_letters"], 0);
 }

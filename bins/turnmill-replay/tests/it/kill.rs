@@ -47,7 +47,11 @@ fn a_hundred_kills_change_nothing() {
     run(replay(&arguments), 0);
 
     let verified = verified(&store);
-    assert_eq!(verified["digest"], expected(bodies.iter().map(String::as_str)), "no kill shows in the tables");
+    assert_eq!(
+        verified["digest"],
+        expected(bodies.iter().map(String::as_str)),
+        "no kill shows in the tables"
+    );
     assert_eq!(verified["ledger"][0]["records"], bodies.len(), "no record is lost or counted twice");
     assert_eq!(verified["ledger"][0]["events"], bodies.len());
 }

@@ -1,4 +1,5 @@
 //! Tests of the real binaries on real captures.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failure of a test is a panic")]
 
 mod commands;
 mod facts;

@@ -2,6 +2,8 @@
 //!
 //! Its Rust is tested with the documentation of `turnmill-sink`.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
+
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -28,7 +30,8 @@ fn snippets(document: &str) -> Vec<Snippet> {
             follows_commands &= line.is_empty() || line.ends_with(':') || !line.starts_with('#');
             continue;
         };
-        let block: Vec<&str> = lines.by_ref().map(|(_, line)| line).take_while(|line| *line != "```").collect();
+        let block: Vec<&str> =
+            lines.by_ref().map(|(_, line)| line).take_while(|line| *line != "```").collect();
         let block = block.join("\n");
         match (language, snippets.last_mut()) {
             ("sh", _) => snippets.push(Snippet { line: number + 1, commands: block, output: None }),
@@ -43,7 +46,11 @@ fn snippets(document: &str) -> Vec<Snippet> {
 /// What differs from run to run is left out.
 fn stable(line: &str) -> String {
     let word = |name: &str| line.trim_start().starts_with(name) && line.starts_with("  ");
-    if word("time ") || word("records per second ") { line.split_whitespace().next().unwrap().into() } else { line.trim_end().into() }
+    if word("time ") || word("records per second ") {
+        line.split_whitespace().next().unwrap().into()
+    } else {
+        line.trim_end().into()
+    }
 }
 
 /// Checks `printed` against what the README shows; a line `...` there stands for the rest.
@@ -104,12 +111,16 @@ fn playground(folder: &Path) -> PathBuf {
     );
     symlink(support::turnmill(&[]).get_program(), bin.join("turnmill")).unwrap();
     // Running all tests from one of them would not end.
-    executable(&folder.join("scripts/test"), &format!("#!/usr/bin/env bash\ntest -x '{root}/scripts/test'\n"));
+    executable(
+        &folder.join("scripts/test"),
+        &format!("#!/usr/bin/env bash\ntest -x '{root}/scripts/test'\n"),
+    );
     bin
 }
 
 fn on_path(program: &str) -> bool {
-    std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).is_file()))
+    std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).is_file()))
 }
 
 /// Stands in for `sqlite3 FILE "QUERY"` where that is not installed.
@@ -162,7 +173,10 @@ fn every_command_works_and_prints_what_is_shown() {
 #[test]
 fn a_query_is_answered_as_sqlite3_does() {
     let folder = tempfile::tempdir().unwrap();
-    assert_eq!(query(folder.path(), r#"sqlite3 t.sqlite "SELECT 1, NULL, 'a' UNION SELECT 2, 0.5, 'b'""#), "1||a\n2|0.5|b");
+    assert_eq!(
+        query(folder.path(), r#"sqlite3 t.sqlite "SELECT 1, NULL, 'a' UNION SELECT 2, 0.5, 'b'""#),
+        "1||a\n2|0.5|b"
+    );
 }
 
 #[test]
@@ -178,12 +192,17 @@ fn links_lead_somewhere() {
     }
     let anchors = |text: &str| -> Vec<String> {
         let kept = |letter: &char| letter.is_alphanumeric() || matches!(letter, ' ' | '-' | '_');
-        let anchor = |heading: &str| heading.to_lowercase().chars().filter(kept).collect::<String>().replace(' ', "-");
-        text.lines().filter(|line| line.starts_with('#')).map(|line| anchor(line.trim_start_matches('#').trim())).collect()
+        let anchor =
+            |heading: &str| heading.to_lowercase().chars().filter(kept).collect::<String>().replace(' ', "-");
+        text.lines()
+            .filter(|line| line.starts_with('#'))
+            .map(|line| anchor(line.trim_start_matches('#').trim()))
+            .collect()
     };
     for document in documents {
         let text = fs::read_to_string(&document).unwrap();
-        let targets = text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target);
+        let targets =
+            text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target);
         for target in targets.filter(|target| !target.starts_with("http")) {
             let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
             let path = if file.is_empty() { document.clone() } else { document.parent().unwrap().join(file) };

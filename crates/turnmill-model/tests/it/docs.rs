@@ -18,7 +18,9 @@ fn rows_by_heading() -> BTreeMap<&'static str, Vec<Vec<&'static str>>> {
         let row = line.strip_prefix("| ").and_then(|line| line.strip_suffix(" |"));
         match row {
             Some(row) if inside => {
-                rows.entry(heading).or_default().push(row.split(" | ").map(|cell| cell.trim_matches(['|', ' '])).collect());
+                rows.entry(heading)
+                    .or_default()
+                    .push(row.split(" | ").map(|cell| cell.trim_matches(['|', ' '])).collect());
             }
             // The line of dashes ends the header.
             Some(row) if row.starts_with("---") => inside = true,
@@ -51,7 +53,8 @@ fn every_public_table_is_documented_column_by_column() {
     let rows = rows_by_heading();
     for table in PUBLIC {
         let rows = rows.get(table.name).unwrap_or_else(|| panic!("{} is missing", table.name));
-        let written: Vec<[String; 3]> = rows.iter().map(|row| [row[0].into(), row[1].into(), row[2].into()]).collect();
+        let written: Vec<[String; 3]> =
+            rows.iter().map(|row| [row[0].into(), row[1].into(), row[2].into()]).collect();
         let there: Vec<[String; 3]> = table.columns.iter().map(documented).collect();
         assert_eq!(written, there, "{}", table.name);
         for (row, column) in rows.iter().zip(table.columns) {
@@ -64,14 +67,20 @@ fn every_public_table_is_documented_column_by_column() {
                 table.name,
                 column.name
             );
-            assert!(source.contains(&reference.unwrap_or_default()), "{}.{}: {source}", table.name, column.name);
+            assert!(
+                source.contains(&reference.unwrap_or_default()),
+                "{}.{}: {source}",
+                table.name,
+                column.name
+            );
         }
     }
 }
 
 #[test]
 fn no_table_is_documented_that_does_not_exist() {
-    let headings = DOCUMENT.lines().filter_map(|line| line.strip_prefix("## ")).filter(|name| name.starts_with("rasa_"));
+    let headings =
+        DOCUMENT.lines().filter_map(|line| line.strip_prefix("## ")).filter(|name| name.starts_with("rasa_"));
     let mut written: Vec<&str> = headings.collect();
     let mut there: Vec<&str> = PUBLIC.iter().map(|table| table.name).collect();
     written.sort_unstable();
@@ -83,8 +92,9 @@ fn no_table_is_documented_that_does_not_exist() {
 fn every_index_is_documented() {
     let mut written: Vec<String> = rows_by_heading()["Indexes"].iter().map(|row| row.join(" | ")).collect();
     let indexes = PUBLIC.iter().flat_map(|table| table.indexes.iter().map(move |index| (table, index)));
-    let mut there: Vec<String> =
-        indexes.map(|(table, index)| format!("{} | {} | {}", index.name, table.name, index.columns.join(", "))).collect();
+    let mut there: Vec<String> = indexes
+        .map(|(table, index)| format!("{} | {} | {}", index.name, table.name, index.columns.join(", ")))
+        .collect();
     written.sort_unstable();
     there.sort_unstable();
     assert_eq!(written, there);

@@ -19,12 +19,16 @@ fn files() -> Vec<(String, String)> {
             let path = entry.unwrap().path();
             let name = path.strip_prefix(root()).unwrap().to_str().unwrap().replace('\\', "/");
             let last = name.rsplit('/').next().unwrap();
-            let left_out = matches!(last, "target" | ".git" | "corpus" | "artifacts" | "coverage" | "fixtures");
+            let left_out =
+                matches!(last, "target" | ".git" | "corpus" | "artifacts" | "coverage" | "fixtures");
             // What somebody puts beside the papers in the root folder is their business.
             let paper = !last.contains('.') || [".md", ".toml"].iter().any(|end| last.ends_with(end));
             if path.is_dir() && !left_out {
                 folders.push(path);
-            } else if path.is_file() && (name.contains('/') || paper) && let Ok(text) = fs::read_to_string(&path) {
+            } else if path.is_file()
+                && (name.contains('/') || paper)
+                && let Ok(text) = fs::read_to_string(&path)
+            {
                 files.push((name, text));
             }
         }
@@ -56,7 +60,10 @@ fn no_source_file_is_too_long() {
 #[test]
 fn every_source_file_says_what_it_is() {
     let mute = |(name, text): &(String, String)| (!text.starts_with("//!")).then(|| name.clone());
-    assert_none("files that do not start with //!", &ending(".rs").iter().filter_map(mute).collect::<Vec<_>>());
+    assert_none(
+        "files that do not start with //!",
+        &ending(".rs").iter().filter_map(mute).collect::<Vec<_>>(),
+    );
 }
 
 #[test]
@@ -70,10 +77,13 @@ fn every_crate_page_says_what_is_absent() {
 #[test]
 fn every_crate_has_the_lints_of_the_workspace() {
     let lint_free = |(name, text): &(String, String)| {
-        let member = name.starts_with("crates/") || name.starts_with("bins/");
+        let member = ["crates/", "bins/", "benches/"].iter().any(|group| name.starts_with(group));
         (member && !text.contains("[lints]\nworkspace = true")).then(|| name.clone())
     };
-    assert_none("manifests without [lints] workspace = true", &ending("Cargo.toml").iter().filter_map(lint_free).collect::<Vec<_>>());
+    assert_none(
+        "manifests without [lints] workspace = true",
+        &ending("Cargo.toml").iter().filter_map(lint_free).collect::<Vec<_>>(),
+    );
 }
 
 #[test]
@@ -92,10 +102,23 @@ fn every_version_stands_in_the_root_manifest() {
 
 #[test]
 fn pure_crates_are_pure() {
-    let impure = ["std::fs", "std::net", "std::thread", "std::time", "std::env", "std::process", "async ", ".await", "rand::"];
+    let impure = [
+        "std::fs",
+        "std::net",
+        "std::thread",
+        "std::time",
+        "std::env",
+        "std::process",
+        "async ",
+        ".await",
+        "rand::",
+    ];
     let mut found = Vec::new();
     for (name, text) in ending(".rs") {
-        if !["crates/turnmill-model/src/", "crates/turnmill-engine/src/"].iter().any(|pure| name.starts_with(pure)) {
+        if !["crates/turnmill-model/src/", "crates/turnmill-engine/src/"]
+            .iter()
+            .any(|pure| name.starts_with(pure))
+        {
             continue;
         }
         // Comments may speak of what is absent.
@@ -114,18 +137,28 @@ fn pure_crates_are_pure() {
 fn crates_depend_only_on_those_above_them_on_the_map() {
     let map = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
     let headings: Vec<&str> = map.lines().filter(|line| line.starts_with("### `")).collect();
-    let place = |name: &str| headings.iter().position(|heading| heading.contains(&format!("`{name}`")) || heading.contains(&format!("/{name}`")));
+    let place = |name: &str| {
+        headings.iter().position(|heading| {
+            heading.contains(&format!("`{name}`")) || heading.contains(&format!("/{name}`"))
+        })
+    };
     let mut found = Vec::new();
     for (path, text) in ending("/Cargo.toml") {
         let folder = path.trim_end_matches("/Cargo.toml");
-        let Some((_, name)) = folder.split_once('/').filter(|(group, _)| matches!(*group, "crates" | "bins")) else { continue };
+        let Some((_, name)) = folder.split_once('/').filter(|(group, _)| matches!(*group, "crates" | "bins"))
+        else {
+            continue;
+        };
         let Some(own) = place(name) else {
             found.push(format!("{name} is not on the map"));
             continue;
         };
         let dependencies = text.split("[dependencies]").nth(1).unwrap_or_default();
         let dependencies = dependencies.lines().take_while(|line| !line.starts_with('['));
-        for other in dependencies.filter_map(|line| line.split(['.', ' ', '=']).next()).filter(|name| name.starts_with("turnmill-")) {
+        for other in dependencies
+            .filter_map(|line| line.split(['.', ' ', '=']).next())
+            .filter(|name| name.starts_with("turnmill-"))
+        {
             if place(other).is_none_or(|place| place >= own) {
                 found.push(format!("{name} depends on {other}"));
             }
@@ -137,7 +170,8 @@ fn crates_depend_only_on_those_above_them_on_the_map() {
 #[test]
 fn nothing_names_a_place_outside_of_the_repository() {
     // Spelled so that this file does not name them.
-    let outside = [["/wo", "rk/"].concat(), ["sha", "red/"].concat(), ["/ro", "ot/"].concat(), ["/ho", "me/"].concat()];
+    let outside =
+        [["/wo", "rk/"].concat(), ["sha", "red/"].concat(), ["/ro", "ot/"].concat(), ["/ho", "me/"].concat()];
     let mut found = Vec::new();
     for (name, text) in files().iter().filter(|(name, _)| !name.ends_with(".lock")) {
         for (number, line) in text.lines().enumerate() {

@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
-use turnmill_engine::{Engine, Place, Replay, Step, Timeline};
+use turnmill_engine::{Checkpoint, Engine, Finished, Place, Replay, Step, Timeline};
 use turnmill_model::{Body, Changes, Decoder, Event, EventId, EventTime};
+use uuid::Uuid;
 
 use super::Item;
 use super::reader::Reader;
@@ -17,6 +18,8 @@ pub(crate) struct Outcome {
     pub(crate) timeline: Timeline,
     pub(crate) history: Vec<HistoryWrite>,
     pub(crate) checkpoints: Vec<CheckpointWrite>,
+    /// Events placed by their session id.
+    pub(crate) claims: Vec<(EventId, Uuid)>,
     /// Number of anonymised copies that took the place of another.
     pub(crate) anonymised: i64,
     pub(crate) replays: u64,
@@ -103,6 +106,7 @@ impl<T: Transaction> Means<'_, T> {
             timeline: timeline.clone(),
             history: Vec::new(),
             checkpoints: Vec::new(),
+            claims: Vec::new(),
             anonymised: 0,
             replays: 0,
         };
@@ -117,7 +121,8 @@ impl<T: Transaction> Means<'_, T> {
             }
             let start = since.take().map_or(first.event.time, |since| since.min(first.event.time));
             // What the stretches before have added ends here.
-            let done_until = (rest.len() < items.len()).then(|| outcome.checkpoints.last()?.stretch.1).flatten();
+            let done_until =
+                (rest.len() < items.len()).then(|| outcome.checkpoints.last()?.stretch.1).flatten();
             let stretch = Stretch { start, done_until, at_once };
             match self.stretch(&mut outcome, rest, stretch, &mut replaced, out).await? {
                 Ok(done) => rest = rest.get(done..).unwrap_or_default(),
@@ -144,10 +149,9 @@ impl<T: Transaction> Means<'_, T> {
         if !items.iter().all(newer) {
             return Err(None);
         }
-        let (timeline, checkpoints) = run(self.engine, &outcome.timeline, items, out).map_err(Some)?;
-        if let Some(write) = checkpoints {
-            outcome.checkpoints.push(write);
-        }
+        let (timeline, finished) = run(self.engine, &outcome.timeline, items, out).map_err(Some)?;
+        outcome.checkpoints.extend(new_checkpoints(&outcome.timeline, finished.checkpoints));
+        outcome.claims.extend(finished.claims);
         outcome.timeline = timeline;
         Ok(())
     }
@@ -265,11 +269,14 @@ impl<T: Transaction> Means<'_, T> {
                 outcome.checkpoints.push(CheckpointWrite {
                     sender,
                     stretch: (stretch_start, replayed.until),
-                    checkpoints: replayed.checkpoints,
+                    checkpoints: replayed.finished.checkpoints,
                 });
+                outcome.claims.extend(replayed.finished.claims);
                 Ok(Ok(done))
             }
-            Err(Some(earlier)) if stretch_start.is_some_and(|start| earlier < start) => Ok(Err(Again::Since(earlier))),
+            Err(Some(earlier)) if stretch_start.is_some_and(|start| earlier < start) => {
+                Ok(Err(Again::Since(earlier)))
+            }
             Err(_) => Ok(Err(Again::Everything)),
         }
     }
@@ -299,7 +306,9 @@ impl<T: Transaction> Means<'_, T> {
                 }
             }
             let Some(chunk) = reader.chunks.remove(&number) else {
-                return Err(StoreError::Damaged { detail: format!("chunk {number} of sender {sender} is missing") });
+                return Err(StoreError::Damaged {
+                    detail: format!("chunk {number} of sender {sender} is missing"),
+                });
             };
             outcome.anonymised += items.len() as i64;
             let bytes = unpack(&chunk.bytes)?;
@@ -326,7 +335,7 @@ pub(crate) fn run(
     timeline: &Timeline,
     items: &[Item<'_, '_>],
     out: &mut Changes,
-) -> Result<(Timeline, Option<CheckpointWrite>), EventTime> {
+) -> Result<(Timeline, Finished), EventTime> {
     let mark = out.mark();
     let mut next = timeline.clone();
     let mut run = engine.run(&mut next, out);
@@ -337,13 +346,14 @@ pub(crate) fn run(
             return Err(since);
         }
     }
-    let checkpoints = run.finish();
-    let write = (!checkpoints.is_empty()).then(|| CheckpointWrite {
-        sender: timeline.sender(),
-        stretch: (timeline.newest(), None),
-        checkpoints,
-    });
-    Ok((next, write))
+    let finished = run.finish();
+    Ok((next, finished))
+}
+
+/// Checkpoints of events that are newer than all of `before`.
+pub(crate) fn new_checkpoints(before: &Timeline, checkpoints: Vec<Checkpoint>) -> Option<CheckpointWrite> {
+    let (sender, stretch) = (before.sender(), (before.newest(), None));
+    (!checkpoints.is_empty()).then_some(CheckpointWrite { sender, stretch, checkpoints })
 }
 
 /// Whether replacing `old` by `new` may take away what the sender's row has of it.
@@ -354,4 +364,3 @@ fn concerns_totals(old: &Event<'_>, new: &Event<'_>) -> bool {
     };
     channel(old) != channel(new) || old.user_key != new.user_key
 }
-

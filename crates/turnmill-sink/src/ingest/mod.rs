@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use turnmill_engine::{Engine, Place, Timeline};
 use turnmill_model::{
-    Changes, Decoder, Event, EventId, EventTime, Reason, Record, Refused, SenderId, SessionId, SessionRule, Settings,
+    Changes, Decoder, Event, EventId, EventTime, Reason, Record, Refused, SenderId, SessionId, Settings,
 };
 use uuid::Uuid;
 
@@ -24,8 +24,8 @@ use self::cache::Cache;
 use self::late::Means;
 use crate::history::{Entries, Entry};
 use crate::{
-    Advance, Batch, CheckpointWrite, Chunk, Claim, Class, Counts, HistoryWrite, Locked, SenderClaim, Store, StoreError,
-    TimelineWrite, Transaction,
+    Advance, Batch, CheckpointWrite, Chunk, Claim, Class, Counts, HistoryWrite, Locked, SenderClaim, Store,
+    StoreError, TimelineWrite, Transaction,
 };
 
 /// Takes batches of records through transactions of a store, and keeps senders' timelines in memory between them.
@@ -37,7 +37,10 @@ pub struct Ingest<'d> {
 
 impl std::fmt::Debug for Ingest<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Ingest").field("engine", &self.engine).field("decoder", &self.decoder.name()).finish_non_exhaustive()
+        f.debug_struct("Ingest")
+            .field("engine", &self.engine)
+            .field("decoder", &self.decoder.name())
+            .finish_non_exhaustive()
     }
 }
 
@@ -106,6 +109,8 @@ struct Applied {
     timeline: Timeline,
     late: Option<late::Outcome>,
     checkpoints: Option<CheckpointWrite>,
+    /// Events placed by their session id.
+    claims: Vec<(EventId, Uuid)>,
 }
 
 impl<'d> Ingest<'d> {
@@ -227,7 +232,7 @@ impl<'d> Ingest<'d> {
             for (group, timeline) in groups.iter().zip(&timelines) {
                 applied.push(self.apply(&mut tx, group, timeline, &mut batch.changes).await?);
             }
-            let lost = lost_claims(&mut tx, &groups, &batch.changes).await?;
+            let lost = lost_claims(&mut tx, &groups, &applied, &batch.changes).await?;
             if lost.is_empty() {
                 break applied;
             }
@@ -275,7 +280,11 @@ impl<'d> Ingest<'d> {
     }
 
     /// The senders' present states, with their versions.
-    fn states(&mut self, groups: &[Group<'_, '_>], locked: Vec<Locked>) -> Result<Vec<(u64, Timeline)>, StoreError> {
+    fn states(
+        &mut self,
+        groups: &[Group<'_, '_>],
+        locked: Vec<Locked>,
+    ) -> Result<Vec<(u64, Timeline)>, StoreError> {
         let state = |(group, locked): (&Group<'_, '_>, Locked)| {
             let cached = self.cache.get(group.sender);
             let key = group.items.first().map(|item| item.event.sender_key.as_ref()).unwrap_or_default();
@@ -303,20 +312,25 @@ impl<'d> Ingest<'d> {
         let mut since: Option<EventTime> = None;
         if group.items.iter().all(on_time) {
             match late::run(&self.engine, timeline, &group.items, out) {
-                Ok((timeline, checkpoints)) => return Ok(Applied { timeline, late: None, checkpoints }),
+                Ok((next, finished)) => {
+                    let checkpoints = late::new_checkpoints(timeline, finished.checkpoints);
+                    return Ok(Applied { timeline: next, late: None, checkpoints, claims: finished.claims });
+                }
                 Err(moving) => since = Some(moving),
             }
         }
         let mut means = Means { tx, engine: &self.engine, decoder: self.decoder };
-        let outcome = means.apply(timeline, &group.items, since, out).await?;
-        Ok(Applied { timeline: outcome.timeline.clone(), late: Some(outcome), checkpoints: None })
+        let mut outcome = means.apply(timeline, &group.items, since, out).await?;
+        let claims = std::mem::take(&mut outcome.claims);
+        Ok(Applied { timeline: outcome.timeline.clone(), late: Some(outcome), checkpoints: None, claims })
     }
 
     /// Adds a sender's new state and events to the batch.
     fn keep(&self, batch: &mut Batch, group: &Group<'_, '_>, applied: &Applied, version: u64) {
         let sender = group.sender;
         batch.timelines.push(TimelineWrite { sender, version, state: applied.timeline.to_bytes() });
-        let entries: Vec<Entry<'_>> = group.items.iter().filter(|item| !item.known).map(Item::entry).collect();
+        let entries: Vec<Entry<'_>> =
+            group.items.iter().filter(|item| !item.known).map(Item::entry).collect();
         if let (Some(first), Some(last)) = (entries.first(), entries.last()) {
             let (least, greatest) = (first.time, last.time);
             let bytes = Entries { decoder: self.decoder.name(), entries }.pack();
@@ -343,7 +357,8 @@ impl Report {
         let known = group.items.iter().filter(|item| item.known).count() as i64;
         let new = group.items.len() as i64 - known;
         let anonymised = group.anonymised + applied.late.as_ref().map_or(0, |late| late.anonymised);
-        let late = group.items.iter().filter(|item| !item.known && before.place(&item.event) == Place::Behind);
+        let late =
+            group.items.iter().filter(|item| !item.known && before.place(&item.event) == Place::Behind);
         self.late += late.count() as u64;
         self.replays += applied.late.as_ref().map_or(0, |late| late.replays);
         self.counts += Counts {
@@ -393,12 +408,18 @@ impl<'t, 'a> Task<'t, 'a> {
         let mut places: HashMap<EventId, usize> = HashMap::new();
         for arrival in order {
             let event = &events[arrival];
-            let item = Item { event: Cow::Borrowed(event), record: records[record_of[arrival]], arrival, known: false };
+            let item = Item {
+                event: Cow::Borrowed(event),
+                record: records[record_of[arrival]],
+                arrival,
+                known: false,
+            };
             match groups.last_mut() {
                 Some(group) if group.sender == event.sender => group.add(item, &mut places),
                 _ => {
                     places.clear();
-                    let mut group = Group { sender: event.sender, items: Vec::new(), duplicates: 0, anonymised: 0 };
+                    let mut group =
+                        Group { sender: event.sender, items: Vec::new(), duplicates: 0, anonymised: 0 };
                     group.add(item, &mut places);
                     groups.push(group);
                 }
@@ -480,7 +501,8 @@ async fn recognise<T: Transaction>(
         return Ok(());
     }
     let known = tx.known(&behind).await?;
-    let known: HashSet<EventId> = behind.into_iter().zip(known).filter(|(_, known)| *known).map(|(id, _)| id).collect();
+    let known: HashSet<EventId> =
+        behind.into_iter().zip(known).filter(|(_, known)| *known).map(|(id, _)| id).collect();
     for group in groups {
         let before = group.items.len();
         group.items.retain_mut(|item| {
@@ -497,25 +519,23 @@ async fn recognise<T: Transaction>(
 async fn lost_claims<T: Transaction>(
     tx: &mut T,
     groups: &[Group<'_, '_>],
+    applied: &[Applied],
     changes: &Changes,
 ) -> Result<Vec<(usize, Uuid)>, StoreError> {
-    let key = |event: &Event<'_>| match event.session {
-        SessionRule::Rasa { session_id } => session_id,
-        SessionRule::Key(key) => Some(key),
-        SessionRule::Gap { .. } => None,
-    };
-    // The first arrival in the batch that names each id, by sender.
-    let mut named: HashMap<(Uuid, SenderId), (usize, usize)> = HashMap::new();
-    for (index, group) in groups.iter().enumerate() {
-        for item in &group.items {
-            if let Some(key) = key(&item.event) {
-                let first = named.entry((key, group.sender)).or_insert((item.arrival, index));
-                first.0 = first.0.min(item.arrival);
-            }
-        }
-    }
-    if named.is_empty() {
+    if applied.iter().all(|applied| applied.claims.is_empty()) {
         return Ok(Vec::new());
+    }
+    // The first arrival that names each id, by sender.
+    let mut named: HashMap<(Uuid, SenderId), (usize, usize)> = HashMap::new();
+    for (index, (group, applied)) in groups.iter().zip(applied).enumerate() {
+        let arrivals: HashMap<EventId, usize> =
+            group.items.iter().map(|item| (item.event.id, item.arrival)).collect();
+        for (event, key) in &applied.claims {
+            // An event that is not of this batch was stored before all that are.
+            let arrival = arrivals.get(event).map_or(0, |arrival| arrival + 1);
+            let first = named.entry((*key, group.sender)).or_insert((arrival, index));
+            first.0 = first.0.min(arrival);
+        }
     }
     let mut claims: BTreeMap<SessionId, Vec<(usize, usize, SenderId)>> = BTreeMap::new();
     for row in changes.sessions.inserts.iter().chain(&changes.sessions.updates) {

@@ -37,7 +37,11 @@ impl Stored {
     }
 
     /// The event, decoded again.
-    pub(crate) fn event<'s>(&'s self, decoder: &dyn Decoder, sender_key: &'s str) -> Result<Event<'s>, StoreError> {
+    pub(crate) fn event<'s>(
+        &'s self,
+        decoder: &dyn Decoder,
+        sender_key: &'s str,
+    ) -> Result<Event<'s>, StoreError> {
         let record = Record {
             payload: &self.payload,
             sender: Some(sender_key),
@@ -45,7 +49,9 @@ impl Stored {
             environment: self.environment.as_deref(),
         };
         let mut events = Vec::new();
-        let damaged = |detail: String| StoreError::Damaged { detail: format!("a stored event of `{sender_key}`: {detail}") };
+        let damaged = |detail: String| StoreError::Damaged {
+            detail: format!("a stored event of `{sender_key}`: {detail}"),
+        };
         decoder.decode(&record, &mut events).map_err(|refused| damaged(refused.to_string()))?;
         let index = self.ordinal as usize;
         if index >= events.len() {
@@ -101,7 +107,8 @@ impl Reader {
     }
 
     async fn read_page<T: Transaction>(&mut self, tx: &mut T) -> Result<(), StoreError> {
-        let request = HistoryRequest { sender: self.sender, since: self.since, skip: self.read, limit: self.page };
+        let request =
+            HistoryRequest { sender: self.sender, since: self.since, skip: self.read, limit: self.page };
         let page = tx.history(&request).await?;
         if self.read == 0 {
             self.start = page.start;
@@ -115,7 +122,8 @@ impl Reader {
             let bytes = unpack(&chunk.bytes)?;
             let entries = Entries::read(&bytes)?;
             if entries.decoder != self.decoder {
-                let detail = format!("history of the format `{}`, read as `{}`", entries.decoder, self.decoder);
+                let detail =
+                    format!("history of the format `{}`, read as `{}`", entries.decoder, self.decoder);
                 return Err(StoreError::Damaged { detail });
             }
             let events = entries.entries.iter().enumerate();

@@ -34,7 +34,8 @@ impl<'d, S: Store + Inspect> Bench<'d, S> {
         let advance = Advance { key: self.key.clone(), from: self.position.clone(), to: to.into() };
         let letters = PlainLetters { arrivals: &arrivals, key: &self.key };
         let accounting = Accounting::Source("suite");
-        let report = self.ingest.ingest(&mut self.store, &arrivals, &[advance], &accounting, &letters).await?;
+        let report =
+            self.ingest.ingest(&mut self.store, &arrivals, &[advance], &accounting, &letters).await?;
         self.position = Some(to.into());
         Ok(report)
     }
@@ -147,7 +148,13 @@ pub(super) async fn an_anonymised_copy_replaces_the_plain_one<F: Fixture>(fixtur
     let lines = conversation("u1", 5, START);
     let anonymised: Vec<String> = lines
         .iter()
-        .map(|line| line.replace("message ", "[hidden] ").replacen('{', r#"{"anonymized_at": "2022-06-28T03:00:00", "#, 1))
+        .map(|line| {
+            line.replace("message ", "[hidden] ").replacen(
+                '{',
+                r#"{"anonymized_at": "2022-06-28T03:00:00", "#,
+                1,
+            )
+        })
         .collect();
     let hidden = expected(fixture, &anonymised).await;
     let mut bench = Bench::new(fixture.create(), &decoder).await;
@@ -183,7 +190,11 @@ pub(super) async fn a_failure_between_any_two_statements_leaves_nothing<F: Fixtu
             Ok(_) => break,
             Err(error) => {
                 assert!(matches!(error.class(), Class::Retryable { .. }), "{error}");
-                assert_eq!(bench.digests().await, before, "a failure after {statements} statements leaves nothing");
+                assert_eq!(
+                    bench.digests().await,
+                    before,
+                    "a failure after {statements} statements leaves nothing"
+                );
             }
         }
         statements += 1;
@@ -224,6 +235,10 @@ pub(super) async fn dead_letters_can_be_retried<F: Fixture>(fixture: &mut F) {
         bench.ingest.ingest(&mut bench.store, &arrivals, &[], &accounting, &plain).await.unwrap();
     }
     let left = bench.store.dead_letters(0, 10).await.unwrap();
-    assert_eq!(left.iter().map(|letter| letter.reason).collect::<Vec<_>>(), [Reason::NotJson], "the other landed");
+    assert_eq!(
+        left.iter().map(|letter| letter.reason).collect::<Vec<_>>(),
+        [Reason::NotJson],
+        "the other landed"
+    );
     assert_eq!(bench.digests().await, expected(fixture, &lines).await);
 }

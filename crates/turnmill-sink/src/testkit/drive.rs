@@ -1,8 +1,7 @@
 //! Delivering records to stores in any order, by any number of writers, with failures.
 
 use turnmill_engine::Engine;
-use turnmill_model::rasa::RasaDecoder;
-use turnmill_model::{Record, Refused, Settings};
+use turnmill_model::{Decoder, Record, Refused, Settings};
 
 use super::Fixture;
 use crate::digest::Digests;
@@ -81,7 +80,7 @@ where
     pub async fn new(
         fixture: &'d mut F,
         settings: &Settings,
-        decoder: &'d RasaDecoder,
+        decoder: &'d dyn Decoder,
         writers: usize,
         checkpoint_every: u16,
         cache_bytes: usize,
@@ -153,7 +152,8 @@ impl<S: Store> Writer<'_, S> {
         let advance = Advance { key: self.key.clone(), from: self.position.clone(), to: to.clone() };
         let letters = PlainLetters { arrivals: &arrivals, key: &self.key };
         let accounting = Accounting::Source(&self.key.source);
-        let report = self.ingest.ingest(&mut self.store, &arrivals, &[advance], &accounting, &letters).await?;
+        let report =
+            self.ingest.ingest(&mut self.store, &arrivals, &[advance], &accounting, &letters).await?;
         self.position = Some(to);
         self.delivered += arrivals.len() as u64;
         Ok(report)

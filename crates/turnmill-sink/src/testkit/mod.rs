@@ -85,7 +85,9 @@ pub fn conversation(sender: &str, turns: usize, start: f64) -> Vec<String> {
     let mut lines = Vec::new();
     let mut say = |event: &str, rest: &str| {
         time += 0.137_000_1;
-        let mut line = format!(r#"{{"sender_id": "{sender}", "event": "{event}", "timestamp": {time}, "metadata": {{"model_id": "m1"}}"#);
+        let mut line = format!(
+            r#"{{"sender_id": "{sender}", "event": "{event}", "timestamp": {time}, "metadata": {{"model_id": "m1"}}"#
+        );
         let _ = write!(line, "{rest}}}");
         lines.push(line);
     };
@@ -105,7 +107,9 @@ pub fn conversation(sender: &str, turns: usize, start: f64) -> Vec<String> {
         say("slot", &format!(r#", "name": "amount", "value": {turn}"#));
         say(
             "stack",
-            &format!(r#", "update": "[{{\"op\": \"add\", \"path\": \"/{turn}\", \"value\": {{\"flow_id\": \"f{turn}\", \"step_id\": \"s\"}}}}]""#),
+            &format!(
+                r#", "update": "[{{\"op\": \"add\", \"path\": \"/{turn}\", \"value\": {{\"flow_id\": \"f{turn}\", \"step_id\": \"s\"}}}}]""#
+            ),
         );
         say("flow_started", r#", "flow_id": "transfer""#);
         say("action", r#", "name": "utter_ok", "policy": "RulePolicy", "confidence": 1.0"#);

@@ -26,8 +26,8 @@ fn records(name: &str) -> Vec<OwnedRecord> {
             sender: text("sender_id"),
             time: envelope
                 .get("timestamp")
-                .and_then(|time| time.as_f64())
-                .or(envelope.get("ts_ms").and_then(|time| time.as_f64()).map(|time| time / 1000.0)),
+                .and_then(serde_json::value::Value::as_f64)
+                .or(envelope.get("ts_ms").and_then(serde_json::value::Value::as_f64).map(|time| time / 1000.0)),
             environment: header,
         }
     };
@@ -51,7 +51,8 @@ fn parcel_in_order_and_shuffled() {
 
 #[test]
 fn the_three_shapes_of_parcel_after_each_other_are_one() {
-    let shapes = [records("parcel/file-broker"), records("parcel/rasa-export"), records("parcel/tracker-store")];
+    let shapes =
+        [records("parcel/file-broker"), records("parcel/rasa-export"), records("parcel/tracker-store")];
     let plan = Plan { batches: vec![1000, 377], checkpoint_every: 32, ..Plan::default() };
     for first in 0..3 {
         let all: Vec<_> = (0..3).flat_map(|shape| shapes[(first + shape) % 3].clone()).collect();

@@ -15,7 +15,11 @@ pub(crate) fn check(plan: &Plan, records: &[OwnedRecord], arrival: &[OwnedRecord
         laws::compare_digests(&digests, expected)?;
         let errors: Vec<_> = store.event_errors().iter().map(ToString::to_string).collect();
         let expected: Vec<_> = expected.event_errors.iter().map(ToString::to_string).collect();
-        if errors == expected { Ok(()) } else { Err(format!("event errors {errors:?}, expected {expected:?}")) }
+        if errors == expected {
+            Ok(())
+        } else {
+            Err(format!("event errors {errors:?}, expected {expected:?}"))
+        }
     })
 }
 
@@ -41,6 +45,64 @@ proptest! {
     ) {
         if let Err(diff) = check(&Plan { writers: 1, ..plan }, &records, &records) {
             prop_assert!(false, "{diff}\nrecords: {records:#?}");
+        }
+    }
+}
+
+/// A session id that another sender owns cuts sessions all the same, but the first to arrive keeps the id.
+#[test]
+fn a_forged_session_id_stays_with_the_first_to_arrive() {
+    let id = "0f0e0d0c-0b0a-4908-8706-050403020100";
+    let record = |sender: &str, event: &str, second: u32, id: &str| {
+        let metadata = format!(r#"{{"session_id": "{id}"}}"#);
+        let body = format!(
+            r#"{{"sender_id": "{sender}", "event": "{event}", "timestamp": 17000000{second}.5, "metadata": {metadata}}}"#
+        );
+        OwnedRecord { payload: body.into_bytes(), ..OwnedRecord::default() }
+    };
+    let records = [
+        record("owner", "session_started", 20, id),
+        record("forger", "session_started", 10, id),
+        record("forger", "user", 11, "1f0e0d0c-0b0a-4908-8706-050403020100"),
+        record("owner", "user", 21, id),
+        record("forger", "user", 12, id),
+        record("third", "session_started", 30, id),
+    ];
+    for size in 1..7 {
+        let plan = Plan { batches: vec![size], ..Plan::default() };
+        if let Err(diff) = check(&plan, &records, &records) {
+            panic!("batches of {size}: {diff}");
+        }
+    }
+}
+
+/// The rules of formats other than Rasa's, on events of Rasa: keys that come back after others, and gaps.
+#[test]
+fn sessions_by_key_and_by_gap_in_any_order() {
+    use turnmill_model::{Event, SessionRule};
+    let key = |event: &Event<'_>| {
+        let kind = event.time.seconds() as u64 / 40 % 5;
+        SessionRule::Key(uuid::Uuid::from_u64_pair(event.sender.0.as_u64_pair().0, kind))
+    };
+    let gap = |_: &Event<'_>| SessionRule::Gap { seconds: 2.5 };
+    for seed in 0..150 {
+        let options = Options { scripts: 4, senders: 2, steps: 20, ..Options::default() };
+        let records = conversations(&options, seed);
+        let arrival = shuffle_keeping(&records, seed);
+        let plan = Plan {
+            batches: vec![1 + (seed % 11) as usize],
+            writers: 1 + (seed % 2) as usize,
+            checkpoint_every: 1 + (seed % 5) as u16,
+            ..Plan::default()
+        };
+        for rule in [&key as &(dyn Fn(&Event<'_>) -> SessionRule + Send + Sync), &gap] {
+            let result =
+                laws::check_rule(&mut Memory, &plan, rule, &records, &arrival, |store, _, expected| {
+                    turnmill_oracle::diff(&expected.tables, &tables(store)).map_or(Ok(()), Err)
+                });
+            if let Err(diff) = result {
+                panic!("seed {seed}: {diff}");
+            }
         }
     }
 }

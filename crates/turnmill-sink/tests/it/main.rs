@@ -1,4 +1,5 @@
 //! Integration tests of the store contract on the memory store.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failure of a test is a panic")]
 
 mod captures;
 mod laws;
