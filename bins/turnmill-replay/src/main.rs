@@ -113,7 +113,11 @@ fn run(args: &Args) -> Result<bool, Failure> {
     let result = pollster::block_on(drain(&mut pipeline, &inputs, args, &stop));
     let elapsed = started.elapsed();
     let mut store = pipeline.into_store();
-    let drained = result?;
+    let drained = match result {
+        // Interrupted while waiting for the store.
+        Err(_) if stop.is_set() => return Ok(true),
+        result => result?,
+    };
 
     if args.json || !args.quiet {
         let tables = store.row_counts()?;

@@ -36,16 +36,19 @@
 
 mod diff;
 mod place;
+mod progress;
 mod replay;
 mod rows;
 mod run;
 mod stack;
+mod state;
 mod timeline;
 mod visits;
 
 pub use diff::{TooShort, difference};
+pub use progress::Finished;
 pub use replay::{Replay, Replayed};
-pub use run::{Finished, Run, Step};
+pub use run::{Run, Step};
 pub use timeline::{Checkpoint, Place, Timeline, UnreadableState, VERSION};
 use turnmill_model::{Changes, Settings};
 
@@ -78,7 +81,7 @@ impl Engine {
 
     /// Starts applying events of one sender, whose state is `timeline`; rows go to `out`.
     pub fn run<'r>(&'r self, timeline: &'r mut Timeline, out: &'r mut Changes) -> Run<'r> {
-        let progress = run::Progress::new(timeline, out);
+        let progress = progress::Progress::new(timeline, out);
         Run::new(self, timeline, out, progress)
     }
 }

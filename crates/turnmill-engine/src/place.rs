@@ -3,7 +3,8 @@
 use turnmill_model::{Body, Event, SessionRule};
 use uuid::Uuid;
 
-use crate::timeline::{PreviousKind, Session, Timeline};
+use crate::state::{PreviousKind, Session};
+use crate::timeline::Timeline;
 
 /// Where the rule puts an event.
 #[derive(Clone, Debug, PartialEq)]

@@ -3,7 +3,8 @@
 
 use turnmill_model::{Changes, Event, EventTime};
 
-use crate::run::{Finished, Progress, Run};
+use crate::progress::{Finished, Progress};
+use crate::run::Run;
 use crate::timeline::{Checkpoint, Timeline, UnreadableState};
 use crate::{Engine, Step, TooShort, diff};
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use turnmill_model::EventTime;
 use uuid::Uuid;
 
-use crate::timeline::Session;
+use crate::state::Session;
 
 /// What became of each session id of a sender, with times, so that a replay can go back to how it was at a checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

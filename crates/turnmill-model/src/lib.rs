@@ -23,6 +23,7 @@
 mod changes;
 mod event;
 mod id;
+mod identity;
 mod record;
 mod settings;
 mod time;
@@ -34,7 +35,8 @@ pub mod text;
 
 pub use changes::{Changes, End, Key, Mark, RowView, Rows, TableChanges};
 pub use event::{Body, Command, Event, FlowStatus, SessionRule, UserMessage};
-pub use id::{EventId, EventIdentity, IdentityDigest, SenderId, SessionId, UserId, WrittenTime};
+pub use id::{EventId, IdentityDigest, SenderId, SessionId, UserId};
+pub use identity::{EventIdentity, WrittenTime};
 pub use record::{Decoder, Reason, Record, Refused, UnknownReason};
 pub use settings::{SessionIdMode, Settings};
 pub use time::{EARLIEST_SECONDS, EventTime, LATEST_SECONDS, Micros};

@@ -60,9 +60,9 @@ impl Decoder for RasaDecoder {
 
     fn decode<'a>(&self, record: &Record<'a>, out: &mut Vec<Event<'a>>) -> Result<(), Refused> {
         let Some(text) = readable(record.payload, self.max_bytes)? else { return Ok(()) };
-        let wire = parse(text)?;
-        out.push(build::event(&self.settings, record, &wire)?);
-        Ok(())
+        let mut wire = Wire::default();
+        parse(text, &mut wire)?;
+        build::event(&self.settings, record, &wire, out)
     }
 }
 
@@ -113,16 +113,16 @@ fn readable(payload: &[u8], max_bytes: usize) -> Result<Option<&str>, Refused> {
     Ok(Some(text))
 }
 
-/// The fields of the object that `text` is.
-fn parse(text: &str) -> Result<Wire<'_>, Refused> {
+/// Finds the fields of the object that `text` is.
+fn parse<'a>(text: &'a str, wire: &mut Wire<'a>) -> Result<(), Refused> {
     let not_json = |error: ParseError| Refused::new(Reason::NotJson, error.to_string());
     if !text.trim_ascii_start().starts_with('{') {
         let value = Raw::parse(text).map_err(not_json)?;
         let detail = format!("a JSON {}, not an object", format!("{:?}", value.kind()).to_lowercase());
         return Err(Refused::new(Reason::NotAnObject, detail));
     }
-    match Wire::strict(text) {
-        Ok(wire) => Ok(wire),
-        Err(_) => Wire::lenient(text).map_err(not_json),
+    match wire.strict(text) {
+        Ok(()) => Ok(()),
+        Err(_) => wire.lenient(text).map_err(not_json),
     }
 }

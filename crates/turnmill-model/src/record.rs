@@ -35,7 +35,8 @@ pub trait Decoder: Send + Sync {
     /// Short stable name, stored beside every kept record so that it can be decoded again: `"rasa"`.
     fn name(&self) -> &'static str;
 
-    /// Decodes `record`, appending its events in their order.
+    /// Decodes `record`, appending its events in their order. What is in `out` already must be of decoders with the same
+    /// settings: a sender's id may be taken from there.
     ///
     /// # Errors
     ///

@@ -1,6 +1,6 @@
 //! Reading a source to its end, whatever happens on the way.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use turnmill_model::{Decoder, Settings};
@@ -10,39 +10,10 @@ use turnmill_source::{BatchLimits, Opened, Position, Source, SourceError};
 
 use crate::backoff::Backoff;
 use crate::prepare::{Prepared, Read, ReadOptions, Reading, Rewrite, position_key};
+use crate::stop::Stop;
 
-/// A request to stop, shared between whoever asks and whoever works. Work stops between two transactions.
-///
-/// ```
-/// use turnmill_pipeline::Stop;
-/// let stop = Stop::default();
-/// let handle = stop.clone();
-/// handle.set();
-/// assert!(stop.is_set());
-/// ```
-#[derive(Clone, Debug, Default)]
-pub struct Stop(Arc<(Mutex<bool>, Condvar)>);
-
-impl Stop {
-    /// Asks to stop. May be called from a signal-handling thread, any number of times.
-    pub fn set(&self) {
-        *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.0.1.notify_all();
-    }
-
-    /// Whether stopping was asked for.
-    #[must_use]
-    pub fn is_set(&self) -> bool {
-        *self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits for that, at most so long.
-    pub fn wait(&self, longest: Duration) {
-        let guard = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Whether it was notified does not matter: the caller looks.
-        let _ = self.0.1.wait_timeout_while(guard, longest, |stopped| !*stopped);
-    }
-}
+/// How long a pause goes on before it is looked whether stopping was asked for.
+const LONGEST_DEAF: Duration = Duration::from_millis(100);
 
 /// Something worth telling an operator.
 #[derive(Debug)]
@@ -347,7 +318,12 @@ impl<'d, S: Store> Pipeline<'d, S> {
         let pause = self.backoff.pause(*attempt).max(after.unwrap_or_default());
         *attempt = attempt.saturating_add(1);
         observer.observe(&Event::Retrying { error: &error, pause });
-        futures_timer::Delay::new(pause).await;
+        let mut left = pause;
+        while !left.is_zero() && !self.stop.is_set() {
+            let step = left.min(LONGEST_DEAF);
+            futures_timer::Delay::new(step).await;
+            left -= step;
+        }
         if self.stop.is_set() { Err(error) } else { Ok(()) }
     }
 }

@@ -13,8 +13,10 @@ mod backoff;
 mod drain;
 mod prepare;
 mod retry;
+mod stop;
 
 pub use backoff::Backoff;
-pub use drain::{Drained, Event, Observer, OpenSource, Pipeline, PipelineError, Stop};
+pub use drain::{Drained, Event, Observer, OpenSource, Pipeline, PipelineError};
 pub use prepare::Rewrite;
 pub use retry::{Retried, retry_dead_letter};
+pub use stop::Stop;

@@ -12,7 +12,7 @@ use turnmill_sink::ingest::{Arrivals, Letters};
 use turnmill_sink::{DeadLetter, PositionKey};
 use turnmill_source::{BatchLimits, Opened, Progress, RecordBatch, RecordOutcome, Source, SourceError};
 
-use crate::drain::Stop;
+use crate::stop::Stop;
 
 /// Batches that may wait between reading and writing.
 const AHEAD: usize = 2;

@@ -12,20 +12,25 @@ use crate::{
     SessionId, SessionIdMode, SessionRule, Settings, UserMessage, WrittenTime,
 };
 
-/// The event that `wire` and its record make.
+/// Adds the event that `wire` and its record make to `out`.
 pub(super) fn event<'a>(
     settings: &Settings,
     record: &Record<'a>,
     wire: &Wire<'a>,
-) -> Result<Event<'a>, Refused> {
+    out: &mut Vec<Event<'a>>,
+) -> Result<(), Refused> {
     let event_type = text(wire.event)
         .ok_or_else(|| Refused::new(Reason::NoEventType, "`event` is missing or not a text"))?;
     let sender_key = sender_key(sender(record, wire)?);
-    let sender = SenderId::new(settings.assistant.as_deref(), &sender_key);
+    // The events of one message come together, so the event before is often of the same sender.
+    let sender = match out.last() {
+        Some(before) if before.sender_key == sender_key => before.sender,
+        _ => SenderId::new(settings.assistant.as_deref(), &sender_key),
+    };
     let time = time(record, wire)?;
-    let texts = Texts::of(wire);
+    let mut texts = Texts::of(wire);
     let id = texts.id(sender, &event_type, wire);
-    Ok(Event {
+    out.push(Event {
         id,
         sender,
         sender_key,
@@ -36,9 +41,10 @@ pub(super) fn event<'a>(
         session: SessionRule::Rasa { session_id: session_id(settings.session_id, wire) },
         anonymized_at: text(wire.anonymized_at),
         ordinal: 0,
-        body: body(settings, &event_type, texts, wire),
+        body: body(settings, &event_type, &mut texts, wire),
         event_type,
-    })
+    });
+    Ok(())
 }
 
 /// The texts of which both the identity and the body are made.
@@ -96,45 +102,45 @@ impl<'a> Texts<'a> {
     }
 }
 
-fn body<'a>(settings: &Settings, event_type: &str, texts: Texts<'a>, wire: &Wire<'a>) -> Body<'a> {
-    let flow = |status| (status, texts.flow_id.clone(), texts.step_id.clone());
-    let (status, flow_id, step_id) = match event_type {
+/// What is particular to the event's type; takes the texts that it needs.
+fn body<'a>(settings: &Settings, event_type: &str, texts: &mut Texts<'a>, wire: &Wire<'a>) -> Body<'a> {
+    let status = match event_type {
         "user" => return Body::User(Box::new(user(texts, wire))),
         "bot" => {
-            let template_name = texts.utter_action.or_else(|| text(wire.metadata.template_name));
+            let template_name = texts.utter_action.take().or_else(|| text(wire.metadata.template_name));
             return Body::Bot { text: text(wire.text), template_name };
         }
         "action" => {
             let confidence = finite(wire.confidence);
-            return Body::Action { name: texts.name, policy: texts.policy, confidence };
+            return Body::Action { name: texts.name.take(), policy: texts.policy.take(), confidence };
         }
         "slot" => {
             let (value, is_set) = slot_value(settings, wire.value);
-            return Body::Slot { name: texts.name, value, is_set };
+            return Body::Slot { name: texts.name.take(), value, is_set };
         }
-        "stack" => return Body::Stack { update: texts.update },
+        "stack" => return Body::Stack { update: texts.update.take() },
         "session_started" => return Body::SessionStarted,
         "session_ended" => return Body::SessionEnded,
         "restart" => return Body::Restart,
-        "flow_started" => flow(FlowStatus::Started),
-        "flow_completed" => flow(FlowStatus::Completed),
-        "flow_interrupted" => flow(FlowStatus::Interrupted),
-        "flow_resumed" => flow(FlowStatus::Resumed),
-        "flow_cancelled" => flow(FlowStatus::Cancelled),
+        "flow_started" => FlowStatus::Started,
+        "flow_completed" => FlowStatus::Completed,
+        "flow_interrupted" => FlowStatus::Interrupted,
+        "flow_resumed" => FlowStatus::Resumed,
+        "flow_cancelled" => FlowStatus::Cancelled,
         _ => return Body::Other,
     };
-    Body::Flow { status, flow_id, step_id }
+    Body::Flow { status, flow_id: texts.flow_id.take(), step_id: texts.step_id.take() }
 }
 
-fn user<'a>(texts: Texts<'a>, wire: &Wire<'a>) -> UserMessage<'a> {
+fn user<'a>(texts: &mut Texts<'a>, wire: &Wire<'a>) -> UserMessage<'a> {
     let parsed = &wire.parse_data;
     UserMessage {
         text: text(wire.text),
-        intent: texts.intent,
+        intent: texts.intent.take(),
         retrieval_intent: text(parsed.intent.full_retrieval_intent_name),
         confidence: finite(parsed.intent.confidence),
         input_channel: text(wire.input_channel),
-        message_id: texts.message_id.or_else(|| text(parsed.message_id)),
+        message_id: texts.message_id.take().or_else(|| text(parsed.message_id)),
         commands: parsed.commands.map(commands).unwrap_or_default(),
     }
 }

@@ -61,22 +61,19 @@ pub(super) struct Intent<'a> {
 }
 
 impl<'a> Wire<'a> {
-    /// Reads standard JSON. `text` must be an object, if it is JSON at all.
-    pub(super) fn strict(text: &'a str) -> Result<Self, serde_json::Error> {
-        let mut wire = Self::default();
+    /// Reads standard JSON. `text` must be an object, if it is JSON at all. After an error some of it may be filled.
+    pub(super) fn strict(&mut self, text: &'a str) -> Result<(), serde_json::Error> {
         let mut deserializer = serde_json::Deserializer::from_str(text);
-        Fill(&mut wire).deserialize(&mut deserializer)?;
-        deserializer.end()?;
-        Ok(wire)
+        Fill(self).deserialize(&mut deserializer)?;
+        deserializer.end()
     }
 
     /// Reads what Python reads.
     #[cold]
-    pub(super) fn lenient(text: &'a str) -> Result<Self, ParseError> {
-        let mut wire = Self::default();
+    pub(super) fn lenient(&mut self, text: &'a str) -> Result<(), ParseError> {
         let tree = Tree::parse(text, &Limits::default())?;
-        collect(tree.root(), &mut wire);
-        Ok(wire)
+        collect(tree.root(), emptied(self));
+        Ok(())
     }
 }
 

@@ -1,0 +1,146 @@
+//! What a run remembers besides the timeline.
+
+use turnmill_model::{Changes, End, EventId, EventTime, Rows, SessionId, UserId};
+use uuid::Uuid;
+
+use crate::rows;
+use crate::state::{Session, Totals};
+use crate::timeline::{Checkpoint, Timeline};
+
+/// What a run remembers besides the timeline: where the rows that it may still change stand.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    /// The sender's facts when the run began.
+    pub(crate) before: Totals,
+    pub(crate) live: Live,
+    /// Sessions that this run has left, with their rows.
+    pub(crate) left: Vec<Left>,
+    /// The state before the newest event, if that is a metadata slot which may belong to the next session.
+    pub(crate) held: Option<Box<Held>>,
+    /// Where this run's slot states begin.
+    pub(crate) slot_states: usize,
+    pub(crate) users: Vec<(UserId, usize)>,
+    pub(crate) finished: Finished,
+}
+
+/// What a run leaves besides row changes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Finished {
+    /// Checkpoints to keep with the history.
+    pub checkpoints: Vec<Checkpoint>,
+    /// The events that were placed by their session id, with that id. A session id belongs to the sender whose event was the
+    /// first to arrive of those that all senders' runs name here.
+    pub claims: Vec<(EventId, Uuid)>,
+}
+
+impl Progress {
+    pub(crate) fn new(timeline: &Timeline, out: &Changes) -> Self {
+        Self {
+            before: timeline.totals.clone(),
+            live: Live::default(),
+            left: Vec::new(),
+            held: None,
+            slot_states: out.slot_states.inserts.len(),
+            users: Vec::new(),
+            finished: Finished::default(),
+        }
+    }
+
+    /// Where the rows of the current session, its turn and its frame stand among the inserts of this run, if they do.
+    pub(crate) fn open_rows(&self) -> [Option<usize>; 3] {
+        [self.live.session, self.live.turn, self.live.frame].map(|written| match written {
+            Written::Insert(index) => Some(index),
+            Written::Stored | Written::Changed | Written::End(_) => None,
+        })
+    }
+
+    /// The ids by which the sessions that this run has left are known.
+    pub(crate) fn left_keys(&self) -> impl Iterator<Item = Uuid> {
+        self.left.iter().map(|left| left.key)
+    }
+
+    /// As [`new`](Self::new), for a replay that is compared with another one from the same checkpoint: the ends of the
+    /// current session, turn and frame are written even if no event extends them.
+    pub(crate) fn of_replay(before: Totals) -> Self {
+        let changed = Written::Changed;
+        let live = Live { session: changed, turn: changed, frame: changed, leading: None };
+        Self {
+            before,
+            live,
+            left: Vec::new(),
+            held: None,
+            slot_states: 0,
+            users: Vec::new(),
+            finished: Finished::default(),
+        }
+    }
+}
+
+/// Where the rows of a session, its turn and its frame stand in the changes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Live {
+    pub(crate) session: Written,
+    pub(crate) turn: Written,
+    pub(crate) frame: Written,
+    /// Extent of the changes when this run created the session, as long as it has not begun.
+    pub(crate) leading: Option<rows::Extent>,
+}
+
+/// A session kept by id that the run has left.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Left {
+    pub(crate) key: Uuid,
+    pub(crate) id: SessionId,
+    pub(crate) live: Live,
+}
+
+/// How far the end of a row has been written.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) enum Written {
+    /// The stored row is still right.
+    #[default]
+    Stored,
+    /// The stored row's end has changed.
+    Changed,
+    /// The row is this insert.
+    Insert(usize),
+    /// The stored row gets this end.
+    End(usize),
+}
+
+impl Written {
+    pub(crate) fn touch(&mut self) {
+        if matches!(self, Self::Stored) {
+            *self = Self::Changed;
+        }
+    }
+
+    pub(crate) fn flush<R>(&mut self, rows: &mut Rows<R>, id: Uuid, end: i64, set: impl Fn(&mut R, i64)) {
+        match *self {
+            Self::Stored => {}
+            Self::Changed => {
+                rows.ends.push(End { id, end_sequence_number: end });
+                *self = Self::End(rows.ends.len() - 1);
+            }
+            Self::Insert(index) => {
+                if let Some(row) = rows.inserts.get_mut(index) {
+                    set(row, end);
+                }
+            }
+            Self::End(index) => {
+                if let Some(entry) = rows.ends.get_mut(index) {
+                    entry.end_sequence_number = end;
+                }
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) session: Session,
+    pub(crate) live: Live,
+    pub(crate) extent: rows::Extent,
+    pub(crate) time: EventTime,
+    pub(crate) sequence_number: i64,
+}
