@@ -182,12 +182,19 @@ impl IdentityDigest {
     #[inline]
     #[must_use]
     pub fn number(mut self, number: u64) -> Self {
-        self.0.extend_from_slice(&number.to_le_bytes());
+        self.put_raw(&number.to_le_bytes());
         self
     }
 
+    /// Adds bytes whose length goes without saying.
+    #[inline]
+    pub(crate) fn put_raw(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
     /// Adds bytes with their length.
-    fn put(&mut self, bytes: &[u8]) {
+    #[inline]
+    pub(crate) fn put(&mut self, bytes: &[u8]) {
         // The length in seven-bit groups, low ones first: one byte for most.
         let mut length = bytes.len();
         while length >= 0x80 {

@@ -105,20 +105,27 @@ impl<'a> EventIdentity<'a> {
         ];
         // Which parts are there, in one number: most events have one or two of them.
         let present = parts.iter().rev().fold(0, |mask, part| mask << 1 | u64::from(part.is_some()));
-        let mut digest = IdentityDigest::new("event").bytes(self.sender.0.as_bytes()).text(self.event_type);
+        // In place: this is done for every event.
+        let mut digest = IdentityDigest::new("event");
+        digest.put(self.sender.0.as_bytes());
+        digest.put(self.event_type.as_bytes());
         let mut milliseconds = 0;
-        digest = match self.time {
+        match self.time {
             WrittenTime::Number(seconds) => {
                 if let Some(time) = EventTime::from_seconds(seconds) {
                     milliseconds = u64::try_from(time.micros() / 1000).unwrap_or(0);
                 }
                 // Adding zero turns -0.0 into 0.0, which are the same time.
-                digest.short(present << 1).number((seconds + 0.0).to_bits())
+                digest.put_raw(&(present << 1).to_le_bytes()[..2]);
+                digest.put_raw(&(seconds + 0.0).to_bits().to_le_bytes());
             }
-            WrittenTime::Other(json) => digest.short(present << 1 | 1).text(json),
-        };
+            WrittenTime::Other(json) => {
+                digest.put_raw(&(present << 1 | 1).to_le_bytes()[..2]);
+                digest.put(json.as_bytes());
+            }
+        }
         for part in parts.into_iter().flatten() {
-            digest = digest.text(part);
+            digest.put(part.as_bytes());
         }
         EventId(digest.uuid(Some(milliseconds)))
     }
