@@ -8,7 +8,7 @@ use crate::stream::Fields;
 
 /// Sizes of the events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Mix {
+pub(crate) enum Mix {
     /// 340 bytes an event: `user` events without the intents that were not chosen.
     Lean,
     /// 556 bytes an event, as a real assistant's with response selectors: `user` events are half of the bytes.
@@ -44,12 +44,21 @@ const TEXTS: [&str; 8] = [
 
 /// Actions and what the assistant says after them.
 pub(crate) const ANSWERS: [[&str; 2]; 6] = [
-    ["utter_greet", "Hello! I am the parcel helper. I can track a parcel, take a complaint, or find somebody to talk to. What can I do for you?"],
+    [
+        "utter_greet",
+        "Hello! I am the parcel helper. I can track a parcel, take a complaint, or find somebody to talk to. What can I do for you?",
+    ],
     ["utter_ask_parcel_id", "What is the parcel number? (like PX-123456)"],
     ["utter_opening_hours", r"We are open 08:00\u201316:00, Monday to Friday."],
     ["action_track", "Your parcel is in Bergen and will be delivered tomorrow."],
-    ["utter_ask_issue_text", "Please describe what went wrong, in your own words, and as exactly as you can, so that we know whom to ask about it."],
-    ["utter_anything_else", "Is there anything else that I can do for you today? If not, just close this window."],
+    [
+        "utter_ask_issue_text",
+        "Please describe what went wrong, in your own words, and as exactly as you can, so that we know whom to ask about it.",
+    ],
+    [
+        "utter_anything_else",
+        "Is there anything else that I can do for you today? If not, just close this window.",
+    ],
 ];
 
 pub(crate) fn pick<T: Copy>(rng: &mut Rng, of: &[T]) -> T {
@@ -97,7 +106,15 @@ pub(crate) fn user(fields: &mut Fields<'_>, mix: Mix, said: &Said) {
             r#"{{"entity": "parcel_id", "start": 6, "end": 15, "confidence_entity": {sure}, "value": {value}, "extractor": "DIETClassifier", "processors": ["EntitySynonymMapper"]}}"#
         );
     }
-    let _ = write!(text, r#"], "text": "{words}", "message_id": "{id}", "metadata": {{}}"#);
+    let _ = write!(text, r#"], "text": "{words}", "message_id": "{id}", "metadata": {{"#);
+    if mix == Mix::Capture {
+        let page = pick(rng, &PAGES);
+        let _ = write!(
+            text,
+            r#""page": "{page}", "ab": "A", "locale": "en-GB", "referrer": "https://parcels.example.org/start""#
+        );
+    }
+    text.push('}');
     if mix == Mix::Capture {
         ranked(text, rng, *intent, *confidence, words);
     }
@@ -118,7 +135,11 @@ fn ranked(text: &mut String, rng: &mut Rng, chosen: usize, confidence: f64, word
     for place in 0..10 {
         let name = INTENTS[(chosen + place) % INTENTS.len()];
         let score = if place == 0 { confidence } else { rest };
-        let _ = write!(text, r#"{}{{"name": "{name}", "confidence": {score}}}"#, if place > 0 { ", " } else { "" });
+        let _ = write!(
+            text,
+            r#"{}{{"name": "{name}", "confidence": {score}}}"#,
+            if place > 0 { ", " } else { "" }
+        );
         rest *= if place > 0 { 0.4 + rng.f64() * 0.4 } else { 1.0 };
     }
     text.push_str(r#"], "response_selector": {"all_retrieval_intents": ["faq", "chitchat"]"#);
@@ -135,7 +156,8 @@ fn ranked(text: &mut String, rng: &mut Rng, chosen: usize, confidence: f64, word
         let mut score = sure;
         for (place, key) in keys.iter().enumerate() {
             let comma = if place > 0 { ", " } else { "" };
-            let _ = write!(text, r#"{comma}{{"confidence": {score}, "intent_response_key": "{intent}/{key}"}}"#);
+            let _ =
+                write!(text, r#"{comma}{{"confidence": {score}, "intent_response_key": "{intent}/{key}"}}"#);
             score = (1.0 - sure) * 0.7 * rng.f64();
         }
         text.push_str("]}");

@@ -21,7 +21,7 @@ const EXPIRY: f64 = 3_600.0;
 
 /// What stream to make.
 #[derive(Clone, Debug)]
-pub struct Shape {
+pub(crate) struct Shape {
     /// Sizes of the events.
     pub mix: Mix,
     /// Events, duplicates not counted.
@@ -32,7 +32,7 @@ pub struct Shape {
     pub seed: u64,
     /// Share of the events that come a second time, a while later.
     pub duplicates: f64,
-    /// Whether each sender's first block brings one event dated a day ahead.
+    /// Whether each sender's first block brings one event dated so far ahead that all its later ones come late.
     pub ahead: bool,
     /// Begins so many days after the start of all streams.
     pub day: u32,
@@ -45,7 +45,7 @@ pub struct Shape {
 impl Shape {
     /// A stream of `events` events of `mix` over about 30 days: two and a half sessions a sender, 18 events a session.
     #[must_use]
-    pub fn new(mix: Mix, events: u64, seed: u64) -> Self {
+    pub(crate) fn new(mix: Mix, events: u64, seed: u64) -> Self {
         let senders = u32::try_from(events / 45).unwrap_or(u32::MAX).max(1);
         Self { mix, events, senders, seed, duplicates: 0.0, ahead: false, day: 0, days: 30.0, sessions: 4 }
     }
@@ -55,7 +55,7 @@ impl Shape {
     /// # Errors
     ///
     /// Those of `out`.
-    pub fn write(&self, out: &mut impl Write) -> io::Result<Written> {
+    pub(crate) fn write(&self, out: &mut impl Write) -> io::Result<Written> {
         let mut written = Written::default();
         let mut failed = Ok(());
         self.each(|line, _| {
@@ -69,7 +69,7 @@ impl Shape {
 
     /// The stream's lines.
     #[must_use]
-    pub fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
         self.each(|line, _| {
             lines.push(line.to_owned());
@@ -79,7 +79,7 @@ impl Shape {
     }
 
     /// Calls `visit` with each line and the number of its sender, until it says false.
-    pub fn each(&self, mut visit: impl FnMut(&str, u32) -> bool) {
+    pub(crate) fn each(&self, mut visit: impl FnMut(&str, u32) -> bool) {
         let mut rng = Rng::with_seed(self.seed);
         let begin = START + f64::from(self.day) * DAY;
         let span = self.days * DAY;
@@ -94,7 +94,8 @@ impl Shape {
         let mut made = 0;
         while made < self.events {
             // When all have gone others come.
-            let (number, last) = due.pop().map_or((senders.len(), begin), |Reverse((next, number))| (number as usize, next.0));
+            let (number, last) =
+                due.pop().map_or((senders.len(), begin), |Reverse((next, number))| (number as usize, next.0));
             if number == senders.len() {
                 senders.push(Sender::new(number as u32, last + span, self, &mut rng));
             }
@@ -124,7 +125,7 @@ impl Shape {
 
 /// The life of one sender with `events` events, about 18 to a session, two sessions a day.
 #[must_use]
-pub fn life(mix: Mix, events: usize, seed: u64) -> Vec<String> {
+pub(crate) fn life(mix: Mix, events: usize, seed: u64) -> Vec<String> {
     let mut rng = Rng::with_seed(seed);
     let shape = Shape { sessions: u32::MAX, ..Shape::new(mix, events as u64, seed) };
     let mut sender = Sender::new(0, START, &shape, &mut rng);
@@ -140,7 +141,7 @@ pub fn life(mix: Mix, events: usize, seed: u64) -> Vec<String> {
 
 /// How much was written.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Written {
+pub(crate) struct Written {
     /// Lines, duplicates included.
     pub lines: u64,
     /// Bytes, line ends included.
@@ -207,7 +208,7 @@ impl Sender {
         let mut mixed = Rng::with_seed(u64::from(number));
         let key = match mixed.u32(..10) {
             0..=5 => format!("{:032x}", mixed.u128(..)),
-            6 | 7 => format!("+47{:08}", number),
+            6 | 7 => format!("+47{number:08}"),
             8 => format!("user.{number}@example.org"),
             _ => format!(r"bruker \u00f8 {number}"),
         };
@@ -253,8 +254,8 @@ impl Sender {
             self.left = 1 + writer.rng.u32(..4) + writer.rng.u32(..3);
         }
         if std::mem::take(&mut self.ahead) {
-            let mut tomorrow = now + DAY;
-            writer.event(&mut tomorrow, "agent", body::agent);
+            let mut ahead = now + 365.0 * DAY;
+            writer.event(&mut ahead, "agent", body::agent);
         }
         now += 0.004;
         self.turn(mix, &mut now, rng, block);
@@ -279,23 +280,29 @@ impl Sender {
             self.slots.push(("parcel_id", said.value.clone()));
         }
         if writer.rng.f64() < 0.955 {
-            writer.event(now, "user_featurization", |text| text.text.push_str(r#", "use_text_for_featurization": false"#));
+            writer.event(now, "user_featurization", |text| {
+                text.text.push_str(r#", "use_text_for_featurization": false"#);
+            });
         }
         *now += 0.1 + writer.rng.f64() * 0.4;
         let rare = writer.rng.f64();
         if said.in_form {
             if rare < 0.2 {
                 writer.event(now, "action_execution_rejected", |text| {
-                    text.text.push_str(r#", "name": "issue_form", "policy": "RulePolicy", "confidence": 1.0"#);
+                    text.text
+                        .push_str(r#", "name": "issue_form", "policy": "RulePolicy", "confidence": 1.0"#);
                 });
             }
             writer.action(now, "issue_form", "\"RulePolicy\"", "1.0");
             if writer.rng.f64() < 0.28 {
                 writer.event(now, "active_loop", |text| text.text.push_str(r#", "name": "issue_form""#));
             }
-            for (name, value) in [("parcel_id", said.value.as_str()), ("requested_slot", "\"issue_text_in_your_own_words\"")] {
+            for (name, value) in
+                [("parcel_id", said.value.as_str()), ("requested_slot", "\"issue_text_in_your_own_words\"")]
+            {
                 writer.slot(now, name, value);
-                self.slots.push((if name == "parcel_id" { "parcel_id" } else { "requested_slot" }, value.into()));
+                self.slots
+                    .push((if name == "parcel_id" { "parcel_id" } else { "requested_slot" }, value.into()));
             }
         }
         let [action, answer] = body::pick(writer.rng, &body::ANSWERS);
@@ -345,8 +352,7 @@ impl Lines<'_> {
         // Writing to a string cannot fail.
         let _ = write!(
             text,
-            r#"{{"sender_id": "{sender}", "event": "{event}", "timestamp": {time}, "metadata": {{{extra}"model_id": "f66f3c4291e744e0b2a544e5663a98d7", "assistant_id": "parcel_helpdesk_dev"}}"#,
-            extra = "",
+            r#"{{"sender_id": "{sender}", "event": "{event}", "timestamp": {time}, "metadata": {{"model_id": "f66f3c4291e744e0b2a544e5663a98d7", "assistant_id": "parcel_helpdesk_dev"}}"#,
         );
         fields(&mut Fields { text, rng: self.rng });
         text.push('}');
@@ -400,9 +406,13 @@ mod tests {
             assert!((size / mean - 1.0).abs() < 0.02, "{mix:?}: {size}");
             let types = types(&lines);
             // Those of the capture, in per cent.
-            for (name, share) in
-                [("action", 33.4), ("slot", 21.1), ("user", 12.8), ("bot", 12.6), ("user_featurization", 12.2)]
-            {
+            for (name, share) in [
+                ("action", 33.4),
+                ("slot", 21.1),
+                ("user", 12.8),
+                ("bot", 12.6),
+                ("user_featurization", 12.2),
+            ] {
                 let found = types[name] as f64 / lines.len() as f64 * 100.0;
                 assert!((found - share).abs() < 1.5, "{mix:?} {name}: {found}, should be {share}");
             }
@@ -425,10 +435,18 @@ mod tests {
     }
 
     #[test]
-    fn one_event_a_sender_is_a_day_ahead() {
-        let plain = Shape::new(Mix::Lean, 4_000, 5);
-        let ahead = Shape { ahead: true, ..plain };
-        let late = ahead.lines().iter().filter(|line| line.contains(r#""event": "agent""#)).count();
-        assert!(late >= 60, "{late}");
+    fn one_event_a_sender_is_dated_ahead() {
+        let shape = Shape { ahead: true, ..Shape::new(Mix::Lean, 4_000, 5) };
+        let (mut senders, mut ahead) = (HashSet::new(), HashSet::new());
+        for line in shape.lines() {
+            let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+            let sender = value["sender_id"].as_str().unwrap().to_owned();
+            if value["timestamp"].as_f64().unwrap() > START + 300.0 * DAY {
+                assert!(ahead.insert(sender.clone()), "{sender} has two");
+            }
+            senders.insert(sender);
+        }
+        assert!(senders.len() > 40);
+        assert_eq!(senders, ahead);
     }
 }

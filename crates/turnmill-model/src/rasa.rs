@@ -8,6 +8,7 @@
 //! a second pass, which only records that need it pay for.
 
 mod build;
+mod scan;
 mod wire;
 
 use crate::json::{Limits, MAX_DEPTH, ParseError, Raw, Tree, deeper_than};
@@ -61,7 +62,9 @@ impl Decoder for RasaDecoder {
     fn decode<'a>(&self, record: &Record<'a>, out: &mut Vec<Event<'a>>) -> Result<(), Refused> {
         let Some(text) = readable(record.payload, self.max_bytes)? else { return Ok(()) };
         let mut wire = Wire::default();
-        parse(text, &mut wire)?;
+        if scan::scan(text, &mut wire).is_none() {
+            parse(text, &mut wire)?;
+        }
         build::event(&self.settings, record, &wire, out)
     }
 }
@@ -104,25 +107,20 @@ fn readable(payload: &[u8], max_bytes: usize) -> Result<Option<&str>, Refused> {
     if trimmed.is_empty() || trimmed == "null" {
         return Ok(None);
     }
-    if deeper_than(payload, MAX_DEPTH) {
-        return Err(Refused::new(
-            Reason::TooDeep,
-            format!("more than {MAX_DEPTH} levels of lists and objects"),
-        ));
-    }
     Ok(Some(text))
 }
 
 /// Finds the fields of the object that `text` is.
 fn parse<'a>(text: &'a str, wire: &mut Wire<'a>) -> Result<(), Refused> {
+    if deeper_than(text.as_bytes(), MAX_DEPTH) {
+        let detail = format!("more than {MAX_DEPTH} levels of lists and objects");
+        return Err(Refused::new(Reason::TooDeep, detail));
+    }
     let not_json = |error: ParseError| Refused::new(Reason::NotJson, error.to_string());
     if !text.trim_ascii_start().starts_with('{') {
         let value = Raw::parse(text).map_err(not_json)?;
         let detail = format!("a JSON {}, not an object", format!("{:?}", value.kind()).to_lowercase());
         return Err(Refused::new(Reason::NotAnObject, detail));
     }
-    match wire.strict(text) {
-        Ok(()) => Ok(()),
-        Err(_) => wire.lenient(text).map_err(not_json),
-    }
+    wire.lenient(text).map_err(not_json)
 }

@@ -1,14 +1,7 @@
 //! The fields of an event body that anything is made of, found but not yet looked into.
 //!
-//! Two readers fill the same [`Wire`]: serde_json in one pass, and the lenient parser for what that refuses. Which key
-//! goes where is said once, in [`Part::place`].
-
-use std::fmt;
-
-use serde::de::{
-    Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor,
-};
-use serde_json::value::RawValue;
+//! Two readers fill the same [`Wire`]: the quick one of [`super::scan`], and the lenient parser for what that leaves. Which
+//! key goes where is said once, in [`Part::place`].
 
 use crate::json::{Limits, Node, ParseError, Raw, Tree};
 
@@ -61,13 +54,6 @@ pub(super) struct Intent<'a> {
 }
 
 impl<'a> Wire<'a> {
-    /// Reads standard JSON. `text` must be an object, if it is JSON at all. After an error some of it may be filled.
-    pub(super) fn strict(&mut self, text: &'a str) -> Result<(), serde_json::Error> {
-        let mut deserializer = serde_json::Deserializer::from_str(text);
-        Fill(self).deserialize(&mut deserializer)?;
-        deserializer.end()
-    }
-
     /// Reads what Python reads.
     #[cold]
     pub(super) fn lenient(&mut self, text: &'a str) -> Result<(), ParseError> {
@@ -78,14 +64,14 @@ impl<'a> Wire<'a> {
 }
 
 /// An object of the wire.
-trait Part<'a> {
+pub(super) trait Part<'a> {
     /// Where the value under `key` goes.
     fn place(&mut self, key: &str) -> Place<'_, 'a>;
 }
 
 /// Where a value goes. One that comes later takes the place of the one before; a value that is no object where one is
 /// expected leaves it without fields.
-enum Place<'w, 'a> {
+pub(super) enum Place<'w, 'a> {
     Nowhere,
     Field(&'w mut Option<Raw<'a>>),
     Metadata(&'w mut Metadata<'a>),
@@ -169,99 +155,4 @@ fn collect<'a, P: Part<'a>>(node: Node<'_, 'a>, part: &mut P) {
 fn emptied<T: Default>(part: &mut T) -> &mut T {
     *part = T::default();
     part
-}
-
-/// Fills a part while its object is being parsed.
-struct Fill<'w, P>(&'w mut P);
-
-impl<'de, P: Part<'de>> DeserializeSeed<'de> for Fill<'_, P> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de, P: Part<'de>> Visitor<'de> for Fill<'_, P> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any JSON value")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(place) = map.next_key_seed(Find(&mut *self.0))? {
-            map.next_value_seed(place)?;
-        }
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(())
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_bool<E: Error>(self, _: bool) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_i64<E: Error>(self, _: i64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_u64<E: Error>(self, _: u64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_f64<E: Error>(self, _: f64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_str<E: Error>(self, _: &str) -> Result<(), E> {
-        Ok(())
-    }
-}
-
-/// Finds the place that a key names.
-struct Find<'w, P>(&'w mut P);
-
-impl<'de: 'w, 'w, P: Part<'de>> DeserializeSeed<'de> for Find<'w, P> {
-    type Value = Place<'w, 'de>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl<'de: 'w, 'w, P: Part<'de>> Visitor<'de> for Find<'w, P> {
-    type Value = Place<'w, 'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key")
-    }
-
-    fn visit_str<E: Error>(self, key: &str) -> Result<Self::Value, E> {
-        Ok(self.0.place(key))
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Place<'_, 'de> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        match self {
-            Self::Nowhere => IgnoredAny::deserialize(deserializer).map(|_| ()),
-            Self::Field(field) => {
-                *field = Some(Raw::trusted(<&RawValue>::deserialize(deserializer)?.get()));
-                Ok(())
-            }
-            Self::Metadata(part) => Fill(emptied(part)).deserialize(deserializer),
-            Self::ParseData(part) => Fill(emptied(part)).deserialize(deserializer),
-            Self::Intent(part) => Fill(emptied(part)).deserialize(deserializer),
-        }
-    }
 }

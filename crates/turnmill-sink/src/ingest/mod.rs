@@ -79,6 +79,8 @@ pub(crate) struct Item<'e, 'a> {
     arrival: usize,
     /// It is stored already, and this copy may take its place.
     pub(crate) known: bool,
+    /// It took the place of a plain copy of this batch.
+    over_plain: bool,
 }
 
 impl<'a> Item<'_, 'a> {
@@ -413,6 +415,7 @@ impl<'t, 'a> Task<'t, 'a> {
                 record: records[record_of[arrival]],
                 arrival,
                 known: false,
+                over_plain: false,
             };
             match groups.last_mut() {
                 Some(group) if group.sender == event.sender => group.add(item, &mut places),
@@ -475,7 +478,8 @@ impl<'e, 'a> Group<'e, 'a> {
         if event.time != time {
             event.to_mut().time = time;
         }
-        *there = Item { event, record, arrival, known: false };
+        let over_plain = there.over_plain || (replaces && first.event.anonymized_at.is_none());
+        *there = Item { event, record, arrival, known: false, over_plain };
     }
 }
 
@@ -507,6 +511,8 @@ async fn recognise<T: Transaction>(
         let before = group.items.len();
         group.items.retain_mut(|item| {
             item.known = known.contains(&item.event.id);
+            // The plain copy of this batch was never stored, so nothing took its place.
+            group.anonymised -= i64::from(item.known && item.over_plain);
             !item.known || item.event.anonymized_at.is_some()
         });
         group.duplicates += (before - group.items.len()) as i64;

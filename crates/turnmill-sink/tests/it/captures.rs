@@ -24,10 +24,10 @@ fn records(name: &str) -> Vec<OwnedRecord> {
         OwnedRecord {
             payload: text("data").or(text("value")).unwrap().into_bytes(),
             sender: text("sender_id"),
-            time: envelope
-                .get("timestamp")
+            time: envelope.get("timestamp").and_then(serde_json::value::Value::as_f64).or(envelope
+                .get("ts_ms")
                 .and_then(serde_json::value::Value::as_f64)
-                .or(envelope.get("ts_ms").and_then(serde_json::value::Value::as_f64).map(|time| time / 1000.0)),
+                .map(|time| time / 1000.0)),
             environment: header,
         }
     };
