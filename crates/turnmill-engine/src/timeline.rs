@@ -125,11 +125,14 @@ impl Timeline {
         unbegun || self.cursor.previous.kind == PreviousKind::MetadataSlot
     }
 
-    /// Notes that another sender owns the session id `key`: this sender's session gets an id of its own.
-    pub fn mark_foreign(&mut self, key: Uuid) {
-        if !self.foreign.contains(&key) {
+    /// Notes that another sender owns the session id `key`: this sender's session gets an id of its own. Says whether that
+    /// is new.
+    pub fn mark_foreign(&mut self, key: Uuid) -> bool {
+        let new = !self.foreign.contains(&key);
+        if new {
             self.foreign.push(key);
         }
+        new
     }
 
     /// Id of this sender's session that its events call `key`.

@@ -40,7 +40,7 @@ pub struct EventIdentity<'a> {
     pub policy: Option<&'a str>,
     /// `update`
     pub update: Option<&'a str>,
-    /// `text`, `value` and `data` as canonical JSON, each `None` if missing; only looked at where the time
+    /// `text`, `value` and `data` as canonical JSON, `None` or `null` if missing; only looked at where the time
     /// [is coarse](WrittenTime::is_coarse).
     pub values: [Option<&'a str>; 3],
 }
@@ -89,7 +89,9 @@ impl<'a> EventIdentity<'a> {
     #[must_use]
     pub fn id(&self) -> EventId {
         let coarse = self.time.is_coarse();
-        let [text, value, data] = if coarse { self.values } else { [None; 3] };
+        // A missing value is null.
+        let value = |value: Option<&'a str>| value.filter(|json| coarse && *json != "null");
+        let [text, value, data] = self.values.map(value);
         let parts = [
             self.name,
             self.message_id,

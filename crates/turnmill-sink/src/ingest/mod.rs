@@ -238,10 +238,13 @@ impl<'d> Ingest<'d> {
             if lost.is_empty() {
                 break applied;
             }
+            let mut progress = false;
             for (index, key) in lost {
-                if let Some(timeline) = timelines.get_mut(index) {
-                    timeline.mark_foreign(key);
-                }
+                progress |= timelines.get_mut(index).is_some_and(|timeline| timeline.mark_foreign(key));
+            }
+            if !progress {
+                // Each round takes an id from a sender for good, so this cannot be.
+                return Err(StoreError::Damaged { detail: "session ids are claimed without end".into() });
             }
         };
         last_sender_updates(&mut batch.changes);

@@ -76,6 +76,29 @@ fn a_forged_session_id_stays_with_the_first_to_arrive() {
     }
 }
 
+/// A sender whose session takes a forged id and goes back, all of it late.
+#[test]
+fn a_session_that_takes_a_forged_id_comes_to_an_end() {
+    let (own, forged) = ("aaaaaaaa-0000-4000-8000-000000000001", "bbbbbbbb-0000-4000-8000-000000000002");
+    let record = |sender: &str, second: u32, id: &str, rest: &str| {
+        let body = format!(
+            r#"{{"sender_id": "{sender}", "timestamp": 170000000{second}.5, "metadata": {{"session_id": "{id}"}}, {rest}}}"#
+        );
+        OwnedRecord { payload: body.into_bytes(), ..OwnedRecord::default() }
+    };
+    let records = [
+        record("owner", 0, forged, r#""event": "slot", "name": "n", "value": 1"#),
+        record("forger", 3, own, r#""event": "action", "name": "action_session_start""#),
+        record("forger", 2, forged, r#""event": "slot", "name": "session_started_metadata", "value": {}"#),
+        record("forger", 1, own, r#""event": "pause""#),
+    ];
+    for size in 1..5 {
+        if let Err(diff) = check(&Plan { batches: vec![size], ..Plan::default() }, &records, &records) {
+            panic!("batches of {size}: {diff}");
+        }
+    }
+}
+
 /// The rules of formats other than Rasa's, on events of Rasa: keys that come back after others, and gaps.
 #[test]
 fn sessions_by_key_and_by_gap_in_any_order() {
