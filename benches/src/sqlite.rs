@@ -138,7 +138,7 @@ fn insert(path: &Path, schema: &[String], all: &[Rows]) -> Result<Seconds, Failu
     let mut db = Connection::open(path)?;
     db.execute_batch(
         "PRAGMA journal_mode = wal; PRAGMA synchronous = normal; PRAGMA cache_size = -65536; \
-         PRAGMA wal_autocheckpoint = 16384; PRAGMA foreign_keys = off",
+         PRAGMA wal_autocheckpoint = 65536; PRAGMA foreign_keys = off",
     )?;
     for sql in schema {
         db.execute_batch(sql)?;

@@ -141,7 +141,7 @@ fn main() {
 fn plain(path: std::path::PathBuf, changes: &[Changes], each_batch: bool) -> usize {
     let db = Connection::open(path).unwrap();
     db.execute_batch("PRAGMA journal_mode = wal; PRAGMA synchronous = normal; PRAGMA cache_size = -65536; PRAGMA foreign_keys = 0;").unwrap();
-    db.execute_batch("PRAGMA wal_autocheckpoint = 16384").unwrap();
+    db.execute_batch("PRAGMA wal_autocheckpoint = 65536").unwrap();
     for statement in Schema::new(Dialect::Sqlite).statements() {
         db.execute_batch(&statement).unwrap();
     }

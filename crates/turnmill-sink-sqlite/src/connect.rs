@@ -14,9 +14,9 @@ use crate::store::{Place, roll_back};
 
 /// Pages in memory: 64 MiB.
 const CACHE_KIBIBYTES: i64 = 65_536;
-/// Pages in the write-ahead log after which they move to the file: 64 MiB. The pages of recent senders and the ends of the
+/// Pages in the write-ahead log after which they move to the file: 256 MiB. The pages of recent senders and the ends of the
 /// indexes change with every batch; the larger the log, the more seldom they are written to the file.
-const LOG_PAGES: i64 = 16_384;
+const LOG_PAGES: i64 = 65_536;
 /// Prepared statements to keep.
 const STATEMENTS: usize = 256;
 
