@@ -10,7 +10,6 @@ mod progress;
 mod summary;
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -18,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use turnmill_model::rasa::{RasaDecoder, shift_timestamp};
-use turnmill_pipeline::{Drained, Pipeline, PipelineError, Stop};
+use turnmill_pipeline::{Drained, Pipeline, PipelineError, Stop, explain};
 use turnmill_sink::ingest::Ingest;
 use turnmill_sink::{Class, Inspect, StoreError};
 use turnmill_sink_sqlite::SqliteStore;
@@ -56,16 +55,7 @@ fn main() -> ExitCode {
         Ok(false) => ExitCode::SUCCESS,
         Ok(true) => ExitCode::from(INTERRUPTED),
         Err(failure) => {
-            let mut text = failure.to_string();
-            let mut cause = failure.source();
-            while let Some(error) = cause {
-                let detail = error.to_string();
-                if !text.contains(&detail) {
-                    text = format!("{text}: {detail}");
-                }
-                cause = error.source();
-            }
-            complain(&text);
+            complain(&explain(&failure));
             ExitCode::FAILURE
         }
     }

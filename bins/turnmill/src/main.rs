@@ -5,11 +5,11 @@
 mod dead_letters;
 mod verify;
 
-use std::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use turnmill_pipeline::explain;
 use turnmill_sink::StoreError;
 use turnmill_sink_sqlite::SqliteStore;
 
@@ -57,17 +57,8 @@ fn main() -> ExitCode {
         // The reader of the output has seen enough.
         Err(Failure::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(failure) => {
-            let mut text = failure.to_string();
-            let mut cause = failure.source();
-            while let Some(error) = cause {
-                let detail = error.to_string();
-                if !text.contains(&detail) {
-                    text = format!("{text}: {detail}");
-                }
-                cause = error.source();
-            }
             // With standard error gone there is nobody left to tell.
-            let _ = writeln!(std::io::stderr(), "turnmill: {text}");
+            let _ = writeln!(std::io::stderr(), "turnmill: {}", explain(&failure));
             ExitCode::FAILURE
         }
     }

@@ -11,12 +11,14 @@
 
 mod backoff;
 mod drain;
+mod explain;
 mod prepare;
 mod retry;
 mod stop;
 
 pub use backoff::Backoff;
 pub use drain::{Drained, Event, Observer, OpenSource, Pipeline, PipelineError};
+pub use explain::explain;
 pub use prepare::Rewrite;
 pub use retry::{Retried, retry_dead_letter};
 pub use stop::Stop;

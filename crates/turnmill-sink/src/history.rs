@@ -4,7 +4,7 @@
 //! late events, a rebuild, or markers over history.
 
 use serde::{Deserialize, Serialize};
-use turnmill_model::{EventTime, Record};
+use turnmill_model::EventTime;
 
 use crate::StoreError;
 
@@ -25,19 +25,6 @@ pub struct Entry<'a> {
     pub environment: Option<&'a str>,
     /// The record's bytes.
     pub payload: &'a [u8],
-}
-
-impl<'a> Entry<'a> {
-    /// The record to decode again; `sender` is the key of the sender whose chunk it is.
-    #[must_use]
-    pub fn record(&self, sender: &'a str) -> Record<'a> {
-        Record {
-            payload: self.payload,
-            sender: Some(sender),
-            time: self.record_time,
-            environment: self.environment,
-        }
-    }
 }
 
 /// The events of a chunk, in the sender's order: by time, those of the same time as they arrived.

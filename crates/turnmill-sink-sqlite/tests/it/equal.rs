@@ -5,34 +5,11 @@ use rusqlite::Connection;
 use turnmill_model::rasa::RasaDecoder;
 use turnmill_model::{Reason, Settings};
 use turnmill_sink::ingest::{Accounting, Arrivals, Ingest, Letters};
-use turnmill_sink::testkit::{Delivery, Driver, Fixture, Given, conversation};
-use turnmill_sink::{DeadLetter, Inspect, MemoryStore, PositionKey, Store};
+use turnmill_sink::testkit::{Delivery, Driver, Fixture, Given, Memory, conversation};
+use turnmill_sink::{DeadLetter, Inspect, PositionKey, Store};
 use turnmill_sink_sqlite::SqliteStore;
 
 use crate::support::{Files, one};
-
-#[derive(Debug)]
-struct Memory;
-
-impl Fixture for Memory {
-    type Store = MemoryStore;
-
-    fn create(&mut self) -> MemoryStore {
-        MemoryStore::default()
-    }
-
-    fn connect(&mut self, store: &MemoryStore) -> MemoryStore {
-        store.clone()
-    }
-
-    fn fail_after(&mut self, store: &mut MemoryStore, statements: Option<u64>) {
-        store.fail_after(statements);
-    }
-
-    fn refuse_text(&mut self, store: &mut MemoryStore, text: Option<&str>) {
-        store.refuse_text(text);
-    }
-}
 
 async fn digests<F: Fixture>(fixture: &mut F, deliveries: &[Delivery<'_>]) -> turnmill_sink::digest::Digests
 where

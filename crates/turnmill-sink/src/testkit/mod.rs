@@ -34,10 +34,12 @@
 
 mod cases;
 mod drive;
+mod memory;
 
 use std::fmt::Write as _;
 
 pub use self::drive::{Delivery, Driver, Given};
+pub use self::memory::Memory;
 use crate::{Inspect, Store};
 
 /// How the suite gets stores to test.

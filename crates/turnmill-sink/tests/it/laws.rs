@@ -3,8 +3,9 @@
 use proptest::prelude::*;
 use turnmill_oracle::generate::{Options, OwnedRecord, conversations, records, shuffle_keeping};
 use turnmill_oracle::laws::{self, Plan, plans};
+use turnmill_sink::testkit::Memory;
 
-use crate::memory::{Memory, tables};
+use crate::memory::tables;
 
 /// Delivers `arrival` as planned and compares every row with what the oracle makes of `records`.
 pub(crate) fn check(plan: &Plan, records: &[OwnedRecord], arrival: &[OwnedRecord]) -> Result<(), String> {

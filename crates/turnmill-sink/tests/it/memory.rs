@@ -1,31 +1,8 @@
 //! The memory store as a fixture.
 
 use turnmill_oracle::Tables;
-use turnmill_sink::testkit::{Fixture, suite};
+use turnmill_sink::testkit::{Memory, suite};
 use turnmill_sink::{MemoryStore, OwnedValue};
-
-#[derive(Debug)]
-pub(crate) struct Memory;
-
-impl Fixture for Memory {
-    type Store = MemoryStore;
-
-    fn create(&mut self) -> MemoryStore {
-        MemoryStore::default()
-    }
-
-    fn connect(&mut self, store: &MemoryStore) -> MemoryStore {
-        store.clone()
-    }
-
-    fn fail_after(&mut self, store: &mut MemoryStore, statements: Option<u64>) {
-        store.fail_after(statements);
-    }
-
-    fn refuse_text(&mut self, store: &mut MemoryStore, text: Option<&str>) {
-        store.refuse_text(text);
-    }
-}
 
 /// The store's public tables, as the oracle has them.
 pub(crate) fn tables(store: &MemoryStore) -> Tables {
