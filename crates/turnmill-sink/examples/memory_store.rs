@@ -70,7 +70,12 @@ async fn run() -> Result<(), StoreError> {
         let letters = Here { key: &key, first: number };
         let accounting = Accounting::Source(&key.source);
         let report = ingest.ingest(&mut store, &arrivals, &[advance], &accounting, &letters).await?;
-        println!("record {to}: {} row changes, late: {}, {:?}", report.changes, report.late, report.counts);
+        println!(
+            "record {to}: {} tables change, late: {}, {:?}",
+            report.rows.len(),
+            report.late,
+            report.counts
+        );
         from = Some(to);
     }
 

@@ -28,8 +28,11 @@ impl Cache {
         self.entries.peek(&sender).map(|cached| cached.version)
     }
 
-    pub(crate) fn get(&mut self, sender: SenderId) -> Option<(u64, &Timeline)> {
-        self.entries.get(&sender).map(|cached| (cached.version, &cached.timeline))
+    /// Hands a timeline out, with its version; [`put`](Self::put) brings the next one.
+    pub(crate) fn take(&mut self, sender: SenderId) -> Option<(u64, Timeline)> {
+        let cached = self.entries.pop(&sender)?;
+        self.bytes -= cached.bytes;
+        Some((cached.version, cached.timeline))
     }
 
     pub(crate) fn put(&mut self, version: u64, timeline: Timeline) {

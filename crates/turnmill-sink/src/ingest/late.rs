@@ -7,7 +7,7 @@ use turnmill_engine::{Checkpoint, Engine, Finished, Place, Replay, Step, Timelin
 use turnmill_model::{Body, Changes, Decoder, Event, EventId, EventTime};
 use uuid::Uuid;
 
-use super::Item;
+use super::groups::Item;
 use super::reader::Reader;
 use crate::history::{Entries, unpack};
 use crate::{CheckpointWrite, Chunk, HistoryWrite, StoreError, Transaction};

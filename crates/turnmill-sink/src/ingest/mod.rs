@@ -7,24 +7,26 @@
 
 mod arrivals;
 mod cache;
+mod groups;
 mod late;
 mod reader;
+mod report;
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::time::Instant;
 
 use turnmill_engine::{Engine, Place, Timeline};
-use turnmill_model::{
-    Changes, Decoder, Event, EventId, EventTime, Reason, Record, Refused, SenderId, SessionId, Settings,
-};
+use turnmill_model::{Changes, Decoder, EventId, EventTime, Reason, Refused, SenderId, SessionId, Settings};
 use uuid::Uuid;
 
 pub use self::arrivals::{Arrivals, Letters};
 use self::cache::Cache;
+use self::groups::{Attempt, Group, Item, Task, recognise};
 use self::late::Means;
+pub use self::report::{Report, RowCounts};
 use crate::history::{Entries, Entry};
 use crate::{
-    Advance, Batch, CheckpointWrite, Chunk, Claim, Class, Counts, HistoryWrite, Locked, SenderClaim, Store,
+    Advance, Batch, CheckpointWrite, Chunk, Claim, Class, HistoryWrite, Locked, SenderClaim, Store,
     StoreError, TimelineWrite, Transaction,
 };
 
@@ -44,19 +46,6 @@ impl std::fmt::Debug for Ingest<'_> {
     }
 }
 
-/// What became of a batch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Report {
-    /// The batch's counts, as they went to the ledger.
-    pub counts: Counts,
-    /// Events that came late, and so did not simply extend their sender's timeline.
-    pub late: u64,
-    /// Stretches of history that were replayed.
-    pub replays: u64,
-    /// Entries of the row changes.
-    pub changes: usize,
-}
-
 /// How a batch is counted.
 #[derive(Clone, Debug)]
 pub enum Accounting<'s> {
@@ -69,40 +58,6 @@ pub enum Accounting<'s> {
         /// Its id.
         letter: u64,
     },
-}
-
-/// One event to apply.
-#[derive(Debug)]
-pub(crate) struct Item<'e, 'a> {
-    pub(crate) event: Cow<'e, Event<'a>>,
-    record: Record<'a>,
-    arrival: usize,
-    /// It is stored already, and this copy may take its place.
-    pub(crate) known: bool,
-    /// It took the place of a plain copy of this batch.
-    over_plain: bool,
-}
-
-impl<'a> Item<'_, 'a> {
-    /// The event as the history keeps it.
-    pub(crate) fn entry(&self) -> Entry<'a> {
-        Entry {
-            time: self.event.time,
-            ordinal: self.event.ordinal,
-            record_time: self.record.time,
-            environment: self.record.environment,
-            payload: self.record.payload,
-        }
-    }
-}
-
-/// One sender's part of a batch: each event once, in the sender's order.
-#[derive(Debug)]
-struct Group<'e, 'a> {
-    sender: SenderId,
-    items: Vec<Item<'e, 'a>>,
-    duplicates: i64,
-    anonymised: i64,
 }
 
 /// What one sender's part led to.
@@ -223,15 +178,14 @@ impl<'d> Ingest<'d> {
                 .collect(),
         };
         let mut tx = store.begin(&claim).await?;
-        let states = self.states(&groups, tx.timelines().await?)?;
+        let mut states = self.states(&groups, tx.timelines().await?)?;
         recognise(&mut tx, &mut groups, &states).await?;
 
         let mut batch = Batch::default();
-        let mut timelines: Vec<Timeline> = states.iter().map(|(_, timeline)| timeline.clone()).collect();
         let applied = loop {
             batch.changes.clear();
             let mut applied = Vec::with_capacity(groups.len());
-            for (group, timeline) in groups.iter().zip(&timelines) {
+            for (group, (_, timeline)) in groups.iter().zip(&states) {
                 applied.push(self.apply(&mut tx, group, timeline, &mut batch.changes).await?);
             }
             let lost = lost_claims(&mut tx, &groups, &applied, &batch.changes).await?;
@@ -240,7 +194,7 @@ impl<'d> Ingest<'d> {
             }
             let mut progress = false;
             for (index, key) in lost {
-                progress |= timelines.get_mut(index).is_some_and(|timeline| timeline.mark_foreign(key));
+                progress |= states.get_mut(index).is_some_and(|(_, timeline)| timeline.mark_foreign(key));
             }
             if !progress {
                 // Each round takes an id from a sender for good, so this cannot be.
@@ -248,7 +202,7 @@ impl<'d> Ingest<'d> {
             }
         };
         last_sender_updates(&mut batch.changes);
-        let mut report = Report { changes: batch.changes.len(), ..Report::default() };
+        let mut report = Report { rows: RowCounts::of(&batch.changes), ..Report::default() };
         let mut kept = Vec::with_capacity(groups.len());
         for ((group, (version, before)), applied) in groups.iter().zip(states).zip(applied) {
             report.count(group, &applied, &before);
@@ -276,7 +230,9 @@ impl<'d> Ingest<'d> {
         }
         tx.write(&batch).await?;
         if attempt == Attempt::Commit {
+            let started = Instant::now();
             tx.commit().await?;
+            report.commit = started.elapsed();
             for (version, timeline) in kept {
                 self.cache.put(version, timeline);
             }
@@ -291,10 +247,11 @@ impl<'d> Ingest<'d> {
         locked: Vec<Locked>,
     ) -> Result<Vec<(u64, Timeline)>, StoreError> {
         let state = |(group, locked): (&Group<'_, '_>, Locked)| {
-            let cached = self.cache.get(group.sender);
+            // It comes back when the batch is committed; after a failure nothing in the cache counts any more.
+            let cached = self.cache.take(group.sender);
             let key = group.items.first().map(|item| item.event.sender_key.as_ref()).unwrap_or_default();
             match (locked, cached) {
-                (Locked::Current, Some((version, timeline))) => Ok((version, timeline.clone())),
+                (Locked::Current, Some(cached)) => Ok(cached),
                 (Locked::Loaded { version, state }, _) => Ok((version, Timeline::from_bytes(&state)?)),
                 (Locked::Absent, _) => Ok((0, Timeline::new(group.sender, key))),
                 (Locked::Current, None) => {
@@ -355,172 +312,6 @@ impl Applied {
         }
         self.timeline
     }
-}
-
-impl Report {
-    fn count(&mut self, group: &Group<'_, '_>, applied: &Applied, before: &Timeline) {
-        let known = group.items.iter().filter(|item| item.known).count() as i64;
-        let new = group.items.len() as i64 - known;
-        let anonymised = group.anonymised + applied.late.as_ref().map_or(0, |late| late.anonymised);
-        let late =
-            group.items.iter().filter(|item| !item.known && before.place(&item.event) == Place::Behind);
-        self.late += late.count() as u64;
-        self.replays += applied.late.as_ref().map_or(0, |late| late.replays);
-        self.counts += Counts {
-            records: new + known + group.duplicates,
-            events: new,
-            duplicates: known + group.duplicates,
-            anonymised,
-            ..Counts::default()
-        };
-    }
-}
-
-/// What [`Ingest::attempt`] is for.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Attempt<'p> {
-    /// Write everything and commit.
-    Commit,
-    /// Only see whether the rows of these records would be accepted.
-    Try(&'p [usize]),
-}
-
-/// A batch to ingest.
-struct Task<'t, 'a> {
-    arrivals: &'t Arrivals<'a>,
-    advances: &'t [Advance],
-    accounting: &'t Accounting<'t>,
-    letters: &'t dyn Letters,
-    /// Records that the store refuses.
-    excluded: BTreeMap<usize, Refused>,
-}
-
-impl<'t, 'a> Task<'t, 'a> {
-    /// The events by sender, each event once, in the sender's order.
-    fn groups(&self, attempt: Attempt<'_>) -> Vec<Group<'t, 'a>> {
-        let Arrivals { events, records, record_of, .. } = self.arrivals;
-        let tried: Option<HashSet<usize>> = match attempt {
-            Attempt::Commit => None,
-            Attempt::Try(records) => Some(records.iter().copied().collect()),
-        };
-        let taken = |arrival: &usize| {
-            let record = record_of[*arrival];
-            tried.as_ref().is_none_or(|tried| tried.contains(&record)) && !self.excluded.contains_key(&record)
-        };
-        let mut order: Vec<usize> = (0..events.len()).filter(taken).collect();
-        order.sort_unstable_by_key(|arrival| (events[*arrival].sender, events[*arrival].time, *arrival));
-        let mut groups: Vec<Group<'t, 'a>> = Vec::new();
-        let mut places: HashMap<EventId, usize> = HashMap::new();
-        for arrival in order {
-            let event = &events[arrival];
-            let item = Item {
-                event: Cow::Borrowed(event),
-                record: records[record_of[arrival]],
-                arrival,
-                known: false,
-                over_plain: false,
-            };
-            match groups.last_mut() {
-                Some(group) if group.sender == event.sender => group.add(item, &mut places),
-                _ => {
-                    places.clear();
-                    let mut group =
-                        Group { sender: event.sender, items: Vec::new(), duplicates: 0, anonymised: 0 };
-                    group.add(item, &mut places);
-                    groups.push(group);
-                }
-            }
-        }
-        for group in &mut groups {
-            // A copy that arrived first gives its place, which need not be that of the copy sorted first.
-            if !group.items.is_sorted_by_key(|item| (item.event.time, item.arrival)) {
-                group.items.sort_by_key(|item| (item.event.time, item.arrival));
-            }
-        }
-        groups
-    }
-
-    /// Adds the counts to the ledger.
-    fn account(&self, batch: &mut Batch, report: &mut Report) {
-        let refused = (self.arrivals.refused.len() + self.excluded.len()) as i64;
-        let skipped = self.arrivals.skipped as i64;
-        let rest = Counts { records: refused + skipped, dead_letters: refused, skipped, ..Counts::default() };
-        report.counts += rest;
-        match self.accounting {
-            Accounting::Source(source) => {
-                batch.ledger.insert((*source).to_owned(), report.counts);
-            }
-            // The record is counted already, as a dead letter.
-            Accounting::Retry { source, .. } if report.counts.dead_letters == 0 => {
-                let mut moved = report.counts;
-                moved.records -= 1;
-                moved.dead_letters -= 1;
-                batch.ledger.insert((*source).to_owned(), moved);
-            }
-            Accounting::Retry { .. } => {}
-        }
-    }
-}
-
-impl<'e, 'a> Group<'e, 'a> {
-    /// Adds an event, unless it is another copy of one that is there.
-    fn add(&mut self, item: Item<'e, 'a>, places: &mut HashMap<EventId, usize>) {
-        let there = places.get(&item.event.id).and_then(|index| self.items.get_mut(*index));
-        let Some(there) = there else {
-            places.insert(item.event.id, self.items.len());
-            self.items.push(item);
-            return;
-        };
-        self.duplicates += 1;
-        let (first, other) = if item.arrival < there.arrival { (&item, &*there) } else { (&*there, &item) };
-        let (time, arrival) = (first.event.time, first.arrival);
-        let replaces = other.event.replaces(first.event.anonymized_at.as_deref());
-        let content = if replaces { other } else { first };
-        self.anonymised += i64::from(replaces);
-        let (mut event, record) = (content.event.clone(), content.record);
-        if event.time != time {
-            event.to_mut().time = time;
-        }
-        let over_plain = there.over_plain || (replaces && first.event.anonymized_at.is_none());
-        *there = Item { event, record, arrival, known: false, over_plain };
-    }
-}
-
-/// Finds the events that are stored already: plain copies go, anonymised ones are marked.
-async fn recognise<T: Transaction>(
-    tx: &mut T,
-    groups: &mut [Group<'_, '_>],
-    states: &[(u64, Timeline)],
-) -> Result<(), StoreError> {
-    let mut behind = Vec::new();
-    let mut suspect = |item: &Item<'_, '_>, timeline: &Timeline| {
-        // An event without a time of its own may be stored anywhere.
-        let suspect = timeline.newest().is_some()
-            && (timeline.place(&item.event) != Place::Newer || !item.event.id.has_time());
-        if suspect {
-            behind.push(item.event.id);
-        }
-    };
-    for (group, (_, timeline)) in groups.iter().zip(states) {
-        group.items.iter().for_each(|item| suspect(item, timeline));
-    }
-    if behind.is_empty() {
-        return Ok(());
-    }
-    let known = tx.known(&behind).await?;
-    let known: HashSet<EventId> =
-        behind.into_iter().zip(known).filter(|(_, known)| *known).map(|(id, _)| id).collect();
-    for group in groups {
-        let before = group.items.len();
-        group.items.retain_mut(|item| {
-            item.known = known.contains(&item.event.id);
-            // The plain copy of this batch was never stored, so nothing took its place.
-            group.anonymised -= i64::from(item.known && item.over_plain);
-            !item.known || item.event.anonymized_at.is_some()
-        });
-        group.duplicates += (before - group.items.len()) as i64;
-    }
-    Ok(())
 }
 
 /// Sessions that this batch creates under an id that another sender owns, or claimed earlier in the batch: by number of the
