@@ -20,10 +20,12 @@ pub const VERSION: u32 = 1;
 /// use turnmill_model::SenderId;
 /// let timeline = Timeline::new(SenderId::new(None, "u1"), "u1");
 /// let bytes = timeline.to_bytes();
+/// assert_eq!(&*Timeline::key_of(&bytes).unwrap(), "u1");
 /// assert_eq!(Timeline::from_bytes(&bytes).unwrap(), timeline);
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Timeline {
+    // These two come first in every version: see `key_of`.
     pub(crate) sender: SenderId,
     pub(crate) sender_key: Box<str>,
     /// Whether the sender's row is in the store.
@@ -154,6 +156,16 @@ impl Timeline {
     /// [`UnreadableState`] if the bytes are damaged or of another [`VERSION`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, UnreadableState> {
         postcard::from_bytes(bytes).map_err(|error| UnreadableState(error.to_string()))
+    }
+
+    /// The sender's key in a serialised timeline of any [`VERSION`].
+    ///
+    /// # Errors
+    ///
+    /// [`UnreadableState`] if the bytes are damaged.
+    pub fn key_of(bytes: &[u8]) -> Result<Box<str>, UnreadableState> {
+        let start: Result<((SenderId, Box<str>), _), _> = postcard::take_from_bytes(bytes);
+        start.map(|((_, key), _)| key).map_err(|error| UnreadableState(error.to_string()))
     }
 
     /// About how many bytes of memory the timeline takes, for a cache's budget.

@@ -3,8 +3,9 @@
 use uuid::Uuid;
 
 use crate::tables::{
-    ActionRow, BotMessageRow, CommandRow, EventErrorRow, EventRow, FlowStatusRow, FrameRow, Row, SenderRow,
-    SessionRow, SlotRow, SlotStateRow, Table, Text, Texts, TurnRow, UserMessageRow, UserRow, Value,
+    ActionRow, BotMessageRow, CommandRow, EventErrorRow, EventRow, FlowStatusRow, FrameRow, MarkerRow, Row,
+    SenderRow, SessionRow, SlotRow, SlotStateRow, Table, Text, Texts, TurnRow, UserMessageRow, UserRow,
+    Value,
 };
 
 /// Row changes of a batch, columnar per table in the sense that each table has its own typed lists.
@@ -41,6 +42,8 @@ pub struct Changes {
     pub slots: Rows<SlotRow>,
     /// `rasa_session_slot_state`: inserts replace an existing row.
     pub slot_states: Rows<SlotStateRow>,
+    /// `rasa_markers`.
+    pub markers: Rows<MarkerRow>,
     /// `rasa_dialogue_stack_frame`.
     pub frames: Rows<FrameRow>,
     /// `rasa_llm_command`.
@@ -115,7 +118,7 @@ impl<R> Rows<R> {
 macro_rules! each_table {
     ($macro:ident!($self:ident $($rest:tt)*)) => {
         $macro!($self $($rest)*; users, senders, sessions, turns, events, bot_messages, user_messages, actions, slots,
-            slot_states, frames, commands, flow_statuses, event_errors)
+            slot_states, markers, frames, commands, flow_statuses, event_errors)
     };
 }
 
@@ -123,7 +126,7 @@ macro_rules! each_table {
 #[derive(Clone, Copy, Debug)]
 pub struct Mark {
     texts: usize,
-    rows: [[usize; 4]; 14],
+    rows: [[usize; 4]; 15],
 }
 
 impl Changes {

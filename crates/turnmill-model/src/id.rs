@@ -85,6 +85,13 @@ impl EventId {
         self.derive("command", index)
     }
 
+    /// Id of the marker row of the pattern `pattern` at this event.
+    #[must_use]
+    pub fn marker(self, pattern: Uuid) -> Uuid {
+        let digest = IdentityDigest::new("marker").bytes(self.0.as_bytes()).bytes(pattern.as_bytes());
+        digest.uuid(Some(self.milliseconds()))
+    }
+
     /// Whether the event was written with a usable timestamp; without one it has a place only by its record's time, which
     /// copies of it need not share.
     #[must_use]

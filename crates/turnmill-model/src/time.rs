@@ -36,6 +36,19 @@ impl EventTime {
         (EARLIEST_SECONDS..=LATEST_SECONDS).contains(&seconds).then_some(Self(seconds))
     }
 
+    /// A usable time, at most a millisecond earlier, that no event at or after `micros` is before.
+    ///
+    /// ```
+    /// use turnmill_model::EventTime;
+    /// let time = EventTime::from_seconds(1656382549.326936).unwrap();
+    /// assert!(EventTime::not_after(time.micros()) <= time);
+    /// assert_eq!(EventTime::not_after(i64::MIN), EventTime::EARLIEST);
+    /// ```
+    #[must_use]
+    pub fn not_after(micros: i64) -> Self {
+        Self((micros as f64 / 1e6 - 0.001).clamp(EARLIEST_SECONDS, LATEST_SECONDS))
+    }
+
     /// Unix seconds, the float as written.
     #[must_use]
     pub fn seconds(self) -> f64 {

@@ -20,8 +20,21 @@ const LOG_PAGES: i64 = 65_536;
 /// Prepared statements to keep.
 const STATEMENTS: usize = 256;
 
+/// What a database is opened for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Purpose {
+    /// To be filled further, with the settings it was filled with.
+    Fill,
+    /// To make its rows again, with whatever settings.
+    Rebuild,
+}
+
 /// Opens the database, creates or migrates it, and compares the settings.
-pub(crate) fn open(store: &SqliteStore, settings: &Settings) -> Result<Connection, StoreError> {
+pub(crate) fn open(
+    store: &SqliteStore,
+    settings: &Settings,
+    purpose: Purpose,
+) -> Result<Connection, StoreError> {
     let connection = connect(store, !store.read_only)?;
     let fail = |error, doing: &str| store.error(error, doing);
     if store.read_only {
@@ -52,7 +65,7 @@ pub(crate) fn open(store: &SqliteStore, settings: &Settings) -> Result<Connectio
     connection
         .execute_batch("BEGIN IMMEDIATE")
         .map_err(|error| fail(error, "locking the database to open it"))?;
-    match migrate(store, &connection, settings) {
+    match migrate(store, &connection, settings, purpose) {
         Ok(()) => connection.execute_batch("COMMIT").map_err(|error| fail(error, "creating the tables"))?,
         Err(error) => {
             roll_back(Some(&connection));
@@ -178,7 +191,10 @@ fn is_ours(store: &SqliteStore, connection: &Connection) -> Result<bool, StoreEr
     Err(StoreError::Unusable { detail, source: None })
 }
 
-fn read_meta(store: &SqliteStore, connection: &Connection) -> Result<BTreeMap<String, String>, StoreError> {
+pub(crate) fn read_meta(
+    store: &SqliteStore,
+    connection: &Connection,
+) -> Result<BTreeMap<String, String>, StoreError> {
     let fail = |error| store.error(error, "reading what the store remembers");
     let mut statement = connection.prepare("SELECT name, value FROM _turnmill_meta").map_err(fail)?;
     let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)));
@@ -192,13 +208,18 @@ fn read_meta(store: &SqliteStore, connection: &Connection) -> Result<BTreeMap<St
 }
 
 /// Under the lock: applies what is missing, and compares or notes the settings.
-fn migrate(store: &SqliteStore, connection: &Connection, settings: &Settings) -> Result<(), StoreError> {
+fn migrate(
+    store: &SqliteStore,
+    connection: &Connection,
+    settings: &Settings,
+    purpose: Purpose,
+) -> Result<(), StoreError> {
     let ours = is_ours(store, connection)?;
     let meta = if ours { read_meta(store, connection)? } else { BTreeMap::new() };
     let version = meta::schema_version(&meta)?;
     let schema = Schema::new(Dialect::Sqlite).for_settings(settings).foreign_keys(store.foreign_keys);
     let steps = pending(version)?;
-    if ours {
+    if ours && purpose == Purpose::Fill {
         meta::check(&meta, settings)?;
     }
     let put = |name: &str, value: &str| {

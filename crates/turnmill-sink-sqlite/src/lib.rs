@@ -44,6 +44,7 @@ mod inspect;
 mod sql;
 mod store;
 mod transaction;
+mod upkeep;
 mod url;
 mod value;
 mod write;

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use turnmill_model::tables::{EVENT_ERROR, PUBLIC, Table};
 use turnmill_sql::statements::{Input, OnConflict, Target};
-use turnmill_sql::{Dialect, SqlType, internal};
+use turnmill_sql::upkeep::Removal;
+use turnmill_sql::{Dialect, SqlType, internal, upkeep};
 
 /// Ids per look-up of known events.
 pub(crate) const LOOKUP: usize = 64;
@@ -34,6 +35,8 @@ pub(crate) struct Sql {
     pub(crate) add_ledger: String,
     pub(crate) put_position: String,
     pub(crate) put_meta: String,
+    pub(crate) clear: Vec<Removal>,
+    pub(crate) forget: Vec<Removal>,
 }
 
 pub(crate) const SESSION_OWNER: &str = "SELECT sender_id FROM rasa_session WHERE id = ?1";
@@ -81,6 +84,8 @@ impl Sql {
             add_ledger: one(&Target::from(&internal::LEDGER), OnConflict::Add),
             put_position: one(&Target::from(&internal::POSITION), OnConflict::Replace),
             put_meta: one(&Target::from(&internal::META), OnConflict::Replace),
+            clear: upkeep::clear(dialect),
+            forget: upkeep::forget(dialect),
         }
     }
 }

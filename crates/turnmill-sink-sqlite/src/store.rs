@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 use turnmill_model::{SenderId, Settings};
 use turnmill_sink::{Claim, Opened, PositionKey, Store, StoreError};
 
-use crate::connect;
+use crate::connect::{self, Purpose};
 use crate::error::store_error;
 use crate::sql::{POSITION, POSITIONS, Sql};
 use crate::transaction::SqliteTransaction;
@@ -292,7 +292,7 @@ impl Store for SqliteStore {
             });
         }
         self.versions = Versions::default();
-        let connection = connect::open(self, settings)?;
+        let connection = connect::open(self, settings, Purpose::Fill)?;
         self.connection = Some(connection);
         Ok(Opened { positions: self.read_positions()? })
     }

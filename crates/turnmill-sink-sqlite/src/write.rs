@@ -2,12 +2,14 @@
 
 use rusqlite::{CachedStatement, Connection, Params};
 use turnmill_model::tables::{EVENT_ERROR, PUBLIC, Texts, Value};
-use turnmill_model::{Changes, EventTime, Key, RowView, TableChanges};
+use turnmill_model::{Changes, EventTime, Key, RowView, SenderId, TableChanges};
 use turnmill_sink::{Advance, Batch, CheckpointWrite, DeadLetter, HistoryWrite, StoreError};
 use turnmill_sql::headers;
+use turnmill_sql::upkeep::Removal;
 
 use crate::SqliteStore;
 use crate::sql::{DELETE_CHECKPOINTS, TableSql};
+use crate::upkeep;
 use crate::value::{TimeText, bind};
 
 /// Executes the statements of one transaction.
@@ -23,8 +25,12 @@ impl<'w> Writer<'w> {
     }
 
     pub(crate) fn batch(&mut self, batch: &Batch) -> Result<(), StoreError> {
-        self.changes(&batch.changes)?;
         let sql = &self.store.sql;
+        for sender in batch.cleared.iter().chain(&batch.forgotten) {
+            self.remove(&sql.clear, *sender)?;
+        }
+        batch.forgotten.iter().try_for_each(|sender| self.remove(&sql.forget, *sender))?;
+        self.changes(&batch.changes)?;
         let mut timelines = self.prepare(&sql.put_timeline, "writing timelines")?;
         for timeline in &batch.timelines {
             let row = (timeline.sender.0.as_bytes(), timeline.version, timeline.state.as_slice());
@@ -46,6 +52,21 @@ impl<'w> Writer<'w> {
                 counts.skipped,
             );
             self.execute(&mut self.prepare(&sql.add_ledger, doing)?, row, doing)?;
+        }
+        if let Some(sender) = batch.rebuilt {
+            upkeep::note_progress(self.store, sender)?;
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, removals: &[Removal], sender: SenderId) -> Result<(), StoreError> {
+        let doing = "removing a sender's rows";
+        for Removal { sql, ty } in removals {
+            self.store.gate.pass()?;
+            let mut delete = self.prepare(sql, doing)?;
+            bind(&mut delete, 1, Value::Id(sender.0), *ty, &mut self.times)
+                .and_then(|()| delete.raw_execute())
+                .map_err(|error| self.fail(error, doing))?;
         }
         Ok(())
     }

@@ -70,6 +70,10 @@ pub enum Locked {
 /// Everything that one transaction writes.
 #[derive(Debug, Default)]
 pub struct Batch {
+    /// Senders whose rows and checkpoints go, all of them, before anything else is written; their history stays.
+    pub cleared: Vec<SenderId>,
+    /// Senders of whom nothing stays: no rows, no history, no state.
+    pub forgotten: Vec<SenderId>,
     /// Row changes.
     pub changes: Changes,
     /// Senders' new states.
@@ -84,6 +88,8 @@ pub struct Batch {
     pub retried: Vec<u64>,
     /// Counts to add, per source.
     pub ledger: BTreeMap<String, Counts>,
+    /// How far a [rebuild](crate::Upkeep::begin_rebuild) has come: the last sender that is done.
+    pub rebuilt: Option<SenderId>,
 }
 
 /// A sender's new state.

@@ -53,7 +53,8 @@ pub enum StoreError {
     },
     /// The store was filled with other settings.
     #[error(
-        "the store was filled with {setting} = {stored}, now it is {configured}: restore the setting, or fill a new store"
+        "the store was filled with {setting} = {stored}, now it is {configured}: restore the setting, \
+         or make the rows again with `turnmill rebuild`"
     )]
     Settings {
         /// Name of the setting.
@@ -81,6 +82,13 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Rows are being made again with other settings, so for now they fit none.
+    #[must_use]
+    pub fn rebuild_under_way() -> Self {
+        let detail = "a rebuild with other settings or another version is not finished: run `turnmill rebuild` with them";
+        Self::Unusable { detail: detail.into(), source: None }
+    }
+
     /// The class, which decides how to go on.
     #[must_use]
     pub fn class(&self) -> Class {

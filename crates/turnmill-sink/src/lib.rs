@@ -28,7 +28,9 @@ pub use batch::{
 };
 pub use error::{Class, SinkError, StoreError};
 pub use memory::{MemoryStore, MemoryTransaction, OwnedValue, Rows};
-pub use store::{ChangeBatch, HistoryPage, HistoryRequest, Inspect, Opened, Sink, Store, Transaction};
+pub use store::{
+    ChangeBatch, HistoryPage, HistoryRequest, Inspect, Opened, RebuildState, Sink, Store, Transaction, Upkeep,
+};
 use turnmill_model::Settings;
 
 /// Compares the settings that a store was filled with to the present ones.

@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use turnmill_engine::Checkpoint;
-use turnmill_model::tables::{EVENT_ERROR, PUBLIC, RASA_EVENT, RASA_SESSION, RASA_USER, Table, Value};
+use turnmill_model::tables::{
+    EVENT_ERROR, PUBLIC, RASA_EVENT, RASA_SENDER, RASA_SESSION, RASA_USER, Table, Value,
+};
 use turnmill_model::{Changes, EventId, EventTime, Key, Micros, SenderId, SessionId, Settings, TableChanges};
 use uuid::Uuid;
 
 use crate::digest::Digests;
 use crate::{
     Batch, Chunk, Claim, Counts, DeadLetter, HistoryPage, HistoryRequest, Inspect, Locked, Opened,
-    PositionKey, Store, StoreError, Transaction,
+    PositionKey, RebuildState, Store, StoreError, Transaction, Upkeep,
 };
 
 /// A value of a kept row.
@@ -87,6 +89,8 @@ pub struct MemoryStore {
 struct State {
     busy: bool,
     settings: Option<Settings>,
+    /// The settings of a rebuild under way, and the last sender that is done.
+    rebuild: Option<(Settings, Option<SenderId>)>,
     tables: BTreeMap<&'static str, Rows>,
     timelines: BTreeMap<SenderId, (u64, Vec<u8>)>,
     history: BTreeMap<(SenderId, u64), Chunk>,
@@ -107,6 +111,7 @@ enum Undo {
     Position(PositionKey, Option<String>),
     Ledger(String, Option<Counts>),
     DeadLetter(u64, Option<DeadLetter>),
+    Rebuild(Option<(Settings, Option<SenderId>)>),
 }
 
 impl MemoryStore {
@@ -139,9 +144,12 @@ impl Store for MemoryStore {
 
     async fn open(&mut self, settings: &Settings) -> Result<Opened, StoreError> {
         self.with(|state| {
-            match &state.settings {
-                Some(stored) => crate::check_settings(stored, settings)?,
-                None => state.settings = Some(settings.clone()),
+            match (&state.settings, &state.rebuild) {
+                (Some(stored), Some((target, _))) if stored != target => {
+                    return Err(StoreError::rebuild_under_way());
+                }
+                (Some(stored), _) => crate::check_settings(stored, settings)?,
+                (None, _) => state.settings = Some(settings.clone()),
             }
             let positions = state.positions.iter().map(|(key, at)| (key.clone(), at.clone())).collect();
             Ok(Opened { positions })
@@ -269,6 +277,27 @@ impl MemoryTransaction<'_> {
         Ok(())
     }
 
+    /// Removes the sender's rows and checkpoints.
+    fn clear_sender(&mut self, sender: SenderId) -> Result<(), StoreError> {
+        let id = OwnedValue::Text(sender.to_string().into());
+        for table in PUBLIC.into_iter().chain([&EVENT_ERROR]) {
+            let column = if *table == RASA_SENDER { Some(0) } else { table.column("sender_id") };
+            let Some(column) = column else { continue };
+            let mine: Vec<Box<str>> = self.store.with(|state| {
+                let rows = state.tables.get(table.name).into_iter().flatten();
+                rows.filter(|(_, row)| row.get(column) == Some(&id)).map(|(key, _)| key.clone()).collect()
+            });
+            mine.iter().try_for_each(|key| self.put(table, key, None))?;
+        }
+        let checkpoints = self.store.with(|state| {
+            state.checkpoints.keys().filter(|(owner, _)| *owner == sender).copied().collect::<Vec<_>>()
+        });
+        for key in checkpoints {
+            self.step(|state| Undo::Checkpoint(key, state.checkpoints.remove(&key)))?;
+        }
+        Ok(())
+    }
+
     fn stored(&self, table: &Table, key: &str) -> Result<Vec<OwnedValue>, StoreError> {
         let missing = || StoreError::Damaged { detail: format!("{} has no row {key}", table.name) };
         self.get(table, key).ok_or_else(missing)
@@ -322,6 +351,7 @@ impl State {
             Undo::Position(key, before) => restore(&mut self.positions, key, before),
             Undo::Ledger(key, before) => restore(&mut self.ledger, key, before),
             Undo::DeadLetter(key, before) => restore(&mut self.dead_letters, key, before),
+            Undo::Rebuild(before) => self.rebuild = before,
         }
     }
 }
@@ -376,6 +406,27 @@ impl Transaction for MemoryTransaction<'_> {
     }
 
     async fn write(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        for sender in batch.cleared.iter().chain(&batch.forgotten) {
+            self.clear_sender(*sender)?;
+        }
+        for sender in &batch.forgotten {
+            self.step(|state| Undo::Timeline(*sender, state.timelines.remove(sender)))?;
+            let chunks = self.store.with(|state| {
+                state.history.keys().filter(|(owner, _)| owner == sender).copied().collect::<Vec<_>>()
+            });
+            for key in chunks {
+                self.step(|state| Undo::Chunk(key, state.history.remove(&key)))?;
+            }
+        }
+        if let Some(sender) = batch.rebuilt {
+            self.step(|state| {
+                let before = state.rebuild.clone();
+                if let Some((_, after)) = &mut state.rebuild {
+                    *after = Some(sender);
+                }
+                Undo::Rebuild(before)
+            })?;
+        }
         let mut result = Ok(());
         batch.changes.for_each_table(|changes| {
             if result.is_ok() {
@@ -446,6 +497,31 @@ impl Transaction for MemoryTransaction<'_> {
 
     async fn commit(mut self) -> Result<(), StoreError> {
         self.committed = true;
+        Ok(())
+    }
+}
+
+impl Upkeep for MemoryStore {
+    async fn senders(&mut self, after: Option<SenderId>, limit: usize) -> Result<Vec<SenderId>, StoreError> {
+        let later = |sender: &&SenderId| after.is_none_or(|after| **sender > after);
+        Ok(self.with(|state| state.timelines.keys().filter(later).take(limit).copied().collect()))
+    }
+
+    async fn begin_rebuild(&mut self, settings: &Settings) -> Result<RebuildState, StoreError> {
+        Ok(self.with(|state| {
+            let stored = state.settings.get_or_insert_with(|| settings.clone()).clone();
+            let under_way = state.rebuild.take().filter(|(target, _)| target == settings);
+            let after = under_way.and_then(|(_, after)| after);
+            state.rebuild = Some((settings.clone(), after));
+            RebuildState { stored, after }
+        }))
+    }
+
+    async fn end_rebuild(&mut self, settings: &Settings) -> Result<(), StoreError> {
+        self.with(|state| {
+            state.settings = Some(settings.clone());
+            state.rebuild = None;
+        });
         Ok(())
     }
 }

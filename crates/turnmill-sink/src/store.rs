@@ -131,6 +131,40 @@ pub trait Inspect: Send {
     fn positions(&mut self) -> impl Future<Output = Result<Vec<(PositionKey, String)>, StoreError>> + Send;
 }
 
+/// What the store's own upkeep asks of it: the tools that go through all senders.
+pub trait Upkeep: Store {
+    /// The senders with an id above `after`, in ascending order, at most `limit`.
+    fn senders(
+        &mut self,
+        after: Option<SenderId>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<SenderId>, StoreError>> + Send;
+
+    /// Opens the store for making all rows again from the history, with settings that may be others than those it was filled
+    /// with. If they are, or if the engine is another one, nobody can write to the store until
+    /// [`end_rebuild`](Self::end_rebuild).
+    ///
+    /// # Errors
+    ///
+    /// As for [`open`](Store::open), but for the settings and the engine's version.
+    fn begin_rebuild(
+        &mut self,
+        settings: &Settings,
+    ) -> impl Future<Output = Result<RebuildState, StoreError>> + Send;
+
+    /// Notes that all rows are made with `settings` and the present engine.
+    fn end_rebuild(&mut self, settings: &Settings) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// Where a rebuild stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RebuildState {
+    /// The settings that the store was filled with.
+    pub stored: Settings,
+    /// The last sender that an interrupted rebuild with the same settings has done.
+    pub after: Option<SenderId>,
+}
+
 /// Somewhere else to put the changes: one required method.
 ///
 /// A sink gets every committed batch in order, the same content each time, at least once.

@@ -6,6 +6,7 @@
 //!
 //! - [`Schema`] gives the DDL, [`migrations`] the order in which it is applied.
 //! - [`statements`] gives inserts, updates, deletes and upserts of any table.
+//! - [`upkeep`] gives the statements that remove all of a sender.
 //! - [`metrics`] gives the ten metrics of conversation analytics as queries.
 //! - [`meta`] and [`headers`] say how settings and dead letters' headers are written down.
 //!
@@ -24,6 +25,7 @@ pub mod meta;
 pub mod metrics;
 pub mod migrations;
 pub mod statements;
+pub mod upkeep;
 
 pub use dialect::{Dialect, SqlType};
 pub use schema::Schema;

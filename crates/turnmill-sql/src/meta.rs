@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use turnmill_model::Settings;
+use turnmill_model::{SenderId, Settings};
 use turnmill_sink::{StoreError, check_settings};
 
 /// Version of the schema, see [`migrations`](crate::migrations).
@@ -11,6 +11,51 @@ pub const SCHEMA_VERSION: &str = "schema_version";
 pub const ENGINE_VERSION: &str = "engine_version";
 /// The settings that change rows or ids, as JSON.
 pub const SETTINGS: &str = "settings";
+
+/// A rebuild under way, see [`Rebuild`].
+pub const REBUILD: &str = "rebuild";
+
+/// What a store notes while its rows are made again.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Rebuild {
+    /// With which settings.
+    pub settings: Settings,
+    /// By which version of the engine.
+    pub engine_version: String,
+    /// The last sender that is done.
+    pub after: Option<SenderId>,
+}
+
+impl Rebuild {
+    /// The rebuild with `settings` by this engine: the one under way, or one that has done nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Damaged`] if what is noted cannot be read.
+    pub fn resume(meta: &BTreeMap<String, String>, settings: &Settings) -> Result<Self, StoreError> {
+        let engine_version = turnmill_engine::VERSION.to_string();
+        let fresh = Self { settings: settings.clone(), engine_version, after: None };
+        let same = |noted: &Self| Self { after: None, ..noted.clone() } == fresh;
+        Ok(Self::read(meta)?.filter(same).unwrap_or(fresh))
+    }
+
+    /// The rebuild under way.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Damaged`] if what is noted cannot be read.
+    pub fn read(meta: &BTreeMap<String, String>) -> Result<Option<Self>, StoreError> {
+        let damaged =
+            |error| StoreError::Damaged { detail: format!("the note of a rebuild cannot be read: {error}") };
+        meta.get(REBUILD).map(|json| serde_json::from_str(json)).transpose().map_err(damaged)
+    }
+
+    /// As a store keeps it.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
 
 /// What a new store notes.
 #[must_use]
@@ -50,8 +95,13 @@ pub fn settings(meta: &BTreeMap<String, String>) -> Result<Settings, StoreError>
 ///
 /// [`StoreError::Settings`] if other settings made them, [`StoreError::Unusable`] if another engine did.
 pub fn check(meta: &BTreeMap<String, String>, configured: &Settings) -> Result<(), StoreError> {
-    check_settings(&settings(meta)?, configured)?;
     let present = turnmill_engine::VERSION.to_string();
+    if let Some(rebuild) = Rebuild::read(meta)?
+        && (rebuild.settings != settings(meta)? || Some(&rebuild.engine_version) != meta.get(ENGINE_VERSION))
+    {
+        return Err(StoreError::rebuild_under_way());
+    }
+    check_settings(&settings(meta)?, configured)?;
     match meta.get(ENGINE_VERSION) {
         Some(stored) if *stored == present => Ok(()),
         Some(stored) => Err(StoreError::Unusable {

@@ -11,6 +11,7 @@ mod groups;
 mod late;
 mod reader;
 mod report;
+mod upkeep;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Instant;
@@ -24,6 +25,7 @@ use self::cache::Cache;
 use self::groups::{Attempt, Group, Item, Task, recognise};
 use self::late::Means;
 pub use self::report::{Report, RowCounts};
+pub use self::upkeep::Rebuilt;
 use crate::history::{Entries, Entry};
 use crate::{
     Advance, Batch, CheckpointWrite, Chunk, Claim, Class, HistoryWrite, Locked, SenderClaim, Store,

@@ -9,25 +9,29 @@ use crate::digest::Digests;
 use crate::ingest::{Accounting, Arrivals, Ingest, Report};
 use crate::{Advance, Class, Inspect, PositionKey, Store, StoreError};
 
-const START: f64 = 1_656_382_549.5;
+pub(super) const START: f64 = 1_656_382_549.5;
 
 /// A store with one writer, and the means to write to it.
-struct Bench<'d, S> {
-    store: S,
-    ingest: Ingest<'d>,
+pub(super) struct Bench<'d, S> {
+    pub(super) store: S,
+    pub(super) ingest: Ingest<'d>,
     key: PositionKey,
     position: Option<String>,
 }
 
 impl<'d, S: Store + Inspect> Bench<'d, S> {
-    async fn new(mut store: S, decoder: &'d RasaDecoder) -> Self {
-        let key = PositionKey { source: "suite".into(), partition: "0".into() };
-        let opened = store.open(&Settings::default()).await.unwrap();
-        let position = opened.position(&key).map(Into::into);
-        Self { store, ingest: Ingest::new(&Settings::default(), decoder, 1 << 20), key, position }
+    pub(super) async fn new(store: S, decoder: &'d RasaDecoder) -> Self {
+        Self::with_settings(store, decoder, &Settings::default()).await
     }
 
-    async fn write(&mut self, lines: &[String], to: &str) -> Result<Report, StoreError> {
+    async fn with_settings(mut store: S, decoder: &'d RasaDecoder, settings: &Settings) -> Self {
+        let key = PositionKey { source: "suite".into(), partition: "0".into() };
+        let opened = store.open(settings).await.unwrap();
+        let position = opened.position(&key).map(Into::into);
+        Self { store, ingest: Ingest::new(settings, decoder, 1 << 20), key, position }
+    }
+
+    pub(super) async fn write(&mut self, lines: &[String], to: &str) -> Result<Report, StoreError> {
         let mut arrivals = Arrivals::default();
         let given: Vec<Given> = lines.iter().map(|line| Given::body(line.as_bytes())).collect();
         given.iter().for_each(|given| arrivals.push(self.ingest.decoder(), given.record()));
@@ -40,7 +44,7 @@ impl<'d, S: Store + Inspect> Bench<'d, S> {
         Ok(report)
     }
 
-    async fn digests(&mut self) -> Digests {
+    pub(super) async fn digests(&mut self) -> Digests {
         for (_, counts) in self.store.ledger().await.unwrap() {
             assert!(counts.adds_up(), "the ledger does not add up: {counts:?}");
         }
@@ -50,8 +54,17 @@ impl<'d, S: Store + Inspect> Bench<'d, S> {
 
 /// What the lines give in one batch of a store of the same kind.
 async fn expected<F: Fixture>(fixture: &mut F, lines: &[String]) -> Digests {
-    let decoder = RasaDecoder::new(&Settings::default());
-    let mut bench = Bench::new(fixture.create(), &decoder).await;
+    expected_with(fixture, lines, &Settings::default()).await
+}
+
+/// The same with other settings.
+pub(super) async fn expected_with<F: Fixture>(
+    fixture: &mut F,
+    lines: &[String],
+    settings: &Settings,
+) -> Digests {
+    let decoder = RasaDecoder::new(settings);
+    let mut bench = Bench::with_settings(fixture.create(), &decoder, settings).await;
     bench.write(lines, "all").await.unwrap();
     bench.digests().await
 }

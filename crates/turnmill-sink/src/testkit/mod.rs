@@ -35,12 +35,13 @@
 mod cases;
 mod drive;
 mod memory;
+mod upkeep;
 
 use std::fmt::Write as _;
 
 pub use self::drive::{Delivery, Driver, Given};
 pub use self::memory::Memory;
-use crate::{Inspect, Store};
+use crate::{Inspect, Store, Upkeep};
 
 /// How the suite gets stores to test.
 pub trait Fixture {
@@ -77,6 +78,20 @@ pub async fn suite<F: Fixture>(fixture: &mut F) {
     cases::a_failure_between_any_two_statements_leaves_nothing(fixture).await;
     cases::other_settings_are_refused(fixture).await;
     cases::dead_letters_can_be_retried(fixture).await;
+}
+
+/// Runs all checks of [`Upkeep`].
+///
+/// # Panics
+///
+/// If the store does not hold one of the properties.
+pub async fn upkeep_suite<F: Fixture>(fixture: &mut F)
+where
+    F::Store: Upkeep,
+{
+    upkeep::senders_are_listed_in_order(fixture).await;
+    upkeep::a_rebuild_with_the_same_settings_changes_nothing(fixture).await;
+    upkeep::a_rebuild_with_other_settings_gives_the_rows_of_a_store_filled_with_them(fixture).await;
 }
 
 /// A conversation of `turns` turns with `sender`, as Rasa writes it: lines of JSON. Every event type with rows of its own is

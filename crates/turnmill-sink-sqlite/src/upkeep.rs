@@ -1,0 +1,69 @@
+//! What tools that go through all senders ask.
+
+use turnmill_model::{SenderId, Settings};
+use turnmill_sink::{RebuildState, StoreError, Upkeep};
+use turnmill_sql::meta::{self, Rebuild};
+
+use crate::SqliteStore;
+use crate::connect::{self, Purpose, read_meta};
+use crate::store::{Versions, roll_back};
+
+const SENDERS: &str =
+    "SELECT sender_id FROM _turnmill_timeline WHERE sender_id > ?1 ORDER BY sender_id LIMIT ?2";
+const DELETE_META: &str = "DELETE FROM _turnmill_meta WHERE name = ?1";
+
+impl Upkeep for SqliteStore {
+    async fn senders(&mut self, after: Option<SenderId>, limit: usize) -> Result<Vec<SenderId>, StoreError> {
+        // No id is empty, so the empty one is below all.
+        let after = after.map_or_else(Vec::new, |after| after.0.as_bytes().to_vec());
+        let fail = |error| self.error(error, "listing senders");
+        let mut query = self.connection()?.prepare_cached(SENDERS).map_err(fail)?;
+        let id = |row: &rusqlite::Row<'_>| Ok(SenderId(uuid::Uuid::from_bytes(row.get(0)?)));
+        let rows = query.query_map((after, limit), id).and_then(Iterator::collect);
+        rows.map_err(fail)
+    }
+
+    async fn begin_rebuild(&mut self, settings: &Settings) -> Result<RebuildState, StoreError> {
+        self.connection = None;
+        self.versions = Versions::default();
+        let connection = connect::open(self, settings, Purpose::Rebuild)?;
+        let meta = read_meta(self, &connection)?;
+        let (stored, rebuild) = (meta::settings(&meta)?, Rebuild::resume(&meta, settings)?);
+        connection
+            .execute(&self.sql.put_meta, [meta::REBUILD, &rebuild.to_json()])
+            .map_err(|error| self.error(error, "noting a rebuild"))?;
+        self.connection = Some(connection);
+        Ok(RebuildState { stored, after: rebuild.after })
+    }
+
+    async fn end_rebuild(&mut self, settings: &Settings) -> Result<(), StoreError> {
+        let connection = self.connection()?;
+        let fail = |error| self.error(error, "noting the end of a rebuild");
+        connection.execute_batch("BEGIN IMMEDIATE").map_err(fail)?;
+        let noted = meta::initial(settings)
+            .iter()
+            .try_for_each(|(name, value)| {
+                connection.execute(&self.sql.put_meta, [*name, value.as_str()]).map(drop)
+            })
+            .and_then(|()| connection.execute(DELETE_META, [meta::REBUILD]))
+            .and_then(|_| connection.execute_batch("COMMIT"));
+        if noted.is_err() {
+            roll_back(self.connection.as_ref());
+        }
+        noted.map_err(fail)
+    }
+}
+
+/// Notes, in the transaction under way, that the rebuild has come to `sender`.
+pub(crate) fn note_progress(store: &SqliteStore, sender: SenderId) -> Result<(), StoreError> {
+    let connection = store.connection()?;
+    let meta = read_meta(store, connection)?;
+    let Some(rebuild) = Rebuild::read(&meta)? else {
+        return Err(StoreError::Fenced { detail: "the rebuild was ended elsewhere".into() });
+    };
+    let rebuild = Rebuild { after: Some(sender), ..rebuild };
+    connection
+        .execute(&store.sql.put_meta, [meta::REBUILD, &rebuild.to_json()])
+        .map(drop)
+        .map_err(|error| store.error(error, "noting the progress of a rebuild"))
+}
