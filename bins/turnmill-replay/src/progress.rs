@@ -48,11 +48,11 @@ impl Display {
 impl Observer for Display {
     fn observe(&mut self, event: &Event<'_>) {
         match event {
-            Event::Committed { report, bytes, position, .. } => {
+            Event::Committed { report, batch, .. } => {
                 self.records += u64::try_from(report.counts.records).unwrap_or_default();
-                match position {
+                match batch.to() {
                     Some(position) => self.bar.set_position(position.offset),
-                    None => self.bar.inc(*bytes as u64),
+                    None => self.bar.inc(batch.bytes() as u64),
                 }
                 let rate = self.records as f64 / self.bar.elapsed().as_secs_f64().max(0.001);
                 self.bar.set_message(format!(
@@ -61,8 +61,8 @@ impl Observer for Display {
                     grouped(rate as u64)
                 ));
             }
-            Event::Replaced { key } => {
-                self.say(&format!("{key} is another file than before and is read from its start"));
+            Event::Opened { partition, .. } => {
+                self.say(&format!("{partition} is another file than before and is read from its start"));
             }
             Event::Retrying { error, pause } => {
                 self.say(&format!("{error}; trying again in {:.1} s", pause.as_secs_f64()));

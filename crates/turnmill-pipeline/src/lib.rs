@@ -4,21 +4,29 @@
 //! What is absent here: formats, databases and files; this crate knows only the traits. It reads no configuration and prints
 //! nothing.
 //!
-//! [`Pipeline::drain`] reads a source to its end (or follows it until stopped). Whatever fails in between is dealt with by its
+//! [`Pipeline::drain`] reads a source to its end (or follows it until stopped), [`Pipeline::serve`] what a consumer group hands
+//! out. Whatever fails in between is dealt with by its
 //! class: retryable errors are tried again with growing pauses while reading waits; a record that the store refuses becomes a
 //! dead letter; another writer's progress makes the source start again at the stored position; fatal errors end the loop with
 //! nothing half done.
 
 mod backoff;
 mod drain;
+mod event;
 mod explain;
+mod limits;
+mod pipeline;
 mod prepare;
 mod retry;
+mod serve;
 mod stop;
 
 pub use backoff::Backoff;
-pub use drain::{Drained, Event, Observer, OpenSource, Pipeline, PipelineError};
+pub use drain::OpenSource;
+pub use event::{Drained, Event, Observer, PipelineError};
 pub use explain::explain;
+pub use limits::{DeadLetterLimits, Share, TooManyDeadLetters};
+pub use pipeline::Pipeline;
 pub use prepare::Rewrite;
 pub use retry::{Retried, retry_dead_letter};
 pub use stop::Stop;

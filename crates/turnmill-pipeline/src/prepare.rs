@@ -10,7 +10,10 @@ use self_cell::self_cell;
 use turnmill_model::{Decoder, Refused};
 use turnmill_sink::ingest::{Arrivals, Letters};
 use turnmill_sink::{DeadLetter, PositionKey};
-use turnmill_source::{BatchLimits, Opened, Progress, RecordBatch, RecordOutcome, Source, SourceError};
+use turnmill_source::{
+    Assignment, BatchLimits, GroupLimits, GroupProgress, GroupSource, Opened, Progress, RecordBatch,
+    RecordOutcome, Source, SourceError,
+};
 
 use crate::stop::Stop;
 
@@ -115,6 +118,11 @@ pub(crate) struct ReadOptions {
 /// What the reading thread hands over.
 pub(crate) enum Read {
     Batch(Box<Prepared>),
+    Assigned(Assignment),
+    Revoked {
+        generation: u64,
+        lost: bool,
+    },
     /// Nothing more for now.
     Idle,
     End,
@@ -129,15 +137,37 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
-    pub(crate) fn start(
+    /// Reads a source to its end.
+    pub(crate) fn of_source(
         source: Box<dyn Source>,
         decoder: Arc<dyn Decoder>,
         options: ReadOptions,
         stop: Stop,
     ) -> std::io::Result<Self> {
+        Self::start(move |outgoing, fresh| read(source, &*decoder, &options, &stop, outgoing, fresh))
+    }
+
+    /// Reads what a group hands out.
+    pub(crate) fn of_group(
+        source: Box<dyn GroupSource>,
+        decoder: Arc<dyn Decoder>,
+        limits: GroupLimits,
+        rewrite: Option<Arc<Rewrite>>,
+        stop: Stop,
+    ) -> std::io::Result<Self> {
+        Self::start(move |outgoing, fresh| {
+            let last = read_group(source, &*decoder, limits, rewrite.as_deref(), &stop, outgoing, fresh);
+            // Whoever listens no more does not need to know.
+            let _ = outgoing.send_blocking(last);
+        })
+    }
+
+    fn start(
+        read: impl FnOnce(&Sender<Read>, &Receiver<RecordBatch>) + Send + 'static,
+    ) -> std::io::Result<Self> {
         let (outgoing, incoming) = async_channel::bounded(AHEAD);
         let (recycled, fresh) = async_channel::bounded(AHEAD + 2);
-        let read = move || read(source, &*decoder, &options, &stop, &outgoing, &fresh);
+        let read = move || read(&outgoing, &fresh);
         let thread = std::thread::Builder::new().name("turnmill-read".into()).spawn(read)?;
         Ok(Self { incoming, recycled, thread: Some(thread) })
     }
@@ -173,8 +203,7 @@ fn read(
             Ok(progress) => (Some(progress), None),
             Err(error) => (None, Some(error)),
         };
-        let replaced = batch.opened() == Some(Opened::Replaced);
-        let empty = batch.is_empty() && !replaced;
+        let empty = batch.is_empty() && !batch.opened().is_some_and(Opened::moved);
         if failure.is_none() && !empty {
             let prepared = Box::new(Prepared::decode(batch, decoder, options.rewrite.as_deref()));
             if outgoing.send_blocking(Read::Batch(prepared)).is_err() {
@@ -198,5 +227,34 @@ fn read(
         // Whoever listens no more does not need to know.
         let _ = outgoing.send_blocking(last);
         return;
+    }
+}
+
+/// Reads until there is a last thing to say.
+fn read_group(
+    mut source: Box<dyn GroupSource>,
+    decoder: &dyn Decoder,
+    limits: GroupLimits,
+    rewrite: Option<&Rewrite>,
+    stop: &Stop,
+    outgoing: &Sender<Read>,
+    fresh: &Receiver<RecordBatch>,
+) -> Read {
+    loop {
+        if stop.is_set() {
+            return Read::End;
+        }
+        let mut batch = fresh.try_recv().unwrap_or_default();
+        let read = match source.next(&limits, &mut batch) {
+            Ok(GroupProgress::Batch) => Read::Batch(Box::new(Prepared::decode(batch, decoder, rewrite))),
+            Ok(GroupProgress::Assigned(assignment)) => Read::Assigned(assignment),
+            Ok(GroupProgress::Revoked { generation, lost }) => Read::Revoked { generation, lost },
+            Ok(GroupProgress::Idle) => continue,
+            Ok(GroupProgress::End) => return Read::End,
+            Err(error) => return Read::Failed(error),
+        };
+        if outgoing.send_blocking(read).is_err() {
+            return Read::End;
+        }
     }
 }

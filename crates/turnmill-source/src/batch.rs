@@ -53,6 +53,8 @@ pub struct SourceRecord<'a> {
     /// The record's place in its partition, to name it to people: uncompressed byte offset at which it begins, row
     /// id, Kafka offset. All elements of one tracker dump have their own.
     pub offset: u64,
+    /// The part of the batch that it belongs to: index into [`RecordBatch::parts`].
+    pub part: usize,
     /// What to do with the record.
     pub outcome: RecordOutcome<'a>,
 }
@@ -78,7 +80,7 @@ pub struct NewRecord<'a> {
     pub key: Option<&'a [u8]>,
     /// The Kafka headers; the environment is taken from them.
     pub headers: &'a [(&'a str, Option<&'a [u8]>)],
-    /// Where the record stood in Kafka.
+    /// Where the record stood in Kafka, if it does not come from there now.
     pub origin: Option<Origin<'a>>,
     /// The record's place in its partition.
     pub offset: u64,
@@ -104,6 +106,8 @@ pub(crate) struct Meta {
 /// What the envelope said; only formats that have one pay for it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Envelope {
+    /// Index into `parts`.
+    pub(crate) part: usize,
     pub(crate) sender: Option<Span>,
     pub(crate) time: Option<f64>,
     pub(crate) environment: Option<Span>,
@@ -113,7 +117,33 @@ pub(crate) struct Envelope {
     pub(crate) origin: Option<(Span, i32, i64)>,
 }
 
-/// A batch of records of one partition, in order, in one shared buffer that is used again and again.
+/// What a batch has of one partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Part {
+    /// Which one.
+    pub partition: Partition,
+    /// The position that a store must still hold when the batch is committed: see [`RecordBatch::from`].
+    pub from: Option<Position>,
+    /// The position behind its last record: see [`RecordBatch::to`].
+    pub to: Option<Position>,
+    /// How the partition was opened, if this is the first that is handed over of it since then.
+    pub opened: Option<Opened>,
+    /// If the partition is one of Kafka's: length of the topic's name in `partition.partition`, and its number.
+    topic: Option<(usize, i32)>,
+}
+
+impl Part {
+    fn origin(&self, offset: u64) -> Option<Origin<'_>> {
+        let (len, partition) = self.topic?;
+        let topic = self.partition.partition.get(..len)?;
+        Some(Origin { topic, partition, offset: i64::try_from(offset).ok()? })
+    }
+}
+
+/// A batch of records, in order, in one shared buffer that is used again and again.
+///
+/// Most sources have one partition, and their batches one part: [`start`](Self::start), [`push`](Self::push),
+/// [`finish`](Self::finish), [`from`](Self::from), [`to`](Self::to).
 ///
 /// ```
 /// use turnmill_source::{NewRecord, Partition, Position, RecordBatch, RecordOutcome};
@@ -127,12 +157,31 @@ pub(crate) struct Envelope {
 /// assert_eq!(batch.len(), 2);
 /// assert_eq!(batch.iter().nth(1).map(|record| record.outcome), Some(RecordOutcome::Skipped));
 /// ```
+///
+/// Those of a [group](crate::GroupSource) have several. Records keep the order in which they were pushed, whatever
+/// their part.
+///
+/// ```
+/// use turnmill_source::{NewRecord, Partition, Position, RecordBatch};
+///
+/// let mut batch = RecordBatch::new();
+/// batch.begin(7);
+/// let (three, four) = (Partition::new("cluster", "rasa-events/3"), Partition::new("cluster", "rasa-events/4"));
+/// let three = batch.begin_part(&three, Some(&Position::at(78)));
+/// let four = batch.begin_part(&four, None);
+/// for (part, offset) in [(three, 78), (four, 0), (three, 79)] {
+///     batch.push_to(part, &NewRecord { payload: Some(b"{}"), offset, ..NewRecord::default() });
+/// }
+/// batch.end_part(three, Some(Position::at(80)));
+/// batch.end_part(four, Some(Position::at(1)));
+///
+/// assert_eq!((batch.generation(), batch.len(), batch.parts().len()), (7, 3, 2));
+/// assert_eq!(batch.get(1).and_then(|record| record.origin).map(|origin| origin.partition), Some(4));
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct RecordBatch {
-    pub(crate) partition: Partition,
-    pub(crate) from: Option<Position>,
-    pub(crate) to: Option<Position>,
-    pub(crate) opened: Option<Opened>,
+    parts: Vec<Part>,
+    generation: u64,
     /// The input as it was read, texts of envelopes unescaped in place.
     pub(crate) bytes: Vec<u8>,
     pub(crate) metas: Vec<Meta>,
@@ -148,31 +197,45 @@ impl RecordBatch {
         Self::default()
     }
 
-    /// The partition that the records are of.
+    /// What the batch has of each partition. One part, but for sources that are a [group](crate::GroupSource).
+    #[must_use]
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    /// The generation that [`begin`](Self::begin) was given, else 0.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The partition that the records are of; of several the first.
     #[must_use]
     pub fn partition(&self) -> &Partition {
-        &self.partition
+        static NONE: Partition = Partition { source: String::new(), partition: String::new() };
+        self.parts.first().map_or(&NONE, |part| &part.partition)
     }
 
     /// The position that a store must still hold when this batch is committed: that of the batch before, or the one
     /// the source was opened with (also if the file turned out to be another one). `None` if there was none, and
-    /// always for standard input, which has no positions.
+    /// always for standard input, which has no positions. Of several parts that of the first.
     #[must_use]
     pub fn from(&self) -> Option<&Position> {
-        self.from.as_ref()
+        self.parts.first()?.from.as_ref()
     }
 
     /// The position behind the last record, to be stored together with what the records became. `None` for standard
-    /// input. A batch without records ends where it began.
+    /// input. A batch without records ends where it began. Of several parts that of the first.
     #[must_use]
     pub fn to(&self) -> Option<&Position> {
-        self.to.as_ref()
+        self.parts.first()?.to.as_ref()
     }
 
-    /// How the file was opened, if this is its first batch with records: [`Opened::Replaced`] is worth a warning.
+    /// How the file was opened, if this is its first batch with records: [`Opened::Replaced`] is worth a warning. Of
+    /// several parts that of the first.
     #[must_use]
     pub fn opened(&self) -> Option<Opened> {
-        self.opened
+        self.parts.first()?.opened
     }
 
     /// Number of records.
@@ -213,6 +276,11 @@ impl RecordBatch {
     fn record(&self, meta: &Meta) -> SourceRecord<'_> {
         let envelope = meta.envelope.and_then(|index| self.envelopes.get(index)).copied().unwrap_or_default();
         let (first, end) = envelope.headers;
+        let origin = envelope.origin.map(|(topic, partition, offset)| Origin {
+            topic: self.text(topic),
+            partition,
+            offset,
+        });
         SourceRecord {
             payload: meta.payload.of(&self.bytes),
             sender: envelope.sender.map(|span| self.text(span)),
@@ -220,12 +288,9 @@ impl RecordBatch {
             environment: envelope.environment.map(|span| self.text(span)),
             key: envelope.key.map(|span| span.of(&self.bytes)),
             headers: Headers { pairs: self.headers.get(first..end).unwrap_or_default(), bytes: &self.bytes },
-            origin: envelope.origin.map(|(topic, partition, offset)| Origin {
-                topic: self.text(topic),
-                partition,
-                offset,
-            }),
+            origin: origin.or_else(|| self.parts.get(envelope.part)?.origin(meta.offset)),
             offset: meta.offset,
+            part: envelope.part,
             outcome: match meta.outcome {
                 Outcome::Body => RecordOutcome::Body,
                 Outcome::Skipped => RecordOutcome::Skipped,
@@ -243,12 +308,48 @@ impl RecordBatch {
 
     /// Empties the batch and begins a new one of `partition` behind the position `from`.
     pub fn start(&mut self, partition: &Partition, from: Option<&Position>) {
-        if self.partition != *partition {
-            self.partition.clone_from(partition);
+        self.parts.truncate(1);
+        match self.parts.first_mut() {
+            // Nearly always the same one again.
+            Some(part) if part.partition == *partition => {
+                (part.to, part.opened, part.topic) = (from.cloned(), None, None);
+                part.from = from.cloned();
+            }
+            _ => {
+                self.parts.clear();
+                self.add_part(partition, from, None);
+            }
         }
-        self.from = from.cloned();
-        self.to = from.cloned();
-        self.opened = None;
+        self.empty(0);
+    }
+
+    /// Empties the batch and begins a new one of the generation `generation`, without any parts yet.
+    pub fn begin(&mut self, generation: u64) {
+        self.parts.clear();
+        self.empty(generation);
+    }
+
+    /// Adds a part for `partition`, to be read behind the position `from`, and gives its index. A partition called
+    /// `TOPIC/NUMBER` is one of Kafka's: its records' [`origin`](SourceRecord::origin) need not be told.
+    pub fn begin_part(&mut self, partition: &Partition, from: Option<&Position>) -> usize {
+        let topic = partition.partition.rsplit_once('/');
+        let topic = topic.and_then(|(topic, number)| Some((topic.len(), number.parse().ok()?)));
+        self.add_part(partition, from, topic)
+    }
+
+    fn add_part(
+        &mut self,
+        partition: &Partition,
+        from: Option<&Position>,
+        topic: Option<(usize, i32)>,
+    ) -> usize {
+        let (partition, from) = (partition.clone(), from.cloned());
+        self.parts.push(Part { partition, to: from.clone(), from, opened: None, topic });
+        self.parts.len() - 1
+    }
+
+    fn empty(&mut self, generation: u64) {
+        self.generation = generation;
         self.bytes.clear();
         self.metas.clear();
         self.envelopes.clear();
@@ -258,6 +359,11 @@ impl RecordBatch {
 
     /// Appends a record, copying its parts into the batch's buffer.
     pub fn push(&mut self, new: &NewRecord<'_>) {
+        self.push_to(0, new);
+    }
+
+    /// Appends a record of the part number `part`, copying what it consists of into the batch's buffer.
+    pub fn push_to(&mut self, part: usize, new: &NewRecord<'_>) {
         let payload = self.keep(new.payload.unwrap_or_default());
         let sender = new.sender.map(|sender| self.keep(sender.as_bytes()));
         let key = new.key.map(|key| self.keep(key));
@@ -274,6 +380,7 @@ impl RecordBatch {
         let origin =
             new.origin.map(|origin| (self.keep(origin.topic.as_bytes()), origin.partition, origin.offset));
         let envelope = Envelope {
+            part,
             sender,
             time: new.time,
             environment,
@@ -287,14 +394,54 @@ impl RecordBatch {
         self.metas.push(Meta { payload, offset: new.offset, outcome, envelope });
     }
 
+    /// Appends a record of another batch as one of the part number `part`. A refused one is taken for a body again.
+    pub fn push_copy(&mut self, part: usize, record: &SourceRecord<'_>) {
+        let payload = self.keep(record.payload);
+        let sender = record.sender.map(|sender| self.keep(sender.as_bytes()));
+        let key = record.key.map(|key| self.keep(key));
+        let first = self.headers.len();
+        for (name, value) in record.headers {
+            let name = self.keep(name.as_bytes());
+            let value = value.map(|value| self.keep(value));
+            self.headers.push((name, value));
+        }
+        let environment = record.environment.map(|value| self.keep(value.as_bytes()));
+        let origin =
+            record.origin.map(|origin| (self.keep(origin.topic.as_bytes()), origin.partition, origin.offset));
+        let headers = (first, self.headers.len());
+        self.envelopes.push(Envelope { part, sender, time: record.time, environment, key, headers, origin });
+        let skipped = matches!(record.outcome, RecordOutcome::Skipped);
+        let outcome = if skipped { Outcome::Skipped } else { Outcome::Body };
+        self.metas.push(Meta {
+            payload,
+            offset: record.offset,
+            outcome,
+            envelope: Some(self.envelopes.len() - 1),
+        });
+    }
+
     /// Ends the batch at the position `to`.
     pub fn finish(&mut self, to: Option<Position>) {
-        self.to = to;
+        self.end_part(0, to);
+    }
+
+    /// Ends the part number `part` at the position `to`.
+    pub fn end_part(&mut self, part: usize, to: Option<Position>) {
+        if let Some(part) = self.parts.get_mut(part) {
+            part.to = to;
+        }
     }
 
     /// Says that this is the first batch since the partition was opened in the way `opened`.
     pub fn set_opened(&mut self, opened: Opened) {
-        self.opened = Some(opened);
+        self.set_part_opened(0, opened);
+    }
+
+    /// Says that this is the first batch since the partition of the part number `part` was opened.
+    pub fn set_part_opened(&mut self, part: usize, opened: Opened) {
+        if let Some(part) = self.parts.get_mut(part) {
+            part.opened = Some(opened);
+        }
     }
 
     fn keep(&mut self, part: &[u8]) -> Span {
@@ -378,5 +525,41 @@ mod tests {
         batch.start(&Partition::new("c", "d"), None);
         assert!(batch.is_empty() && batch.from().is_none() && batch.bytes() == 0);
         assert_eq!(batch.partition().source, "c");
+        batch.begin(3);
+        assert_eq!((batch.generation(), batch.parts(), batch.partition()), (3, &[][..], &Partition::default()));
+        batch.start(&Partition::new("a", "b"), None);
+        assert_eq!((batch.generation(), batch.parts().len()), (0, 1));
+    }
+
+    #[test]
+    fn records_keep_their_order_across_parts_and_know_theirs() {
+        let mut batch = RecordBatch::new();
+        batch.begin(1);
+        let parts: Vec<_> =
+            ["a/b/10", "topic/2"].iter().map(|name| batch.begin_part(&Partition::new("k", *name), None)).collect();
+        for (index, offset) in [(1, 5), (0, 7), (1, 6)] {
+            batch.push_to(parts[index], &NewRecord { payload: Some(b"{}"), offset, ..NewRecord::default() });
+        }
+        let origins: Vec<_> = batch.iter().filter_map(|record| record.origin).collect();
+        let origin = |topic, partition, offset| Origin { topic, partition, offset };
+        assert_eq!(origins, [origin("topic", 2, 5), origin("a/b", 10, 7), origin("topic", 2, 6)]);
+        assert_eq!(batch.iter().map(|record| record.part).collect::<Vec<_>>(), [1, 0, 1]);
+        let mut copy = RecordBatch::new();
+        copy.begin(2);
+        copy.begin_part(&Partition::new("k", "topic/2"), None);
+        batch.iter().for_each(|record| copy.push_copy(0, &record));
+        assert_eq!(format!("{:?}", copy.get(0)), format!("{:?}", batch.get(0)).replace("part: 1", "part: 0"));
+        batch.set_part_opened(1, Opened::Gap { missing: 4 });
+        batch.end_part(1, Some(Position::at(7)));
+        assert_eq!((batch.to(), batch.opened()), (None, None));
+        assert_eq!(batch.parts()[1].to, Some(Position::at(7)));
+    }
+
+    #[test]
+    fn only_a_group_has_parts_that_name_a_topic() {
+        let mut batch = RecordBatch::new();
+        batch.start(&Partition::new("file", "/var/log/3"), None);
+        batch.push(&NewRecord { payload: Some(b"{}"), ..NewRecord::default() });
+        assert_eq!(batch.get(0).and_then(|record| record.origin), None);
     }
 }

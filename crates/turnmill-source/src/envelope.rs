@@ -230,7 +230,7 @@ fn keep(
         .rfind(|(name, _)| name.of(&batch.bytes) == ENVIRONMENT_HEADER.as_bytes())
         .and_then(|(_, value)| *value);
     let skipped = body.is_null() || is_blank(payload.of(&batch.bytes));
-    batch.envelopes.push(Envelope { sender, time, environment, key, headers, origin });
+    batch.envelopes.push(Envelope { part: 0, sender, time, environment, key, headers, origin });
     let envelope = Some(batch.envelopes.len() - 1);
     Meta { payload, offset, outcome: if skipped { Outcome::Skipped } else { Outcome::Body }, envelope }
 }

@@ -501,9 +501,11 @@ impl Source for FileSource {
         self.consumed += work.parsed as u64;
         if !out.is_empty() {
             self.last = self.position();
-            out.opened = std::mem::take(&mut self.untold).then_some(self.opened);
+            if std::mem::take(&mut self.untold) {
+                out.set_opened(self.opened);
+            }
         }
-        out.to.clone_from(&self.last);
+        out.finish(self.last.clone());
         let progress = match outcome {
             Err(error) if out.is_empty() => {
                 self.state = State::Ended;

@@ -5,7 +5,8 @@
 //! and each event of a tracker dump, becomes exactly one record, even if it is garbage.
 //!
 //! - A [`Source`] fills one [`RecordBatch`] after the other; a batch is one buffer with spans, used again and again.
-//!   Other crates implement the trait for databases and Kafka.
+//!   Other crates implement the trait for databases.
+//! - A [`GroupSource`] has several partitions, handed out and taken away again by a group, as Kafka's consumers do.
 //! - [`FileSource`] reads plain, gzip and Zstandard files, pipes and standard input, in any [`Format`]; what a file
 //!   holds and how it is compressed is told from its content.
 //! - A batch goes [from](RecordBatch::from) one [`Position`] [to](RecordBatch::to) the next; a store keeps the latter
@@ -40,15 +41,19 @@ mod batch;
 mod envelope;
 mod file;
 mod format;
+mod group;
 mod input;
 mod position;
 mod scan;
 mod source;
 mod tracker;
 
-pub use batch::{ENVIRONMENT_HEADER, Headers, NewRecord, Origin, RecordBatch, RecordOutcome, SourceRecord};
+pub use batch::{ENVIRONMENT_HEADER, Headers, NewRecord, Origin, Part, RecordBatch, RecordOutcome, SourceRecord};
 pub use file::{FileOptions, FileSource};
 pub use format::{Format, UnknownFormat};
+pub use group::{
+    AssignedPartition, Assignment, GroupControl, GroupLimits, GroupProgress, GroupSource, GroupStats, PartitionLag,
+};
 pub use input::Compression;
 pub use position::{FINGERPRINT_BYTES, Fingerprint, InvalidPosition, Partition, Position};
 pub use source::{BatchLimits, Opened, Progress, Source, SourceError};

@@ -44,6 +44,20 @@ pub enum Opened {
     /// From the start, because the file is not the one that the position is of: another one took its place, or it
     /// was truncated. Records that were read before count as duplicates.
     Replaced,
+    /// Behind the stored position, because records that were never read are gone: a log's retention was shorter
+    /// than the pause.
+    Gap {
+        /// How many offsets are missing, at most as many records.
+        missing: u64,
+    },
+}
+
+impl Opened {
+    /// Whether reading does not go on exactly where it was left, which is worth a warning.
+    #[must_use]
+    pub fn moved(self) -> bool {
+        !matches!(self, Self::Fresh | Self::Resumed)
+    }
 }
 
 /// Delivers the records of one partition in order.

@@ -1,0 +1,118 @@
+//! What a pipeline tells, and how it ends.
+
+use std::time::Duration;
+
+use turnmill_sink::ingest::Report;
+use turnmill_sink::{Counts, StoreError};
+use turnmill_source::{Assignment, Opened, Partition, Position, RecordBatch, SourceError};
+
+use crate::limits::TooManyDeadLetters;
+
+/// Something worth telling an operator.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event<'e> {
+    /// A batch was committed.
+    Committed {
+        /// Its records; their parts say where the source stands now.
+        batch: &'e RecordBatch,
+        /// What became of it.
+        report: &'e Report,
+        /// How long it took, from the first attempt to the end of the commit.
+        took: Duration,
+        /// Timelines in memory, and their bytes.
+        cached: (usize, usize),
+    },
+    /// A partition was not opened where it was left: see [`Opened`].
+    Opened {
+        /// Which one.
+        partition: &'e Partition,
+        /// How.
+        opened: Opened,
+    },
+    /// The group handed out partitions, which are read from their stored positions on.
+    Assigned {
+        /// Which ones.
+        assignment: &'e Assignment,
+        /// Where they begin, in the same order; none: at their earliest record.
+        positions: &'e [Option<Position>],
+    },
+    /// The group took the partitions away.
+    Revoked {
+        /// Whether without asking.
+        lost: bool,
+    },
+    /// A batch of partitions that were taken away meanwhile was dropped; whoever has them now reads it again.
+    Dropped {
+        /// Number of records.
+        records: usize,
+    },
+    /// A transaction failed and is tried again.
+    Retrying {
+        /// Why.
+        error: &'e StoreError,
+        /// After how long.
+        pause: Duration,
+    },
+    /// Another writer has moved on; the source starts again at the stored position.
+    Fenced {
+        /// What differed.
+        error: &'e StoreError,
+    },
+}
+
+/// Gets told what happens.
+pub trait Observer {
+    /// Something happened. Called between transactions, on the pipeline's thread.
+    fn observe(&mut self, event: &Event<'_>);
+}
+
+impl<F: FnMut(&Event<'_>)> Observer for F {
+    fn observe(&mut self, event: &Event<'_>) {
+        self(event);
+    }
+}
+
+/// Why a pipeline ended before its source.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PipelineError {
+    /// The store cannot go on.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The source cannot go on.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// Too much of what is read becomes dead letters. Nothing of the batch in question was committed.
+    #[error(transparent)]
+    DeadLetters(#[from] TooManyDeadLetters),
+    /// The thread that reads could not be started.
+    #[error("cannot start the reading thread")]
+    Thread(#[source] std::io::Error),
+}
+
+/// What a [`Pipeline::drain`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drained {
+    /// What became of the records read in it.
+    pub counts: Counts,
+    /// Events that came late.
+    pub late: u64,
+    /// Stretches of history replayed for them.
+    pub replays: u64,
+    /// Uncompressed bytes read.
+    pub bytes: u64,
+    /// Whether it ended because stopping was asked for.
+    pub stopped: bool,
+}
+
+impl Drained {
+    /// Adds another source's.
+    pub fn add(&mut self, other: &Self) {
+        self.counts += other.counts;
+        self.late += other.late;
+        self.replays += other.replays;
+        self.bytes += other.bytes;
+        self.stopped |= other.stopped;
+    }
+}

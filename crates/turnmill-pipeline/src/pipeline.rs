@@ -1,0 +1,209 @@
+//! A store with the means to fill it, and what every way of filling it has in common.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use turnmill_model::{Decoder, Settings};
+use turnmill_sink::ingest::{Accounting, Ingest};
+use turnmill_sink::{Advance, Class, Opened, Store, StoreError};
+use turnmill_source::{BatchLimits, Part, Position};
+
+use crate::backoff::Backoff;
+use crate::event::{Drained, Event, Observer, PipelineError};
+use crate::limits::{DeadLetterLimits, Seen};
+use crate::prepare::{Prepared, ReadOptions, Rewrite, position_key};
+use crate::stop::Stop;
+
+/// How long a pause goes on before it is looked whether stopping was asked for.
+const LONGEST_DEAF: Duration = Duration::from_millis(100);
+
+/// A store with the means to fill it.
+pub struct Pipeline<'d, S> {
+    store: S,
+    settings: Settings,
+    pub(crate) ingest: Ingest<'d>,
+    pub(crate) decoder: Arc<dyn Decoder>,
+    pub(crate) reading: ReadOptions,
+    backoff: Backoff,
+    limits: DeadLetterLimits,
+    seen: Seen,
+    pub(crate) stop: Stop,
+}
+
+/// What became of trying to commit a batch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Outcome {
+    Committed,
+    /// Another writer has moved on.
+    Fenced,
+    /// The batch is no longer wanted.
+    Dropped,
+}
+
+impl<S: std::fmt::Debug> std::fmt::Debug for Pipeline<'_, S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pipeline")
+            .field("store", &self.store)
+            .field("limits", &self.reading.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'d, S: Store> Pipeline<'d, S> {
+    /// A pipeline into `store`, which need not be open yet. `decoder` and `ingest` must have the same settings.
+    pub fn new(
+        store: S,
+        settings: &Settings,
+        decoder: Arc<dyn Decoder>,
+        ingest: Ingest<'d>,
+        stop: Stop,
+    ) -> Self {
+        Self {
+            store,
+            settings: settings.clone(),
+            ingest,
+            decoder,
+            reading: ReadOptions { limits: BatchLimits::default(), rewrite: None, leave_idle: false },
+            backoff: Backoff::default(),
+            limits: DeadLetterLimits::default(),
+            seen: Seen::default(),
+            stop,
+        }
+    }
+
+    /// Sets how large batches get.
+    #[must_use]
+    pub fn with_limits(mut self, limits: BatchLimits) -> Self {
+        self.reading.limits = limits;
+        self
+    }
+
+    /// Sets how many dead letters are too many; any number is fine unless set.
+    #[must_use]
+    pub fn with_dead_letter_limits(mut self, limits: DeadLetterLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Sets the pauses between attempts.
+    #[must_use]
+    pub fn with_backoff(mut self, backoff: Backoff) -> Self {
+        self.backoff = backoff;
+        self
+    }
+
+    /// Takes other bodies in place of the records' own, where `rewrite` gives one; dead letters keep the original.
+    #[must_use]
+    pub fn with_rewrite(mut self, rewrite: Arc<Rewrite>) -> Self {
+        self.reading.rewrite = Some(rewrite);
+        self
+    }
+
+    /// Leaves a followed source when it has nothing more for now, so that several can be followed in turn.
+    #[must_use]
+    pub fn leaving_idle_sources(mut self) -> Self {
+        self.reading.leave_idle = true;
+        self
+    }
+
+    /// The store.
+    pub fn store(&mut self) -> &mut S {
+        &mut self.store
+    }
+
+    /// Ends the pipeline and gives the store back.
+    pub fn into_store(self) -> S {
+        self.store
+    }
+
+    /// Opens the store, however long that takes.
+    pub(crate) async fn open(&mut self, observer: &mut dyn Observer) -> Result<Opened, StoreError> {
+        let mut attempt = 0;
+        loop {
+            match self.store.open(&self.settings).await {
+                Ok(opened) => return Ok(opened),
+                Err(error) => self.pause_or_fail(error, &mut attempt, observer).await?,
+            }
+        }
+    }
+
+    /// Commits one batch, unless `wanted` says no longer that it is.
+    pub(crate) async fn commit(
+        &mut self,
+        prepared: &Prepared,
+        wanted: &dyn Fn() -> bool,
+        drained: &mut Drained,
+        observer: &mut dyn Observer,
+    ) -> Result<Outcome, PipelineError> {
+        let batch = prepared.batch();
+        for part in batch.parts() {
+            if let Some(opened) = part.opened.filter(|opened| opened.moved()) {
+                observer.observe(&Event::Opened { partition: &part.partition, opened });
+            }
+        }
+        let arrivals = prepared.arrivals();
+        let seen = self.seen.with(arrivals.len(), arrivals.refused().iter().map(|(record, _)| *record));
+        self.limits.check(&seen)?;
+        let advances: Vec<Advance> = batch.parts().iter().filter_map(advance).collect();
+        let accounting = Accounting::Source(&batch.partition().source);
+        let started = Instant::now();
+        let mut attempt = 0;
+        let report = loop {
+            if !wanted() {
+                return Ok(Outcome::Dropped);
+            }
+            let result =
+                self.ingest.ingest(&mut self.store, arrivals, &advances, &accounting, prepared).await;
+            match result {
+                Ok(report) => break report,
+                Err(error) if error.class() == Class::Fenced => {
+                    observer.observe(&Event::Fenced { error: &error });
+                    return Ok(Outcome::Fenced);
+                }
+                Err(error) => self.pause_or_fail(error, &mut attempt, observer).await?,
+            }
+        };
+        self.seen = seen;
+        drained.counts += report.counts;
+        drained.late += report.late;
+        drained.replays += report.replays;
+        drained.bytes += batch.bytes() as u64;
+        let (took, cached) = (started.elapsed(), self.ingest.cached());
+        observer.observe(&Event::Committed { batch, report: &report, took, cached });
+        Ok(Outcome::Committed)
+    }
+
+    /// Waits before the next attempt if the error may pass, else gives it back.
+    async fn pause_or_fail(
+        &self,
+        error: StoreError,
+        attempt: &mut u32,
+        observer: &mut dyn Observer,
+    ) -> Result<(), StoreError> {
+        let Class::Retryable { after } = error.class() else { return Err(error) };
+        let pause = self.backoff.pause(*attempt).max(after.unwrap_or_default());
+        *attempt = attempt.saturating_add(1);
+        observer.observe(&Event::Retrying { error: &error, pause });
+        let mut left = pause;
+        while !left.is_zero() && !self.stop.is_set() {
+            let step = left.min(LONGEST_DEAF);
+            futures_timer::Delay::new(step).await;
+            left -= step;
+        }
+        if self.stop.is_set() { Err(error) } else { Ok(()) }
+    }
+}
+
+/// The step of a part's position; none if the source has no positions.
+fn advance(part: &Part) -> Option<Advance> {
+    let to = part.to.as_ref()?;
+    let from = part.from.as_ref().map(ToString::to_string);
+    Some(Advance { key: position_key(&part.partition), from, to: to.to_string() })
+}
+
+/// Reads a position as a store keeps it.
+pub(crate) fn parse_position(stored: &str) -> Result<Position, StoreError> {
+    let damaged =
+        |_| StoreError::Damaged { detail: format!("the stored position `{stored}` cannot be read") };
+    stored.parse().map_err(damaged)
+}

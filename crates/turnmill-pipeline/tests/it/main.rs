@@ -1,0 +1,5 @@
+//! Integration tests of the pipeline.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod log;
+mod serve;
