@@ -43,6 +43,7 @@ mod settings;
 mod sql;
 mod steps;
 mod store;
+mod survey;
 mod tls;
 mod transaction;
 mod url;
@@ -51,4 +52,5 @@ mod write;
 
 pub use settings::{ForeignKeys, PostgresSettings, RootCert, SettingsError, SslMode};
 pub use store::PostgresStore;
+pub use survey::{SchemaFound, Survey};
 pub use transaction::PostgresTransaction;

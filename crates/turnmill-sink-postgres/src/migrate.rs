@@ -14,7 +14,7 @@ use crate::settings::{ForeignKeys, PostgresSettings};
 const LOCK: i32 = 0x7475_726e;
 
 /// What a schema holds.
-enum Found {
+pub(crate) enum Found {
     /// There is no such schema.
     Nothing,
     /// It has no tables of turnmill.
@@ -85,12 +85,12 @@ pub(crate) async fn up_to_date(
     Err(StoreError::Unusable { detail, source: None })
 }
 
-fn named(migration: &Migration) -> String {
+pub(crate) fn named(migration: &Migration) -> String {
     format!("{} ({})", migration.number, migration.name)
 }
 
 /// Looks whose tables are in the schema. Somebody else's are an error if they have names of ours.
-async fn look(connection: &Connection, place: &PostgresSettings) -> Result<Found, StoreError> {
+pub(crate) async fn look(connection: &Connection, place: &PostgresSettings) -> Result<Found, StoreError> {
     let doing = "looking at its tables";
     let sql = "SELECT n.nspname IS NOT NULL, c.relname FROM (VALUES (1)) AS one (row) \
          LEFT JOIN pg_catalog.pg_namespace AS n ON n.nspname = $1 \

@@ -1,0 +1,98 @@
+//! What there is to know of a database before it is opened: for tools that check a configuration.
+
+use turnmill_model::Settings;
+use turnmill_sink::StoreError;
+use turnmill_sql::meta;
+use turnmill_sql::migrations::pending;
+
+use crate::PostgresStore;
+use crate::connect::Connection;
+use crate::migrate::{Found, look, named};
+
+/// What was found in a database. Nothing was changed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Survey {
+    /// Version of the server, as it says itself.
+    pub server: String,
+    /// Whether the connection is encrypted.
+    pub encrypted: bool,
+    /// What the schema holds.
+    pub schema: SchemaFound,
+    /// Privileges that this user would need and has not.
+    pub lacking: Vec<String>,
+}
+
+/// What a schema holds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SchemaFound {
+    /// It is not there.
+    Missing,
+    /// It has no tables of turnmill, and none that are in their way.
+    Empty,
+    /// A store.
+    Store {
+        /// The settings that it was filled with.
+        settings: Settings,
+        /// Migrations that it lacks, by number and name.
+        pending: Vec<String>,
+    },
+}
+
+const SERVER: &str = "SELECT current_setting('server_version'), \
+     COALESCE((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false)";
+const MAY_CREATE_SCHEMA: &str = "SELECT has_database_privilege(current_database(), 'CREATE')";
+const MAY_CREATE_TABLES: &str = "SELECT has_schema_privilege($1::text, 'CREATE')";
+const TABLES_LACKING: &str = "SELECT c.relname::text FROM pg_catalog.pg_class AS c \
+     JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
+     WHERE n.nspname = $1 AND c.relkind IN ('r', 'p') AND (c.relname LIKE 'rasa\\_%' OR c.relname LIKE '\\_turnmill\\_%') \
+     AND NOT (has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT') \
+     AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE')) ORDER BY c.relname";
+
+impl PostgresStore {
+    /// Connects, and looks without touching anything: what the schema holds, and what this user may do there.
+    ///
+    /// # Errors
+    ///
+    /// As for [`open`](turnmill_sink::Store::open), tables of another product among them; that there are no tables yet is none.
+    pub async fn survey(&self) -> Result<Survey, StoreError> {
+        let (place, doing) = (&self.settings, "looking at the database");
+        let connection = Connection::open(place).await?;
+        let row = connection.client.query_one(SERVER, &[]).await;
+        let (server, encrypted) = row
+            .and_then(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
+            .map_err(|error| connection.fail(error, doing))?;
+        let may = async |sql: &str, parameters: &[&(dyn tokio_postgres::types::ToSql + Sync)]| {
+            let answer: Result<bool, _> =
+                connection.client.query_one(sql, parameters).await.and_then(|row| row.try_get(0));
+            answer.map_err(|error| connection.fail(error, doing))
+        };
+        let mut lacking = Vec::new();
+        let found = look(&connection, place).await?;
+        let schema = match found {
+            Found::Nothing => {
+                if !may(MAY_CREATE_SCHEMA, &[]).await? {
+                    lacking.push("CREATE on the database, to create the schema".into());
+                }
+                SchemaFound::Missing
+            }
+            Found::Empty => SchemaFound::Empty,
+            Found::Ours(facts) => {
+                let settings = meta::settings(&facts)?;
+                let steps = pending(meta::schema_version(&facts)?)?;
+                SchemaFound::Store { settings, pending: steps.iter().map(named).collect() }
+            }
+        };
+        let complete = matches!(&schema, SchemaFound::Store { pending, .. } if pending.is_empty());
+        if schema != SchemaFound::Missing {
+            if !complete && !may(MAY_CREATE_TABLES, &[&place.schema]).await? {
+                lacking.push(format!("CREATE on the schema `{}`", place.schema));
+            }
+            let rows = connection.client.query(TABLES_LACKING, &[&place.schema]).await;
+            for row in rows.map_err(|error| connection.fail(error, doing))? {
+                let table: String = row.try_get(0).map_err(|error| connection.fail(error, doing))?;
+                lacking.push(format!("SELECT, INSERT, UPDATE and DELETE on `{table}`"));
+            }
+        }
+        Ok(Survey { server, encrypted, schema, lacking })
+    }
+}
