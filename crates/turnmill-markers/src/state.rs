@@ -1,0 +1,222 @@
+//! What is kept of a session.
+
+use serde::{Deserialize, Serialize};
+
+use crate::compile::{Compatibility, Field, Program};
+
+/// What a program keeps of one session: some bits for each pattern, and the number of user turns.
+///
+/// Equal events give equal states. Made by [`Program::start`], changed by [`Program::step`]; a state that comes from
+/// elsewhere is used only if it fits, whatever its content.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct State {
+    pub(crate) program: u64,
+    pub(crate) user_turns: u32,
+    /// Sets of patterns: to evaluate at the next event whatever it is; applying at events that do not touch them;
+    /// at their end. Then the bits of slots, sequences and `at_least_once`.
+    pub(crate) words: Box<[u64]>,
+}
+
+/// A state was made by another program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the marker state belongs to other markers (program {found:016x}, not {expected:016x})")]
+pub struct ForeignState {
+    /// The program's fingerprint.
+    pub expected: u64,
+    /// The state's.
+    pub found: u64,
+}
+
+/// A session's state after the markers changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Adopted {
+    /// The state: that of patterns which both programs have is carried over, others are as at a session's start.
+    pub state: State,
+    /// Indices of the patterns that the former program did not have.
+    ///
+    /// Their state is that of a session's start. To have it right, step a program of [`only`](Program::only) them over
+    /// the session's events so far, and [`absorb`](Program::absorb) what it comes to.
+    pub missing: Vec<usize>,
+}
+
+impl State {
+    /// `user` events so far.
+    #[must_use]
+    pub fn user_turns(&self) -> u32 {
+        self.user_turns
+    }
+
+    /// The state at a session's start: everything is looked at once.
+    pub(crate) fn blank(program: &Program, words: usize) -> Self {
+        let mut state =
+            State { program: fingerprint(program), user_turns: 0, words: vec![0; words].into_boxed_slice() };
+        for pattern in 0..program.patterns.len() {
+            state.put(Set::Unsettled.bit(program, pattern), true);
+        }
+        state
+    }
+
+    /// Bytes that it takes in memory.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        size_of::<Self>() + size_of_val(&*self.words)
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, field: Field) -> u64 {
+        let word = self.words.get(field.word as usize).copied().unwrap_or_default();
+        word >> field.shift & mask(field)
+    }
+
+    #[inline]
+    pub(crate) fn set(&mut self, field: Field, value: u64) {
+        if let Some(word) = self.words.get_mut(field.word as usize) {
+            *word = *word & !(mask(field) << field.shift) | (value & mask(field)) << field.shift;
+        }
+    }
+
+    pub(crate) fn put(&mut self, bit: Field, value: bool) {
+        self.set(bit, u64::from(value));
+    }
+}
+
+#[inline]
+fn mask(field: Field) -> u64 {
+    // A field has at most 32 bits.
+    (1 << field.width) - 1
+}
+
+/// The sets of patterns in a state.
+#[derive(Clone, Copy)]
+pub(crate) enum Set {
+    /// To be evaluated at the next event, whatever it is.
+    Unsettled,
+    /// Applying at events that do not touch them.
+    Steady,
+    /// Whose only result of the session is found.
+    Done,
+}
+
+impl Set {
+    /// Where the set begins among the words.
+    pub(crate) fn word(self, program: &Program) -> usize {
+        self as usize * program.set_words
+    }
+
+    pub(crate) fn bit(self, program: &Program, pattern: usize) -> Field {
+        let word = (self.word(program) + pattern / 64) as u32;
+        Field { word, shift: (pattern % 64) as u8, width: 1, is_progress: false }
+    }
+}
+
+impl Program {
+    /// The state before a session's first event.
+    #[must_use]
+    pub fn start(&self) -> State {
+        self.initial.clone()
+    }
+
+    /// Whether the state is this program's.
+    #[must_use]
+    pub fn fits(&self, state: &State) -> bool {
+        state.program == self.initial.program && state.words.len() == self.initial.words.len()
+    }
+
+    pub(crate) fn check(&self, state: &State) -> Result<(), ForeignState> {
+        if self.fits(state) {
+            return Ok(());
+        }
+        Err(ForeignState { expected: self.initial.program, found: state.program })
+    }
+
+    /// Ends a session and begins the next. Nothing is left, except with [`Compatibility::Rasa36`] the progress of
+    /// sequences.
+    ///
+    /// # Errors
+    ///
+    /// The state is another program's.
+    pub fn next_session(&self, state: &mut State) -> Result<(), ForeignState> {
+        self.check(state)?;
+        let ended = std::mem::replace(state, self.start());
+        if self.compatibility == Compatibility::Rasa36 {
+            let fields = self.patterns.iter().flat_map(|pattern| &pattern.fields);
+            for field in fields.filter(|field| field.is_progress) {
+                state.set(*field, ended.get(*field));
+            }
+        }
+        Ok(())
+    }
+
+    /// Carries a session's state over from the program that made it, when the markers have changed. Patterns are
+    /// recognised by their ids; those that this program does not have are dropped.
+    ///
+    /// # Errors
+    ///
+    /// The state is not `former`'s.
+    pub fn adopt(&self, former: &Program, state: &State) -> Result<Adopted, ForeignState> {
+        former.check(state)?;
+        let mut adopted = Adopted { state: self.start(), missing: Vec::new() };
+        adopted.state.user_turns = state.user_turns;
+        let known: std::collections::HashMap<_, _> = former.ids().zip(0..).collect();
+        for (index, id) in self.ids().enumerate() {
+            match known.get(&id) {
+                Some(&other) if self.copy(index, &mut adopted.state, former, other, state) => {}
+                _ => adopted.missing.push(index),
+            }
+        }
+        Ok(adopted)
+    }
+
+    /// Takes the state of those patterns that `other` has from `theirs`, which must have seen the same events.
+    ///
+    /// # Errors
+    ///
+    /// One of the states is not its program's.
+    pub fn absorb(&self, state: &mut State, other: &Program, theirs: &State) -> Result<(), ForeignState> {
+        self.check(state)?;
+        other.check(theirs)?;
+        let known: std::collections::HashMap<_, _> = self.ids().zip(0..).collect();
+        for (from, id) in other.ids().enumerate() {
+            if let Some(&index) = known.get(&id) {
+                self.copy(index, state, other, from, theirs);
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies one pattern's state; not if the two are different under one id.
+    fn copy(&self, index: usize, state: &mut State, other: &Program, from: usize, theirs: &State) -> bool {
+        let same = self.compatibility == other.compatibility
+            && self.sources.get(index).map(|(_, config)| config) == other.sources.get(from).map(|(_, config)| config);
+        let (Some(ours), Some(theirs_compiled), true) = (self.patterns.get(index), other.patterns.get(from), same)
+        else {
+            return false;
+        };
+        for set in [Set::Unsettled, Set::Steady, Set::Done] {
+            state.set(set.bit(self, index), theirs.get(set.bit(other, from)));
+        }
+        // Equal configurations have equal fields in the same order, elsewhere.
+        let fields = ours.fields.iter().zip(&theirs_compiled.fields);
+        for (to, from) in fields.chain(ours.slots.iter().zip(&theirs_compiled.slots)) {
+            state.set(*to, theirs.get(*from));
+        }
+        true
+    }
+}
+
+/// FNV-1a, 64 bit: the same in every process and version.
+fn fingerprint(program: &Program) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let mut add = |bytes: &[u8]| {
+        for byte in bytes {
+            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    };
+    add(&[1, u8::from(program.compatibility == Compatibility::Rasa36)]);
+    for (id, config) in &program.sources {
+        add(&id.0);
+        add(config.to_string().as_bytes());
+        add(&[0]);
+    }
+    hash
+}
