@@ -5,6 +5,7 @@
 #   sqlite   file to SQLite against plain inserts; the same a second time; half known, half new
 #   ahead    senders whose first event makes all later ones late
 #   late     one late event into an old session of a long life
+#   markers  markers over the events of a capture, against Rasa's evaluator
 #   memory   an open session, and turnmill-replay with many senders (memory --millions 10 for ten million)
 #   all      all of these
 #
@@ -43,13 +44,14 @@ name=$1
 shift
 case $name in
     peers | sqlite) "$name" "$@" ;;
-    ahead | late) "$bench" "$name" --runs "$runs" "$@" ;;
+    ahead | late | markers) "$bench" "$name" --runs "$runs" "$@" ;;
     memory) "$bench" memory --replay "$replay" "$@" ;;
     all)
         peers
         sqlite
         "$bench" ahead --runs "$runs"
         "$bench" late --runs "$runs"
+        "$bench" markers --runs "$runs"
         "$bench" memory --replay "$replay" --millions 1
         ;;
     *) echo "benches/run.sh: no measurement is called $name" >&2; exit 2 ;;

@@ -6,6 +6,7 @@ mod body;
 mod compare;
 mod engine;
 mod late;
+mod markers;
 mod measure;
 mod memory;
 mod sqlite;
@@ -118,6 +119,15 @@ enum What {
         #[arg(long, default_value_t = 9)]
         runs: usize,
     },
+    /// Markers over the events of a capture, against what Rasa's evaluator took.
+    Markers {
+        /// A file of Rasa's file event broker, gzip.
+        #[arg(default_value = "fixtures/rasa-oss-3.6/parcel/file-broker.jsonl.gz")]
+        file: PathBuf,
+        /// Runs.
+        #[arg(long, default_value_t = 5)]
+        runs: usize,
+    },
     /// Bytes of an open session, and the greatest memory of `turnmill-replay` with many senders.
     Memory {
         /// The command.
@@ -157,6 +167,7 @@ fn main() -> Result<(), Failure> {
         }
         What::Ahead { runs } => late::ahead(runs)?,
         What::Late { events, runs } => late::old_session(events, runs)?,
+        What::Markers { file, runs } => markers::measure(&file, runs)?,
         What::Memory { replay, millions } => {
             memory::timelines(200_000)?;
             millions.iter().try_for_each(|millions| memory::replay(&replay, millions * 1_000_000))?;

@@ -1,6 +1,6 @@
 //! From markers to a program.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 use crate::load::MarkerSet;
 use crate::node::Node;
@@ -47,9 +47,10 @@ pub struct Program {
     pub(crate) sources: Vec<(PatternId, Node)>,
     pub(crate) patterns: Vec<Compiled>,
     pub(crate) nodes: Vec<Op>,
-    pub(crate) actions: HashMap<Box<str>, Key>,
-    pub(crate) intents: HashMap<Box<str>, Key>,
-    pub(crate) slots: HashMap<Box<str>, Key>,
+    // Only who writes the markers puts names in here, so a hash that withstands chosen names is not needed.
+    pub(crate) actions: FxHashMap<Box<str>, Key>,
+    pub(crate) intents: FxHashMap<Box<str>, Key>,
+    pub(crate) slots: FxHashMap<Box<str>, Key>,
     /// What a session begins with.
     pub(crate) initial: State,
     /// Words of a state that hold one bit for each pattern: of each of the three such sets.
@@ -103,13 +104,30 @@ pub(crate) struct Op {
 #[derive(Clone, Debug)]
 pub(crate) enum OpKind {
     /// The event has this name.
-    Now { key: u32 },
+    Now {
+        key: u32,
+    },
     /// The slot is set.
-    Slot { bit: Field },
-    All { from: u32, to: u32 },
-    Any { from: u32, to: u32 },
-    Seq { from: u32, to: u32, progress: Field },
-    Once { sub: u32, seen: Field },
+    Slot {
+        bit: Field,
+    },
+    All {
+        from: u32,
+        to: u32,
+    },
+    Any {
+        from: u32,
+        to: u32,
+    },
+    Seq {
+        from: u32,
+        to: u32,
+        progress: Field,
+    },
+    Once {
+        sub: u32,
+        seen: Field,
+    },
 }
 
 /// A field of no bits, in place of what is not there.
@@ -128,9 +146,9 @@ impl Program {
                 sources: patterns.iter().map(|pattern| (pattern.id, pattern.config.clone())).collect(),
                 patterns: Vec::with_capacity(patterns.len()),
                 nodes: Vec::new(),
-                actions: HashMap::new(),
-                intents: HashMap::new(),
-                slots: HashMap::new(),
+                actions: FxHashMap::default(),
+                intents: FxHashMap::default(),
+                slots: FxHashMap::default(),
                 initial: State::default(),
                 set_words,
             },
@@ -237,8 +255,11 @@ impl Compiler {
         for (offset, sub) in subs.iter().enumerate() {
             self.node(from as usize + offset, pattern, sub, compiled);
         }
-        let mut stateful =
-            self.program.nodes.get(from as usize..to as usize).is_some_and(|subs| subs.iter().any(|op| op.stateful));
+        let mut stateful = self
+            .program
+            .nodes
+            .get(from as usize..to as usize)
+            .is_some_and(|subs| subs.iter().any(|op| op.stateful));
         let kind = match tag {
             Tag::SlotWasSet => {
                 let bit = self.touch(tag, text, pattern).slot;

@@ -95,7 +95,12 @@ pub const EXTRACTION_HEADER: &str = "sender_id,session_idx,marker,event_idx,num_
 pub const STATISTICS_HEADER: &str = "sender_id,session_idx,marker,statistic,value\r\n";
 
 /// Appends a session's rows of the extraction file; `names` are the markers' by index.
-pub fn write_extraction<N: AsRef<str>>(out: &mut String, sender_id: &str, names: &[N], session: &SessionResults) {
+pub fn write_extraction<N: AsRef<str>>(
+    out: &mut String,
+    sender_id: &str,
+    names: &[N],
+    session: &SessionResults,
+) {
     for result in &session.results {
         let Some(name) = names.get(result.marker) else { continue };
         field(out, sender_id);
@@ -266,12 +271,16 @@ impl Statistics {
     pub fn per_session_csv(&self) -> String {
         let mut out = STATISTICS_HEADER.to_owned();
         for marker in self.sorted() {
-            let Some((name, sessions)) = self.names.get(marker).zip(self.per_session.get(marker)) else { continue };
+            let Some((name, sessions)) = self.names.get(marker).zip(self.per_session.get(marker)) else {
+                continue;
+            };
             let values: Vec<_> = sessions.iter().map(Turns::all).collect();
             // Rasa has them in this order here, and in another over all sessions.
             for statistic in ["count", "max", "mean", "median", "min"] {
                 for ((sender_id, session_idx), values) in self.sessions.iter().zip(&values) {
-                    let Some((_, value)) = values.iter().find(|(name, _)| *name == statistic) else { continue };
+                    let Some((_, value)) = values.iter().find(|(name, _)| *name == statistic) else {
+                        continue;
+                    };
                     field(&mut out, sender_id);
                     number(&mut out, session_idx);
                     out.push(',');

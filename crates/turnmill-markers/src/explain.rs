@@ -30,7 +30,7 @@ use crate::tag::Tag;
 /// 1 slot size set: applies (after 1 user turns)
 ///   T seq: step 2 of 2 done, complete
 ///     . intent: order
-///     T slot_was_set: size
+///     T slot_was_set: size (since 1)
 /// ");
 /// # Ok::<(), turnmill_markers::ConfigError>(())
 /// ```

@@ -53,9 +53,8 @@ fn read(path: &Path) -> std::io::Result<Vec<u8>> {
 }
 
 fn walk(folder: &Path, seen: &mut BTreeSet<PathBuf>, found: &mut Vec<PathBuf>, errors: &mut Vec<Diagnostic>) {
-    let entries = fs::canonicalize(folder).and_then(|real| {
-        if seen.insert(real) { fs::read_dir(folder).map(Some) } else { Ok(None) }
-    });
+    let entries = fs::canonicalize(folder)
+        .and_then(|real| if seen.insert(real) { fs::read_dir(folder).map(Some) } else { Ok(None) });
     let entries = match entries {
         Ok(entries) => entries.into_iter().flatten(),
         Err(error) => {

@@ -170,7 +170,8 @@ impl<'t> Reader<'t> {
         } else {
             serde_json::from_str(self.text.get(start..self.at).unwrap_or_default()).ok()
         };
-        let text = text.ok_or_else(|| Unreadable::invalid("an escape that stands for no character", place))?;
+        let text =
+            text.ok_or_else(|| Unreadable::invalid("an escape that stands for no character", place))?;
         if text.contains('\0') {
             return Err(Unreadable::invalid("a NUL character, which no table can hold", place));
         }

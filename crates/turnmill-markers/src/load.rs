@@ -216,7 +216,8 @@ impl<'f> Checker<'f> {
                 }
                 Entry::Occupied(entry) => {
                     let first = entry.get();
-                    let message = format!("the key `{}` stands at {}:{}, too", key.text, first.line, first.column);
+                    let message =
+                        format!("the key `{}` stands at {}:{}, too", key.text, first.line, first.column);
                     self.report(ErrorKind::DuplicateKeyInYaml, message, key.place, None);
                 }
             }

@@ -46,12 +46,18 @@ impl State {
         self.user_turns
     }
 
-    /// The state at a session's start: everything is looked at once.
+    /// The state at a session's start: what an event that touches nothing would not change is settled from the start,
+    /// so that a session's first event costs no more than others.
     pub(crate) fn blank(program: &Program, words: usize) -> Self {
         let mut state =
             State { program: fingerprint(program), user_turns: 0, words: vec![0; words].into_boxed_slice() };
-        for pattern in 0..program.patterns.len() {
-            state.put(Set::Unsettled.bit(program, pattern), true);
+        for (index, pattern) in program.patterns.iter().enumerate() {
+            if program.try_untouched(&mut state, index) {
+                for field in pattern.fields.iter().copied().chain([Set::Done.bit(program, index)]) {
+                    state.set(field, 0);
+                }
+                state.put(Set::Unsettled.bit(program, index), true);
+            }
         }
         state
     }
@@ -139,9 +145,13 @@ impl Program {
         self.check(state)?;
         let ended = std::mem::replace(state, self.start());
         if self.compatibility == Compatibility::Rasa36 {
-            let fields = self.patterns.iter().flat_map(|pattern| &pattern.fields);
-            for field in fields.filter(|field| field.is_progress) {
-                state.set(*field, ended.get(*field));
+            for (index, pattern) in self.patterns.iter().enumerate() {
+                for field in
+                    pattern.fields.iter().filter(|field| field.is_progress && ended.get(**field) != 0)
+                {
+                    state.set(*field, ended.get(*field));
+                    state.put(Set::Unsettled.bit(self, index), true);
+                }
             }
         }
         Ok(())
@@ -187,8 +197,10 @@ impl Program {
     /// Copies one pattern's state; not if the two are different under one id.
     fn copy(&self, index: usize, state: &mut State, other: &Program, from: usize, theirs: &State) -> bool {
         let same = self.compatibility == other.compatibility
-            && self.sources.get(index).map(|(_, config)| config) == other.sources.get(from).map(|(_, config)| config);
-        let (Some(ours), Some(theirs_compiled), true) = (self.patterns.get(index), other.patterns.get(from), same)
+            && self.sources.get(index).map(|(_, config)| config)
+                == other.sources.get(from).map(|(_, config)| config);
+        let (Some(ours), Some(theirs_compiled), true) =
+            (self.patterns.get(index), other.patterns.get(from), same)
         else {
             return false;
         };

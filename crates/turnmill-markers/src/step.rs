@@ -4,7 +4,10 @@
 //! at such events is always the same, and is kept in a set of *steady* patterns; it is evaluated again only when one of its
 //! names comes. A pattern whose state has just changed is unsettled, and evaluated at the next event whatever it is.
 
-use crate::compile::{Field, Key, OpKind, Program};
+use std::iter::Peekable;
+use std::ops::Range;
+
+use crate::compile::{Field, Key, Op, OpKind, Program};
 use crate::event::MarkerEvent;
 use crate::state::{ForeignState, Set, State};
 
@@ -24,8 +27,16 @@ struct Now {
     second: u32,
 }
 
+type Touched<'p> = std::slice::Iter<'p, (u32, u64)>;
+
+/// The first word in which one of the lists has patterns; beyond all words if there is none.
+fn next_word(first: &mut Peekable<Touched<'_>>, second: &mut Peekable<Touched<'_>>) -> usize {
+    let next = |list: &mut Peekable<Touched<'_>>| list.peek().map_or(usize::MAX, |(at, _)| *at as usize);
+    next(first).min(next(second))
+}
+
 /// Words of the set of patterns that look for a name.
-fn touched_by(key: Option<&Key>) -> std::slice::Iter<'_, (u32, u64)> {
+fn touched_by(key: Option<&Key>) -> Touched<'_> {
     key.map(|key| key.touched.iter()).unwrap_or_default()
 }
 
@@ -65,16 +76,19 @@ impl Program {
         }
         let now = Now { first: first.map_or(0, |key| key.id), second: second.map_or(0, |key| key.id) };
         let (mut first, mut second) = (touched_by(first).peekable(), touched_by(second).peekable());
+        let mut next_touched = next_word(&mut first, &mut second);
         for word in 0..self.set_words {
-            let mut touched = 0;
-            for list in [&mut first, &mut second] {
-                if let Some((_, bits)) = list.next_if(|(at, _)| *at as usize == word) {
-                    touched |= bits;
-                }
-            }
             let set = |set: Set| state.words.get(set.word(self) + word).copied().unwrap_or_default();
-            let evaluate = set(Set::Unsettled) | touched;
-            let mut live = evaluate | set(Set::Steady);
+            let (unsettled, steady) = (set(Set::Unsettled), set(Set::Steady));
+            let mut touched = 0;
+            if word == next_touched {
+                for list in [&mut first, &mut second] {
+                    touched |= list.next_if(|(at, _)| *at as usize == word).map_or(0, |(_, bits)| *bits);
+                }
+                next_touched = next_word(&mut first, &mut second);
+            }
+            let evaluate = unsettled | touched;
+            let mut live = evaluate | steady;
             while live != 0 {
                 let bit = live.trailing_zeros() as usize;
                 live &= live - 1;
@@ -87,6 +101,13 @@ impl Program {
             }
         }
         Ok(())
+    }
+
+    /// Evaluates a pattern at an event that does not touch it; whether something changed but for its being settled.
+    pub(crate) fn try_untouched(&self, state: &mut State, index: usize) -> bool {
+        let unsettled = Set::Unsettled.bit(self, index);
+        self.evaluate(state, index, Now { first: 0, second: 0 }, false, false);
+        state.get(unsettled) == 1 || state.get(Set::Done.bit(self, index)) == 1
     }
 
     /// Evaluates a pattern; whether the event is one of its results.
@@ -103,27 +124,42 @@ impl Program {
             changed |= value;
             state.put(done, true);
         }
-        if pattern.ends && state.get(done) == 1 {
-            state.put(Set::Unsettled.bit(self, index), false);
-            state.put(Set::Steady.bit(self, index), false);
-        } else if changed {
-            state.put(Set::Unsettled.bit(self, index), true);
-        } else if !touched {
-            state.put(Set::Unsettled.bit(self, index), false);
-            state.put(Set::Steady.bit(self, index), value);
+        let (word, bit) = (index / 64, 1_u64 << (index % 64));
+        let ended = pattern.ends && state.get(done) == 1;
+        if ended || changed || !touched {
+            let mut set = |set: Set, value: bool| {
+                if let Some(word) = state.words.get_mut(set.word(self) + word) {
+                    *word = if value { *word | bit } else { *word & !bit };
+                }
+            };
+            set(Set::Unsettled, changed && !ended);
+            // Of an unsettled pattern it does not matter.
+            set(Set::Steady, value && !changed && !ended);
         }
         value
     }
 
     /// A node's value at the event. Nodes without a state of their own are left out where they do not matter.
+    // Most nodes are conditions: those are read in place, which is a third of the time of many markers.
+    #[inline(always)]
     fn value(&self, state: &mut State, node: u32, now: Now, changed: &mut bool) -> bool {
         let Some(op) = self.nodes.get(node as usize) else { return false };
         let value = match op.kind {
             OpKind::Now { key } => key == now.first || key == now.second,
             OpKind::Slot { bit } => state.get(bit) == 1,
-            OpKind::All { from, to } => self.combined(state, (from, to), false, now, changed),
-            OpKind::Any { from, to } => self.combined(state, (from, to), true, now, changed),
-            OpKind::Seq { from, to, progress } => self.sequence(state, (from, to), progress, now, changed),
+            OpKind::All { .. } | OpKind::Any { .. } | OpKind::Seq { .. } | OpKind::Once { .. } => {
+                self.operator(state, op, now, changed)
+            }
+        };
+        value != op.negated
+    }
+
+    /// An operator's value, before it is negated.
+    fn operator(&self, state: &mut State, op: &Op, now: Now, changed: &mut bool) -> bool {
+        match op.kind {
+            OpKind::All { from, to } => !self.any(state, from..to, false, op.stateful, now, changed),
+            OpKind::Any { from, to } => self.any(state, from..to, true, op.stateful, now, changed),
+            OpKind::Seq { from, to, progress } => self.sequence(state, from..to, progress, now, changed),
             OpKind::Once { sub, seen } => {
                 let before = state.get(seen) == 1;
                 let skip = before && !self.stateful(sub);
@@ -134,47 +170,54 @@ impl Program {
                 }
                 value
             }
-        };
-        value != op.negated
+            OpKind::Now { .. } | OpKind::Slot { .. } => false,
+        }
     }
 
-    /// Whether one (`decides` is true) or all of the nodes are true.
-    fn combined(
+    /// Whether one of the nodes has this value. All are evaluated where one of them has a state.
+    #[inline]
+    fn any(
         &self,
         state: &mut State,
-        (from, to): (u32, u32),
-        decides: bool,
+        nodes: Range<u32>,
+        wanted: bool,
+        stateful: bool,
         now: Now,
         changed: &mut bool,
     ) -> bool {
-        let mut decided = false;
-        for sub in from..to {
-            if (!decided || self.stateful(sub)) && self.value(state, sub, now, changed) == decides {
-                decided = true;
+        let mut found = false;
+        for sub in nodes {
+            if (!found || self.stateful(sub)) && self.value(state, sub, now, changed) == wanted {
+                found = true;
+                if !stateful {
+                    break;
+                }
             }
         }
-        decided == decides
+        found
     }
 
     fn sequence(
         &self,
         state: &mut State,
-        (from, to): (u32, u32),
+        nodes: Range<u32>,
         progress: Field,
         now: Now,
         changed: &mut bool,
     ) -> bool {
         let matched = state.get(progress);
         let mut advances = false;
-        for (place, sub) in (0..).zip(from..to) {
-            if (place == matched || self.stateful(sub)) && self.value(state, sub, now, changed) && place == matched {
-                advances = true;
+        for (place, sub) in (0..).zip(nodes.clone()) {
+            if place == matched {
+                advances = self.value(state, sub, now, changed);
+            } else if self.stateful(sub) {
+                self.value(state, sub, now, changed);
             }
         }
         if !advances {
             return false;
         }
-        let completes = matched + 1 >= u64::from(to - from);
+        let completes = matched + 1 >= u64::from(nodes.end - nodes.start);
         state.set(progress, if completes { 0 } else { matched + 1 });
         *changed = true;
         completes

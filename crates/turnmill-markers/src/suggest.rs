@@ -1,7 +1,10 @@
 //! "Did you mean".
 
 /// The candidate that is nearest to the text, if one is near enough to be what was meant.
-pub(crate) fn closest(text: &str, candidates: impl IntoIterator<Item = &'static str>) -> Option<&'static str> {
+pub(crate) fn closest(
+    text: &str,
+    candidates: impl IntoIterator<Item = &'static str>,
+) -> Option<&'static str> {
     // A long text is no misspelling, and comparing takes the product of the lengths.
     if text.len() > 64 {
         return None;

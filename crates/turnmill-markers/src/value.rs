@@ -26,7 +26,8 @@ impl Unreadable {
     }
 
     pub(crate) fn too_large(place: Place) -> Self {
-        let message = format!("more than {} values, aliases counted as what they stand for", crate::MAX_VALUES);
+        let message =
+            format!("more than {} values, aliases counted as what they stand for", crate::MAX_VALUES);
         Unreadable { kind: ErrorKind::TooLarge, message, place }
     }
 }

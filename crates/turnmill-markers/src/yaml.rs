@@ -209,10 +209,14 @@ mod tests {
 
     #[test]
     fn plain_values_have_the_core_reading() {
-        for text in ["0", "-12", "+1", "1.5", ".5", "1.", "1e3", "1.5E-3", "0o17", "0xfF", ".inf", "-.INF", ".nan"] {
+        for text in
+            ["0", "-12", "+1", "1.5", ".5", "1.", "1e3", "1.5E-3", "0o17", "0xfF", ".inf", "-.INF", ".nan"]
+        {
             assert!(matches!(resolve(text), Data::Other("a number")), "{text}");
         }
-        for text in ["yes", "no", "on", "off", "y", "1_000", "0b1", "1:30", "2026-11-21", ".", "-", "e3", "1e", "0x"] {
+        for text in
+            ["yes", "no", "on", "off", "y", "1_000", "0b1", "1:30", "2026-11-21", ".", "-", "e3", "1e", "0x"]
+        {
             assert!(matches!(resolve(text), Data::Text(_)), "{text}");
         }
         for text in ["true", "False"] {

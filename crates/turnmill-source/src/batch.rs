@@ -526,7 +526,10 @@ mod tests {
         assert!(batch.is_empty() && batch.from().is_none() && batch.bytes() == 0);
         assert_eq!(batch.partition().source, "c");
         batch.begin(3);
-        assert_eq!((batch.generation(), batch.parts(), batch.partition()), (3, &[][..], &Partition::default()));
+        assert_eq!(
+            (batch.generation(), batch.parts(), batch.partition()),
+            (3, &[][..], &Partition::default())
+        );
         batch.start(&Partition::new("a", "b"), None);
         assert_eq!((batch.generation(), batch.parts().len()), (0, 1));
     }
@@ -535,8 +538,10 @@ mod tests {
     fn records_keep_their_order_across_parts_and_know_theirs() {
         let mut batch = RecordBatch::new();
         batch.begin(1);
-        let parts: Vec<_> =
-            ["a/b/10", "topic/2"].iter().map(|name| batch.begin_part(&Partition::new("k", *name), None)).collect();
+        let parts: Vec<_> = ["a/b/10", "topic/2"]
+            .iter()
+            .map(|name| batch.begin_part(&Partition::new("k", *name), None))
+            .collect();
         for (index, offset) in [(1, 5), (0, 7), (1, 6)] {
             batch.push_to(parts[index], &NewRecord { payload: Some(b"{}"), offset, ..NewRecord::default() });
         }

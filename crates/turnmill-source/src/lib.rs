@@ -48,11 +48,14 @@ mod scan;
 mod source;
 mod tracker;
 
-pub use batch::{ENVIRONMENT_HEADER, Headers, NewRecord, Origin, Part, RecordBatch, RecordOutcome, SourceRecord};
+pub use batch::{
+    ENVIRONMENT_HEADER, Headers, NewRecord, Origin, Part, RecordBatch, RecordOutcome, SourceRecord,
+};
 pub use file::{FileOptions, FileSource};
 pub use format::{Format, UnknownFormat};
 pub use group::{
-    AssignedPartition, Assignment, GroupControl, GroupLimits, GroupProgress, GroupSource, GroupStats, PartitionLag,
+    AssignedPartition, Assignment, GroupControl, GroupLimits, GroupProgress, GroupSource, GroupStats,
+    PartitionLag,
 };
 pub use input::Compression;
 pub use position::{FINGERPRINT_BYTES, Fingerprint, InvalidPosition, Partition, Position};

@@ -10,7 +10,7 @@ use turnmill_model::tables::{Column, ColumnType, Table};
 pub enum Dialect {
     /// SQLite 3.35 or newer.
     Sqlite,
-    /// PostgreSQL 12 or newer.
+    /// PostgreSQL 11 or newer.
     Postgres,
 }
 

@@ -35,7 +35,8 @@ fn the_spelling_is_one() {
 #[test]
 fn what_is_no_configuration_is_refused() {
     let kind = |text: &str| Node::parse(text).unwrap_err().kind;
-    for text in ["", "x", "{'intent': 'a'", "{'intent': 'a'} 1", "{'intent': '\\q'}", "{'intent': '\\ud800'}"] {
+    for text in ["", "x", "{'intent': 'a'", "{'intent': 'a'} 1", "{'intent': '\\q'}", "{'intent': '\\ud800'}"]
+    {
         assert_eq!(kind(text), ErrorKind::InvalidYaml, "{text}");
     }
     assert_eq!(kind("{'intent': None}"), ErrorKind::ConditionNeedsText);
@@ -62,13 +63,15 @@ fn nodes_keep_to_the_language() {
 
 #[test]
 fn yaml_is_read_in_its_core_schema() {
-    let set = set("m: {or: [{intent: yes}, {intent: no}, {intent: on}, {intent: '1'}, {intent: !!str 2}, {intent: ''}]}
+    let set = set(
+        "m: {or: [{intent: yes}, {intent: no}, {intent: on}, {intent: '1'}, {intent: !!str 2}, {intent: ''}]}
 with_text: {description: 'why', intent: a}
 without: {description: null, intent: a}
 aliased: {and: [&x {intent: a}, *x]}
 \"quoted\": {slot_was_set: >-
   folded}
-");
+",
+    );
     assert_eq!(
         set.markers()[0].config.to_string(),
         r#"{"or":[{"intent":"yes"},{"intent":"no"},{"intent":"on"},{"intent":"1"},{"intent":"2"},{"intent":""}]}"#

@@ -200,5 +200,5 @@ fn states_are_small() {
     let program = crate::documented(&yaml);
     assert_eq!((program.len(), program.nodes()), (50, 300));
     // One bit for the slot, two for the sequence, three for the sets.
-    assert!(program.start().size() <= 32 + 8 * 8, "{}", program.start().size());
+    assert_eq!(program.start().size(), 32 + 6 * 8);
 }

@@ -31,7 +31,8 @@ pub(crate) fn results(program: &Program, events: &[MarkerEvent<'_>]) -> Vec<Vec<
     let mut state = program.start();
     let mut results = vec![Vec::new(); program.len()];
     for (index, event) in events.iter().enumerate() {
-        let hit = |hit: turnmill_markers::Hit| results[hit.pattern].push((index, hit.num_preceding_user_turns));
+        let hit =
+            |hit: turnmill_markers::Hit| results[hit.pattern].push((index, hit.num_preceding_user_turns));
         program.step(&mut state, *event, hit).unwrap();
     }
     results

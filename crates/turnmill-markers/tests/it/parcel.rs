@@ -75,7 +75,7 @@ fn as_shipped_every_byte_is_rasas() {
     assert_eq!(statistics.overall_csv(), overall);
 }
 
-/// Number of results and of sessions with one, by marker.
+/// Number of results by marker.
 fn counts(extraction: &str) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     // Sender ids may have commas and line ends in quotes; what follows them has not.
@@ -106,5 +106,7 @@ fn as_documented_only_negations_and_crossing_sequences_differ() {
     assert!(per_session.contains("\r\n+4714953435,2,faq_or_chitchat,mean(number of preceding user turns),"));
 }
 
-/// Marker, results as shipped, results as documented.
-const DIFFERENCES: [(&str, usize, usize); 0] = [];
+/// Marker, results as shipped, results as documented. Two are negated, two are sequences that one session begins and
+/// another completes, mostly another sender's.
+const DIFFERENCES: [(&str, usize, usize); 4] =
+    [("never_fallback", 164, 553), ("no_size", 2894, 12145), ("polite_end", 37, 5), ("tracked", 64, 42)];

@@ -1,0 +1,368 @@
+//! From single values to the settings, and what they say together.
+
+use std::time::Duration;
+
+use turnmill_model::{SessionIdMode, Settings};
+
+use super::database::{self, DatabaseTarget, PostgresTarget, SslMode};
+use super::load::{Needs, Values};
+use super::problem::{Note, Problem, Severity};
+use super::table::Id;
+use super::typed::{
+    DatabaseSettings, DeadLetterSettings, DeadLetterTopic, HttpSettings, KafkaSettings, LogLevel,
+    LogSettings, SecurityProtocol, ServiceSettings, WorkSettings,
+};
+use super::value::Value;
+
+/// The topic of dead letters that deployments of the closed service have, unless told otherwise.
+const DEFAULT_DEAD_LETTER_TOPIC: &str = "rasa-analytics-dlq";
+
+/// Builds the settings; none only with at least one problem.
+pub(crate) fn settings(
+    values: &mut Values,
+    needs: Needs,
+    problems: &mut Vec<Problem>,
+    notes: &mut Vec<Note>,
+) -> Option<ServiceSettings> {
+    let mut assembly = Assembly { values, problems, notes };
+    let kafka = assembly.kafka();
+    if needs == Needs::Service {
+        assembly.check_kafka(&kafka);
+    }
+    let database = assembly.database();
+    let http = assembly.http();
+    let values = assembly.values;
+    let size = |id| values.integer(id).and_then(|size| usize::try_from(size).ok()).unwrap_or(usize::MAX);
+    let work = WorkSettings {
+        flush_interval: values.duration(Id::FlushInterval).unwrap_or_default(),
+        batch_records: size(Id::BatchRecords),
+        batch_bytes: size(Id::BatchBytes),
+        buffer_records: size(Id::BufferRecords),
+        buffer_bytes: size(Id::BufferBytes),
+        cache_bytes: size(Id::CacheBytes),
+    };
+    if work.buffer_records < work.batch_records {
+        assembly.problems.push(Problem::new(format!(
+            "TURNMILL_BUFFER_RECORDS ({}) is less than TURNMILL_BATCH_RECORDS ({}): a batch could never be full",
+            work.buffer_records, work.batch_records
+        )));
+    }
+    let share = match values.get(Id::DeadLetterMaxShare) {
+        Some((Value::Share(share), _)) if *share < 1.0 => Some(*share),
+        _ => None,
+    };
+    let topic = match values.text(Id::DeadLetterTopic) {
+        None => DeadLetterTopic::IfPresent(DEFAULT_DEAD_LETTER_TOPIC.to_owned()),
+        Some(topic) if topic.is_empty() => DeadLetterTopic::None,
+        Some(topic) => DeadLetterTopic::Wanted(topic),
+    };
+    Some(ServiceSettings {
+        rows: Settings {
+            assistant: values.text(Id::Assistant),
+            session_id: match values.choice(Id::SessionId) {
+                Some("any") => SessionIdMode::Any,
+                Some("off") => SessionIdMode::Off,
+                _ => SessionIdMode::Uuid,
+            },
+            bare_slot_strings: values.switch(Id::BareSlotStrings).unwrap_or_default(),
+            stack_events: !values.switch(Id::DisableStack).unwrap_or_default(),
+        },
+        markers: values.path(Id::Markers),
+        dead_letters: DeadLetterSettings {
+            topic,
+            max_run: values.integer(Id::DeadLetterMaxRun).filter(|run| *run > 0),
+            max_share: share,
+        },
+        shutdown_timeout: values.duration(Id::ShutdownTimeout).unwrap_or_default(),
+        log: LogSettings {
+            level: match values.choice(Id::LogLevel) {
+                Some("DEBUG") => LogLevel::Debug,
+                Some("WARNING") => LogLevel::Warning,
+                Some("ERROR" | "CRITICAL") => LogLevel::Error,
+                _ => LogLevel::Info,
+            },
+            json: values.switch(Id::JsonLogging).unwrap_or_default(),
+            filter: values.text(Id::LogFilter),
+        },
+        http: http?,
+        work,
+        database: database?,
+        kafka,
+    })
+}
+
+struct Assembly<'a> {
+    values: &'a Values,
+    problems: &'a mut Vec<Problem>,
+    notes: &'a mut Vec<Note>,
+}
+
+impl Assembly<'_> {
+    fn problem(&mut self, text: impl Into<String>) {
+        self.problems.push(Problem::new(text));
+    }
+
+    fn note(&mut self, severity: Severity, id: Id, text: impl Into<String>) {
+        self.notes.push(Note { severity, setting: id.setting().variable, text: text.into() });
+    }
+
+    fn kafka(&self) -> KafkaSettings {
+        let values = self.values;
+        let duration = |id| values.duration(id).unwrap_or_default();
+        let protocol = values.choice(Id::SecurityProtocol).unwrap_or_default();
+        let properties = match values.get(Id::KafkaProperties) {
+            Some((Value::Properties(properties), _)) => properties.clone(),
+            _ => Vec::new(),
+        };
+        let protocol = SecurityProtocol::NAMES.into_iter().find(|(name, _)| *name == protocol);
+        KafkaSettings {
+            brokers: values.text(Id::Brokers).unwrap_or_default(),
+            topic: values.text(Id::Topic).unwrap_or_default(),
+            group_id: values.text(Id::GroupId).unwrap_or_default(),
+            consumers: values.integer(Id::Consumers).and_then(|n| usize::try_from(n).ok()).unwrap_or(1),
+            group_instance_id: values.text(Id::GroupInstanceId),
+            security_protocol: protocol.map(|(_, protocol)| protocol).unwrap_or_default(),
+            sasl_mechanism: values.choice(Id::SaslMechanism).unwrap_or_default(),
+            sasl_username: values.text(Id::SaslUsername),
+            sasl_password: values.secret(Id::SaslPassword),
+            ssl_ca: values.path(Id::KafkaSslCa),
+            ssl_cert: values.path(Id::KafkaSslCert),
+            ssl_key: values.path(Id::KafkaSslKey),
+            keep_alive: values.switch(Id::KeepAlive).unwrap_or(true),
+            metadata_max_age: duration(Id::MetadataMaxAge),
+            heartbeat_interval: duration(Id::Heartbeat),
+            session_timeout: duration(Id::SessionTimeout),
+            max_poll_interval: duration(Id::MaxPollInterval),
+            producer_retries: values
+                .integer(Id::ProducerRetries)
+                .and_then(|n| u32::try_from(n).ok())
+                .unwrap_or(u32::MAX >> 1),
+            producer_timeout: duration(Id::ProducerTimeout),
+            producer_partitioner: values.choice(Id::ProducerPartitioner).unwrap_or_default(),
+            compression: values.choice(Id::Compression).filter(|codec| *codec != "inherit"),
+            properties,
+        }
+    }
+
+    fn check_kafka(&mut self, kafka: &KafkaSettings) {
+        if kafka.brokers.is_empty() {
+            self.problem(
+                "KAFKA_BROKER_ADDRESS is required: the bootstrap servers, host:port (or --kafka-brokers, kafka.brokers in \
+                 turnmill.toml, or --endpoints endpoints.yml)",
+            );
+        }
+        let topic = kafka.topic.as_str();
+        let dead_letters = self.values.text(Id::DeadLetterTopic).unwrap_or_default();
+        for (id, topic) in [(Id::Topic, topic), (Id::DeadLetterTopic, dead_letters.as_str())] {
+            let is_none = topic.is_empty() && id == Id::DeadLetterTopic;
+            if !is_none && !is_topic(topic) {
+                self.problem(format!(
+                    "{}: `{topic}` is no name of a topic: letters, digits, `.`, `_` and `-`, 249 at most",
+                    id.setting().variable
+                ));
+            }
+        }
+        if topic == dead_letters {
+            // Each dead letter would come back as another one, for ever.
+            self.problem(format!("RASA_ANALYTICS_DLQ: `{topic}` cannot be the topic that is read"));
+        }
+        let has_login = kafka.sasl_username.is_some() && kafka.sasl_password.is_some();
+        if self.values.switch(Id::MskIam) == Some(true) && !(kafka.security_protocol.has_sasl() && has_login)
+        {
+            self.problem(
+                "KAFKA_MSK_AWS_IAM_ENABLED: logging in by AWS IAM is not supported; give the cluster SCRAM users, and set \
+                 KAFKA_SECURITY_PROTOCOL=SASL_SSL, KAFKA_SASL_MECHANISM=SCRAM-SHA-512, KAFKA_SASL_USERNAME and \
+                 KAFKA_SASL_PASSWORD",
+            );
+        } else if kafka.security_protocol.has_sasl() {
+            self.check_login(kafka, has_login);
+        } else {
+            for id in [Id::SaslMechanism, Id::SaslUsername, Id::SaslPassword] {
+                if self.values.is_given(id) {
+                    let protocol = kafka.security_protocol.as_str();
+                    self.note(
+                        Severity::Warning,
+                        id,
+                        format!("is set and has no effect: KAFKA_SECURITY_PROTOCOL is {protocol}"),
+                    );
+                }
+            }
+        }
+        self.check_tls(kafka);
+        if kafka.heartbeat_interval >= kafka.session_timeout {
+            self.problem(format!(
+                "KAFKA_CONSUMER_HEARTBEAT_INTERVAL_MS ({}) must be less than KAFKA_CONSUMER_SESSION_TIMEOUT_MS ({}), better a \
+                 third of it",
+                kafka.heartbeat_interval.as_millis(),
+                kafka.session_timeout.as_millis()
+            ));
+        }
+        if kafka.max_poll_interval < kafka.session_timeout {
+            self.problem(format!(
+                "KAFKA_CONSUMER_MAX_POLL_INTERVAL_MS ({}) must not be less than KAFKA_CONSUMER_SESSION_TIMEOUT_MS ({})",
+                kafka.max_poll_interval.as_millis(),
+                kafka.session_timeout.as_millis()
+            ));
+        }
+    }
+
+    fn check_login(&mut self, kafka: &KafkaSettings, has_login: bool) {
+        let mechanism = kafka.sasl_mechanism;
+        if matches!(mechanism, "GSSAPI" | "OAUTHBEARER") {
+            self.problem(format!(
+                "{}: KAFKA_SASL_MECHANISM {mechanism} is not supported; expected PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512",
+                self.values.origin(Id::SaslMechanism)
+            ));
+        } else if !has_login {
+            let protocol = kafka.security_protocol.as_str();
+            self.problem(format!(
+                "KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD are required with KAFKA_SECURITY_PROTOCOL {protocol} ({})",
+                self.values.origin(Id::SecurityProtocol)
+            ));
+        }
+    }
+
+    fn check_tls(&mut self, kafka: &KafkaSettings) {
+        if kafka.ssl_cert.is_some() != kafka.ssl_key.is_some() {
+            self.problem(
+                "KAFKA_SSL_CERTFILE_LOCATION and KAFKA_SSL_KEYFILE_LOCATION belong together: set both or neither",
+            );
+        }
+        if kafka.security_protocol.has_ssl() {
+            return;
+        }
+        for id in [Id::KafkaSslCa, Id::KafkaSslCert, Id::KafkaSslKey] {
+            if self.values.is_given(id) {
+                let protocol = kafka.security_protocol.as_str();
+                let text = format!("is set and has no effect: KAFKA_SECURITY_PROTOCOL is {protocol}");
+                self.note(Severity::Warning, id, text);
+            }
+        }
+    }
+
+    fn database(&mut self) -> Option<DatabaseSettings> {
+        let target = self.target()?;
+        let values = self.values;
+        let limit = |id| values.duration(id).filter(|limit| !limit.is_zero());
+        if matches!(target, DatabaseTarget::Sqlite { .. }) {
+            for id in
+                [Id::Schema, Id::ForeignKeys, Id::StatementTimeout, Id::LockTimeout, Id::DatabaseSslMode]
+            {
+                if values.is_given(id) {
+                    self.note(Severity::Warning, id, "is set and has no effect: the database is SQLite");
+                }
+            }
+        }
+        Some(DatabaseSettings {
+            target,
+            migrate: values.switch(Id::Migrate).unwrap_or(true),
+            schema: values.text(Id::Schema).unwrap_or_default(),
+            foreign_keys: values.choice(Id::ForeignKeys) != Some("none"),
+            statement_timeout: limit(Id::StatementTimeout),
+            lock_timeout: limit(Id::LockTimeout),
+        })
+    }
+
+    fn target(&mut self) -> Option<DatabaseTarget> {
+        let Some(url) = self.values.secret(Id::DatabaseUrl) else { return self.target_from_parts() };
+        for id in [Id::DatabaseHost, Id::DatabasePort, Id::DatabaseName, Id::DatabaseUser] {
+            if self.values.is_given(id) {
+                self.note(
+                    Severity::Warning,
+                    id,
+                    "is set and has no effect: RASA_ANALYTICS_DB_URL says it all",
+                );
+            }
+        }
+        let origin = self.values.origin(Id::DatabaseUrl);
+        match database::parse(url.expose()) {
+            Ok(DatabaseTarget::Postgres(target)) => self.complete(target),
+            Ok(sqlite @ DatabaseTarget::Sqlite { .. }) => Some(sqlite),
+            Err(detail) => {
+                self.problem(format!("{origin}: RASA_ANALYTICS_DB_URL: {detail}"));
+                None
+            }
+        }
+    }
+
+    fn target_from_parts(&mut self) -> Option<DatabaseTarget> {
+        let values = self.values;
+        let (Some(host), Some(database)) = (values.text(Id::DatabaseHost), values.text(Id::DatabaseName))
+        else {
+            let half = values.is_given(Id::DatabaseHost) || values.is_given(Id::DatabaseName);
+            self.problem(if half {
+                "RASA_ANALYTICS_DB_HOST_NAME and RASA_ANALYTICS_DB_NAME belong together: set both, or RASA_ANALYTICS_DB_URL"
+            } else {
+                "RASA_ANALYTICS_DB_URL is required: postgresql://user:password@host:port/database or sqlite:PATH (or \
+                 --database-url, or database.url in turnmill.toml)"
+            });
+            return None;
+        };
+        let port = values.integer(Id::DatabasePort).and_then(|port| u16::try_from(port).ok()).unwrap_or(5432);
+        let target = PostgresTarget {
+            hosts: vec![(host, port)],
+            user: values.text(Id::DatabaseUser),
+            password: None,
+            database,
+            ssl_mode: None,
+            ssl_root_cert: None,
+            parameters: Vec::new(),
+        };
+        self.complete(target)
+    }
+
+    /// Adds what stands beside the URL; what stands in it wins.
+    fn complete(&mut self, mut target: PostgresTarget) -> Option<DatabaseTarget> {
+        let values = self.values;
+        let taken = |taken: bool| if taken { "is set and has no effect: the URL says it" } else { "" };
+        let beside = [
+            (Id::DatabaseSslMode, taken(target.ssl_mode.is_some())),
+            (Id::DatabaseSslCa, taken(target.ssl_root_cert.is_some())),
+            (Id::DatabasePassword, taken(target.password.is_some())),
+        ];
+        for (id, text) in beside.into_iter().filter(|(id, text)| !text.is_empty() && values.is_given(*id)) {
+            self.note(Severity::Warning, id, text);
+        }
+        let beside = values.choice(Id::DatabaseSslMode).and_then(SslMode::named);
+        target.ssl_mode = target.ssl_mode.or(beside);
+        target.ssl_root_cert = target.ssl_root_cert.or_else(|| values.path(Id::DatabaseSslCa));
+        target.password = target.password.or_else(|| values.secret(Id::DatabasePassword));
+        if values.switch(Id::RdsIam) == Some(true) && target.password.is_none() {
+            self.problem(
+                "RDS_SQL_DB_AWS_IAM_ENABLED: logging in by AWS IAM is not supported; give the database user a password, and \
+                 set RASA_ANALYTICS_DB_URL, or TURNMILL_DB_PASSWORD beside RASA_ANALYTICS_DB_HOST_NAME",
+            );
+            return None;
+        }
+        Some(DatabaseTarget::Postgres(target))
+    }
+
+    fn http(&mut self) -> Option<HttpSettings> {
+        let Some((Value::Address(address), _)) = self.values.get(Id::HttpAddress) else { return None };
+        let api_token = self.values.secret(Id::ApiToken);
+        if api_token.as_ref().is_some_and(|token| token.expose().trim().len() < MIN_TOKEN) {
+            self.problem(format!("TURNMILL_API_TOKEN is too short: at least {MIN_TOKEN} characters"));
+        }
+        if api_token.is_none() && !address.ip().is_loopback() {
+            self.note(
+                Severity::Info,
+                Id::ApiToken,
+                "is not set: to other machines only /healthcheck and /metrics are open",
+            );
+        }
+        Some(HttpSettings {
+            address: *address,
+            api_token,
+            stall_timeout: self.values.duration(Id::StallTimeout).filter(|limit| *limit > Duration::ZERO),
+        })
+    }
+}
+
+/// Whether Kafka would take this for a topic.
+fn is_topic(name: &str) -> bool {
+    let is_legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    (1..=249).contains(&name.len()) && name.chars().all(is_legal) && name != "." && name != ".."
+}
+
+/// Characters of a token at least; shorter ones can be guessed.
+const MIN_TOKEN: usize = 16;

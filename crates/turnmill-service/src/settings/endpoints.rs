@@ -1,0 +1,172 @@
+//! The `event_broker` of an assistant's `endpoints.yml`: where the assistant writes is where we read.
+
+use std::path::{Path, PathBuf};
+
+use saphyr::{MarkedYaml, ScalarStyle, YamlData, YamlLoader};
+use saphyr_parser::Parser;
+
+use super::environment::Environment;
+use super::file::Said;
+use super::origin::Origin;
+use super::problem::{Note, Problem, Severity};
+use super::secret::is_sensitive;
+use super::table::Id;
+
+/// What Rasa uses where the file says nothing: not what librdkafka and `KAFKA_SECURITY_PROTOCOL` default to.
+const DEFAULT_PROTOCOL: &str = "SASL_PLAINTEXT";
+
+const KEYS: [(&str, Id); 9] = [
+    ("url", Id::Brokers),
+    ("topic", Id::Topic),
+    ("security_protocol", Id::SecurityProtocol),
+    ("sasl_mechanism", Id::SaslMechanism),
+    ("sasl_username", Id::SaslUsername),
+    ("sasl_password", Id::SaslPassword),
+    ("ssl_cafile", Id::KafkaSslCa),
+    ("ssl_certfile", Id::KafkaSslCert),
+    ("ssl_keyfile", Id::KafkaSslKey),
+];
+
+/// Reads the text of an `endpoints.yml`.
+pub(crate) fn read(
+    path: &Path,
+    text: &str,
+    environment: &Environment,
+    problems: &mut Vec<Problem>,
+    notes: &mut Vec<Note>,
+) -> Said {
+    let mut reader = Reader { path: path.to_owned(), environment, problems };
+    let mut loader = YamlLoader::<MarkedYaml<'_>>::default();
+    // Texts as they are written: a password of digits is a text.
+    loader.early_parse(false);
+    if let Err(error) = Parser::new_from_str(text).load(&mut loader, false) {
+        reader.problem(error.marker().line(), format!("no valid YAML: {}", error.info()));
+        return Said::new();
+    }
+    if let Some(error) = loader.error() {
+        let (line, info) = (error.marker().line(), error.info().to_owned());
+        reader.problem(line, format!("no valid YAML: {info}"));
+        return Said::new();
+    }
+    let documents = loader.into_documents();
+    let Some((line, broker)) = documents.first().and_then(|document| entry(document, "event_broker")) else {
+        reader.problem(1, "there is no `event_broker`, so it names no topic to read".into());
+        return Said::new();
+    };
+    let kind = reader.scalar(broker, "type").map_or_else(|| "pika".to_owned(), |(_, kind)| kind);
+    if !kind.eq_ignore_ascii_case("kafka") {
+        reader.problem(line, other_broker(&kind));
+        return Said::new();
+    }
+    reader.kafka(line, broker, notes)
+}
+
+fn other_broker(kind: &str) -> String {
+    let advice = match kind.to_ascii_lowercase().as_str() {
+        "file" => "read its file with `turnmill-replay`",
+        "sql" => "read its database with `turnmill-replay`",
+        "pika" => "RabbitMQ is not supported",
+        _ => "it is not known here",
+    };
+    format!("the event broker has type `{kind}`, the service reads from `kafka`: {advice}")
+}
+
+/// The value of `key`, with the key's line.
+fn entry<'y>(yaml: &'y MarkedYaml<'y>, key: &str) -> Option<(usize, &'y MarkedYaml<'y>)> {
+    let YamlData::Mapping(mapping) = &yaml.data else { return None };
+    mapping.iter().find_map(|(name, value)| match &name.data {
+        YamlData::Representation(text, _, _) if text == key => Some((name.span.start.line(), value)),
+        _ => None,
+    })
+}
+
+struct Reader<'r> {
+    path: PathBuf,
+    environment: &'r Environment,
+    problems: &'r mut Vec<Problem>,
+}
+
+impl Reader<'_> {
+    fn origin(&self, line: usize) -> Origin {
+        Origin::Endpoints { path: self.path.clone(), line }
+    }
+
+    fn problem(&mut self, line: usize, detail: String) {
+        self.problems.push(Problem::at(&self.origin(line), detail));
+    }
+
+    fn kafka(&mut self, line: usize, broker: &MarkedYaml<'_>, notes: &mut Vec<Note>) -> Said {
+        let mut said = Said::new();
+        for (key, id) in KEYS {
+            if let Some((line, text)) = self.scalar(broker, key) {
+                said.push((id, text, self.origin(line)));
+            }
+        }
+        if !said.iter().any(|(id, ..)| *id == Id::SecurityProtocol) {
+            said.push((Id::SecurityProtocol, DEFAULT_PROTOCOL.to_owned(), self.origin(line)));
+        }
+        let is_on =
+            |found: Option<(usize, String)>| found.is_some_and(|(_, on)| on.eq_ignore_ascii_case("true"));
+        if !is_on(self.scalar(broker, "partition_by_sender")) {
+            notes.push(Note {
+                severity: Severity::Info,
+                setting: Id::Endpoints.setting().variable,
+                text: "the assistant does not key its events by sender (`partition_by_sender: true` would): the tables are \
+                       just as right, and writing them is slower"
+                    .into(),
+            });
+        }
+        said
+    }
+
+    /// The text of `key`; of a list, its texts with commas. None if it is missing, null or empty.
+    fn scalar(&mut self, broker: &MarkedYaml<'_>, key: &str) -> Option<(usize, String)> {
+        let (line, value) = entry(broker, key)?;
+        let texts: Vec<&MarkedYaml<'_>> = match &value.data {
+            YamlData::Sequence(items) => items.iter().collect(),
+            _ => vec![value],
+        };
+        let mut found = Vec::new();
+        for value in texts {
+            let YamlData::Representation(text, style, _) = &value.data else {
+                self.problem(line, format!("event_broker.{key}: expected a text"));
+                return None;
+            };
+            let is_null =
+                *style == ScalarStyle::Plain && matches!(&**text, "" | "~" | "null" | "Null" | "NULL");
+            if is_null {
+                continue;
+            }
+            match self.expand(text) {
+                Ok(text) => found.push(text),
+                Err(name) => {
+                    // What looks like a variable may be a part of a password.
+                    let name = if is_sensitive(key) { "in it" } else { name.as_str() };
+                    let detail = format!("event_broker.{key}: the variable {name} is not set");
+                    self.problem(value.span.start.line(), detail);
+                    return None;
+                }
+            }
+        }
+        let text = found.join(",");
+        (!text.is_empty()).then_some((line, text))
+    }
+
+    /// `${NAME}` replaced by the variable's value; the error is the name of one that is not set.
+    fn expand(&self, text: &str) -> Result<String, String> {
+        let mut expanded = String::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once("${") {
+            let Some((name, after)) = after.split_once('}') else { break };
+            expanded.push_str(before);
+            if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+                expanded.extend(["${", name, "}"]);
+            } else {
+                expanded.push_str(self.environment.get(name).ok_or_else(|| name.to_owned())?);
+            }
+            rest = after;
+        }
+        expanded.push_str(rest);
+        Ok(expanded)
+    }
+}

@@ -1,0 +1,300 @@
+//! Reading all layers: default, `endpoints.yml`, `turnmill.toml`, environment, flags; each wins over those before it.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::effective::Effective;
+use super::environment::Environment;
+use super::file::Said;
+use super::flags::Flags;
+use super::origin::Origin;
+use super::problem::{Note, Problem, SettingsError, Severity};
+use super::secret::Secret;
+use super::table::{Id, SETTINGS, Setting, Use};
+use super::typed::ServiceSettings;
+use super::value::Value;
+use super::{assemble, endpoints, file};
+
+/// The settings file that is read if it is there.
+const DEFAULT_FILE: &str = "turnmill.toml";
+
+/// What the settings are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// Everything: brokers and a database.
+    Service,
+    /// A database; what concerns Kafka may be missing.
+    Database,
+}
+
+/// The settings, and what there is to say about them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded {
+    /// The settings.
+    pub settings: ServiceSettings,
+    /// What there is to say about them at start.
+    pub notes: Vec<Note>,
+    /// Every setting with its value and where it came from, without secrets.
+    pub effective: Effective,
+}
+
+impl Loaded {
+    /// Reads the settings of this process: its environment, `flags`, and the files that these name.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong, at once.
+    pub fn of_process(flags: &Flags, needs: Needs) -> Result<Self, SettingsError> {
+        Self::read(flags, &Environment::of_process(), &|path| std::fs::read_to_string(path), needs)
+    }
+
+    /// Reads settings. `read_file` gives the text of a file.
+    ///
+    /// ```
+    /// use turnmill_service::settings::{Environment, Flags, Loaded, Needs};
+    /// let environment = Environment::from([
+    ///     ("KAFKA_BROKER_ADDRESS", "kafka:9092"),
+    ///     ("RASA_ANALYTICS_DB_URL", "postgresql://rasa:secret@db/analytics"),
+    /// ]);
+    /// let none = |_: &std::path::Path| Err(std::io::ErrorKind::NotFound.into());
+    /// let loaded = Loaded::read(&Flags::default(), &environment, &none, Needs::Service)?;
+    /// assert_eq!(loaded.settings.kafka.topic, "rasa_core_events");
+    /// assert!(!loaded.effective.to_string().contains("secret"));
+    /// # Ok::<(), turnmill_service::settings::SettingsError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong, at once.
+    pub fn read(
+        flags: &Flags,
+        environment: &Environment,
+        read_file: &ReadFile<'_>,
+        needs: Needs,
+    ) -> Result<Self, SettingsError> {
+        let mut layers = Layers { environment, given: Vec::new(), problems: Vec::new(), notes: Vec::new() };
+        layers.files(flags, read_file);
+        layers.variables();
+        for setting in SETTINGS {
+            if let (Some(text), Some(flag)) = (flags.get(setting.id), setting.flag()) {
+                layers.given.push((setting.id, text.to_owned(), Origin::Flag(format!("--{flag}"))));
+            }
+        }
+        let Layers { given, mut problems, mut notes, .. } = layers;
+        let mut values = Values::resolve(given, &mut problems);
+        values.say_what_is_not_obeyed(&mut notes);
+        let settings = assemble::settings(&mut values, needs, &mut problems, &mut notes);
+        match settings {
+            Some(settings) if problems.is_empty() => {
+                Ok(Self { settings, notes, effective: Effective::new(&values) })
+            }
+            _ => Err(SettingsError { problems }),
+        }
+    }
+}
+
+/// Gives the text of a file.
+pub type ReadFile<'r> = dyn Fn(&Path) -> io::Result<String> + 'r;
+
+struct Layers<'e> {
+    environment: &'e Environment,
+    /// In ascending order of precedence.
+    given: Said,
+    problems: Vec<Problem>,
+    notes: Vec<Note>,
+}
+
+impl Layers<'_> {
+    /// The text of a setting that says where a file is, from what wins over files.
+    fn path(&self, flags: &Flags, id: Id) -> Option<(PathBuf, Origin)> {
+        let setting = id.setting();
+        if let (Some(path), Some(flag)) = (flags.get(id), setting.flag()) {
+            return Some((path.into(), Origin::Flag(format!("--{flag}"))));
+        }
+        let path = self.environment.get(setting.variable).filter(|path| !path.trim().is_empty())?;
+        Some((path.trim().into(), Origin::Variable(setting.variable)))
+    }
+
+    fn text(&mut self, path: &Path, origin: &Origin, read_file: &ReadFile<'_>) -> Option<String> {
+        match read_file(path) {
+            Ok(text) => Some(text),
+            Err(error) => {
+                self.problems.push(Problem::at(origin, format!("cannot read {}: {error}", path.display())));
+                None
+            }
+        }
+    }
+
+    fn files(&mut self, flags: &Flags, read_file: &ReadFile<'_>) {
+        let config = self.path(flags, Id::Config);
+        let text = match &config {
+            Some((path, origin)) => self.text(path, origin, read_file),
+            None => match read_file(Path::new(DEFAULT_FILE)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                // It is there, so it is meant.
+                result => {
+                    let origin = Origin::File { path: DEFAULT_FILE.into(), line: 1 };
+                    self.text(Path::new(DEFAULT_FILE), &origin, &|_| match &result {
+                        Ok(text) => Ok(text.clone()),
+                        Err(error) => Err(error.kind().into()),
+                    })
+                }
+            },
+        };
+        let path = config.map_or_else(|| PathBuf::from(DEFAULT_FILE), |(path, _)| path);
+        let said = text.map(|text| file::read(&path, &text, &mut self.problems)).unwrap_or_default();
+        let in_file = said.iter().find(|(id, path, _)| *id == Id::Endpoints && !path.is_empty());
+        let in_file = in_file.map(|(_, path, origin)| (PathBuf::from(path), origin.clone()));
+        if let Some((path, origin)) = self.path(flags, Id::Endpoints).or(in_file)
+            && let Some(text) = self.text(&path, &origin, read_file)
+        {
+            let said = endpoints::read(&path, &text, self.environment, &mut self.problems, &mut self.notes);
+            self.given.extend(said);
+        }
+        self.given.extend(said);
+    }
+
+    fn variables(&mut self) {
+        for setting in SETTINGS {
+            let variable = setting.variable;
+            if self.environment.unreadable().iter().any(|name| name == variable) {
+                self.problems.push(Problem::at(&Origin::Variable(variable), "its value is not UTF-8"));
+            }
+            if let Some(text) = self.environment.get(variable) {
+                self.given.push((setting.id, text.to_owned(), Origin::Variable(variable)));
+            }
+        }
+        for (name, hint) in self.environment.unknown() {
+            self.problems.push(Problem::new(format!("{name}: unknown variable{hint}")));
+        }
+    }
+}
+
+/// The values that won, each with its origin.
+#[derive(Clone)]
+pub(crate) struct Values(Vec<Option<(Value, Origin)>>);
+
+impl fmt::Debug for Values {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Secrets among them know how to hide.
+        f.debug_list().entries(&self.0).finish()
+    }
+}
+
+impl Values {
+    /// Lets the last word on each setting win. A text that cannot be read is a problem also if it is overruled: it is wrong
+    /// where it stands.
+    fn resolve(given: Said, problems: &mut Vec<Problem>) -> Self {
+        let mut values = Self(vec![None; SETTINGS.len()]);
+        for setting in SETTINGS {
+            if let Some(text) = setting.default {
+                values.put(setting, text, Origin::Default, problems);
+            }
+        }
+        for (id, text, origin) in given {
+            let setting = id.setting();
+            // As many deployments have it, a variable that is set to nothing says nothing; but for the one where nothing means
+            // none.
+            if !text.trim().is_empty() || id == Id::DeadLetterTopic {
+                values.put(setting, &text, origin, problems);
+            }
+        }
+        values
+    }
+
+    fn put(&mut self, setting: &Setting, text: &str, origin: Origin, problems: &mut Vec<Problem>) {
+        match Value::read(setting.kind, text) {
+            Ok(value) => {
+                if let Some(slot) = self.0.get_mut(setting.id as usize) {
+                    *slot = Some((value, origin));
+                }
+            }
+            Err(expected) => {
+                // In a file or an endpoints.yml the name is not part of the origin.
+                let detail = match &origin {
+                    Origin::File { .. } => format!("{}: {expected}", setting.key),
+                    Origin::Endpoints { .. } => {
+                        format!("{} (from event_broker): {expected}", setting.variable)
+                    }
+                    Origin::Default | Origin::Variable(_) | Origin::Flag(_) => expected,
+                };
+                problems.push(Problem::at(&origin, detail));
+            }
+        }
+    }
+
+    fn say_what_is_not_obeyed(&self, notes: &mut Vec<Note>) {
+        for setting in SETTINGS {
+            let (severity, why) = match setting.obeyed {
+                Use::Obeyed => continue,
+                Use::Ignored(why) => (Severity::Info, why),
+                Use::Unsupported(why) => (Severity::Warning, why),
+            };
+            if self.is_given(setting.id) && self.switch(setting.id) != Some(false) {
+                let text = format!("is set and has no effect: {why}");
+                notes.push(Note { severity, setting: setting.variable, text });
+            }
+        }
+    }
+
+    pub(crate) fn get(&self, id: Id) -> Option<&(Value, Origin)> {
+        self.0.get(id as usize)?.as_ref()
+    }
+
+    /// Whether somebody said something about it.
+    pub(crate) fn is_given(&self, id: Id) -> bool {
+        self.origin(id) > Origin::Default
+    }
+
+    pub(crate) fn origin(&self, id: Id) -> Origin {
+        self.get(id).map_or(Origin::Default, |(_, origin)| origin.clone())
+    }
+
+    pub(crate) fn text(&self, id: Id) -> Option<String> {
+        match self.get(id)? {
+            (Value::Text(text), _) => Some(text.clone()),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn path(&self, id: Id) -> Option<PathBuf> {
+        self.text(id).map(PathBuf::from)
+    }
+
+    pub(crate) fn secret(&self, id: Id) -> Option<Secret> {
+        match self.get(id)? {
+            (Value::Secret(secret), _) => Some(secret.clone()),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn switch(&self, id: Id) -> Option<bool> {
+        match self.get(id)? {
+            (Value::Switch(on), _) => Some(*on),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn integer(&self, id: Id) -> Option<u64> {
+        match self.get(id)? {
+            (Value::Integer(number), _) => Some(*number),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn duration(&self, id: Id) -> Option<Duration> {
+        match self.get(id)? {
+            (Value::Duration(duration), _) => Some(*duration),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn choice(&self, id: Id) -> Option<&'static str> {
+        match self.get(id)? {
+            (Value::Choice(name), _) => Some(name),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! The settings as the service uses them.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use turnmill_model::Settings;
+
+use super::database::DatabaseTarget;
+use super::secret::Secret;
+
+/// How to talk to Kafka brokers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SecurityProtocol {
+    /// Plain TCP.
+    #[default]
+    Plaintext,
+    /// TLS.
+    Ssl,
+    /// Plain TCP and a log-in.
+    SaslPlaintext,
+    /// TLS and a log-in.
+    SaslSsl,
+}
+
+impl SecurityProtocol {
+    pub(crate) const NAMES: [(&'static str, Self); 4] = [
+        ("PLAINTEXT", Self::Plaintext),
+        ("SSL", Self::Ssl),
+        ("SASL_PLAINTEXT", Self::SaslPlaintext),
+        ("SASL_SSL", Self::SaslSsl),
+    ];
+
+    /// As librdkafka spells it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Plaintext => "PLAINTEXT",
+            Self::Ssl => "SSL",
+            Self::SaslPlaintext => "SASL_PLAINTEXT",
+            Self::SaslSsl => "SASL_SSL",
+        }
+    }
+
+    /// Whether there is a log-in.
+    #[must_use]
+    pub fn has_sasl(self) -> bool {
+        matches!(self, Self::SaslPlaintext | Self::SaslSsl)
+    }
+
+    /// Whether there is TLS.
+    #[must_use]
+    pub fn has_ssl(self) -> bool {
+        matches!(self, Self::Ssl | Self::SaslSsl)
+    }
+}
+
+/// What concerns Kafka.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KafkaSettings {
+    /// Bootstrap servers, `host:port[,host:port]`; empty if none are given, which only [`Needs::Database`](super::Needs) allows.
+    pub brokers: String,
+    /// Topic to read.
+    pub topic: String,
+    /// Consumer group.
+    pub group_id: String,
+    /// Consumers in this process, at least one.
+    pub consumers: usize,
+    /// Static membership.
+    pub group_instance_id: Option<String>,
+    /// How to talk to the brokers.
+    pub security_protocol: SecurityProtocol,
+    /// `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`.
+    pub sasl_mechanism: &'static str,
+    /// User, with a log-in.
+    pub sasl_username: Option<String>,
+    /// Password, with a log-in.
+    pub sasl_password: Option<Secret>,
+    /// Certificates that vouch for the brokers.
+    pub ssl_ca: Option<PathBuf>,
+    /// The client's certificate.
+    pub ssl_cert: Option<PathBuf>,
+    /// Its key.
+    pub ssl_key: Option<PathBuf>,
+    /// TCP keep-alive.
+    pub keep_alive: bool,
+    /// How long metadata of topics is good for.
+    pub metadata_max_age: Duration,
+    /// Time between two heartbeats.
+    pub heartbeat_interval: Duration,
+    /// A consumer is dead after so long without a heartbeat.
+    pub session_timeout: Duration,
+    /// A consumer leaves after so long without a poll.
+    pub max_poll_interval: Duration,
+    /// Retries of a dead letter's producer.
+    pub producer_retries: u32,
+    /// Acknowledgement of a dead letter.
+    pub producer_timeout: Duration,
+    /// The producer's partitioner, as librdkafka names it.
+    pub producer_partitioner: &'static str,
+    /// The producer's compression; none leaves it to librdkafka.
+    pub compression: Option<&'static str>,
+    /// More properties for librdkafka; they win.
+    pub properties: Vec<(String, Secret)>,
+}
+
+impl KafkaSettings {
+    /// What every client of the cluster needs, in librdkafka's names.
+    #[must_use]
+    pub fn client_properties(&self) -> Vec<(String, Secret)> {
+        let mut all = vec![
+            ("bootstrap.servers", self.brokers.clone()),
+            ("security.protocol", self.security_protocol.as_str().to_owned()),
+            ("socket.keepalive.enable", self.keep_alive.to_string()),
+            ("metadata.max.age.ms", self.metadata_max_age.as_millis().to_string()),
+        ];
+        if self.security_protocol.has_sasl() {
+            all.push(("sasl.mechanism", self.sasl_mechanism.to_owned()));
+            all.extend(self.sasl_username.clone().map(|user| ("sasl.username", user)));
+            all.extend(self.sasl_password.as_ref().map(|word| ("sasl.password", word.expose().to_owned())));
+        }
+        if self.security_protocol.has_ssl() {
+            let path = |path: &PathBuf| path.to_string_lossy().into_owned();
+            all.extend(self.ssl_ca.as_ref().map(|file| ("ssl.ca.location", path(file))));
+            all.extend(self.ssl_cert.as_ref().map(|file| ("ssl.certificate.location", path(file))));
+            all.extend(self.ssl_key.as_ref().map(|file| ("ssl.key.location", path(file))));
+        }
+        self.with_own(all)
+    }
+
+    /// What consumer number `index` (from 0) of this process needs, clients' properties included. Committing, and where to
+    /// start, are the source's business and not among them.
+    #[must_use]
+    pub fn consumer_properties(&self, index: usize) -> Vec<(String, Secret)> {
+        let mut all = vec![
+            ("group.id", self.group_id.clone()),
+            ("heartbeat.interval.ms", self.heartbeat_interval.as_millis().to_string()),
+            ("session.timeout.ms", self.session_timeout.as_millis().to_string()),
+            ("max.poll.interval.ms", self.max_poll_interval.as_millis().to_string()),
+        ];
+        if let Some(instance) = &self.group_instance_id {
+            let instance = if self.consumers > 1 { format!("{instance}-{index}") } else { instance.clone() };
+            all.push(("group.instance.id", instance));
+        }
+        merge(self.client_properties(), self.with_own(all))
+    }
+
+    /// What the producer of dead letters needs, clients' properties included.
+    #[must_use]
+    pub fn producer_properties(&self) -> Vec<(String, Secret)> {
+        let mut all = vec![
+            ("retries", self.producer_retries.to_string()),
+            ("request.timeout.ms", self.producer_timeout.as_millis().to_string()),
+            ("partitioner", self.producer_partitioner.to_owned()),
+        ];
+        all.extend(self.compression.map(|codec| ("compression.codec", codec.to_owned())));
+        merge(self.client_properties(), self.with_own(all))
+    }
+
+    /// The user's own properties in place of these, and behind them.
+    fn with_own(&self, properties: Vec<(&str, String)>) -> Vec<(String, Secret)> {
+        let properties = properties.into_iter().map(|(name, value)| (name.to_owned(), Secret::new(value)));
+        merge(properties.collect(), self.properties.clone())
+    }
+}
+
+/// `over` in place of `base` where they name the same.
+fn merge(mut base: Vec<(String, Secret)>, over: Vec<(String, Secret)>) -> Vec<(String, Secret)> {
+    base.retain(|(name, _)| !over.iter().any(|(other, _)| other == name));
+    base.extend(over);
+    base
+}
+
+/// What concerns the database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DatabaseSettings {
+    /// Which database.
+    pub target: DatabaseTarget,
+    /// Whether the schema is made and brought up to date at start.
+    pub migrate: bool,
+    /// Schema of PostgreSQL.
+    pub schema: String,
+    /// Whether the tables declare foreign keys.
+    pub foreign_keys: bool,
+    /// Longest statement; none without a limit.
+    pub statement_timeout: Option<Duration>,
+    /// Longest wait for a lock; none without a limit.
+    pub lock_timeout: Option<Duration>,
+}
+
+/// Which topic mirrors the dead letters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeadLetterTopic {
+    /// This one, if it exists at start; that it does not is no news. `RASA_ANALYTICS_DLQ` is not set.
+    IfPresent(String),
+    /// This one; that it does not exist is worth a warning.
+    Wanted(String),
+    /// None: `RASA_ANALYTICS_DLQ` is set to nothing.
+    None,
+}
+
+/// What concerns dead letters.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeadLetterSettings {
+    /// Which topic mirrors them.
+    pub topic: DeadLetterTopic,
+    /// The service stops after more than so many in a row; none without a limit.
+    pub max_run: Option<u64>,
+    /// The service stops when more than this share of the last [`SHARE_WINDOW`](Self::SHARE_WINDOW) records was refused;
+    /// none without a limit.
+    pub max_share: Option<f64>,
+}
+
+impl DeadLetterSettings {
+    /// Over how many records the share is taken.
+    pub const SHARE_WINDOW: u64 = 10_000;
+}
+
+/// The least severe messages that are logged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Everything worth knowing to a developer.
+    Debug,
+    /// What happens.
+    #[default]
+    Info,
+    /// What may need attention.
+    Warning,
+    /// What went wrong. `CRITICAL` is the same here.
+    Error,
+}
+
+/// What concerns logging.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogSettings {
+    /// The least severe messages.
+    pub level: LogLevel,
+    /// JSON lines.
+    pub json: bool,
+    /// Levels by module in place of the level.
+    pub filter: Option<String>,
+}
+
+/// How much is worked on at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkSettings {
+    /// How long a record waits for company.
+    pub flush_interval: Duration,
+    /// Records of a transaction at most.
+    pub batch_records: usize,
+    /// Bytes of a transaction's records at most.
+    pub batch_bytes: usize,
+    /// Records read ahead at most.
+    pub buffer_records: usize,
+    /// Bytes read ahead at most.
+    pub buffer_bytes: usize,
+    /// Memory for senders' states, bytes.
+    pub cache_bytes: usize,
+}
+
+/// What concerns HTTP and health.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpSettings {
+    /// Where to listen.
+    pub address: SocketAddr,
+    /// Token for callers from other machines.
+    pub api_token: Option<Secret>,
+    /// Unhealthy after so long without progress; none never.
+    pub stall_timeout: Option<Duration>,
+}
+
+/// All settings of the service.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServiceSettings {
+    /// Kafka.
+    pub kafka: KafkaSettings,
+    /// The database.
+    pub database: DatabaseSettings,
+    /// What changes rows or ids.
+    pub rows: Settings,
+    /// Sizes.
+    pub work: WorkSettings,
+    /// File or folder with marker definitions.
+    pub markers: Option<PathBuf>,
+    /// Dead letters.
+    pub dead_letters: DeadLetterSettings,
+    /// HTTP.
+    pub http: HttpSettings,
+    /// How long stopping may take.
+    pub shutdown_timeout: Duration,
+    /// Logging.
+    pub log: LogSettings,
+}

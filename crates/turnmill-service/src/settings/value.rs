@@ -1,0 +1,159 @@
+//! From text to value, by the kind of setting. Messages never repeat a secret.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use super::secret::{Secret, is_sensitive};
+use super::table::Kind;
+
+/// A value that was read.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Value {
+    Text(String),
+    Secret(Secret),
+    Switch(bool),
+    Integer(u64),
+    Duration(Duration),
+    Share(f64),
+    Choice(&'static str),
+    Address(SocketAddr),
+    Properties(Vec<(String, Secret)>),
+}
+
+impl Value {
+    /// Reads `text`; the error says what was expected.
+    pub(crate) fn read(kind: Kind, text: &str) -> Result<Self, String> {
+        let trimmed = text.trim();
+        match kind {
+            Kind::Text | Kind::Path => Ok(Self::Text(trimmed.to_owned())),
+            // Blanks may belong to a password, the line break at the end of a mounted file never does.
+            Kind::Secret => Ok(Self::Secret(Secret::new(text.trim_end_matches(['\r', '\n'])))),
+            Kind::DatabaseUrl => Ok(Self::Secret(Secret::new(trimmed))),
+            Kind::Switch => switch(trimmed).map(Self::Switch),
+            Kind::Integer(least, most) => integer(trimmed, least, most, "a whole number").map(Self::Integer),
+            Kind::Millis(least, most) => integer(trimmed, least, most, "whole milliseconds")
+                .map(|millis| Self::Duration(Duration::from_millis(millis))),
+            Kind::Seconds(least, most) => integer(trimmed, least, most, "whole seconds")
+                .map(|seconds| Self::Duration(Duration::from_secs(seconds))),
+            Kind::Bytes(least) => bytes(trimmed, least).map(Self::Integer),
+            Kind::Share => share(trimmed).map(Self::Share),
+            Kind::Choice(names) => choice(trimmed, names).map(Self::Choice),
+            Kind::Address => address(trimmed).map(Self::Address),
+            Kind::Properties => properties(trimmed).map(Self::Properties),
+        }
+    }
+}
+
+fn switch(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "1" => Ok(true),
+        "false" | "no" | "off" | "0" => Ok(false),
+        _ => Err(format!("expected true or false, found `{text}`")),
+    }
+}
+
+fn integer(text: &str, least: u64, most: u64, what: &str) -> Result<u64, String> {
+    let range = if most == u64::MAX { format!("{least} or more") } else { format!("{least} to {most}") };
+    match text.replace('_', "").parse::<u64>() {
+        Ok(number) if (least..=most).contains(&number) => Ok(number),
+        _ => Err(format!("expected {what}, {range}, found `{text}`")),
+    }
+}
+
+fn bytes(text: &str, least: u64) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic() || c == ' ');
+    let shift = match text[digits.len()..].trim().to_ascii_lowercase().as_str() {
+        "" | "b" => Some(0),
+        "k" | "kib" => Some(10),
+        "m" | "mib" => Some(20),
+        "g" | "gib" => Some(30),
+        _ => None,
+    };
+    let number = digits.replace('_', "").parse::<u64>().ok();
+    shift
+        .zip(number)
+        .and_then(|(shift, number)| number.checked_mul(1 << shift))
+        .filter(|bytes| (least..=1 << 48).contains(bytes))
+        .ok_or_else(|| format!("expected bytes, {least} or more, such as 65536 or 64MiB, found `{text}`"))
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let (digits, of) = text.strip_suffix('%').map_or((text, 1.0), |digits| (digits, 100.0));
+    match digits.trim().parse::<f64>() {
+        Ok(share) if (0.0..=of).contains(&share) => Ok(share / of),
+        _ => Err(format!("expected a share from 0 to 1 or 0% to 100%, found `{text}`")),
+    }
+}
+
+fn choice(text: &str, names: &'static [&'static str]) -> Result<&'static str, String> {
+    let upper = text.to_ascii_uppercase();
+    // The short name that every other logger has.
+    let wanted = if names.contains(&"WARNING") && upper == "WARN" { "WARNING" } else { &upper };
+    names
+        .iter()
+        .find(|name| name.eq_ignore_ascii_case(wanted))
+        .copied()
+        .ok_or_else(|| format!("expected one of {}, found `{text}`", names.join(", ")))
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let port = |rest: &str| rest.parse::<u16>().ok();
+    if let Some(port) = text.strip_prefix("localhost:").and_then(port) {
+        return Ok(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port));
+    }
+    if let Some(port) = text.strip_prefix(':').and_then(port) {
+        return Ok(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port));
+    }
+    text.parse().map_err(|_| format!("expected an address and port such as 0.0.0.0:8732, found `{text}`"))
+}
+
+/// Properties of librdkafka that the service sets by itself, and what to use instead.
+const RESERVED: [(&str, &str); 8] = [
+    ("bootstrap.servers", "KAFKA_BROKER_ADDRESS sets it"),
+    ("metadata.broker.list", "KAFKA_BROKER_ADDRESS sets it"),
+    ("group.id", "RASA_ANALYTICS_CONSUMER_ID sets it"),
+    ("group.instance.id", "TURNMILL_KAFKA_GROUP_INSTANCE_ID sets it"),
+    ("enable.auto.commit", "positions are in the store"),
+    ("enable.auto.offset.store", "positions are in the store"),
+    ("auto.offset.reset", "positions are in the store"),
+    ("enable.partition.eof", "turnmill needs it as it is"),
+];
+
+fn properties(text: &str) -> Result<Vec<(String, Secret)>, String> {
+    let mut found: Vec<(String, Secret)> = Vec::new();
+    for part in text.split(',').filter(|part| !part.trim().is_empty()) {
+        // A part without a name may be half of a secret, so it is not repeated.
+        let Some((name, value)) = part.split_once('=') else {
+            return Err("expected name=value pairs, separated by commas; one has no `=`".into());
+        };
+        found.push((name.trim().to_owned(), Secret::new(value.trim())));
+    }
+    check_properties(&found)?;
+    Ok(found)
+}
+
+/// Refuses properties that are named badly, twice, or are not for the user to set.
+pub(crate) fn check_properties(properties: &[(String, Secret)]) -> Result<(), String> {
+    for (number, (name, _)) in properties.iter().enumerate() {
+        if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
+        {
+            return Err("the name of a property has letters, digits, `.`, `_` and `-` only".into());
+        }
+        if let Some((_, why)) = RESERVED.iter().find(|(reserved, _)| reserved == name) {
+            return Err(format!("`{name}` cannot be set here: {why}"));
+        }
+        if properties[..number].iter().any(|(earlier, _)| earlier == name) {
+            return Err(format!("`{name}` is set twice"));
+        }
+    }
+    Ok(())
+}
+
+/// Properties as they may be printed.
+pub(crate) fn print_properties(properties: &[(String, Secret)]) -> String {
+    let print = |(name, value): &(String, Secret)| {
+        let value = if is_sensitive(name) { super::secret::HIDDEN } else { value.expose() };
+        format!("{name}={value}")
+    };
+    properties.iter().map(print).collect::<Vec<_>>().join(",")
+}

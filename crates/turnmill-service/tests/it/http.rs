@@ -1,0 +1,217 @@
+//! HTTP over real sockets.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::{get, post};
+use turnmill_service::http::{MAX_BODY, Server, router};
+use turnmill_service::metrics::{BatchCommitted, PartitionAt, ServiceMetrics};
+use turnmill_service::settings::Secret;
+use turnmill_service::{Health, Phase, Shutdown};
+
+const TOKEN: &str = "a-token-of-some-length";
+
+/// A running site; it ends with this.
+struct Site {
+    metrics: ServiceMetrics,
+    address: SocketAddr,
+    shutdown: Shutdown,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Site {
+    fn start(token: Option<&str>) -> Self {
+        let metrics = ServiceMetrics::new(Health::default());
+        let pages = Router::new()
+            .route("/api/v1/patterns", get(|| async { "[]" }))
+            .route("/api/v1/upload", post(|body: String| async move { body.len().to_string() }));
+        let site = router(metrics.clone(), token.map(Secret::new).as_ref(), pages);
+        let shutdown = Shutdown::default();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let server = runtime.block_on(Server::bind("0.0.0.0:0".parse().unwrap())).unwrap();
+        let address = SocketAddr::new([127, 0, 0, 1].into(), server.address().port());
+        let stop = shutdown.clone();
+        let thread = std::thread::spawn(move || runtime.block_on(server.run(site, stop)));
+        Self { metrics, address, shutdown, thread: Some(thread) }
+    }
+
+    /// Code, headers and body of the answer to a request with these header lines.
+    fn ask(&self, address: SocketAddr, request: &str, headers: &str, body: &[u8]) -> (u16, String, String) {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let length = body.len();
+        write!(
+            stream,
+            "{request} HTTP/1.1\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n"
+        )
+        .unwrap();
+        // A server that refuses a large body need not read it.
+        let _ = stream.write_all(body);
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        let answer = String::from_utf8(answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {answer:?}"));
+        let code = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (code, head.to_ascii_lowercase(), body.to_owned())
+    }
+
+    fn get(&self, path: &str, headers: &str) -> (u16, String) {
+        let headers = if headers.contains("Host:") {
+            headers.to_owned()
+        } else {
+            format!("Host: localhost\r\n{headers}")
+        };
+        let (code, _, body) = self.ask(self.address, &format!("GET {path}"), &headers, b"");
+        (code, body)
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        self.shutdown.request();
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+#[test]
+fn the_health_check_has_the_documented_body_and_codes() {
+    let site = Site::start(None);
+    let health = site.metrics.health().clone();
+    let body = |alive: u32, healthy: bool| {
+        format!(
+            r#"{{"details": {{"analytics-consumer": {{"alive": {alive}, "isHealthy": {healthy}}}}}, "isHealthy": {healthy}}}"#
+        )
+    };
+    let check = |code, alive, healthy| {
+        assert_eq!(site.get("/healthcheck", "Host: elsewhere.example\r\n"), (code, body(alive, healthy)));
+    };
+    health.enter(Phase::Migrating);
+    check(200, 0, true);
+    let consumers = [health.consumer(), health.consumer()];
+    health.enter(Phase::Running);
+    check(200, 2, true);
+    health.set_waiting(Some("database".into()));
+    check(200, 2, true);
+    drop(consumers);
+    check(503, 0, false);
+    let _consumer = health.consumer();
+    check(200, 1, true);
+    health.enter(Phase::Stopping);
+    check(503, 1, false);
+    let (code, head, _) = site.ask(site.address, "HEAD /healthcheck", "Host: x\r\n", b"");
+    assert_eq!(code, 503);
+    assert!(head.contains("content-type: application/json"), "{head}");
+}
+
+#[test]
+fn metrics_are_open_and_in_the_format_that_is_asked_for() {
+    let site = Site::start(None);
+    site.metrics.committed(&BatchCommitted { source: "kafka", events: 3, ..BatchCommitted::default() });
+    let (code, head, text) = site.ask(site.address, "GET /metrics", "Host: elsewhere.example\r\n", b"");
+    assert_eq!(code, 200);
+    assert!(head.contains("text/plain; version=0.0.4"), "{head}");
+    assert!(text.contains("# TYPE turnmill_records_total counter") && !text.contains("# EOF"), "{text}");
+    let accept = "Host: x\r\nAccept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5\r\n";
+    let (_, head, text) = site.ask(site.address, "GET /metrics", accept, b"");
+    assert!(head.contains("application/openmetrics-text"), "{head}");
+    assert!(text.contains("# TYPE turnmill_records counter") && text.contains("# EOF"), "{text}");
+}
+
+#[test]
+fn all_else_is_for_this_machine_and_for_those_with_the_token() {
+    let (closed, open) = (Site::start(None), Site::start(Some(TOKEN)));
+    let stranger = "X-Forwarded-For: 10.0.0.9\r\n";
+    let page = "Host: evil.example\r\n";
+    let wrong = format!("{stranger}Authorization: Bearer {TOKEN}x\r\n");
+    let right = format!("{stranger}Authorization: Bearer {TOKEN}\r\n");
+    for path in ["/api/v1/patterns", "/api/v1/status", "/", "/no/such/page"] {
+        let there = if path.starts_with("/api/v1/") { 200 } else { 404 };
+        for (headers, without, with) in [
+            ("", there, there),
+            (stranger, 403, 401),
+            (page, 403, 401),
+            (wrong.as_str(), 403, 401),
+            (right.as_str(), 403, there),
+        ] {
+            assert_eq!(closed.get(path, headers).0, without, "{path} {headers}, no token is set");
+            assert_eq!(open.get(path, headers).0, with, "{path} {headers}, a token is set");
+        }
+    }
+    let (_, head, _) =
+        open.ask(open.address, "GET /api/v1/status", &format!("Host: localhost\r\n{stranger}"), b"");
+    assert!(head.contains("www-authenticate: bearer"), "{head}");
+}
+
+/// The address by which others know this machine, if it has one. Nothing is sent.
+fn outer_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    socket.connect("192.0.2.1:9").ok()?;
+    Some(socket.local_addr().ok()?.ip()).filter(|address| !address.is_loopback())
+}
+
+#[test]
+fn a_caller_is_known_by_its_address() {
+    let site = Site::start(Some(TOKEN));
+    // Without a network there is only this machine.
+    let (address, expected) = outer_address().map_or((site.address.ip(), 200), |address| (address, 401));
+    let address = SocketAddr::new(address, site.address.port());
+    assert_eq!(site.ask(address, "GET /api/v1/status", "Host: localhost\r\n", b"").0, expected);
+    let bearer = format!("Host: turnmill\r\nAuthorization: bearer {TOKEN}\r\n");
+    assert_eq!(site.ask(address, "GET /api/v1/status", &bearer, b"").0, 200);
+}
+
+#[test]
+fn the_status_tells_positions_lag_and_counts() {
+    let site = Site::start(None);
+    let _consumer = site.metrics.health().consumer();
+    site.metrics.health().enter(Phase::Running);
+    let at = PartitionAt { position: Some(7), end: Some(10), event_time: Some(1_700_000_000.0) };
+    site.metrics.partition("rasa", 0, &at);
+    site.metrics.partition("rasa", 1, &PartitionAt { position: Some(4), end: Some(4), event_time: None });
+    site.metrics.committed(&BatchCommitted {
+        source: "k",
+        events: 5,
+        repeated: 2,
+        ..BatchCommitted::default()
+    });
+    let status: serde_json::Value = serde_json::from_str(&site.get("/api/v1/status", "").1).unwrap();
+    assert_eq!(status["phase"], "running");
+    assert_eq!(status["consumers"], 1);
+    assert_eq!(status["partitions"][0]["lag_events"], 3);
+    assert!(status["partitions"][0]["lag_seconds"].as_f64().unwrap() > 1e7);
+    assert_eq!(status["partitions"][1]["lag_seconds"], 0.0);
+    assert_eq!(status["since_start"]["records"], 7);
+    site.metrics.partition_gone("rasa", 0);
+    assert!(!site.metrics.encode().contains("partition=\"0\""));
+}
+
+#[test]
+fn bodies_have_a_limit() {
+    let site = Site::start(None);
+    let post =
+        |bytes| site.ask(site.address, "POST /api/v1/upload", "Host: localhost\r\n", &vec![b'x'; bytes]);
+    let (code, _, body) = post(1000);
+    assert_eq!((code, body.as_str()), (200, "1000"));
+    assert_eq!(post(MAX_BODY + 1).0, 413);
+}
+
+#[test]
+fn an_address_in_use_is_named() {
+    let site = Site::start(None);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let address = SocketAddr::new([0, 0, 0, 0].into(), site.address.port());
+    let error = runtime.block_on(Server::bind(address)).unwrap_err().to_string();
+    assert!(error.contains("TURNMILL_HTTP_ADDRESS"), "{error}");
+}
+
+#[test]
+fn an_idle_connection_does_not_hold_up_the_end() {
+    let site = Site::start(None);
+    let _idle = TcpStream::connect(site.address).unwrap();
+    let began = std::time::Instant::now();
+    drop(site);
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+}

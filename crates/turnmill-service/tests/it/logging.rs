@@ -1,0 +1,74 @@
+//! What the log looks like, seen from outside of a process.
+
+use std::process::Command;
+
+use turnmill_service::logging::{announce, init};
+use turnmill_service::settings::Id;
+
+use crate::support::Case;
+
+const ROLE: &str = "TURNMILL_TEST_LOGGING";
+
+/// No test but the child process of those below, when one of them starts it.
+#[test]
+fn child() {
+    let Ok(role) = std::env::var(ROLE) else { return };
+    let (json, level) = role.split_once(' ').unwrap();
+    let loaded = Case::minimal()
+        .flag(Id::JsonLogging, json)
+        .flag(Id::LogLevel, level)
+        .variable("MAX_MESSAGES_TO_FETCH", "10")
+        .variable("AWS_DEFAULT_REGION", "eu-central-1")
+        .variable("RASA_ANALYTICS_DB_URL", "postgresql://rasa:QZsecretZQ@db/analytics")
+        .load()
+        .unwrap();
+    init(&loaded.settings.log).unwrap();
+    assert!(init(&loaded.settings.log).is_err(), "twice");
+    announce(&loaded);
+    tracing::debug!(target: "turnmill_pipeline", "ours in detail");
+    tracing::debug!(target: "hyper", "theirs in detail");
+    tracing::error!(target: "hyper", "theirs");
+}
+
+fn log(role: &str) -> String {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "logging::child", "--nocapture"])
+        .env(ROLE, role)
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    // The test harness writes to standard output.
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(!text.contains("QZsecretZQ"), "{text}");
+    text
+}
+
+#[test]
+fn text() {
+    let text = log("false INFO");
+    assert!(text.contains("effective configuration"), "{text}");
+    assert!(
+        text.contains("RASA_ANALYTICS_DB_URL = postgresql://rasa:***@db/analytics  (environment)"),
+        "{text}"
+    );
+    assert!(text.contains("WARN") && text.contains("AWS IAM is not supported"), "{text}");
+    assert!(text.contains("theirs") && !text.contains("in detail") && !text.contains('\u{1b}'), "{text}");
+    assert!(log("false DEBUG").contains("ours in detail"));
+    assert!(!log("false DEBUG").contains("theirs in detail"));
+    let quiet = log("false CRITICAL");
+    assert_eq!(quiet.lines().count(), 1, "{quiet}");
+}
+
+#[test]
+fn json_lines() {
+    let text = log("true WARNING");
+    let lines: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 2, "{text}");
+    assert_eq!((&lines[0]["level"], &lines[0]["setting"]), (&"WARN".into(), &"AWS_DEFAULT_REGION".into()));
+    assert_eq!(lines[1]["message"], "theirs");
+    let text = log("true INFO");
+    let first: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    let settings: serde_json::Value = serde_json::from_str(first["settings"].as_str().unwrap()).unwrap();
+    assert_eq!(settings["KAFKA_BROKER_ADDRESS"], "kafka:9092");
+}

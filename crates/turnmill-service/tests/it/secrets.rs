@@ -1,0 +1,102 @@
+//! Secrets are in nothing that is printed, whatever they look like and whatever else is wrong.
+
+use proptest::prelude::*;
+use turnmill_service::settings::{Id, Loaded, SettingsError, redact_url};
+
+use crate::support::Case;
+
+/// Texts that nothing else contains, with characters that mean something to URLs, YAML and TOML.
+fn secret() -> impl Strategy<Value = String> {
+    "QZ[a-zA-Z0-9@:/?#%&=+ !$,;{}\\[\\]~.-]{6,24}ZQ"
+}
+
+fn shown(result: &Result<Loaded, SettingsError>) -> String {
+    match result {
+        Ok(loaded) => {
+            let notes: Vec<String> = loaded.notes.iter().map(ToString::to_string).collect();
+            format!("{loaded:?}\n{}\n{}\n{}", loaded.effective, loaded.effective.json(), notes.join("\n"))
+        }
+        Err(error) => format!("{error}\n{error:?}"),
+    }
+}
+
+/// Whether half of a secret shows: that is too much, too.
+fn leaks(text: &str, secret: &str) -> bool {
+    let characters: Vec<char> = secret.chars().collect();
+    characters.windows(6).any(|window| text.contains(&window.iter().collect::<String>()))
+}
+
+proptest! {
+    #[test]
+    fn no_secret_is_ever_printed(
+        password in secret(),
+        sasl in secret(),
+        token in secret(),
+        property in secret(),
+        broken in prop::bool::ANY,
+        scheme in prop::sample::select(vec!["postgresql", "postgres", "mysql", "redshift", "post gres"]),
+        encoded in prop::bool::ANY,
+    ) {
+        let url_password = if encoded {
+            password.bytes().map(|byte| format!("%{byte:02X}")).collect()
+        } else {
+            password.clone()
+        };
+        let mut case = Case::minimal()
+            .variable("RASA_ANALYTICS_DB_URL", &format!("{scheme}://rasa:{url_password}@db:5432/analytics"))
+            .variable("KAFKA_SECURITY_PROTOCOL", "SASL_SSL")
+            .variable("KAFKA_SASL_USERNAME", "rasa")
+            .variable("KAFKA_SASL_PASSWORD", &sasl)
+            .variable("TURNMILL_API_TOKEN", &token)
+            .variable("TURNMILL_DB_PASSWORD", &password)
+            .variable("TURNMILL_KAFKA_PROPERTIES", &format!("ssl.key.password={property}"));
+        if broken {
+            case = case.variable("KAFKA_TOPIC", "x").variable("LOGGING_LEVEL", "loud");
+        }
+        let result = case.load();
+        let text = format!("{}\n{case:?}", shown(&result)).replace(&format!("{:?}", case.variables), "");
+        for secret in [&password, &url_password, &sasl, &token] {
+            prop_assert!(!leaks(&text, secret), "{secret} in {text}");
+        }
+        // A comma ends a property, and what follows may look like the name of another.
+        if !property.contains(',') {
+            prop_assert!(!leaks(&text, &property), "{property} in {text}");
+        }
+    }
+
+    #[test]
+    fn nor_one_from_a_file(password in secret(), broken in prop::sample::select(vec!["", "\n[kafka", "\ntypo = 1", "\nsasl_password"])) {
+        let quoted = password.replace('\'', "");
+        let toml = format!("[database]\nurl = 'postgresql://rasa:{quoted}@db/analytics'\n[kafka]\nsasl_password = '{quoted}'{broken}\n");
+        let yaml = format!("event_broker:\n  type: kafka\n  url: kafka\n  sasl_username: u\n  sasl_password: '{quoted}'{broken}\n");
+        let case = Case::minimal()
+            .without("RASA_ANALYTICS_DB_URL")
+            .variable("TURNMILL_ENDPOINTS", "endpoints.yml")
+            .file("turnmill.toml", &toml)
+            .file("endpoints.yml", &yaml);
+        let text = shown(&case.load());
+        prop_assert!(!leaks(&text, &quoted), "{quoted} in {text}");
+    }
+
+    #[test]
+    fn nor_one_of_a_url_by_itself(password in secret(), tail in "(/[a-z]*)?(\\?[a-z]+=[a-z]+)?") {
+        for url in [
+            format!("postgresql://rasa:{password}@db{tail}"),
+            format!("postgresql+psycopg2://:{password}@db{tail}"),
+            format!("rasa:{password}@db{tail}"),
+        ] {
+            let printed = redact_url(&url);
+            prop_assert!(!leaks(&printed, &password), "{printed}");
+        }
+        let encoded: String = password.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let printed = redact_url(&format!("postgresql://db/d?user=u&password={encoded}&sslmode=require"));
+        prop_assert_eq!(printed, "postgresql://db/d?user=u&password=***&sslmode=require");
+    }
+}
+
+#[test]
+fn flags_and_environments_show_names_only() {
+    let case = Case::minimal().flag(Id::DatabaseUrl, "postgresql://rasa:QZsecretZQ@db/d");
+    let text = format!("{:?} {}", case.flags, shown(&case.load()));
+    assert!(text.contains("DatabaseUrl") && !text.contains("QZsecretZQ"), "{text}");
+}

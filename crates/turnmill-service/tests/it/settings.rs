@@ -1,0 +1,540 @@
+//! Every setting, from every place.
+
+use std::time::Duration;
+
+use clap::Parser;
+use turnmill_model::SessionIdMode;
+use turnmill_service::settings::{
+    DatabaseTarget, DeadLetterTopic, Environment, Flags, Id, Kind, Loaded, LogLevel, Needs, PostgresTarget,
+    SETTINGS, Secret, SecurityProtocol, Setting, SslMode, Use,
+};
+
+use crate::support::Case;
+
+/// A value of this kind that is no default, and how it is printed.
+fn sample(setting: &Setting, number: usize) -> (String, String) {
+    let plain = |text: String| (text.clone(), text);
+    match setting.kind {
+        Kind::Text => plain(format!("text-{number}")),
+        Kind::Path => plain(format!("dir/file-{number}")),
+        Kind::Secret => (format!("long-enough-secret-{number}"), "***".into()),
+        Kind::DatabaseUrl => {
+            (format!("postgresql://u:pw@h{number}/d"), format!("postgresql://u:***@h{number}/d"))
+        }
+        Kind::Switch => plain((setting.default != Some("true")).to_string()),
+        Kind::Integer(least, most) => plain(
+            (setting.default.map_or(least, |d| d.parse().unwrap()) + number as u64)
+                .min(most - number as u64)
+                .to_string(),
+        ),
+        Kind::Millis(..) | Kind::Seconds(..) => {
+            plain((setting.default.unwrap().parse::<u64>().unwrap() + number as u64).to_string())
+        }
+        Kind::Bytes(_) => {
+            let mib = 128 + number;
+            (format!("{mib}MiB"), (mib << 20).to_string())
+        }
+        Kind::Share => plain(format!("0.{number}1")),
+        Kind::Choice(names) => {
+            // Not those that are refused or change what others mean.
+            let usable: Vec<_> = names.iter().filter(|n| !matches!(**n, "GSSAPI" | "OAUTHBEARER")).collect();
+            plain((*usable[(number + 1) % usable.len()]).to_owned())
+        }
+        Kind::Address => plain(format!("127.0.0.{number}:80")),
+        Kind::Properties => plain(format!("fetch.min.bytes={number}")),
+        _ => unreachable!("a new kind"),
+    }
+}
+
+/// The settings that work only in the company of others.
+fn company(case: Case, id: Id) -> Case {
+    match id {
+        Id::SecurityProtocol | Id::SaslMechanism | Id::SaslUsername | Id::SaslPassword => {
+            case.variable("KAFKA_SASL_USERNAME", "user").variable("KAFKA_SASL_PASSWORD", "password")
+        }
+        Id::KafkaSslCert => case.variable("KAFKA_SSL_KEYFILE_LOCATION", "key"),
+        Id::KafkaSslKey => case.variable("KAFKA_SSL_CERTFILE_LOCATION", "cert"),
+        _ => case,
+    }
+}
+
+#[test]
+fn each_setting_is_read_from_the_file_the_environment_and_flags_and_each_wins_over_those_before() {
+    for setting in SETTINGS {
+        if matches!(setting.id, Id::Config | Id::Endpoints | Id::RdsIam | Id::MskIam) {
+            continue; // those name files, or are refused; both have tests of their own
+        }
+        let mut case = company(Case::minimal(), setting.id).without(setting.variable);
+        let mut seen = 0;
+        if setting.places.file {
+            let (text, printed) = sample(setting, 1);
+            let (section, name) = setting.key.split_once('.').unwrap();
+            case = case.file("turnmill.toml", &format!("# a comment\n[{section}]\n{name} = \"{text}\"\n"));
+            assert_eq!(case.shown(setting.id), (printed, "turnmill.toml:3".into()), "{setting:?}");
+            seen += 1;
+        }
+        let (text, printed) = sample(setting, 2);
+        case = case.variable(setting.variable, &text);
+        assert_eq!(case.shown(setting.id), (printed, setting.variable.into()), "{setting:?}");
+        seen += 1;
+        if let Some(flag) = setting.flag() {
+            let (text, printed) = sample(setting, 3);
+            case = case.flag(setting.id, &text);
+            assert_eq!(case.shown(setting.id), (printed, format!("--{flag}")), "{setting:?}");
+            seen += 1;
+        }
+        assert_eq!(seen, 1 + usize::from(setting.places.file) + usize::from(setting.places.flag));
+    }
+}
+
+#[test]
+fn the_table_is_in_order() {
+    for (number, setting) in SETTINGS.iter().enumerate() {
+        assert_eq!(setting.id as usize, number);
+        assert_eq!(setting.id.setting(), setting);
+        assert!(setting.doc.ends_with('.') && !setting.doc.contains('|'), "{}", setting.variable);
+        let same = |other: &&Setting| {
+            other.variable == setting.variable || (!setting.key.is_empty() && other.key == setting.key)
+        };
+        assert_eq!(SETTINGS.iter().filter(same).count(), 1, "{}", setting.variable);
+        let own = setting.variable.starts_with("TURNMILL_");
+        let documented = ["KAFKA_", "RASA_ANALYTICS_"].iter().any(|head| setting.variable.starts_with(head));
+        assert!(
+            own || documented || !setting.places.flag || setting.default.is_some(),
+            "{}",
+            setting.variable
+        );
+    }
+}
+
+/// What spec and code agree on, spelled out once more.
+#[test]
+fn defaults() {
+    let settings = Case::minimal().load().unwrap().settings;
+    let kafka = &settings.kafka;
+    assert_eq!((kafka.topic.as_str(), kafka.group_id.as_str()), ("rasa_core_events", "rasa-analytics-group"));
+    assert_eq!((kafka.consumers, kafka.security_protocol), (1, SecurityProtocol::Plaintext));
+    let property = |all: Vec<(String, Secret)>, name: &str| {
+        all.into_iter().find(|(known, _)| known == name).map(|(_, value)| value.expose().to_owned())
+    };
+    for (name, value) in [
+        ("bootstrap.servers", Some("kafka:9092")),
+        ("group.id", Some("rasa-analytics-group")),
+        ("security.protocol", Some("PLAINTEXT")),
+        ("socket.keepalive.enable", Some("true")),
+        ("metadata.max.age.ms", Some("180000")),
+        ("heartbeat.interval.ms", Some("3000")),
+        ("session.timeout.ms", Some("6000")),
+        ("max.poll.interval.ms", Some("600000")),
+        ("sasl.mechanism", None),
+        ("group.instance.id", None),
+        ("enable.auto.commit", None),
+    ] {
+        assert_eq!(property(kafka.consumer_properties(0), name).as_deref(), value, "{name}");
+    }
+    for (name, value) in [
+        ("retries", "2147483647"),
+        ("request.timeout.ms", "5000"),
+        ("partitioner", "consistent_random"),
+        ("compression.codec", "gzip"),
+    ] {
+        assert_eq!(property(kafka.producer_properties(), name).as_deref(), Some(value), "{name}");
+    }
+    let DatabaseTarget::Postgres(target) = &settings.database.target else { panic!("PostgreSQL") };
+    assert_eq!(target.hosts, [("db".to_owned(), 5432)]);
+    assert_eq!(target.ssl_mode, None);
+    assert!(settings.database.migrate && settings.database.foreign_keys);
+    assert_eq!(settings.database.lock_timeout, Some(Duration::from_secs(30)));
+    assert_eq!(settings.database.schema, "public");
+    assert_eq!(settings.dead_letters.topic, DeadLetterTopic::IfPresent("rasa-analytics-dlq".into()));
+    assert_eq!(settings.dead_letters.max_run, Some(1000));
+    assert_eq!(settings.dead_letters.max_share, Some(0.5));
+    assert_eq!(settings.http.address, "0.0.0.0:8732".parse().unwrap());
+    assert_eq!(settings.http.stall_timeout, None);
+    assert_eq!(settings.shutdown_timeout, Duration::from_secs(20));
+    assert_eq!(settings.work.flush_interval, Duration::from_millis(500));
+    assert_eq!((settings.work.batch_records, settings.work.cache_bytes), (10_000, 256 << 20));
+    assert_eq!(settings.rows, turnmill_model::Settings::default());
+    assert_eq!(settings.log.level, LogLevel::Info);
+    assert!(!settings.log.json);
+}
+
+#[test]
+fn every_kafka_variable_reaches_librdkafka() {
+    let settings = Case::minimal()
+        .variable("KAFKA_SECURITY_PROTOCOL", "sasl_ssl")
+        .variable("KAFKA_SASL_MECHANISM", "scram-sha-512")
+        .variable("KAFKA_SASL_USERNAME", "user")
+        .variable("KAFKA_SASL_PASSWORD", "pass word")
+        .variable("KAFKA_SSL_CA_LOCATION", "/ca.pem")
+        .variable("KAFKA_SSL_CERTFILE_LOCATION", "/cert.pem")
+        .variable("KAFKA_SSL_KEYFILE_LOCATION", "/key.pem")
+        .variable("KAFKA_SOCKET_KEEP_ALIVE_ENABLED", "False")
+        .variable("KAFKA_METADATA_MAX_AGE_MS", "1000")
+        .variable("KAFKA_PRODUCER_RETRIES", "3")
+        .variable("KAFKA_PRODUCER_TIMEOUT_MS", "4000")
+        .variable("KAFKA_PRODUCER_PARTITIONER", "murmur2_random")
+        .variable("KAFKA_COMPRESSION_CODEC", "inherit")
+        .variable("KAFKA_CONSUMER_HEARTBEAT_INTERVAL_MS", "100")
+        .variable("KAFKA_CONSUMER_SESSION_TIMEOUT_MS", "7000")
+        .variable("KAFKA_CONSUMER_MAX_POLL_INTERVAL_MS", "9000")
+        .variable("RASA_ANALYTICS_CONSUMER_ID", "group")
+        .variable("RASA_ANALYTICS_CONSUMER_COUNT", "3")
+        .variable("TURNMILL_KAFKA_GROUP_INSTANCE_ID", "pod-7")
+        .variable("TURNMILL_KAFKA_PROPERTIES", "fetch.wait.max.ms=10, session.timeout.ms=8000,")
+        .load()
+        .unwrap()
+        .settings;
+    let text = |properties: Vec<(String, Secret)>| {
+        let mut lines: Vec<String> =
+            properties.iter().map(|(name, value)| format!("{name}={}", value.expose())).collect();
+        lines.sort();
+        lines
+    };
+    let client = [
+        "bootstrap.servers=kafka:9092",
+        "metadata.max.age.ms=1000",
+        "sasl.mechanism=SCRAM-SHA-512",
+        "sasl.password=pass word",
+        "sasl.username=user",
+        "security.protocol=SASL_SSL",
+        "socket.keepalive.enable=false",
+        "ssl.ca.location=/ca.pem",
+        "ssl.certificate.location=/cert.pem",
+        "ssl.key.location=/key.pem",
+        "fetch.wait.max.ms=10",
+        // The user's word over ours.
+        "session.timeout.ms=8000",
+    ];
+    let expect = |more: &[&str]| {
+        let mut lines: Vec<String> = client.iter().chain(more).map(|line| (*line).to_owned()).collect();
+        lines.sort();
+        lines
+    };
+    let consumer = [
+        "group.id=group",
+        "group.instance.id=pod-7-2",
+        "heartbeat.interval.ms=100",
+        "max.poll.interval.ms=9000",
+    ];
+    assert_eq!(text(settings.kafka.consumer_properties(2)), expect(&consumer));
+    let producer = ["partitioner=murmur2_random", "request.timeout.ms=4000", "retries=3"];
+    assert_eq!(text(settings.kafka.producer_properties()), expect(&producer));
+}
+
+#[test]
+fn database_urls() {
+    let target = |url: &str| match Case::minimal().variable("RASA_ANALYTICS_DB_URL", url).load() {
+        Ok(loaded) => match loaded.settings.database.target {
+            DatabaseTarget::Postgres(target) => {
+                let PostgresTarget { hosts, user, password, database, ssl_mode, parameters, .. } = &target;
+                let password = password.as_ref().map(Secret::expose);
+                format!(
+                    "{hosts:?} {user:?} {password:?} {database} {ssl_mode:?} {} -> {}",
+                    parameters.len(),
+                    target.url().expose()
+                )
+            }
+            DatabaseTarget::Sqlite { url, path } => format!("{url} {}", path.display()),
+            _ => unreachable!("a new target"),
+        },
+        Err(error) => error.to_string(),
+    };
+    let hosts = r#"[("db", 5432)]"#;
+    let table = [
+        (
+            "postgresql://u:p@db:5432/d",
+            format!(r#"{hosts} Some("u") Some("p") d None 0 -> postgresql://u:p@db:5432/d"#),
+        ),
+        ("postgres://db/d", format!("{hosts} None None d None 0 -> postgresql://db:5432/d")),
+        (
+            "postgresql+psycopg2://u@db/d",
+            format!(r#"{hosts} Some("u") None d None 0 -> postgresql://u@db:5432/d"#),
+        ),
+        (
+            "postgresql://u%40x:p%2F%3A%25@db/d?sslmode=verify-full&application_name=a%20b",
+            format!(
+                r#"{hosts} Some("u@x") Some("p/:%") d Some(VerifyFull) 1 -> postgresql://u%40x:p%2F%3A%25@db:5432/d?sslmode=verify-full&application_name=a%20b"#
+            ),
+        ),
+        (
+            "postgresql://u:p@[::1]:7,b/d",
+            r#"[("::1", 7), ("b", 5432)] Some("u") Some("p") d None 0 -> postgresql://u:p@[::1]:7,b:5432/d"#
+                .into(),
+        ),
+        ("sqlite:x.sqlite", "sqlite:x.sqlite x.sqlite".into()),
+        ("sqlite:////var/x.sqlite", "sqlite:////var/x.sqlite /var/x.sqlite".into()),
+    ];
+    for (url, expected) in table {
+        assert_eq!(target(url), expected, "{url}");
+    }
+    for (url, part) in [
+        ("redshift://u:p@h/d", "Redshift is not supported yet"),
+        ("mysql://u:p@h/d", "`mysql` is not supported"),
+        ("file:///tmp?format=csv", "does not write files yet"),
+        ("postgresql://u:p@h", "names no database"),
+        ("postgresql://u:p@h:99999/d", "port"),
+        ("postgresql://u:p?w@h/d", "write `?` in the password as %3F"),
+        ("postgresql://h/d?sslmode=sometimes", "sslmode: expected one of"),
+        ("h/d", "expected postgresql://"),
+        ("sqlite:", "expected sqlite:PATH"),
+    ] {
+        let error = target(url);
+        assert!(error.contains(part) && error.contains("RASA_ANALYTICS_DB_URL"), "{url}: {error}");
+    }
+}
+
+#[test]
+fn a_database_from_its_parts() {
+    let parts = Case::minimal()
+        .without("RASA_ANALYTICS_DB_URL")
+        .variable("RASA_ANALYTICS_DB_HOST_NAME", "db")
+        .variable("RASA_ANALYTICS_DB_NAME", "d");
+    let full = parts
+        .clone()
+        .variable("RASA_ANALYTICS_DB_PORT", "5433")
+        .variable("RASA_ANALYTICS_DB_USERNAME", "u")
+        .variable("TURNMILL_DB_PASSWORD", "p@ss")
+        .variable("RASA_ANALYTICS_DB_SSL_MODE", "verify-ca")
+        .variable("RASA_ANALYTICS_DB_SSL_CA_LOCATION", "/ca.pem");
+    let DatabaseTarget::Postgres(target) = full.load().unwrap().settings.database.target else { panic!() };
+    assert_eq!(
+        target.url().expose(),
+        "postgresql://u:p%40ss@db:5433/d?sslmode=verify-ca&sslrootcert=%2Fca.pem"
+    );
+    assert_eq!(target.ssl_mode, Some(SslMode::VerifyCa));
+    assert_eq!(target.ssl_root_cert.as_deref(), Some("/ca.pem".as_ref()));
+    // With IAM only a password helps.
+    assert!(full.clone().variable("RDS_SQL_DB_AWS_IAM_ENABLED", "true").load().is_ok());
+    let error = parts.clone().variable("RDS_SQL_DB_AWS_IAM_ENABLED", "true").error();
+    assert!(error.contains("RDS_SQL_DB_AWS_IAM_ENABLED") && error.contains("not supported"), "{error}");
+    let error = parts.without("RASA_ANALYTICS_DB_NAME").error();
+    assert!(error.contains("belong together"), "{error}");
+    // The URL wins, and says so.
+    let both = full.variable("RASA_ANALYTICS_DB_URL", "postgresql://x:y@z/d?sslmode=require");
+    for name in ["RASA_ANALYTICS_DB_HOST_NAME", "RASA_ANALYTICS_DB_SSL_MODE", "TURNMILL_DB_PASSWORD"] {
+        assert_eq!(both.notes(name).len(), 1, "{name}");
+    }
+    let DatabaseTarget::Postgres(target) = both.load().unwrap().settings.database.target else { panic!() };
+    assert_eq!((target.hosts[0].0.as_str(), target.ssl_mode), ("z", Some(SslMode::Require)));
+}
+
+#[test]
+fn the_dead_letter_topic_has_three_states() {
+    let topic = |case: Case| case.load().unwrap().settings.dead_letters.topic;
+    let wanted = DeadLetterTopic::Wanted("dlq".into());
+    assert_eq!(topic(Case::minimal()), DeadLetterTopic::IfPresent("rasa-analytics-dlq".into()));
+    assert_eq!(topic(Case::minimal().variable("RASA_ANALYTICS_DLQ", "dlq")), wanted);
+    assert_eq!(topic(Case::minimal().variable("RASA_ANALYTICS_DLQ", "")), DeadLetterTopic::None);
+    let file = Case::minimal().file("turnmill.toml", "[dead_letters]\ntopic = \"\"\n");
+    assert_eq!(topic(file.clone()), DeadLetterTopic::None);
+    assert_eq!(topic(file.variable("RASA_ANALYTICS_DLQ", "dlq")), wanted);
+}
+
+#[test]
+fn limits_that_are_off() {
+    let settings = Case::minimal()
+        .variable("TURNMILL_DEAD_LETTER_MAX_RUN", "0")
+        .variable("TURNMILL_DEAD_LETTER_MAX_SHARE", "100%")
+        .variable("TURNMILL_DB_LOCK_TIMEOUT_SECS", "0")
+        .variable("TURNMILL_SESSION_ID", "OFF")
+        .variable("DISABLE_STACK_EVENT_PROCESSING", "true")
+        .variable("LOGGING_LEVEL", "critical")
+        .load()
+        .unwrap()
+        .settings;
+    assert_eq!((settings.dead_letters.max_run, settings.dead_letters.max_share), (None, None));
+    assert_eq!(settings.database.lock_timeout, None);
+    assert_eq!(settings.rows.session_id, SessionIdMode::Off);
+    assert!(!settings.rows.stack_events);
+    assert_eq!(settings.log.level, LogLevel::Error);
+}
+
+#[test]
+fn what_is_not_obeyed_is_named_with_the_reason() {
+    for setting in SETTINGS.iter().filter(|setting| setting.obeyed != Use::Obeyed) {
+        let is_switch = setting.kind == Kind::Switch;
+        let mut case = Case::minimal().variable(setting.variable, if is_switch { "true" } else { "3" });
+        if setting.id == Id::MskIam {
+            assert!(case.error().contains("KAFKA_MSK_AWS_IAM_ENABLED"));
+            case = case
+                .variable("KAFKA_SECURITY_PROTOCOL", "SASL_SSL")
+                .variable("KAFKA_SASL_USERNAME", "u")
+                .variable("KAFKA_SASL_PASSWORD", "p");
+        }
+        let (Use::Ignored(why) | Use::Unsupported(why)) = setting.obeyed else { unreachable!() };
+        let notes = case.notes(setting.variable);
+        assert!(notes.len() == 1 && notes[0].contains(why), "{}: {notes:?}", setting.variable);
+        if is_switch {
+            assert_eq!(case.variable(setting.variable, "false").notes(setting.variable), [""; 0]);
+        }
+    }
+}
+
+#[test]
+fn what_has_no_effect_is_named() {
+    let case = Case::minimal()
+        .variable("KAFKA_SASL_PASSWORD", "p")
+        .variable("KAFKA_SSL_CA_LOCATION", "/ca.pem")
+        .variable("TURNMILL_DB_SCHEMA", "analytics")
+        .variable("RASA_ANALYTICS_DB_URL", "sqlite:x.sqlite");
+    for name in ["KAFKA_SASL_PASSWORD", "KAFKA_SSL_CA_LOCATION", "TURNMILL_DB_SCHEMA", "TURNMILL_API_TOKEN"] {
+        assert_eq!(case.notes(name).len(), 1, "{name}");
+    }
+    assert!(case.variable("TURNMILL_HTTP_ADDRESS", "localhost:1").notes("TURNMILL_API_TOKEN").is_empty());
+}
+
+#[test]
+fn wrong_values_are_reported_all_at_once_with_their_places() {
+    let error = Case::minimal()
+        .without("KAFKA_BROKER_ADDRESS")
+        .file("turnmill.toml", "[kafka]\nconsumers = 0\ntopci = \"x\"\n\n[kafak]\n\n[log]\njson = \"maybe\"\n[http]\nflag = 1979-05-27\n")
+        .variable("KAFKA_SECURITY_PROTOCOL", "TLS")
+        .variable("TURNMILL_FLUSH_INTERVALL_MS", "3")
+        .flag(Id::BatchBytes, "12 parsecs")
+        .error();
+    for part in [
+        "turnmill.toml:2: kafka.consumers: expected a whole number, 1 to 64, found `0`",
+        "turnmill.toml:3: unknown setting `kafka.topci`; did you mean `kafka.topic`?",
+        "turnmill.toml:5: unknown section `[kafak]`; did you mean `kafka`?",
+        "turnmill.toml:8: log.json: expected true or false, found `maybe`",
+        "turnmill.toml:10: unknown setting `http.flag`",
+        "KAFKA_SECURITY_PROTOCOL: expected one of PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL, found `TLS`",
+        "TURNMILL_FLUSH_INTERVALL_MS: unknown variable; did you mean `TURNMILL_FLUSH_INTERVAL_MS`?",
+        "--batch-bytes: expected bytes, 1024 or more",
+        "KAFKA_BROKER_ADDRESS is required",
+    ] {
+        assert!(error.contains(part), "{part}\nis not in\n{error}");
+    }
+}
+
+#[test]
+fn settings_that_contradict_each_other() {
+    let sasl = Case::minimal().variable("KAFKA_SECURITY_PROTOCOL", "SASL_SSL");
+    let login = sasl.clone().variable("KAFKA_SASL_USERNAME", "u").variable("KAFKA_SASL_PASSWORD", "p");
+    assert!(login.load().is_ok());
+    for (case, part) in [
+        (sasl, "KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD are required"),
+        (login.variable("KAFKA_SASL_MECHANISM", "GSSAPI"), "KAFKA_SASL_MECHANISM GSSAPI is not supported"),
+        (Case::minimal().variable("KAFKA_SSL_CERTFILE_LOCATION", "c"), "belong together"),
+        (Case::minimal().variable("KAFKA_CONSUMER_SESSION_TIMEOUT_MS", "3000"), "must be less than"),
+        (Case::minimal().variable("KAFKA_CONSUMER_MAX_POLL_INTERVAL_MS", "3000"), "must not be less than"),
+        (Case::minimal().variable("TURNMILL_BUFFER_RECORDS", "5"), "a batch could never be full"),
+        (Case::minimal().variable("TURNMILL_API_TOKEN", "short"), "too short"),
+        (Case::minimal().variable("KAFKA_TOPIC", "one,two"), "KAFKA_TOPIC: `one,two` is no name of a topic"),
+        (
+            Case::minimal().variable("RASA_ANALYTICS_DLQ", "rasa_core_events"),
+            "cannot be the topic that is read",
+        ),
+        (
+            Case::minimal().variable("TURNMILL_KAFKA_PROPERTIES", "enable.auto.commit=true"),
+            "positions are in the store",
+        ),
+        (Case::minimal().variable("TURNMILL_CONFIG", "gone.toml"), "TURNMILL_CONFIG: cannot read gone.toml"),
+        (Case::minimal().file("turnmill.toml", "[kafka\n"), "turnmill.toml:1: no valid TOML"),
+    ] {
+        let error = case.error();
+        assert!(error.contains(part), "{part}: {error}");
+    }
+}
+
+#[test]
+fn variables_of_others_are_left_alone() {
+    let case = Case::minimal()
+        .variable("KAFKA_HEAP_OPTS", "-Xmx1g")
+        .variable("RASA_LICENSE", "licence")
+        .variable("RASA_TELEMETRY_ENABLED", "true")
+        // As Kubernetes sets them for services called `turnmill` and `turnmill-web`.
+        .variable("TURNMILL_SERVICE_HOST", "10.0.0.1")
+        .variable("TURNMILL_SERVICE_PORT", "8732")
+        .variable("TURNMILL_SERVICE_PORT_HTTP", "8732")
+        .variable("TURNMILL_PORT", "tcp://10.0.0.1:8732")
+        .variable("TURNMILL_PORT_8732_TCP", "tcp://10.0.0.1:8732")
+        .variable("TURNMILL_PORT_8732_TCP_ADDR", "10.0.0.1")
+        .variable("TURNMILL_WEB_PORT_80_TCP_PROTO", "tcp");
+    let loaded = case.load().unwrap();
+    assert!(!loaded.effective.to_string().contains("licence"));
+    assert!(case.variable("TURNMILL_PORT", "8732").error().contains("TURNMILL_PORT: unknown variable"));
+}
+
+#[test]
+fn nothing_is_said_by_an_empty_variable() {
+    let case = Case::minimal().variable("KAFKA_TOPIC", "").variable("TURNMILL_BATCH_RECORDS", " ");
+    let settings = case.load().unwrap().settings;
+    assert_eq!((settings.kafka.topic.as_str(), settings.work.batch_records), ("rasa_core_events", 10_000));
+}
+
+#[test]
+fn tools_of_a_database_need_no_broker() {
+    let case =
+        Case::minimal().without("KAFKA_BROKER_ADDRESS").variable("KAFKA_SECURITY_PROTOCOL", "SASL_SSL");
+    assert!(case.load().is_err());
+    assert_eq!(case.load_for(Needs::Database).unwrap().settings.kafka.brokers, "");
+}
+
+#[test]
+fn the_file_takes_toml_as_one_would_write_it() {
+    let settings = Case::default()
+        .file(
+            "conf/own.toml",
+            "shutdown = { secs = 5 }\nkafka.brokers = [\"a:1\", \"b:2\"]\nkafka.properties = { \"fetch.min.bytes\" = 7, \"check.crcs\" = true }\n\
+             [database]\nurl = \"sqlite:x.sqlite\"\n[dead_letters]\nmax_share = 0.25\n[cache]\nbytes = \"1GiB\"\n[batch]\nrecords = 5_000\n",
+        )
+        .flag(Id::Config, "conf/own.toml")
+        .load()
+        .unwrap()
+        .settings;
+    assert_eq!(settings.kafka.brokers, "a:1,b:2");
+    let names: Vec<_> = settings.kafka.properties.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["check.crcs", "fetch.min.bytes"]);
+    assert_eq!(settings.dead_letters.max_share, Some(0.25));
+    assert_eq!((settings.work.cache_bytes, settings.work.batch_records), (1 << 30, 5000));
+    assert_eq!(settings.shutdown_timeout, Duration::from_secs(5));
+}
+
+#[derive(Debug, Parser)]
+struct CommandLine {
+    #[command(flatten)]
+    settings: Flags,
+}
+
+#[test]
+fn every_flag_is_a_flag_and_secrets_have_none() {
+    for setting in SETTINGS {
+        let flag = format!("--{}=x", setting.key.replace(['.', '_'], "-"));
+        let parsed = CommandLine::try_parse_from(["run", &flag]);
+        let found = parsed.ok().and_then(|line| line.settings.get(setting.id).map(str::to_owned));
+        assert_eq!(found.is_some(), setting.places.flag, "{flag}");
+        assert!(setting.kind != Kind::Secret || !setting.places.flag);
+    }
+    let line = CommandLine::try_parse_from(["run", "--log-json", "--kafka-topic", "t"]).unwrap();
+    assert_eq!(line.settings.get(Id::JsonLogging), Some("true"));
+    assert_eq!(line.settings.get(Id::Topic), Some("t"));
+}
+
+#[test]
+fn the_environment_of_this_process_can_be_taken() {
+    let environment = Environment::of_process();
+    assert!(environment.get("PATH").is_some());
+    assert!(
+        Loaded::read(
+            &Flags::default(),
+            &Environment::default(),
+            &|_| Err(std::io::ErrorKind::NotFound.into()),
+            Needs::Service
+        )
+        .is_err()
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn a_value_that_is_not_utf8_is_named() {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::OsStringExt as _;
+    let bad = (OsString::from("KAFKA_TOPIC"), OsString::from_vec(vec![0xff]));
+    let environment: Environment = [bad].into_iter().collect();
+    let none = |_: &std::path::Path| Err(std::io::ErrorKind::NotFound.into());
+    let error = Loaded::read(&Flags::default(), &environment, &none, Needs::Service).unwrap_err().to_string();
+    assert!(error.contains("KAFKA_TOPIC: its value is not UTF-8"), "{error}");
+}

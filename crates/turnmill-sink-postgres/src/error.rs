@@ -1,0 +1,156 @@
+//! What PostgreSQL's errors mean to a pipeline, by SQLSTATE.
+
+use std::error::Error as _;
+use std::io;
+
+use tokio_postgres::Error;
+use tokio_postgres::error::{DbError, Severity};
+use turnmill_model::tables::{EVENT_ERROR, PUBLIC};
+use turnmill_sink::StoreError;
+use turnmill_sql::internal;
+
+/// The setting that holds the database URL.
+const URL: &str = "the database URL (`RASA_ANALYTICS_DB_URL`)";
+
+/// Makes a store's error of the driver's. `place` is the database, `doing` what was attempted.
+pub(crate) fn store_error(error: Error, place: &str, doing: &str) -> StoreError {
+    let Some(db) = error.as_db_error() else { return driver_error(error, place, doing) };
+    let detail = format!("`{place}`, {doing}: {}", describe(db));
+    let code = db.code().code();
+    match code {
+        "23505" if is_ours(db) => StoreError::Fenced { detail },
+        // The connection is one of a pooler that changes servers between transactions.
+        "26000" | "42P05" => unusable(
+            format!("{detail}: connect to PostgreSQL itself, or through a pooler that keeps the session"),
+            error,
+        ),
+        // A plan from before somebody has changed a table.
+        "0A000" if db.message().contains("cached plan") => unavailable(detail, error),
+        "25006" | "25P02" | "25P03" | "40001" | "40P01" | "40003" | "55P03" | "57014" | "58030" => {
+            unavailable(detail, error)
+        }
+        _ if is_class(code, &["08", "53", "57"]) => unavailable(detail, error),
+        // P0: an exception that a trigger raises without a code. 54: a row too large for an index.
+        _ if is_class(code, &["22", "23", "44", "54", "P0"]) => {
+            StoreError::Refused { detail: format!("{doing}: {}", describe(db)) }
+        }
+        _ if is_class(code, &["28"]) => unusable(
+            format!("{detail}: set user and password in {URL}, and allow them in pg_hba.conf"),
+            error,
+        ),
+        "3D000" => unusable(format!("{detail}: create the database, or name another in {URL}"), error),
+        "3F000" => unusable(format!("{detail}: set `TURNMILL_DB_SCHEMA` to a schema that is there"), error),
+        "42501" => unusable(
+            format!("{detail}: grant the user of {URL} the privilege, or name another user there"),
+            error,
+        ),
+        "XX001" | "XX002" => StoreError::Damaged { detail },
+        _ if is_class(code, &["42"]) => unusable(
+            format!(
+                "{detail}: the tables are not as turnmill made them; set `TURNMILL_DB_SCHEMA` to another schema and fill it from the events"
+            ),
+            error,
+        ),
+        _ => unusable(detail, error),
+    }
+}
+
+/// Whether the connection had better be made again after `error`.
+pub(crate) fn is_connection_lost(error: &Error) -> bool {
+    let Some(db) = error.as_db_error() else { return true };
+    let fatal = matches!(db.parsed_severity(), Some(Severity::Fatal | Severity::Panic));
+    // A standby, or statements that are no longer what they were.
+    fatal || is_class(db.code().code(), &["08"]) || matches!(db.code().code(), "25006" | "26000" | "0A000")
+}
+
+/// Whether a connection attempt without TLS may succeed where one with it has failed, or the other way round.
+pub(crate) fn is_about_encryption(error: &Error) -> bool {
+    match error.as_db_error() {
+        Some(db) => db.code().code() == "28000",
+        None => is_tls(error),
+    }
+}
+
+fn is_tls(error: &Error) -> bool {
+    tls_error(error).is_some() || error.to_string().contains("TLS handshake")
+}
+
+/// The error of TLS behind an error of input and output.
+fn tls_error(error: &Error) -> Option<&rustls::Error> {
+    error.source().and_then(|source| {
+        let inner = source.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        inner.and_then(|inner| inner.downcast_ref()).or_else(|| source.downcast_ref())
+    })
+}
+
+fn is_class(code: &str, classes: &[&str]) -> bool {
+    classes.iter().any(|class| code.starts_with(class))
+}
+
+/// Whether the unique constraint at fault is one that our keys are for, rather than one that somebody has added.
+fn is_ours(db: &DbError) -> bool {
+    let (Some(table), Some(constraint)) = (db.table(), db.constraint()) else { return false };
+    let indexes = PUBLIC
+        .into_iter()
+        .chain([&EVENT_ERROR])
+        .map(|table| (table.name, table.indexes))
+        .chain(internal::ALL.into_iter().map(|table| (table.name, table.indexes)))
+        .find(|(name, _)| *name == table)
+        .map(|(_, indexes)| indexes);
+    indexes.is_some_and(|indexes| {
+        constraint == format!("{table}_pkey") || indexes.iter().any(|index| index.name == constraint)
+    })
+}
+
+fn describe(db: &DbError) -> String {
+    let mut text = db.message().to_owned();
+    for part in [db.detail(), db.hint()].into_iter().flatten() {
+        text.push_str("; ");
+        text.push_str(part);
+    }
+    if let Some(table) = db.table().filter(|table| !text.contains(table)) {
+        text.push_str(&format!("; table {table}"));
+    }
+    format!("{text} (SQLSTATE {})", db.code().code())
+}
+
+fn driver_error(error: Error, place: &str, doing: &str) -> StoreError {
+    let mut detail = format!("`{place}`, {doing}: {error}");
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        detail.push_str(&format!(": {source}"));
+        cause = source.source();
+    }
+    if is_tls(&error) {
+        // A connection that breaks off in the middle of the handshake says nothing about certificates.
+        let broken = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+        if tls_error(&error).is_none() && broken.is_some() {
+            return unavailable(detail, error);
+        }
+        return unusable(
+            format!("{detail}: check `sslmode`, `sslrootcert`, `sslcert` and `sslkey` of {URL}"),
+            error,
+        );
+    }
+    let text = error.to_string();
+    // The server wants something else than we have: a password, another kind of authentication.
+    if text.contains("authentication") || text.contains("invalid configuration") {
+        return unusable(format!("{detail}: set user and password in {URL}"), error);
+    }
+    // A value of another type than the column's is not what we have written.
+    if ["serializing", "deserializing", "column", "parameters", "number of rows"]
+        .iter()
+        .any(|part| text.contains(part))
+    {
+        return StoreError::Damaged { detail };
+    }
+    unavailable(detail, error)
+}
+
+fn unavailable(detail: String, source: Error) -> StoreError {
+    StoreError::Unavailable { detail, source: Some(Box::new(source)) }
+}
+
+fn unusable(detail: String, source: Error) -> StoreError {
+    StoreError::Unusable { detail, source: Some(Box::new(source)) }
+}

@@ -1,0 +1,199 @@
+//! What tools ask: digests, the ledger, dead letters, metrics.
+
+use futures_util::{TryStreamExt as _, pin_mut};
+use tokio_postgres::binary_copy::{BinaryCopyOutRow, BinaryCopyOutStream};
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Error, Row};
+use turnmill_model::Reason;
+use turnmill_model::tables::{PUBLIC, Table, Value};
+use turnmill_sink::digest::Digests;
+use turnmill_sink::{Counts, DeadLetter, Inspect, PositionKey, StoreError};
+use turnmill_sql::metrics::{self, Measured, Metric, Options, Shape, Summary};
+use turnmill_sql::{Dialect, SqlType, headers};
+use uuid::Uuid;
+
+use crate::PostgresStore;
+use crate::connect::{Connection, RollBack};
+use crate::sql::{DEAD_LETTERS, LEDGER, TableSql};
+use crate::value::{integer, micros};
+
+impl PostgresStore {
+    /// The metrics of [`turnmill_sql::metrics`], all of the same moment.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading.
+    pub async fn summary(&mut self, options: &Options) -> Result<Summary, StoreError> {
+        let connection = self.connected().await?;
+        let _reading = RollBack::reading(connection).await?;
+        let mut measured = Vec::new();
+        for metric in metrics::all(Dialect::Postgres, options) {
+            let result = measure(connection, &metric).await;
+            let result =
+                result.map_err(|error| connection.fail(error, &format!("measuring the {}", metric.name)))?;
+            measured.push((metric, result));
+        }
+        Ok(Summary { metrics: measured })
+    }
+
+    /// Number of rows of each public table, all of the same moment.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading.
+    pub async fn row_counts(&mut self) -> Result<Vec<(&'static str, u64)>, StoreError> {
+        let connection = self.connected().await?;
+        let _reading = RollBack::reading(connection).await?;
+        let mut counts = Vec::new();
+        for table in PUBLIC {
+            let sql = format!("SELECT count(*) FROM {}", table.name);
+            let rows: Result<i64, Error> =
+                connection.client.query_one(&sql, &[]).await.and_then(|row| row.try_get(0));
+            let rows = rows.map_err(|error| connection.fail(error, &format!("counting {}", table.name)))?;
+            counts.push((table.name, u64::try_from(rows).unwrap_or_default()));
+        }
+        Ok(counts)
+    }
+}
+
+async fn measure(connection: &Connection, metric: &Metric) -> Result<Measured, Error> {
+    let parameters: Vec<&(dyn ToSql + Sync)> =
+        metric.parameters.iter().map(|text| text as &(dyn ToSql + Sync)).collect();
+    let client = &connection.client;
+    Ok(match metric.shape {
+        Shape::Count => {
+            Measured::Count(client.query_one(metric.sql.as_str(), &parameters).await?.try_get(0)?)
+        }
+        Shape::Mean | Shape::Seconds | Shape::Percent => {
+            Measured::Number(client.query_one(metric.sql.as_str(), &parameters).await?.try_get(0)?)
+        }
+        Shape::Groups => {
+            let rows = client.query(metric.sql.as_str(), &parameters).await?;
+            let group = |row: &Row| Ok((row.try_get(0)?, row.try_get(1)?));
+            Measured::Groups(rows.iter().map(group).collect::<Result<_, Error>>()?)
+        }
+    })
+}
+
+/// Reads a table to its end, a row at a time.
+async fn digest(
+    connection: &Connection,
+    sql: &TableSql,
+    table: &'static Table,
+    digests: &mut Digests,
+) -> Result<(), Error> {
+    let types: Vec<Type> = sql.types.iter().map(|ty| wire_type(*ty)).collect();
+    let stream = connection.client.copy_out(sql.copy_out.as_str()).await?;
+    let rows = BinaryCopyOutStream::new(stream, &types);
+    pin_mut!(rows);
+    while let Some(row) = rows.try_next().await? {
+        let mut values = Vec::with_capacity(types.len());
+        for (column, ty) in sql.types.iter().enumerate() {
+            values.push(value(&row, column, *ty)?);
+        }
+        digests.add(table, values);
+    }
+    Ok(())
+}
+
+/// The type as which a column is read: times as the number that they are sent as.
+fn wire_type(ty: SqlType) -> Type {
+    match ty {
+        SqlType::IdText | SqlType::Varchar(_) | SqlType::Text => Type::TEXT,
+        SqlType::Uuid => Type::UUID,
+        SqlType::Integer | SqlType::Serial | SqlType::DateTime => Type::INT8,
+        SqlType::Float => Type::FLOAT8,
+        SqlType::Boolean => Type::BOOL,
+        SqlType::Bytes => Type::BYTEA,
+    }
+}
+
+fn value(row: &BinaryCopyOutRow, column: usize, ty: SqlType) -> Result<Value<'_>, Error> {
+    Ok(match ty {
+        SqlType::IdText | SqlType::Varchar(_) | SqlType::Text => {
+            row.try_get::<Option<&str>>(column)?.map_or(Value::Null, Value::Text)
+        }
+        SqlType::Uuid => row.try_get::<Option<Uuid>>(column)?.map_or(Value::Null, Value::Id),
+        SqlType::Integer | SqlType::Serial => {
+            row.try_get::<Option<i64>>(column)?.map_or(Value::Null, Value::Integer)
+        }
+        SqlType::Float => row.try_get::<Option<f64>>(column)?.map_or(Value::Null, Value::Float),
+        SqlType::DateTime => row
+            .try_get::<Option<i64>>(column)?
+            .map_or(Value::Null, |since_2000| Value::DateTime(micros(since_2000))),
+        SqlType::Boolean => row.try_get::<Option<bool>>(column)?.map_or(Value::Null, Value::Boolean),
+        // No public table has bytes.
+        SqlType::Bytes => Value::Null,
+    })
+}
+
+fn counts(row: &Row) -> Result<(String, Counts), Error> {
+    let counts = Counts {
+        records: row.try_get(1)?,
+        events: row.try_get(2)?,
+        duplicates: row.try_get(3)?,
+        anonymised: row.try_get(4)?,
+        dead_letters: row.try_get(5)?,
+        skipped: row.try_get(6)?,
+    };
+    Ok((row.try_get(0)?, counts))
+}
+
+fn dead_letter(row: &Row) -> Result<Result<DeadLetter, StoreError>, Error> {
+    let (reason, written_headers): (&str, &str) = (row.try_get(4)?, row.try_get(11)?);
+    let (reason, headers) = match (reason.parse::<Reason>(), headers::read(written_headers)) {
+        (Ok(reason), Ok(headers)) => (reason, headers),
+        (Err(error), _) => return Ok(Err(StoreError::Damaged { detail: error.to_string() })),
+        (_, Err(error)) => return Ok(Err(error)),
+    };
+    let id: i64 = row.try_get(0)?;
+    Ok(Ok(DeadLetter {
+        id: u64::try_from(id).unwrap_or_default(),
+        key: PositionKey { source: row.try_get(1)?, partition: row.try_get(2)? },
+        place: row.try_get(3)?,
+        reason,
+        detail: row.try_get(5)?,
+        payload: row.try_get(6)?,
+        sender: row.try_get(7)?,
+        time: row.try_get(8)?,
+        environment: row.try_get(9)?,
+        record_key: row.try_get(10)?,
+        headers,
+    }))
+}
+
+impl Inspect for PostgresStore {
+    /// Reads each table once, in constant memory.
+    async fn digests(&mut self) -> Result<Digests, StoreError> {
+        self.connected().await?;
+        let connection = self.connection()?;
+        let _reading = RollBack::reading(connection).await?;
+        let mut digests = Digests::default();
+        for table in PUBLIC {
+            let Some(sql) = self.sql.tables.get(table.name) else { continue };
+            let read = digest(connection, sql, table, &mut digests).await;
+            read.map_err(|error| connection.fail(error, &format!("reading {}", table.name)))?;
+        }
+        Ok(digests)
+    }
+
+    async fn ledger(&mut self) -> Result<Vec<(String, Counts)>, StoreError> {
+        let connection = self.connected().await?;
+        let rows = connection.client.query(LEDGER, &[]).await;
+        rows.and_then(|rows| rows.iter().map(counts).collect())
+            .map_err(|error| connection.fail(error, "reading the ledger"))
+    }
+
+    async fn dead_letters(&mut self, after: u64, limit: usize) -> Result<Vec<DeadLetter>, StoreError> {
+        let connection = self.connected().await?;
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows = connection.client.query(DEAD_LETTERS, &[&integer(after), &limit]).await;
+        let letters: Result<Vec<_>, Error> = rows.and_then(|rows| rows.iter().map(dead_letter).collect());
+        let letters = letters.map_err(|error| connection.fail(error, "reading dead letters"))?;
+        letters.into_iter().collect()
+    }
+
+    async fn positions(&mut self) -> Result<Vec<(PositionKey, String)>, StoreError> {
+        self.read_positions().await
+    }
+}

@@ -1,0 +1,202 @@
+//! Opening a database: whose the tables are, which version they have, and bringing them up to date.
+
+use std::collections::BTreeMap;
+
+use turnmill_model::Settings;
+use turnmill_sink::StoreError;
+use turnmill_sql::migrations::{Migration, pending};
+use turnmill_sql::{Dialect, Schema, meta};
+
+use crate::connect::{Connection, RollBack, quoted};
+use crate::settings::{ForeignKeys, PostgresSettings};
+
+/// The first half of the advisory lock's key; the second is the schema's name.
+const LOCK: i32 = 0x7475_726e;
+
+/// What a schema holds.
+enum Found {
+    /// There is no such schema.
+    Nothing,
+    /// It has no tables of turnmill.
+    Empty,
+    Ours(BTreeMap<String, String>),
+}
+
+/// Creates or migrates the tables, and compares the settings. Several that start at once wait for each other.
+pub(crate) async fn open(
+    connection: &Connection,
+    place: &PostgresSettings,
+    settings: &Settings,
+) -> Result<(), StoreError> {
+    if let Found::Ours(meta) = look(connection, place).await?
+        && pending(meta::schema_version(&meta)?)?.is_empty()
+    {
+        return meta::check(&meta, settings);
+    }
+    if !place.migrations || place.read_only {
+        return up_to_date(connection, place).await.and_then(|meta| meta::check(&meta, settings));
+    }
+    let doing = "locking the schema to bring it up to date";
+    // A starter that holds the lock may take its time to make an index; one that hangs loses it by the idle timeout.
+    let begin = "BEGIN; SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0";
+    let mut guard = RollBack::new(connection);
+    connection.client.batch_execute(begin).await.map_err(|error| connection.fail(error, doing))?;
+    connection
+        .client
+        .execute("SELECT pg_advisory_xact_lock($1, hashtext($2))", &[&LOCK, &place.schema])
+        .await
+        .map_err(|error| connection.fail(error, doing))?;
+    migrate(connection, place, settings).await?;
+    let committed = connection.client.batch_execute("COMMIT").await;
+    committed.map_err(|error| connection.fail(error, "creating the tables"))?;
+    guard.ended();
+    Ok(())
+}
+
+/// What the store remembers, if its schema is that of this turnmill. Touches nothing.
+pub(crate) async fn up_to_date(
+    connection: &Connection,
+    place: &PostgresSettings,
+) -> Result<BTreeMap<String, String>, StoreError> {
+    let missing = match look(connection, place).await? {
+        Found::Nothing => format!("there is no schema `{}`", place.schema),
+        Found::Empty => format!("the schema `{}` has no tables of turnmill", place.schema),
+        Found::Ours(meta) => {
+            let version = meta::schema_version(&meta)?;
+            let steps = pending(version)?;
+            if steps.is_empty() {
+                return Ok(meta);
+            }
+            let names: Vec<String> = steps.iter().map(named).collect();
+            format!(
+                "the schema `{}` has version {version} and lacks migration {}",
+                place.schema,
+                names.join(", ")
+            )
+        }
+    };
+    let detail = if place.read_only {
+        format!("`{place}`: {missing}; open it once for writing, or name another with `TURNMILL_DB_SCHEMA`")
+    } else {
+        format!(
+            "`{place}`: {missing}; set `RUN_ANALYTICS_DB_MIGRATIONS` to true for one start, by a user who may create tables"
+        )
+    };
+    Err(StoreError::Unusable { detail, source: None })
+}
+
+fn named(migration: &Migration) -> String {
+    format!("{} ({})", migration.number, migration.name)
+}
+
+/// Looks whose tables are in the schema. Somebody else's are an error if they have names of ours.
+async fn look(connection: &Connection, place: &PostgresSettings) -> Result<Found, StoreError> {
+    let doing = "looking at its tables";
+    let sql = "SELECT n.nspname IS NOT NULL, c.relname FROM (VALUES (1)) AS one (row) \
+         LEFT JOIN pg_catalog.pg_namespace AS n ON n.nspname = $1 \
+         LEFT JOIN pg_catalog.pg_class AS c ON c.relnamespace = n.oid AND c.relkind IN ('r', 'p', 'v', 'm', 'f') \
+         ORDER BY c.relname";
+    let rows = connection.client.query(sql, &[&place.schema]).await;
+    let rows = rows.map_err(|error| connection.fail(error, doing))?;
+    let mut names: Vec<String> = Vec::new();
+    for row in rows {
+        let exists: bool = row.try_get(0).map_err(|error| connection.fail(error, doing))?;
+        if !exists {
+            return Ok(Found::Nothing);
+        }
+        let name: Option<String> = row.try_get(1).map_err(|error| connection.fail(error, doing))?;
+        names.extend(name);
+    }
+    if names.iter().any(|name| name == "_turnmill_meta") {
+        return read_meta(connection, place).await.map(Found::Ours);
+    }
+    let theirs = |name: &&String| {
+        matches!(name.as_str(), "alembic_version" | "_rasa_raw_event") || name.starts_with("rasa_")
+    };
+    if let Some(name) = names.iter().find(theirs) {
+        let detail = format!(
+            "`{place}` has a table `{name}` in the schema `{}` that turnmill did not make, as a deployment of Rasa Pro \
+             Services has it, and it is left alone: set `TURNMILL_DB_SCHEMA` to a schema of its own, or \
+             `RASA_ANALYTICS_DB_URL` to a database of its own, and fill it by replaying the events with `turnmill-replay`",
+            place.schema
+        );
+        return Err(StoreError::Unusable { detail, source: None });
+    }
+    if let Some(name) = names.iter().find(|name| name.starts_with("_turnmill_")) {
+        let detail = format!(
+            "`{place}` has a table `{name}` but no `_turnmill_meta`: fill another schema from the events"
+        );
+        return Err(StoreError::Damaged { detail });
+    }
+    Ok(Found::Empty)
+}
+
+async fn read_meta(
+    connection: &Connection,
+    place: &PostgresSettings,
+) -> Result<BTreeMap<String, String>, StoreError> {
+    let doing = "reading what the store remembers";
+    let sql = format!("SELECT name, value FROM {}._turnmill_meta", quoted(&place.schema));
+    let rows = connection.client.query(&sql, &[]).await.map_err(|error| connection.fail(error, doing))?;
+    let mut meta = BTreeMap::new();
+    for row in rows {
+        let fact = row.try_get(0).and_then(|name| Ok((name, row.try_get(1)?)));
+        let (name, value): (String, String) = fact.map_err(|error| connection.fail(error, doing))?;
+        meta.insert(name, value);
+    }
+    if !meta.contains_key(meta::SCHEMA_VERSION) {
+        return Err(StoreError::Damaged { detail: format!("`{place}` does not say its schema version") });
+    }
+    Ok(meta)
+}
+
+/// Under the lock: applies what is missing, and compares or notes the settings.
+async fn migrate(
+    connection: &Connection,
+    place: &PostgresSettings,
+    settings: &Settings,
+) -> Result<(), StoreError> {
+    let (meta, ours) = match look(connection, place).await? {
+        Found::Ours(meta) => (meta, true),
+        Found::Empty => (BTreeMap::new(), false),
+        Found::Nothing => {
+            let create = format!("CREATE SCHEMA {}", quoted(&place.schema));
+            let created = connection.client.batch_execute(&create).await;
+            created.map_err(|error| {
+                connection.fail(error, &format!("creating the schema `{}`", place.schema))
+            })?;
+            (BTreeMap::new(), false)
+        }
+    };
+    let steps = pending(meta::schema_version(&meta)?)?;
+    if ours {
+        meta::check(&meta, settings)?;
+    }
+    let schema = Schema::new(Dialect::Postgres)
+        .for_settings(settings)
+        .foreign_keys(place.foreign_keys == ForeignKeys::Declared);
+    for step in steps {
+        let doing = format!("applying migration {}", named(step));
+        let fail = |error| connection.fail(error, &doing);
+        connection.client.batch_execute(&step.statements(&schema).join(";\n")).await.map_err(fail)?;
+        let note = format!(
+            "INSERT INTO _turnmill_migrations (\"number\", \"name\", \"applied_at\") VALUES ($1, $2, {})",
+            Dialect::Postgres.utc_now()
+        );
+        connection.client.execute(&note, &[&i64::from(step.number), &step.name]).await.map_err(fail)?;
+        put_meta(connection, meta::SCHEMA_VERSION, &step.number.to_string()).await?;
+    }
+    if !ours {
+        for (name, value) in meta::initial(settings) {
+            put_meta(connection, name, &value).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn put_meta(connection: &Connection, name: &str, value: &str) -> Result<(), StoreError> {
+    let put = "INSERT INTO _turnmill_meta (\"name\", \"value\") VALUES ($1, $2) \
+         ON CONFLICT (\"name\") DO UPDATE SET \"value\" = excluded.\"value\"";
+    let done = connection.client.execute(put, &[&name, &value]).await;
+    done.map(drop).map_err(|error| connection.fail(error, "noting what the store remembers"))
+}

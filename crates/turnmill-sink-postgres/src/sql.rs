@@ -1,0 +1,129 @@
+//! The statements of this store, made once.
+
+use std::collections::BTreeMap;
+
+use turnmill_model::tables::{EVENT_ERROR, PUBLIC, Table};
+use turnmill_sql::internal::{self, InternalTable};
+use turnmill_sql::statements::{Input, OnConflict, Target};
+use turnmill_sql::{Dialect, SqlType};
+
+/// The statements of one table, public or internal.
+#[derive(Debug)]
+pub(crate) struct TableSql {
+    pub(crate) name: &'static str,
+    pub(crate) types: Vec<SqlType>,
+    pub(crate) insert: String,
+    pub(crate) copy_in: String,
+    /// Whether a row of the same key is no conflict, which COPY cannot say.
+    pub(crate) by_key: bool,
+    pub(crate) update: String,
+    pub(crate) update_end: String,
+    pub(crate) delete: String,
+    pub(crate) copy_out: String,
+}
+
+/// All statements.
+#[derive(Debug)]
+pub(crate) struct Sql {
+    pub(crate) tables: BTreeMap<&'static str, TableSql>,
+    pub(crate) timeline: TableSql,
+    pub(crate) history: TableSql,
+    pub(crate) checkpoint: TableSql,
+    pub(crate) dead_letter: TableSql,
+    pub(crate) ledger: TableSql,
+    pub(crate) position: TableSql,
+    pub(crate) new_positions: String,
+}
+
+/// Locks positions in order and says where they stand.
+pub(crate) const LOCK_POSITIONS: &str = "SELECT p.\"source\", p.\"partition\", p.\"position\" FROM _turnmill_position AS p \
+     JOIN unnest($1::text[], $2::text[]) AS claimed (\"source\", \"partition\") \
+     ON p.\"source\" = claimed.\"source\" AND p.\"partition\" = claimed.\"partition\" \
+     ORDER BY p.\"source\", p.\"partition\" FOR UPDATE OF p";
+pub(crate) const POSITIONS: &str = "SELECT \"source\", \"partition\", \"position\" FROM _turnmill_position \
+     ORDER BY \"source\", \"partition\"";
+/// Makes a row for each sender that has none, so that there is something to lock. Version 0 stands for no state.
+pub(crate) const NEW_TIMELINES: &str = "INSERT INTO _turnmill_timeline (\"sender_id\", \"version\", \"state\") \
+     SELECT id, 0, '' FROM unnest($1::uuid[]) AS claimed (id) ORDER BY id ON CONFLICT DO NOTHING";
+/// Locks senders in order; the state only if it has another version than the one that is in memory.
+pub(crate) const LOCK_TIMELINES: &str = "SELECT t.\"sender_id\", t.\"version\", \
+     CASE WHEN t.\"version\" = claimed.cached THEN NULL ELSE t.\"state\" END \
+     FROM _turnmill_timeline AS t JOIN unnest($1::uuid[], $2::bigint[]) AS claimed (id, cached) \
+     ON t.\"sender_id\" = claimed.id ORDER BY t.\"sender_id\" FOR UPDATE OF t";
+pub(crate) const KNOWN: &str = "SELECT id FROM rasa_event WHERE id = ANY ($1::text[])";
+pub(crate) const SESSION_OWNERS: &str = "SELECT id, sender_id FROM rasa_session WHERE id = ANY ($1::text[])";
+pub(crate) const CHECKPOINT_BEFORE: &str = "SELECT \"time\", \"state\" FROM _turnmill_checkpoint \
+     WHERE \"sender_id\" = $1 AND \"time\" <= $2 ORDER BY \"time\" DESC LIMIT 1";
+pub(crate) const CHECKPOINTS_AFTER: &str = "SELECT \"time\", \"state\" FROM _turnmill_checkpoint \
+     WHERE \"sender_id\" = $1 AND \"time\" > $2 ORDER BY \"time\"";
+pub(crate) const DELETE_CHECKPOINTS: &str = "DELETE FROM _turnmill_checkpoint AS c \
+     USING unnest($1::uuid[], $2::double precision[], $3::double precision[]) AS stretch (id, \"after\", \"before\") \
+     WHERE c.\"sender_id\" = stretch.id AND c.\"time\" > stretch.\"after\" AND c.\"time\" < stretch.\"before\"";
+/// Which chunks is found out in the index alone.
+pub(crate) const HISTORY: &str = "SELECT chunk.\"number\", chunk.\"least\", chunk.\"greatest\", chunk.\"bytes\" FROM (\
+     SELECT \"number\", \"least\" FROM _turnmill_history WHERE \"sender_id\" = $1 AND \"greatest\" >= $2 \
+     ORDER BY \"least\", \"number\" LIMIT $3 OFFSET $4) AS found \
+     JOIN _turnmill_history AS chunk ON chunk.\"sender_id\" = $1 AND chunk.\"number\" = found.\"number\" \
+     ORDER BY found.\"least\", found.\"number\"";
+pub(crate) const LEDGER: &str = "SELECT \"source\", records, events, duplicates, anonymised, dead_letters, skipped \
+     FROM _turnmill_ledger ORDER BY \"source\"";
+pub(crate) const DEAD_LETTERS: &str = "SELECT id, \"source\", \"partition\", place, reason, detail, payload, sender, \"time\", \
+     environment, record_key, headers FROM _turnmill_dead_letter WHERE id > $1 ORDER BY id LIMIT $2";
+pub(crate) const DELETE_DEAD_LETTERS: &str =
+    "DELETE FROM _turnmill_dead_letter WHERE id = ANY ($1::bigint[])";
+/// Has constraints that somebody has made deferrable speak now, while the record at fault can still be found.
+pub(crate) const CHECK_NOW: &str = "SET CONSTRAINTS ALL IMMEDIATE";
+
+impl Sql {
+    pub(crate) fn new() -> Self {
+        let tables =
+            PUBLIC.into_iter().chain([&EVENT_ERROR]).map(|table| (table.name, TableSql::public(table)));
+        let position = TableSql::internal(&internal::POSITION, OnConflict::Replace);
+        Self {
+            tables: tables.collect(),
+            timeline: TableSql::internal(&internal::TIMELINE, OnConflict::Replace),
+            history: TableSql::internal(&internal::HISTORY, OnConflict::Fail),
+            checkpoint: TableSql::internal(&internal::CHECKPOINT, OnConflict::Replace),
+            dead_letter: TableSql::internal(&internal::DEAD_LETTER, OnConflict::Fail),
+            ledger: TableSql::internal(&internal::LEDGER, OnConflict::Add),
+            // Whoever comes second waits for the first, and then finds that it has inserted nothing.
+            new_positions: "INSERT INTO _turnmill_position (\"source\", \"partition\", \"position\") \
+                 SELECT * FROM unnest($1::text[], $2::text[], $3::text[]) AS new (\"source\", \"partition\", \"position\") \
+                 ORDER BY \"source\", \"partition\" ON CONFLICT DO NOTHING"
+                .into(),
+            position,
+        }
+    }
+}
+
+impl TableSql {
+    fn public(table: &'static Table) -> Self {
+        let conflict = match table.name {
+            "rasa_user" => OnConflict::Widen,
+            "rasa_session_slot_state" => OnConflict::Replace,
+            _ => OnConflict::Fail,
+        };
+        Self::new(&Target::from(table), conflict)
+    }
+
+    fn internal(table: &'static InternalTable, conflict: OnConflict) -> Self {
+        Self::new(&Target::from(table), conflict)
+    }
+
+    fn new(target: &Target, conflict: OnConflict) -> Self {
+        let dialect = Dialect::Postgres;
+        let columns: Vec<String> = target.columns().iter().map(|(name, _)| format!("\"{name}\"")).collect();
+        let (name, columns) = (target.name(), columns.join(", "));
+        Self {
+            name,
+            types: target.columns().iter().map(|(_, ty)| *ty).collect(),
+            insert: target.insert(dialect, Input::Arrays, conflict),
+            copy_in: format!("COPY {name} ({columns}) FROM STDIN (FORMAT binary)"),
+            by_key: conflict != OnConflict::Fail,
+            update: target.update(dialect, Input::Arrays),
+            update_end: target.update_columns(dialect, Input::Arrays, &["end_sequence_number"]),
+            delete: target.delete(dialect, Input::Arrays),
+            copy_out: format!("COPY (SELECT {columns} FROM {name}) TO STDOUT (FORMAT binary)"),
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! The store.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use turnmill_model::Settings;
+use turnmill_sink::{Claim, Opened, PositionKey, Store, StoreError};
+
+use crate::connect::Connection;
+use crate::migrate;
+use crate::settings::PostgresSettings;
+use crate::sql::{POSITIONS, Sql};
+use crate::transaction::PostgresTransaction;
+
+/// A store in a schema of a PostgreSQL database.
+///
+/// Making one connects to nothing; [`open`](Store::open) connects and brings the tables up to date. Any number of stores, in
+/// any number of processes, may be open on one schema. A lost connection is made again by the next transaction.
+///
+/// Everything is to be called inside a tokio runtime with time and input/output enabled: the connection's traffic is a task
+/// of it.
+pub struct PostgresStore {
+    pub(crate) settings: PostgresSettings,
+    pub(crate) connection: Option<Connection>,
+    pub(crate) opened: bool,
+    pub(crate) sql: Sql,
+    pub(crate) gate: Gate,
+}
+
+/// Fail points, for tests.
+#[derive(Debug, Default)]
+pub(crate) struct Gate {
+    limit: Option<u64>,
+    passed: AtomicU64,
+}
+
+impl std::fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PostgresStore")
+            .field("settings", &self.settings)
+            .field("connected", &self.connection.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+impl PostgresStore {
+    /// The store that `settings` describe.
+    #[must_use]
+    pub fn new(settings: PostgresSettings) -> Self {
+        Self { settings, connection: None, opened: false, sql: Sql::new(), gate: Gate::default() }
+    }
+
+    /// Where and how.
+    #[must_use]
+    pub fn settings(&self) -> &PostgresSettings {
+        &self.settings
+    }
+
+    /// Opens a store that is there, whatever settings it was filled with, and says which. Creates, migrates and compares
+    /// nothing: for tools that look.
+    ///
+    /// # Errors
+    ///
+    /// Fatal if the schema is missing, not turnmill's, or of another version; retryable if the server cannot be reached.
+    pub async fn open_as_it_is(&mut self) -> Result<Settings, StoreError> {
+        (self.connection, self.opened) = (None, false);
+        let connection = Connection::open(&self.settings).await?;
+        let meta = migrate::up_to_date(&connection, &self.settings).await?;
+        let settings = turnmill_sql::meta::settings(&meta)?;
+        (self.connection, self.opened) = (Some(connection), true);
+        Ok(settings)
+    }
+
+    /// Whether the connection is encrypted, as the server says: for tools that check a configuration.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading.
+    pub async fn is_encrypted(&mut self) -> Result<bool, StoreError> {
+        let connection = self.connected().await?;
+        let sql = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+        let answer = connection.client.query_one(sql, &[]).await.and_then(|row| row.try_get(0));
+        answer.map_err(|error| connection.fail(error, "asking for the connection's encryption"))
+    }
+
+    /// Makes every transaction from now on fail after so many statements; `None` ends that. For tests of whoever uses a
+    /// store.
+    #[doc(hidden)]
+    pub fn fail_after(&mut self, statements: Option<u64>) {
+        self.gate.limit = statements;
+    }
+
+    /// The connection, made again if it was lost.
+    pub(crate) async fn connected(&mut self) -> Result<&mut Connection, StoreError> {
+        if !self.opened {
+            let detail = format!("`{}` is not open", self.settings);
+            return Err(StoreError::Unusable { detail, source: None });
+        }
+        let connection = match self.connection.take() {
+            Some(connection) if !connection.is_lost() => connection,
+            _ => Connection::open(&self.settings).await?,
+        };
+        Ok(self.connection.insert(connection))
+    }
+
+    /// The connection as it is, lost or not.
+    pub(crate) fn connection(&self) -> Result<&Connection, StoreError> {
+        let closed =
+            || StoreError::Unusable { detail: format!("`{}` is not open", self.settings), source: None };
+        self.connection.as_ref().ok_or_else(closed)
+    }
+
+    pub(crate) async fn read_positions(&mut self) -> Result<Vec<(PositionKey, String)>, StoreError> {
+        let doing = "reading positions";
+        let connection = self.connected().await?;
+        connection.prepare(&[POSITIONS]).await?;
+        let rows = connection.client.query(connection.statement(POSITIONS)?, &[]).await;
+        let position = |row: tokio_postgres::Row| {
+            let key = PositionKey { source: row.try_get(0)?, partition: row.try_get(1)? };
+            Ok((key, row.try_get(2)?))
+        };
+        rows.and_then(|rows| rows.into_iter().map(position).collect())
+            .map_err(|error| connection.fail(error, doing))
+    }
+}
+
+impl Gate {
+    pub(crate) fn begin(&self) {
+        self.passed.store(0, Ordering::Relaxed);
+    }
+
+    /// How many of `wanted` further statements may be executed.
+    pub(crate) fn allow(&self, wanted: usize) -> usize {
+        let passed = self.passed.fetch_add(wanted as u64, Ordering::Relaxed);
+        let left = self.limit.map_or(u64::MAX, |limit| limit.saturating_sub(passed));
+        usize::try_from(left).unwrap_or(usize::MAX).min(wanted)
+    }
+
+    /// Counts a statement that is about to be executed.
+    pub(crate) fn pass(&self) -> Result<(), StoreError> {
+        if self.allow(1) == 1 { Ok(()) } else { Err(Self::failure()) }
+    }
+
+    pub(crate) fn failure() -> StoreError {
+        StoreError::Unavailable { detail: "fail point".into(), source: None }
+    }
+}
+
+impl Store for PostgresStore {
+    type Tx<'s> = PostgresTransaction<'s>;
+
+    async fn open(&mut self, settings: &Settings) -> Result<Opened, StoreError> {
+        (self.connection, self.opened) = (None, false);
+        let connection = Connection::open(&self.settings).await?;
+        migrate::open(&connection, &self.settings, settings).await?;
+        (self.connection, self.opened) = (Some(connection), true);
+        Ok(Opened { positions: self.read_positions().await? })
+    }
+
+    async fn begin<'s>(&'s mut self, claim: &'s Claim) -> Result<PostgresTransaction<'s>, StoreError> {
+        if self.settings.read_only {
+            let detail = format!("`{}` was opened for reading only", self.settings);
+            return Err(StoreError::Unusable { detail, source: None });
+        }
+        PostgresTransaction::begin(self, claim).await
+    }
+}

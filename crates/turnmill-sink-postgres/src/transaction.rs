@@ -1,0 +1,350 @@
+//! One transaction.
+
+use std::collections::{BTreeSet, HashMap};
+
+use futures_util::future::{OptionFuture, join, join3};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Error, Row};
+use turnmill_engine::Checkpoint;
+use turnmill_model::{EventId, EventTime, SenderId, SessionId};
+use turnmill_sink::{
+    Advance, Batch, Chunk, Claim, HistoryPage, HistoryRequest, Locked, StoreError, Transaction,
+};
+use turnmill_sql::SqlType;
+use uuid::Uuid;
+
+use crate::PostgresStore;
+use crate::connect::Connection;
+use crate::sql::{
+    CHECKPOINT_BEFORE, CHECKPOINTS_AFTER, HISTORY, KNOWN, LOCK_POSITIONS, LOCK_TIMELINES, NEW_TIMELINES,
+    SESSION_OWNERS,
+};
+use crate::steps::Step;
+use crate::store::Gate;
+use crate::value::Array;
+use crate::write;
+
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+
+/// A transaction of a [`PostgresStore`]. Dropped, it rolls back.
+#[derive(Debug)]
+pub struct PostgresTransaction<'s> {
+    store: &'s mut PostgresStore,
+    claim: &'s Claim,
+    locked: Vec<Locked>,
+    /// A statement has failed, so that only a roll-back is left.
+    failed: bool,
+    ended: bool,
+}
+
+impl Drop for PostgresTransaction<'_> {
+    fn drop(&mut self) {
+        if let (false, Ok(connection)) = (self.ended, self.store.connection()) {
+            connection.roll_back();
+        }
+    }
+}
+
+impl<'s> PostgresTransaction<'s> {
+    /// Begins, and locks what is claimed: positions, then senders, both in order.
+    pub(crate) async fn begin(store: &'s mut PostgresStore, claim: &'s Claim) -> Result<Self, StoreError> {
+        let new_positions = store.sql.new_positions.clone();
+        let connection = store.connected().await?;
+        let statements = [&new_positions, LOCK_POSITIONS, NEW_TIMELINES, LOCK_TIMELINES];
+        connection.prepare(&statements).await?;
+        let mut tx = Self { store, claim, locked: Vec::new(), failed: false, ended: false };
+        tx.lock(&new_positions).await?;
+        Ok(tx)
+    }
+
+    /// All in one round trip: what is sent after a statement that fails does nothing.
+    async fn lock(&mut self, new_positions: &str) -> Result<(), StoreError> {
+        let (connection, gate, claim) = (self.store.connection()?, &self.store.gate, self.claim);
+        gate.begin();
+        gate.pass()?;
+        let mut advances: Vec<&Advance> = claim.advances.iter().collect();
+        advances.sort_unstable_by(|one, other| one.key.cmp(&other.key));
+        let (stand, new): (Vec<&Advance>, Vec<&Advance>) =
+            advances.into_iter().partition(|advance| advance.from.is_some());
+        let new_senders: Vec<Uuid> =
+            claim.senders.iter().filter(|claim| claim.cached.is_none()).map(|claim| claim.sender.0).collect();
+        // Statements without anything to do are left out.
+        let insert_positions = Step::arrays("new positions", new_positions, keys(&new, true))
+            .must_win(new.len(), format!("a position that was absent is stored now: {}", places(&new)));
+        let select = [keys(&stand, false), sender_columns(claim)];
+        let positions = query(connection, LOCK_POSITIONS, &select[0]);
+        let insert_senders = Step::arrays(
+            "new senders",
+            NEW_TIMELINES,
+            vec![Array::of(SqlType::Uuid, new_senders.iter().copied())],
+        );
+        let senders = query(connection, LOCK_TIMELINES, &select[1]);
+
+        for present in
+            [!new.is_empty(), !stand.is_empty(), !new_senders.is_empty(), !claim.senders.is_empty()]
+        {
+            if present && gate.pass().is_err() {
+                // Begun all the same, so that there is something to roll back.
+                let begun = connection.client.batch_execute(BEGIN).await;
+                begun.map_err(|error| connection.fail(error, "beginning a transaction"))?;
+                return Err(Gate::failure());
+            }
+        }
+        let (begun, (inserted, stored, (_, locked))) = {
+            let begin = connection.client.batch_execute(BEGIN);
+            let insert_positions =
+                OptionFuture::from((!new.is_empty()).then(|| insert_positions.run(connection)));
+            let positions = OptionFuture::from((!stand.is_empty()).then_some(positions));
+            let insert_senders =
+                OptionFuture::from((!new_senders.is_empty()).then(|| insert_senders.run(connection)));
+            let senders = OptionFuture::from((!claim.senders.is_empty()).then_some(senders));
+            let senders = join(insert_senders, senders);
+            join(begin, join3(insert_positions, positions, senders)).await
+        };
+        begun.map_err(|error| connection.fail(error, "beginning a transaction"))?;
+        if let Some(inserted) = inserted {
+            let rows = inserted?.map_err(|error| connection.fail(error, "locking new positions"))?;
+            insert_positions.check(rows)?;
+        }
+        if let Some(stored) = stored {
+            let rows = stored?.map_err(|error| connection.fail(error, "locking positions"))?;
+            compare(connection, &stand, rows)?;
+        }
+        if let Some(locked) = locked {
+            let mut rows = locked?.map_err(|error| connection.fail(error, "locking senders"))?;
+            if rows.len() < claim.senders.len() {
+                // One that the claimant has in memory is gone; then it is new again.
+                let all = claim.senders.iter().map(|claim| claim.sender.0);
+                let insert = Step::arrays("new senders", NEW_TIMELINES, vec![Array::of(SqlType::Uuid, all)]);
+                connection.run(std::slice::from_ref(&insert)).await?;
+                let again = query(connection, LOCK_TIMELINES, &select[1]).await?;
+                rows = again.map_err(|error| connection.fail(error, "locking senders"))?;
+            }
+            self.locked = locked_states(connection, claim, &rows)?;
+        }
+        Ok(())
+    }
+
+    /// Executes steps in order, without waiting for each.
+    async fn run(&mut self, steps: Vec<Step>) -> Result<(), StoreError> {
+        let store = &mut *self.store;
+        let statements: Vec<&str> = steps.iter().filter_map(Step::to_prepare).collect();
+        self.failed = true;
+        let connection = store.connection.as_mut().ok_or_else(Gate::failure)?;
+        connection.prepare(&statements).await?;
+        let allowed = store.gate.allow(steps.len());
+        connection.run(steps.get(..allowed).unwrap_or(&steps)).await?;
+        if allowed < steps.len() {
+            return Err(Gate::failure());
+        }
+        self.failed = false;
+        Ok(())
+    }
+
+    async fn select(
+        &mut self,
+        sql: &'static str,
+        parameters: &[&(dyn ToSql + Sync)],
+        doing: &str,
+    ) -> Result<Vec<Row>, StoreError> {
+        let connection = self.store.connection.as_mut().ok_or_else(Gate::failure)?;
+        connection.prepare(&[sql]).await?;
+        self.store.gate.pass()?;
+        let rows = connection.client.query(connection.statement(sql)?, parameters).await;
+        rows.map_err(|error| connection.fail(error, doing))
+    }
+
+    async fn page(&mut self, request: &HistoryRequest) -> Result<HistoryPage, StoreError> {
+        let HistoryRequest { sender, since, skip, limit } = *request;
+        let doing = "reading history";
+        let mut page = HistoryPage::default();
+        if let Some(since) = since {
+            let rows = self.select(CHECKPOINT_BEFORE, &[&sender.0, &since.seconds()], doing).await?;
+            page.start = rows.first().map(|row| self.checkpoint(row)).transpose()?;
+        }
+        if skip == 0 {
+            let after = since.map_or(f64::NEG_INFINITY, EventTime::seconds);
+            let rows = self.select(CHECKPOINTS_AFTER, &[&sender.0, &after], doing).await?;
+            page.checkpoints = rows.iter().map(|row| self.checkpoint(row)).collect::<Result<_, _>>()?;
+        }
+        let from = page.start.as_ref().map_or(f64::NEG_INFINITY, |start| start.time.seconds());
+        // One more than asked for, to say where the next page begins.
+        let (fetch, offset) = (count(limit).saturating_add(1), count(skip));
+        let rows = self.select(HISTORY, &[&sender.0, &from, &fetch, &offset], doing).await?;
+        page.chunks = rows.iter().map(|row| self.chunk(row)).collect::<Result<_, _>>()?;
+        if page.chunks.len() > limit {
+            page.next = page.chunks.get(limit).map(|chunk| chunk.least);
+            page.chunks.truncate(limit);
+        }
+        Ok(page)
+    }
+
+    fn checkpoint(&self, row: &Row) -> Result<Checkpoint, StoreError> {
+        let values = row.try_get(0).and_then(|seconds: f64| Ok((seconds, row.try_get(1)?)));
+        let (seconds, state) = values.map_err(|error| self.damaged(&error))?;
+        Ok(Checkpoint { time: time(seconds)?, state })
+    }
+
+    fn chunk(&self, row: &Row) -> Result<Chunk, StoreError> {
+        let values = || -> Result<(i64, f64, f64, Vec<u8>), Error> {
+            Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?))
+        };
+        let (number, least, greatest, bytes) = values().map_err(|error| self.damaged(&error))?;
+        let number = u64::try_from(number).unwrap_or_default();
+        Ok(Chunk { number, least: time(least)?, greatest: time(greatest)?, bytes })
+    }
+
+    fn damaged(&self, error: &Error) -> StoreError {
+        StoreError::Damaged { detail: format!("`{}`, reading history: {error}", self.store.settings) }
+    }
+}
+
+/// Sends a prepared query; the outer error is ours.
+async fn query(
+    connection: &Connection,
+    sql: &str,
+    columns: &[Array],
+) -> Result<Result<Vec<Row>, Error>, StoreError> {
+    let parameters: Vec<&(dyn ToSql + Sync)> =
+        columns.iter().map(|column| column as &(dyn ToSql + Sync)).collect();
+    Ok(connection.client.query(connection.statement(sql)?, &parameters).await)
+}
+
+/// Sources and partitions, and where they move if that is wanted.
+fn keys(advances: &[&Advance], with_to: bool) -> Vec<Array> {
+    let column =
+        |value: fn(&Advance) -> &str| Array::of(SqlType::Text, advances.iter().map(|advance| value(advance)));
+    let mut columns = vec![column(|advance| &advance.key.source), column(|advance| &advance.key.partition)];
+    if with_to {
+        columns.push(column(|advance| &advance.to));
+    }
+    columns
+}
+
+fn places(advances: &[&Advance]) -> String {
+    advances.iter().map(|advance| advance.key.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+fn sender_columns(claim: &Claim) -> Vec<Array> {
+    let cached = claim.senders.iter().map(|claim| claim.cached);
+    vec![
+        Array::of(SqlType::Uuid, claim.senders.iter().map(|claim| claim.sender.0)),
+        Array::of(SqlType::Integer, cached),
+    ]
+}
+
+/// Whether positions are as claimed.
+fn compare(connection: &Connection, claimed: &[&Advance], rows: Vec<Row>) -> Result<(), StoreError> {
+    let mut stored: HashMap<(String, String), String> = HashMap::new();
+    for row in rows {
+        let values = row.try_get(0).and_then(|source| Ok((source, row.try_get(1)?, row.try_get(2)?)));
+        let (source, partition, position) =
+            values.map_err(|error| connection.fail(error, "reading positions"))?;
+        stored.insert((source, partition), position);
+    }
+    for Advance { key, from, .. } in claimed {
+        let found = stored.get(&(key.source.clone(), key.partition.clone()));
+        if found != from.as_ref() {
+            let detail = format!("{key} stands at {found:?}, expected {from:?}");
+            return Err(StoreError::Fenced { detail });
+        }
+    }
+    Ok(())
+}
+
+/// The states in the claim's order.
+fn locked_states(connection: &Connection, claim: &Claim, rows: &[Row]) -> Result<Vec<Locked>, StoreError> {
+    let mut states: HashMap<Uuid, Locked> = HashMap::with_capacity(rows.len());
+    for row in rows {
+        let values = row.try_get(0).and_then(|id: Uuid| Ok((id, row.try_get(1)?, row.try_get(2)?)));
+        let (sender, version, state): (Uuid, i64, Option<Vec<u8>>) =
+            values.map_err(|error| connection.fail(error, "reading timelines"))?;
+        let locked = match (u64::try_from(version).unwrap_or_default(), state) {
+            (0, _) => Locked::Absent,
+            (_, None) => Locked::Current,
+            (version, Some(state)) => Locked::Loaded { version, state },
+        };
+        states.insert(sender, locked);
+    }
+    let state = |claim: &turnmill_sink::SenderClaim| {
+        let missing = || StoreError::Fenced { detail: format!("sender {} is gone", claim.sender) };
+        states.get(&claim.sender.0).cloned().ok_or_else(missing)
+    };
+    claim.senders.iter().map(state).collect()
+}
+
+fn count(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn time(seconds: f64) -> Result<EventTime, StoreError> {
+    let damaged = || StoreError::Damaged { detail: format!("a stored event time is {seconds}") };
+    EventTime::from_seconds(seconds).ok_or_else(damaged)
+}
+
+fn texts(ids: impl IntoIterator<Item = Uuid>) -> Array {
+    // Each once, in order: neighbours in the index are looked up together.
+    let ids: BTreeSet<Uuid> = ids.into_iter().collect();
+    Array::of(SqlType::IdText, ids)
+}
+
+impl Transaction for PostgresTransaction<'_> {
+    async fn timelines(&mut self) -> Result<Vec<Locked>, StoreError> {
+        Ok(std::mem::take(&mut self.locked))
+    }
+
+    async fn known(&mut self, ids: &[EventId]) -> Result<Vec<bool>, StoreError> {
+        let wanted = texts(ids.iter().map(|id| id.0));
+        let rows = self.select(KNOWN, &[&wanted], "looking for known events").await?;
+        let mut found = BTreeSet::new();
+        for row in rows {
+            let id: &str = row.try_get(0).map_err(|error| self.damaged(&error))?;
+            found.extend(Uuid::parse_str(id).ok());
+        }
+        Ok(ids.iter().map(|id| found.contains(&id.0)).collect())
+    }
+
+    async fn session_owners(&mut self, ids: &[SessionId]) -> Result<Vec<Option<SenderId>>, StoreError> {
+        let wanted = texts(ids.iter().map(|id| id.0));
+        let rows = self.select(SESSION_OWNERS, &[&wanted], "looking for sessions").await?;
+        let mut owners = HashMap::new();
+        for row in rows {
+            let pair = row.try_get(0).and_then(|id: &str| Ok((id, row.try_get::<_, &str>(1)?)));
+            let (id, owner) = pair.map_err(|error| self.damaged(&error))?;
+            let (Ok(session), Ok(sender)) = (Uuid::parse_str(id), Uuid::parse_str(owner)) else {
+                return Err(StoreError::Damaged { detail: format!("session {id} has the sender `{owner}`") });
+            };
+            owners.insert(session, SenderId(sender));
+        }
+        Ok(ids.iter().map(|id| owners.get(&id.0).copied()).collect())
+    }
+
+    async fn history(&mut self, request: &HistoryRequest) -> Result<HistoryPage, StoreError> {
+        self.page(request).await
+    }
+
+    async fn write(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        let steps = write::steps(&self.store.sql, batch)?;
+        self.run(steps).await
+    }
+
+    async fn commit(mut self) -> Result<(), StoreError> {
+        if self.failed {
+            let detail = "a transaction in which a statement has failed cannot be committed".into();
+            return Err(StoreError::Unavailable { detail, source: None });
+        }
+        let moved: Vec<&Advance> =
+            self.claim.advances.iter().filter(|advance| advance.from.is_some()).collect();
+        let mut steps = Vec::new();
+        if !moved.is_empty() {
+            let update =
+                Step::arrays("moving positions", &self.store.sql.position.update, keys(&moved, true));
+            // They are locked, so they are there.
+            steps.push(update.must_find(moved.len(), "_turnmill_position lacks a position"));
+        }
+        steps.push(Step::plain("committing", "COMMIT"));
+        self.run(steps).await?;
+        self.ended = true;
+        Ok(())
+    }
+}

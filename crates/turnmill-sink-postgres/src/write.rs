@@ -1,0 +1,268 @@
+//! Writing a batch: every table's changes as one or a few statements.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use turnmill_model::{Changes, EventTime, Key, RowView, TableChanges};
+use turnmill_sink::{Batch, CheckpointWrite, DeadLetter, HistoryWrite, StoreError};
+use turnmill_sql::{SqlType, headers};
+use uuid::Uuid;
+
+use crate::sql::{CHECK_NOW, DELETE_CHECKPOINTS, DELETE_DEAD_LETTERS, Sql, TableSql};
+use crate::steps::Step;
+use crate::value::{Array, CopyRows, Datum};
+
+/// From so many rows on they are copied. Fewer go as arrays: a COPY waits for the server before it sends rows, and arrays do
+/// not.
+const COPY_FROM: usize = 64;
+
+/// The statements of a batch, in order.
+pub(crate) fn steps(sql: &Sql, batch: &Batch) -> Result<Vec<Step>, StoreError> {
+    let mut steps = Vec::with_capacity(40);
+    changes(sql, &batch.changes, &mut steps)?;
+    timelines(sql, batch, &mut steps);
+    history(sql, &batch.history, &mut steps);
+    checkpoints(sql, &batch.checkpoints, &mut steps);
+    dead_letters(sql, batch, &mut steps);
+    steps.push(Step::plain("checking deferred constraints", CHECK_NOW));
+    // Last, because all writers of a source wait for its row.
+    ledger(sql, batch, &mut steps);
+    Ok(steps)
+}
+
+/// Rows: inserts, updates and ends table by table, then deletes in the opposite order.
+fn changes(sql: &Sql, changes: &Changes, steps: &mut Vec<Step>) -> Result<(), StoreError> {
+    let mut deletes = Vec::new();
+    let mut result = Ok(());
+    changes.for_each_table(|changes| match sql.tables.get(changes.table.name) {
+        Some(table) => {
+            write_table(table, &changes, steps);
+            deletes.extend(delete(table, &changes));
+        }
+        None => {
+            result = Err(StoreError::Damaged { detail: format!("there is no table {}", changes.table.name) });
+        }
+    });
+    steps.extend(deletes.into_iter().rev());
+    result
+}
+
+fn write_table(table: &TableSql, changes: &TableChanges<'_>, steps: &mut Vec<Step>) {
+    let rows = changes.inserts;
+    if rows.len() >= COPY_FROM && !table.by_key {
+        let mut copy = CopyRows::new();
+        for row in 0..rows.len() {
+            copy.begin_row(table.types.len());
+            for (column, ty) in table.types.iter().enumerate() {
+                copy.put(rows.value(row, column).into(), *ty);
+            }
+        }
+        steps.push(Step::copy(table.name, &table.copy_in, copy.finish()));
+    } else if !rows.is_empty() {
+        steps.push(Step::arrays(table.name, &table.insert, columns(table, rows)));
+    }
+    if !changes.updates.is_empty() {
+        let (count, name) = (changes.updates.len(), table.name);
+        steps.push(
+            Step::arrays(name, &table.update, columns(table, changes.updates))
+                .must_find(count, format!("{name} has no row of an id to be updated")),
+        );
+    }
+    if !changes.ends.is_empty() {
+        let name = table.name;
+        let id = table.types.first().copied().unwrap_or(SqlType::IdText);
+        let ids = Array::of(id, changes.ends.iter().map(|end| end.id));
+        let ends = Array::of(SqlType::Integer, changes.ends.iter().map(|end| end.end_sequence_number));
+        steps.push(
+            Step::arrays(name, &table.update_end, vec![ids, ends])
+                .must_find(changes.ends.len(), format!("{name} has no row of an id to be ended")),
+        );
+    }
+}
+
+fn columns(table: &TableSql, rows: RowView<'_>) -> Vec<Array> {
+    let column = |(column, ty): (usize, &SqlType)| {
+        Array::of(*ty, (0..rows.len()).map(|row| Datum::from(rows.value(row, column))))
+    };
+    table.types.iter().enumerate().map(column).collect()
+}
+
+fn delete(table: &TableSql, changes: &TableChanges<'_>) -> Option<Step> {
+    let id = table.types.first().copied()?;
+    let keys = changes.deletes.iter().map(|key| match key {
+        Key::Id(id) => Datum::from(*id),
+        Key::Path(path) => Datum::from(changes.texts.get(*path)),
+    });
+    let (count, name) = (changes.deletes.len(), table.name);
+    (count > 0).then(|| {
+        Step::arrays(name, &table.delete, vec![Array::of(id, keys)])
+            .must_find(count, format!("{name} has no row of an id to be deleted"))
+    })
+}
+
+/// The rows are there: they were locked, new ones without a state.
+fn timelines(sql: &Sql, batch: &Batch, steps: &mut Vec<Step>) {
+    let timelines = &batch.timelines;
+    if timelines.is_empty() {
+        return;
+    }
+    let columns = vec![
+        Array::of(SqlType::Uuid, timelines.iter().map(|timeline| timeline.sender.0)),
+        Array::of(SqlType::Integer, timelines.iter().map(|timeline| timeline.version)),
+        Array::of(SqlType::Bytes, timelines.iter().map(|timeline| timeline.state.as_slice())),
+    ];
+    steps.push(
+        Step::arrays("timelines of senders", &sql.timeline.update, columns)
+            .must_find(timelines.len(), "_turnmill_timeline has no row of a sender that was not claimed"),
+    );
+}
+
+fn history(sql: &Sql, writes: &[HistoryWrite], steps: &mut Vec<Step>) {
+    let table = &sql.history;
+    let (replaced, new): (Vec<_>, Vec<_>) = writes.iter().partition(|write| write.replaces);
+    let row = |write: &HistoryWrite| -> [Datum<'static>; 4] {
+        [
+            write.sender.0.into(),
+            write.chunk.number.into(),
+            write.chunk.least.seconds().into(),
+            write.chunk.greatest.seconds().into(),
+        ]
+    };
+    if new.len() >= COPY_FROM {
+        let mut copy = CopyRows::new();
+        for write in &new {
+            copy.begin_row(table.types.len());
+            let values = row(write).into_iter().chain([write.chunk.bytes.as_slice().into()]);
+            values.zip(&table.types).for_each(|(value, ty)| copy.put(value, *ty));
+        }
+        steps.push(Step::copy(table.name, &table.copy_in, copy.finish()));
+    }
+    let arrays = |writes: &[&HistoryWrite]| {
+        let mut columns: Vec<Array> = table.types.iter().map(|ty| Array::new(*ty)).collect();
+        for write in writes {
+            let values = row(write).into_iter().chain([write.chunk.bytes.as_slice().into()]);
+            columns.iter_mut().zip(values).for_each(|(column, value)| column.push(value));
+        }
+        columns
+    };
+    if !new.is_empty() && new.len() < COPY_FROM {
+        steps.push(Step::arrays(table.name, &table.insert, arrays(&new)));
+    }
+    if !replaced.is_empty() {
+        let chunks: Vec<String> = replaced
+            .iter()
+            .map(|write| format!("chunk {} of sender {}", write.chunk.number, write.sender))
+            .collect();
+        steps.push(
+            Step::arrays(table.name, &table.update, arrays(&replaced))
+                .must_find(replaced.len(), format!("missing is one of {}", chunks.join(", "))),
+        );
+    }
+}
+
+/// All stretches are emptied first, so checkpoints that a later stretch of the batch would empty again are left out.
+fn checkpoints(sql: &Sql, writes: &[CheckpointWrite], steps: &mut Vec<Step>) {
+    if writes.is_empty() {
+        return;
+    }
+    let bounds = |write: &CheckpointWrite| {
+        let (after, before) = write.stretch;
+        (
+            after.map_or(f64::NEG_INFINITY, EventTime::seconds),
+            before.map_or(f64::INFINITY, EventTime::seconds),
+        )
+    };
+    let columns = vec![
+        Array::of(SqlType::Uuid, writes.iter().map(|write| write.sender.0)),
+        Array::of(SqlType::Float, writes.iter().map(|write| bounds(write).0)),
+        Array::of(SqlType::Float, writes.iter().map(|write| bounds(write).1)),
+    ];
+    steps.push(Step::arrays("checkpoints of senders", DELETE_CHECKPOINTS, columns));
+    let mut kept: BTreeMap<(Uuid, EventTime), &[u8]> = BTreeMap::new();
+    for write in writes {
+        let (after, before) = bounds(write);
+        let sender = write.sender.0;
+        kept.retain(|(owner, time), _| {
+            *owner != sender || time.seconds() <= after || time.seconds() >= before
+        });
+        let new = write.checkpoints.iter().map(|new| ((sender, new.time), new.state.as_slice()));
+        kept.extend(new);
+    }
+    if kept.is_empty() {
+        return;
+    }
+    let columns = vec![
+        Array::of(SqlType::Uuid, kept.keys().map(|(sender, _)| *sender)),
+        Array::of(SqlType::Float, kept.keys().map(|(_, time)| time.seconds())),
+        Array::of(SqlType::Bytes, kept.values().copied()),
+    ];
+    steps.push(Step::arrays("checkpoints of senders", &sql.checkpoint.insert, columns));
+}
+
+fn dead_letters(sql: &Sql, batch: &Batch, steps: &mut Vec<Step>) {
+    if !batch.retried.is_empty() {
+        let ids = Array::of(SqlType::Integer, batch.retried.iter().copied());
+        steps.push(
+            Step::arrays("removing dead letters", DELETE_DEAD_LETTERS, vec![ids]).must_win(
+                batch.retried.len(),
+                format!("one of the dead letters {:?} is gone", batch.retried),
+            ),
+        );
+    }
+    if batch.dead_letters.is_empty() {
+        return;
+    }
+    let table = &sql.dead_letter;
+    let mut columns: Vec<Array> = table.types.iter().map(|ty| Array::new(*ty)).collect();
+    for letter in &batch.dead_letters {
+        push_letter(&mut columns, letter);
+    }
+    steps.push(Step::arrays(table.name, &table.insert, columns));
+}
+
+fn push_letter(columns: &mut [Array], letter: &DeadLetter) {
+    let headers = headers::write(&letter.headers);
+    let (place, detail) = (storable(&letter.place), storable(&letter.detail));
+    let (sender, environment) =
+        (letter.sender.as_deref().map(storable), letter.environment.as_deref().map(storable));
+    let values: [Datum<'_>; 11] = [
+        letter.key.source.as_str().into(),
+        letter.key.partition.as_str().into(),
+        place.as_ref().into(),
+        letter.reason.as_str().into(),
+        detail.as_ref().into(),
+        letter.payload.as_slice().into(),
+        sender.as_deref().into(),
+        letter.time.into(),
+        environment.as_deref().into(),
+        letter.record_key.as_deref().into(),
+        headers.as_str().into(),
+    ];
+    columns.iter_mut().zip(values).for_each(|(column, value)| column.push(value));
+}
+
+/// PostgreSQL's texts cannot hold NUL, which values of rows never have either.
+fn storable(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') { text.replace('\0', "").into() } else { text.into() }
+}
+
+fn ledger(sql: &Sql, batch: &Batch, steps: &mut Vec<Step>) {
+    if batch.ledger.is_empty() {
+        return;
+    }
+    let table = &sql.ledger;
+    let mut columns: Vec<Array> = table.types.iter().map(|ty| Array::new(*ty)).collect();
+    for (source, counts) in &batch.ledger {
+        let values: [Datum<'_>; 7] = [
+            source.as_str().into(),
+            counts.records.into(),
+            counts.events.into(),
+            counts.duplicates.into(),
+            counts.anonymised.into(),
+            counts.dead_letters.into(),
+            counts.skipped.into(),
+        ];
+        columns.iter_mut().zip(values).for_each(|(column, value)| column.push(value));
+    }
+    steps.push(Step::arrays(table.name, &table.insert, columns));
+}

@@ -1,0 +1,171 @@
+//! What the conformance suite does not look at: rows that cannot be as the batch says, and pages of history.
+
+use futures_util::FutureExt as _;
+use turnmill_model::tables::SenderRow;
+use turnmill_model::{Changes, End, EventTime, Key, Micros, SenderId};
+use turnmill_sink::{
+    Batch, CheckpointWrite, Chunk, Claim, Class, HistoryRequest, HistoryWrite, Inspect, Store, StoreError,
+    Transaction,
+};
+use turnmill_sink_postgres::PostgresStore;
+use uuid::Uuid;
+
+use crate::support::{Schemas, block_on, opened};
+
+pub(crate) async fn write(store: &mut PostgresStore, batch: Batch) -> Result<(), StoreError> {
+    let claim = Claim::default();
+    let mut tx = store.begin(&claim).await?;
+    tx.write(&batch).await?;
+    tx.commit().await
+}
+
+/// `count` senders, whose ids begin with `first`.
+pub(crate) fn senders(first: u128, count: u128, key: &str) -> Batch {
+    let mut changes = Changes::default();
+    for number in first..first + count {
+        let sender_key =
+            changes.texts.add(&if count == 1 { key.to_owned() } else { format!("{key} {number}") });
+        changes.senders.inserts.push(SenderRow {
+            id: SenderId(Uuid::from_u128(number)),
+            sender_key,
+            channel: None,
+            first_seen: Micros(0),
+            last_seen: Micros(-1),
+            user_id: None,
+        });
+    }
+    Batch { changes, ..Batch::default() }
+}
+
+#[test]
+fn a_key_that_is_taken_is_a_lost_race() {
+    let Some(mut schemas) = Schemas::new() else { return };
+    block_on(async {
+        let mut store = opened(&mut schemas).await;
+        // Few rows go another way than many.
+        for (first, count) in [(1, 1), (1000, 100)] {
+            write(&mut store, senders(first, count, "a")).await.unwrap();
+            for batch in [
+                senders(first, count, "b"),
+                senders(first + count, 1, if count == 1 { "a" } else { "a 1000" }),
+            ] {
+                let error = write(&mut store, batch).await.unwrap_err();
+                assert_eq!(error.class(), Class::Fenced, "{error}");
+                assert!(error.to_string().contains("rasa_sender"), "{error}");
+            }
+        }
+        assert_eq!(store.digests().await.unwrap().tables["rasa_sender"].rows, 101);
+    });
+}
+
+#[test]
+fn a_row_that_is_missing_is_damage() {
+    let Some(mut schemas) = Schemas::new() else { return };
+    block_on(async {
+        let mut store = opened(&mut schemas).await;
+        let mut update = senders(1, 1, "a").changes;
+        update.senders.updates = std::mem::take(&mut update.senders.inserts);
+        let mut end = Changes::default();
+        end.sessions.ends.push(End { id: Uuid::from_u128(7), end_sequence_number: 1 });
+        let mut delete = Changes::default();
+        let path = delete.texts.add("a/b/c");
+        delete.slot_states.deletes.push(Key::Path(path));
+        for (changes, table) in
+            [(update, "rasa_sender"), (end, "rasa_session"), (delete, "rasa_session_slot_state")]
+        {
+            let error = write(&mut store, Batch { changes, ..Batch::default() }).await.unwrap_err();
+            assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+            assert!(error.to_string().contains(table), "{error}");
+        }
+    });
+}
+
+#[test]
+fn a_failed_transaction_cannot_be_committed_and_the_next_one_works() {
+    let Some(mut schemas) = Schemas::new() else { return };
+    block_on(async {
+        let mut store = opened(&mut schemas).await;
+        write(&mut store, senders(1, 1, "a")).await.unwrap();
+        let claim = Claim::default();
+        let mut tx = store.begin(&claim).await.unwrap();
+        tx.write(&senders(2, 1, "b")).await.unwrap();
+        tx.write(&senders(3, 1, "a")).await.unwrap_err();
+        tx.commit().await.unwrap_err();
+        // Nor does one that is dropped leave anything.
+        store.begin(&claim).await.unwrap().write(&senders(4, 1, "c")).await.unwrap();
+        // A future that is dropped in the middle, at each of its first waits.
+        for waits in 0..6 {
+            let mut tx = store.begin(&claim).await.unwrap();
+            let batch = senders(100, 500, "d");
+            let mut future = Box::pin(tx.write(&batch));
+            for _ in 0..waits {
+                if future.as_mut().now_or_never().is_some() {
+                    break;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
+            drop(future);
+        }
+        assert_eq!(store.digests().await.unwrap().tables["rasa_sender"].rows, 1);
+        write(&mut store, senders(2, 1, "b")).await.unwrap();
+    });
+}
+
+#[test]
+fn history_comes_in_pages_by_exact_time() {
+    let Some(mut schemas) = Schemas::new() else { return };
+    block_on(async {
+        let mut store = opened(&mut schemas).await;
+        let sender = SenderId::new(None, "a");
+        let start = 1_656_382_549.326_936;
+        // Neighbouring floats: a fraction of a microsecond apart.
+        let time = |steps: u64| EventTime::from_seconds(f64::from_bits(f64::to_bits(start) + steps)).unwrap();
+        let chunk = |number, least, greatest| HistoryWrite {
+            sender,
+            chunk: Chunk {
+                number,
+                least: time(least),
+                greatest: time(greatest),
+                bytes: vec![number as u8; 3000],
+            },
+            replaces: false,
+        };
+        let history = vec![chunk(1, 0, 4), chunk(2, 7, 9), chunk(3, 2, 5), chunk(4, 2, 3), chunk(5, 6, 6)];
+        let state = |steps| turnmill_engine::Checkpoint { time: time(steps), state: vec![steps as u8] };
+        let writes = |stretch: (Option<u64>, Option<u64>), states: &[u64]| CheckpointWrite {
+            sender,
+            stretch: (stretch.0.map(time), stretch.1.map(time)),
+            checkpoints: states.iter().map(|steps| state(*steps)).collect(),
+        };
+        let checkpoints = vec![writes((None, None), &[2, 5, 8])];
+        write(&mut store, Batch { history, checkpoints, ..Batch::default() }).await.unwrap();
+        // Only what is strictly inside a stretch goes; a later stretch takes what an earlier one of the batch has put there.
+        let checkpoints = vec![writes((Some(2), Some(8)), &[3, 7]), writes((Some(2), Some(8)), &[4])];
+        write(&mut store, Batch { checkpoints, ..Batch::default() }).await.unwrap();
+        let claim = Claim::default();
+        let mut tx = store.begin(&claim).await.unwrap();
+        let mut page = async |since: Option<u64>, skip, limit| {
+            let request = HistoryRequest { sender, since: since.map(time), skip, limit };
+            let page = tx.history(&request).await.unwrap();
+            let numbers: Vec<u64> = page.chunks.iter().map(|chunk| chunk.number).collect();
+            let checkpoints: Vec<EventTime> =
+                page.checkpoints.iter().map(|checkpoint| checkpoint.time).collect();
+            (page.start.map(|start| start.time), checkpoints, numbers, page.next)
+        };
+        let all = vec![time(2), time(4), time(8)];
+        assert_eq!(page(None, 0, 9).await, (None, all.clone(), vec![1, 3, 4, 5, 2], None));
+        assert_eq!(page(Some(1), 0, 9).await, (None, all.clone(), vec![1, 3, 4, 5, 2], None));
+        let (start, after) = (Some(time(4)), vec![time(8)]);
+        assert_eq!(page(Some(4), 0, 2).await, (start, after.clone(), vec![1, 3], Some(time(6))));
+        assert_eq!(page(Some(7), 2, 1).await, (start, vec![], vec![5], Some(time(7))));
+        assert_eq!(page(Some(7), 3, 1).await, (start, vec![], vec![2], None));
+        assert_eq!(page(Some(9), 0, 9).await, (Some(time(8)), vec![], vec![2], None));
+        drop(tx);
+        // A chunk can be replaced, but not invented.
+        let replaced = |number| HistoryWrite { replaces: true, ..chunk(number, 0, 4) };
+        write(&mut store, Batch { history: vec![replaced(1)], ..Batch::default() }).await.unwrap();
+        let error =
+            write(&mut store, Batch { history: vec![replaced(8)], ..Batch::default() }).await.unwrap_err();
+        assert!(error.to_string().contains("chunk 8"), "{error}");
+    });
+}

@@ -1,0 +1,305 @@
+//! Which databases are opened, and what is said about the others.
+
+use turnmill_model::rasa::RasaDecoder;
+use turnmill_model::{SessionIdMode, Settings};
+use turnmill_sink::ingest::{Accounting, Arrivals, Ingest, Letters};
+use turnmill_sink::testkit::{Fixture as _, conversation};
+use turnmill_sink::{Claim, DeadLetter, Inspect, PositionKey, Store, StoreError};
+use turnmill_sink_postgres::{ForeignKeys, PostgresSettings, PostgresStore};
+
+use crate::support::{Schemas, block_on, execute, fatal, open, opened, retryable};
+
+#[test]
+fn making_a_store_connects_to_nothing() {
+    block_on(async {
+        let nowhere: PostgresSettings = "postgres://nobody@127.0.0.1:1/none".parse().unwrap();
+        let mut store = PostgresStore::new(nowhere);
+        assert!(fatal(store.digests().await).contains("is not open"));
+        assert!(retryable(open(&mut store).await).contains("127.0.0.1:1"));
+        let unknown: PostgresSettings = "postgres://nobody@no.such.host.invalid/none".parse().unwrap();
+        retryable(open(&mut PostgresStore::new(unknown)).await);
+    });
+}
+
+#[test]
+fn opening_again_changes_nothing() {
+    let Some(mut schemas) = Schemas::new() else { return };
+    block_on(async {
+        let store = opened(&mut schemas).await;
+        let state = "SELECT sum(oid::bigint)::text || count(*) FROM pg_class; \
+                     SELECT number || name || applied_at FROM _turnmill_migrations";
+        let schema = store.settings().schema().to_owned();
+        let before = schemas.execute(&schema, state);
+        open(&mut schemas.connect(&store)).await.unwrap();
+        // Nor does one who may not touch the schema find anything missing.
+        let without = store.settings().clone().with_migrations(false);
+        open(&mut PostgresStore::new(without)).await.unwrap();
+        assert_eq!(schemas.execute(&schema, state), before);
+        assert_eq!(before.len(), 2, "one migration");
+    });
+}
+
+#[test]
+fn without_migrations_the_error_says_what_is_missing() {
+    let Some(mut schemas) = Schemas::new() else { return };
+    block_on(async {
+        let settings = schemas.next().with_migrations(false);
+        let message = fatal(open(&mut PostgresStore::new(settings.clone())).await);
+        assert!(message.contains("no schema `Schema 1`"), "{message}");
+        assert!(message.contains("RUN_ANALYTICS_DB_MIGRATIONS"), "{message}");
+        execute(&schemas.url, "CREATE SCHEMA \"Schema 1\"").unwrap();
+        let message = fatal(open(&mut PostgresStore::new(settings.clone())).await);
+        assert!(message.contains("has no tables of turnmill"), "{message}");
+        assert_eq!(
+            schemas.execute("Schema 1", "SELECT relname FROM pg_class WHERE relname LIKE '%turnmill%'").len(),
+            0
+        );
+        open(&mut PostgresStore::new(settings.clone().with_migrations(true))).await.unwrap();
+        schemas.execute("Schema 1", "UPDATE _turnmill_meta SET value = '0' WHERE name = 'schema_version'");
+        let message = fatal(open(&mut PostgresStore::new(settings)).await);
+        assert!(message.contains("lacks migration 1 (tables, indexes and views)"), "{message}");
+    });
+}
+
+#[test]
+fn a_newer_store_is_refused_and_left_alone() {
+    let Some(mut schemas) = Schemas::new() else { return };
+    block_on(async {
+        let store = opened(&mut schemas).await;
+        let schema = store.settings().schema().to_owned();
+        schemas.execute(&schema, "UPDATE _turnmill_meta SET value = '7' WHERE name = 'schema_version'");
+        for settings in [
+            store.settings().clone(),
+            store.settings().clone().with_migrations(false),
+            store.settings().clone().with_read_only(true),
+        ] {
+            let error = open(&mut PostgresStore::new(settings)).await.unwrap_err();
+            assert!(matches!(error, StoreError::Newer { found: 7, known: 1 }), "{error}");
+            assert!(!error.to_string().contains('\n'), "{error}");
+        }
+    });
+}
+
+#[test]
+fn a_failed_migration_leaves_nothing() {
+    let Some(mut schemas) = Schemas::new() else { return };
+    block_on(async {
+        let settings = schemas.next();
+        // An index of ours on something else is found only when it is made.
+        execute(
+            &schemas.url,
+            "CREATE SCHEMA \"Schema 1\"; CREATE TABLE \"Schema 1\".other (a int); \
+             CREATE INDEX idx_rasa_session_sender_seq ON \"Schema 1\".other (a)",
+        )
+        .unwrap();
+        let message = fatal(open(&mut PostgresStore::new(settings)).await);
+        assert!(message.contains("applying migration 1"), "{message}");
+        let tables =
+            "SELECT relname FROM pg_class WHERE relnamespace = '\"Schema 1\"'::regnamespace ORDER BY 1";
+        assert_eq!(schemas.execute("Schema 1", tables), ["idx_rasa_session_sender_seq", "other"]);
+    });
+}
+
+#[test]
+fn several_that_start_at_once_wait_for_each_other() {
+    let Some(mut schemas) = Schemas::new() else { return };
+    for round in 0..3 {
+        let settings = schemas.next();
+        block_on(async {
+            let starters = (0..4).map(|_| {
+                let mut store = PostgresStore::new(settings.clone());
+                tokio::spawn(async move { open(&mut store).await })
+            });
+            for starter in starters.collect::<Vec<_>>() {
+                starter.await.unwrap().unwrap();
+            }
+        });
+        let applied = schemas.execute(settings.schema(), "SELECT count(*) FROM _turnmill_migrations");
+        assert_eq!(applied, ["1"], "round {round}");
+    }
+}
+
+#[test]
+fn tables_of_the_closed_product_are_recognised_and_left_alone() {
+    let Some(mut schemas) = Schemas::new() else { return };
+    block_on(async {
+        for table in ["alembic_version", "_rasa_raw_event", "rasa_event", "rasa_something_new"] {
+            let settings = schemas.next();
+            let schema = settings.schema().to_owned();
+            execute(
+                &schemas.url,
+                &format!("CREATE SCHEMA \"{schema}\"; CREATE TABLE \"{schema}\".{table} (id int)"),
+            )
+            .unwrap();
+            for settings in [settings.clone(), settings.with_migrations(false)] {
+                let message = fatal(open(&mut PostgresStore::new(settings)).await);
+                for part in [table, "TURNMILL_DB_SCHEMA", "RASA_ANALYTICS_DB_URL", "replaying"] {
+                    assert!(message.contains(part), "{message}");
+                }
+            }
+            let found = schemas.execute(
+                &schema,
+                &format!("SELECT relname FROM pg_class WHERE relnamespace = '\"{schema}\"'::regnamespace"),
+            );
+            assert_eq!(found, [table]);
+        }
+        // Beside them there is room.
+        open(&mut PostgresStore::new(schemas.next())).await.unwrap();
+        // Tables of others are no obstacle, in `public` neither.
+        execute(&schemas.url, "CREATE TABLE public.orders (id int)").unwrap();
+        open(&mut PostgresStore::new(schemas.settings("public"))).await.unwrap();
+    });
+}
+
+#[test]
+fn other_settings_and_privileges_are_named() {
+    let Some(mut schemas) = Schemas::new() else { return };
+    block_on(async {
+        let store = opened(&mut schemas).await;
+        let other = Settings { session_id: SessionIdMode::Off, ..Settings::default() };
+        assert!(fatal(schemas.connect(&store).open(&other).await).contains("session_id"));
+        let url = &schemas.url;
+        let database = url.rsplit_once('/').unwrap().1;
+        let role = format!("weak_{}", database.replace('-', "_"));
+        execute(url, &format!("CREATE ROLE {role} LOGIN PASSWORD 'weak'")).unwrap();
+        let weak = url.replacen("postgres:turnmill-secret@", &format!("{role}:weak@"), 1);
+        if weak != *url {
+            let settings: PostgresSettings = weak.parse().unwrap();
+            let message = fatal(open(&mut PostgresStore::new(settings.clone().with_schema("new one"))).await);
+            assert!(
+                message.contains("creating the schema `new one`") && message.contains("42501"),
+                "{message}"
+            );
+            let message = fatal(open(&mut PostgresStore::new(settings.with_schema("Schema 1"))).await);
+            assert!(message.contains("grant"), "{message}");
+            let wrong: PostgresSettings = weak.replace(":weak@", ":wrong@").parse().unwrap();
+            let message = fatal(open(&mut PostgresStore::new(wrong)).await);
+            assert!(message.contains("password") && message.contains("RASA_ANALYTICS_DB_URL"), "{message}");
+            assert!(!message.contains("wrong@"), "{message}");
+            let none: PostgresSettings = weak.replace(":weak@", "@").parse().unwrap();
+            assert!(fatal(open(&mut PostgresStore::new(none)).await).contains("password"));
+        }
+        let absent: PostgresSettings = format!("{url}_absent").parse().unwrap();
+        assert!(fatal(open(&mut PostgresStore::new(absent)).await).contains("create the database"));
+        execute(url, &format!("DROP ROLE {role}")).unwrap();
+    });
+}
+
+#[test]
+fn the_documented_privileges_are_enough() {
+    let Some(mut schemas) = Schemas::new() else { return };
+    block_on(async {
+        opened(&mut schemas).await;
+        let url = schemas.url.clone();
+        let role = format!("writer_{}", url.rsplit_once('/').unwrap().1);
+        let weak = url.replacen("postgres:turnmill-secret@", &format!("{role}:word@"), 1);
+        if weak == url {
+            return turnmill_testbed::skip("the server has another superuser than the tests know");
+        }
+        execute(
+            &url,
+            &format!(
+                "CREATE ROLE \"{role}\" LOGIN PASSWORD 'word'; GRANT USAGE ON SCHEMA \"Schema 1\" TO \"{role}\"; \
+                 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA \"Schema 1\" TO \"{role}\""
+            ),
+        )
+        .unwrap();
+        let settings: PostgresSettings = weak.parse().unwrap();
+        let mut store = PostgresStore::new(settings.with_schema("Schema 1"));
+        let settings = Settings::default();
+        store.open(&settings).await.unwrap();
+        let decoder = RasaDecoder::new(&settings);
+        let lines = conversation("u1", 20, 1_656_382_549.5);
+        let mut ingest = Ingest::new(&settings, &decoder, 1 << 20);
+        // On time, then late ones that delete and update rows, and what cannot be read.
+        for part in [&lines[60..], &lines[..60], &["not JSON".to_owned()]] {
+            let mut arrivals = Arrivals::default();
+            for line in part {
+                let record = turnmill_model::Record { payload: line.as_bytes(), ..Default::default() };
+                arrivals.push(&decoder, record);
+            }
+            let accounting = Accounting::Source("test");
+            ingest.ingest(&mut store, &arrivals, &[], &accounting, &Plain).await.unwrap();
+        }
+        assert_eq!(store.ledger().await.unwrap()[0].1.dead_letters, 1);
+        assert_eq!(store.digests().await.unwrap().tables["rasa_event"].rows, lines.len() as u64);
+        drop(store);
+        execute(&url, &format!("DROP OWNED BY \"{role}\"; DROP ROLE \"{role}\"")).unwrap();
+    });
+}
+
+struct Plain;
+
+impl Letters for Plain {
+    fn letter(&self, record: usize, refused: &turnmill_model::Refused) -> DeadLetter {
+        DeadLetter {
+            id: 0,
+            key: PositionKey { source: "test".into(), partition: "0".into() },
+            place: record.to_string(),
+            reason: refused.reason,
+            detail: refused.detail.clone(),
+            payload: Vec::new(),
+            sender: None,
+            time: None,
+            environment: None,
+            record_key: None,
+            headers: Vec::new(),
+        }
+    }
+}
+
+#[test]
+fn a_store_can_be_looked_at_without_knowing_its_settings() {
+    let Some(mut schemas) = Schemas::new() else { return };
+    block_on(async {
+        let settings = Settings { bare_slot_strings: true, ..Settings::default() };
+        let mut store = schemas.create();
+        let mut looking = PostgresStore::new(store.settings().clone().with_read_only(true));
+        assert!(fatal(looking.open_as_it_is().await).contains("no schema"));
+        assert!(fatal(looking.open(&settings).await).contains("open it once for writing"));
+        store.open(&settings).await.unwrap();
+        assert_eq!(looking.open_as_it_is().await.unwrap(), settings);
+        assert!(looking.positions().await.unwrap().is_empty());
+        let claim = Claim::default();
+        assert!(fatal(looking.begin(&claim).await.map(drop)).contains("for reading only"));
+        store.open(&settings).await.unwrap();
+    });
+}
+
+#[test]
+fn the_tables_are_as_documented() {
+    let Some(mut schemas) = Schemas::new() else { return };
+    block_on(async {
+        let store = opened(&mut schemas).await;
+        let plain = PostgresStore::new(schemas.next().with_foreign_keys(ForeignKeys::None));
+        let mut plain = plain;
+        open(&mut plain).await.unwrap();
+        let schema = store.settings().schema();
+        for table in turnmill_model::tables::PUBLIC {
+            let columns = schemas.execute(
+                schema,
+                &format!(
+                    "SELECT column_name FROM information_schema.columns WHERE table_schema = '{schema}' \
+                     AND table_name = '{}' ORDER BY ordinal_position",
+                    table.name
+                ),
+            );
+            let expected: Vec<&str> = table.columns.iter().map(|column| column.name).collect();
+            assert_eq!(columns, expected, "{}", table.name);
+        }
+        let indexes = schemas
+            .execute(schema, &format!("SELECT indexname FROM pg_indexes WHERE schemaname = '{schema}'"));
+        for index in turnmill_model::tables::PUBLIC.iter().flat_map(|table| table.indexes) {
+            assert!(indexes.iter().any(|found| found == index.name), "{}", index.name);
+        }
+        let keys = |schema: &str| {
+            let sql = format!(
+                "SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND connamespace = '\"{schema}\"'::regnamespace"
+            );
+            schemas.execute(schema, &sql)[0].parse::<usize>().unwrap()
+        };
+        let declared = turnmill_model::tables::PUBLIC.iter().flat_map(|table| table.columns);
+        assert_eq!(keys(schema), declared.filter(|column| column.references.is_some()).count());
+        assert_eq!(keys(plain.settings().schema()), 0);
+    });
+}

@@ -1,0 +1,292 @@
+//! Sending records, and knowing what became of them.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientConfig;
+use rdkafka::client::ClientContext;
+use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
+use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+
+use crate::check::Watch;
+use crate::context::lock;
+use crate::error::{explain, refusal};
+use crate::{KafkaError, KafkaSettings};
+
+/// How records are sent. [`ProducerSettings::default`] has the documented defaults.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProducerSettings {
+    /// `KAFKA_PRODUCER_RETRIES`.
+    pub retries: u32,
+    /// `KAFKA_PRODUCER_TIMEOUT_MS`: how long a broker may take to answer a request.
+    pub timeout: Duration,
+    /// `KAFKA_PRODUCER_PARTITIONER`.
+    pub partitioner: String,
+    /// `KAFKA_COMPRESSION_CODEC`.
+    pub compression: String,
+    /// How long a record may be on its way, with all retries, until it counts as undelivered.
+    pub delivery_timeout: Duration,
+    /// Bytes of records that may be on their way.
+    pub buffer_bytes: usize,
+}
+
+impl Default for ProducerSettings {
+    fn default() -> Self {
+        Self {
+            retries: 2_147_483_647,
+            timeout: Duration::from_secs(5),
+            partitioner: "consistent_random".into(),
+            compression: "gzip".into(),
+            delivery_timeout: Duration::from_secs(120),
+            buffer_bytes: 32 << 20,
+        }
+    }
+}
+
+impl ProducerSettings {
+    /// Checks names.
+    ///
+    /// # Errors
+    ///
+    /// [`KafkaError::Setting`], naming the environment variable.
+    pub fn validate(&self) -> Result<(), KafkaError> {
+        const PARTITIONERS: [&str; 7] = [
+            "random",
+            "consistent",
+            "consistent_random",
+            "murmur2",
+            "murmur2_random",
+            "fnv1a",
+            "fnv1a_random",
+        ];
+        const CODECS: [&str; 6] = ["none", "gzip", "snappy", "lz4", "zstd", "inherit"];
+        for (variable, value, known) in [
+            ("KAFKA_PRODUCER_PARTITIONER", &self.partitioner, &PARTITIONERS[..]),
+            ("KAFKA_COMPRESSION_CODEC", &self.compression, &CODECS[..]),
+        ] {
+            if !known.contains(&value.as_str()) {
+                let problem = format!("`{value}` is none of {}", known.join(", "));
+                return Err(KafkaError::Setting { variable, problem });
+            }
+        }
+        if self.timeout.is_zero() {
+            return Err(KafkaError::Setting {
+                variable: "KAFKA_PRODUCER_TIMEOUT_MS",
+                problem: "is 0".into(),
+            });
+        }
+        Ok(())
+    }
+
+    fn apply(&self, config: &mut ClientConfig) {
+        config
+            .set("enable.idempotence", "true")
+            .set("retries", self.retries.to_string())
+            .set("request.timeout.ms", self.timeout.as_millis().to_string())
+            .set("message.timeout.ms", self.delivery_timeout.as_millis().to_string())
+            .set("partitioner", &self.partitioner)
+            .set("queue.buffering.max.kbytes", (self.buffer_bytes >> 10).max(1024).to_string());
+        if self.compression != "inherit" {
+            config.set("compression.codec", &self.compression);
+        }
+    }
+}
+
+/// A record to send.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OutgoingRecord<'a> {
+    /// The key; decides the partition.
+    pub key: Option<&'a [u8]>,
+    /// The value.
+    pub payload: Option<&'a [u8]>,
+    /// The headers, in their order.
+    pub headers: &'a [(&'a str, Option<&'a [u8]>)],
+    /// The record's time in Unix seconds; `None`: now.
+    pub time: Option<f64>,
+}
+
+/// What became of a record.
+#[derive(Debug)]
+pub struct Delivery {
+    /// The number that [`KafkaProducer::send`] gave.
+    pub ticket: usize,
+    /// Where it is now (partition and offset), or why it is not.
+    pub result: Result<(i32, i64), KafkaError>,
+}
+
+#[derive(Debug, Default)]
+struct Context {
+    deliveries: Mutex<VecDeque<Delivery>>,
+    watch: Watch,
+}
+
+impl ClientContext for Context {
+    fn error(&self, error: ClientError, reason: &str) {
+        self.watch.note(&error, reason);
+    }
+}
+
+impl ProducerContext for Context {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, ticket: usize) {
+        let result = match result {
+            Ok(message) => Ok((message.partition(), message.offset())),
+            Err((error, message)) => {
+                let problem = explain(error);
+                Err(KafkaError::Undelivered { topic: message.topic().to_owned(), problem })
+            }
+        };
+        lock(&self.deliveries).push_back(Delivery { ticket, result });
+    }
+}
+
+/// Sends records, each exactly once and those of a partition in their order, as long as the producer lives.
+///
+/// Topics are not created.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use turnmill_source_kafka::{KafkaProducer, KafkaSettings, OutgoingRecord, ProducerSettings};
+///
+/// let mut producer = KafkaProducer::new(&KafkaSettings::new("localhost:9092"), &ProducerSettings::default())?;
+/// if producer.topic_exists("rasa-analytics-dlq", Duration::from_secs(5))? {
+///     let ticket = producer.send("rasa-analytics-dlq", &OutgoingRecord { payload: Some(b"{"), ..Default::default() })?;
+///     producer.flush(Duration::from_secs(30))?;
+///     assert!(producer.delivered().iter().any(|delivery| delivery.ticket == ticket && delivery.result.is_ok()));
+/// }
+/// # Ok::<(), turnmill_source_kafka::KafkaError>(())
+/// ```
+pub struct KafkaProducer {
+    producer: BaseProducer<Context>,
+    tickets: usize,
+    delivery_timeout: Duration,
+}
+
+impl std::fmt::Debug for KafkaProducer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KafkaProducer").field("tickets", &self.tickets).finish_non_exhaustive()
+    }
+}
+
+impl KafkaProducer {
+    /// A producer; it connects when it is used.
+    ///
+    /// # Errors
+    ///
+    /// Settings that cannot be.
+    pub fn new(settings: &KafkaSettings, producer: &ProducerSettings) -> Result<Self, KafkaError> {
+        settings.validate()?;
+        producer.validate()?;
+        let mut config = settings.client();
+        producer.apply(&mut config);
+        let delivery_timeout = producer.delivery_timeout;
+        let producer = config
+            .create_with_context(Context::default())
+            .map_err(|error| KafkaError::failed("cannot set up the producer", &error))?;
+        Ok(Self { producer, tickets: 0, delivery_timeout })
+    }
+
+    /// Sends a record, and gives its ticket; tickets count from 0. Waits while too much is on its way.
+    ///
+    /// # Errors
+    ///
+    /// If the record cannot even be put on its way: too large, or nothing of the others was delivered for longer than
+    /// the delivery timeout.
+    pub fn send(&mut self, topic: &str, record: &OutgoingRecord<'_>) -> Result<usize, KafkaError> {
+        let ticket = self.tickets;
+        let mut out: BaseRecord<'_, [u8], [u8], usize> = BaseRecord::with_opaque_to(topic, ticket);
+        out.key = record.key;
+        out.payload = record.payload;
+        #[allow(clippy::cast_possible_truncation, reason = "saturates")]
+        let millis = record.time.map(|seconds| (seconds * 1000.0).round() as i64);
+        out.timestamp = millis;
+        if !record.headers.is_empty() {
+            let empty = OwnedHeaders::new_with_capacity(record.headers.len());
+            let headers = record
+                .headers
+                .iter()
+                .fold(empty, |headers, (key, value)| headers.insert(Header { key, value: *value }));
+            out.headers = Some(headers);
+        }
+        let end = Instant::now() + self.delivery_timeout;
+        loop {
+            match self.producer.send(out) {
+                Ok(()) => break,
+                Err((ClientError::MessageProduction(Code::QueueFull), back)) if Instant::now() < end => {
+                    out = back;
+                    self.producer.poll(Duration::from_millis(50));
+                }
+                Err((error, _)) => {
+                    return Err(KafkaError::Undelivered {
+                        topic: topic.to_owned(),
+                        problem: explain(&error),
+                    });
+                }
+            }
+        }
+        self.tickets += 1;
+        self.producer.poll(Duration::ZERO);
+        Ok(ticket)
+    }
+
+    /// What was delivered, or given up, since the last call; those of a partition in their order.
+    pub fn delivered(&mut self) -> Vec<Delivery> {
+        self.producer.poll(Duration::ZERO);
+        lock(&self.producer.context().deliveries).drain(..).collect()
+    }
+
+    /// Waits until nothing is on its way any more.
+    ///
+    /// # Errors
+    ///
+    /// The first failure that [`delivered`](Self::delivered) has not given yet (and still will), or that it took longer than `timeout`.
+    pub fn flush(&mut self, timeout: Duration) -> Result<(), KafkaError> {
+        let flushed = self.producer.flush(timeout);
+        let deliveries = lock(&self.producer.context().deliveries);
+        let failed = deliveries.iter().find_map(|delivery| match &delivery.result {
+            Err(KafkaError::Undelivered { topic, problem }) => Some((topic.clone(), problem.clone())),
+            _ => None,
+        });
+        match (failed, flushed) {
+            (Some((topic, problem)), _) => Err(KafkaError::Undelivered { topic, problem }),
+            (None, Ok(())) => Ok(()),
+            (None, Err(error)) => {
+                let last = self.producer.context().watch.last();
+                let problem = last.unwrap_or_else(|| explain(&error));
+                Err(KafkaError::Failed { doing: "not all records were delivered in time", problem })
+            }
+        }
+    }
+
+    /// Number of records on their way.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        usize::try_from(self.producer.in_flight_count()).unwrap_or(0)
+    }
+
+    /// Whether a topic is there.
+    ///
+    /// # Errors
+    ///
+    /// [`KafkaError::Unreachable`], [`KafkaError::Refused`].
+    pub fn topic_exists(&self, topic: &str, timeout: Duration) -> Result<bool, KafkaError> {
+        match self.producer.client().fetch_metadata(Some(topic), timeout) {
+            Ok(metadata) => {
+                let found = metadata.topics().iter().find(|found| found.name() == topic);
+                Ok(found.is_some_and(|found| !found.partitions().is_empty()))
+            }
+            Err(error) => {
+                self.producer.poll(Duration::ZERO);
+                let watch = &self.producer.context().watch;
+                let refused = error.rdkafka_error_code().and_then(|code| refusal(code, ""));
+                Err(refused.or_else(|| watch.refusal()).unwrap_or_else(|| KafkaError::Failed {
+                    doing: "cannot look up a topic",
+                    problem: watch.last().unwrap_or_else(|| explain(&error)),
+                }))
+            }
+        }
+    }
+}

@@ -1,0 +1,396 @@
+//! The settings, and what the client library makes of them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+
+use crate::KafkaError;
+
+/// How brokers are talked to: `KAFKA_SECURITY_PROTOCOL`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SecurityProtocol {
+    /// Neither encrypted nor logged in.
+    #[default]
+    Plaintext,
+    /// Encrypted; with a certificate of our own also logged in.
+    Ssl,
+    /// Logged in, but not encrypted.
+    SaslPlaintext,
+    /// Logged in and encrypted.
+    SaslSsl,
+}
+
+impl SecurityProtocol {
+    /// Its name in Kafka's settings.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Plaintext => "PLAINTEXT",
+            Self::Ssl => "SSL",
+            Self::SaslPlaintext => "SASL_PLAINTEXT",
+            Self::SaslSsl => "SASL_SSL",
+        }
+    }
+
+    fn has_login(self) -> bool {
+        matches!(self, Self::SaslPlaintext | Self::SaslSsl)
+    }
+
+    fn has_tls(self) -> bool {
+        matches!(self, Self::Ssl | Self::SaslSsl)
+    }
+}
+
+impl FromStr for SecurityProtocol {
+    type Err = KafkaError;
+
+    fn from_str(text: &str) -> Result<Self, KafkaError> {
+        [Self::Plaintext, Self::Ssl, Self::SaslPlaintext, Self::SaslSsl]
+            .into_iter()
+            .find(|protocol| protocol.as_str().eq_ignore_ascii_case(text))
+            .ok_or_else(|| {
+                let problem = format!("`{text}` is none of PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL");
+                setting("KAFKA_SECURITY_PROTOCOL", problem)
+            })
+    }
+}
+
+/// How to log in: `KAFKA_SASL_MECHANISM`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SaslMechanism {
+    /// The password as it is; for encrypted connections.
+    #[default]
+    Plain,
+    /// Challenge and response with SHA-256.
+    ScramSha256,
+    /// Challenge and response with SHA-512.
+    ScramSha512,
+}
+
+impl SaslMechanism {
+    /// Its name in Kafka's settings.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Plain => "PLAIN",
+            Self::ScramSha256 => "SCRAM-SHA-256",
+            Self::ScramSha512 => "SCRAM-SHA-512",
+        }
+    }
+}
+
+impl FromStr for SaslMechanism {
+    type Err = KafkaError;
+
+    fn from_str(text: &str) -> Result<Self, KafkaError> {
+        let known = [Self::Plain, Self::ScramSha256, Self::ScramSha512];
+        if let Some(known) = known.into_iter().find(|known| known.as_str().eq_ignore_ascii_case(text)) {
+            return Ok(known);
+        }
+        let problem = if ["GSSAPI", "OAUTHBEARER"].iter().any(|name| name.eq_ignore_ascii_case(text)) {
+            format!("`{text}` is not supported; supported are PLAIN, SCRAM-SHA-256, SCRAM-SHA-512")
+        } else {
+            format!("`{text}` is none of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512")
+        };
+        Err(setting("KAFKA_SASL_MECHANISM", problem))
+    }
+}
+
+/// A place in every partition of a topic.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Edge {
+    /// This offset.
+    Offset(u64),
+    /// The first record whose Kafka timestamp is this or later, in Unix seconds.
+    Time(f64),
+}
+
+/// Reads topics without a group, up to where they end now or earlier: for replays.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct KafkaRange {
+    /// Where to begin (inclusive). Then the batches have no positions, as what was read is not what lies behind one.
+    /// `None`: behind the stored positions.
+    pub from: Option<Edge>,
+    /// Where to end (exclusive). `None`: where the partitions end when reading begins.
+    pub to: Option<Edge>,
+}
+
+/// How to reach and read Kafka. [`KafkaSettings::new`] has the documented defaults.
+#[derive(Clone, PartialEq)]
+#[non_exhaustive]
+pub struct KafkaSettings {
+    /// `KAFKA_BROKER_ADDRESS`: `host:port`, several with commas.
+    pub brokers: String,
+    /// `KAFKA_TOPIC`.
+    pub topics: Vec<String>,
+    /// `RASA_ANALYTICS_CONSUMER_ID`.
+    pub group_id: String,
+    /// `TURNMILL_KAFKA_GROUP_INSTANCE_ID`: a name of this process that outlives restarts, for static membership.
+    pub group_instance_id: Option<String>,
+    /// Name of the client in the brokers' logs.
+    pub client_id: String,
+    /// `KAFKA_SECURITY_PROTOCOL`.
+    pub security_protocol: SecurityProtocol,
+    /// `KAFKA_SASL_MECHANISM`.
+    pub sasl_mechanism: SaslMechanism,
+    /// `KAFKA_SASL_USERNAME`.
+    pub sasl_username: Option<String>,
+    /// `KAFKA_SASL_PASSWORD`; never printed.
+    pub sasl_password: Option<String>,
+    /// `KAFKA_SSL_CA_LOCATION`; without one the system's.
+    pub ssl_ca_location: Option<PathBuf>,
+    /// `KAFKA_SSL_CERTFILE_LOCATION`.
+    pub ssl_certfile_location: Option<PathBuf>,
+    /// `KAFKA_SSL_KEYFILE_LOCATION`.
+    pub ssl_keyfile_location: Option<PathBuf>,
+    /// `KAFKA_SOCKET_KEEP_ALIVE_ENABLED`.
+    pub keepalive: bool,
+    /// `KAFKA_METADATA_MAX_AGE_MS`.
+    pub metadata_max_age: Duration,
+    /// `KAFKA_CONSUMER_HEARTBEAT_INTERVAL_MS`.
+    pub heartbeat: Duration,
+    /// `KAFKA_CONSUMER_SESSION_TIMEOUT_MS`.
+    pub session_timeout: Duration,
+    /// `KAFKA_CONSUMER_MAX_POLL_INTERVAL_MS`.
+    pub max_poll_interval: Duration,
+    /// Bytes of records that may be read ahead.
+    pub buffer_bytes: usize,
+    /// Records that may be read ahead.
+    pub buffer_records: usize,
+    /// In the group, but only up to where the partitions end when they are first assigned.
+    pub until_end: bool,
+    /// Without the group: see [`KafkaRange`].
+    pub range: Option<KafkaRange>,
+    /// Further properties of librdkafka, by their names there. They win, but for `enable.auto.commit` and
+    /// `auto.offset.reset`, which are ours.
+    pub extra: BTreeMap<String, String>,
+}
+
+impl KafkaSettings {
+    /// The documented defaults: topic `rasa_core_events`, group `rasa-analytics-group`, no security; 64 MiB or 100,000
+    /// records read ahead.
+    #[must_use]
+    pub fn new(brokers: impl Into<String>) -> Self {
+        Self {
+            brokers: brokers.into(),
+            topics: vec!["rasa_core_events".into()],
+            group_id: "rasa-analytics-group".into(),
+            group_instance_id: None,
+            client_id: "turnmill".into(),
+            security_protocol: SecurityProtocol::default(),
+            sasl_mechanism: SaslMechanism::default(),
+            sasl_username: None,
+            sasl_password: None,
+            ssl_ca_location: None,
+            ssl_certfile_location: None,
+            ssl_keyfile_location: None,
+            keepalive: true,
+            metadata_max_age: Duration::from_secs(180),
+            heartbeat: Duration::from_secs(3),
+            session_timeout: Duration::from_secs(6),
+            max_poll_interval: Duration::from_secs(600),
+            buffer_bytes: 64 << 20,
+            buffer_records: 100_000,
+            until_end: false,
+            range: None,
+            extra: BTreeMap::new(),
+        }
+    }
+
+    /// Checks the settings against each other.
+    ///
+    /// # Errors
+    ///
+    /// [`KafkaError::Setting`], naming the environment variable.
+    ///
+    /// ```
+    /// use turnmill_source_kafka::{KafkaSettings, SecurityProtocol};
+    /// let mut settings = KafkaSettings::new("localhost:9092");
+    /// assert!(settings.validate().is_ok());
+    /// settings.security_protocol = SecurityProtocol::SaslSsl;
+    /// let error = settings.validate().err().map(|error| error.to_string());
+    /// assert_eq!(error.as_deref(), Some("KAFKA_SASL_USERNAME: must be set for SASL_SSL"));
+    /// ```
+    pub fn validate(&self) -> Result<(), KafkaError> {
+        self.validate_brokers()?;
+        if self.topics.is_empty() || self.topics.iter().any(|topic| topic.trim().is_empty()) {
+            return Err(setting("KAFKA_TOPIC", "is empty"));
+        }
+        if let Some(topic) = self.topics.iter().find(|topic| topic.starts_with('^')) {
+            return Err(setting(
+                "KAFKA_TOPIC",
+                format!("`{topic}` is a pattern; topics are named one by one"),
+            ));
+        }
+        if self.group_id.is_empty() {
+            return Err(setting("RASA_ANALYTICS_CONSUMER_ID", "is empty"));
+        }
+        self.validate_security()?;
+        if self.heartbeat >= self.session_timeout {
+            let problem = format!(
+                "must be less than KAFKA_CONSUMER_SESSION_TIMEOUT_MS = {}",
+                self.session_timeout.as_millis()
+            );
+            return Err(setting("KAFKA_CONSUMER_HEARTBEAT_INTERVAL_MS", problem));
+        }
+        if self.max_poll_interval < self.session_timeout {
+            let problem = format!(
+                "must not be less than KAFKA_CONSUMER_SESSION_TIMEOUT_MS = {}",
+                self.session_timeout.as_millis()
+            );
+            return Err(setting("KAFKA_CONSUMER_MAX_POLL_INTERVAL_MS", problem));
+        }
+        if self.buffer_bytes < 1 << 16 || self.buffer_records == 0 {
+            return Err(setting("TURNMILL_KAFKA_BUFFER_BYTES", "must be at least 65536, and one record"));
+        }
+        Ok(())
+    }
+
+    fn validate_brokers(&self) -> Result<(), KafkaError> {
+        let broker = |broker: &str| {
+            let address = broker.rsplit_once("://").map_or(broker, |(_, address)| address);
+            let (host, port) = address.rsplit_once(':')?;
+            (!host.is_empty() && port.parse::<u16>().is_ok()).then_some(())
+        };
+        match self.brokers.split(',').map(str::trim).find(|address| broker(address).is_none()) {
+            Some(address) => {
+                Err(setting("KAFKA_BROKER_ADDRESS", format!("`{address}` is not of the form host:port")))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn validate_security(&self) -> Result<(), KafkaError> {
+        let protocol = self.security_protocol;
+        if protocol.has_login() {
+            let needs = |variable, value: &Option<String>| match value {
+                Some(value) if !value.is_empty() => Ok(()),
+                _ => Err(setting(variable, format!("must be set for {}", protocol.as_str()))),
+            };
+            needs("KAFKA_SASL_USERNAME", &self.sasl_username)?;
+            needs("KAFKA_SASL_PASSWORD", &self.sasl_password)?;
+        }
+        if protocol.has_tls() {
+            if !cfg!(any(feature = "tls", feature = "tls-system")) {
+                let problem =
+                    format!("{} needs the feature `tls`, which this build lacks", protocol.as_str());
+                return Err(setting("KAFKA_SECURITY_PROTOCOL", problem));
+            }
+            for (variable, path) in [
+                ("KAFKA_SSL_CA_LOCATION", &self.ssl_ca_location),
+                ("KAFKA_SSL_CERTFILE_LOCATION", &self.ssl_certfile_location),
+                ("KAFKA_SSL_KEYFILE_LOCATION", &self.ssl_keyfile_location),
+            ] {
+                // A folder of certificates is fine, too.
+                if let Some(path) = path
+                    && let Err(error) = std::fs::metadata(path)
+                {
+                    return Err(setting(variable, format!("cannot read `{}`: {error}", path.display())));
+                }
+            }
+            match (&self.ssl_certfile_location, &self.ssl_keyfile_location) {
+                (Some(_), None) => {
+                    return Err(setting(
+                        "KAFKA_SSL_KEYFILE_LOCATION",
+                        "must be set with KAFKA_SSL_CERTFILE_LOCATION",
+                    ));
+                }
+                (None, Some(_)) => {
+                    return Err(setting(
+                        "KAFKA_SSL_CERTFILE_LOCATION",
+                        "must be set with KAFKA_SSL_KEYFILE_LOCATION",
+                    ));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// What consumers and producers have in common.
+    pub(crate) fn client(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", &self.brokers)
+            .set("client.id", &self.client_id)
+            .set("security.protocol", self.security_protocol.as_str())
+            .set("socket.keepalive.enable", self.keepalive.to_string())
+            .set("metadata.max.age.ms", self.metadata_max_age.as_millis().to_string())
+            .set("allow.auto.create.topics", "false")
+            .set("log_level", "5");
+        if self.security_protocol.has_login() {
+            config.set("sasl.mechanism", self.sasl_mechanism.as_str());
+            for (property, value) in
+                [("sasl.username", &self.sasl_username), ("sasl.password", &self.sasl_password)]
+            {
+                if let Some(value) = value {
+                    config.set(property, value);
+                }
+            }
+        }
+        if self.security_protocol.has_tls() {
+            for (property, path) in [
+                ("ssl.ca.location", &self.ssl_ca_location),
+                ("ssl.certificate.location", &self.ssl_certfile_location),
+                ("ssl.key.location", &self.ssl_keyfile_location),
+            ] {
+                if let Some(path) = path {
+                    config.set(property, path.to_string_lossy());
+                }
+            }
+        }
+        config
+    }
+
+    pub(crate) fn consumer(&self) -> ClientConfig {
+        let mut config = self.client();
+        // Topics that come into being, and new partitions, are noticed within this time.
+        let refresh = self.metadata_max_age.min(Duration::from_secs(5));
+        config
+            .set("group.id", &self.group_id)
+            .set("heartbeat.interval.ms", self.heartbeat.as_millis().to_string())
+            .set("session.timeout.ms", self.session_timeout.as_millis().to_string())
+            .set("max.poll.interval.ms", self.max_poll_interval.as_millis().to_string())
+            .set("topic.metadata.refresh.interval.ms", refresh.as_millis().to_string())
+            .set("partition.assignment.strategy", "range,roundrobin")
+            .set("isolation.level", "read_committed")
+            .set("fetch.wait.max.ms", "100")
+            .set("queued.max.messages.kbytes", (self.buffer_bytes / 4096).max(1024).to_string())
+            .set("statistics.interval.ms", "1000");
+        if let Some(id) = &self.group_instance_id {
+            config.set("group.instance.id", id);
+        }
+        for (property, value) in &self.extra {
+            config.set(property, value);
+        }
+        config
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("enable.partition.eof", "true")
+            .set("auto.offset.reset", "error");
+        config
+    }
+}
+
+impl fmt::Debug for KafkaSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Extra properties may hold secrets.
+        f.debug_struct("KafkaSettings")
+            .field("brokers", &self.brokers)
+            .field("topics", &self.topics)
+            .field("group_id", &self.group_id)
+            .field("security_protocol", &self.security_protocol)
+            .field("sasl_mechanism", &self.sasl_mechanism)
+            .field("sasl_username", &self.sasl_username)
+            .field("extra", &self.extra.keys())
+            .finish_non_exhaustive()
+    }
+}
+
+pub(crate) fn setting(variable: &'static str, problem: impl Into<String>) -> KafkaError {
+    KafkaError::Setting { variable, problem: problem.into() }
+}
