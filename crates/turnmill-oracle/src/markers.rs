@@ -1,5 +1,7 @@
 //! Marker rows, evaluated as plainly as the language is described: for each event of a session anew, from its first event on.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "used in tests only")]
+
 use turnmill_model::{Body, Event, EventId, Micros, SenderId, SessionId};
 use uuid::Uuid;
 

@@ -1,5 +1,11 @@
 //! The laws with markers: patterns are uploaded, removed and backfilled while records arrive.
-#![allow(clippy::missing_panics_doc, clippy::missing_errors_doc, reason = "used in tests only")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    clippy::missing_errors_doc,
+    reason = "used in tests only"
+)]
 
 use proptest::prelude::*;
 use turnmill_engine::Engine;
