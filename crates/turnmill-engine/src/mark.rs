@@ -59,7 +59,7 @@ impl Run<'_> {
             Placement::Begin { .. } | Placement::BeginWithPrevious => return None,
         };
         let rows = self.timeline.rows_revision;
-        patterns.lacks(&session.markers, rows, event.time.micros()).then_some(session.start_time)
+        patterns.lacks(session.markers.as_deref(), rows, event.time.micros()).then_some(session.start_time)
     }
 
     /// Evaluates the current session's patterns at an event, and writes a row for each that applies.
@@ -70,6 +70,7 @@ impl Run<'_> {
         }
         let Some(Session { id: session_id, markers, .. }) = &mut self.timeline.cursor.session else { return };
         let (sender_id, time) = (self.timeline.sender, seen.time.micros());
+        let markers = markers.get_or_insert_default();
         let selected = patterns.program(&mut self.progress.program, markers, rows, time);
         let out = &mut self.out.markers.inserts;
         let stepped = selected.program.step(&mut markers.state, seen.event, |hit| {

@@ -147,21 +147,21 @@ impl Patterns {
 
     /// Whether an event at `time` needs patterns that the session's state does not have, if rows are made as of the revision
     /// `rows`.
-    pub(crate) fn lacks(&self, markers: &Markers, rows: u64, time: i64) -> bool {
-        let known = markers.selection.known;
+    pub(crate) fn lacks(&self, markers: Option<&Markers>, rows: u64, time: i64) -> bool {
+        let known = markers.map_or(0, |markers| markers.selection.known);
         let unseen = |pattern: &Pattern| {
             pattern.scope(known).is_none() && pattern.scope(rows).is_some_and(|scope| scope.holds(time))
         };
-        (known < rows && self.patterns.iter().any(unseen)) || !self.selected(markers.selection).fits(markers)
+        (known < rows && self.patterns.iter().any(unseen)) || markers.is_some_and(|markers| !self.selected(markers.selection).fits(markers))
     }
 
     /// The state of a new session, if rows are made as of the revision `rows`.
-    pub(crate) fn start(&self, rows: u64, time: i64) -> Markers {
+    pub(crate) fn start(&self, rows: u64, time: i64) -> Option<Box<Markers>> {
         if self.is_empty() {
-            return Markers::default();
+            return None;
         }
         let selection = self.select(rows, rows, time);
-        Markers { selection, state: self.selected(selection).program.start() }
+        Some(Box::new(Markers { selection, state: self.selected(selection).program.start() }))
     }
 
     /// The program for an event at `time`, to which `markers` is brought. `current` is the one that served last.
@@ -204,7 +204,9 @@ impl Patterns {
 
     /// Whether two states of a session at `time` make no difference for what follows: they agree in the patterns that both
     /// know and that still go on. What one of them does not know, no later event of that session has asked for.
-    pub(crate) fn agree(&self, one: &Markers, other: &Markers, time: i64) -> bool {
+    pub(crate) fn agree(&self, one: Option<&Markers>, other: Option<&Markers>, time: i64) -> bool {
+        // What was evaluated before there were patterns knows none.
+        let (Some(one), Some(other)) = (one, other) else { return true };
         if one == other {
             return true;
         }

@@ -67,7 +67,8 @@ pub(crate) struct Session {
     pub(crate) starting: bool,
     pub(crate) turn: Option<Open>,
     pub(crate) frame: Option<Open>,
-    pub(crate) markers: Markers,
+    /// Where the patterns of markers stand, if there are any.
+    pub(crate) markers: Option<Box<Markers>>,
 }
 
 /// An open turn or stack frame.
@@ -109,6 +110,6 @@ impl Same<'_> {
             && *starting == other.starting
             && *turn == other.turn
             && *frame == other.frame
-            && self.patterns.agree(markers, &other.markers, self.time)
+            && self.patterns.agree(markers.as_deref(), other.markers.as_deref(), self.time)
     }
 }
