@@ -38,6 +38,7 @@ fn differences(old: &Changes, new: &Changes, out: &mut Changes) -> Result<(), To
         user_messages,
         actions,
         slots,
+        markers,
         frames,
         commands,
         flow_statuses,

@@ -35,6 +35,8 @@
 //! ```
 
 mod diff;
+mod mark;
+mod patterns;
 mod place;
 mod progress;
 mod replay;
@@ -46,10 +48,13 @@ mod timeline;
 mod visits;
 
 pub use diff::{TooShort, difference};
+pub use patterns::{Pattern, Patterns, Scope};
 pub use progress::Finished;
 pub use replay::{Replay, Replayed};
 pub use run::{Run, Step};
+use std::sync::Arc;
 pub use timeline::{Checkpoint, Place, Timeline, UnreadableState, VERSION};
+
 use turnmill_model::{Changes, Settings};
 
 /// Events between two checkpoints of a sender: a late event costs at most about as many replayed events as this, plus those
@@ -63,13 +68,14 @@ const CHECKPOINT_EVERY: u16 = 32;
 pub struct Engine {
     settings: Settings,
     checkpoint_every: u16,
+    patterns: Arc<Patterns>,
 }
 
 impl Engine {
     /// An engine with `settings`, which must be those of the decoder.
     #[must_use]
     pub fn new(settings: &Settings) -> Self {
-        Self { settings: settings.clone(), checkpoint_every: CHECKPOINT_EVERY }
+        Self { settings: settings.clone(), checkpoint_every: CHECKPOINT_EVERY, patterns: Arc::default() }
     }
 
     /// Sets how many events a sender has at least between two checkpoints (32 unless set).
@@ -77,6 +83,19 @@ impl Engine {
     pub fn checkpoint_every(mut self, events: u16) -> Self {
         self.checkpoint_every = events;
         self
+    }
+
+    /// Sets the patterns with which markers are evaluated; none unless set.
+    #[must_use]
+    pub fn with_patterns(mut self, patterns: Arc<Patterns>) -> Self {
+        self.patterns = patterns;
+        self
+    }
+
+    /// The patterns with which markers are evaluated.
+    #[must_use]
+    pub fn patterns(&self) -> &Arc<Patterns> {
+        &self.patterns
     }
 
     /// Starts applying events of one sender, whose state is `timeline`; rows go to `out`.

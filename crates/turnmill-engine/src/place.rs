@@ -27,6 +27,9 @@ pub(crate) enum Placement {
     BeginWithPrevious,
 }
 
+/// The slot that Rasa sets just before a session starts.
+pub(crate) const METADATA_SLOT: &str = "session_started_metadata";
+
 pub(crate) fn is_session_start(event: &Event<'_>) -> bool {
     matches!(&event.body, Body::Action { name: Some(name), .. } if name == "action_session_start")
 }
@@ -36,7 +39,7 @@ pub(crate) fn is_listen(event: &Event<'_>) -> bool {
 }
 
 pub(crate) fn is_metadata_slot(event: &Event<'_>) -> bool {
-    matches!(&event.body, Body::Slot { name: Some(name), .. } if name == "session_started_metadata")
+    matches!(&event.body, Body::Slot { name: Some(name), .. } if name == METADATA_SLOT)
 }
 
 /// Applies the session rule to `event`, the next one of `timeline`. Only what is known of session ids may change in the

@@ -1,8 +1,11 @@
 //! What a run remembers besides the timeline.
 
+use std::sync::Arc;
+
 use turnmill_model::{Changes, End, EventId, EventTime, Rows, SessionId, UserId};
 use uuid::Uuid;
 
+use crate::patterns::Selected;
 use crate::rows;
 use crate::state::{Session, Totals};
 use crate::timeline::{Checkpoint, Timeline};
@@ -20,6 +23,10 @@ pub(crate) struct Progress {
     /// Where this run's slot states begin.
     pub(crate) slot_states: usize,
     pub(crate) users: Vec<(UserId, usize)>,
+    /// Whether rows made with patterns of an older revision are looked for.
+    pub(crate) catches_up: bool,
+    /// The compiled patterns that served last.
+    pub(crate) program: Option<Arc<Selected>>,
     pub(crate) finished: Finished,
 }
 
@@ -42,6 +49,8 @@ impl Progress {
             held: None,
             slot_states: out.slot_states.inserts.len(),
             users: Vec::new(),
+            catches_up: true,
+            program: None,
             finished: Finished::default(),
         }
     }
@@ -71,6 +80,8 @@ impl Progress {
             held: None,
             slot_states: 0,
             users: Vec::new(),
+            catches_up: false,
+            program: None,
             finished: Finished::default(),
         }
     }
@@ -141,6 +152,9 @@ pub(crate) struct Held {
     pub(crate) session: Session,
     pub(crate) live: Live,
     pub(crate) extent: rows::Extent,
+    pub(crate) id: EventId,
     pub(crate) time: EventTime,
+    /// Whether the slot got a value.
+    pub(crate) is_set: bool,
     pub(crate) sequence_number: i64,
 }

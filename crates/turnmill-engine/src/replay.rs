@@ -53,6 +53,8 @@ pub struct Replay<'e> {
     session_start: Option<EventTime>,
     /// Rows from before the checkpoint would have to move: from where a longer replay has to start.
     too_short: Option<EventTime>,
+    /// Marker rows made with older patterns are made up for, which concerns all that follows.
+    owes: bool,
 }
 
 /// What a replay found.
@@ -106,9 +108,13 @@ impl<'e> Replay<'e> {
             let progress = Some(Progress::of_replay(whole.totals.clone()));
             Ok(Side { timeline, out: Changes::default(), progress })
         };
-        let (old, new) = (side()?, side()?);
+        let (old, mut new) = (side()?, side()?);
         let session_start = old.timeline.session_start();
-        Ok(Self { engine, whole: whole.clone(), old, new, settled: None, session_start, too_short: None })
+        let owes = whole.owes(&engine.patterns);
+        new.timeline.rows_revision = engine.patterns.revision();
+        let too_short = owes.filter(|since| from.is_some_and(|from| *since < from.time));
+        let owes = owes.is_some();
+        Ok(Self { engine, whole: whole.clone(), old, new, settled: None, session_start, too_short, owes })
     }
 
     /// Gathers the facts of the sender's row anew, for a replaced event that they may stem from. Only for a replay from the
@@ -147,9 +153,10 @@ impl<'e> Replay<'e> {
     /// that follows stays. `more` says whether new events are left, which another replay, from this checkpoint or a later one
     /// on, will have to take.
     pub fn settled(&mut self, checkpoint: &Checkpoint, more: bool) -> bool {
-        let settled = self.too_short.is_none()
+        let settled = !self.owes
+            && self.too_short.is_none()
             && !(more && self.left_any())
-            && self.new.timeline.settled(checkpoint, &self.whole)
+            && self.new.timeline.settled(checkpoint, &self.whole, &self.engine.patterns)
             && self.open_rows_agree(checkpoint.time);
         if settled {
             self.settled = Some(checkpoint.clone());

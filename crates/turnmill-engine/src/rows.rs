@@ -217,6 +217,7 @@ pub(crate) struct Extent {
     actions: usize,
     slots: usize,
     slot_states: usize,
+    pub(crate) markers: usize,
     frames: usize,
     flow_statuses: usize,
 }
@@ -230,6 +231,7 @@ impl Extent {
             actions: out.actions.inserts.len(),
             slots: out.slots.inserts.len(),
             slot_states: out.slot_states.inserts.len(),
+            markers: out.markers.inserts.len(),
             frames: out.frames.inserts.len(),
             flow_statuses: out.flow_statuses.inserts.len(),
         }
@@ -249,7 +251,7 @@ pub(crate) fn rename(out: &mut Changes, extent: Extent, sender: SenderId, old: S
             }
         )*};
     }
-    rename!(events, bot_messages, actions, frames, flow_statuses);
+    rename!(events, bot_messages, actions, markers, frames, flow_statuses);
     for row in out.slots.inserts.iter_mut().skip(extent.slots).filter(|row| row.session_id == old) {
         row.session_id = new;
         row.slot_path = renamed_path(&mut out.texts, row.slot_path, sender, new);

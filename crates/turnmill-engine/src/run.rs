@@ -1,9 +1,11 @@
 //! One sender's events of one batch, applied to its timeline.
 
+use turnmill_markers::MarkerEvent;
 use turnmill_model::tables::{SenderRow, SessionRow, UserRow};
 use turnmill_model::{Body, Changes, Event, EventId, EventTime, Micros, SessionId, SessionRule, UserId};
 use uuid::Uuid;
 
+use crate::mark::Seen;
 use crate::place::{self, Placement};
 use crate::progress::{Finished, Held, Left, Live, Progress, Written};
 use crate::state::{Open, Previous, PreviousKind, Session};
@@ -29,10 +31,10 @@ pub enum Step {
 /// runs of several senders follow each other and never interleave.
 #[derive(Debug)]
 pub struct Run<'r> {
-    engine: &'r Engine,
-    timeline: &'r mut Timeline,
-    out: &'r mut Changes,
-    progress: Progress,
+    pub(crate) engine: &'r Engine,
+    pub(crate) timeline: &'r mut Timeline,
+    pub(crate) out: &'r mut Changes,
+    pub(crate) progress: Progress,
 }
 
 impl<'r> Run<'r> {
@@ -61,8 +63,14 @@ impl<'r> Run<'r> {
         if self.timeline.place(event) != crate::Place::Newer {
             return Step::Behind { since: event.time };
         }
+        if let Some(since) = self.catch_up() {
+            return Step::Behind { since: since.min(event.time) };
+        }
         let placement = place::place(self.timeline, event);
         if let Some(since) = self.moves_written_rows(&placement, event) {
+            return Step::Behind { since };
+        }
+        if let Some(since) = self.lacks_state(&placement, event) {
             return Step::Behind { since };
         }
         self.keep_checkpoint(event.time);
@@ -74,6 +82,7 @@ impl<'r> Run<'r> {
         self.hold(event, by_id, sequence_number);
         self.begin_session(event);
         self.write(event, sequence_number);
+        self.mark(&Seen::of(event));
         self.advance(event, by_id, sequence_number);
         Step::Applied
     }
@@ -163,6 +172,10 @@ impl<'r> Run<'r> {
                     let mut extent = held.extent;
                     extent.sessions = self.out.sessions.inserts.len();
                     self.open_session(id, None, held.time, held.sequence_number, extent);
+                    // In its session the slot has other markers.
+                    self.out.markers.inserts.truncate(held.extent.markers);
+                    let event = MarkerEvent::Slot { name: place::METADATA_SLOT, is_set: held.is_set };
+                    self.mark(&Seen { id: held.id, time: held.time, event });
                 }
                 false
             }
@@ -208,6 +221,7 @@ impl<'r> Run<'r> {
             starting: false,
             turn: None,
             frame: None,
+            markers: self.engine.patterns.start(self.timeline.rows_revision, start_time.micros()),
         });
     }
 
@@ -255,6 +269,7 @@ impl<'r> Run<'r> {
     /// Remembers the state before a metadata slot, which belongs to the next session if a session start follows.
     fn hold(&mut self, event: &Event<'_>, by_id: bool, sequence_number: i64) {
         self.progress.held = None;
+        let Body::Slot { is_set, .. } = event.body else { return };
         if by_id || !place::is_metadata_slot(event) {
             return;
         }
@@ -265,7 +280,9 @@ impl<'r> Run<'r> {
                 session: session.clone(),
                 live: self.progress.live,
                 extent: rows::Extent::of(self.out),
+                id: event.id,
                 time: event.time,
+                is_set,
                 sequence_number,
             }));
         }

@@ -5,6 +5,7 @@ use smallvec::SmallVec;
 use turnmill_model::{EventId, EventTime, Micros, SessionId, UserId};
 use uuid::Uuid;
 
+use crate::patterns::{Markers, Patterns};
 use crate::stack::Stack;
 
 /// Facts of the sender that do not depend on the order in which its events are looked at.
@@ -66,6 +67,8 @@ pub(crate) struct Session {
     pub(crate) starting: bool,
     pub(crate) turn: Option<Open>,
     pub(crate) frame: Option<Open>,
+    /// Where the patterns of markers stand, if there are any.
+    pub(crate) markers: Option<Box<Markers>>,
 }
 
 /// An open turn or stack frame.
@@ -73,4 +76,40 @@ pub(crate) struct Session {
 pub(crate) struct Open {
     pub(crate) id: Uuid,
     pub(crate) end: i64,
+}
+
+/// Compares states at a point of the history, for what depends on them afterwards.
+pub(crate) struct Same<'p> {
+    pub(crate) patterns: &'p Patterns,
+    /// The point, in microseconds.
+    pub(crate) time: i64,
+}
+
+impl Same<'_> {
+    pub(crate) fn cursors(&self, one: &Cursor, other: &Cursor) -> bool {
+        let Cursor { newest, newest_ids, last_sequence_number, previous, session, stack } = one;
+        *newest == other.newest
+            && *newest_ids == other.newest_ids
+            && *last_sequence_number == other.last_sequence_number
+            && *previous == other.previous
+            && *stack == other.stack
+            && match (session, &other.session) {
+                (Some(session), Some(other)) => self.sessions(session, other),
+                (session, other) => session == other,
+            }
+    }
+
+    pub(crate) fn sessions(&self, one: &Session, other: &Session) -> bool {
+        let Session { id, key, start_time, end, begun, has_user, starting, turn, frame, markers } = one;
+        *id == other.id
+            && *key == other.key
+            && *start_time == other.start_time
+            && *end == other.end
+            && *begun == other.begun
+            && *has_user == other.has_user
+            && *starting == other.starting
+            && *turn == other.turn
+            && *frame == other.frame
+            && self.patterns.agree(markers.as_deref(), other.markers.as_deref(), self.time)
+    }
 }

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 use turnmill_model::{Event, EventTime, SenderId, SessionId};
 use uuid::Uuid;
 
-use crate::state::{Cursor, PreviousKind, Totals};
+use crate::patterns::Patterns;
+use crate::state::{Cursor, PreviousKind, Same, Totals};
 use crate::visits::Visits;
 
 /// Version of the serialised form and of the rules; part of what a store remembers.
@@ -38,6 +39,8 @@ pub struct Timeline {
     pub(crate) foreign: Vec<Uuid>,
     /// Events since the last checkpoint.
     pub(crate) since_checkpoint: u16,
+    /// Revision of the patterns with which the marker rows were made.
+    pub(crate) rows_revision: u64,
 }
 
 /// State of a sender before all of its events at or after a time, kept beside the history so that a late event costs a
@@ -80,6 +83,7 @@ impl Timeline {
             visits: None,
             foreign: Vec::new(),
             since_checkpoint: 0,
+            rows_revision: 0,
         }
     }
 
@@ -125,6 +129,18 @@ impl Timeline {
     pub fn may_move(&self) -> bool {
         let unbegun = self.cursor.session.as_ref().is_some_and(|session| !session.begun);
         unbegun || self.cursor.previous.kind == PreviousKind::MetadataSlot
+    }
+
+    /// If marker rows of this sender were made with patterns of an older revision and would now be others, the time of the
+    /// first event that is concerned, or an earlier one: a [`Replay`](crate::Replay) from there on makes up for them.
+    #[must_use]
+    pub fn owes(&self, patterns: &Patterns) -> Option<EventTime> {
+        let since = patterns.differ_from(self.rows_revision, patterns.revision())?;
+        let newest = self.cursor.newest?;
+        if newest.micros() < since {
+            return None;
+        }
+        Some(EventTime::not_after(since))
     }
 
     /// Notes that another sender owns the session id `key`: this sender's session gets an id of its own. Says whether that
@@ -202,14 +218,14 @@ impl Timeline {
     /// Whether a replay that has reached `checkpoint` in the state `self` may stop there, because everything after it stays
     /// as it is in `whole`, the sender's present state.
     #[must_use]
-    pub fn settled(&self, checkpoint: &Checkpoint, whole: &Self) -> bool {
-        if postcard::from_bytes::<Cursor>(&checkpoint.state).as_ref() != Ok(&self.cursor) {
-            return false;
-        }
-        match (&self.visits, &whole.visits) {
-            (None, None) => true,
-            (ours, theirs) => Visits::agree_after(ours.as_deref(), theirs.as_deref(), checkpoint.time),
-        }
+    pub fn settled(&self, checkpoint: &Checkpoint, whole: &Self, patterns: &Patterns) -> bool {
+        let Ok(stored) = postcard::from_bytes::<Cursor>(&checkpoint.state) else { return false };
+        let (time, same) = (checkpoint.time, Same { patterns, time: checkpoint.time.micros() });
+        same.cursors(&stored, &self.cursor)
+            && match (&self.visits, &whole.visits) {
+                (None, None) => true,
+                (ours, theirs) => Visits::agree_after(ours.as_deref(), theirs.as_deref(), time, &same),
+            }
     }
 
     /// The sender's present state after a replay that stopped at a settled `checkpoint`: what is after it is taken from

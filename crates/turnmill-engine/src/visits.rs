@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use turnmill_model::EventTime;
 use uuid::Uuid;
 
-use crate::state::Session;
+use crate::state::{Same, Session};
 
 /// What became of each session id of a sender, with times, so that a replay can go back to how it was at a checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -64,7 +64,12 @@ impl Visits {
     }
 
     /// Whether `ours`, which ends at `time`, leads the events from `time` on to the same sessions as `theirs`.
-    pub(crate) fn agree_after(ours: Option<&Self>, theirs: Option<&Self>, time: EventTime) -> bool {
+    pub(crate) fn agree_after(
+        ours: Option<&Self>,
+        theirs: Option<&Self>,
+        time: EventTime,
+        same: &Same<'_>,
+    ) -> bool {
         let empty = Self::default();
         let (ours, theirs) = (ours.unwrap_or(&empty), theirs.unwrap_or(&empty));
         // An id that nothing asks for after `time` may differ.
@@ -72,7 +77,10 @@ impl Visits {
         later.into_iter().all(|(key, record)| {
             let before: Vec<_> = record.entries.iter().filter(|(since, _)| *since < time).collect();
             let now = ours.0.get(key).map_or(&[][..], |record| &record.entries);
-            before.last().map(|entry| &entry.1) == now.last().map(|entry| &entry.1)
+            match (before.last().map(|entry| &entry.1), now.last().map(|entry| &entry.1)) {
+                (Some(Visit::Left(before)), Some(Visit::Left(now))) => same.sessions(before, now),
+                (before, now) => before == now,
+            }
         })
     }
 

@@ -105,7 +105,9 @@ where
         .collect();
     let expected = crate::tables_of_events(&plan.settings, &events);
     let decoder = Ruled(RasaDecoder::new(&plan.settings), rule);
-    deliver(fixture, plan, &decoder, arrival, |store, digests, _| compare(store, digests, &expected))
+    deliver(fixture, plan, &decoder, arrival, &mut |_, _| {}, |store, digests, _| {
+        compare(store, digests, &expected)
+    })
 }
 
 /// Delivers `arrival` to a store of `fixture` as planned, and compares what comes of it with what the oracle makes of
@@ -123,7 +125,7 @@ where
     let records: Vec<_> = records.iter().map(OwnedRecord::as_record).collect();
     let expected = crate::tables(&plan.settings, &records);
     let decoder = RasaDecoder::new(&plan.settings);
-    deliver(fixture, plan, &decoder, arrival, |store, digests, counts| {
+    deliver(fixture, plan, &decoder, arrival, &mut |_, _| {}, |store, digests, counts| {
         compare(store, digests, &expected)?;
         let ledger = &expected.ledger;
         let expected = [ledger.records, ledger.events, ledger.duplicates.total(), ledger.skipped];
@@ -133,11 +135,13 @@ where
     })
 }
 
-fn deliver<F: Fixture>(
+/// Calls `between` before each batch with its number, and in the end with none.
+pub(crate) fn deliver<F: Fixture>(
     fixture: &mut F,
     plan: &Plan,
     decoder: &dyn Decoder,
     arrival: &[OwnedRecord],
+    between: &mut dyn FnMut(&mut Driver<'_, F>, Option<usize>),
     compare: impl FnOnce(&mut F::Store, Digests, Counts) -> Result<(), String>,
 ) -> Result<(), String>
 where
@@ -161,12 +165,14 @@ where
             if rest.is_empty() {
                 break;
             }
+            between(&mut driver, Some(number));
             let (batch, after) = rest.split_at((*size).clamp(1, rest.len()));
             rest = after;
             let fail_after = plan.failures[number % plan.failures.len()];
             let delivery = Delivery { writer: number, records: batch.iter().collect(), fail_after };
             counts += driver.deliver(&delivery).await.counts;
         }
+        between(&mut driver, None);
         let digests = driver.digests().await;
         compare(driver.store(), digests, counts)
     })

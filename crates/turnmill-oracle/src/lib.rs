@@ -4,7 +4,7 @@
 //! [`laws`] drives a store and compares it with the reference.
 //!
 //! What is absent here: anything clever. No timelines, no batches, no state between two calls, no care for speed, and
-//! nothing shared with the decoder and the engine but the types, ids and text widths of `turnmill-model`: JSON, JSON
+//! nothing shared with the decoder, the engine and the markers but the types, ids and text widths of `turnmill-model`: JSON, JSON
 //! Patch and every rule are written a second time, as plainly as possible. All records are read, copies of an event
 //! become one, each sender's events are sorted, and one loop per sender writes the rows. Never published, never used
 //! outside of tests.
@@ -22,6 +22,7 @@
 
 mod decode;
 mod json;
+mod markers;
 mod patch;
 mod rows;
 mod sessions;
@@ -29,6 +30,7 @@ mod value;
 
 pub mod generate;
 pub mod laws;
+pub mod uploads;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -36,12 +38,13 @@ use turnmill_model::{Event, EventId, Micros, Reason, Record, SenderId, Settings,
 use uuid::Uuid;
 
 pub use decode::{MAX_RECORD_BYTES, decode};
+pub use markers::Pattern;
 pub use value::{OwnedValue, Tables, diff};
 
 /// What a set of records amounts to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Oracle {
-    /// All fifteen public tables; `rasa_patterns` and `rasa_markers` are empty.
+    /// All fifteen public tables; wall-clock columns are NULL.
     pub tables: Tables,
     /// The `stack` events whose patch did not apply.
     pub event_errors: BTreeSet<EventId>,
@@ -93,6 +96,12 @@ impl Ledger {
 /// The tables that `records`, in order of arrival, must lead to.
 #[must_use]
 pub fn tables(settings: &Settings, records: &[Record<'_>]) -> Oracle {
+    tables_with(settings, &[], records)
+}
+
+/// As [`tables`], with patterns to evaluate.
+#[must_use]
+pub fn tables_with(settings: &Settings, patterns: &[Pattern], records: &[Record<'_>]) -> Oracle {
     let (mut events, mut skipped, mut dead_letters) = (Vec::new(), 0, BTreeMap::new());
     for record in records {
         match decode(settings, record) {
@@ -101,7 +110,7 @@ pub fn tables(settings: &Settings, records: &[Record<'_>]) -> Oracle {
             Err(reason) => *dead_letters.entry(reason).or_default() += 1,
         }
     }
-    let mut oracle = tables_of_events(settings, &events);
+    let mut oracle = of_events(settings, patterns, &events);
     oracle.ledger.records = records.len() as u64;
     oracle.ledger.skipped = skipped;
     oracle.ledger.dead_letters = dead_letters;
@@ -112,6 +121,10 @@ pub fn tables(settings: &Settings, records: &[Record<'_>]) -> Oracle {
 /// another [session rule](turnmill_model::SessionRule). In the ledger each event counts as a record.
 #[must_use]
 pub fn tables_of_events(settings: &Settings, events: &[Event<'_>]) -> Oracle {
+    of_events(settings, &[], events)
+}
+
+fn of_events(settings: &Settings, patterns: &[Pattern], events: &[Event<'_>]) -> Oracle {
     let mut oracle = Oracle::default();
     let merged = without_copies(events, &mut oracle.ledger);
     oracle.tables.extend(PUBLIC.iter().map(|table| (table.name, Vec::new())));
@@ -150,7 +163,14 @@ pub fn tables_of_events(settings: &Settings, events: &[Event<'_>]) -> Oracle {
             placement.sessions.iter().map(|session| session.id(*sender, events, owner)).collect();
         let errors = rows::write(settings, *sender, events, placement, &ids, &mut oracle.tables);
         oracle.event_errors.extend(errors);
+        for (session, id) in placement.sessions.iter().zip(&ids) {
+            let of_session: Vec<&Event<'_>> = session.events.iter().map(|place| &events[*place]).collect();
+            let rows = markers::rows(patterns, *sender, *id, &of_session);
+            oracle.tables.entry("rasa_markers").or_default().extend(rows);
+        }
     }
+    let rows = patterns.iter().map(Pattern::row);
+    oracle.tables.entry("rasa_patterns").or_default().extend(rows);
     for rows in oracle.tables.values_mut() {
         rows.sort();
     }

@@ -22,19 +22,38 @@ pub(crate) enum Found {
     Ours(BTreeMap<String, String>),
 }
 
+/// What a schema is opened for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Purpose {
+    /// To be filled further, with the settings it was filled with.
+    Fill,
+    /// To make its rows again, with whatever settings.
+    Rebuild,
+}
+
+impl Purpose {
+    fn check(self, meta: &BTreeMap<String, String>, settings: &Settings) -> Result<(), StoreError> {
+        match self {
+            Self::Fill => meta::check(meta, settings),
+            Self::Rebuild => Ok(()),
+        }
+    }
+}
+
 /// Creates or migrates the tables, and compares the settings. Several that start at once wait for each other.
 pub(crate) async fn open(
     connection: &Connection,
     place: &PostgresSettings,
     settings: &Settings,
+    purpose: Purpose,
 ) -> Result<(), StoreError> {
     if let Found::Ours(meta) = look(connection, place).await?
         && pending(meta::schema_version(&meta)?)?.is_empty()
     {
-        return meta::check(&meta, settings);
+        return purpose.check(&meta, settings);
     }
     if !place.migrations || place.read_only {
-        return up_to_date(connection, place).await.and_then(|meta| meta::check(&meta, settings));
+        return up_to_date(connection, place).await.and_then(|meta| purpose.check(&meta, settings));
     }
     let doing = "locking the schema to bring it up to date";
     // A starter that holds the lock may take its time to make an index; one that hangs loses it by the idle timeout.
@@ -46,7 +65,7 @@ pub(crate) async fn open(
         .execute("SELECT pg_advisory_xact_lock($1, hashtext($2))", &[&LOCK, &place.schema])
         .await
         .map_err(|error| connection.fail(error, doing))?;
-    migrate(connection, place, settings).await?;
+    migrate(connection, place, settings, purpose).await?;
     let committed = connection.client.batch_execute("COMMIT").await;
     committed.map_err(|error| connection.fail(error, "creating the tables"))?;
     guard.ended();
@@ -155,6 +174,7 @@ async fn migrate(
     connection: &Connection,
     place: &PostgresSettings,
     settings: &Settings,
+    purpose: Purpose,
 ) -> Result<(), StoreError> {
     let (meta, ours) = match look(connection, place).await? {
         Found::Ours(meta) => (meta, true),
@@ -170,7 +190,7 @@ async fn migrate(
     };
     let steps = pending(meta::schema_version(&meta)?)?;
     if ours {
-        meta::check(&meta, settings)?;
+        purpose.check(&meta, settings)?;
     }
     let schema = Schema::new(Dialect::Postgres)
         .for_settings(settings)
@@ -194,7 +214,7 @@ async fn migrate(
     Ok(())
 }
 
-async fn put_meta(connection: &Connection, name: &str, value: &str) -> Result<(), StoreError> {
+pub(crate) async fn put_meta(connection: &Connection, name: &str, value: &str) -> Result<(), StoreError> {
     let put = "INSERT INTO _turnmill_meta (\"name\", \"value\") VALUES ($1, $2) \
          ON CONFLICT (\"name\") DO UPDATE SET \"value\" = excluded.\"value\"";
     let done = connection.client.execute(put, &[&name, &value]).await;

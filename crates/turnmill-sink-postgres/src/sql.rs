@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use turnmill_model::tables::{EVENT_ERROR, PUBLIC, Table};
 use turnmill_sql::internal::{self, InternalTable};
 use turnmill_sql::statements::{Input, OnConflict, Target};
+use turnmill_sql::upkeep::{self, Removal};
 use turnmill_sql::{Dialect, SqlType};
 
 /// The statements of one table, public or internal.
@@ -33,6 +34,8 @@ pub(crate) struct Sql {
     pub(crate) ledger: TableSql,
     pub(crate) position: TableSql,
     pub(crate) new_positions: String,
+    pub(crate) clear: Vec<Removal>,
+    pub(crate) forget: Vec<Removal>,
 }
 
 /// Locks positions in order and says where they stand.
@@ -92,6 +95,8 @@ impl Sql {
                  ORDER BY \"source\", \"partition\" ON CONFLICT DO NOTHING"
                 .into(),
             position,
+            clear: upkeep::clear(Dialect::Postgres),
+            forget: upkeep::forget(Dialect::Postgres),
         }
     }
 }

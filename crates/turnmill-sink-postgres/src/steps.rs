@@ -5,6 +5,8 @@ use futures_util::{SinkExt as _, pin_mut};
 use tokio_postgres::Error;
 use tokio_postgres::types::ToSql;
 use turnmill_sink::StoreError;
+use turnmill_sql::SqlType;
+use uuid::Uuid;
 
 use crate::connect::Connection;
 use crate::value::Array;
@@ -30,6 +32,8 @@ enum Payload {
     Rows(Bytes),
     /// A column per parameter.
     Columns(Vec<Array>),
+    /// One id.
+    Id(Uuid, SqlType),
 }
 
 /// How many rows it has to touch.
@@ -55,6 +59,10 @@ impl Step {
         Self { about, sql: sql.into(), payload: Payload::Columns(columns), expected: Expected::Any }
     }
 
+    pub(crate) fn one(about: &'static str, sql: &str, id: Uuid, ty: SqlType) -> Self {
+        Self { about, sql: sql.into(), payload: Payload::Id(id, ty), expected: Expected::Any }
+    }
+
     /// It must touch `rows` rows; otherwise the store is damaged, as `missing` says.
     pub(crate) fn must_find(self, rows: usize, missing: impl Into<String>) -> Self {
         Self { expected: Expected::Found(rows as u64, missing.into()), ..self }
@@ -69,7 +77,7 @@ impl Step {
     pub(crate) fn to_prepare(&self) -> Option<&str> {
         match self.payload {
             Payload::Nothing => None,
-            Payload::Rows(_) | Payload::Columns(_) => Some(&self.sql),
+            Payload::Rows(_) | Payload::Columns(_) | Payload::Id(..) => Some(&self.sql),
         }
     }
 
@@ -87,6 +95,8 @@ impl Step {
                     columns.iter().map(|column| column as &(dyn ToSql + Sync)).collect();
                 client.execute(connection.statement(&self.sql)?, &parameters).await
             }
+            Payload::Id(id, SqlType::Uuid) => client.execute(connection.statement(&self.sql)?, &[id]).await,
+            Payload::Id(id, _) => client.execute(connection.statement(&self.sql)?, &[&id.to_string()]).await,
             Payload::Rows(rows) => {
                 let statement = connection.statement(&self.sql)?;
                 let copy = async {

@@ -3,10 +3,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use turnmill_model::Settings;
-use turnmill_sink::{Claim, Opened, PositionKey, Store, StoreError};
+use turnmill_sink::{Claim, Opened, PatternSet, PositionKey, Store, StoreError};
 
 use crate::connect::Connection;
-use crate::migrate;
+use crate::migrate::{self, Purpose};
 use crate::settings::PostgresSettings;
 use crate::sql::{POSITIONS, Sql};
 use crate::transaction::PostgresTransaction;
@@ -151,9 +151,13 @@ impl Store for PostgresStore {
     async fn open(&mut self, settings: &Settings) -> Result<Opened, StoreError> {
         (self.connection, self.opened) = (None, false);
         let connection = Connection::open(&self.settings).await?;
-        migrate::open(&connection, &self.settings, settings).await?;
+        migrate::open(&connection, &self.settings, settings, Purpose::Fill).await?;
         (self.connection, self.opened) = (Some(connection), true);
         Ok(Opened { positions: self.read_positions().await? })
+    }
+
+    async fn patterns(&mut self) -> Result<PatternSet, StoreError> {
+        self.read_patterns().await
     }
 
     async fn begin<'s>(&'s mut self, claim: &'s Claim) -> Result<PostgresTransaction<'s>, StoreError> {

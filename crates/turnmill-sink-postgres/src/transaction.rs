@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::PostgresStore;
 use crate::connect::Connection;
+use crate::patterns::{self, REVISION, SHARE_PATTERNS};
 use crate::sql::{
     CHECKPOINT_BEFORE, CHECKPOINTS_AFTER, HISTORY, KNOWN, LOCK_POSITIONS, LOCK_TIMELINES, NEW_TIMELINES,
     SESSION_OWNERS,
@@ -24,7 +25,10 @@ use crate::store::Gate;
 use crate::value::Array;
 use crate::write;
 
-const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+/// Begins with the patterns as they are.
+fn begin() -> String {
+    format!("BEGIN ISOLATION LEVEL READ COMMITTED; {SHARE_PATTERNS}")
+}
 
 /// A transaction of a [`PostgresStore`]. Dropped, it rolls back.
 #[derive(Debug)]
@@ -32,6 +36,7 @@ pub struct PostgresTransaction<'s> {
     store: &'s mut PostgresStore,
     claim: &'s Claim,
     locked: Vec<Locked>,
+    patterns: u64,
     /// A statement has failed, so that only a roll-back is left.
     failed: bool,
     ended: bool,
@@ -50,9 +55,9 @@ impl<'s> PostgresTransaction<'s> {
     pub(crate) async fn begin(store: &'s mut PostgresStore, claim: &'s Claim) -> Result<Self, StoreError> {
         let new_positions = store.sql.new_positions.clone();
         let connection = store.connected().await?;
-        let statements = [&new_positions, LOCK_POSITIONS, NEW_TIMELINES, LOCK_TIMELINES];
+        let statements = [&new_positions, REVISION, LOCK_POSITIONS, NEW_TIMELINES, LOCK_TIMELINES];
         connection.prepare(&statements).await?;
-        let mut tx = Self { store, claim, locked: Vec::new(), failed: false, ended: false };
+        let mut tx = Self { store, claim, locked: Vec::new(), patterns: 0, failed: false, ended: false };
         tx.lock(&new_positions).await?;
         Ok(tx)
     }
@@ -85,13 +90,15 @@ impl<'s> PostgresTransaction<'s> {
         {
             if present && gate.pass().is_err() {
                 // Begun all the same, so that there is something to roll back.
-                let begun = connection.client.batch_execute(BEGIN).await;
+                let begun = connection.client.batch_execute(&begin()).await;
                 begun.map_err(|error| connection.fail(error, "beginning a transaction"))?;
                 return Err(Gate::failure());
             }
         }
-        let (begun, (inserted, stored, (_, locked))) = {
-            let begin = connection.client.batch_execute(BEGIN);
+        let begin = begin();
+        let (begun, patterns, (inserted, stored, (_, locked))) = {
+            let begin = connection.client.batch_execute(&begin);
+            let patterns = query(connection, REVISION, &[]);
             let insert_positions =
                 OptionFuture::from((!new.is_empty()).then(|| insert_positions.run(connection)));
             let positions = OptionFuture::from((!stand.is_empty()).then_some(positions));
@@ -99,9 +106,11 @@ impl<'s> PostgresTransaction<'s> {
                 OptionFuture::from((!new_senders.is_empty()).then(|| insert_senders.run(connection)));
             let senders = OptionFuture::from((!claim.senders.is_empty()).then_some(senders));
             let senders = join(insert_senders, senders);
-            join(begin, join3(insert_positions, positions, senders)).await
+            join3(begin, patterns, join3(insert_positions, positions, senders)).await
         };
         begun.map_err(|error| connection.fail(error, "beginning a transaction"))?;
+        let patterns = patterns?.map_err(|error| connection.fail(error, "reading the patterns' revision"))?;
+        self.patterns = patterns::revision(connection, &patterns)?;
         if let Some(inserted) = inserted {
             let rows = inserted?.map_err(|error| connection.fail(error, "locking new positions"))?;
             insert_positions.check(rows)?;
@@ -289,6 +298,10 @@ fn texts(ids: impl IntoIterator<Item = Uuid>) -> Array {
 }
 
 impl Transaction for PostgresTransaction<'_> {
+    fn patterns_revision(&self) -> u64 {
+        self.patterns
+    }
+
     async fn timelines(&mut self) -> Result<Vec<Locked>, StoreError> {
         Ok(std::mem::take(&mut self.locked))
     }

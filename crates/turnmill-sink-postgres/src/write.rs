@@ -3,13 +3,15 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use turnmill_model::{Changes, EventTime, Key, RowView, TableChanges};
+use turnmill_model::{Changes, EventTime, Key, RowView, SenderId, TableChanges};
 use turnmill_sink::{Batch, CheckpointWrite, DeadLetter, HistoryWrite, StoreError};
+use turnmill_sql::upkeep::Removal;
 use turnmill_sql::{SqlType, headers};
 use uuid::Uuid;
 
 use crate::sql::{CHECK_NOW, DELETE_CHECKPOINTS, DELETE_DEAD_LETTERS, Sql, TableSql};
 use crate::steps::Step;
+use crate::upkeep::NOTE_PROGRESS;
 use crate::value::{Array, CopyRows, Datum};
 
 /// From so many rows on they are copied. Fewer go as arrays: a COPY waits for the server before it sends rows, and arrays do
@@ -19,15 +21,32 @@ const COPY_FROM: usize = 64;
 /// The statements of a batch, in order.
 pub(crate) fn steps(sql: &Sql, batch: &Batch) -> Result<Vec<Step>, StoreError> {
     let mut steps = Vec::with_capacity(40);
+    for sender in batch.cleared.iter().chain(&batch.forgotten) {
+        remove(&sql.clear, *sender, &mut steps);
+    }
+    batch.forgotten.iter().for_each(|sender| remove(&sql.forget, *sender, &mut steps));
     changes(sql, &batch.changes, &mut steps)?;
     timelines(sql, batch, &mut steps);
     history(sql, &batch.history, &mut steps);
     checkpoints(sql, &batch.checkpoints, &mut steps);
     dead_letters(sql, batch, &mut steps);
     steps.push(Step::plain("checking deferred constraints", CHECK_NOW));
+    if let Some(sender) = batch.rebuilt {
+        let columns = vec![Array::of(SqlType::IdText, [sender.0])];
+        steps.push(
+            Step::arrays("progress of the rebuild", NOTE_PROGRESS, columns)
+                .must_win(1, "the rebuild was ended elsewhere"),
+        );
+    }
     // Last, because all writers of a source wait for its row.
     ledger(sql, batch, &mut steps);
     Ok(steps)
+}
+
+fn remove(removals: &[Removal], sender: SenderId, steps: &mut Vec<Step>) {
+    steps.extend(
+        removals.iter().map(|Removal { sql, ty }| Step::one("removing a sender's rows", sql, sender.0, *ty)),
+    );
 }
 
 /// Rows: inserts, updates and ends table by table, then deletes in the opposite order.

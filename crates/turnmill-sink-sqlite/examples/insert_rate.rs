@@ -15,7 +15,8 @@ use turnmill_model::{Changes, EventId, Key, SenderId, SessionId, Settings};
 use turnmill_sink::ingest::{Accounting, Arrivals, Ingest, Letters};
 use turnmill_sink::testkit::{Given, conversation};
 use turnmill_sink::{
-    Batch, Claim, DeadLetter, HistoryPage, HistoryRequest, Locked, Opened, Store, StoreError, Transaction,
+    Batch, Claim, DeadLetter, HistoryPage, HistoryRequest, Locked, Opened, PatternSet, Store, StoreError,
+    Transaction,
 };
 use turnmill_sink_sqlite::{SqliteStore, SqliteTransaction};
 use turnmill_sql::statements::{Input, OnConflict, Target};
@@ -47,6 +48,10 @@ impl Store for Timed {
         self.0.open(settings).await
     }
 
+    async fn patterns(&mut self) -> Result<PatternSet, StoreError> {
+        self.0.patterns().await
+    }
+
     async fn begin<'s>(&'s mut self, claim: &'s Claim) -> Result<Self::Tx<'s>, StoreError> {
         let log = self.1.clone();
         Ok(TimedTransaction(timed(&self.1, "begin", self.0.begin(claim)).await?, log))
@@ -54,6 +59,10 @@ impl Store for Timed {
 }
 
 impl Transaction for TimedTransaction<'_> {
+    fn patterns_revision(&self) -> u64 {
+        self.0.patterns_revision()
+    }
+
     async fn timelines(&mut self) -> Result<Vec<Locked>, StoreError> {
         timed(&self.1, "timelines", self.0.timelines()).await
     }

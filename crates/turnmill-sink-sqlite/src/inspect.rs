@@ -78,7 +78,7 @@ impl SqliteStore {
     }
 
     /// Runs several queries on the same state of the database.
-    fn at_one_moment<T>(
+    pub(crate) fn at_one_moment<T>(
         &self,
         read: impl FnOnce(&Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {

@@ -41,6 +41,7 @@
 mod connect;
 mod error;
 mod inspect;
+mod patterns;
 mod sql;
 mod store;
 mod transaction;

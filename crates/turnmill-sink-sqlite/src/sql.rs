@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use turnmill_model::tables::{EVENT_ERROR, PUBLIC, Table};
+use turnmill_model::tables::{EVENT_ERROR, PUBLIC, RASA_PATTERNS, Table};
 use turnmill_sql::statements::{Input, OnConflict, Target};
 use turnmill_sql::upkeep::Removal;
 use turnmill_sql::{Dialect, SqlType, internal, upkeep};
@@ -35,6 +35,8 @@ pub(crate) struct Sql {
     pub(crate) add_ledger: String,
     pub(crate) put_position: String,
     pub(crate) put_meta: String,
+    pub(crate) put_pattern: String,
+    pub(crate) put_own_pattern: String,
     pub(crate) clear: Vec<Removal>,
     pub(crate) forget: Vec<Removal>,
 }
@@ -84,6 +86,8 @@ impl Sql {
             add_ledger: one(&Target::from(&internal::LEDGER), OnConflict::Add),
             put_position: one(&Target::from(&internal::POSITION), OnConflict::Replace),
             put_meta: one(&Target::from(&internal::META), OnConflict::Replace),
+            put_pattern: one(&Target::with_stamps(&RASA_PATTERNS), OnConflict::Replace),
+            put_own_pattern: one(&Target::from(&internal::PATTERN), OnConflict::Replace),
             clear: upkeep::clear(dialect),
             forget: upkeep::forget(dialect),
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension as _};
 use turnmill_model::{SenderId, Settings};
-use turnmill_sink::{Claim, Opened, PositionKey, Store, StoreError};
+use turnmill_sink::{Claim, Opened, PatternSet, PositionKey, Store, StoreError};
 
 use crate::connect::{self, Purpose};
 use crate::error::store_error;
@@ -180,8 +180,8 @@ impl SqliteStore {
         read()
     }
 
-    /// Begins, checks the positions, and finds out whether others have written.
-    fn lock(&mut self, claim: &Claim) -> Result<(), StoreError> {
+    /// Begins, checks the positions, and finds out whether others have written. Gives the patterns' revision.
+    fn lock(&mut self, claim: &Claim) -> Result<u64, StoreError> {
         let doing = "beginning a transaction";
         let connection = self.connection()?;
         if self.read_only {
@@ -198,9 +198,9 @@ impl SqliteStore {
         begin.map_err(|error| self.error(error, doing))?;
         let checked = self.check_claim(claim);
         match checked {
-            Ok(data_version) => {
+            Ok((data_version, patterns)) => {
                 self.versions.see(data_version);
-                Ok(())
+                Ok(patterns)
             }
             Err(error) => {
                 roll_back(self.connection.as_ref());
@@ -209,7 +209,7 @@ impl SqliteStore {
         }
     }
 
-    fn check_claim(&self, claim: &Claim) -> Result<i64, StoreError> {
+    fn check_claim(&self, claim: &Claim) -> Result<(i64, u64), StoreError> {
         let connection = self.connection()?;
         for advance in &claim.advances {
             let key = &advance.key;
@@ -225,10 +225,11 @@ impl SqliteStore {
                 return Err(StoreError::Fenced { detail });
             }
         }
-        connection
+        let data_version = connection
             .prepare_cached("PRAGMA data_version")
             .and_then(|mut query| query.query_row([], |row| row.get(0)))
-            .map_err(|error| self.error(error, "reading the data version"))
+            .map_err(|error| self.error(error, "reading the data version"))?;
+        Ok((data_version, self.patterns_revision(connection)?))
     }
 }
 
@@ -297,8 +298,12 @@ impl Store for SqliteStore {
         Ok(Opened { positions: self.read_positions()? })
     }
 
+    async fn patterns(&mut self) -> Result<PatternSet, StoreError> {
+        self.read_patterns()
+    }
+
     async fn begin<'s>(&'s mut self, claim: &'s Claim) -> Result<SqliteTransaction<'s>, StoreError> {
-        self.lock(claim)?;
-        Ok(SqliteTransaction::new(self, claim))
+        let patterns = self.lock(claim)?;
+        Ok(SqliteTransaction::new(self, claim, patterns))
     }
 }

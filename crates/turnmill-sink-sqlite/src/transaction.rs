@@ -20,13 +20,14 @@ use crate::write::Writer;
 pub struct SqliteTransaction<'s> {
     store: &'s mut SqliteStore,
     claim: &'s Claim,
+    patterns: u64,
     /// Versions that are stored once this is committed.
     written: Vec<(SenderId, u64)>,
 }
 
 impl<'s> SqliteTransaction<'s> {
-    pub(crate) fn new(store: &'s mut SqliteStore, claim: &'s Claim) -> Self {
-        Self { store, claim, written: Vec::new() }
+    pub(crate) fn new(store: &'s mut SqliteStore, claim: &'s Claim, patterns: u64) -> Self {
+        Self { store, claim, patterns, written: Vec::new() }
     }
 
     fn writer(&self) -> Result<Writer<'_>, StoreError> {
@@ -158,6 +159,10 @@ impl Drop for SqliteTransaction<'_> {
 }
 
 impl Transaction for SqliteTransaction<'_> {
+    fn patterns_revision(&self) -> u64 {
+        self.patterns
+    }
+
     async fn timelines(&mut self) -> Result<Vec<Locked>, StoreError> {
         let claim = self.claim;
         claim.senders.iter().map(|claim| self.locked(claim)).collect()

@@ -1,7 +1,7 @@
 //! What tools that go through all senders ask.
 
 use turnmill_model::{SenderId, Settings};
-use turnmill_sink::{RebuildState, StoreError, Upkeep};
+use turnmill_sink::{PatternSet, RebuildState, StoreError, Upkeep};
 use turnmill_sql::meta::{self, Rebuild};
 
 use crate::SqliteStore;
@@ -21,6 +21,10 @@ impl Upkeep for SqliteStore {
         let id = |row: &rusqlite::Row<'_>| Ok(SenderId(uuid::Uuid::from_bytes(row.get(0)?)));
         let rows = query.query_map((after, limit), id).and_then(Iterator::collect);
         rows.map_err(fail)
+    }
+
+    async fn write_patterns(&mut self, from: u64, set: &PatternSet) -> Result<(), StoreError> {
+        self.replace_patterns(from, set)
     }
 
     async fn begin_rebuild(&mut self, settings: &Settings) -> Result<RebuildState, StoreError> {

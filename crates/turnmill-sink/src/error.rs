@@ -89,6 +89,12 @@ impl StoreError {
         Self::Unusable { detail: detail.into(), source: None }
     }
 
+    /// The patterns have the revision `found` and not the one that was expected.
+    #[must_use]
+    pub fn patterns_changed(found: u64, expected: u64) -> Self {
+        Self::Fenced { detail: format!("the patterns have revision {found}, expected {expected}") }
+    }
+
     /// The class, which decides how to go on.
     #[must_use]
     pub fn class(&self) -> Class {

@@ -14,6 +14,7 @@
 mod batch;
 mod error;
 mod memory;
+mod patterns;
 mod store;
 
 pub mod digest;
@@ -28,6 +29,7 @@ pub use batch::{
 };
 pub use error::{Class, SinkError, StoreError};
 pub use memory::{MemoryStore, MemoryTransaction, OwnedValue, Rows};
+pub use patterns::{PatternSet, StoredPattern};
 pub use store::{
     ChangeBatch, HistoryPage, HistoryRequest, Inspect, Opened, RebuildState, Sink, Store, Transaction, Upkeep,
 };

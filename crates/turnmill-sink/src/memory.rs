@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use turnmill_engine::Checkpoint;
 use turnmill_model::tables::{
-    EVENT_ERROR, PUBLIC, RASA_EVENT, RASA_SENDER, RASA_SESSION, RASA_USER, Table, Value,
+    EVENT_ERROR, PUBLIC, RASA_EVENT, RASA_PATTERNS, RASA_SENDER, RASA_SESSION, RASA_USER, Table, Value,
 };
 use turnmill_model::{Changes, EventId, EventTime, Key, Micros, SenderId, SessionId, Settings, TableChanges};
 use uuid::Uuid;
@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::digest::Digests;
 use crate::{
     Batch, Chunk, Claim, Counts, DeadLetter, HistoryPage, HistoryRequest, Inspect, Locked, Opened,
-    PositionKey, RebuildState, Store, StoreError, Transaction, Upkeep,
+    PatternSet, PositionKey, RebuildState, Store, StoreError, StoredPattern, Transaction, Upkeep,
 };
 
 /// A value of a kept row.
@@ -91,6 +91,7 @@ struct State {
     settings: Option<Settings>,
     /// The settings of a rebuild under way, and the last sender that is done.
     rebuild: Option<(Settings, Option<SenderId>)>,
+    patterns: PatternSet,
     tables: BTreeMap<&'static str, Rows>,
     timelines: BTreeMap<SenderId, (u64, Vec<u8>)>,
     history: BTreeMap<(SenderId, u64), Chunk>,
@@ -156,6 +157,10 @@ impl Store for MemoryStore {
         })
     }
 
+    async fn patterns(&mut self) -> Result<PatternSet, StoreError> {
+        Ok(self.with(|state| state.patterns.clone()))
+    }
+
     async fn begin<'s>(&'s mut self, claim: &'s Claim) -> Result<Self::Tx<'s>, StoreError> {
         self.with(|state| {
             if state.busy {
@@ -174,7 +179,8 @@ impl Store for MemoryStore {
             state.busy = true;
             Ok(())
         })?;
-        Ok(MemoryTransaction { store: self, claim, undo: Vec::new(), committed: false })
+        let patterns = self.with(|state| state.patterns.revision);
+        Ok(MemoryTransaction { store: self, claim, patterns, undo: Vec::new(), committed: false })
     }
 }
 
@@ -183,6 +189,7 @@ impl Store for MemoryStore {
 pub struct MemoryTransaction<'s> {
     store: &'s MemoryStore,
     claim: &'s Claim,
+    patterns: u64,
     undo: Vec<Undo>,
     committed: bool,
 }
@@ -311,6 +318,19 @@ fn key_of(row: &[OwnedValue]) -> Box<str> {
     }
 }
 
+fn pattern_row(pattern: &StoredPattern) -> Vec<OwnedValue> {
+    let text = |text: &str| OwnedValue::Text(text.into());
+    vec![
+        text(&pattern.id.to_string()),
+        text(&pattern.name),
+        pattern.description.as_deref().map_or(OwnedValue::Null, text),
+        text(&pattern.config),
+        OwnedValue::Boolean(pattern.is_active),
+        OwnedValue::DateTime(pattern.created_at),
+        OwnedValue::DateTime(pattern.updated_at),
+    ]
+}
+
 /// `rasa_user` rows: least `first_seen`, greatest `last_seen`.
 fn widen(row: &mut [OwnedValue], stored: Option<&[OwnedValue]>) {
     if let (Some(stored), [_, _, first, last]) = (stored, row)
@@ -357,6 +377,10 @@ impl State {
 }
 
 impl Transaction for MemoryTransaction<'_> {
+    fn patterns_revision(&self) -> u64 {
+        self.patterns
+    }
+
     async fn timelines(&mut self) -> Result<Vec<Locked>, StoreError> {
         Ok(self.store.with(|state| {
             let locked = |claim: &crate::SenderClaim| match state.timelines.get(&claim.sender) {
@@ -505,6 +529,26 @@ impl Upkeep for MemoryStore {
     async fn senders(&mut self, after: Option<SenderId>, limit: usize) -> Result<Vec<SenderId>, StoreError> {
         let later = |sender: &&SenderId| after.is_none_or(|after| **sender > after);
         Ok(self.with(|state| state.timelines.keys().filter(later).take(limit).copied().collect()))
+    }
+
+    async fn write_patterns(&mut self, from: u64, set: &PatternSet) -> Result<(), StoreError> {
+        self.with(|state| {
+            if state.busy {
+                return Err(StoreError::Unavailable {
+                    detail: "another transaction is open".into(),
+                    source: None,
+                });
+            }
+            if state.patterns.revision != from {
+                return Err(StoreError::patterns_changed(state.patterns.revision, from));
+            }
+            state.patterns = set.clone();
+            let rows = state.tables.entry(RASA_PATTERNS.name).or_default();
+            for pattern in &set.patterns {
+                rows.insert(pattern.id.to_string().into(), pattern_row(pattern));
+            }
+            Ok(())
+        })
     }
 
     async fn begin_rebuild(&mut self, settings: &Settings) -> Result<RebuildState, StoreError> {

@@ -6,7 +6,9 @@ use turnmill_engine::Checkpoint;
 use turnmill_model::{Changes, EventId, EventTime, SenderId, SessionId, Settings};
 
 use crate::digest::Digests;
-use crate::{Batch, Chunk, Claim, Counts, DeadLetter, Locked, PositionKey, SinkError, StoreError};
+use crate::{
+    Batch, Chunk, Claim, Counts, DeadLetter, Locked, PatternSet, PositionKey, SinkError, StoreError,
+};
 
 /// A place that holds the truth: rows, history, positions, ledger and dead letters, changed together or not at all.
 ///
@@ -24,6 +26,9 @@ pub trait Store: Send {
     /// Fatal if the store was written by a newer turnmill, is read-only, or was filled with settings that give other rows.
     fn open(&mut self, settings: &Settings) -> impl Future<Output = Result<Opened, StoreError>> + Send;
 
+    /// The patterns that markers are evaluated with.
+    fn patterns(&mut self) -> impl Future<Output = Result<PatternSet, StoreError>> + Send;
+
     /// Begins a transaction that holds the claimed positions and senders until it ends.
     ///
     /// # Errors
@@ -37,6 +42,9 @@ pub trait Store: Send {
 
 /// One transaction. Dropped without [`commit`](Self::commit) it has changed nothing.
 pub trait Transaction: Send {
+    /// Revision of the store's patterns. They stay as they are until the transaction ends.
+    fn patterns_revision(&self) -> u64;
+
     /// The claimed senders' states, in the claim's order.
     fn timelines(&mut self) -> impl Future<Output = Result<Vec<Locked>, StoreError>> + Send;
 
@@ -139,6 +147,17 @@ pub trait Upkeep: Store {
         after: Option<SenderId>,
         limit: usize,
     ) -> impl Future<Output = Result<Vec<SenderId>, StoreError>> + Send;
+
+    /// Puts `set` in the place of the patterns, of which `from` must be the revision. Waits for transactions under way.
+    ///
+    /// # Errors
+    ///
+    /// Fenced if somebody else has changed them.
+    fn write_patterns(
+        &mut self,
+        from: u64,
+        set: &PatternSet,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Opens the store for making all rows again from the history, with settings that may be others than those it was filled
     /// with. If they are, or if the engine is another one, nobody can write to the store until

@@ -168,6 +168,20 @@ pub static DEAD_LETTER: InternalTable = InternalTable {
     hot: false,
 };
 
+/// For which times the patterns of `rasa_patterns` hold, and in which order they were uploaded.
+pub static PATTERN: InternalTable = InternalTable {
+    name: "_turnmill_pattern",
+    doc: "The times for which one pattern holds.",
+    columns: &[
+        column("id", SqlType::IdText),
+        column("number", SqlType::Integer),
+        column("scopes", SqlType::Text),
+    ],
+    key: &["id"],
+    indexes: &[],
+    hot: true,
+};
+
 /// All internal tables but [`EVENT_ERROR`](turnmill_model::tables::EVENT_ERROR), which is written like a public one.
-pub static ALL: [&InternalTable; 8] =
-    [&META, &MIGRATIONS, &POSITION, &LEDGER, &TIMELINE, &HISTORY, &CHECKPOINT, &DEAD_LETTER];
+pub static ALL: [&InternalTable; 9] =
+    [&META, &MIGRATIONS, &POSITION, &LEDGER, &TIMELINE, &HISTORY, &CHECKPOINT, &DEAD_LETTER, &PATTERN];

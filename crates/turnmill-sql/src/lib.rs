@@ -6,6 +6,7 @@
 //!
 //! - [`Schema`] gives the DDL, [`migrations`] the order in which it is applied.
 //! - [`statements`] gives inserts, updates, deletes and upserts of any table.
+//! - [`patterns`] says how those of markers are kept.
 //! - [`upkeep`] gives the statements that remove all of a sender.
 //! - [`metrics`] gives the ten metrics of conversation analytics as queries.
 //! - [`meta`] and [`headers`] say how settings and dead letters' headers are written down.
@@ -24,6 +25,7 @@ pub mod internal;
 pub mod meta;
 pub mod metrics;
 pub mod migrations;
+pub mod patterns;
 pub mod statements;
 pub mod upkeep;
 

@@ -12,6 +12,8 @@ pub const ENGINE_VERSION: &str = "engine_version";
 /// The settings that change rows or ids, as JSON.
 pub const SETTINGS: &str = "settings";
 
+/// Revision of the patterns; none is 0.
+pub const PATTERNS_REVISION: &str = "patterns_revision";
 /// A rebuild under way, see [`Rebuild`].
 pub const REBUILD: &str = "rebuild";
 
@@ -72,6 +74,16 @@ pub fn schema_version(meta: &BTreeMap<String, String>) -> Result<u32, StoreError
     let Some(version) = meta.get(SCHEMA_VERSION) else { return Ok(0) };
     let damaged = |_| StoreError::Damaged { detail: format!("schema version `{version}` is no number") };
     version.parse().map_err(damaged)
+}
+
+/// The revision of the patterns, as it is noted.
+///
+/// # Errors
+///
+/// [`StoreError::Damaged`] if what is noted is no number.
+pub fn patterns_revision(text: &str) -> Result<u64, StoreError> {
+    let damaged = |_| StoreError::Damaged { detail: format!("patterns' revision `{text}` is no number") };
+    text.parse().map_err(damaged)
 }
 
 /// The settings that the store was filled with.

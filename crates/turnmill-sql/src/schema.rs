@@ -30,6 +30,8 @@ struct ColumnDdl {
     name: &'static str,
     ty: SqlType,
     nullable: bool,
+    /// Filled with the time of writing.
+    stamp: bool,
     references: Option<&'static str>,
 }
 
@@ -89,6 +91,7 @@ impl Schema {
                 name: column.name,
                 ty: SqlType::of(table, column),
                 nullable: column.nullable,
+                stamp: column.wall_clock,
                 // Ids of internal tables have another type than those of public ones.
                 references: column.references.filter(|_| self.foreign_keys && !own),
             })
@@ -123,6 +126,7 @@ impl Schema {
                 name: column.name,
                 ty: column.ty,
                 nullable: column.nullable,
+                stamp: false,
                 references: None,
             })
             .collect();
@@ -155,6 +159,9 @@ impl Schema {
         let mut ddl = format!("{} {}", quoted(column.name), self.dialect.type_name(column.ty));
         if !column.nullable {
             ddl.push_str(" NOT NULL");
+        }
+        if column.stamp {
+            ddl.push_str(&format!(" DEFAULT ({})", self.dialect.utc_now()));
         }
         if key == [column.name] {
             ddl.push_str(" PRIMARY KEY");

@@ -48,12 +48,13 @@ pub enum OnConflict {
 }
 
 impl From<&'static Table> for Target {
+    /// Columns of wall-clock time are left out: the database fills them when a row is inserted.
     fn from(table: &'static Table) -> Self {
-        Self {
-            name: table.name,
-            columns: table.columns.iter().map(|column| (column.name, SqlType::of(table, column))).collect(),
-            key: table.columns.first().map(|column| column.name).into_iter().collect(),
-        }
+        let mut target = Self::with_stamps(table);
+        target.columns.retain(|(name, _)| {
+            !table.columns.iter().any(|column| column.name == *name && column.wall_clock)
+        });
+        target
     }
 }
 
@@ -70,6 +71,16 @@ impl From<&'static InternalTable> for Target {
 }
 
 impl Target {
+    /// All columns of `table`, those of wall-clock time as well.
+    #[must_use]
+    pub fn with_stamps(table: &'static Table) -> Self {
+        Self {
+            name: table.name,
+            columns: table.columns.iter().map(|column| (column.name, SqlType::of(table, column))).collect(),
+            key: table.columns.first().map(|column| column.name).into_iter().collect(),
+        }
+    }
+
     /// The table's name.
     #[must_use]
     pub fn name(&self) -> &'static str {

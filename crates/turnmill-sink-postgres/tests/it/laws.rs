@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{TestCaseError, TestRunner};
 use turnmill_oracle::generate::{Options, OwnedRecord, conversations, records, shuffle_keeping};
 use turnmill_oracle::laws::{self, Plan, plans};
+use turnmill_oracle::uploads::{check_uploads, uploads};
 
 use crate::support::{Schemas, runtime};
 
@@ -31,6 +32,23 @@ fn tables_do_not_depend_on_how_records_arrive() {
     let result = TestRunner::new(config).run(&cases, |(records, plan, seed)| {
         check(&mut schemas.borrow_mut(), &plan, &records, &shuffle_keeping(&records, seed))
             .map_err(|diff| TestCaseError::fail(format!("{diff}\nrecords: {records:#?}")))
+    });
+    result.unwrap();
+}
+
+#[test]
+fn markers_do_not_depend_on_how_records_and_patterns_arrive() {
+    let Some(schemas) = Schemas::new() else { return };
+    let runtime = runtime();
+    let _inside = runtime.enter();
+    let schemas = std::cell::RefCell::new(schemas);
+    let config = ProptestConfig { cases: 16, max_shrink_iters: 100, ..ProptestConfig::default() };
+    let cases = (records(&Options::default()), plans(), uploads(), any::<u64>());
+    let result = TestRunner::new(config).run(&cases, |(records, plan, uploads, seed)| {
+        let arrival = shuffle_keeping(&records, seed);
+        let compare = |_: &mut _, digests, expected: &_| laws::compare_digests(&digests, expected);
+        check_uploads(&mut *schemas.borrow_mut(), &plan, &uploads, &records, &arrival, compare)
+            .map_err(TestCaseError::fail)
     });
     result.unwrap();
 }

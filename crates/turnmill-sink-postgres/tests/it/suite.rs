@@ -1,6 +1,6 @@
 //! The conformance suite.
 
-use turnmill_sink::testkit::suite;
+use turnmill_sink::testkit::{suite, upkeep_suite};
 
 use crate::support::{Schemas, block_on};
 
@@ -8,6 +8,7 @@ use crate::support::{Schemas, block_on};
 fn the_store_conforms() {
     let Some(mut schemas) = Schemas::new() else { return };
     block_on(suite(&mut schemas));
+    block_on(upkeep_suite(&mut schemas));
     let rows: usize = schemas
         .made()
         .map(|schema| schemas.execute(&schema, "SELECT count(*) FROM rasa_event"))

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader};
 use proptest::prelude::*;
 use turnmill_oracle::generate::{Options, OwnedRecord, conversations, records, shuffle_keeping};
 use turnmill_oracle::laws::{self, Plan, plans};
+use turnmill_oracle::uploads::{check_uploads, uploads};
 
 use crate::support::Files;
 
@@ -25,6 +26,24 @@ proptest! {
     ) {
         if let Err(diff) = check(&plan, &records, &shuffle_keeping(&records, seed)) {
             prop_assert!(false, "{diff}\nrecords: {records:#?}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, max_shrink_iters: 500, ..ProptestConfig::default() })]
+
+    #[test]
+    fn markers_do_not_depend_on_how_records_and_patterns_arrive(
+        records in records(&Options::default()),
+        plan in plans(),
+        uploads in uploads(),
+        seed: u64,
+    ) {
+        let (fixture, arrival) = (&mut Files::new(), shuffle_keeping(&records, seed));
+        let compare = |_: &mut _, digests, expected: &_| laws::compare_digests(&digests, expected);
+        if let Err(diff) = check_uploads(fixture, &plan, &uploads, &records, &arrival, compare) {
+            prop_assert!(false, "{diff}");
         }
     }
 }

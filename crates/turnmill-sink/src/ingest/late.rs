@@ -25,6 +25,19 @@ pub(crate) struct Outcome {
     pub(crate) replays: u64,
 }
 
+impl Outcome {
+    fn new(timeline: &Timeline) -> Self {
+        Self {
+            timeline: timeline.clone(),
+            history: Vec::new(),
+            checkpoints: Vec::new(),
+            claims: Vec::new(),
+            anonymised: 0,
+            replays: 0,
+        }
+    }
+}
+
 /// The means of a replay.
 pub(crate) struct Means<'m, T> {
     pub(crate) tx: &'m mut T,
@@ -92,6 +105,21 @@ impl<T: Transaction> Means<'_, T> {
         }
     }
 
+    /// Makes up for marker rows of the sender that were made with older patterns, from `since` on.
+    pub(crate) async fn make_up(
+        &mut self,
+        timeline: &Timeline,
+        since: EventTime,
+        out: &mut Changes,
+    ) -> Result<Outcome, StoreError> {
+        let mut outcome = Outcome::new(timeline);
+        let stretch = Stretch { start: since, done_until: None, at_once: true };
+        match self.stretch(&mut outcome, &[], stretch, &mut Vec::new(), out).await? {
+            Ok(_) => Ok(outcome),
+            Err(_) => Err(self.endless(timeline)),
+        }
+    }
+
     /// Applies `items` in one stretch of history after the other, or `at_once`. The error is a time before those done that
     /// a replay has to start from.
     async fn stretches(
@@ -102,14 +130,7 @@ impl<T: Transaction> Means<'_, T> {
         at_once: bool,
         out: &mut Changes,
     ) -> Result<Result<Outcome, EventTime>, StoreError> {
-        let mut outcome = Outcome {
-            timeline: timeline.clone(),
-            history: Vec::new(),
-            checkpoints: Vec::new(),
-            claims: Vec::new(),
-            anonymised: 0,
-            replays: 0,
-        };
+        let mut outcome = Outcome::new(timeline);
         let mut rest = items;
         let mut replaced = Vec::new();
         while let Some(first) = rest.first() {

@@ -14,6 +14,7 @@ mod report;
 mod upkeep;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Instant;
 
 use turnmill_engine::{Engine, Place, Timeline};
@@ -45,6 +46,20 @@ impl std::fmt::Debug for Ingest<'_> {
             .field("engine", &self.engine)
             .field("decoder", &self.decoder.name())
             .finish_non_exhaustive()
+    }
+}
+
+/// Why an attempt came to nothing.
+#[derive(Debug)]
+pub(crate) enum Setback {
+    Store(StoreError),
+    /// The store's patterns are not those of the engine.
+    OtherPatterns,
+}
+
+impl From<StoreError> for Setback {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
     }
 }
 
@@ -119,11 +134,11 @@ impl<'d> Ingest<'d> {
         letters: &dyn Letters,
     ) -> Result<Report, StoreError> {
         let mut task = Task { arrivals, advances, accounting, letters, excluded: BTreeMap::new() };
-        let result = self.attempt(store, &task, Attempt::Commit).await;
+        let result = self.retried(store, &task, Attempt::Commit).await;
         let result = match result {
             Err(error) if error.class() == Class::Poison => {
                 task.excluded = self.find_poison(store, &task, error).await?;
-                self.attempt(store, &task, Attempt::Commit).await
+                self.retried(store, &task, Attempt::Commit).await
             }
             result => result,
         };
@@ -146,7 +161,7 @@ impl<'d> Ingest<'d> {
         let mut poison = BTreeMap::new();
         while let Some(part) = suspects.pop() {
             self.cache.clear();
-            match self.attempt(store, task, Attempt::Try(&part)).await {
+            match self.retried(store, task, Attempt::Try(&part)).await {
                 Ok(_) => {}
                 Err(error) if error.class() != Class::Poison => return Err(error),
                 Err(error) => match part.as_slice() {
@@ -165,12 +180,40 @@ impl<'d> Ingest<'d> {
         if poison.is_empty() { Err(StoreError::Damaged { detail: whole.to_string() }) } else { Ok(poison) }
     }
 
-    async fn attempt<S: Store>(
+    /// Attempts with the store's present patterns.
+    async fn retried<S: Store>(
         &mut self,
         store: &mut S,
         task: &Task<'_, '_>,
         attempt: Attempt<'_>,
     ) -> Result<Report, StoreError> {
+        loop {
+            match self.attempt(store, task, attempt).await {
+                Err(Setback::OtherPatterns) => self.learn_patterns(store).await?,
+                Err(Setback::Store(error)) => return Err(error),
+                Ok(report) => return Ok(report),
+            }
+        }
+    }
+
+    pub(crate) async fn learn_patterns<S: Store>(&mut self, store: &mut S) -> Result<(), StoreError> {
+        let patterns = store.patterns().await?.compile()?;
+        self.engine = self.engine.clone().with_patterns(Arc::new(patterns));
+        Ok(())
+    }
+
+    /// Whether the transaction has to be begun again with other patterns.
+    pub(crate) fn knows_patterns<T: Transaction>(&self, tx: &T) -> Result<(), Setback> {
+        let known = tx.patterns_revision() == self.engine.patterns().revision();
+        if known { Ok(()) } else { Err(Setback::OtherPatterns) }
+    }
+
+    async fn attempt<S: Store>(
+        &mut self,
+        store: &mut S,
+        task: &Task<'_, '_>,
+        attempt: Attempt<'_>,
+    ) -> Result<Report, Setback> {
         let mut groups = task.groups(attempt);
         let claim = Claim {
             advances: if attempt == Attempt::Commit { task.advances.to_vec() } else { Vec::new() },
@@ -180,6 +223,7 @@ impl<'d> Ingest<'d> {
                 .collect(),
         };
         let mut tx = store.begin(&claim).await?;
+        self.knows_patterns(&tx)?;
         let mut states = self.states(&groups, tx.timelines().await?)?;
         recognise(&mut tx, &mut groups, &states).await?;
 
@@ -200,7 +244,8 @@ impl<'d> Ingest<'d> {
             }
             if !progress {
                 // Each round takes an id from a sender for good, so this cannot be.
-                return Err(StoreError::Damaged { detail: "session ids are claimed without end".into() });
+                let detail = "session ids are claimed without end".into();
+                return Err(StoreError::Damaged { detail }.into());
             }
         };
         last_sender_updates(&mut batch.changes);
@@ -273,8 +318,8 @@ impl<'d> Ingest<'d> {
         out: &mut Changes,
     ) -> Result<Applied, StoreError> {
         let on_time = |item: &Item<'_, '_>| !item.known && timeline.place(&item.event) == Place::Newer;
-        let mut since: Option<EventTime> = None;
-        if group.items.iter().all(on_time) {
+        let mut since: Option<EventTime> = timeline.owes(self.engine.patterns());
+        if since.is_none() && group.items.iter().all(on_time) {
             match late::run(&self.engine, timeline, &group.items, out) {
                 Ok((next, finished)) => {
                     let checkpoints = late::new_checkpoints(timeline, finished.checkpoints);

@@ -3,8 +3,9 @@
 use turnmill_engine::{Step, Timeline};
 use turnmill_model::{Changes, EventTime, SenderId};
 
-use super::Ingest;
+use super::late::Means;
 use super::reader::Reader;
+use super::{Ingest, Setback};
 use crate::{
     Batch, CheckpointWrite, Claim, HistoryRequest, HistoryWrite, Locked, SenderClaim, Store, StoreError,
     TimelineWrite, Transaction,
@@ -35,6 +36,20 @@ impl Ingest<'_> {
         senders: &[SenderId],
     ) -> Result<Rebuilt, StoreError> {
         self.cache.clear();
+        loop {
+            match self.try_rebuild(store, senders).await {
+                Err(Setback::OtherPatterns) => self.learn_patterns(store).await?,
+                Err(Setback::Store(error)) => return Err(error),
+                Ok(rebuilt) => return Ok(rebuilt),
+            }
+        }
+    }
+
+    async fn try_rebuild<S: Store>(
+        &mut self,
+        store: &mut S,
+        senders: &[SenderId],
+    ) -> Result<Rebuilt, Setback> {
         let claimed = self.with_new_ids(store, senders).await?;
         let mut claims: Vec<SenderId> = claimed.iter().flat_map(|(old, new)| [*old, *new]).collect();
         claims.sort_unstable();
@@ -44,13 +59,14 @@ impl Ingest<'_> {
             ..Claim::default()
         };
         let mut tx = store.begin(&claim).await?;
+        self.knows_patterns(&tx)?;
         let locked = tx.timelines().await?;
         let mut batch = Batch { rebuilt: senders.last().copied(), ..Batch::default() };
         let mut rebuilt = Rebuilt::default();
         for (old, new) in claimed {
             let state = |sender| claims.binary_search(&sender).ok().and_then(|index| locked.get(index));
             let Some(Locked::Loaded { version, state: bytes }) = state(old) else { continue };
-            let key = Timeline::key_of(bytes)?;
+            let key = Timeline::key_of(bytes).map_err(StoreError::from)?;
             rebuilt.senders += 1;
             rebuilt.events +=
                 self.make_again(&mut tx, old, Timeline::new(new, &key), *version, &mut batch).await?;
@@ -58,6 +74,54 @@ impl Ingest<'_> {
         tx.write(&batch).await?;
         tx.commit().await?;
         Ok(rebuilt)
+    }
+
+    /// Makes up for marker rows of `senders` (ascending, each once) that were made with older patterns, in one transaction. Says
+    /// how many senders owed any.
+    ///
+    /// # Errors
+    ///
+    /// The store's. After an error nothing has changed.
+    pub async fn catch_up<S: Store>(
+        &mut self,
+        store: &mut S,
+        senders: &[SenderId],
+    ) -> Result<u64, StoreError> {
+        self.cache.clear();
+        loop {
+            match self.try_catch_up(store, senders).await {
+                Err(Setback::OtherPatterns) => self.learn_patterns(store).await?,
+                Err(Setback::Store(error)) => return Err(error),
+                Ok(senders) => return Ok(senders),
+            }
+        }
+    }
+
+    async fn try_catch_up<S: Store>(&mut self, store: &mut S, senders: &[SenderId]) -> Result<u64, Setback> {
+        let claim = Claim {
+            senders: senders.iter().map(|sender| SenderClaim { sender: *sender, cached: None }).collect(),
+            ..Claim::default()
+        };
+        let mut tx = store.begin(&claim).await?;
+        self.knows_patterns(&tx)?;
+        let locked = tx.timelines().await?;
+        let (mut batch, mut caught_up) = (Batch::default(), 0);
+        for (sender, locked) in senders.iter().zip(locked) {
+            let Locked::Loaded { version, state } = locked else { continue };
+            let timeline = Timeline::from_bytes(&state).map_err(StoreError::from)?;
+            let Some(since) = timeline.owes(self.engine.patterns()) else { continue };
+            let mut means = Means { tx: &mut tx, engine: &self.engine, decoder: self.decoder };
+            let outcome = means.make_up(&timeline, since, &mut batch.changes).await?;
+            let (sender, version, state) = (*sender, version + 1, outcome.timeline.to_bytes());
+            batch.timelines.push(TimelineWrite { sender, version, state });
+            batch.checkpoints.extend(outcome.checkpoints);
+            caught_up += 1;
+        }
+        if caught_up > 0 {
+            tx.write(&batch).await?;
+            tx.commit().await?;
+        }
+        Ok(caught_up)
     }
 
     /// The senders with the ids that they have under the present settings.

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use turnmill_oracle::generate::{Options, OwnedRecord, conversations, records, shuffle_keeping};
 use turnmill_oracle::laws::{self, Plan, plans};
+use turnmill_oracle::uploads::{check_uploads, uploads};
 use turnmill_sink::testkit::Memory;
 
 use crate::memory::tables;
@@ -46,6 +47,33 @@ proptest! {
     ) {
         if let Err(diff) = check(&Plan { writers: 1, ..plan }, &records, &records) {
             prop_assert!(false, "{diff}\nrecords: {records:#?}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, max_shrink_iters: 4000, ..ProptestConfig::default() })]
+
+    /// Patterns come and go while records arrive, in any order.
+    #[test]
+    fn markers_do_not_depend_on_how_records_and_patterns_arrive(
+        records in records(&Options::default()),
+        plan in plans(),
+        uploads in uploads(),
+        seed: u64,
+    ) {
+        let arrival = shuffle_keeping(&records, seed);
+        let checked = check_uploads(&mut Memory, &plan, &uploads, &records, &arrival, |store, digests, expected| {
+            let (found, rows) = (tables(store), "rasa_markers");
+            if found[rows] != expected.tables[rows] {
+                let gone = expected.tables[rows].iter().filter(|row| !found[rows].contains(row)).count();
+                let more = found[rows].iter().filter(|row| !expected.tables[rows].contains(row)).count();
+                return Err(format!("{gone} marker rows missing, {more} too many, of {}", expected.tables[rows].len()));
+            }
+            laws::compare_digests(&digests, expected)
+        });
+        if let Err(diff) = checked {
+            prop_assert!(false, "{diff}");
         }
     }
 }

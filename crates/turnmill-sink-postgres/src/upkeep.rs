@@ -1,0 +1,60 @@
+//! What tools that go through all senders ask.
+
+use tokio_postgres::Error;
+use turnmill_model::{SenderId, Settings};
+use turnmill_sink::{PatternSet, RebuildState, StoreError, Upkeep};
+use turnmill_sql::meta::{self, Rebuild};
+use uuid::Uuid;
+
+use crate::PostgresStore;
+use crate::connect::{Connection, RollBack};
+use crate::migrate::{self, Purpose, put_meta};
+
+/// Senders without a state are only there to be locked.
+const SENDERS: &str = "SELECT sender_id FROM _turnmill_timeline WHERE sender_id > $1 AND version > 0 \
+     ORDER BY sender_id LIMIT $2";
+/// Notes, in the transaction under way, how far the rebuild has come.
+pub(crate) const NOTE_PROGRESS: &str = "UPDATE _turnmill_meta \
+     SET value = jsonb_set(value::jsonb, '{after}', to_jsonb(($1::text[])[1]))::text WHERE name = 'rebuild'";
+
+impl Upkeep for PostgresStore {
+    async fn senders(&mut self, after: Option<SenderId>, limit: usize) -> Result<Vec<SenderId>, StoreError> {
+        let after = after.map_or(Uuid::nil(), |after| after.0);
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let connection = self.connected().await?;
+        let rows = connection.client.query(SENDERS, &[&after, &limit]).await;
+        let ids: Result<Vec<Uuid>, Error> =
+            rows.and_then(|rows| rows.iter().map(|row| row.try_get(0)).collect());
+        let ids = ids.map_err(|error| connection.fail(error, "listing senders"))?;
+        Ok(ids.into_iter().map(SenderId).collect())
+    }
+
+    async fn write_patterns(&mut self, from: u64, set: &PatternSet) -> Result<(), StoreError> {
+        self.replace_patterns(from, set).await
+    }
+
+    async fn begin_rebuild(&mut self, settings: &Settings) -> Result<RebuildState, StoreError> {
+        (self.connection, self.opened) = (None, false);
+        let connection = Connection::open(&self.settings).await?;
+        migrate::open(&connection, &self.settings, settings, Purpose::Rebuild).await?;
+        let meta = migrate::up_to_date(&connection, &self.settings).await?;
+        let (stored, rebuild) = (meta::settings(&meta)?, Rebuild::resume(&meta, settings)?);
+        put_meta(&connection, meta::REBUILD, &rebuild.to_json()).await?;
+        (self.connection, self.opened) = (Some(connection), true);
+        Ok(RebuildState { stored, after: rebuild.after })
+    }
+
+    async fn end_rebuild(&mut self, settings: &Settings) -> Result<(), StoreError> {
+        let connection = &*self.connected().await?;
+        let fail = |error| connection.fail(error, "noting the end of a rebuild");
+        let mut guard = RollBack::new(connection);
+        connection.client.batch_execute("BEGIN").await.map_err(fail)?;
+        for (name, value) in meta::initial(settings) {
+            put_meta(connection, name, &value).await?;
+        }
+        let end = format!("DELETE FROM _turnmill_meta WHERE name = '{}'; COMMIT", meta::REBUILD);
+        connection.client.batch_execute(&end).await.map_err(fail)?;
+        guard.ended();
+        Ok(())
+    }
+}
