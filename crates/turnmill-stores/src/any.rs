@@ -1,0 +1,213 @@
+//! The store, whichever it is.
+
+use std::fmt;
+
+use turnmill_model::Settings;
+use turnmill_sink::digest::Digests;
+use turnmill_sink::{Claim, Counts, DeadLetter, Inspect, Opened, PatternSet, PositionKey, Store, StoreError};
+#[cfg(feature = "postgres")]
+use turnmill_sink_postgres::{PostgresSettings, PostgresStore};
+use turnmill_sink_sqlite::SqliteStore;
+use turnmill_sql::metrics::{Options, Summary};
+
+use crate::transaction::AnyTransaction;
+use crate::unknown::UnknownStore;
+
+/// A store of any kind.
+#[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "there are few stores, and they are seldom moved")]
+pub enum AnyStore {
+    /// In a SQLite file.
+    Sqlite(SqliteStore),
+    /// In PostgreSQL; to be used inside a tokio runtime with time and input/output enabled.
+    #[cfg(feature = "postgres")]
+    Postgres(Box<PostgresStore>),
+}
+
+/// Hands a call on. `sqlite` and `postgres` are what to do with the store of that kind.
+macro_rules! each {
+    ($store:expr, $name:ident => $do:expr) => {
+        match $store {
+            AnyStore::Sqlite($name) => $do,
+            #[cfg(feature = "postgres")]
+            AnyStore::Postgres($name) => $do,
+        }
+    };
+}
+pub(crate) use each;
+
+impl AnyStore {
+    /// The store that `url` names: `sqlite:PATH`, `postgresql://…`, or PostgreSQL as `postgres://…` and SQLAlchemy's
+    /// `postgresql+psycopg2://…`. Touches nothing.
+    ///
+    /// ```
+    /// use turnmill_stores::{AnyStore, UnknownStore};
+    /// assert!(AnyStore::from_url("sqlite:rasa.sqlite").is_ok());
+    /// assert_eq!(AnyStore::from_url("sqlite:").err(), Some(UnknownStore::NoPath));
+    /// let redshift = AnyStore::from_url("redshift://rasa:secret@db/rasa").err().map(|error| error.to_string());
+    /// assert!(redshift.is_some_and(|text| text.contains("`redshift` are not supported yet") && !text.contains("secret")));
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownStore`], which never shows a password.
+    pub fn from_url(url: &str) -> Result<Self, UnknownStore> {
+        let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme).to_ascii_lowercase();
+        match scheme.split('+').next().unwrap_or_default() {
+            "sqlite" => SqliteStore::from_url(url).map(Self::Sqlite).ok_or(UnknownStore::NoPath),
+            #[cfg(feature = "postgres")]
+            "postgresql" | "postgres" => {
+                let settings: PostgresSettings = url.parse()?;
+                Ok(PostgresStore::new(settings).into())
+            }
+            #[cfg(not(feature = "postgres"))]
+            "postgresql" | "postgres" => Err(UnknownStore::LeftOut { scheme, feature: "postgres" }),
+            "redshift" | "file" => Err(UnknownStore::NotYet { scheme }),
+            // What has no scheme is a file's name, mostly; what has a strange one may hold a secret behind it.
+            "" => {
+                Err(UnknownStore::Scheme { scheme: url.split(['@', '?']).next().unwrap_or_default().into() })
+            }
+            _ => Err(UnknownStore::Scheme { scheme }),
+        }
+    }
+
+    /// Uses this schema, if it is a store in PostgreSQL; another one has none.
+    #[must_use]
+    pub fn with_schema(self, schema: Option<&str>) -> Self {
+        match (self, schema) {
+            #[cfg(feature = "postgres")]
+            (Self::Postgres(store), Some(schema)) => {
+                PostgresStore::new(store.settings().clone().with_schema(schema)).into()
+            }
+            (store, _) => store,
+        }
+    }
+
+    /// Never writes: [`open`](Store::open) creates and migrates nothing, and there are no transactions. For tools that look.
+    #[must_use]
+    pub fn read_only(self) -> Self {
+        match self {
+            Self::Sqlite(store) => Self::Sqlite(store.read_only()),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(store) => PostgresStore::new(store.settings().clone().with_read_only(true)).into(),
+        }
+    }
+
+    /// Opens a store that is there, whatever settings it was filled with, and says which. Creates, migrates and compares
+    /// nothing: for tools that look.
+    ///
+    /// # Errors
+    ///
+    /// Fatal if it is missing, not turnmill's, or of another schema version; retryable if a server cannot be reached.
+    pub async fn open_as_it_is(&mut self) -> Result<Settings, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.open_as_it_is(),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(store) => store.open_as_it_is().await,
+        }
+    }
+
+    /// The metrics of [`turnmill_sql::metrics`], all of the same moment.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading.
+    pub async fn summary(&mut self, options: &Options) -> Result<Summary, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.summary(options),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(store) => store.summary(options).await,
+        }
+    }
+
+    /// Number of rows of each public table, all of the same moment.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading.
+    pub async fn row_counts(&mut self) -> Result<Vec<(&'static str, u64)>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.row_counts(),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(store) => store.row_counts().await,
+        }
+    }
+
+    /// Closes the store. A SQLite file is then all there is to copy.
+    ///
+    /// # Errors
+    ///
+    /// Retryable if somebody else is using a SQLite file just then; nothing is lost.
+    pub fn finish(self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(store) => store.finish(),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for AnyStore {
+    /// Where it is, without its password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(store) => match store.path() {
+                Some(path) => write!(f, "sqlite:{}", path.display()),
+                None => f.write_str("sqlite in memory"),
+            },
+            #[cfg(feature = "postgres")]
+            Self::Postgres(store) => write!(f, "{}", store.settings()),
+        }
+    }
+}
+
+impl From<SqliteStore> for AnyStore {
+    fn from(store: SqliteStore) -> Self {
+        Self::Sqlite(store)
+    }
+}
+
+#[cfg(feature = "postgres")]
+impl From<PostgresStore> for AnyStore {
+    fn from(store: PostgresStore) -> Self {
+        Self::Postgres(Box::new(store))
+    }
+}
+
+impl Store for AnyStore {
+    type Tx<'s> = AnyTransaction<'s>;
+
+    async fn open(&mut self, settings: &Settings) -> Result<Opened, StoreError> {
+        each!(self, store => store.open(settings).await)
+    }
+
+    async fn patterns(&mut self) -> Result<PatternSet, StoreError> {
+        each!(self, store => store.patterns().await)
+    }
+
+    async fn begin<'s>(&'s mut self, claim: &'s Claim) -> Result<AnyTransaction<'s>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.begin(claim).await.map(AnyTransaction::Sqlite),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(store) => store.begin(claim).await.map(AnyTransaction::from),
+        }
+    }
+}
+
+impl Inspect for AnyStore {
+    async fn digests(&mut self) -> Result<Digests, StoreError> {
+        each!(self, store => store.digests().await)
+    }
+
+    async fn ledger(&mut self) -> Result<Vec<(String, Counts)>, StoreError> {
+        each!(self, store => store.ledger().await)
+    }
+
+    async fn dead_letters(&mut self, after: u64, limit: usize) -> Result<Vec<DeadLetter>, StoreError> {
+        each!(self, store => store.dead_letters(after, limit).await)
+    }
+
+    async fn positions(&mut self) -> Result<Vec<(PositionKey, String)>, StoreError> {
+        each!(self, store => store.positions().await)
+    }
+}

@@ -1,0 +1,65 @@
+//! A transaction, whichever store it is of.
+
+use turnmill_model::{EventId, SenderId, SessionId};
+use turnmill_sink::{Batch, HistoryPage, HistoryRequest, Locked, StoreError, Transaction};
+#[cfg(feature = "postgres")]
+use turnmill_sink_postgres::PostgresTransaction;
+use turnmill_sink_sqlite::SqliteTransaction;
+
+/// A transaction of an [`AnyStore`](crate::AnyStore).
+#[derive(Debug)]
+pub enum AnyTransaction<'s> {
+    /// In a SQLite file.
+    Sqlite(SqliteTransaction<'s>),
+    /// In PostgreSQL.
+    #[cfg(feature = "postgres")]
+    Postgres(Box<PostgresTransaction<'s>>),
+}
+
+#[cfg(feature = "postgres")]
+impl<'s> From<PostgresTransaction<'s>> for AnyTransaction<'s> {
+    fn from(transaction: PostgresTransaction<'s>) -> Self {
+        Self::Postgres(Box::new(transaction))
+    }
+}
+
+/// Hands a call on.
+macro_rules! each {
+    ($transaction:expr, $name:ident => $do:expr) => {
+        match $transaction {
+            AnyTransaction::Sqlite($name) => $do,
+            #[cfg(feature = "postgres")]
+            AnyTransaction::Postgres($name) => $do,
+        }
+    };
+}
+
+impl Transaction for AnyTransaction<'_> {
+    fn patterns_revision(&self) -> u64 {
+        each!(self, tx => tx.patterns_revision())
+    }
+
+    async fn timelines(&mut self) -> Result<Vec<Locked>, StoreError> {
+        each!(self, tx => tx.timelines().await)
+    }
+
+    async fn known(&mut self, ids: &[EventId]) -> Result<Vec<bool>, StoreError> {
+        each!(self, tx => tx.known(ids).await)
+    }
+
+    async fn session_owners(&mut self, ids: &[SessionId]) -> Result<Vec<Option<SenderId>>, StoreError> {
+        each!(self, tx => tx.session_owners(ids).await)
+    }
+
+    async fn history(&mut self, request: &HistoryRequest) -> Result<HistoryPage, StoreError> {
+        each!(self, tx => tx.history(request).await)
+    }
+
+    async fn write(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        each!(self, tx => tx.write(batch).await)
+    }
+
+    async fn commit(self) -> Result<(), StoreError> {
+        each!(self, tx => tx.commit().await)
+    }
+}

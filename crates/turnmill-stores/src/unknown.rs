@@ -1,0 +1,39 @@
+//! Texts that name no store.
+
+/// Why a text names no store. No message holds more of a URL than its scheme.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UnknownStore {
+    /// Nothing that there is, or ever will be.
+    #[error(
+        "unknown store `{scheme}`: expected sqlite:PATH or postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+    )]
+    Scheme {
+        /// What it begins with.
+        scheme: String,
+    },
+    /// `sqlite:` without a path.
+    #[error("`sqlite:` names no file: expected sqlite:PATH")]
+    NoPath,
+    /// A kind of store that is planned.
+    #[error(
+        "stores of the kind `{scheme}` are not supported yet: expected sqlite:PATH or \
+         postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+    )]
+    NotYet {
+        /// What it begins with.
+        scheme: String,
+    },
+    /// A kind of store that this build lacks.
+    #[error("`{scheme}` needs the feature `{feature}`, which this build lacks")]
+    LeftOut {
+        /// What it begins with.
+        scheme: String,
+        /// The feature.
+        feature: &'static str,
+    },
+    /// A PostgreSQL URL that cannot be read.
+    #[cfg(feature = "postgres")]
+    #[error(transparent)]
+    Postgres(#[from] turnmill_sink_postgres::SettingsError),
+}

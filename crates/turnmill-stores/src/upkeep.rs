@@ -1,0 +1,25 @@
+//! What tools that go through all senders ask.
+
+use turnmill_model::{SenderId, Settings};
+use turnmill_sink::{PatternSet, RebuildState, StoreError, Upkeep};
+
+use crate::AnyStore;
+use crate::any::each;
+
+impl Upkeep for AnyStore {
+    async fn senders(&mut self, after: Option<SenderId>, limit: usize) -> Result<Vec<SenderId>, StoreError> {
+        each!(self, store => store.senders(after, limit).await)
+    }
+
+    async fn write_patterns(&mut self, from: u64, set: &PatternSet) -> Result<(), StoreError> {
+        each!(self, store => store.write_patterns(from, set).await)
+    }
+
+    async fn begin_rebuild(&mut self, settings: &Settings) -> Result<RebuildState, StoreError> {
+        each!(self, store => store.begin_rebuild(settings).await)
+    }
+
+    async fn end_rebuild(&mut self, settings: &Settings) -> Result<(), StoreError> {
+        each!(self, store => store.end_rebuild(settings).await)
+    }
+}
