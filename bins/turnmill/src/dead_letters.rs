@@ -8,9 +8,9 @@ use turnmill_model::{Reason, Settings};
 use turnmill_pipeline::{Retried, retry_dead_letter};
 use turnmill_sink::ingest::Ingest;
 use turnmill_sink::{DeadLetter, Inspect, Store};
-use turnmill_sink_sqlite::SqliteStore;
+use turnmill_stores::AnyStore;
 
-use crate::Failure;
+use crate::{Failure, StoreArgs};
 
 /// Dead letters read at a time.
 const PAGE: usize = 500;
@@ -22,8 +22,8 @@ const CACHE_BYTES: usize = 16 << 20;
 pub(crate) enum Command {
     /// List them: number, reason, where they came from, details.
     List {
-        /// The store: `sqlite:PATH`.
-        store: String,
+        #[command(flatten)]
+        store: StoreArgs,
         /// Only those with this reason.
         #[arg(long)]
         reason: Option<Reason>,
@@ -33,8 +33,8 @@ pub(crate) enum Command {
     },
     /// Show some whole, original bytes included.
     Show {
-        /// The store: `sqlite:PATH`.
-        store: String,
+        #[command(flatten)]
+        store: StoreArgs,
         /// Their numbers.
         #[arg(required = true)]
         ids: Vec<u64>,
@@ -44,8 +44,8 @@ pub(crate) enum Command {
     },
     /// Try some again, or all: those that land move to the events or duplicates, the others stay.
     Retry {
-        /// The store: `sqlite:PATH`.
-        store: String,
+        #[command(flatten)]
+        store: StoreArgs,
         /// Their numbers; all unless given.
         ids: Vec<u64>,
         /// Only those with this reason.
@@ -61,12 +61,12 @@ pub(crate) enum Command {
 }
 
 /// Does what the command line says.
-pub(crate) fn run(command: &Command) -> Result<bool, Failure> {
+pub(crate) async fn run(command: &Command) -> Result<bool, Failure> {
     let mut out = std::io::stdout().lock();
     match command {
         Command::List { store, reason, json } => {
-            let mut store = crate::store(store)?.read_only();
-            store.open_as_it_is()?;
+            let mut store = store.store()?.read_only();
+            store.open_as_it_is().await?;
             if !json {
                 writeln!(out, "{:>8}  {:<22}  where  what", "number", "reason")?;
             }
@@ -79,33 +79,35 @@ pub(crate) fn run(command: &Command) -> Result<bool, Failure> {
                     writeln!(out, "{id:>8}  {reason:<22}  {key} at {place}  {}", letter.detail)?;
                 }
                 Ok(())
-            })?;
+            })
+            .await?;
         }
         Command::Show { store, ids, json } => {
-            let mut store = crate::store(store)?.read_only();
-            store.open_as_it_is()?;
+            let mut store = store.store()?.read_only();
+            store.open_as_it_is().await?;
             each(&mut store, ids, None, |letter| {
                 if *json { writeln!(out, "{}", as_json(letter)) } else { show(&mut out, letter) }
                     .map_err(Into::into)
-            })?;
+            })
+            .await?;
         }
         Command::Retry { store, ids, reason, timestamp, json } => {
-            return retry(&mut out, store, ids, *reason, *timestamp, *json);
+            return retry(&mut out, store, ids, *reason, *timestamp, *json).await;
         }
     }
     Ok(true)
 }
 
 /// Calls `visit` with the letters `ids`, all if empty, as far as they have that reason.
-fn each(
-    store: &mut SqliteStore,
+async fn each(
+    store: &mut AnyStore,
     ids: &[u64],
     reason: Option<Reason>,
     mut visit: impl FnMut(&DeadLetter) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let wanted = |letter: &DeadLetter| reason.is_none_or(|reason| letter.reason == reason);
     for id in ids {
-        let page = pollster::block_on(store.dead_letters(id.saturating_sub(1), 1))?;
+        let page = store.dead_letters(id.saturating_sub(1), 1).await?;
         let letter = page.first().filter(|letter| letter.id == *id).ok_or(Failure::NoSuchLetter(*id))?;
         if wanted(letter) {
             visit(letter)?;
@@ -113,7 +115,7 @@ fn each(
     }
     let mut after = 0;
     while ids.is_empty() {
-        let page = pollster::block_on(store.dead_letters(after, PAGE))?;
+        let page = store.dead_letters(after, PAGE).await?;
         let Some(last) = page.last() else { break };
         after = last.id;
         page.iter().filter(|letter| wanted(letter)).try_for_each(&mut visit)?;
@@ -174,17 +176,17 @@ fn show(out: &mut impl Write, letter: &DeadLetter) -> std::io::Result<()> {
     writeln!(out, "\n")
 }
 
-fn retry(
+async fn retry(
     out: &mut impl Write,
-    url: &str,
+    place: &StoreArgs,
     ids: &[u64],
     reason: Option<Reason>,
     time: Option<f64>,
     json: bool,
 ) -> Result<bool, Failure> {
-    let settings: Settings = crate::store(url)?.read_only().open_as_it_is()?;
-    let mut store = crate::store(url)?;
-    pollster::block_on(store.open(&settings))?;
+    let settings: Settings = place.store()?.read_only().open_as_it_is().await?;
+    let mut store = place.store()?;
+    store.open(&settings).await?;
     let decoder = RasaDecoder::new(&settings);
     let mut ingest = Ingest::new(&settings, &decoder, CACHE_BYTES);
 
@@ -193,12 +195,13 @@ fn retry(
     each(&mut store, ids, reason, |letter| {
         wanted.push(letter.id);
         Ok(())
-    })?;
+    })
+    .await?;
     let (mut landed, mut refused) = (0_u64, 0_u64);
     for id in wanted {
-        let letters = pollster::block_on(store.dead_letters(id.saturating_sub(1), 1))?;
+        let letters = store.dead_letters(id.saturating_sub(1), 1).await?;
         let Some(letter) = letters.first().filter(|letter| letter.id == id) else { continue };
-        match pollster::block_on(retry_dead_letter(&mut store, &mut ingest, &decoder, letter, time))? {
+        match retry_dead_letter(&mut store, &mut ingest, &decoder, letter, time).await? {
             Retried::Landed => landed += 1,
             Retried::Refused(why) => {
                 refused += 1;

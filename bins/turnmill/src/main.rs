@@ -1,17 +1,24 @@
-//! `turnmill`: the tools of a store.
+//! `turnmill`: the service, and the tools of its stores.
 //!
 //! What is absent here: any rule, and any way to write rows but through the pipeline.
 
+mod check;
+mod connect;
 mod dead_letters;
+mod markers;
+mod positions;
+mod rebuild;
+mod run;
 mod verify;
 
+use std::future::Future;
 use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use turnmill_pipeline::explain;
-use turnmill_sink::StoreError;
-use turnmill_sink_sqlite::SqliteStore;
+use turnmill_sink::{PositionKey, StoreError};
+use turnmill_stores::{AnyStore, UnknownStore};
 
 /// Conversation analytics that are always right.
 #[derive(Debug, Parser)]
@@ -23,6 +30,16 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the service: read a Kafka topic, and keep the tables.
+    ///
+    /// Settings come from turnmill.toml, the environment (the variables of Rasa Pro Services among them) and these flags, each
+    /// winning over those before it. Exit code 0 if it was stopped by SIGTERM or SIGINT, 1 if it could not go on or stopping
+    /// took longer than TURNMILL_SHUTDOWN_SECS, 130 after a second signal.
+    Run(Box<run::Args>),
+    /// Print the effective configuration, and try it with --connect.
+    ///
+    /// Exit code 1 if there is a problem. Nothing is written.
+    Check(Box<check::Args>),
     /// Count the rows of each table, digest them, and check that every record is accounted for.
     ///
     /// Equal digests mean equal tables, whatever the store and the order in which records arrived. Exit code 1 if the ledger does
@@ -31,29 +48,78 @@ enum Command {
     /// Look at the records that could not become rows, and try them again.
     #[command(subcommand)]
     DeadLetters(dead_letters::Command),
+    /// Make all rows again from the kept history: after an update of turnmill that asks for it, or with other settings.
+    ///
+    /// Can be killed at any moment; the same command goes on where it was. With unchanged settings and turnmill others may write
+    /// meanwhile, else they have to wait until it has finished.
+    Rebuild(rebuild::Args),
+    /// Check, try, upload, backfill and explain markers.
+    #[command(subcommand)]
+    Markers(markers::Command),
+    /// See where sources are read from, or set it.
+    #[command(subcommand)]
+    Positions(positions::Command),
+}
+
+/// The store that a tool is about.
+#[derive(Debug, clap::Args)]
+struct StoreArgs {
+    /// The store: `sqlite:PATH` or `postgresql://USER:PASSWORD@HOST:PORT/DATABASE`.
+    store: String,
+    /// Schema of PostgreSQL; `TURNMILL_DB_SCHEMA`, or else `public`, unless given.
+    #[arg(long)]
+    schema: Option<String>,
+}
+
+impl StoreArgs {
+    /// The store, not opened yet.
+    fn store(&self) -> Result<AnyStore, UnknownStore> {
+        store_at(&self.store, self.schema.as_deref())
+    }
+}
+
+/// The store at `url`, not opened yet, in `schema` or in that of the environment.
+fn store_at(url: &str, schema: Option<&str>) -> Result<AnyStore, UnknownStore> {
+    let variable = || std::env::var("TURNMILL_DB_SCHEMA").ok().filter(|schema| !schema.is_empty());
+    let schema = schema.map(str::to_owned).or_else(variable);
+    AnyStore::from_url(url).map(|store| store.with_schema(schema.as_deref()))
 }
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    #[error("unknown store `{0}`: expected sqlite:PATH")]
-    UnknownStore(String),
+    #[error(transparent)]
+    UnknownStore(#[from] UnknownStore),
     #[error("there is no dead letter {0}")]
     NoSuchLetter(u64),
+    #[error("there is no position of {key}; there are those of: {known}. Use --new to set it all the same")]
+    NoSuchPosition { key: PositionKey, known: String },
+    #[error("the position is moving: stop the service, or try again")]
+    Moving(#[source] StoreError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Service(#[from] run::Failure),
+    #[error(transparent)]
+    Markers(#[from] markers::Failure),
+    #[error("cannot start the runtime")]
+    Runtime(#[source] std::io::Error),
     #[error("cannot write the output")]
     Output(#[from] std::io::Error),
 }
 
 fn main() -> ExitCode {
     let result = match Args::parse().command {
-        Command::Verify(args) => verify::run(&args),
-        Command::DeadLetters(command) => dead_letters::run(&command),
+        Command::Run(args) => run::run(&args).map_err(Failure::from),
+        Command::Check(args) => wait(check::run(&args)),
+        Command::Verify(args) => wait(verify::run(&args)),
+        Command::DeadLetters(command) => wait(dead_letters::run(&command)),
+        Command::Rebuild(args) => wait(rebuild::run(&args)),
+        Command::Markers(command) => markers::run(&command),
+        Command::Positions(command) => wait(positions::run(&command)),
     };
     match result {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+        Ok(code) => code,
         // The reader of the output has seen enough.
         Err(Failure::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(failure) => {
@@ -64,7 +130,11 @@ fn main() -> ExitCode {
     }
 }
 
-/// The store called `url`, not opened yet.
-fn store(url: &str) -> Result<SqliteStore, Failure> {
-    SqliteStore::from_url(url).ok_or_else(|| Failure::UnknownStore(url.to_owned()))
+/// Runs a tool; false stands for exit code 1.
+fn wait(tool: impl Future<Output = Result<bool, Failure>>) -> Result<ExitCode, Failure> {
+    // PostgreSQL's connection is a task of it.
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::Runtime)?;
+    let sound = runtime.block_on(tool)?;
+    Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -5,24 +5,24 @@ use std::io::Write;
 use serde_json::{Map, Value, json};
 use turnmill_sink::Inspect;
 
-use crate::Failure;
+use crate::{Failure, StoreArgs};
 
 /// Arguments of `turnmill verify`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The store: `sqlite:PATH`.
-    store: String,
+    #[command(flatten)]
+    store: StoreArgs,
     /// Print JSON.
     #[arg(long)]
     json: bool,
 }
 
 /// Prints digests and ledger; false if the ledger does not add up.
-pub(crate) fn run(args: &Args) -> Result<bool, Failure> {
-    let mut store = crate::store(&args.store)?.read_only();
-    store.open_as_it_is()?;
-    let digests = pollster::block_on(store.digests())?;
-    let ledger = pollster::block_on(store.ledger())?;
+pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
+    let mut store = args.store.store()?.read_only();
+    store.open_as_it_is().await?;
+    let digests = store.digests().await?;
+    let ledger = store.ledger().await?;
     let sound = ledger.iter().all(|(_, counts)| counts.adds_up());
 
     let mut out = std::io::stdout().lock();

@@ -47,6 +47,7 @@ mod state;
 mod timeline;
 mod visits;
 
+pub use mark::marker_event;
 pub use diff::{TooShort, difference};
 pub use patterns::{Pattern, Patterns, Scope};
 pub use progress::Finished;

@@ -17,16 +17,21 @@ pub(crate) struct Seen<'e> {
 
 impl<'e> Seen<'e> {
     pub(crate) fn of(event: &'e Event<'_>) -> Self {
-        let seen = match &event.body {
-            Body::Action { name: Some(name), .. } => MarkerEvent::Action { name },
-            Body::User(message) => MarkerEvent::User {
-                intent: message.intent.as_deref(),
-                full_retrieval_intent: message.retrieval_intent.as_deref(),
-            },
-            Body::Slot { name: Some(name), is_set, .. } => MarkerEvent::Slot { name, is_set: *is_set },
-            _ => MarkerEvent::Other,
-        };
-        Self { id: event.id, time: event.time, event: seen }
+        Self { id: event.id, time: event.time, event: marker_event(event) }
+    }
+}
+
+/// What markers see of an event.
+#[must_use]
+pub fn marker_event<'e>(event: &'e Event<'_>) -> MarkerEvent<'e> {
+    match &event.body {
+        Body::Action { name: Some(name), .. } => MarkerEvent::Action { name },
+        Body::User(message) => MarkerEvent::User {
+            intent: message.intent.as_deref(),
+            full_retrieval_intent: message.retrieval_intent.as_deref(),
+        },
+        Body::Slot { name: Some(name), is_set, .. } => MarkerEvent::Slot { name, is_set: *is_set },
+        _ => MarkerEvent::Other,
     }
 }
 

@@ -125,6 +125,13 @@ impl Patterns {
         &self.patterns
     }
 
+    /// The least event time for which these patterns hold differently than they did as of `revision`; none if there is no
+    /// such time, the least possible time if that is all history. Rows of senders without an event from there on are the same.
+    #[must_use]
+    pub fn differ_since(&self, revision: u64) -> Option<Micros> {
+        self.differ_from(revision, self.revision).map(Micros)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.patterns.is_empty()
     }

@@ -56,7 +56,7 @@ pub mod files;
 
 pub use compile::{Compatibility, Pattern, PatternId, Program};
 pub use diagnostic::{Diagnostic, ErrorKind, Place, Warning};
-pub use event::MarkerEvent;
+pub use event::{MarkerEvent, OwnedMarkerEvent};
 pub use load::{FileFormat, Marker, MarkerSet, SourceFile};
 pub use node::{ConfigError, Node};
 pub use state::{Adopted, ForeignState, State};

@@ -5,7 +5,7 @@
 //! nothing.
 //!
 //! [`Pipeline::drain`] reads a source to its end (or follows it until stopped), [`Pipeline::serve`] what a consumer group hands
-//! out. Whatever fails in between is dealt with by its
+//! out. [`PatternTools`] changes the patterns of markers and makes up for what follows. Whatever fails in between is dealt with by its
 //! class: retryable errors are tried again with growing pauses while reading waits; a record that the store refuses becomes a
 //! dead letter; another writer's progress makes the source start again at the stored position; fatal errors end the loop with
 //! nothing half done.
@@ -15,6 +15,7 @@ mod drain;
 mod event;
 mod explain;
 mod limits;
+mod patterns;
 mod pipeline;
 mod prepare;
 mod retry;
@@ -26,6 +27,9 @@ pub use drain::OpenSource;
 pub use event::{Drained, Event, Observer, PipelineError};
 pub use explain::explain;
 pub use limits::{DeadLetterLimits, Share, TooManyDeadLetters};
+pub use patterns::{
+    ExplainedEvent, ExplainedSession, MarkerPreview, PatternChange, PatternEvent, PatternTools, Preview, Sample, Swept,
+};
 pub use pipeline::Pipeline;
 pub use prepare::Rewrite;
 pub use retry::{Retried, retry_dead_letter};

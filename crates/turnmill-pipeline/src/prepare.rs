@@ -249,6 +249,8 @@ fn read_group(
             Ok(GroupProgress::Batch) => Read::Batch(Box::new(Prepared::decode(batch, decoder, rewrite))),
             Ok(GroupProgress::Assigned(assignment)) => Read::Assigned(assignment),
             Ok(GroupProgress::Revoked { generation, lost }) => Read::Revoked { generation, lost },
+            // Whoever commits may have failed meanwhile, and waits for this thread.
+            Ok(GroupProgress::Idle) if outgoing.is_closed() => return Read::End,
             Ok(GroupProgress::Idle) => continue,
             Ok(GroupProgress::End) => return Read::End,
             Err(error) => return Read::Failed(error),

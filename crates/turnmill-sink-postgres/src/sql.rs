@@ -62,9 +62,10 @@ pub(crate) const CHECKPOINTS_AFTER: &str = "SELECT \"time\", \"state\" FROM _tur
 pub(crate) const DELETE_CHECKPOINTS: &str = "DELETE FROM _turnmill_checkpoint AS c \
      USING unnest($1::uuid[], $2::double precision[], $3::double precision[]) AS stretch (id, \"after\", \"before\") \
      WHERE c.\"sender_id\" = stretch.id AND c.\"time\" > stretch.\"after\" AND c.\"time\" < stretch.\"before\"";
-/// Which chunks is found out in the index alone.
+/// From what [`CHECKPOINT_BEFORE`] finds on. Which chunks is found out in the index alone.
 pub(crate) const HISTORY: &str = "SELECT chunk.\"number\", chunk.\"least\", chunk.\"greatest\", chunk.\"bytes\" FROM (\
-     SELECT \"number\", \"least\" FROM _turnmill_history WHERE \"sender_id\" = $1 AND \"greatest\" >= $2 \
+     SELECT \"number\", \"least\" FROM _turnmill_history WHERE \"sender_id\" = $1 AND \"greatest\" >= coalesce((\
+     SELECT max(\"time\") FROM _turnmill_checkpoint WHERE \"sender_id\" = $1 AND \"time\" <= $2), '-infinity') \
      ORDER BY \"least\", \"number\" LIMIT $3 OFFSET $4) AS found \
      JOIN _turnmill_history AS chunk ON chunk.\"sender_id\" = $1 AND chunk.\"number\" = found.\"number\" \
      ORDER BY found.\"least\", found.\"number\"";

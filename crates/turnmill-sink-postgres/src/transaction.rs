@@ -165,22 +165,33 @@ impl<'s> PostgresTransaction<'s> {
 
     async fn page(&mut self, request: &HistoryRequest) -> Result<HistoryPage, StoreError> {
         let HistoryRequest { sender, since, skip, limit } = *request;
-        let doing = "reading history";
-        let mut page = HistoryPage::default();
-        if let Some(since) = since {
-            let rows = self.select(CHECKPOINT_BEFORE, &[&sender.0, &since.seconds()], doing).await?;
-            page.start = rows.first().map(|row| self.checkpoint(row)).transpose()?;
-        }
-        if skip == 0 {
-            let after = since.map_or(f64::NEG_INFINITY, EventTime::seconds);
-            let rows = self.select(CHECKPOINTS_AFTER, &[&sender.0, &after], doing).await?;
-            page.checkpoints = rows.iter().map(|row| self.checkpoint(row)).collect::<Result<_, _>>()?;
-        }
-        let from = page.start.as_ref().map_or(f64::NEG_INFINITY, |start| start.time.seconds());
+        let since = since.map_or(f64::NEG_INFINITY, EventTime::seconds);
         // One more than asked for, to say where the next page begins.
         let (fetch, offset) = (count(limit).saturating_add(1), count(skip));
-        let rows = self.select(HISTORY, &[&sender.0, &from, &fetch, &offset], doing).await?;
-        page.chunks = rows.iter().map(|row| self.chunk(row)).collect::<Result<_, _>>()?;
+        let connection = self.store.connection.as_mut().ok_or_else(Gate::failure)?;
+        connection.prepare(&[CHECKPOINT_BEFORE, CHECKPOINTS_AFTER, HISTORY]).await?;
+        for _ in 0..if skip == 0 { 3 } else { 2 } {
+            self.store.gate.pass()?;
+        }
+        // All in one round trip, since every late sender makes its own.
+        let client = &connection.client;
+        let place: [&(dyn ToSql + Sync); 2] = [&sender.0, &since];
+        let page: [&(dyn ToSql + Sync); 4] = [&sender.0, &since, &fetch, &offset];
+        let before = client.query(connection.statement(CHECKPOINT_BEFORE)?, &place);
+        let after = connection.statement(CHECKPOINTS_AFTER)?;
+        let after = OptionFuture::from((skip == 0).then(|| client.query(after, &place)));
+        let chunks = client.query(connection.statement(HISTORY)?, &page);
+        let (before, after, chunks) = join3(before, after, chunks).await;
+        let fail = |error| connection.fail(error, "reading history");
+        let before = before.map_err(fail)?;
+        let after = after.transpose().map_err(fail)?.unwrap_or_default();
+        let chunks = chunks.map_err(fail)?;
+        let mut page = HistoryPage {
+            start: before.first().map(|row| self.checkpoint(row)).transpose()?,
+            checkpoints: after.iter().map(|row| self.checkpoint(row)).collect::<Result<_, _>>()?,
+            chunks: chunks.iter().map(|row| self.chunk(row)).collect::<Result<_, _>>()?,
+            next: None,
+        };
         if page.chunks.len() > limit {
             page.next = page.chunks.get(limit).map(|chunk| chunk.least);
             page.chunks.truncate(limit);

@@ -1,7 +1,7 @@
 //! What tools that go through all senders ask.
 
 use tokio_postgres::Error;
-use turnmill_model::{SenderId, Settings};
+use turnmill_model::{Micros, SenderId, Settings};
 use turnmill_sink::{PatternSet, RebuildState, StoreError, Upkeep};
 use turnmill_sql::meta::{self, Rebuild};
 use uuid::Uuid;
@@ -9,10 +9,15 @@ use uuid::Uuid;
 use crate::PostgresStore;
 use crate::connect::{Connection, RollBack};
 use crate::migrate::{self, Purpose, put_meta};
+use crate::patterns;
 
 /// Senders without a state are only there to be locked.
 const SENDERS: &str = "SELECT sender_id FROM _turnmill_timeline WHERE sender_id > $1 AND version > 0 \
      ORDER BY sender_id LIMIT $2";
+/// Those with an event at $2 or later.
+const SENDERS_SEEN: &str = "SELECT id FROM rasa_sender WHERE id > $1 AND last_seen >= $2::text::timestamp \
+     ORDER BY id LIMIT $3";
+const SWEPT: &str = "SELECT value FROM _turnmill_meta WHERE name = 'swept_patterns'";
 /// Notes, in the transaction under way, how far the rebuild has come.
 pub(crate) const NOTE_PROGRESS: &str = "UPDATE _turnmill_meta \
      SET value = jsonb_set(value::jsonb, '{after}', to_jsonb(($1::text[])[1]))::text WHERE name = 'rebuild'";
@@ -27,6 +32,35 @@ impl Upkeep for PostgresStore {
             rows.and_then(|rows| rows.iter().map(|row| row.try_get(0)).collect());
         let ids = ids.map_err(|error| connection.fail(error, "listing senders"))?;
         Ok(ids.into_iter().map(SenderId).collect())
+    }
+
+    async fn senders_seen(
+        &mut self,
+        since: Micros,
+        after: Option<SenderId>,
+        limit: usize,
+    ) -> Result<Vec<SenderId>, StoreError> {
+        let after = after.map_or_else(String::new, |after| after.0.to_string());
+        let (since, limit) = (since.to_string(), i64::try_from(limit).unwrap_or(i64::MAX));
+        let connection = self.connected().await?;
+        let rows = connection.client.query(SENDERS_SEEN, &[&after, &since, &limit]).await;
+        let ids: Result<Vec<String>, Error> =
+            rows.and_then(|rows| rows.iter().map(|row| row.try_get(0)).collect());
+        let ids = ids.map_err(|error| connection.fail(error, "listing senders"))?;
+        let damaged = |id: &String| StoreError::Damaged { detail: format!("the sender id `{id}` is no UUID") };
+        ids.iter().map(|id| id.parse().map(SenderId).map_err(|_| damaged(id))).collect()
+    }
+
+    async fn swept_patterns(&mut self) -> Result<u64, StoreError> {
+        let connection = self.connected().await?;
+        let rows = connection.client.query(SWEPT, &[]).await;
+        let rows = rows.map_err(|error| connection.fail(error, "reading what markers are made up for"))?;
+        patterns::revision(connection, &rows)
+    }
+
+    async fn note_swept_patterns(&mut self, revision: u64) -> Result<(), StoreError> {
+        let connection = self.connected().await?;
+        put_meta(connection, meta::SWEPT_PATTERNS, &revision.to_string()).await
     }
 
     async fn write_patterns(&mut self, from: u64, set: &PatternSet) -> Result<(), StoreError> {

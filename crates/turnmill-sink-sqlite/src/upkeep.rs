@@ -1,6 +1,6 @@
 //! What tools that go through all senders ask.
 
-use turnmill_model::{SenderId, Settings};
+use turnmill_model::{Micros, SenderId, Settings};
 use turnmill_sink::{PatternSet, RebuildState, StoreError, Upkeep};
 use turnmill_sql::meta::{self, Rebuild};
 
@@ -10,6 +10,8 @@ use crate::store::{Versions, roll_back};
 
 const SENDERS: &str =
     "SELECT sender_id FROM _turnmill_timeline WHERE sender_id > ?1 ORDER BY sender_id LIMIT ?2";
+const SENDERS_SEEN: &str =
+    "SELECT id FROM rasa_sender WHERE id > ?1 AND last_seen >= ?2 ORDER BY id LIMIT ?3";
 const DELETE_META: &str = "DELETE FROM _turnmill_meta WHERE name = ?1";
 
 impl Upkeep for SqliteStore {
@@ -21,6 +23,35 @@ impl Upkeep for SqliteStore {
         let id = |row: &rusqlite::Row<'_>| Ok(SenderId(uuid::Uuid::from_bytes(row.get(0)?)));
         let rows = query.query_map((after, limit), id).and_then(Iterator::collect);
         rows.map_err(fail)
+    }
+
+    async fn senders_seen(
+        &mut self,
+        since: Micros,
+        after: Option<SenderId>,
+        limit: usize,
+    ) -> Result<Vec<SenderId>, StoreError> {
+        let after = after.map_or_else(String::new, |after| after.0.to_string());
+        let fail = |error| self.error(error, "listing senders");
+        let mut query = self.connection()?.prepare_cached(SENDERS_SEEN).map_err(fail)?;
+        let ids: Vec<String> = query
+            .query_map((after, since.to_string(), limit), |row| row.get(0))
+            .and_then(Iterator::collect)
+            .map_err(fail)?;
+        let damaged = |id: &String| StoreError::Damaged { detail: format!("the sender id `{id}` is no UUID") };
+        ids.iter().map(|id| id.parse().map(SenderId).map_err(|_| damaged(id))).collect()
+    }
+
+    async fn swept_patterns(&mut self) -> Result<u64, StoreError> {
+        let meta = read_meta(self, self.connection()?)?;
+        meta.get(meta::SWEPT_PATTERNS).map_or(Ok(0), |text| meta::patterns_revision(text))
+    }
+
+    async fn note_swept_patterns(&mut self, revision: u64) -> Result<(), StoreError> {
+        self.connection()?
+            .execute(&self.sql.put_meta, [meta::SWEPT_PATTERNS, &revision.to_string()])
+            .map(drop)
+            .map_err(|error| self.error(error, "noting that markers are made up for"))
     }
 
     async fn write_patterns(&mut self, from: u64, set: &PatternSet) -> Result<(), StoreError> {

@@ -3,7 +3,7 @@
 //! An event's bytes are kept as they were received, with what the envelope said, so that the event can be decoded again: for
 //! late events, a rebuild, or markers over history.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use turnmill_model::EventTime;
 
 use crate::StoreError;
@@ -24,6 +24,7 @@ pub struct Entry<'a> {
     #[serde(borrow)]
     pub environment: Option<&'a str>,
     /// The record's bytes.
+    #[serde(serialize_with = "all_at_once")]
     pub payload: &'a [u8],
 }
 
@@ -70,6 +71,11 @@ impl<'a> Entries<'a> {
     pub fn read(unpacked: &'a [u8]) -> Result<Self, StoreError> {
         postcard::from_bytes(unpacked).map_err(|error| damaged(&error.to_string()))
     }
+}
+
+/// The same encoding as that of a sequence of bytes, without taking them one by one.
+fn all_at_once<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_bytes(bytes)
 }
 
 /// Undoes the compression of a chunk.

@@ -92,6 +92,7 @@ struct State {
     /// The settings of a rebuild under way, and the last sender that is done.
     rebuild: Option<(Settings, Option<SenderId>)>,
     patterns: PatternSet,
+    swept_patterns: u64,
     tables: BTreeMap<&'static str, Rows>,
     timelines: BTreeMap<SenderId, (u64, Vec<u8>)>,
     history: BTreeMap<(SenderId, u64), Chunk>,
@@ -529,6 +530,15 @@ impl Upkeep for MemoryStore {
     async fn senders(&mut self, after: Option<SenderId>, limit: usize) -> Result<Vec<SenderId>, StoreError> {
         let later = |sender: &&SenderId| after.is_none_or(|after| **sender > after);
         Ok(self.with(|state| state.timelines.keys().filter(later).take(limit).copied().collect()))
+    }
+
+    async fn swept_patterns(&mut self) -> Result<u64, StoreError> {
+        Ok(self.with(|state| state.swept_patterns))
+    }
+
+    async fn note_swept_patterns(&mut self, revision: u64) -> Result<(), StoreError> {
+        self.with(|state| state.swept_patterns = revision);
+        Ok(())
     }
 
     async fn write_patterns(&mut self, from: u64, set: &PatternSet) -> Result<(), StoreError> {

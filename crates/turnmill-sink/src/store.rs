@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use turnmill_engine::Checkpoint;
-use turnmill_model::{Changes, EventId, EventTime, SenderId, SessionId, Settings};
+use turnmill_model::{Changes, EventId, EventTime, Micros, SenderId, SessionId, Settings};
 
 use crate::digest::Digests;
 use crate::{
@@ -147,6 +147,32 @@ pub trait Upkeep: Store {
         after: Option<SenderId>,
         limit: usize,
     ) -> impl Future<Output = Result<Vec<SenderId>, StoreError>> + Send;
+
+    /// Those of [`senders`](Self::senders) that have an event at `since` or later, and perhaps others.
+    fn senders_seen(
+        &mut self,
+        since: Micros,
+        after: Option<SenderId>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<SenderId>, StoreError>> + Send {
+        let _ = since;
+        self.senders(after, limit)
+    }
+
+    /// The revision of the patterns with which the marker rows of all senders were last known to be made; 0 if that was
+    /// never noted, which is always right.
+    fn swept_patterns(&mut self) -> impl Future<Output = Result<u64, StoreError>> + Send {
+        std::future::ready(Ok(0))
+    }
+
+    /// Notes that the marker rows of all senders were made with the patterns of `revision`, or of a later one.
+    fn note_swept_patterns(
+        &mut self,
+        revision: u64,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send {
+        let _ = revision;
+        std::future::ready(Ok(()))
+    }
 
     /// Puts `set` in the place of the patterns, of which `from` must be the revision. Waits for transactions under way.
     ///

@@ -53,8 +53,10 @@ impl Context {
 
 impl ClientContext for Context {
     fn error(&self, error: ClientError, reason: &str) {
-        if let Some(code) = error.rdkafka_error_code() {
-            self.note(Notice::Error(code, reason.to_owned()));
+        match error.rdkafka_error_code() {
+            // Told here as well as by polling, and no error.
+            Some(Code::PartitionEOF) | None => {}
+            Some(code) => self.note(Notice::Error(code, reason.to_owned())),
         }
     }
 

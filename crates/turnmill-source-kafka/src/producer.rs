@@ -182,6 +182,9 @@ impl KafkaProducer {
         producer.validate()?;
         let mut config = settings.client();
         producer.apply(&mut config);
+        for (property, value) in &settings.extra {
+            config.set(property, value);
+        }
         let delivery_timeout = producer.delivery_timeout;
         let producer = config
             .create_with_context(Context::default())

@@ -165,6 +165,8 @@ pub struct KafkaSettings {
     pub until_end: bool,
     /// Without the group: see [`KafkaRange`].
     pub range: Option<KafkaRange>,
+    /// Of a range only this partition of each topic.
+    pub range_partition: Option<i32>,
     /// Further properties of librdkafka, by their names there. They win, but for `enable.auto.commit` and
     /// `auto.offset.reset`, which are ours.
     pub extra: BTreeMap<String, String>,
@@ -197,6 +199,7 @@ impl KafkaSettings {
             buffer_records: 100_000,
             until_end: false,
             range: None,
+            range_partition: None,
             extra: BTreeMap::new(),
         }
     }

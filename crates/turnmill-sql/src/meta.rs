@@ -14,6 +14,8 @@ pub const SETTINGS: &str = "settings";
 
 /// Revision of the patterns; none is 0.
 pub const PATTERNS_REVISION: &str = "patterns_revision";
+/// Revision of the patterns with which the marker rows of all senders were last known to be made; none is 0.
+pub const SWEPT_PATTERNS: &str = "swept_patterns";
 /// A rebuild under way, see [`Rebuild`].
 pub const REBUILD: &str = "rebuild";
 

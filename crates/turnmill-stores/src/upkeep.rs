@@ -1,6 +1,6 @@
 //! What tools that go through all senders ask.
 
-use turnmill_model::{SenderId, Settings};
+use turnmill_model::{Micros, SenderId, Settings};
 use turnmill_sink::{PatternSet, RebuildState, StoreError, Upkeep};
 
 use crate::AnyStore;
@@ -9,6 +9,23 @@ use crate::any::each;
 impl Upkeep for AnyStore {
     async fn senders(&mut self, after: Option<SenderId>, limit: usize) -> Result<Vec<SenderId>, StoreError> {
         each!(self, store => store.senders(after, limit).await)
+    }
+
+    async fn senders_seen(
+        &mut self,
+        since: Micros,
+        after: Option<SenderId>,
+        limit: usize,
+    ) -> Result<Vec<SenderId>, StoreError> {
+        each!(self, store => store.senders_seen(since, after, limit).await)
+    }
+
+    async fn swept_patterns(&mut self) -> Result<u64, StoreError> {
+        each!(self, store => store.swept_patterns().await)
+    }
+
+    async fn note_swept_patterns(&mut self, revision: u64) -> Result<(), StoreError> {
+        each!(self, store => store.note_swept_patterns(revision).await)
     }
 
     async fn write_patterns(&mut self, from: u64, set: &PatternSet) -> Result<(), StoreError> {

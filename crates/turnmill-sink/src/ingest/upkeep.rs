@@ -1,6 +1,6 @@
 //! Making senders' rows again from their history.
 
-use turnmill_engine::{Step, Timeline};
+use turnmill_engine::{Checkpoint, Engine, Step, Timeline};
 use turnmill_model::{Changes, EventTime, SenderId};
 
 use super::late::Means;
@@ -156,22 +156,8 @@ impl Ingest<'_> {
         batch: &mut Batch,
     ) -> Result<u64, StoreError> {
         let sender = timeline.sender();
-        let mark = batch.changes.mark();
-        let (events, made, checkpoints) = loop {
-            let (events, made, finished) = self.run_all(tx, old, &timeline, &mut batch.changes).await?;
-            let mut foreign = false;
-            for (_, key) in &finished.claims {
-                let session = turnmill_model::SessionId(*key);
-                let owner = tx.session_owners(&[session]).await?.into_iter().next().flatten();
-                if owner.is_some_and(|owner| owner != sender && owner != old) {
-                    foreign |= timeline.mark_foreign(*key);
-                }
-            }
-            if !foreign {
-                break (events, made, finished.checkpoints);
-            }
-            batch.changes.rollback(mark);
-        };
+        let (events, made, checkpoints) =
+            self.run_history(&self.engine, tx, old, &mut timeline, &mut batch.changes).await?;
         if old == sender {
             batch.cleared.push(old);
         } else {
@@ -184,9 +170,38 @@ impl Ingest<'_> {
         Ok(events)
     }
 
+    /// Applies the whole history of `old` to `timeline`, where its session ids are its own.
+    pub(super) async fn run_history<T: Transaction>(
+        &self,
+        engine: &Engine,
+        tx: &mut T,
+        old: SenderId,
+        timeline: &mut Timeline,
+        out: &mut Changes,
+    ) -> Result<(u64, Timeline, Vec<Checkpoint>), StoreError> {
+        let sender = timeline.sender();
+        let mark = out.mark();
+        loop {
+            let (events, made, finished) = self.run_all(engine, tx, old, timeline, out).await?;
+            let mut foreign = false;
+            for (_, key) in &finished.claims {
+                let session = turnmill_model::SessionId(*key);
+                let owner = tx.session_owners(&[session]).await?.into_iter().next().flatten();
+                if owner.is_some_and(|owner| owner != sender && owner != old) {
+                    foreign |= timeline.mark_foreign(*key);
+                }
+            }
+            if !foreign {
+                return Ok((events, made, finished.checkpoints));
+            }
+            out.rollback(mark);
+        }
+    }
+
     /// Applies the whole history of `old` to `timeline`.
     async fn run_all<T: Transaction>(
         &self,
+        engine: &Engine,
         tx: &mut T,
         old: SenderId,
         timeline: &Timeline,
@@ -196,7 +211,7 @@ impl Ingest<'_> {
         let key = made.sender_key().to_owned();
         let mut reader = Reader::open(tx, old, None, self.decoder.name()).await?;
         let mut events = 0;
-        let mut run = self.engine.run(&mut made, out);
+        let mut run = engine.run(&mut made, out);
         loop {
             reader.fill(tx).await?;
             let Some(stored) = reader.next() else { break };

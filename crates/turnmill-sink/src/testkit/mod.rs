@@ -90,6 +90,7 @@ where
     F::Store: Upkeep,
 {
     upkeep::senders_are_listed_in_order(fixture).await;
+    upkeep::senders_are_found_by_when_they_were_seen(fixture).await;
     upkeep::a_rebuild_with_the_same_settings_changes_nothing(fixture).await;
     upkeep::a_rebuild_with_other_settings_gives_the_rows_of_a_store_filled_with_them(fixture).await;
 }

@@ -1,7 +1,7 @@
 //! The checks of what the tools that go through all senders rely on.
 
 use turnmill_model::rasa::RasaDecoder;
-use turnmill_model::{SenderId, Settings};
+use turnmill_model::{Micros, SenderId, Settings};
 
 use super::cases::{Bench, START, expected_with};
 use super::{Fixture, conversation};
@@ -54,6 +54,28 @@ where
     assert_eq!(bench.store.senders(None, 100).await.unwrap(), all);
     assert_eq!(bench.store.senders(Some(all[1]), 2).await.unwrap(), all[2..4]);
     assert_eq!(bench.store.senders(Some(all[4]), 2).await.unwrap(), []);
+}
+
+pub(super) async fn senders_are_found_by_when_they_were_seen<F: Fixture>(fixture: &mut F)
+where
+    F::Store: Upkeep,
+{
+    let decoder = RasaDecoder::new(&Settings::default());
+    let mut bench = filled(fixture.create(), &decoder).await;
+    let store = &mut bench.store;
+    let all = store.senders(None, 100).await.unwrap();
+    let last = SenderId::new(None, "u4");
+    // The last conversation alone goes on after this time.
+    let since = Micros(((START + 27.0) * 1e6) as i64);
+    let found = store.senders_seen(since, None, 100).await.unwrap();
+    assert!(found.contains(&last) && found.iter().all(|sender| all.contains(sender)), "{found:?}");
+    assert_eq!(store.senders_seen(Micros(0), Some(all[1]), 2).await.unwrap(), all[2..4]);
+    assert_eq!(store.swept_patterns().await.unwrap(), 0);
+    store.note_swept_patterns(3).await.unwrap();
+    store.note_swept_patterns(4).await.unwrap();
+    let mut second = fixture.connect(store);
+    second.open(&Settings::default()).await.unwrap();
+    assert!([0, 4].contains(&second.swept_patterns().await.unwrap()), "noted, or not at all");
 }
 
 pub(super) async fn a_rebuild_with_the_same_settings_changes_nothing<F: Fixture>(fixture: &mut F)

@@ -29,7 +29,10 @@ impl Poller {
             if partitions.is_empty() {
                 return Err(KafkaError::NoTopic { topic });
             }
-            self.partitions.extend(partitions.iter().map(|partition| (topic.clone(), partition.id())));
+            let wanted = self.settings.range_partition;
+            let numbers = partitions.iter().map(|partition| partition.id());
+            let numbers = numbers.filter(|number| wanted.is_none_or(|wanted| wanted == *number));
+            self.partitions.extend(numbers.map(|number| (topic.clone(), number)));
         }
         self.partitions.sort();
         for _ in 0..10 {

@@ -1,0 +1,147 @@
+//! From settings to clients: what the service's plain types mean to the source and to the stores.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use turnmill_service::settings::{
+    DatabaseSettings, DatabaseTarget, PostgresTarget, SecurityProtocol as Protocol, ServiceSettings,
+};
+use turnmill_sink::StoreError;
+use turnmill_sink_postgres::{ForeignKeys, PostgresSettings, PostgresStore, SettingsError};
+use turnmill_sink_sqlite::SqliteStore;
+use turnmill_source_kafka::{KafkaSettings, ProducerSettings, SaslMechanism, SecurityProtocol};
+use turnmill_stores::AnyStore;
+
+/// Bytes that a consumer reads ahead at least.
+const LEAST_BUFFER: usize = 1 << 16;
+
+/// Consumers of this process. A SQLite file has one writer at a time, so more would only wait for each other.
+pub(crate) fn consumers(settings: &ServiceSettings) -> usize {
+    match settings.database.target {
+        DatabaseTarget::Sqlite { .. } => 1,
+        _ => settings.kafka.consumers.max(1),
+    }
+}
+
+/// How consumer number `index` reaches and reads Kafka.
+pub(crate) fn kafka(settings: &ServiceSettings, index: usize) -> KafkaSettings {
+    let from = &settings.kafka;
+    let consumers = consumers(settings);
+    let mut kafka = KafkaSettings::new(from.brokers.clone());
+    kafka.topics = vec![from.topic.clone()];
+    kafka.group_id.clone_from(&from.group_id);
+    kafka.group_instance_id = from.group_instance_id.as_ref().map(|id| match consumers {
+        1 => id.clone(),
+        _ => format!("{id}-{index}"),
+    });
+    kafka.security_protocol = match from.security_protocol {
+        Protocol::Plaintext => SecurityProtocol::Plaintext,
+        Protocol::Ssl => SecurityProtocol::Ssl,
+        Protocol::SaslPlaintext => SecurityProtocol::SaslPlaintext,
+        Protocol::SaslSsl => SecurityProtocol::SaslSsl,
+    };
+    // The settings have refused all others.
+    kafka.sasl_mechanism = match from.sasl_mechanism {
+        "SCRAM-SHA-256" => SaslMechanism::ScramSha256,
+        "SCRAM-SHA-512" => SaslMechanism::ScramSha512,
+        _ => SaslMechanism::Plain,
+    };
+    kafka.sasl_username.clone_from(&from.sasl_username);
+    kafka.sasl_password = from.sasl_password.as_ref().map(|password| password.expose().to_owned());
+    kafka.ssl_ca_location.clone_from(&from.ssl_ca);
+    kafka.ssl_certfile_location.clone_from(&from.ssl_cert);
+    kafka.ssl_keyfile_location.clone_from(&from.ssl_key);
+    kafka.keepalive = from.keep_alive;
+    kafka.metadata_max_age = from.metadata_max_age;
+    kafka.heartbeat = from.heartbeat_interval;
+    kafka.session_timeout = from.session_timeout;
+    kafka.max_poll_interval = from.max_poll_interval;
+    kafka.buffer_bytes = (settings.work.buffer_bytes / consumers).max(LEAST_BUFFER);
+    kafka.buffer_records = (settings.work.buffer_records / consumers).max(1);
+    kafka.extra = from
+        .properties
+        .iter()
+        .map(|(name, value)| (name.clone(), value.expose().to_owned()))
+        .collect::<BTreeMap<_, _>>();
+    kafka
+}
+
+/// How dead letters are sent.
+pub(crate) fn producer(settings: &ServiceSettings) -> ProducerSettings {
+    let from = &settings.kafka;
+    ProducerSettings {
+        retries: from.producer_retries,
+        timeout: from.producer_timeout,
+        partitioner: from.producer_partitioner.into(),
+        compression: from.compression.unwrap_or("inherit").into(),
+        ..ProducerSettings::default()
+    }
+}
+
+/// PostgreSQL as it is set up.
+pub(crate) fn postgres(
+    target: &PostgresTarget,
+    database: &DatabaseSettings,
+) -> Result<PostgresSettings, SettingsError> {
+    let settings = target.url().expose().parse::<PostgresSettings>()?;
+    Ok(settings
+        .with_schema(&database.schema)
+        .with_migrations(database.migrate)
+        .with_statement_timeout(database.statement_timeout.unwrap_or(Duration::ZERO))
+        .with_lock_timeout(database.lock_timeout.unwrap_or(Duration::ZERO))
+        .with_foreign_keys(if database.foreign_keys { ForeignKeys::Declared } else { ForeignKeys::None }))
+}
+
+/// Where the tables go; not opened yet.
+#[derive(Clone, Debug)]
+pub(crate) enum Target {
+    Postgres(Box<PostgresSettings>),
+    Sqlite { url: String, migrate: bool, foreign_keys: bool },
+}
+
+impl Target {
+    pub(crate) fn new(database: &DatabaseSettings) -> Result<Self, SettingsError> {
+        Ok(match &database.target {
+            DatabaseTarget::Sqlite { url, .. } => Self::Sqlite {
+                url: url.clone(),
+                migrate: database.migrate,
+                foreign_keys: database.foreign_keys,
+            },
+            DatabaseTarget::Postgres(target) => Self::Postgres(Box::new(postgres(target, database)?)),
+            // A kind that the settings know and nothing here does.
+            _ => return Err(SettingsError::Scheme { scheme: "something else".into() }),
+        })
+    }
+
+    /// A store of its own, with a connection of its own once it is opened.
+    pub(crate) fn store(&self) -> Result<AnyStore, StoreError> {
+        match self {
+            Self::Postgres(settings) => Ok(PostgresStore::new((**settings).clone()).into()),
+            Self::Sqlite { url, foreign_keys, .. } => {
+                let store = SqliteStore::from_url(url).map(|store| store.foreign_keys(*foreign_keys));
+                let no_path = || StoreError::Unusable { detail: "it names no store".into(), source: None };
+                store.map(AnyStore::Sqlite).ok_or_else(no_path)
+            }
+        }
+    }
+
+    /// Whether the schema may be made and changed. PostgreSQL's store knows it by itself.
+    pub(crate) fn needs_a_look(&self) -> bool {
+        matches!(self, Self::Sqlite { migrate: false, .. })
+    }
+}
+
+/// What to look at, for an error that does not name a setting itself.
+pub(crate) fn setting_of(error: &StoreError) -> Option<&'static str> {
+    match error {
+        StoreError::Settings { setting, .. } => Some(match *setting {
+            "assistant" => "TURNMILL_ASSISTANT",
+            "session_id" => "TURNMILL_SESSION_ID",
+            "bare_slot_strings" => "TURNMILL_BARE_SLOT_STRINGS",
+            "stack_events" => "DISABLE_STACK_EVENT_PROCESSING",
+            _ => return None,
+        }),
+        StoreError::Unavailable { .. } | StoreError::Unusable { .. } => Some("RASA_ANALYTICS_DB_URL"),
+        _ => None,
+    }
+}

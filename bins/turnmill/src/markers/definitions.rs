@@ -1,0 +1,52 @@
+//! Markers from files.
+
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use turnmill_markers::{Diagnostic, MarkerSet, SourceFile, Warning, files};
+use turnmill_model::Micros;
+
+use super::Failure;
+
+/// Markers from files, and what is odd about them.
+#[derive(Debug)]
+pub(crate) struct Definitions {
+    pub(crate) markers: MarkerSet,
+    pub(crate) warnings: Vec<Warning>,
+}
+
+impl Definitions {
+    /// Reads files, and the YAML files of folders.
+    pub(crate) fn read<P: AsRef<Path>>(paths: &[P]) -> Result<Self, Vec<Diagnostic>> {
+        let (mut sources, mut errors) = (Vec::<SourceFile<'_>>::new(), Vec::new());
+        for path in paths {
+            match files::read_path(path.as_ref()) {
+                Ok(mut found) => sources.append(&mut found),
+                Err(mut found) => errors.append(&mut found),
+            }
+        }
+        match MarkerSet::parse(&sources) {
+            Ok((markers, warnings)) if errors.is_empty() => Ok(Self { markers, warnings }),
+            Ok(_) => Err(errors),
+            Err(mut found) => {
+                errors.append(&mut found);
+                Err(errors)
+            }
+        }
+    }
+
+    /// The same for a command that cannot go on without; warnings are told.
+    pub(super) fn needed(paths: &[PathBuf]) -> Result<MarkerSet, Failure> {
+        let definitions = Self::read(paths).map_err(Failure::Definitions)?;
+        for warning in &definitions.warnings {
+            super::tools::say(&format!("warning: {warning}"));
+        }
+        Ok(definitions.markers)
+    }
+}
+
+/// The present time.
+pub(crate) fn now() -> Micros {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,124 @@
+//! `turnmill markers explain`.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use turnmill_markers::Node;
+use turnmill_model::SessionId;
+use turnmill_model::rasa::RasaDecoder;
+use turnmill_pipeline::{ExplainedSession, PatternTools, Stop};
+use turnmill_sink::ingest::Ingest;
+use turnmill_sink::{PatternSet, StoreError};
+
+use super::tools::{Display, close, open};
+use super::{Definitions, Failure, OnStore, show};
+
+/// Arguments of `turnmill markers explain`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The marker's name.
+    name: String,
+    /// The session: its `rasa_session.id`.
+    #[arg(long, value_name = "ID")]
+    session: String,
+    #[command(flatten)]
+    on: OnStore,
+    /// Take the marker from these files, not from the store's active patterns.
+    #[arg(long, value_name = "FILE")]
+    markers: Vec<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Explains.
+pub(super) async fn run(args: &Args) -> Result<bool, crate::Failure> {
+    let id = args.session.parse().map_err(|_| Failure::NoSessionId(args.session.clone()))?;
+    let of_files = match args.markers.as_slice() {
+        [] => None,
+        files => {
+            let markers = Definitions::needed(files)?;
+            let found = markers.markers().iter().find(|marker| marker.name == args.name);
+            Some(found.ok_or_else(|| Failure::NoSuchMarker(args.name.clone()))?.config.clone())
+        }
+    };
+    let (mut store, settings) = open(args.on.place(), false).await?;
+    let decoder = RasaDecoder::new(&settings);
+    let ingest = Ingest::new(&settings, &decoder, 0);
+    let display = Display::new(args.json);
+    let mut tell = |event: turnmill_pipeline::PatternEvent<'_>| display.tell(&event);
+    let mut tools = PatternTools::new(&mut store, Stop::default(), &mut tell);
+    let set = tools.list().await?;
+    let (config, scope) = match of_files {
+        Some(config) => (config, None),
+        None => stored(&set, &args.name)?,
+    };
+    let explained = tools.explain(&ingest, SessionId(id), &config).await?;
+    close(store)?;
+    let explained = explained.ok_or(Failure::NoSuchSession(id))?;
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        writeln!(out, "{}", as_json(args, &config, &explained, scope.as_ref()))?;
+    } else {
+        text(&mut out, args, &config, &explained, scope.as_ref())?;
+    }
+    Ok(true)
+}
+
+/// The event times for which a stored pattern writes rows, in microseconds.
+type Times = std::ops::Range<i64>;
+
+fn stored(set: &PatternSet, name: &str) -> Result<(Node, Option<Times>), crate::Failure> {
+    let Some(pattern) = set.called(name) else {
+        let known = set.active().map(|pattern| pattern.name.as_str()).collect::<Vec<_>>().join(", ");
+        return Err(Failure::NoSuchPattern { name: name.into(), known }.into());
+    };
+    let config = Node::parse(&pattern.config)
+        .map_err(|error| StoreError::Damaged { detail: format!("the pattern `{name}`: {error}") })?;
+    let from = pattern.effective_from().map_or(i64::MIN, |from| from.0);
+    let until = pattern.effective_until().map_or(i64::MAX, |until| until.0);
+    Ok((config, Some(from..until)))
+}
+
+fn in_scope(scope: Option<&Times>, time: i64) -> bool {
+    scope.is_none_or(|scope| scope.contains(&time))
+}
+
+fn as_json(args: &Args, config: &Node, explained: &ExplainedSession, scope: Option<&Times>) -> Value {
+    let events = explained.events.iter().zip(&explained.explanation.events);
+    let events: Vec<Value> = events
+        .map(|(event, explanation)| {
+            let mut value = serde_json::to_value(explanation).unwrap_or_default();
+            if let Some(object) = value.as_object_mut() {
+                object.insert("event_id".into(), json!(event.id));
+                object.insert("event_type".into(), json!(event.event_type));
+                object.insert("timestamp".into(), json!(show::time(event.timestamp)));
+                object.insert("in_scope".into(), json!(in_scope(scope, event.timestamp.0)));
+            }
+            value
+        })
+        .collect();
+    let config: Value = serde_json::from_str(&config.to_string()).unwrap_or_default();
+    json!({
+        "name": args.name, "config": config, "session_id": args.session, "sender_key": explained.sender_key,
+        "events": events,
+    })
+}
+
+fn text(
+    out: &mut impl Write,
+    args: &Args,
+    config: &Node,
+    explained: &ExplainedSession,
+    scope: Option<&Times>,
+) -> std::io::Result<()> {
+    writeln!(out, "{}: {config}", args.name)?;
+    writeln!(out, "session {} of {}\n", args.session, explained.sender_key)?;
+    for (event, explanation) in explained.events.iter().zip(&explained.explanation.events) {
+        let outside = if in_scope(scope, event.timestamp.0) { "" } else { ", outside of the pattern's times: no row" };
+        writeln!(out, "{} {}{outside}", show::time(event.timestamp), event.event_type)?;
+        write!(out, "{explanation}")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,89 @@
+//! Conversations as `rasa evaluate markers` sees them: events in the order of the input.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use turnmill_engine::marker_event;
+use turnmill_markers::OwnedMarkerEvent;
+use turnmill_model::rasa::RasaDecoder;
+use turnmill_model::{Decoder, Record, Settings};
+use turnmill_source::{
+    BatchLimits, FileOptions, FileSource, Format, Progress, RecordBatch, RecordOutcome, Source, SourceRecord,
+};
+use turnmill_source_tracker::{PostgresTracker, TrackerOptions, TrackerSource, is_sqlite};
+
+use super::Failure;
+
+/// Any usable time: that of an event does not matter here, so one without must not be refused.
+const SOME_TIME: f64 = 1e9;
+
+/// Conversations by sender id, and how many records gave no event.
+#[derive(Debug, Default)]
+pub(super) struct Conversations {
+    pub(super) by_sender: BTreeMap<String, Vec<OwnedMarkerEvent>>,
+    pub(super) unreadable: u64,
+}
+
+impl Conversations {
+    /// Reads inputs to their ends.
+    pub(super) fn read(inputs: &[PathBuf], format: Option<Format>) -> Result<Self, Failure> {
+        let decoder = RasaDecoder::new(&Settings::default());
+        let mut conversations = Self::default();
+        let mut batch = RecordBatch::new();
+        for input in inputs {
+            let mut source = open(input, format)?;
+            loop {
+                let progress = source.next_batch(&BatchLimits::default(), &mut batch)?;
+                batch.iter().for_each(|record| conversations.add(&decoder, &record));
+                if progress != Progress::More {
+                    break;
+                }
+            }
+        }
+        Ok(conversations)
+    }
+
+    fn add(&mut self, decoder: &RasaDecoder, record: &SourceRecord<'_>) {
+        let body = match record.outcome {
+            RecordOutcome::Body => record.record(),
+            RecordOutcome::Skipped => return,
+            RecordOutcome::Refused(_) => {
+                self.unreadable += 1;
+                return;
+            }
+        };
+        let mut events = Vec::new();
+        let record = Record { time: body.time.or(Some(SOME_TIME)), ..body };
+        if decoder.decode(&record, &mut events).is_err() {
+            self.unreadable += 1;
+        }
+        for event in &events {
+            // As it was written, not cut to a column's width.
+            let sender = body.sender.unwrap_or(&event.sender_key);
+            let event = OwnedMarkerEvent::from(marker_event(event));
+            match self.by_sender.get_mut(sender) {
+                Some(conversation) => conversation.push(event),
+                None => _ = self.by_sender.insert(sender.to_owned(), vec![event]),
+            }
+        }
+    }
+}
+
+fn open(input: &Path, format: Option<Format>) -> Result<Box<dyn Source>, Failure> {
+    let options = || FileOptions { format, ..FileOptions::default() };
+    let failed = |name: String, source| Failure::Input { name, source };
+    let text = input.to_str().unwrap_or_default();
+    if input == Path::new("-") {
+        return Ok(Box::new(FileSource::stdin(options())?));
+    }
+    if PostgresTracker::is_url(text) {
+        let opened = PostgresTracker::open(text, TrackerOptions::default(), None);
+        let name = || PostgresTracker::name(text).unwrap_or_else(|_| "postgresql://…".into());
+        return Ok(Box::new(opened.map_err(|error| failed(name(), error.into()))?));
+    }
+    if std::fs::metadata(input).is_ok_and(|metadata| metadata.is_file()) && is_sqlite(input).unwrap_or(false) {
+        let opened = TrackerSource::open(input, TrackerOptions::default(), None);
+        return Ok(Box::new(opened.map_err(|error| failed(input.display().to_string(), error.into()))?));
+    }
+    Ok(Box::new(FileSource::open(input, options(), None)?))
+}

@@ -1,0 +1,101 @@
+//! `turnmill markers preview`.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use turnmill_model::rasa::RasaDecoder;
+use turnmill_pipeline::{PatternTools, Preview, Sample, Stop};
+use turnmill_sink::ingest::Ingest;
+
+use super::tools::{Display, close, open};
+use super::{Definitions, OnStore, show};
+
+/// Arguments of `turnmill markers preview`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Marker files, or folders with such.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    on: OnStore,
+    /// Examples of each marker, at most one of a session.
+    #[arg(long, value_name = "NUMBER", default_value_t = 3)]
+    samples: usize,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Shows what would be found.
+pub(super) async fn run(args: &Args) -> Result<bool, crate::Failure> {
+    let markers = Definitions::needed(&args.files)?;
+    let (mut store, settings) = open(args.on.place(), false).await?;
+    let decoder = RasaDecoder::new(&settings);
+    let ingest = Ingest::new(&settings, &decoder, 0);
+    let display = Display::new(args.json);
+    let mut tell = |event: turnmill_pipeline::PatternEvent<'_>| display.tell(&event);
+    let mut tools = PatternTools::new(&mut store, Stop::default(), &mut tell);
+    let preview = tools.preview(&ingest, &markers, args.samples).await?;
+    display.clear();
+    close(store)?;
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        writeln!(out, "{}", as_json(&preview))?;
+    } else {
+        text(&mut out, &preview)?;
+    }
+    Ok(true)
+}
+
+fn as_json(preview: &Preview) -> Value {
+    let sample = |sample: &Sample| {
+        json!({
+            "sender_key": sample.sender_key,
+            "session_id": sample.session_id,
+            "event_id": sample.event_id,
+            "timestamp": show::time(sample.timestamp),
+            "num_preceding_user_turns": sample.num_preceding_user_turns,
+        })
+    };
+    let markers: Vec<Value> = preview
+        .markers
+        .iter()
+        .map(|marker| {
+            json!({
+                "name": marker.name,
+                "results": marker.results,
+                "sessions": marker.sessions,
+                "senders": marker.senders,
+                "samples": marker.samples.iter().map(sample).collect::<Vec<_>>(),
+            })
+        })
+        .collect();
+    json!({
+        "senders": preview.senders, "sessions": preview.sessions, "events": preview.events, "markers": markers,
+    })
+}
+
+fn text(out: &mut impl Write, preview: &Preview) -> std::io::Result<()> {
+    let Preview { senders, sessions, events, markers, .. } = preview;
+    writeln!(out, "{senders} senders, {sessions} sessions, {events} events")?;
+    writeln!(out, "{:<28} {:>10} {:>10} {:>10}", "marker", "results", "sessions", "senders")?;
+    for marker in markers {
+        let (results, sessions, senders) = (marker.results, marker.sessions, marker.senders);
+        writeln!(out, "{:<28} {results:>10} {sessions:>10} {senders:>10}", marker.name)?;
+    }
+    for marker in markers.iter().filter(|marker| !marker.samples.is_empty()) {
+        writeln!(out, "\n{}, for example", marker.name)?;
+        for sample in &marker.samples {
+            writeln!(
+                out,
+                "  {} of {} at {} after {} user turns",
+                sample.session_id,
+                sample.sender_key,
+                show::time(sample.timestamp),
+                sample.num_preceding_user_turns
+            )?;
+        }
+    }
+    Ok(())
+}

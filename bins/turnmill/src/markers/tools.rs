@@ -1,0 +1,75 @@
+//! What the commands on stores have in common.
+
+use std::io::{IsTerminal, Write};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use turnmill_model::Settings;
+use turnmill_pipeline::PatternEvent;
+use turnmill_sink::{Class, Store, StoreError};
+use turnmill_stores::AnyStore;
+
+use super::Place;
+
+/// Tells people something beside the output.
+pub(super) fn say(text: &str) {
+    // With standard error gone there is nobody left to tell.
+    let _ = writeln!(std::io::stderr(), "turnmill: {text}");
+}
+
+/// Opens the store with the settings that it was filled with; `new` makes it if it is not there.
+pub(super) async fn open(place: Place<'_>, new: bool) -> Result<(AnyStore, Settings), crate::Failure> {
+    let settings = match place.store()?.read_only().open_as_it_is().await {
+        Ok(settings) => settings,
+        Err(StoreError::Unusable { .. }) if new => Settings::default(),
+        Err(error) => return Err(error.into()),
+    };
+    let mut store = place.store()?;
+    store.open(&settings).await?;
+    Ok((store, settings))
+}
+
+/// Closes the store.
+pub(super) fn close(store: AnyStore) -> Result<(), StoreError> {
+    match store.finish() {
+        // Somebody else is using it, which may be.
+        Err(error) if matches!(error.class(), Class::Retryable { .. }) => Ok(()),
+        result => result,
+    }
+}
+
+/// A bar on a terminal, nothing in a pipe.
+pub(super) struct Display {
+    bar: ProgressBar,
+    quiet: bool,
+}
+
+impl Display {
+    pub(super) fn new(quiet: bool) -> Self {
+        let shown = !quiet && std::io::stderr().is_terminal();
+        let bar = if shown { ProgressBar::new(u64::from(u32::MAX)) } else { ProgressBar::hidden() };
+        if let Ok(style) = ProgressStyle::with_template("{wide_bar} {percent:>3} %  {msg}  {eta}") {
+            bar.set_style(style);
+        }
+        Self { bar, quiet }
+    }
+
+    /// Shows what is told.
+    pub(super) fn tell(&self, event: &PatternEvent<'_>) {
+        match event {
+            PatternEvent::Reached { sender, senders } => {
+                // Ids are spread evenly, so the first bits tell how much is done.
+                self.bar.set_position((sender.0.as_u128() >> 96) as u64);
+                self.bar.set_message(format!("{senders} senders"));
+            }
+            PatternEvent::Retrying { error, pause } if !self.quiet => {
+                let text = format!("{error}; trying again in {:.1} s", pause.as_secs_f64());
+                self.bar.suspend(|| say(&text));
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+}

@@ -1,0 +1,222 @@
+//! `turnmill rebuild`.
+
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+use turnmill_model::rasa::RasaDecoder;
+use turnmill_model::{SenderId, SessionIdMode, Settings};
+use turnmill_pipeline::Backoff;
+use turnmill_sink::ingest::{Ingest, Rebuilt};
+use turnmill_sink::{Class, StoreError, Upkeep};
+use turnmill_stores::AnyStore;
+
+use crate::{Failure, StoreArgs};
+
+/// Losing against another writer more often than this in a row is no bad luck.
+const LOSSES: u32 = 20;
+
+/// Arguments of `turnmill rebuild`.
+#[derive(Debug, clap::Args)]
+#[allow(clippy::struct_excessive_bools, reason = "flags")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    store: StoreArgs,
+
+    /// From now on with this assistant's name in every sender's identity.
+    #[arg(long, value_name = "NAME", conflicts_with = "no_assistant")]
+    assistant: Option<String>,
+    /// From now on without an assistant's name.
+    #[arg(long)]
+    no_assistant: bool,
+    /// Which `metadata.session_id` values name a session: uuid, any or off.
+    #[arg(long, value_name = "MODE", value_parser = session_id_mode)]
+    session_id: Option<SessionIdMode>,
+    /// From now on slot values that are strings have no quotes.
+    #[arg(long, conflicts_with = "no_bare_slot_strings")]
+    bare_slot_strings: bool,
+    /// From now on they have quotes.
+    #[arg(long)]
+    no_bare_slot_strings: bool,
+    /// From now on `stack` events write dialogue stack frames.
+    #[arg(long, conflicts_with = "no_stack_events")]
+    stack_events: bool,
+    /// From now on they do not.
+    #[arg(long)]
+    no_stack_events: bool,
+
+    /// Senders of a transaction.
+    #[arg(long, value_name = "SENDERS", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
+    batch: u32,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+    /// Print nothing but errors (and the JSON, if asked for).
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+impl Args {
+    /// The settings to rebuild with: those of the store, as far as nothing else was asked for.
+    fn settings(&self, stored: Settings) -> Settings {
+        let assistant = if self.no_assistant { None } else { self.assistant.clone().or(stored.assistant) };
+        Settings {
+            assistant,
+            session_id: self.session_id.unwrap_or(stored.session_id),
+            bare_slot_strings: (stored.bare_slot_strings || self.bare_slot_strings)
+                && !self.no_bare_slot_strings,
+            stack_events: (stored.stack_events || self.stack_events) && !self.no_stack_events,
+        }
+    }
+}
+
+fn session_id_mode(text: &str) -> Result<SessionIdMode, String> {
+    match text {
+        "uuid" => Ok(SessionIdMode::Uuid),
+        "any" => Ok(SessionIdMode::Any),
+        "off" => Ok(SessionIdMode::Off),
+        _ => Err("expected uuid, any or off".into()),
+    }
+}
+
+/// Makes all rows again.
+pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
+    let stored = args.store.store()?.read_only().open_as_it_is().await?;
+    let settings = args.settings(stored);
+    let decoder = RasaDecoder::new(&settings);
+    let mut rebuild = Rebuild {
+        store: args.store.store()?,
+        ingest: Ingest::new(&settings, &decoder, 0),
+        display: Display::new(args.quiet || args.json),
+        backoff: Backoff::default(),
+        attempt: 0,
+    };
+    let began = Instant::now();
+    let state = loop {
+        match rebuild.store.begin_rebuild(&settings).await {
+            Ok(state) => break state,
+            Err(error) => rebuild.pause_or_fail(error).await?,
+        }
+    };
+    let changed = state.stored != settings;
+    if changed {
+        rebuild
+            .display
+            .say("with other settings than before, so nobody else can write until this is finished");
+    }
+    if state.after.is_some() {
+        rebuild.display.say("going on where an interrupted rebuild was");
+    }
+    let rebuilt = rebuild.all(state.after, args.batch).await?;
+    loop {
+        match rebuild.store.end_rebuild(&settings).await {
+            Ok(()) => break,
+            Err(error) => rebuild.pause_or_fail(error).await?,
+        }
+    }
+    let Rebuild { store, display, .. } = rebuild;
+    display.bar.finish_and_clear();
+    match store.finish() {
+        // Somebody else is using it, which may be.
+        Err(error) if matches!(error.class(), Class::Retryable { .. }) => {}
+        result => result?,
+    }
+    let (seconds, resumed) = (began.elapsed().as_secs_f64(), state.after.is_some());
+    let Rebuilt { senders, events } = rebuilt;
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        let said = json!({
+            "senders": senders, "events": events, "settings_changed": changed, "resumed": resumed, "seconds": seconds,
+        });
+        writeln!(out, "{said}")?;
+    } else if !args.quiet {
+        writeln!(out, "{senders} senders with {events} events were made again in {seconds:.1} s")?;
+    }
+    Ok(true)
+}
+
+/// A rebuild under way.
+struct Rebuild<'d> {
+    store: AnyStore,
+    ingest: Ingest<'d>,
+    display: Display,
+    backoff: Backoff,
+    /// Failed attempts in a row.
+    attempt: u32,
+}
+
+impl Rebuild<'_> {
+    /// Makes the rows of all senders after `after` again, some at a time.
+    async fn all(&mut self, mut after: Option<SenderId>, step: u32) -> Result<Rebuilt, StoreError> {
+        let mut sum = Rebuilt::default();
+        loop {
+            match self.some(after, step as usize).await {
+                Ok(None) => return Ok(sum),
+                Ok(Some((last, rebuilt))) => {
+                    after = Some(last);
+                    sum.senders += rebuilt.senders;
+                    sum.events += rebuilt.events;
+                    self.attempt = 0;
+                    self.display.at(last, &sum);
+                }
+                Err(error) => self.pause_or_fail(error).await?,
+            }
+        }
+    }
+
+    async fn some(
+        &mut self,
+        after: Option<SenderId>,
+        step: usize,
+    ) -> Result<Option<(SenderId, Rebuilt)>, StoreError> {
+        let senders = self.store.senders(after, step).await?;
+        let Some(last) = senders.last() else { return Ok(None) };
+        Ok(Some((*last, self.ingest.rebuild(&mut self.store, &senders).await?)))
+    }
+
+    /// Waits before the next attempt if the error may pass, else gives it back.
+    async fn pause_or_fail(&mut self, error: StoreError) -> Result<(), StoreError> {
+        let least = match error.class() {
+            Class::Retryable { after } => after.unwrap_or_default(),
+            Class::Fenced if self.attempt < LOSSES => Duration::ZERO,
+            _ => return Err(error),
+        };
+        let pause = self.backoff.pause(self.attempt).max(least);
+        self.attempt += 1;
+        self.display.say(&format!("{error}; trying again in {:.1} s", pause.as_secs_f64()));
+        tokio::time::sleep(pause).await;
+        Ok(())
+    }
+}
+
+/// A bar on a terminal, nothing in a pipe.
+struct Display {
+    bar: ProgressBar,
+    quiet: bool,
+}
+
+impl Display {
+    fn new(quiet: bool) -> Self {
+        let shown = !quiet && std::io::stderr().is_terminal();
+        let bar = if shown { ProgressBar::new(u64::from(u32::MAX)) } else { ProgressBar::hidden() };
+        if let Ok(style) = ProgressStyle::with_template("{wide_bar} {percent:>3} %  {msg}  {eta}") {
+            bar.set_style(style);
+        }
+        Self { bar, quiet }
+    }
+
+    /// Everything up to `sender` is done. Ids are spread evenly, so the first bits tell how much that is.
+    fn at(&self, sender: SenderId, sum: &Rebuilt) {
+        let front = (sender.0.as_u128() >> 96) as u64;
+        self.bar.set_position(front);
+        self.bar.set_message(format!("{} senders, {} events", sum.senders, sum.events));
+    }
+
+    fn say(&self, text: &str) {
+        if !self.quiet {
+            // With standard error gone there is nobody left to tell.
+            self.bar.suspend(|| _ = writeln!(std::io::stderr(), "turnmill: {text}"));
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! One consumer: a thread with a connection, a member of the group, and a cache of its own.
+
+use std::sync::Arc;
+
+use turnmill_model::rasa::RasaDecoder;
+use turnmill_pipeline::{DeadLetterLimits, Drained, Pipeline, PipelineError, Share, explain};
+use turnmill_service::Component;
+use turnmill_service::settings::{DeadLetterSettings, ServiceSettings};
+use turnmill_sink::ingest::Ingest;
+use turnmill_source::{GroupLimits, GroupSource as _};
+use turnmill_source_kafka::KafkaGroup;
+
+use super::observer::Watch;
+use super::{Service, complaint};
+use crate::connect;
+
+/// Reads until stopped.
+pub(super) fn run(service: &Arc<Service>, index: usize, component: Component) {
+    let alive = service.health.consumer();
+    let result = consume(service, index);
+    drop(alive);
+    match result {
+        Ok(drained) => {
+            let counts = &drained.counts;
+            tracing::info!(
+                consumer = index,
+                records = counts.records,
+                events = counts.events,
+                "stopped reading"
+            );
+            component.finish();
+        }
+        Err(reason) => component.fail(reason),
+    }
+}
+
+fn consume(service: &Arc<Service>, index: usize) -> Result<Drained, String> {
+    let settings = &service.settings;
+    let decoder = RasaDecoder::new(&settings.rows);
+    let ingest =
+        Ingest::new(&settings.rows, &decoder, settings.work.cache_bytes / connect::consumers(settings));
+    let store = service.target.store().map_err(|error| complaint(&error))?;
+    let mut pipeline =
+        Pipeline::new(store, &settings.rows, Arc::new(decoder.clone()), ingest, service.stop.clone())
+            .with_dead_letter_limits(dead_letter_limits(&settings.dead_letters));
+    let source = KafkaGroup::start(&connect::kafka(settings, index)).map_err(|error| explain(&error))?;
+    service.shared.add_control(source.control());
+    let mut watch = Watch::new(Arc::clone(service), index);
+    let serve = pipeline.serve(Box::new(source), group_limits(settings), &mut watch);
+    let drained = service.runtime.block_on(serve).map_err(|error| match &error {
+        PipelineError::Store(error) => complaint(error),
+        PipelineError::DeadLetters(_) => {
+            format!("{error} (TURNMILL_DEAD_LETTER_MAX_RUN, TURNMILL_DEAD_LETTER_MAX_SHARE)")
+        }
+        _ => explain(&error),
+    })?;
+    if let Err(error) = pipeline.into_store().finish() {
+        // Somebody is looking at the file just now; the log beside it is a part of it until they are done.
+        tracing::info!("{error}");
+    }
+    Ok(drained)
+}
+
+fn group_limits(settings: &ServiceSettings) -> GroupLimits {
+    GroupLimits {
+        records: settings.work.batch_records,
+        bytes: settings.work.batch_bytes,
+        linger: settings.work.flush_interval,
+        ..GroupLimits::default()
+    }
+}
+
+fn dead_letter_limits(settings: &DeadLetterSettings) -> DeadLetterLimits {
+    let share = |most| Share { most, of: DeadLetterSettings::SHARE_WINDOW };
+    DeadLetterLimits { run: settings.max_run, share: settings.max_share.map(share) }
+}

@@ -1,0 +1,131 @@
+//! The topic that mirrors the dead letters.
+
+use turnmill_source::{GroupLimits, GroupProgress, GroupSource, RecordBatch};
+use turnmill_source_kafka::{KafkaGroup, KafkaRange, KafkaSettings};
+use turnmill_testbed::{kafka, postgres};
+
+use crate::support::{Record, Service, Topic, capture, ledger, positions, variables, wait_until_read};
+
+/// All records of a topic: keys, values and headers, in the order of their offsets.
+fn records(brokers: &str, topic: &str) -> Vec<Record> {
+    let mut settings = KafkaSettings::new(brokers);
+    settings.topics = vec![topic.into()];
+    settings.range = Some(KafkaRange::default());
+    let mut group = KafkaGroup::start(&settings).unwrap();
+    let (control, mut batch, mut found) = (group.control(), RecordBatch::new(), Vec::new());
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    loop {
+        match group.next(&GroupLimits::default(), &mut batch).unwrap() {
+            GroupProgress::Assigned(assignment) => {
+                let partitions = assignment.partitions.into_iter().map(|assigned| (assigned.partition, None));
+                control.start(assignment.generation, partitions.collect());
+            }
+            GroupProgress::Batch => found.extend(batch.iter().map(|record| {
+                Record {
+                    key: record.key.map(text),
+                    value: text(record.payload),
+                    headers: record
+                        .headers
+                        .into_iter()
+                        .map(|(name, value)| (name.to_owned(), value.map(text)))
+                        .collect(),
+                    millis: 0,
+                }
+            })),
+            GroupProgress::End => return found,
+            _ => {}
+        }
+    }
+}
+
+fn header(name: &str, value: &str) -> (String, Option<String>) {
+    (name.into(), Some(value.into()))
+}
+
+#[test]
+fn dead_letters_are_mirrored_once_each_with_where_they_came_from() {
+    let Some(store) = postgres::database() else { return };
+    let Some(mut topic) = Topic::fresh(1) else { return };
+    let Some(mirror) = Topic::fresh(1) else { return };
+    let good = capture("partition-by-sender-true.jsonl.gz");
+    let bad = |number: usize| Record {
+        key: Some(format!("key {number}")),
+        value: format!("{{\"broken\": {number}"),
+        headers: vec![header("RASA_ENVIRONMENT", "test"), ("empty".into(), None)],
+        millis: good[0].millis,
+    };
+    topic.produce(&good[..50]);
+    topic.produce(&[bad(1), bad(2)]);
+    let mut settings = variables(&topic, &store);
+    settings.push(("RASA_ANALYTICS_DLQ".into(), mirror.name.clone()));
+
+    let mut service = Service::start(&settings);
+    wait_until_read(&store, &topic, &mut service);
+    let mirrored = r#"turnmill_dead_letters_mirrored_total{result="sent"}"#;
+    service.wait("two are mirrored", |service| service.metric(mirrored) == 2.0);
+    service.wait("that is noted", |_| positions(&store).get(&mirror.name).is_some_and(|at| at.1 == "2"));
+    assert_eq!(service.metric("turnmill_dead_letters_waiting"), 2.0);
+    service.stop();
+
+    topic.produce(&[bad(3)]);
+    let mut service = Service::start(&settings);
+    service.wait("the third is mirrored", |service| service.metric(mirrored) == 1.0);
+    service.wait("that is noted", |_| positions(&store).get(&mirror.name).is_some_and(|at| at.1 == "3"));
+    service.stop();
+
+    let found = records(&mirror.brokers, &mirror.name);
+    assert_eq!(found.len(), 3, "{found:?}");
+    for (number, record) in (1..).zip(&found) {
+        let original = bad(number);
+        assert_eq!((&record.key, &record.value), (&original.key, &original.value));
+        let (kept, own) = record.headers.split_at(2);
+        assert_eq!(kept, original.headers);
+        let offset = (49 + number).to_string();
+        let places = [
+            ("original_offset", offset.as_str()),
+            ("original_topic", &topic.name),
+            ("original_partition", "0"),
+        ];
+        assert_eq!(own[..3], places.map(|(name, value)| header(name, value)));
+        let (name, why) = &own[3];
+        assert_eq!((name.as_str(), own.len()), ("error", 4));
+        assert!(why.as_deref().unwrap().starts_with("not_json: "), "{why:?}");
+    }
+    assert_eq!(ledger(&store, "dead_letters"), 3);
+}
+
+#[test]
+fn a_wanted_topic_that_is_not_there_gets_them_once_it_is() {
+    let Some(shared) = kafka::shared() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let store = format!("sqlite:{}", folder.path().join("rasa.sqlite").display());
+    let Some(mut topic) = Topic::fresh(1) else { return };
+    let mirror = format!("{}-dlq", topic.name);
+    topic.produce(&[Record { value: "{".into(), ..Record::default() }]);
+    let mut settings = variables(&topic, &store);
+    settings.push(("RASA_ANALYTICS_DLQ".into(), mirror.clone()));
+    let mut service = Service::start(&settings);
+    wait_until_read(&store, &topic, &mut service);
+    service.wait("it warns", |service| service.said("the dead-letter topic does not exist"));
+    shared.create_topic(&mirror, 1, &[]);
+    service.wait("it is mirrored", |_| positions(&store).contains_key(&mirror));
+    service.stop();
+    let found = records(&topic.brokers, &mirror);
+    assert_eq!(found.iter().map(|record| record.value.as_str()).collect::<Vec<_>>(), ["{"]);
+}
+
+#[test]
+fn too_many_dead_letters_end_the_service_and_name_the_setting() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = format!("sqlite:{}", folder.path().join("rasa.sqlite").display());
+    let Some(mut topic) = Topic::fresh(1) else { return };
+    let garbage = Record { value: "garbage".into(), ..Record::default() };
+    topic.produce(&vec![garbage; 20]);
+    let mut settings = variables(&topic, &store);
+    settings.push(("TURNMILL_DEAD_LETTER_MAX_RUN".into(), "10".into()));
+    settings.push(("RASA_ANALYTICS_DLQ".into(), String::new()));
+    let mut service = Service::start(&settings);
+    assert_eq!(service.ended().code(), Some(1));
+    assert!(service.said("TURNMILL_DEAD_LETTER_MAX_RUN"), "{}", service.log());
+    assert_eq!(ledger(&store, "records"), 0, "nothing was drained");
+}

@@ -1,0 +1,9 @@
+//! The service and its tools as processes, against real servers.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod configuration;
+mod dead_letters;
+mod service;
+mod support;
+mod tls;
+mod tools;

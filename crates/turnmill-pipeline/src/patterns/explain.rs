@@ -1,0 +1,75 @@
+//! Why a marker applied in a session, or did not.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use turnmill_engine::{Patterns, marker_event};
+use turnmill_markers::explain::{Explanation, explain};
+use turnmill_markers::{Compatibility, Node, OwnedMarkerEvent};
+use turnmill_model::{Event, EventId, Micros, SessionId};
+use turnmill_sink::ingest::{Ingest, Look};
+use turnmill_sink::{StoreError, Upkeep};
+
+use super::{PatternTools, tried};
+
+/// A marker over the events of a session.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExplainedSession {
+    /// The conversation.
+    pub sender_key: String,
+    /// The session's events, in order.
+    pub events: Vec<ExplainedEvent>,
+    /// What came of the marker at each of them.
+    pub explanation: Explanation,
+}
+
+/// An event of a session.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExplainedEvent {
+    /// Its id.
+    pub id: EventId,
+    /// Its time.
+    pub timestamp: Micros,
+    /// The type's name, as written.
+    pub event_type: String,
+}
+
+impl<S: Upkeep> PatternTools<'_, S> {
+    /// Explains `config` over the events of `session`; none if the store has no such session. Nothing is written.
+    ///
+    /// # Errors
+    ///
+    /// The store's, those that do not pass.
+    pub async fn explain(
+        &mut self,
+        ingest: &Ingest<'_>,
+        session: SessionId,
+        config: &Node,
+    ) -> Result<Option<ExplainedSession>, StoreError> {
+        let Some(sender) = tried!(self, ingest.owner_of(self.store, session).await) else { return Ok(None) };
+        let none = Arc::new(Patterns::default());
+        let (sender_key, own) = tried!(self, {
+            let (mut key, mut own) = (String::new(), HashSet::new());
+            let mut show = |look: Look<'_>| {
+                key = look.sender_key.to_owned();
+                let events = look.rows.events.inserts.iter();
+                own.extend(events.filter(|event| event.session_id == session).map(|event| event.id));
+            };
+            let looked = ingest.look(self.store, &[sender], Arc::clone(&none), &mut show).await;
+            looked.map(|()| (key, own))
+        });
+        let (events, kept) = tried!(self, {
+            let (mut events, mut kept) = (Vec::new(), Vec::new());
+            let mut show = |event: &Event<'_>| {
+                if own.contains(&event.id) {
+                    kept.push(OwnedMarkerEvent::from(marker_event(event)));
+                    let (timestamp, event_type) = (Micros(event.time.micros()), event.event_type.to_string());
+                    events.push(ExplainedEvent { id: event.id, timestamp, event_type });
+                }
+            };
+            ingest.look_at_events(self.store, sender, &mut show).await.map(|_| (events, kept))
+        });
+        let explanation = explain(config, Compatibility::Documented, kept.iter().map(OwnedMarkerEvent::as_event));
+        Ok(Some(ExplainedSession { sender_key, events, explanation }))
+    }
+}
