@@ -2,30 +2,40 @@
 
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use turnmill_model::{SessionIdMode, Settings};
 use turnmill_source::Format;
 
-/// Reads conversation events from files and tracker stores into an analytics store.
+/// Reads conversation events from files, tracker stores and Kafka into an analytics store, or publishes them to a topic.
 ///
 /// The same command again continues where it stopped, or finds nothing new; after a crash, too. Events that the store has are
-/// recognised, whatever file they come from.
+/// recognised, whatever input they come from.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXIT_CODES)]
 pub(crate) struct Args {
-    /// Files (plain, gzip or Zstandard JSON lines), SQLite tracker stores and event brokers, or `-` for standard input.
-    #[arg(required = true, value_name = "INPUT")]
-    pub(crate) inputs: Vec<PathBuf>,
+    /// Files (plain, gzip or Zstandard JSON lines), SQLite tracker stores and event brokers, `-` for standard input,
+    /// `postgresql://USER:PASSWORD@HOST/DATABASE` for those in PostgreSQL, `kafka:TOPIC` or `kafka:TOPIC/PARTITION`.
+    #[arg(required_unless_present = "from", value_name = "INPUT")]
+    inputs: Vec<PathBuf>,
 
-    /// Where the tables go: `sqlite:PATH`.
-    #[arg(long, value_name = "STORE", required_unless_present = "dry_run")]
+    /// The same as INPUT.
+    #[arg(long, value_name = "INPUT")]
+    from: Vec<PathBuf>,
+
+    /// Where it goes: `sqlite:PATH`, `postgresql://USER:PASSWORD@HOST/DATABASE` or `kafka:TOPIC`.
+    #[arg(long, value_name = "STORE", required_unless_present_any = ["dry_run", "dump"])]
     pub(crate) to: Option<String>,
 
-    /// Format of the inputs: rasa, kafka, kcat, tracker-store, sql-broker or tracker. Told from the content unless given.
+    /// Write the records of Kafka inputs (topics, or dumps of them) into this new file, `-` for standard output, as lines of
+    /// the format `kafka`.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["to", "dry_run", "follow", "shift"])]
+    pub(crate) dump: Option<PathBuf>,
+
+    /// Format of file inputs: rasa, kafka, kcat, tracker-store, sql-broker or tracker. Told from the content unless given.
     #[arg(long, value_name = "FORMAT")]
     pub(crate) format: Option<Format>,
 
-    /// Name of the source in positions and in the ledger.
+    /// Name of the source in positions and in the ledger. Topics go by the id of their cluster instead.
     #[arg(long, value_name = "NAME", default_value = "file")]
     pub(crate) source: String,
 
@@ -72,12 +82,38 @@ pub(crate) struct Args {
     /// Do not write dialogue stack frames for `stack` events.
     #[arg(long)]
     no_stack_events: bool,
+
+    /// Schema of a store in PostgreSQL; `TURNMILL_DB_SCHEMA`, or else `public`, unless given.
+    #[arg(long, value_name = "NAME", help_heading = "Stores")]
+    pub(crate) schema: Option<String>,
+
+    /// Whether a new store declares foreign keys. In PostgreSQL they slow loading down several times.
+    #[arg(long, value_name = "HOW", help_heading = "Stores")]
+    pub(crate) foreign_keys: Option<ForeignKeys>,
+
+    #[cfg(feature = "kafka")]
+    #[command(flatten)]
+    pub(crate) kafka: crate::kafka::Args,
+}
+
+/// Whether foreign keys are declared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ForeignKeys {
+    /// They are.
+    Declared,
+    /// They are not.
+    None,
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 everything landed (also if some of it as dead letters, which are reported); 1 failed; \
 2 wrong usage; 130 interrupted, what was committed stays and the same command goes on.";
 
 impl Args {
+    /// All inputs.
+    pub(crate) fn inputs(&self) -> impl Iterator<Item = &PathBuf> {
+        self.inputs.iter().chain(&self.from)
+    }
+
     /// The settings that change rows or ids.
     pub(crate) fn settings(&self) -> Settings {
         Settings {

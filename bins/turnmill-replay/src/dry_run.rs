@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use turnmill_model::{Decoder, Reason};
 use turnmill_sink::ingest::Arrivals;
-use turnmill_source::{BatchLimits, Progress, RecordBatch, RecordOutcome, SourceError};
+use turnmill_source::{RecordBatch, RecordOutcome};
 
-use crate::inputs::Input;
 use crate::progress::grouped;
 
 /// What the inputs hold.
@@ -20,33 +19,25 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    /// Reads `input` to its end.
-    pub(crate) fn read(&mut self, input: &Input, decoder: &dyn Decoder) -> Result<(), SourceError> {
-        let mut source = input.open(None)?;
-        let mut batch = RecordBatch::new();
-        loop {
-            let progress = source.next_batch(&BatchLimits::default(), &mut batch)?;
-            let mut arrivals = Arrivals::default();
-            for record in batch.iter() {
-                match record.outcome {
-                    RecordOutcome::Body => arrivals.push(decoder, record.record()),
-                    RecordOutcome::Refused(refused) => {
-                        arrivals.push_refused(record.record(), refused.clone());
-                    }
-                    RecordOutcome::Skipped => arrivals.push_skipped(),
+    /// Adds what a batch holds.
+    pub(crate) fn add(&mut self, batch: &RecordBatch, decoder: &dyn Decoder) {
+        let mut arrivals = Arrivals::default();
+        for record in batch.iter() {
+            match record.outcome {
+                RecordOutcome::Body => arrivals.push(decoder, record.record()),
+                RecordOutcome::Refused(refused) => {
+                    arrivals.push_refused(record.record(), refused.clone());
                 }
+                RecordOutcome::Skipped => arrivals.push_skipped(),
             }
-            self.records += arrivals.len() as u64;
-            self.skipped += arrivals.skipped() as u64;
-            for event in arrivals.events() {
-                *self.events.entry(event.event_type.clone().into_owned()).or_default() += 1;
-            }
-            for (_, refused) in arrivals.refused() {
-                *self.refused.entry(refused.reason).or_default() += 1;
-            }
-            if progress != Progress::More {
-                return Ok(());
-            }
+        }
+        self.records += arrivals.len() as u64;
+        self.skipped += arrivals.skipped() as u64;
+        for event in arrivals.events() {
+            *self.events.entry(event.event_type.clone().into_owned()).or_default() += 1;
+        }
+        for (_, refused) in arrivals.refused() {
+            *self.refused.entry(refused.reason).or_default() += 1;
         }
     }
 

@@ -1,51 +1,83 @@
-//! `turnmill-replay`: files and tracker stores into an analytics store.
+//! `turnmill-replay`: files, tracker stores and topics into an analytics store, or into a topic.
 //!
 //! What is absent here: any rule. Reading is in the source crates, everything that decides about rows in the engine, the loop in
 //! the pipeline; this is a command line around them.
+//!
+//! # Features
+//!
+//! `kafka` (topics; builds librdkafka in C) and `postgres` are on by default. Without both it builds quickly, and reads files and
+//! SQLite databases into SQLite.
 
 mod args;
+#[cfg(feature = "kafka")]
+mod body;
 mod dry_run;
+mod dump;
 mod inputs;
+#[cfg(feature = "kafka")]
+mod kafka;
+mod load;
 mod progress;
+#[cfg(feature = "kafka")]
+mod publish;
 mod summary;
 
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use clap::Parser;
-use turnmill_model::rasa::{RasaDecoder, shift_timestamp};
-use turnmill_pipeline::{Drained, Pipeline, PipelineError, Stop, explain};
-use turnmill_sink::ingest::Ingest;
-use turnmill_sink::{Class, Inspect, StoreError};
-use turnmill_sink_sqlite::SqliteStore;
-use turnmill_source::{BatchLimits, SourceError};
-use turnmill_sql::metrics;
+use turnmill_model::rasa::RasaDecoder;
+use turnmill_pipeline::{PipelineError, Stop, explain};
+use turnmill_sink::StoreError;
+use turnmill_source::SourceError;
+use turnmill_stores::UnknownStore;
 
 use crate::args::Args;
 use crate::dry_run::Found;
 use crate::inputs::Input;
-use crate::progress::Display;
-use crate::summary::Outcome;
 
 /// Exit code after an interrupt, as shells have it.
 const INTERRUPTED: u8 = 130;
+/// Exit code of wrong usage, as of a wrong flag.
+const USAGE: u8 = 2;
 
 /// Why the command failed.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    #[error("unknown store `{0}`: --to takes sqlite:PATH")]
-    UnknownStore(String),
+    #[cfg_attr(not(feature = "kafka"), expect(dead_code, reason = "only topics can be used wrongly"))]
+    #[error("{0}")]
+    Usage(String),
+    #[cfg(not(all(feature = "kafka", feature = "postgres")))]
+    #[error("`{what}` needs the feature `{feature}`, which this build lacks")]
+    LeftOut { what: String, feature: &'static str },
+    #[error(transparent)]
+    UnknownStore(#[from] UnknownStore),
     #[error(transparent)]
     Source(#[from] SourceError),
+    #[cfg(feature = "postgres")]
+    #[error(transparent)]
+    Tracker(#[from] turnmill_source_tracker::PostgresTrackerError),
+    #[cfg(feature = "kafka")]
+    #[error(transparent)]
+    Kafka(#[from] turnmill_source_kafka::KafkaError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
     Pipeline(#[from] PipelineError),
+    #[error("cannot write the dump `{path}`")]
+    Dump { path: String, source: std::io::Error },
+    #[error(
+        "record {offset} of `{input}` has no place in Kafka, so it cannot be dumped as a record of a topic"
+    )]
+    NotFromKafka { input: String, offset: u64 },
+    #[error(
+        "{count} records were left out, because the format `kafka` holds only text; the first is {first}"
+    )]
+    Binary { count: u64, first: String },
     #[error("cannot listen for interrupts")]
     Signal(#[from] ctrlc::Error),
+    #[error("cannot start the runtime")]
+    Runtime(#[source] std::io::Error),
     #[error("cannot write the summary")]
     Output(#[from] std::io::Error),
 }
@@ -56,7 +88,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::from(INTERRUPTED),
         Err(failure) => {
             complain(&explain(&failure));
-            ExitCode::FAILURE
+            if matches!(failure, Failure::Usage(_)) { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
         }
     }
 }
@@ -73,108 +105,58 @@ fn run(args: &Args) -> Result<bool, Failure> {
     let handler = stop.clone();
     ctrlc::set_handler(move || handler.set())?;
 
-    let open = |path| Input::new(path, &args.source, args.format, args.follow);
-    let inputs: Vec<Input> = args.inputs.iter().map(|path| open(path)).collect::<Result<_, _>>()?;
-    let settings = args.settings();
-    let decoder = RasaDecoder::new(&settings);
-    let mut out = std::io::stdout().lock();
-    let Some(to) = args.to.as_ref().filter(|_| !args.dry_run) else {
-        let mut found = Found::default();
-        inputs.iter().try_for_each(|input| found.read(input, &decoder))?;
+    let inputs: Vec<Input> = args.inputs().map(|path| Input::new(path, args)).collect::<Result<_, _>>()?;
+    #[cfg(feature = "kafka")]
+    if args.kafka.has_range() && !inputs.iter().any(Input::is_kafka) {
+        let why = "--since, --until, --from-offset and --to-offset are about topics, and no input is one";
+        return Err(Failure::Usage(why.into()));
+    }
+    let print = |json: serde_json::Value, text: String| -> Result<(), Failure> {
+        let mut out = std::io::stdout().lock();
         if args.json {
-            writeln!(out, "{}", found.json())?;
+            writeln!(out, "{json}")?;
         } else if !args.quiet {
-            out.write_all(found.text().as_bytes())?;
+            out.write_all(text.as_bytes())?;
         }
-        return Ok(false);
+        Ok(())
     };
-
-    let store = SqliteStore::from_url(to).ok_or_else(|| Failure::UnknownStore(to.clone()))?;
-    let ingest = Ingest::new(&settings, &decoder, args.cache << 20);
-    let mut pipeline = Pipeline::new(store, &settings, Arc::new(decoder.clone()), ingest, stop.clone());
-    pipeline = pipeline.with_limits(BatchLimits { records: args.batch.max(1), ..BatchLimits::default() });
-    if let Some(seconds) = args.shift {
-        pipeline = pipeline.with_rewrite(Arc::new(move |payload| shift_timestamp(payload, seconds)));
+    if let Some(path) = &args.dump {
+        let dumped = dump::dump(args, &inputs, path, &stop)?;
+        if path.as_os_str() != "-" {
+            print(dumped.json(), dumped.text())?;
+        }
+        return dumped.left_out().map_or(Ok(dumped.stopped), Err);
     }
-    if inputs.len() > 1 {
-        pipeline = pipeline.leaving_idle_sources();
-    }
-    let started = Instant::now();
-    let result = pollster::block_on(drain(&mut pipeline, &inputs, args, &stop));
-    let elapsed = started.elapsed();
-    let mut store = pipeline.into_store();
-    let drained = match result {
-        // Interrupted while waiting for the store.
-        Err(_) if stop.is_set() => return Ok(true),
-        result => result?,
+    let Some(to) = args.to.as_ref().filter(|_| !args.dry_run) else {
+        let decoder = RasaDecoder::new(&args.settings());
+        let mut found = Found::default();
+        for input in &inputs {
+            input.each_batch(args.batch, false, &stop, &mut |batch| {
+                found.add(batch, &decoder);
+                Ok(())
+            })?;
+        }
+        print(found.json(), found.text())?;
+        return Ok(stop.is_set());
     };
-
-    if args.json || !args.quiet {
-        let tables = store.row_counts()?;
-        let metrics = store.summary(&metrics::Options::default())?;
-        let dead_letters = dead_letters(&mut store)?;
-        let outcome = Outcome {
-            store: to.clone(),
-            inputs: inputs.len(),
-            drained,
-            elapsed,
-            tables,
-            metrics,
-            dead_letters,
-        };
-        if args.json {
-            writeln!(out, "{}", outcome.json())?;
-        } else {
-            out.write_all(outcome.text().as_bytes())?;
+    if let Some(topic) = to.strip_prefix("kafka:") {
+        #[cfg(not(feature = "kafka"))]
+        return Err(Failure::LeftOut { what: format!("kafka:{topic}"), feature: "kafka" });
+        #[cfg(feature = "kafka")]
+        {
+            let published = publish::publish(args, &inputs, topic, &stop)?;
+            print(published.json(), published.text())?;
+            return Ok(published.stopped);
         }
     }
-    match store.finish() {
-        // Somebody is looking at the store just now; the log beside the file is a part of it until they are done.
-        Err(error) if matches!(error.class(), Class::Retryable { .. }) => complain(&error.to_string()),
-        result => result?,
-    }
-    if drained.stopped && !args.quiet {
+
+    // A store in PostgreSQL has its connection as a task.
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::Runtime)?;
+    let Some(outcome) = runtime.block_on(load::load(args, &inputs, to, &stop))? else { return Ok(true) };
+    print(outcome.json(), outcome.text())?;
+    if outcome.drained.stopped && !args.quiet {
         complain("interrupted; what was committed stays, and the same command goes on from there");
     }
-    Ok(drained.stopped)
-}
-
-/// Reads all inputs, one after the other; while following, again and again.
-async fn drain(
-    pipeline: &mut Pipeline<'_, SqliteStore>,
-    inputs: &[Input],
-    args: &Args,
-    stop: &Stop,
-) -> Result<Drained, PipelineError> {
-    let mut drained = Drained::default();
-    loop {
-        for input in inputs {
-            let mut display = Display::new(input, args.quiet);
-            let mut open = |position: Option<&_>| input.open(position);
-            let one = pipeline.drain(input.key.as_ref(), &mut open, &mut display).await?;
-            drained.add(&one);
-            if stop.is_set() {
-                drained.stopped = true;
-                return Ok(drained);
-            }
-        }
-        if !args.follow || inputs.len() == 1 {
-            return Ok(drained);
-        }
-        stop.wait(Duration::from_millis(200));
-    }
-}
-
-/// The store's dead letters by reason.
-fn dead_letters(store: &mut SqliteStore) -> Result<Vec<(turnmill_model::Reason, u64)>, StoreError> {
-    let mut reasons = BTreeMap::new();
-    let mut after = 0;
-    loop {
-        let page = pollster::block_on(store.dead_letters(after, 1000))?;
-        let Some(last) = page.last() else { return Ok(reasons.into_iter().collect()) };
-        after = last.id;
-        for letter in &page {
-            *reasons.entry(letter.reason).or_default() += 1;
-        }
-    }
+    Ok(outcome.drained.stopped)
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use turnmill_pipeline::{Event, Observer};
+use turnmill_source::{Opened, RecordBatch};
 
 use crate::inputs::Input;
 
@@ -12,6 +13,8 @@ use crate::inputs::Input;
 pub(crate) struct Display {
     bar: ProgressBar,
     records: u64,
+    /// Whether positions are bytes of the size.
+    sized: bool,
     quiet: bool,
 }
 
@@ -19,10 +22,7 @@ impl Display {
     pub(crate) fn new(input: &Input, quiet: bool) -> Self {
         let shown = !quiet && std::io::stderr().is_terminal();
         let bar = if shown { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
-        let plain = input.size.filter(|_| {
-            let name = input.path.to_string_lossy();
-            !name.ends_with(".gz") && !name.ends_with(".zst")
-        });
+        let plain = input.size.filter(|_| !input.name.ends_with(".gz") && !input.name.ends_with(".zst"));
         // Without a size to compare with (streams, compressed files) there is only a count.
         let template = if let Some(size) = plain {
             bar.set_length(size);
@@ -33,9 +33,20 @@ impl Display {
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
-        bar.set_prefix(input.path.display().to_string());
+        bar.set_prefix(input.name.clone());
         bar.enable_steady_tick(Duration::from_millis(200));
-        Self { bar, records: 0, quiet }
+        Self { bar, records: 0, sized: plain.is_some(), quiet }
+    }
+
+    /// These records have been dealt with.
+    pub(crate) fn passed(&mut self, batch: &RecordBatch) {
+        self.records += batch.len() as u64;
+        match batch.to().filter(|_| self.sized) {
+            Some(position) => self.bar.set_position(position.offset),
+            None => self.bar.inc(batch.bytes() as u64),
+        }
+        let rate = self.records as f64 / self.bar.elapsed().as_secs_f64().max(0.001);
+        self.bar.set_message(format!("{} records, {}/s", grouped(self.records), grouped(rate as u64)));
     }
 
     fn say(&self, text: &str) {
@@ -48,21 +59,12 @@ impl Display {
 impl Observer for Display {
     fn observe(&mut self, event: &Event<'_>) {
         match event {
-            Event::Committed { report, batch, .. } => {
-                self.records += u64::try_from(report.counts.records).unwrap_or_default();
-                match batch.to() {
-                    Some(position) => self.bar.set_position(position.offset),
-                    None => self.bar.inc(batch.bytes() as u64),
-                }
-                let rate = self.records as f64 / self.bar.elapsed().as_secs_f64().max(0.001);
-                self.bar.set_message(format!(
-                    "{} records, {}/s",
-                    grouped(self.records),
-                    grouped(rate as u64)
-                ));
+            Event::Committed { batch, .. } => self.passed(batch),
+            Event::Opened { partition, opened: Opened::Gap { missing } } => {
+                self.say(&format!("{partition} has lost {missing} records that were never read"));
             }
             Event::Opened { partition, .. } => {
-                self.say(&format!("{partition} is another file than before and is read from its start"));
+                self.say(&format!("{partition} is another one than before and is read from its start"));
             }
             Event::Retrying { error, pause } => {
                 self.say(&format!("{error}; trying again in {:.1} s", pause.as_secs_f64()));

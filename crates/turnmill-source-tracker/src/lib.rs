@@ -1,7 +1,7 @@
-//! Records from the SQLite files that Rasa writes: tracker stores and SQL event brokers.
+//! Records from the databases that Rasa writes: tracker stores and SQL event brokers, in SQLite files and in PostgreSQL.
 //!
-//! What is absent here: no writing (files are opened read-only, also while Rasa writes them), no decoding of events,
-//! no async, no clock, and no other database.
+//! What is absent here: no writing (files are opened and transactions begun read-only, also while Rasa writes), no
+//! decoding of events, no async, no clock, and no other database.
 //!
 //! Both keep a table `events`. A `SQLTrackerStore` has the columns `type_name` and `timestamp` and bodies without
 //! sender; a `SQLEventBroker` has only `id`, `sender_id` and `data`. Rows are read in the order of `id`, a page at a
@@ -26,7 +26,19 @@
 //! assert_eq!(batch.to().map(|position| position.offset), Some(1));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # Features
+//!
+//! - `postgres`: [`PostgresTracker`], a table in PostgreSQL, with TLS by rustls. On by default.
 
+#[cfg(feature = "postgres")]
+mod postgres;
 mod sqlite;
+#[cfg(feature = "postgres")]
+mod tls;
+#[cfg(feature = "postgres")]
+mod url;
 
+#[cfg(feature = "postgres")]
+pub use postgres::{PostgresTracker, PostgresTrackerError};
 pub use sqlite::{Shape, TrackerError, TrackerOptions, TrackerSource, is_sqlite};

@@ -5,4 +5,6 @@ mod commands;
 mod facts;
 mod kill;
 mod readme;
+mod rebuild;
+mod servers;
 mod support;

@@ -71,7 +71,7 @@ fn executable(path: &Path, text: &str) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// A folder like a clone of the repository, where `cargo run -p turnmill-replay --` is the binary under test, installing checks
+/// A folder like a clone of the repository, where `cargo run` with `turnmill-replay` is the binary under test, installing checks
 /// that there is something to install, and what follows a file is interrupted after a while.
 fn playground(folder: &Path) -> PathBuf {
     let repository = fs::canonicalize(Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")).unwrap();
@@ -84,7 +84,7 @@ fn playground(folder: &Path) -> PathBuf {
             r#"#!/usr/bin/env bash
             set -eu
             case "$*" in
-                "run --release -p "*" -- "*) program=$4; shift 5; exec "$program" "$@" ;;
+                "run --release -p "*" --no-default-features -- "*) program=$4; shift 6; exec "$program" "$@" ;;
                 "install --locked --path "*) test -f "{root}/$4/src/main.rs" ;;
                 *) echo "the test does not know: cargo $*" >&2; exit 1 ;;
             esac

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
 
+#[cfg(feature = "postgres")]
+mod postgres;
+
 use std::io::Read;
 use std::path::{Path, PathBuf};
 

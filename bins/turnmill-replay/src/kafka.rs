@@ -1,0 +1,195 @@
+//! Kafka: its flags, and what they and the environment make of its settings.
+
+use std::time::Duration;
+
+use turnmill_source_kafka::{
+    Edge, KafkaError, KafkaRange, KafkaSettings, ProducerSettings, check_connectivity,
+};
+
+use crate::Failure;
+
+/// How long the brokers may take to answer at first.
+const ANSWER: Duration = Duration::from_secs(15);
+
+/// Flags about topics. How to log in is told by the environment variables of the service: `KAFKA_SECURITY_PROTOCOL` and so on.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Kafka")]
+pub(crate) struct Args {
+    /// Brokers, `host:port[,host:port]`; `KAFKA_BROKER_ADDRESS` unless given. The other `KAFKA_` variables of the service say
+    /// how to log in.
+    #[arg(long, value_name = "BROKERS")]
+    brokers: Option<String>,
+
+    /// Read topics from the first record with this Kafka time or a later one: `2026-11-21T14:00Z`, `2026-11-21`, Unix seconds.
+    #[arg(long, value_name = "TIME", value_parser = time, conflicts_with = "from_offset", allow_negative_numbers = true)]
+    since: Option<f64>,
+
+    /// Read topics up to the first record with this Kafka time or a later one, without it.
+    #[arg(long, value_name = "TIME", value_parser = time, conflicts_with = "to_offset", allow_negative_numbers = true)]
+    until: Option<f64>,
+
+    /// Read each partition from this offset.
+    #[arg(long, value_name = "OFFSET")]
+    from_offset: Option<u64>,
+
+    /// Read each partition up to this offset, without it.
+    #[arg(long, value_name = "OFFSET")]
+    to_offset: Option<u64>,
+
+    /// Publish with the sender's id as key, as Rasa does with `partition_by_sender: true`. Else records keep the keys that they
+    /// have in Kafka or in a dump of it, and others have none.
+    #[arg(long, conflicts_with = "unkeyed")]
+    pub(crate) keyed: bool,
+
+    /// Publish without any keys.
+    #[arg(long)]
+    pub(crate) unkeyed: bool,
+
+    /// Publish with this `RASA_ENVIRONMENT` header. Records from Kafka or from dumps of it keep their own headers.
+    #[arg(long, value_name = "NAME", default_value = "RASA_ENVIRONMENT_NOT_SET")]
+    pub(crate) environment: String,
+
+    /// Publish so many records per second at most.
+    #[arg(long, value_name = "RECORDS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rate: Option<u32>,
+}
+
+impl Args {
+    /// The range, if one was asked for.
+    fn range(&self) -> KafkaRange {
+        let edge = |time: Option<f64>, offset: Option<u64>| time.map(Edge::Time).or(offset.map(Edge::Offset));
+        KafkaRange { from: edge(self.since, self.from_offset), to: edge(self.until, self.to_offset) }
+    }
+
+    /// Whether there are flags that only make sense with a topic as input.
+    pub(crate) fn has_range(&self) -> bool {
+        self.range() != KafkaRange::default()
+    }
+
+    /// Settings to read `TOPIC` or `TOPIC/PARTITION`, after a look whether it is there.
+    pub(crate) fn input(&self, topic: &str) -> Result<KafkaSettings, Failure> {
+        let (name, partition) = match topic.split_once('/') {
+            Some((name, number)) => {
+                let wrong =
+                    || Failure::Usage(format!("`{number}` of `kafka:{topic}` is no partition's number"));
+                (name, Some(number.parse::<u32>().map_err(|_| wrong())?))
+            }
+            None => (topic, None),
+        };
+        let mut settings = self.settings()?;
+        settings.topics = vec![name.to_owned()];
+        settings.range = Some(self.range());
+        settings.range_partition = partition.and_then(|partition| i32::try_from(partition).ok());
+        let partitions = partitions(&settings)?;
+        if partition.is_some_and(|partition| partition as usize >= partitions) {
+            let why = format!(
+                "topic `{name}` has {partitions} partitions, counted from 0: `kafka:{topic}` is none"
+            );
+            return Err(Failure::Usage(why));
+        }
+        Ok(settings)
+    }
+
+    /// Settings to publish to `topic`, after a look whether it is there.
+    pub(crate) fn output(&self, topic: &str) -> Result<(KafkaSettings, ProducerSettings), Failure> {
+        let mut settings = self.settings()?;
+        settings.topics = vec![topic.to_owned()];
+        partitions(&settings)?;
+        let mut producer = ProducerSettings { buffer_bytes: 64 << 20, ..ProducerSettings::default() };
+        if let Some(retries) = variable("KAFKA_PRODUCER_RETRIES") {
+            producer.retries = number("KAFKA_PRODUCER_RETRIES", &retries)?;
+        }
+        if let Some(timeout) = variable("KAFKA_PRODUCER_TIMEOUT_MS") {
+            producer.timeout = Duration::from_millis(number("KAFKA_PRODUCER_TIMEOUT_MS", &timeout)?);
+        }
+        if let Some(partitioner) = variable("KAFKA_PRODUCER_PARTITIONER") {
+            producer.partitioner = partitioner;
+        }
+        if let Some(compression) = variable("KAFKA_COMPRESSION_CODEC") {
+            producer.compression = compression;
+        }
+        Ok((settings, producer))
+    }
+
+    /// How to reach the brokers, by the variables that the service obeys.
+    fn settings(&self) -> Result<KafkaSettings, Failure> {
+        let brokers = self.brokers.clone().or_else(|| variable("KAFKA_BROKER_ADDRESS"));
+        let brokers = brokers.ok_or_else(|| {
+            Failure::Usage(
+                "a topic needs brokers: give --brokers HOST:PORT, or set KAFKA_BROKER_ADDRESS".into(),
+            )
+        })?;
+        let mut settings = KafkaSettings::new(brokers);
+        settings.client_id = "turnmill-replay".into();
+        settings.group_id = "turnmill-replay".into();
+        if let Some(protocol) = variable("KAFKA_SECURITY_PROTOCOL") {
+            settings.security_protocol = protocol.parse()?;
+        }
+        if let Some(mechanism) = variable("KAFKA_SASL_MECHANISM") {
+            settings.sasl_mechanism = mechanism.parse()?;
+        }
+        settings.sasl_username = variable("KAFKA_SASL_USERNAME");
+        settings.sasl_password = variable("KAFKA_SASL_PASSWORD");
+        settings.ssl_ca_location = variable("KAFKA_SSL_CA_LOCATION").map(Into::into);
+        settings.ssl_certfile_location = variable("KAFKA_SSL_CERTFILE_LOCATION").map(Into::into);
+        settings.ssl_keyfile_location = variable("KAFKA_SSL_KEYFILE_LOCATION").map(Into::into);
+        Ok(settings)
+    }
+}
+
+/// Number of partitions of the settings' topic.
+fn partitions(settings: &KafkaSettings) -> Result<usize, Failure> {
+    let found = check_connectivity(settings, &[], ANSWER)?;
+    let topic = settings.topics.first().cloned().unwrap_or_default();
+    let partitions =
+        found.topics.iter().find(|found| found.topic == topic).and_then(|found| found.partitions);
+    partitions.ok_or(Failure::Kafka(KafkaError::NoTopic { topic }))
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn number<N: std::str::FromStr>(variable: &'static str, text: &str) -> Result<N, Failure> {
+    let problem = || KafkaError::Setting { variable, problem: format!("`{text}` is no number that fits") };
+    text.parse().map_err(|_| Failure::Kafka(problem()))
+}
+
+/// A time: Unix seconds, or a date or date and time of ISO 8601, in UTC unless it says otherwise.
+fn time(text: &str) -> Result<f64, String> {
+    if let Ok(seconds) = text.parse::<f64>() {
+        return if seconds.is_finite() { Ok(seconds) } else { Err("not a finite number".into()) };
+    }
+    let timestamp = text.parse::<jiff::Timestamp>().or_else(|_| {
+        let civil: jiff::civil::DateTime = text.parse()?;
+        Ok::<_, jiff::Error>(civil.to_zoned(jiff::tz::TimeZone::UTC)?.timestamp())
+    });
+    let expected = "expected a time like 2026-11-21T14:00:00Z, 2026-11-21, or Unix seconds";
+    let timestamp = timestamp.map_err(|_| expected.to_owned())?;
+    #[allow(clippy::cast_precision_loss, reason = "milliseconds of this era are exact")]
+    Ok(timestamp.as_millisecond() as f64 / 1000.0)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_iso_or_unix_seconds() {
+        for (text, seconds) in [
+            ("0", 0.0),
+            ("1795225520.25", 1_795_225_520.25),
+            ("2026-11-21T14:05:20Z", 1_795_269_920.0),
+            ("2026-11-21T15:05:20.5+01:00", 1_795_269_920.5),
+            ("2026-11-21T14:05:20", 1_795_269_920.0),
+            ("2026-11-21 14:05", 1_795_269_900.0),
+            ("2026-11-21", 1_795_219_200.0),
+        ] {
+            assert_eq!(time(text), Ok(seconds), "{text}");
+        }
+        for text in ["", "now", "inf", "21.11.2026", "2026-13-01"] {
+            assert!(time(text).is_err(), "{text}");
+        }
+    }
+}

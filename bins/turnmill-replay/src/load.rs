@@ -1,0 +1,129 @@
+//! `--to STORE`: the inputs into a store.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use turnmill_model::Reason;
+use turnmill_model::rasa::{RasaDecoder, shift_timestamp};
+use turnmill_pipeline::{Drained, Pipeline, PipelineError, Stop};
+use turnmill_sink::ingest::Ingest;
+use turnmill_sink::{Class, Inspect, StoreError};
+use turnmill_source::BatchLimits;
+use turnmill_sql::metrics;
+use turnmill_stores::AnyStore;
+
+use crate::args::{Args, ForeignKeys};
+use crate::inputs::{Input, Opened, group_limits};
+use crate::progress::Display;
+use crate::summary::Outcome;
+use crate::{Failure, complain};
+
+/// Loads all inputs. None if it was interrupted while waiting for the store.
+pub(crate) async fn load(
+    args: &Args,
+    inputs: &[Input],
+    to: &str,
+    stop: &Stop,
+) -> Result<Option<Outcome>, Failure> {
+    let store = store(args, to)?;
+    let name = if to.starts_with("sqlite:") { to.to_owned() } else { store.to_string() };
+    let settings = args.settings();
+    let decoder = RasaDecoder::new(&settings);
+    let ingest = Ingest::new(&settings, &decoder, args.cache << 20);
+    let mut pipeline = Pipeline::new(store, &settings, Arc::new(decoder.clone()), ingest, stop.clone());
+    pipeline = pipeline.with_limits(BatchLimits { records: args.batch.max(1), ..BatchLimits::default() });
+    if let Some(seconds) = args.shift {
+        pipeline = pipeline.with_rewrite(Arc::new(move |payload| shift_timestamp(payload, seconds)));
+    }
+    if inputs.len() > 1 {
+        pipeline = pipeline.leaving_idle_sources();
+    }
+    let started = Instant::now();
+    let result = drain(&mut pipeline, inputs, args, stop).await;
+    let elapsed = started.elapsed();
+    let mut store = pipeline.into_store();
+    let drained = match result {
+        // Interrupted while waiting for the store.
+        Err(_) if stop.is_set() => return Ok(None),
+        result => result?,
+    };
+    let outcome = Outcome {
+        inputs: inputs.len(),
+        drained,
+        elapsed,
+        tables: store.row_counts().await?,
+        metrics: store.summary(&metrics::Options::default()).await?,
+        dead_letters: dead_letters(&mut store).await?,
+        store: name,
+    };
+    match store.finish() {
+        // Somebody is looking at the store just now; the log beside the file is a part of it until they are done.
+        Err(error) if matches!(error.class(), Class::Retryable { .. }) => complain(&error.to_string()),
+        result => result?,
+    }
+    Ok(Some(outcome))
+}
+
+/// The store that `to` names.
+fn store(args: &Args, to: &str) -> Result<AnyStore, Failure> {
+    let variable = || std::env::var("TURNMILL_DB_SCHEMA").ok().filter(|schema| !schema.is_empty());
+    let schema = args.schema.clone().or_else(variable);
+    let store = AnyStore::from_url(to)?.with_schema(schema.as_deref());
+    let Some(keys) = args.foreign_keys else { return Ok(store) };
+    Ok(match store {
+        AnyStore::Sqlite(store) => store.foreign_keys(keys == ForeignKeys::Declared).into(),
+        #[cfg(feature = "postgres")]
+        AnyStore::Postgres(store) => {
+            use turnmill_sink_postgres::{ForeignKeys as Keys, PostgresStore};
+            let keys = if keys == ForeignKeys::Declared { Keys::Declared } else { Keys::None };
+            PostgresStore::new(store.settings().clone().with_foreign_keys(keys)).into()
+        }
+    })
+}
+
+/// Reads all inputs, one after the other; while following, again and again.
+async fn drain(
+    pipeline: &mut Pipeline<'_, AnyStore>,
+    inputs: &[Input],
+    args: &Args,
+    stop: &Stop,
+) -> Result<Drained, PipelineError> {
+    let mut drained = Drained::default();
+    loop {
+        for input in inputs {
+            let mut display = Display::new(input, args.quiet);
+            let one = if input.is_kafka()
+                && let Opened::Group(group) = input.open()?
+            {
+                pipeline.serve(group, group_limits(args.batch), &mut display).await?
+            } else {
+                let mut open = |position: Option<&_>| input.source(position);
+                pipeline.drain(input.key.as_ref(), &mut open, &mut display).await?
+            };
+            drained.add(&one);
+            if stop.is_set() {
+                drained.stopped = true;
+                return Ok(drained);
+            }
+        }
+        if !args.follow || inputs.len() == 1 {
+            return Ok(drained);
+        }
+        stop.wait(Duration::from_millis(200));
+    }
+}
+
+/// The store's dead letters by reason.
+async fn dead_letters(store: &mut AnyStore) -> Result<Vec<(Reason, u64)>, StoreError> {
+    let mut reasons = BTreeMap::new();
+    let mut after = 0;
+    loop {
+        let page = store.dead_letters(after, 1000).await?;
+        let Some(last) = page.last() else { return Ok(reasons.into_iter().collect()) };
+        after = last.id;
+        for letter in &page {
+            *reasons.entry(letter.reason).or_default() += 1;
+        }
+    }
+}

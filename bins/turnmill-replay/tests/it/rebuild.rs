@@ -1,0 +1,119 @@
+//! `turnmill rebuild`: the same rows again, killed at any moment, and beside others who write.
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use turnmill_testbed::postgres;
+
+use crate::support::{capture, json, replay, run, turnmill, url};
+
+const PARCEL: &str = "parcel/file-broker.jsonl.gz";
+
+/// Loads a capture; gives the store's digest.
+fn load(store: &str, capture_of: &str, more: &[&str]) -> Value {
+    let input = capture(capture_of);
+    let arguments = [&[input.to_str().unwrap(), "--to", store, "--quiet"][..], more].concat();
+    run(replay(&arguments), 0);
+    digest(store)
+}
+
+fn digest(store: &str) -> Value {
+    json(turnmill(&["verify", store, "--json"]), 0)["digest"].clone()
+}
+
+/// Kills rebuilds at random moments until one gets through; says how many did not.
+fn rebuild_with_kills(store: &str, flags: &[&str]) -> u32 {
+    let arguments = [&["rebuild", store, "--batch", "5", "--quiet"][..], flags].concat();
+    let mut killed = 0;
+    for round in 0..12 {
+        let mut child = turnmill(&arguments).spawn().unwrap();
+        std::thread::sleep(Duration::from_micros(RandomState::new().hash_one(round) % 400_000));
+        child.kill().unwrap();
+        killed += u32::from(!child.wait().unwrap().success());
+    }
+    run(turnmill(&arguments), 0);
+    killed
+}
+
+fn every_law(store: &str, other: &str) {
+    let before = load(store, PARCEL, &[]);
+    let said = json(turnmill(&["rebuild", store, "--json"]), 0);
+    assert_eq!((&said["events"], &said["settings_changed"]), (&json!(15161), &json!(false)));
+    assert_eq!(digest(store), before, "the same settings give the same rows");
+
+    let settings = ["--assistant", "parcel", "--bare-slot-strings", "--no-stack-events"];
+    let expected = load(other, PARCEL, &settings);
+    assert_ne!(expected, before);
+    assert!(rebuild_with_kills(store, &settings) > 0);
+    assert_eq!(digest(store), expected, "no kill shows in the rows");
+
+    // Back again; killed for sure before its end, so that others are refused meanwhile.
+    let back = ["--no-assistant", "--no-bare-slot-strings", "--stack-events"];
+    let mut child =
+        turnmill(&[&["rebuild", store, "--batch", "1", "--quiet"][..], &back].concat()).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(150));
+    child.kill().unwrap();
+    if !child.wait().unwrap().success() && digest(store) != before {
+        let input = capture("moodbot/sql-broker.jsonl.gz");
+        for flags in [&[][..], &settings[..]] {
+            let refused = run(replay(&[&[input.to_str().unwrap(), "--to", store][..], flags].concat()), 1);
+            let told = String::from_utf8(refused.stderr).unwrap();
+            assert!(told.contains("rebuild") || told.contains("assistant"), "{told}");
+        }
+    }
+    run(turnmill(&[&["rebuild", store][..], &back].concat()), 0);
+    assert_eq!(digest(store), before);
+}
+
+fn beside_writers(store: &str, other: &str) {
+    load(store, "moodbot/sql-broker.jsonl.gz", &[]);
+    let input = capture(PARCEL);
+    let mut writing = replay(&[input.to_str().unwrap(), "--to", store, "--batch", "100", "--quiet"]);
+    let mut writing = writing.stdin(Stdio::null()).spawn().unwrap();
+    let mut rebuilds = 0;
+    loop {
+        run(turnmill(&["rebuild", store, "--batch", "7", "--quiet"]), 0);
+        rebuilds += 1;
+        if let Some(status) = writing.try_wait().unwrap() {
+            assert!(status.success());
+            break;
+        }
+    }
+    assert!(rebuilds > 0);
+    load(other, "moodbot/sql-broker.jsonl.gz", &[]);
+    assert_eq!(digest(store), load(other, PARCEL, &[]), "{rebuilds} rebuilds beside a writer change nothing");
+}
+
+fn sqlite(folder: &Path, name: &str) -> String {
+    url(&folder.join(name))
+}
+
+#[test]
+fn a_rebuild_of_a_file_survives_kills() {
+    let folder = tempfile::tempdir().unwrap();
+    every_law(&sqlite(folder.path(), "store.sqlite"), &sqlite(folder.path(), "other.sqlite"));
+}
+
+#[test]
+fn a_rebuild_of_a_file_goes_beside_writers() {
+    let folder = tempfile::tempdir().unwrap();
+    beside_writers(&sqlite(folder.path(), "store.sqlite"), &sqlite(folder.path(), "other.sqlite"));
+}
+
+#[test]
+fn a_rebuild_in_postgres_survives_kills() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(database) = postgres::database() else { return };
+    every_law(&database, &sqlite(folder.path(), "other.sqlite"));
+}
+
+#[test]
+fn a_rebuild_in_postgres_goes_beside_writers() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(database) = postgres::database() else { return };
+    beside_writers(&database, &sqlite(folder.path(), "other.sqlite"));
+}
