@@ -248,7 +248,7 @@ impl KafkaSettings {
             return Err(setting("KAFKA_CONSUMER_MAX_POLL_INTERVAL_MS", problem));
         }
         if self.buffer_bytes < 1 << 16 || self.buffer_records == 0 {
-            return Err(setting("TURNMILL_KAFKA_BUFFER_BYTES", "must be at least 65536, and one record"));
+            return Err(setting("TURNMILL_BUFFER_BYTES", "must be at least 65536, and one record"));
         }
         Ok(())
     }
