@@ -93,7 +93,7 @@ pub(crate) struct Args {
 
     #[cfg(feature = "kafka")]
     #[command(flatten)]
-    pub(crate) kafka: crate::kafka::Args,
+    pub(crate) kafka: crate::kafka::Topics,
 }
 
 /// Whether foreign keys are declared.

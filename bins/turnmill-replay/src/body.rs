@@ -49,9 +49,11 @@ impl Bodies {
         {
             out.body = Cow::Owned(whole);
         }
+        // A time that is of no use to the event either may be one that brokers refuse.
         if !from_kafka
             && record.time.is_some()
             && self.refused(&out.body, None) == Some(Reason::NoUsableTimestamp)
+            && self.refused(&out.body, record.time).is_none()
         {
             out.time = record.time;
         }

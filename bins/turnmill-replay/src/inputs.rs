@@ -110,11 +110,8 @@ impl Input {
     }
 
     fn is_stream(&self) -> bool {
-        match &self.kind {
-            Kind::Stdin => true,
-            Kind::File(path) => std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()),
-            _ => false,
-        }
+        let Kind::File(path) = &self.kind else { return matches!(self.kind, Kind::Stdin) };
+        std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file())
     }
 
     /// Opens the input from its start; a topic where its range begins.

@@ -14,7 +14,7 @@ const ANSWER: Duration = Duration::from_secs(15);
 /// Flags about topics. How to log in is told by the environment variables of the service: `KAFKA_SECURITY_PROTOCOL` and so on.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Kafka")]
-pub(crate) struct Args {
+pub(crate) struct Topics {
     /// Brokers, `host:port[,host:port]`; `KAFKA_BROKER_ADDRESS` unless given. The other `KAFKA_` variables of the service say
     /// how to log in.
     #[arg(long, value_name = "BROKERS")]
@@ -54,7 +54,7 @@ pub(crate) struct Args {
     pub(crate) rate: Option<u32>,
 }
 
-impl Args {
+impl Topics {
     /// The range, if one was asked for.
     fn range(&self) -> KafkaRange {
         let edge = |time: Option<f64>, offset: Option<u64>| time.map(Edge::Time).or(offset.map(Edge::Offset));

@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 use turnmill_testbed::{kafka, postgres};
 
-use crate::support::{capture, json, replay, replayed, run, turnmill, url, verified};
+use crate::support::{capture, json, lines, replay, replayed, run, turnmill, url, verified};
 
 const PARCEL: &str = "parcel/file-broker.jsonl.gz";
 
@@ -59,13 +59,15 @@ fn postgres_holds_the_same_rows_as_sqlite() {
 fn a_tracker_store_in_postgres_is_read_and_read_on() {
     let Some(database) = postgres::database() else { return };
     let folder = tempfile::tempdir().unwrap();
-    let input = capture("hostile/tracker-store.jsonl.gz");
-    let lines = crate::support::lines("hostile/tracker-store.jsonl.gz");
+    let mut lines = lines("parcel/tracker-store.jsonl.gz");
+    lines.truncate(1500);
+    let input = folder.path().join("rows.jsonl");
+    std::fs::write(&input, lines.join("\n")).unwrap();
     let rows: Vec<Value> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
     let mut client = ::postgres::Client::connect(&database, ::postgres::NoTls).unwrap();
     client
         .batch_execute(
-            "CREATE TABLE events (id SERIAL PRIMARY KEY, sender_id VARCHAR(255), type_name VARCHAR(255), timestamp FLOAT8, data TEXT)",
+            "CREATE TABLE events (id SERIAL PRIMARY KEY, sender_id TEXT, type_name VARCHAR(255), timestamp FLOAT8, data TEXT)",
         )
         .unwrap();
     let mut fill = |rows: &[Value]| {
@@ -77,7 +79,7 @@ fn a_tracker_store_in_postgres_is_read_and_read_on() {
         }
     };
     let store = folder.path().join("store.sqlite");
-    let (first, rest) = rows.split_at(200);
+    let (first, rest) = rows.split_at(700);
     fill(first);
     let database = Path::new(&database);
     assert_eq!(replayed(&[database], &store, &[])["records"], first.len());
