@@ -47,8 +47,8 @@ mod state;
 mod timeline;
 mod visits;
 
-pub use mark::marker_event;
 pub use diff::{TooShort, difference};
+pub use mark::marker_event;
 pub use patterns::{Pattern, Patterns, Scope};
 pub use progress::Finished;
 pub use replay::{Replay, Replayed};

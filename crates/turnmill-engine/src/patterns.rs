@@ -159,7 +159,8 @@ impl Patterns {
         let unseen = |pattern: &Pattern| {
             pattern.scope(known).is_none() && pattern.scope(rows).is_some_and(|scope| scope.holds(time))
         };
-        (known < rows && self.patterns.iter().any(unseen)) || markers.is_some_and(|markers| !self.selected(markers.selection).fits(markers))
+        (known < rows && self.patterns.iter().any(unseen))
+            || markers.is_some_and(|markers| !self.selected(markers.selection).fits(markers))
     }
 
     /// The state of a new session, if rows are made as of the revision `rows`.

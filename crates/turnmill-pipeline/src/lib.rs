@@ -28,7 +28,8 @@ pub use event::{Drained, Event, Observer, PipelineError};
 pub use explain::explain;
 pub use limits::{DeadLetterLimits, Share, TooManyDeadLetters};
 pub use patterns::{
-    ExplainedEvent, ExplainedSession, MarkerPreview, PatternChange, PatternEvent, PatternTools, Preview, Sample, Swept,
+    ExplainedEvent, ExplainedSession, MarkerPreview, PatternChange, PatternEvent, PatternTools, Preview,
+    Sample, Swept,
 };
 pub use pipeline::Pipeline;
 pub use prepare::Rewrite;

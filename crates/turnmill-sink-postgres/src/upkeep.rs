@@ -47,7 +47,8 @@ impl Upkeep for PostgresStore {
         let ids: Result<Vec<String>, Error> =
             rows.and_then(|rows| rows.iter().map(|row| row.try_get(0)).collect());
         let ids = ids.map_err(|error| connection.fail(error, "listing senders"))?;
-        let damaged = |id: &String| StoreError::Damaged { detail: format!("the sender id `{id}` is no UUID") };
+        let damaged =
+            |id: &String| StoreError::Damaged { detail: format!("the sender id `{id}` is no UUID") };
         ids.iter().map(|id| id.parse().map(SenderId).map_err(|_| damaged(id))).collect()
     }
 

@@ -38,7 +38,8 @@ impl Upkeep for SqliteStore {
             .query_map((after, since.to_string(), limit), |row| row.get(0))
             .and_then(Iterator::collect)
             .map_err(fail)?;
-        let damaged = |id: &String| StoreError::Damaged { detail: format!("the sender id `{id}` is no UUID") };
+        let damaged =
+            |id: &String| StoreError::Damaged { detail: format!("the sender id `{id}` is no UUID") };
         ids.iter().map(|id| id.parse().map(SenderId).map_err(|_| damaged(id))).collect()
     }
 

@@ -94,3 +94,19 @@ pub fn unpack(bytes: &[u8]) -> Result<Vec<u8>, StoreError> {
 fn damaged(detail: &str) -> StoreError {
     StoreError::Damaged { detail: format!("a chunk of history cannot be read: {detail}") }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn payloads_are_encoded_as_sequences_of_bytes() {
+        for payload in [&b""[..], b"{}", &[0xff; 300]] {
+            let time = EventTime::from_seconds(1.5e9).unwrap();
+            let entry =
+                Entry { time, ordinal: 7, record_time: Some(2.5), environment: Some("prod"), payload };
+            let one_by_one = (time, 7_u32, Some(2.5), Some("prod"), payload.to_vec());
+            assert_eq!(postcard::to_stdvec(&entry).unwrap(), postcard::to_stdvec(&one_by_one).unwrap());
+        }
+    }
+}

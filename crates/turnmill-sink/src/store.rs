@@ -166,10 +166,7 @@ pub trait Upkeep: Store {
     }
 
     /// Notes that the marker rows of all senders were made with the patterns of `revision`, or of a later one.
-    fn note_swept_patterns(
-        &mut self,
-        revision: u64,
-    ) -> impl Future<Output = Result<(), StoreError>> + Send {
+    fn note_swept_patterns(&mut self, revision: u64) -> impl Future<Output = Result<(), StoreError>> + Send {
         let _ = revision;
         std::future::ready(Ok(()))
     }

@@ -116,7 +116,8 @@ fn text(
     writeln!(out, "{}: {config}", args.name)?;
     writeln!(out, "session {} of {}\n", args.session, explained.sender_key)?;
     for (event, explanation) in explained.events.iter().zip(&explained.explanation.events) {
-        let outside = if in_scope(scope, event.timestamp.0) { "" } else { ", outside of the pattern's times: no row" };
+        let outside =
+            if in_scope(scope, event.timestamp.0) { "" } else { ", outside of the pattern's times: no row" };
         writeln!(out, "{} {}{outside}", show::time(event.timestamp), event.event_type)?;
         write!(out, "{explanation}")?;
     }

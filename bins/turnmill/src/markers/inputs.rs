@@ -81,7 +81,8 @@ fn open(input: &Path, format: Option<Format>) -> Result<Box<dyn Source>, Failure
         let name = || PostgresTracker::name(text).unwrap_or_else(|_| "postgresql://…".into());
         return Ok(Box::new(opened.map_err(|error| failed(name(), error.into()))?));
     }
-    if std::fs::metadata(input).is_ok_and(|metadata| metadata.is_file()) && is_sqlite(input).unwrap_or(false) {
+    if std::fs::metadata(input).is_ok_and(|metadata| metadata.is_file()) && is_sqlite(input).unwrap_or(false)
+    {
         let opened = TrackerSource::open(input, TrackerOptions::default(), None);
         return Ok(Box::new(opened.map_err(|error| failed(input.display().to_string(), error.into()))?));
     }

@@ -92,7 +92,9 @@ impl OnStoreOrService {
 
     /// The service, if it is one.
     fn service(&self) -> Result<Option<remote::Service>, Failure> {
-        let is = |scheme: &str| self.on.get(..scheme.len()).is_some_and(|front| front.eq_ignore_ascii_case(scheme));
+        let is = |scheme: &str| {
+            self.on.get(..scheme.len()).is_some_and(|front| front.eq_ignore_ascii_case(scheme))
+        };
         if is("https://") {
             return Err(Failure::Https);
         }

@@ -138,8 +138,10 @@ pub(super) async fn upload(args: &Upload) -> Result<bool, crate::Failure> {
     let active = changed.set.active().count();
     if changed.changed {
         let revision = changed.set.revision;
-        let touched = |pattern: &&StoredPattern| pattern.scopes.last().is_some_and(|scope| scope.revision == revision);
-        let (new, ended): (Vec<_>, Vec<_>) = changed.set.patterns.iter().filter(touched).partition(|p| p.is_active);
+        let touched =
+            |pattern: &&StoredPattern| pattern.scopes.last().is_some_and(|scope| scope.revision == revision);
+        let (new, ended): (Vec<_>, Vec<_>) =
+            changed.set.patterns.iter().filter(touched).partition(|p| p.is_active);
         writeln!(
             out,
             "{active} markers are active: {} new or changed, {} ended or replaced",

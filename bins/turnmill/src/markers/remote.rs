@@ -71,7 +71,9 @@ impl Service {
         match (status, json) {
             (200, Ok(value)) => Ok(value),
             (422, Ok(Value::Array(errors))) => {
-                let of = |error: &Value, key: &str| error.get(key).and_then(Value::as_str).unwrap_or("?").to_owned();
+                let of = |error: &Value, key: &str| {
+                    error.get(key).and_then(Value::as_str).unwrap_or("?").to_owned()
+                };
                 let line = |error: &Value| {
                     format!("{}: {} ({})", of(error, "name"), of(error, "message"), of(error, "kind"))
                 };
@@ -81,7 +83,8 @@ impl Service {
             _ => {
                 let hint = match status {
                     401 => "its token has to be in TURNMILL_API_TOKEN".into(),
-                    403 => "it lets in callers of its own machine only, since it has no TURNMILL_API_TOKEN".into(),
+                    403 => "it lets in callers of its own machine only, since it has no TURNMILL_API_TOKEN"
+                        .into(),
                     _ => text.chars().take(200).collect::<String>().trim().to_owned(),
                 };
                 Err(Failure::Answer { url: self.url.clone(), status, answer: hint })
@@ -115,7 +118,9 @@ mod tests {
     #[test]
     fn the_body_is_the_set() {
         let yaml = "b: {description: 'said \"no\"', seq: [{intent: x}, {slot_was_set: s}]}\na: {intent: y}\n";
-        let read = |name: &str, text: String| MarkerSet::parse(&[SourceFile::new(name, text.into_bytes())]).unwrap().0;
+        let read = |name: &str, text: String| {
+            MarkerSet::parse(&[SourceFile::new(name, text.into_bytes())]).unwrap().0
+        };
         let set = read("a.yml", yaml.into());
         assert_eq!(read("a.json", body(&set)), set);
         assert_eq!(body(&MarkerSet::default()), "{}");

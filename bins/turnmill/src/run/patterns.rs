@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -15,14 +16,17 @@ use tokio::runtime::Handle;
 use turnmill_markers::{Diagnostic, FileFormat, MarkerSet, SourceFile};
 use turnmill_model::Settings;
 use turnmill_model::rasa::RasaDecoder;
-use turnmill_pipeline::{PatternChange, PatternEvent, PatternTools, Stop, explain};
+use turnmill_pipeline::{Backoff, PatternChange, PatternEvent, PatternTools, Stop, explain};
 use turnmill_sink::ingest::Ingest;
-use turnmill_sink::{PatternSet, Store, StoreError};
+use turnmill_sink::{Class, PatternSet, Store, StoreError};
 use turnmill_stores::AnyStore;
 use uuid::Uuid;
 
 use crate::connect::Target;
 use crate::markers::{as_json, now};
+
+/// A request has so long to be done. The server gives up some time later.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The patterns of the service's store. Each use has a connection of its own.
 #[derive(Clone)]
@@ -84,11 +88,14 @@ impl Patterns {
     /// The store is open: uploads `markers`, if there are any, and makes up for rows that are due.
     pub(super) async fn start(&self, markers: Option<&MarkerSet>) -> Result<(), StoreError> {
         if let Some(markers) = markers {
-            let mut store = self.0.target.store()?;
-            store.open(&self.0.rows).await?;
+            let Some(mut store) = opened(&self.0).await? else { return Ok(()) };
             let changed = tools(&mut store, &self.0.stop, &mut tell).upload(markers, now()).await?;
             close(store);
-            tracing::info!(active = changed.set.active().count(), changed = changed.changed, "markers are uploaded");
+            tracing::info!(
+                active = changed.set.active().count(),
+                changed = changed.changed,
+                "markers are uploaded"
+            );
         }
         self.0.open.store(true, Ordering::Release);
         self.sweep();
@@ -126,9 +133,18 @@ impl Patterns {
         let shared = Arc::clone(&self.0);
         let blocking = move || {
             shared.runtime.block_on(async {
+                // Nobody waits longer for an answer.
+                let stop = Stop::default();
+                let late = stop.clone();
+                let timer = tokio::spawn(async move {
+                    tokio::time::sleep(PATIENCE).await;
+                    late.set();
+                });
                 let mut store = shared.target.store()?;
                 store.open(&shared.rows).await?;
-                let (store, value) = work(store, shared.stop.clone()).await?;
+                let done = work(store, stop).await;
+                timer.abort();
+                let (store, value) = done?;
                 close(store);
                 Ok::<T, StoreError>(value)
             })
@@ -145,6 +161,7 @@ fn tools<'t>(
     PatternTools::new(store, stop.clone(), tell)
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "what PatternTools calls takes it so")]
 fn tell(event: PatternEvent<'_>) {
     if let PatternEvent::Retrying { error, pause } = event {
         tracing::warn!(?pause, "patterns: trying again: {}", explain(error));
@@ -158,9 +175,28 @@ fn close(store: AnyStore) {
     }
 }
 
+/// The store, open, however long that takes; none if stopping was asked for.
+async fn opened(shared: &Shared) -> Result<Option<AnyStore>, StoreError> {
+    let (backoff, mut attempt) = (Backoff { longest: Duration::from_secs(5), ..Backoff::default() }, 0);
+    while !shared.stop.is_set() {
+        let mut store = shared.target.store()?;
+        match store.open(&shared.rows).await {
+            Ok(_) => return Ok(Some(store)),
+            Err(error) if matches!(error.class(), Class::Retryable { .. }) => {
+                let pause = backoff.pause(attempt);
+                attempt += 1;
+                tell(PatternEvent::Retrying { error: &error, pause });
+                let stop = shared.stop.clone();
+                let _ = tokio::task::spawn_blocking(move || stop.wait(pause)).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
 async fn sweep(shared: &Shared) -> Result<(), StoreError> {
-    let mut store = shared.target.store()?;
-    store.open(&shared.rows).await?;
+    let Some(mut store) = opened(shared).await? else { return Ok(()) };
     let decoder = RasaDecoder::new(&shared.rows);
     let mut ingest = Ingest::new(&shared.rows, &decoder, 0);
     let swept = tools(&mut store, &shared.stop, &mut tell).sweep(&mut ingest).await?;
@@ -185,7 +221,8 @@ async fn list(State(patterns): State<Patterns>, RawQuery(query): RawQuery) -> Re
 }
 
 async fn upload(State(patterns): State<Patterns>, headers: HeaderMap, body: Bytes) -> Response {
-    let kind = headers.get(header::CONTENT_TYPE).map(|kind| kind.to_str().unwrap_or_default().to_ascii_lowercase());
+    let kind =
+        headers.get(header::CONTENT_TYPE).map(|kind| kind.to_str().unwrap_or_default().to_ascii_lowercase());
     let format = match kind.as_deref() {
         Some(kind) if kind.contains("yaml") => FileFormat::Yaml,
         Some(kind) if !kind.contains("json") => {

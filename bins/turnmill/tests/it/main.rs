@@ -3,6 +3,8 @@
 
 mod configuration;
 mod dead_letters;
+mod markers;
+mod markers_store;
 mod service;
 mod support;
 mod tls;

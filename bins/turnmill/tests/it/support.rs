@@ -279,9 +279,28 @@ impl Service {
 
     /// Status and body of a page; none if nobody answers.
     pub(crate) fn get(&self, path: &str) -> Option<(u16, String)> {
+        self.request("GET", path, &[], "")
+    }
+
+    /// Where it serves HTTP.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Status and body of the answer to a request; none if nobody answers.
+    pub(crate) fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Option<(u16, String)> {
         let mut stream = TcpStream::connect(&self.address).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address).ok()?;
+        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let (host, length) = (&self.address, body.len());
+        let head = format!("Host: {host}\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}");
+        write!(stream, "{method} {path} HTTP/1.1\r\n{head}\r\n{body}").ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
         let (head, body) = answer.split_once("\r\n\r\n")?;

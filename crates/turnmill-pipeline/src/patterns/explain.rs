@@ -69,7 +69,8 @@ impl<S: Upkeep> PatternTools<'_, S> {
             };
             ingest.look_at_events(self.store, sender, &mut show).await.map(|_| (events, kept))
         });
-        let explanation = explain(config, Compatibility::Documented, kept.iter().map(OwnedMarkerEvent::as_event));
+        let explanation =
+            explain(config, Compatibility::Documented, kept.iter().map(OwnedMarkerEvent::as_event));
         Ok(Some(ExplainedSession { sender_key, events, explanation }))
     }
 }

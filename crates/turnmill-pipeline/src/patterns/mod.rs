@@ -103,11 +103,7 @@ use tried;
 impl<'t, S: Upkeep> PatternTools<'t, S> {
     /// The patterns of `store`, which is open. `tell` hears what happens meanwhile; `stop` ends pauses and
     /// [`sweep`](Self::sweep).
-    pub fn new(
-        store: &'t mut S,
-        stop: Stop,
-        tell: &'t mut (dyn FnMut(PatternEvent<'_>) + Send),
-    ) -> Self {
+    pub fn new(store: &'t mut S, stop: Stop, tell: &'t mut (dyn FnMut(PatternEvent<'_>) + Send)) -> Self {
         Self { store, stop, tell, backoff: Backoff::default(), attempt: 0, step: STEP }
     }
 

@@ -122,7 +122,8 @@ impl Preview {
                 }
                 sessions.push(row.session_id);
                 if marker.samples.len() < samples
-                    && let Some(event) = look.rows.events.inserts.iter().find(|event| event.id == row.event_id)
+                    && let Some(event) =
+                        look.rows.events.inserts.iter().find(|event| event.id == row.event_id)
                 {
                     marker.samples.push(Sample {
                         sender_key: look.sender_key.to_owned(),

@@ -112,7 +112,9 @@ impl Setting {
     /// ```
     #[must_use]
     pub fn flag(&self) -> Option<String> {
-        self.places.flag.then(|| self.key.replace(['.', '_'], "-"))
+        // `markers.path` is `--markers`.
+        let key = self.key.strip_suffix(".path").unwrap_or(self.key);
+        self.places.flag.then(|| key.replace(['.', '_'], "-"))
     }
 }
 

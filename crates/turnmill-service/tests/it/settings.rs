@@ -501,7 +501,8 @@ struct CommandLine {
 #[test]
 fn every_flag_is_a_flag_and_secrets_have_none() {
     for setting in SETTINGS {
-        let flag = format!("--{}=x", setting.key.replace(['.', '_'], "-"));
+        let key = if setting.id == Id::Markers { "markers" } else { setting.key };
+        let flag = format!("--{}=x", key.replace(['.', '_'], "-"));
         let parsed = CommandLine::try_parse_from(["run", &flag]);
         let found = parsed.ok().and_then(|line| line.settings.get(setting.id).map(str::to_owned));
         assert_eq!(found.is_some(), setting.places.flag, "{flag}");
