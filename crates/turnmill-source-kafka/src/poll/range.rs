@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError as ClientError;
-use rdkafka::metadata::MetadataTopic;
+use rdkafka::metadata::{MetadataPartition, MetadataTopic};
 use rdkafka::topic_partition_list::Offset;
 
 use super::{ANSWER, Poller, unsigned};
@@ -30,7 +30,7 @@ impl Poller {
                 return Err(KafkaError::NoTopic { topic });
             }
             let wanted = self.settings.range_partition;
-            let numbers = partitions.iter().map(|partition| partition.id());
+            let numbers = partitions.iter().map(MetadataPartition::id);
             let numbers = numbers.filter(|number| wanted.is_none_or(|wanted| wanted == *number));
             self.partitions.extend(numbers.map(|number| (topic.clone(), number)));
         }

@@ -1,0 +1,263 @@
+//! The processes of the service that share a topic, and what has happened to them.
+
+use std::ops::AddAssign;
+use std::time::{Duration, Instant};
+
+use crate::support::{self, Service, Topic};
+
+/// How a topic is read.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Deployment {
+    /// Keys, and two processes.
+    Keyed,
+    /// No keys, as by Rasa's default, and three processes.
+    Unkeyed,
+    /// No keys, and one process with three consumers.
+    Threads,
+}
+
+impl Deployment {
+    pub(crate) const ALL: [Self; 3] = [Self::Keyed, Self::Unkeyed, Self::Threads];
+
+    pub(crate) fn keyed(self) -> bool {
+        self == Self::Keyed
+    }
+
+    pub(crate) fn processes(self) -> usize {
+        match self {
+            Self::Keyed => 2,
+            Self::Unkeyed => 3,
+            Self::Threads => 1,
+        }
+    }
+
+    fn consumers(self) -> usize {
+        if self == Self::Threads { 3 } else { 1 }
+    }
+}
+
+/// What the processes told until they ended. Those that were killed may have seen a little more.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) fences: f64,
+    pub(crate) assigned: f64,
+    pub(crate) revoked: f64,
+    pub(crate) lost: f64,
+    /// Stretches of history replayed for events that came late.
+    pub(crate) replays: f64,
+    pub(crate) retries: f64,
+    pub(crate) kafka_errors: f64,
+    /// Batches that were not written, as their partitions were another's.
+    pub(crate) dropped: usize,
+    pub(crate) kills: usize,
+    /// Of these, those of a process that had committed something.
+    pub(crate) kills_at_work: usize,
+}
+
+impl AddAssign for Seen {
+    fn add_assign(&mut self, other: Self) {
+        self.fences += other.fences;
+        self.assigned += other.assigned;
+        self.revoked += other.revoked;
+        self.lost += other.lost;
+        self.replays += other.replays;
+        self.retries += other.retries;
+        self.kafka_errors += other.kafka_errors;
+        self.dropped += other.dropped;
+        self.kills += other.kills;
+        self.kills_at_work += other.kills_at_work;
+    }
+}
+
+impl Seen {
+    fn of(service: &Service) -> Self {
+        let dropped = service.log().matches("dropped a batch").count();
+        let Some((_, text)) = service.get("/metrics") else { return Self { dropped, ..Self::default() } };
+        let sum = |prefix: &str| {
+            let lines = text.lines().filter(|line| line.starts_with(prefix));
+            lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+        };
+        Self {
+            fences: sum("turnmill_fenced_total"),
+            assigned: sum(r#"turnmill_rebalances_total{kind="assigned"}"#),
+            revoked: sum(r#"turnmill_rebalances_total{kind="revoked"}"#),
+            lost: sum(r#"turnmill_rebalances_total{kind="lost"}"#),
+            replays: sum("turnmill_replays_total"),
+            retries: sum("turnmill_transaction_retries_total"),
+            kafka_errors: sum("turnmill_source_errors_total"),
+            dropped,
+            ..Self::default()
+        }
+    }
+}
+
+/// Processes that read one topic into one store.
+pub(crate) struct Crew {
+    pub(crate) deployment: Deployment,
+    pub(crate) store: String,
+    variables: Vec<(String, String)>,
+    /// By place; none where it has ended.
+    services: Vec<Option<Service>>,
+    /// Whether the group knows its members by name.
+    members_have_names: bool,
+    seen: Seen,
+}
+
+impl Crew {
+    /// Not yet anybody.
+    pub(crate) fn new(topic: &Topic, store: &str, deployment: Deployment) -> Self {
+        let mut variables = support::variables(topic, store);
+        for (name, value) in [
+            ("RASA_ANALYTICS_CONSUMER_COUNT", deployment.consumers().to_string().as_str()),
+            ("KAFKA_CONSUMER_SESSION_TIMEOUT_MS", "2000"),
+            ("KAFKA_CONSUMER_HEARTBEAT_INTERVAL_MS", "300"),
+            ("KAFKA_CONSUMER_MAX_POLL_INTERVAL_MS", "10000"),
+            ("TURNMILL_DB_STATEMENT_TIMEOUT_SECS", "2"),
+            ("TURNMILL_DB_LOCK_TIMEOUT_SECS", "1"),
+            ("TURNMILL_BATCH_RECORDS", "200"),
+            ("TURNMILL_FLUSH_INTERVAL_MS", "20"),
+            ("RASA_ANALYTICS_DLQ", ""),
+        ] {
+            variables.push((name.into(), value.into()));
+        }
+        Self {
+            deployment,
+            store: store.into(),
+            variables,
+            services: Vec::new(),
+            members_have_names: true,
+            seen: Seen::default(),
+        }
+    }
+
+    /// Starts somebody of another group, to whom Kafka gives everything that the others have, too, and waits until one of
+    /// them was fenced.
+    pub(crate) fn start_rival(&mut self) {
+        let group = ("RASA_ANALYTICS_CONSUMER_ID".to_owned(), "somebody else".to_owned());
+        self.variables.push(group);
+        let place = self.services.len();
+        self.start_one(place);
+        self.variables.pop();
+        self.wait("somebody is fenced", |crew| {
+            let mut services = crew.services.iter().flatten();
+            services.any(|service| service.metric("turnmill_fenced_total") >= 1.0)
+        });
+    }
+
+    /// Overrides a variable for those who start from now on.
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.variables.push((name.into(), value.into()));
+    }
+
+    /// Members without names: one that goes is missed at once, or after the session timeout.
+    pub(crate) fn without_names(mut self) -> Self {
+        self.members_have_names = false;
+        self
+    }
+
+    /// Starts all, and waits until the tables are there.
+    pub(crate) fn start(&mut self) {
+        for place in 0..self.deployment.processes() {
+            self.start_one(place);
+        }
+        self.wait("the store is open", |crew| {
+            crew.services.iter().flatten().all(|service| service.said("the store is open"))
+        });
+    }
+
+    /// Starts the process of a place.
+    pub(crate) fn start_one(&mut self, place: usize) {
+        let mut variables = self.variables.clone();
+        if self.members_have_names {
+            variables.push(("TURNMILL_KAFKA_GROUP_INSTANCE_ID".into(), format!("worker-{place}")));
+        }
+        while self.services.len() <= place {
+            self.services.push(None);
+        }
+        assert!(self.services[place].is_none(), "it runs already");
+        self.services[place] = Some(Service::start(&variables));
+    }
+
+    pub(crate) fn service(&mut self, place: usize) -> &mut Service {
+        self.services[place].as_mut().unwrap()
+    }
+
+    /// Places where a process runs.
+    pub(crate) fn running(&self) -> Vec<usize> {
+        (0..self.services.len()).filter(|place| self.services[*place].is_some()).collect()
+    }
+
+    /// Ends a process by SIGKILL.
+    pub(crate) fn kill(&mut self, place: usize) {
+        let mut service = self.services[place].take().unwrap();
+        self.seen += Seen::of(&service);
+        let at_work =
+            service.get("/metrics").is_some_and(|(_, text)| text.contains("\nturnmill_batches_total{"));
+        service.signal("KILL");
+        service.ended();
+        self.seen.kills += 1;
+        self.seen.kills_at_work += usize::from(at_work);
+    }
+
+    /// Stops a process in good order.
+    pub(crate) fn stop_one(&mut self, place: usize) {
+        let mut service = self.services[place].take().unwrap();
+        self.seen += Seen::of(&service);
+        service.stop();
+    }
+
+    /// Stops all, and gives what they told.
+    pub(crate) fn stop(&mut self) -> Seen {
+        for place in self.running() {
+            self.stop_one(place);
+        }
+        self.seen
+    }
+
+    /// Waits; a process that ends by itself fails the test.
+    #[track_caller]
+    pub(crate) fn wait(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> bool) {
+        let end = Instant::now() + support::PATIENCE;
+        while !done(self) {
+            for service in self.services.iter_mut().flatten() {
+                // Once it says no, so that it is looked at.
+                let mut looked = false;
+                service.wait(what, |_| std::mem::replace(&mut looked, true));
+            }
+            if Instant::now() > end {
+                for service in self.services.iter().flatten() {
+                    eprintln!("{}\n", service.log());
+                }
+                panic!("waited too long until {what}");
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Records that the store's positions are behind.
+    pub(crate) fn committed(&self) -> u64 {
+        let positions = support::positions(&self.store);
+        positions.values().map(|(_, position)| position.parse::<u64>().unwrap_or(0)).sum()
+    }
+
+    /// How long it takes from now on until something is committed.
+    #[track_caller]
+    pub(crate) fn recovers(&mut self) -> Duration {
+        let began = Instant::now();
+        let before = self.committed();
+        self.wait("something is committed again", |crew| crew.committed() > before);
+        began.elapsed()
+    }
+
+    /// Waits until all that was produced is committed.
+    #[track_caller]
+    pub(crate) fn wait_until_read(&mut self, topic: &Topic) {
+        let ends = topic.ends();
+        self.wait("the topic is read", |crew| {
+            let positions = support::positions(&crew.store);
+            ends.iter().all(|(partition, end)| {
+                positions.get(partition).is_some_and(|(_, at)| at.parse::<u64>().unwrap() >= *end)
+            })
+        });
+    }
+}

@@ -1,0 +1,173 @@
+//! What Rasa would produce, while things break.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use turnmill_source::{GroupLimits, GroupProgress, GroupSource, RecordBatch, RecordOutcome};
+use turnmill_source_kafka::{KafkaGroup, KafkaRange, KafkaSettings};
+
+use crate::support::{Record, Topic, capture};
+
+/// Records produced together; between two such the producer waits.
+const TOGETHER: usize = 20;
+/// One record of so many is produced once more later, as after an export.
+const REPEATED: usize = 30;
+
+/// All captures, conversations interleaved as they happened.
+fn captures() -> &'static [Record] {
+    static ALL: OnceLock<Vec<Record>> = OnceLock::new();
+    ALL.get_or_init(|| {
+        let mut all = capture("partition-by-sender-false.jsonl.gz");
+        all.extend(capture("partition-by-sender-true.jsonl.gz"));
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../../fixtures/rasa-oss-3.6/parcel/file-broker.jsonl.gz");
+        for line in BufReader::new(flate2::read::GzDecoder::new(File::open(path).unwrap())).lines() {
+            let value = line.unwrap();
+            let event: Value = serde_json::from_str(&value).unwrap();
+            #[allow(clippy::cast_possible_truncation, reason = "milliseconds of these years")]
+            let millis = (event["timestamp"].as_f64().unwrap() * 1000.0) as i64;
+            let headers = vec![("RASA_ENVIRONMENT".into(), Some("production".into()))];
+            all.push(Record { key: None, value, headers, millis });
+        }
+        all
+    })
+}
+
+/// An endless stream of events: the captures over and over, each time with other senders.
+pub(crate) struct Events {
+    keyed: bool,
+    next: usize,
+    recent: Vec<Record>,
+    random: fastrand::Rng,
+}
+
+impl Events {
+    pub(crate) fn new(keyed: bool, seed: u64) -> Self {
+        let mut random = fastrand::Rng::with_seed(seed);
+        Self { keyed, next: random.usize(..captures().len()), recent: Vec::new(), random }
+    }
+
+    fn one(&mut self) -> Record {
+        if !self.recent.is_empty() && self.random.usize(..REPEATED) == 0 {
+            return self.recent[self.random.usize(..self.recent.len())].clone();
+        }
+        let all = captures();
+        let (round, number) = (self.next / all.len(), self.next % all.len());
+        self.next += 1;
+        let mut record = all[number].clone();
+        let event: Value = serde_json::from_str(&record.value).unwrap();
+        let renamed = format!("{round} {}", event["sender_id"].as_str().unwrap());
+        // In the text, so that no other byte changes.
+        let begin = "\"sender_id\": \"";
+        assert!(record.value.contains(begin), "{}", record.value);
+        record.value = record.value.replacen(begin, &format!("{begin}{round} "), 1);
+        record.key = self.keyed.then_some(renamed);
+        if self.recent.len() < 500 {
+            self.recent.push(record.clone());
+        } else {
+            let place = self.random.usize(..self.recent.len());
+            self.recent[place] = record.clone();
+        }
+        record
+    }
+
+    pub(crate) fn take(&mut self, count: usize) -> Vec<Record> {
+        (0..count).map(|_| self.one()).collect()
+    }
+}
+
+/// A producer that goes on until it is told to stop, whatever happens to the broker.
+pub(crate) struct Stream {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<(Topic, Events)>>,
+}
+
+impl Stream {
+    pub(crate) fn start(mut topic: Topic, mut events: Events, per_second: u32) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let pause = Duration::from_secs(1) * u32::try_from(TOGETHER).unwrap() / per_second;
+        let thread = std::thread::spawn(move || {
+            let mut due = Instant::now();
+            while !stopped.load(Ordering::Relaxed) {
+                topic.produce(&events.take(TOGETHER));
+                // What an outage held up is not caught up with all at once.
+                due = (due + pause).max(Instant::now());
+                std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            }
+            (topic, events)
+        });
+        Self { stop, thread: Some(thread) }
+    }
+
+    /// The topic, when all is delivered.
+    pub(crate) fn end(mut self) -> (Topic, Events) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.take().unwrap().join().unwrap()
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        // The next test does not want it either.
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A topic with a producer that spreads records without keys over all partitions, as Rasa's does over longer times.
+pub(crate) fn topic(brokers: &str, name: &str) -> Topic {
+    let mut settings = KafkaSettings::new(brokers);
+    settings.extra = BTreeMap::from([("sticky.partitioning.linger.ms".into(), "0".into())]);
+    Topic::with(&settings, name)
+}
+
+/// Reads the whole topic and writes it as JSON lines of the `kafka` format; the number of records.
+pub(crate) fn dump(brokers: &str, topic: &str, path: &Path) -> usize {
+    let mut settings = KafkaSettings::new(brokers);
+    settings.topics = vec![topic.into()];
+    settings.range = Some(KafkaRange::default());
+    let mut group = KafkaGroup::start(&settings).unwrap();
+    let (control, mut batch) = (group.control(), RecordBatch::new());
+    let mut lines: BTreeMap<(i32, u64), String> = BTreeMap::new();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    loop {
+        match group.next(&GroupLimits::default(), &mut batch).unwrap() {
+            GroupProgress::Assigned(assignment) => {
+                let partitions = assignment.partitions.into_iter().map(|assigned| (assigned.partition, None));
+                control.start(assignment.generation, partitions.collect());
+            }
+            GroupProgress::Batch => {
+                for record in batch.iter() {
+                    let name = &batch.parts()[record.part].partition.partition;
+                    let partition: i32 = name.rsplit_once('/').unwrap().1.parse().unwrap();
+                    let headers: Vec<_> =
+                        record.headers.map(|(name, value)| (name.to_owned(), value.map(text))).collect();
+                    #[allow(clippy::cast_possible_truncation, reason = "milliseconds of these years")]
+                    let millis = record.time.map(|seconds| (seconds * 1000.0).round() as i64);
+                    let value = (record.outcome != RecordOutcome::Skipped).then(|| text(record.payload));
+                    let line = json!({
+                        "topic": topic, "partition": partition, "offset": record.offset,
+                        "ts_type": 1, "ts_ms": millis, "key": record.key.map(text), "headers": headers,
+                        "value": value,
+                    });
+                    let before = lines.insert((partition, record.offset), line.to_string());
+                    assert_eq!(before, None, "read twice");
+                }
+            }
+            GroupProgress::End => break,
+            _ => {}
+        }
+    }
+    let mut file = File::create(path).unwrap();
+    for line in lines.values() {
+        writeln!(file, "{line}").unwrap();
+    }
+    lines.len()
+}
