@@ -206,7 +206,7 @@ impl Default for PostgresSettings {
             schema: "public".into(),
             statement_timeout: Duration::from_secs(60),
             lock_timeout: Duration::from_secs(30),
-            idle_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(20),
             migrations: true,
             foreign_keys: ForeignKeys::default(),
             read_only: false,
@@ -234,7 +234,7 @@ impl PostgresSettings {
     }
 
     /// After how long without a statement the server ends a transaction and its connection, so that a process that was
-    /// suspended loses its locks; 60 seconds by default, 0 for never.
+    /// suspended loses its locks; 20 seconds by default, 0 for never.
     #[must_use]
     pub fn with_idle_timeout(self, timeout: Duration) -> Self {
         Self { idle_timeout: timeout, ..self }

@@ -324,6 +324,8 @@ impl KafkaSettings {
             .set("socket.keepalive.enable", self.keepalive.to_string())
             .set("metadata.max.age.ms", self.metadata_max_age.as_millis().to_string())
             .set("allow.auto.create.topics", "false")
+            // A broker that is back is noticed within seconds; by default it takes up to ten.
+            .set("reconnect.backoff.max.ms", "2000")
             .set("log_level", "5");
         if self.security_protocol.has_login() {
             config.set("sasl.mechanism", self.sasl_mechanism.as_str());

@@ -119,8 +119,9 @@ fn a_topic_carries_the_same_rows_keyed_or_not() {
         if name.contains("file-broker") {
             assert_eq!(keyed, 0, "not keyed unless asked for");
         } else {
-            assert_eq!(keyed, lines.len(), "{name}");
-            for line in &lines {
+            // Three of the hostile rows name no sender that could be a key.
+            assert_eq!(lines.len() - keyed, if name.contains("hostile") { 3 } else { 0 }, "{name}");
+            for line in lines.iter().filter(|line| !line["key"].is_null()) {
                 let body: Value = serde_json::from_str(line["value"].as_str().unwrap()).unwrap_or_default();
                 assert!(body["sender_id"].is_null() || body["sender_id"] == line["key"], "{line}");
             }

@@ -31,6 +31,9 @@ use self::shared::Shared;
 use crate::connect::{self, Target};
 use crate::markers::Definitions;
 
+/// A database that is back is noticed within seconds.
+const BACKOFF: Backoff = Backoff { first: Duration::from_millis(100), longest: Duration::from_secs(5) };
+
 /// Arguments of `turnmill run`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -188,7 +191,7 @@ fn start(service: &Arc<Service>, opener: Component, consumers: Vec<Component>, m
 
 /// Opens the store, however long that takes; false if stopping was asked for.
 async fn open(service: &Service) -> Result<bool, StoreError> {
-    let (backoff, mut attempt) = (Backoff { longest: Duration::from_secs(5), ..Backoff::default() }, 0);
+    let (backoff, mut attempt) = (BACKOFF, 0);
     while !service.stop.is_set() {
         let mut store = service.target.store()?;
         let looked =

@@ -202,7 +202,8 @@ fn tell_of_group(assigned: &AssignedPartition, position: Option<u64>) {
     let (Some(committed), Some(position)) = (assigned.committed, position) else { return };
     if committed < position {
         let Partition { source, partition } = &assigned.partition;
-        tracing::warn!(
+        // Also after every kill, since the group is told at leisure.
+        tracing::info!(
             partition,
             group_offset = committed,
             position,
