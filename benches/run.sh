@@ -7,25 +7,40 @@
 #   late     one late event into an old session of a long life
 #   markers  markers over the events of a capture, against Rasa's evaluator
 #   memory   an open session, and turnmill-replay with many senders (memory --millions 10 for ten million)
+#   kafka    Kafka to engine without a store, against librdkafka's own consumer
+#   postgres Kafka to PostgreSQL, against binary COPY of the same rows, with and without foreign keys
+#   workers  a keyed topic with one worker, an unkeyed one with one and with three
+#   latency  from producing a record to seeing its row, service idle
+#   growth   the rate into a large store / into one of a million events (growth --millions 10 --millions 50)
+#   connect  a plain Python consumer and Kafka Connect with the same topic (takes Python, PyPI, Maven and Maven Central)
 #   all      all of these
 #
-# RUNS is the number of runs of each (5). Needs cargo and GNU time.
+# RUNS is the number of runs of each (5). Needs cargo and GNU time; from kafka on what turnmill-testbed needs, PostgreSQL and Java.
 set -eu
 cd "$(dirname "$0")/.."
 runs=${RUNS:-5}
 target=${CARGO_TARGET_DIR:-target}
 data=$target/bench-data
 mkdir -p "$data"
-cargo build --quiet --release -p turnmill-bench -p turnmill-replay
+# One by one, so that neither is built with what only the other needs.
+for package in turnmill-bench turnmill-replay; do
+    cargo build --quiet --release -p "$package"
+done
 bench=$target/release/turnmill-bench
 replay=$target/release/turnmill-replay
 
-peers() {
+# A Python with what requirements.txt names.
+venv() {
     python=$data/venv/bin/python
-    if [ ! -x "$python" ]; then
+    if ! cmp -s benches/requirements.txt "$data/venv/requirements.txt"; then
         python3 -m venv "$data/venv"
         "$python" -m pip install --quiet -r benches/requirements.txt
+        cp benches/requirements.txt "$data/venv"
     fi
+}
+
+peers() {
+    venv
     for mix in lean capture; do
         [ -f "$data/$mix.jsonl" ] || "$bench" generate "$data/$mix.jsonl" --mix "$mix" --events 1000000
         echo "== a million events, mix $mix"
@@ -39,12 +54,26 @@ sqlite() {
     done
 }
 
+# What cannot be had is left out, and the measurement says so.
+connect() {
+    venv || echo "benches/run.sh: no Python consumer, as its packages cannot be had" >&2
+    jars=$data/connect
+    if [ ! -d "$jars" ]; then
+        mvn --batch-mode --no-transfer-progress --quiet --settings benches/connect/settings.xml \
+            --file benches/connect/pom.xml dependency:copy-dependencies -DincludeScope=runtime \
+            -DoutputDirectory="$(realpath "$data")/connect.part" && mv "$data/connect.part" "$jars" ||
+            echo "benches/run.sh: no Kafka Connect, as it cannot be had from Maven Central" >&2
+    fi
+    "$bench" connect --python "$python" --script benches/kafka_copy.py --jars "$jars" --runs "$runs" "$@"
+}
+
 [ $# -gt 0 ] || { sed -n '2,/^set/s/^# \{0,1\}//p' "$0"; exit 2; }
 name=$1
 shift
 case $name in
-    peers | sqlite) "$name" "$@" ;;
-    ahead | late | markers) "$bench" "$name" --runs "$runs" "$@" ;;
+    peers | sqlite | connect) "$name" "$@" ;;
+    ahead | late | markers | kafka | postgres | workers | growth) "$bench" "$name" --runs "$runs" "$@" ;;
+    latency) "$bench" latency "$@" ;;
     memory) "$bench" memory --replay "$replay" "$@" ;;
     all)
         peers
@@ -53,6 +82,9 @@ case $name in
         "$bench" late --runs "$runs"
         "$bench" markers --runs "$runs"
         "$bench" memory --replay "$replay" --millions 1
+        for each in kafka postgres workers growth; do "$bench" "$each" --runs "$runs"; done
+        "$bench" latency
+        connect
         ;;
     *) echo "benches/run.sh: no measurement is called $name" >&2; exit 2 ;;
 esac

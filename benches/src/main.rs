@@ -9,6 +9,7 @@ mod late;
 mod markers;
 mod measure;
 mod memory;
+mod service;
 mod sqlite;
 mod stream;
 
@@ -21,6 +22,7 @@ use clap::{Parser, Subcommand};
 use crate::body::Mix;
 use crate::engine::Rule;
 use crate::measure::{Failure, seconds};
+use crate::service::Service;
 use crate::stream::Shape;
 
 /// Measures turnmill.
@@ -137,6 +139,8 @@ enum What {
         #[arg(long, default_values_t = [1])]
         millions: Vec<u64>,
     },
+    #[command(flatten)]
+    Service(Service),
 }
 
 fn main() -> Result<(), Failure> {
@@ -172,6 +176,7 @@ fn main() -> Result<(), Failure> {
             memory::timelines(200_000)?;
             millions.iter().try_for_each(|millions| memory::replay(&replay, millions * 1_000_000))?;
         }
+        What::Service(what) => service::measure(what)?,
         What::Peers { file, python, script, runs } => compare::compare(&file, &python, &script, runs)?,
     }
     Ok(())

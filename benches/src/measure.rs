@@ -24,11 +24,36 @@ pub(crate) fn seconds<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<(T
 
 /// Processor seconds of this process so far, in steps of a hundredth.
 fn cpu() -> Result<f64, Failure> {
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let [user, system, ..] = times(&std::fs::read_to_string("/proc/self/stat")?)?.1;
+    Ok((user + system) / 100.0)
+}
+
+/// Processor seconds so far of process `pid`, of the children that it has waited for, and of those that still run.
+pub(crate) fn process_cpu(pid: u32) -> Result<f64, Failure> {
+    let mut ticks: f64 = times(&std::fs::read_to_string(format!("/proc/{pid}/stat"))?)?.1.iter().sum();
+    for entry in std::fs::read_dir("/proc")? {
+        // Processes end meanwhile; then their times are the parent's.
+        let Ok(stat) = std::fs::read_to_string(entry?.path().join("stat")) else { continue };
+        if let Ok((parent, times)) = times(&stat)
+            && parent == f64::from(pid)
+        {
+            ticks += times.iter().sum::<f64>();
+        }
+    }
+    Ok(ticks / 100.0)
+}
+
+/// The parent, and ticks in user and system mode: own, and those of children waited for.
+fn times(stat: &str) -> Result<(f64, [f64; 4]), Failure> {
     let after_name = stat.rsplit(')').next().unwrap_or_default();
-    let mut fields = after_name.split_ascii_whitespace().skip(11);
-    let mut ticks = || fields.next().and_then(|ticks| ticks.parse::<f64>().ok()).ok_or("no processor times");
-    Ok((ticks()? + ticks()?) / 100.0)
+    let fields: Vec<f64> =
+        after_name.split_ascii_whitespace().map(|field| field.parse().unwrap_or(f64::NAN)).collect();
+    match fields[..] {
+        [_, parent, _, _, _, _, _, _, _, _, _, user, system, user_waited, system_waited, ..] => {
+            Ok((parent, [user, system, user_waited, system_waited]))
+        }
+        _ => Err("no processor times".into()),
+    }
 }
 
 /// Bytes of this process's memory that are resident (`VmRSS`) or were at most (`VmHWM`).

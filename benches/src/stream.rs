@@ -28,6 +28,8 @@ pub(crate) struct Shape {
     pub events: u64,
     /// Senders.
     pub senders: u32,
+    /// Number of the first one: other numbers are other senders.
+    pub first: u32,
     /// The same seed gives the same stream.
     pub seed: u64,
     /// Share of the events that come a second time, a while later.
@@ -47,7 +49,18 @@ impl Shape {
     #[must_use]
     pub(crate) fn new(mix: Mix, events: u64, seed: u64) -> Self {
         let senders = u32::try_from(events / 45).unwrap_or(u32::MAX).max(1);
-        Self { mix, events, senders, seed, duplicates: 0.0, ahead: false, day: 0, days: 30.0, sessions: 4 }
+        Self {
+            mix,
+            events,
+            senders,
+            first: 0,
+            seed,
+            duplicates: 0.0,
+            ahead: false,
+            day: 0,
+            days: 30.0,
+            sessions: 4,
+        }
     }
 
     /// Writes the stream to `out` as JSON lines.
@@ -205,6 +218,7 @@ struct Sender {
 impl Sender {
     fn new(number: u32, next: f64, shape: &Shape, rng: &mut Rng) -> Self {
         // Hex ids, telephone numbers and a few names, as in the captures.
+        let number = shape.first + number;
         let mut mixed = Rng::with_seed(u64::from(number));
         let key = match mixed.u32(..10) {
             0..=5 => format!("{:032x}", mixed.u128(..)),

@@ -55,9 +55,14 @@ impl<S: Store> Pipeline<'_, S> {
         let reading = Reading::of_group(source, decoder, limits, rewrite, self.stop.clone())
             .map_err(PipelineError::Thread)?;
         let stop = self.stop.clone();
+        // Batches were not committed, and nothing has been read again yet.
+        let mut owes = false;
         while let Ok(read) = reading.incoming.recv().await {
             match read {
-                Read::Assigned(assignment) => self.begin(&assignment, control, observer).await?,
+                Read::Assigned(assignment) => {
+                    owes = false;
+                    self.begin(&assignment, control, observer).await?;
+                }
                 Read::Revoked { generation, lost } => {
                     observer.observe(&Event::Revoked { lost });
                     control.released(generation);
@@ -74,12 +79,16 @@ impl<S: Store> Pipeline<'_, S> {
                             control.committed(&positions);
                         }
                         // The source reports the assignment again.
-                        Outcome::Fenced => control.restart(),
+                        Outcome::Fenced => {
+                            owes = true;
+                            control.restart();
+                        }
                         Outcome::Dropped => observer.observe(&Event::Dropped { records: batch.len() }),
                     }
                     reading.recycle(*prepared);
                 }
                 Read::Idle => {}
+                Read::End if owes && !self.stop.is_set() => return Err(PipelineError::Overtaken),
                 Read::End => break,
                 Read::Failed(error) => return Err(error.into()),
             }

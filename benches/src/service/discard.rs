@@ -1,0 +1,127 @@
+//! Kafka to the engine without a store, against librdkafka's own consumer.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use turnmill_model::{EventId, SenderId, SessionId, Settings};
+use turnmill_sink::{
+    Batch, Claim, HistoryPage, HistoryRequest, Locked, Opened, PatternSet, Store, StoreError, Transaction,
+};
+
+use super::fill::{Filled, Reading};
+use super::servers::{Keys, Servers, Topic};
+use crate::body::Mix;
+use crate::measure::{Failure, Figures, seconds};
+use crate::stream::Shape;
+
+/// Keeps nothing: every sender is as the pipeline has it in memory, and what is to be written goes away.
+#[derive(Debug)]
+struct Discard;
+
+struct DiscardTransaction<'s>(&'s Claim);
+
+impl Store for Discard {
+    type Tx<'s> = DiscardTransaction<'s>;
+
+    async fn open(&mut self, _: &Settings) -> Result<Opened, StoreError> {
+        Ok(Opened::default())
+    }
+
+    async fn patterns(&mut self) -> Result<PatternSet, StoreError> {
+        Ok(PatternSet::default())
+    }
+
+    async fn begin<'s>(&'s mut self, claim: &'s Claim) -> Result<DiscardTransaction<'s>, StoreError> {
+        Ok(DiscardTransaction(claim))
+    }
+}
+
+impl Transaction for DiscardTransaction<'_> {
+    fn patterns_revision(&self) -> u64 {
+        0
+    }
+
+    async fn timelines(&mut self) -> Result<Vec<Locked>, StoreError> {
+        let state = |cached: Option<u64>| cached.map_or(Locked::Absent, |_| Locked::Current);
+        Ok(self.0.senders.iter().map(|claim| state(claim.cached)).collect())
+    }
+
+    async fn known(&mut self, ids: &[EventId]) -> Result<Vec<bool>, StoreError> {
+        Ok(vec![false; ids.len()])
+    }
+
+    async fn session_owners(&mut self, ids: &[SessionId]) -> Result<Vec<Option<SenderId>>, StoreError> {
+        Ok(vec![None; ids.len()])
+    }
+
+    async fn history(&mut self, _: &HistoryRequest) -> Result<HistoryPage, StoreError> {
+        Ok(HistoryPage::default())
+    }
+
+    async fn write(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        std::hint::black_box(batch);
+        Ok(())
+    }
+
+    async fn commit(self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+/// Seconds in which librdkafka hands over all records of a topic, from the first on, with its own defaults.
+fn drain(topic: &Topic) -> Result<f64, Failure> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", &topic.bootstrap)
+        .set("group.id", "drain")
+        .set("enable.auto.commit", "false")
+        .create()?;
+    let mut partitions = TopicPartitionList::new();
+    for partition in 0..topic.partitions {
+        partitions.add_partition_offset(&topic.name, i32::try_from(partition)?, Offset::Beginning)?;
+    }
+    let mut start = Instant::now();
+    consumer.assign(&partitions)?;
+    let (mut records, mut bytes) = (0, 0);
+    while records < topic.records {
+        if let Some(message) = consumer.poll(Duration::from_secs(10)) {
+            bytes += message?.payload_len();
+            if records == 0 {
+                start = Instant::now();
+            }
+            records += 1;
+        } else if start.elapsed() > Duration::from_secs(600) {
+            return Err("the topic cannot be drained".into());
+        }
+    }
+    std::hint::black_box(bytes);
+    Ok(start.elapsed().as_secs_f64())
+}
+
+/// Prints the ratio for each mix.
+pub(crate) fn measure(events: u64, runs: usize) -> Result<(), Failure> {
+    let servers = Servers::start()?;
+    for mix in [Mix::Lean, Mix::Capture] {
+        let topic = servers.produce(&Shape::new(mix, events, 1), 1, Keys::Sender)?;
+        let [mut wall, mut cpu, mut rate, mut drained] = std::array::from_fn(|_| Figures::default());
+        for run in 0..=runs {
+            let (filled, ours) = seconds(|| {
+                let reading = Reading::new(&topic, format!("discard-{mix:?}-{run}"));
+                reading.fill(Discard, servers.runtime.handle())
+            })?;
+            let took = Filled::seconds(std::slice::from_ref(&filled));
+            let (plain, theirs) = seconds(|| drain(&topic))?;
+            // The first is for warming up.
+            if run > 0 {
+                wall.push(plain / took);
+                cpu.push(theirs.cpu / ours.cpu);
+                rate.push(events as f64 / took / 1000.0);
+                drained.push(events as f64 / plain / 1000.0);
+            }
+        }
+        println!("{mix:?}, {events} events, one partition, batches of {}", super::fill::BATCH);
+        println!("  rate of Kafka to engine / rate of librdkafka's consumer: {wall} wall, {cpu} processors");
+        println!("  {rate} and {drained} thousand events a second");
+    }
+    Ok(())
+}

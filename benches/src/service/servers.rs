@@ -1,0 +1,165 @@
+//! The servers of a measurement, and what they cost.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::config::FromClientConfig as _;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use tokio::runtime::{Builder, Runtime};
+use tokio_postgres::{Client, NoTls};
+use turnmill_sink_postgres::{ForeignKeys, PostgresSettings};
+use turnmill_testbed::{kafka, postgres};
+
+use crate::measure::{Failure, Seconds, process_cpu, seconds};
+use crate::stream::Shape;
+
+/// PostgreSQL as it is by default, so with `fsync`, and a broker; both with private data on one disk.
+pub(crate) struct Servers {
+    pub(crate) postgres: postgres::Server,
+    pub(crate) broker: kafka::Broker,
+    pub(crate) runtime: Runtime,
+    topics: AtomicU32,
+}
+
+/// What decides the partition of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keys {
+    /// Its sender, which is its key.
+    Sender,
+    /// Nothing: the partitions take turns, and there are no keys.
+    None,
+}
+
+/// A topic with records.
+#[derive(Clone, Debug)]
+pub(crate) struct Topic {
+    pub(crate) bootstrap: String,
+    pub(crate) name: String,
+    pub(crate) partitions: u32,
+    pub(crate) records: u64,
+}
+
+impl Servers {
+    pub(crate) fn start() -> Result<Self, Failure> {
+        let postgres = postgres::Server::start(&postgres::Options { durable: true, ..Default::default() })?;
+        // Members that start together get their partitions together, as with Kafka's own default of three seconds.
+        let settings = vec![("group.initial.rebalance.delay.ms".to_owned(), "1000".to_owned())];
+        let broker = kafka::Broker::start(&kafka::Options { settings, ..Default::default() })?;
+        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        Ok(Self { postgres, broker, runtime, topics: 0.into() })
+    }
+
+    /// Executes statements and gives the first column of their rows.
+    pub(crate) fn sql(&self, sql: &str) -> Vec<String> {
+        self.postgres.psql("postgres", sql).lines().map(str::to_owned).collect()
+    }
+
+    /// Where our tables go.
+    pub(crate) fn store(&self, schema: &str, keys: ForeignKeys) -> Result<PostgresSettings, Failure> {
+        Ok(self.postgres.url().parse::<PostgresSettings>()?.with_schema(schema).with_foreign_keys(keys))
+    }
+
+    /// A connection of its own.
+    pub(crate) async fn connect(&self) -> Result<Client, Failure> {
+        let (client, traffic) = tokio_postgres::connect(&self.postgres.url(), NoTls).await?;
+        tokio::spawn(traffic);
+        Ok(client)
+    }
+
+    /// Leaves nothing to be written for what was measured before.
+    pub(crate) fn settle(&self) {
+        self.sql("CHECKPOINT");
+    }
+
+    pub(crate) fn drop_schema(&self, schema: &str) {
+        self.sql(&format!("SET client_min_messages = warning; DROP SCHEMA IF EXISTS {schema} CASCADE"));
+    }
+
+    /// Measures `work`: the processor seconds are those of this process and of PostgreSQL's.
+    pub(crate) fn measure<T>(
+        &self,
+        work: impl FnOnce() -> Result<T, Failure>,
+    ) -> Result<(T, Seconds), Failure> {
+        let pid = self.postgres.pid().ok_or("PostgreSQL has ended")?;
+        let before = process_cpu(pid)?;
+        let (result, own) = seconds(work)?;
+        Ok((result, Seconds { wall: own.wall, cpu: own.cpu + process_cpu(pid)? - before }))
+    }
+
+    /// A new topic without records.
+    pub(crate) fn topic(&self, partitions: u32) -> Topic {
+        let number = self.topics.fetch_add(1, Ordering::Relaxed);
+        let name = format!("rasa_core_events_{number}");
+        self.broker.create_topic(&name, partitions, &[]);
+        Topic { bootstrap: self.broker.bootstrap(), name, partitions, records: 0 }
+    }
+
+    /// A topic with the stream of `shape`, uncompressed as Rasa sends it.
+    pub(crate) fn produce(&self, shape: &Shape, partitions: u32, keys: Keys) -> Result<Topic, Failure> {
+        let mut topic = self.topic(partitions);
+        let producer = producer(&topic)?;
+        let mut failed = Ok(());
+        shape.each(|line, _| {
+            let sent = send(&producer, &topic, line, keys, topic.records);
+            topic.records += 1;
+            failed = sent;
+            failed.is_ok()
+        });
+        failed?;
+        producer.flush(Duration::from_secs(120))?;
+        Ok(topic)
+    }
+}
+
+pub(crate) fn producer(topic: &Topic) -> Result<BaseProducer, Failure> {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", &topic.bootstrap).set("enable.idempotence", "true");
+    Ok(BaseProducer::from_config(&config)?)
+}
+
+/// Sends record `number` of a topic, when there is room for it.
+pub(crate) fn send(
+    producer: &BaseProducer,
+    topic: &Topic,
+    line: &str,
+    keys: Keys,
+    number: u64,
+) -> Result<(), Failure> {
+    let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&topic.name).payload(line.as_bytes());
+    record = match keys {
+        Keys::Sender => record.key(sender(line).as_bytes()),
+        Keys::None => record.partition(i32::try_from(number % u64::from(topic.partitions))?),
+    };
+    loop {
+        match producer.send(record) {
+            Ok(()) => break,
+            Err((KafkaError::MessageProduction(Code::QueueFull), back)) => {
+                record = back;
+                producer.poll(Duration::from_millis(50));
+            }
+            Err((error, _)) => return Err(error.into()),
+        }
+    }
+    producer.poll(Duration::ZERO);
+    Ok(())
+}
+
+/// The first field of the generator's lines.
+fn sender(line: &str) -> &str {
+    line.split('"').nth(3).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn senders_are_found() {
+        let lines = super::Shape::new(crate::body::Mix::Lean, 100, 1).lines();
+        for line in lines {
+            let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+            let escaped = serde_json::from_str::<String>(&format!("\"{}\"", super::sender(&line))).unwrap();
+            assert_eq!(value["sender_id"], escaped.as_str());
+        }
+    }
+}
