@@ -75,7 +75,7 @@ impl Run<'_> {
         }
         let Some(Session { id: session_id, markers, .. }) = &mut self.timeline.cursor.session else { return };
         let (sender_id, time) = (self.timeline.sender, seen.time.micros());
-        let markers = markers.get_or_insert_default();
+        let markers = markers.get_or_insert_with(|| patterns.start_without(rows, time));
         let selected = patterns.program(&mut self.progress.program, markers, rows, time);
         let out = &mut self.out.markers.inserts;
         let stepped = selected.program.step(&mut markers.state, seen.event, |hit| {

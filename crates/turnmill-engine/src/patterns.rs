@@ -172,6 +172,12 @@ impl Patterns {
         Some(Box::new(Markers { selection, state: self.selected(selection).program.start() }))
     }
 
+    /// The state of a session that began before there were patterns: it knows none.
+    pub(crate) fn start_without(&self, rows: u64, time: i64) -> Box<Markers> {
+        let selection = self.select(0, rows, time);
+        Box::new(Markers { selection, state: self.selected(selection).program.start() })
+    }
+
     /// The program for an event at `time`, to which `markers` is brought. `current` is the one that served last.
     pub(crate) fn program<'c>(
         &self,

@@ -95,7 +95,7 @@ pub enum PipelineError {
     Thread(#[source] std::io::Error),
 }
 
-/// What a [`Pipeline::drain`] did.
+/// What a [`Pipeline::drain`](crate::Pipeline::drain) or [`Pipeline::serve`](crate::Pipeline::serve) did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Drained {
     /// What became of the records read in it.

@@ -153,8 +153,9 @@ fn a_backfill_that_is_killed_while_events_arrive_gives_the_rows_of_patterns_from
     let ahead = verify(&store)["tables"]["rasa_markers"]["rows"].as_u64().unwrap();
     assert!(ahead < 50, "it holds from now on: {ahead}");
 
+    let complaints = folder.path().join("complaints");
     let mut feeding = replay(&[&late], &store);
-    feeding.args(["--batch", "300"]).stdin(Stdio::null()).stderr(Stdio::null());
+    feeding.args(["--batch", "300"]).stdin(Stdio::null()).stderr(fs::File::create(&complaints).unwrap());
     let mut feeding = Running(feeding.spawn().unwrap());
     let end = Instant::now() + PATIENCE * 3;
     let (mut kills, mut fed) = (0_u64, false);
@@ -169,7 +170,7 @@ fn a_backfill_that_is_killed_while_events_arrive_gives_the_rows_of_patterns_from
         let ended = backfill.0.wait().unwrap();
         kills += u64::from(!ended.success());
         if let Some(status) = feeding.0.try_wait().unwrap() {
-            assert!(status.success(), "{status}");
+            assert!(status.success(), "{status}: {}", fs::read_to_string(&complaints).unwrap());
             fed = true;
             if ended.success() {
                 break;
