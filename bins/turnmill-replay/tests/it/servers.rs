@@ -144,7 +144,8 @@ fn a_topic_carries_the_same_rows_keyed_or_not() {
         // Rows are those of the input itself, but for the environment.
         if own {
             assert_eq!(digest(&store), digest_of(folder.path(), &[&input], &[]));
-        } else {
+        } else if !name.contains("hostile") {
+            // Events without a usable time get that of their record, and a published record has one.
             let (topic, file) = (verified(&store), folder.path().join("file.sqlite"));
             let _ = std::fs::remove_file(&file);
             replayed(&[&input], &file, &[]);
