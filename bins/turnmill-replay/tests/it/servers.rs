@@ -130,7 +130,7 @@ fn a_topic_carries_the_same_rows_keyed_or_not() {
         let environments: std::collections::BTreeSet<_> =
             lines.iter().map(|line| line["headers"].to_string()).collect();
         let own = name.starts_with("kafka/");
-        let expected = json!([["RASA_ENVIRONMENT", if own { "RASA_ENVIRONMENT_NOT_SET" } else { "test" }]]);
+        let expected = json!([["RASA_ENVIRONMENT", if own { "production" } else { "test" }]]);
         assert_eq!(environments.into_iter().collect::<Vec<_>>(), [expected.to_string()]);
 
         // The dump and the topic are the same to a store, and it goes on in a topic where it was.
