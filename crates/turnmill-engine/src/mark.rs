@@ -64,7 +64,8 @@ impl Run<'_> {
             Placement::Begin { .. } | Placement::BeginWithPrevious => return None,
         };
         let rows = self.timeline.rows_revision;
-        patterns.lacks(session.markers.as_deref(), rows, event.time.micros()).then_some(session.start_time)
+        let (current, time) = (self.progress.program.as_deref(), event.time.micros());
+        patterns.lacks(current, session.markers.as_deref(), rows, time).then_some(session.start_time)
     }
 
     /// Evaluates the current session's patterns at an event, and writes a row for each that applies.

@@ -154,27 +154,37 @@ impl Patterns {
 
     /// Whether an event at `time` needs patterns that the session's state does not have, if rows are made as of the revision
     /// `rows`.
-    pub(crate) fn lacks(&self, markers: Option<&Markers>, rows: u64, time: i64) -> bool {
+    /// `current` is the program that served last, which saves looking for the state's.
+    pub(crate) fn lacks(
+        &self,
+        current: Option<&Selected>,
+        markers: Option<&Markers>,
+        rows: u64,
+        time: i64,
+    ) -> bool {
         let known = markers.map_or(0, |markers| markers.selection.known);
         let unseen = |pattern: &Pattern| {
             pattern.scope(known).is_none() && pattern.scope(rows).is_some_and(|scope| scope.holds(time))
         };
         (known < rows && self.patterns.iter().any(unseen))
-            || markers.is_some_and(|markers| !self.selected(markers.selection).fits(markers))
+            || markers.is_some_and(|markers| match current {
+                Some(current) if current.selection == markers.selection => !current.fits(markers),
+                _ => !self.selected(markers.selection).fits(markers),
+            })
     }
 
     /// The state of a new session, if rows are made as of the revision `rows`.
     pub(crate) fn start(&self, rows: u64, time: i64) -> Option<Box<Markers>> {
-        if self.is_empty() {
-            return None;
-        }
-        let selection = self.select(rows, rows, time);
-        Some(Box::new(Markers { selection, state: self.selected(selection).program.start() }))
+        (!self.is_empty()).then(|| self.start_knowing(rows, rows, time))
     }
 
     /// The state of a session that began before there were patterns: it knows none.
     pub(crate) fn start_without(&self, rows: u64, time: i64) -> Box<Markers> {
-        let selection = self.select(0, rows, time);
+        self.start_knowing(0, rows, time)
+    }
+
+    fn start_knowing(&self, known: u64, rows: u64, time: i64) -> Box<Markers> {
+        let selection = self.select(known, rows, time);
         Box::new(Markers { selection, state: self.selected(selection).program.start() })
     }
 

@@ -42,6 +42,14 @@ pub struct Claim {
     pub senders: Vec<SenderClaim>,
 }
 
+impl Claim {
+    /// A claim of these senders (ascending, each once), none of which is in memory.
+    pub(crate) fn of_senders(senders: &[SenderId]) -> Self {
+        let senders = senders.iter().map(|sender| SenderClaim { sender: *sender, cached: None }).collect();
+        Self { senders, ..Self::default() }
+    }
+}
+
 /// One sender of a [`Claim`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SenderClaim {

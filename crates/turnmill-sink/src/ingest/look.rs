@@ -7,7 +7,7 @@ use turnmill_model::{Changes, Event, SenderId, SessionId};
 
 use super::Ingest;
 use super::reader::Reader;
-use crate::{Claim, Locked, SenderClaim, Store, StoreError, Transaction};
+use crate::{Claim, Locked, Store, StoreError, Transaction};
 
 /// A sender, as its history makes it.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +38,7 @@ impl Ingest<'_> {
         show: &mut (dyn FnMut(Look<'_>) + Send),
     ) -> Result<(), StoreError> {
         let engine = self.engine.clone().with_patterns(patterns);
-        let claim = claim(senders);
+        let claim = Claim::of_senders(senders);
         let mut tx = store.begin(&claim).await?;
         let mut rows = Changes::default();
         for (sender, locked) in senders.iter().zip(tx.timelines().await?) {
@@ -63,7 +63,7 @@ impl Ingest<'_> {
         sender: SenderId,
         show: &mut (dyn FnMut(&Event<'_>) + Send),
     ) -> Result<bool, StoreError> {
-        let claim = claim(&[sender]);
+        let claim = Claim::of_senders(&[sender]);
         let mut tx = store.begin(&claim).await?;
         let Some(Locked::Loaded { state, .. }) = tx.timelines().await?.into_iter().next() else {
             return Ok(false);
@@ -91,9 +91,4 @@ impl Ingest<'_> {
         let mut tx = store.begin(&claim).await?;
         Ok(tx.session_owners(&[session]).await?.into_iter().next().flatten())
     }
-}
-
-fn claim(senders: &[SenderId]) -> Claim {
-    let senders = senders.iter().map(|sender| SenderClaim { sender: *sender, cached: None }).collect();
-    Claim { senders, ..Claim::default() }
 }

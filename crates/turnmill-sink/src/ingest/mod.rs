@@ -191,14 +191,25 @@ impl<'d> Ingest<'d> {
     ) -> Result<Report, StoreError> {
         loop {
             match self.attempt(store, task, attempt).await {
-                Err(Setback::OtherPatterns) => self.learn_patterns(store).await?,
-                Err(Setback::Store(error)) => return Err(error),
                 Ok(report) => return Ok(report),
+                Err(setback) => self.overcome(setback, store).await?,
             }
         }
     }
 
-    pub(crate) async fn learn_patterns<S: Store>(&mut self, store: &mut S) -> Result<(), StoreError> {
+    /// Sees to it that the next attempt may come further, if that can be.
+    pub(crate) async fn overcome<S: Store>(
+        &mut self,
+        setback: Setback,
+        store: &mut S,
+    ) -> Result<(), StoreError> {
+        match setback {
+            Setback::OtherPatterns => self.learn_patterns(store).await,
+            Setback::Store(error) => Err(error),
+        }
+    }
+
+    async fn learn_patterns<S: Store>(&mut self, store: &mut S) -> Result<(), StoreError> {
         let patterns = store.patterns().await?.compile()?;
         self.engine = self.engine.clone().with_patterns(Arc::new(patterns));
         Ok(())

@@ -7,8 +7,8 @@ use super::late::Means;
 use super::reader::Reader;
 use super::{Ingest, Setback};
 use crate::{
-    Batch, CheckpointWrite, Claim, HistoryRequest, HistoryWrite, Locked, SenderClaim, Store, StoreError,
-    TimelineWrite, Transaction,
+    Batch, CheckpointWrite, Claim, HistoryRequest, HistoryWrite, Locked, Store, StoreError, TimelineWrite,
+    Transaction,
 };
 
 /// Chunks of history to copy at a time.
@@ -38,9 +38,8 @@ impl Ingest<'_> {
         self.cache.clear();
         loop {
             match self.try_rebuild(store, senders).await {
-                Err(Setback::OtherPatterns) => self.learn_patterns(store).await?,
-                Err(Setback::Store(error)) => return Err(error),
                 Ok(rebuilt) => return Ok(rebuilt),
+                Err(setback) => self.overcome(setback, store).await?,
             }
         }
     }
@@ -54,10 +53,7 @@ impl Ingest<'_> {
         let mut claims: Vec<SenderId> = claimed.iter().flat_map(|(old, new)| [*old, *new]).collect();
         claims.sort_unstable();
         claims.dedup();
-        let claim = Claim {
-            senders: claims.iter().map(|sender| SenderClaim { sender: *sender, cached: None }).collect(),
-            ..Claim::default()
-        };
+        let claim = Claim::of_senders(&claims);
         let mut tx = store.begin(&claim).await?;
         self.knows_patterns(&tx)?;
         let locked = tx.timelines().await?;
@@ -90,18 +86,14 @@ impl Ingest<'_> {
         self.cache.clear();
         loop {
             match self.try_catch_up(store, senders).await {
-                Err(Setback::OtherPatterns) => self.learn_patterns(store).await?,
-                Err(Setback::Store(error)) => return Err(error),
                 Ok(senders) => return Ok(senders),
+                Err(setback) => self.overcome(setback, store).await?,
             }
         }
     }
 
     async fn try_catch_up<S: Store>(&mut self, store: &mut S, senders: &[SenderId]) -> Result<u64, Setback> {
-        let claim = Claim {
-            senders: senders.iter().map(|sender| SenderClaim { sender: *sender, cached: None }).collect(),
-            ..Claim::default()
-        };
+        let claim = Claim::of_senders(senders);
         let mut tx = store.begin(&claim).await?;
         self.knows_patterns(&tx)?;
         let locked = tx.timelines().await?;
@@ -130,10 +122,7 @@ impl Ingest<'_> {
         store: &mut S,
         senders: &[SenderId],
     ) -> Result<Vec<(SenderId, SenderId)>, StoreError> {
-        let claim = Claim {
-            senders: senders.iter().map(|sender| SenderClaim { sender: *sender, cached: None }).collect(),
-            ..Claim::default()
-        };
+        let claim = Claim::of_senders(senders);
         let mut tx = store.begin(&claim).await?;
         let mut ids = Vec::with_capacity(senders.len());
         for (sender, locked) in senders.iter().zip(tx.timelines().await?) {
