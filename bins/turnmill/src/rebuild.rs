@@ -1,21 +1,18 @@
 //! `turnmill rebuild`.
 
 use std::io::{IsTerminal, Write};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use turnmill_model::rasa::RasaDecoder;
 use turnmill_model::{SenderId, SessionIdMode, Settings};
-use turnmill_pipeline::Backoff;
+use turnmill_pipeline::Attempts;
 use turnmill_sink::ingest::{Ingest, Rebuilt};
 use turnmill_sink::{Class, StoreError, Upkeep};
 use turnmill_stores::AnyStore;
 
 use crate::{Failure, StoreArgs};
-
-/// Losing against another writer more often than this in a row is no bad luck.
-const LOSSES: u32 = 20;
 
 /// Arguments of `turnmill rebuild`.
 #[derive(Debug, clap::Args)]
@@ -89,8 +86,7 @@ pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
         store: args.store.store()?,
         ingest: Ingest::new(&settings, &decoder, 0),
         display: Display::new(args.quiet || args.json),
-        backoff: Backoff::default(),
-        attempt: 0,
+        attempts: Attempts::default(),
     };
     let began = Instant::now();
     let state = loop {
@@ -141,9 +137,7 @@ struct Rebuild<'d> {
     store: AnyStore,
     ingest: Ingest<'d>,
     display: Display,
-    backoff: Backoff,
-    /// Failed attempts in a row.
-    attempt: u32,
+    attempts: Attempts,
 }
 
 impl Rebuild<'_> {
@@ -157,7 +151,7 @@ impl Rebuild<'_> {
                     after = Some(last);
                     sum.senders += rebuilt.senders;
                     sum.events += rebuilt.events;
-                    self.attempt = 0;
+                    self.attempts.succeeded();
                     self.display.at(last, &sum);
                 }
                 Err(error) => self.pause_or_fail(error).await?,
@@ -177,13 +171,7 @@ impl Rebuild<'_> {
 
     /// Waits before the next attempt if the error may pass, else gives it back.
     async fn pause_or_fail(&mut self, error: StoreError) -> Result<(), StoreError> {
-        let least = match error.class() {
-            Class::Retryable { after } => after.unwrap_or_default(),
-            Class::Fenced if self.attempt < LOSSES => Duration::ZERO,
-            _ => return Err(error),
-        };
-        let pause = self.backoff.pause(self.attempt).max(least);
-        self.attempt += 1;
+        let Some(pause) = self.attempts.failed(&error) else { return Err(error) };
         self.display.say(&format!("{error}; trying again in {:.1} s", pause.as_secs_f64()));
         tokio::time::sleep(pause).await;
         Ok(())

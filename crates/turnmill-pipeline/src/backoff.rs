@@ -4,6 +4,8 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::time::Duration;
 
+use turnmill_sink::{Class, StoreError};
+
 /// Exponential back-off with full jitter: attempt number n waits for a random time up to `first * 2^n`, at most `longest`.
 ///
 /// ```
@@ -35,5 +37,34 @@ impl Backoff {
         // A hasher with fresh random keys is randomness enough for jitter.
         let random = RandomState::new().hash_one(attempt) >> 11;
         ceiling.mul_f64(random as f64 / (1_u64 << 53) as f64)
+    }
+}
+
+/// Losing against another writer more often than this in a row is no bad luck.
+const LOSSES: u32 = 20;
+
+/// Failures in a row of work on a store that is simply begun again, also after another writer was faster.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Attempts {
+    backoff: Backoff,
+    failed: u32,
+}
+
+impl Attempts {
+    /// How long to wait before the next attempt; none if there is no use in one.
+    pub fn failed(&mut self, error: &StoreError) -> Option<Duration> {
+        let least = match error.class() {
+            Class::Retryable { after } => after.unwrap_or_default(),
+            Class::Fenced if self.failed < LOSSES => Duration::ZERO,
+            Class::Fenced | Class::Poison | Class::Fatal => return None,
+        };
+        let pause = self.backoff.pause(self.failed).max(least);
+        self.failed = self.failed.saturating_add(1);
+        Some(pause)
+    }
+
+    /// The last attempt was none too many.
+    pub fn succeeded(&mut self) {
+        self.failed = 0;
     }
 }

@@ -22,7 +22,7 @@ mod retry;
 mod serve;
 mod stop;
 
-pub use backoff::Backoff;
+pub use backoff::{Attempts, Backoff};
 pub use drain::OpenSource;
 pub use event::{Drained, Event, Observer, PipelineError};
 pub use explain::explain;

@@ -1,7 +1,7 @@
 //! A store with the means to fill it, and what every way of filling it has in common.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use turnmill_model::{Decoder, Settings};
 use turnmill_sink::ingest::{Accounting, Ingest};
@@ -13,9 +13,6 @@ use crate::event::{Drained, Event, Observer, PipelineError};
 use crate::limits::{DeadLetterLimits, Seen};
 use crate::prepare::{Prepared, ReadOptions, Rewrite, position_key};
 use crate::stop::Stop;
-
-/// How long a pause goes on before it is looked whether stopping was asked for.
-const LONGEST_DEAF: Duration = Duration::from_millis(100);
 
 /// A store with the means to fill it.
 pub struct Pipeline<'d, S> {
@@ -184,13 +181,7 @@ impl<'d, S: Store> Pipeline<'d, S> {
         let pause = self.backoff.pause(*attempt).max(after.unwrap_or_default());
         *attempt = attempt.saturating_add(1);
         observer.observe(&Event::Retrying { error: &error, pause });
-        let mut left = pause;
-        while !left.is_zero() && !self.stop.is_set() {
-            let step = left.min(LONGEST_DEAF);
-            futures_timer::Delay::new(step).await;
-            left -= step;
-        }
-        if self.stop.is_set() { Err(error) } else { Ok(()) }
+        if self.stop.pause(pause).await { Err(error) } else { Ok(()) }
     }
 }
 

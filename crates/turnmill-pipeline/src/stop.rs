@@ -3,6 +3,9 @@
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+/// How long a pause goes on before it is looked whether stopping was asked for.
+const LONGEST_DEAF: Duration = Duration::from_millis(100);
+
 /// A request to stop, shared between whoever asks and whoever works. Work stops between two transactions.
 ///
 /// ```
@@ -26,6 +29,17 @@ impl Stop {
     #[must_use]
     pub fn is_set(&self) -> bool {
         *self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits so long, unless stopping is asked for; says whether it is.
+    pub(crate) async fn pause(&self, pause: Duration) -> bool {
+        let mut left = pause;
+        while !left.is_zero() && !self.is_set() {
+            let step = left.min(LONGEST_DEAF);
+            futures_timer::Delay::new(step).await;
+            left -= step;
+        }
+        self.is_set()
     }
 
     /// Waits for that, at most so long.

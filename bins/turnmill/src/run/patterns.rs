@@ -16,7 +16,7 @@ use tokio::runtime::Handle;
 use turnmill_markers::{Diagnostic, FileFormat, MarkerSet, SourceFile};
 use turnmill_model::Settings;
 use turnmill_model::rasa::RasaDecoder;
-use turnmill_pipeline::{Backoff, PatternChange, PatternEvent, PatternTools, Stop, explain};
+use turnmill_pipeline::{PatternChange, PatternEvent, PatternTools, Stop, explain};
 use turnmill_sink::ingest::Ingest;
 use turnmill_sink::{Class, PatternSet, Store, StoreError};
 use turnmill_stores::AnyStore;
@@ -177,13 +177,13 @@ fn close(store: AnyStore) {
 
 /// The store, open, however long that takes; none if stopping was asked for.
 async fn opened(shared: &Shared) -> Result<Option<AnyStore>, StoreError> {
-    let (backoff, mut attempt) = (Backoff { longest: Duration::from_secs(5), ..Backoff::default() }, 0);
+    let mut attempt = 0;
     while !shared.stop.is_set() {
         let mut store = shared.target.store()?;
         match store.open(&shared.rows).await {
             Ok(_) => return Ok(Some(store)),
             Err(error) if matches!(error.class(), Class::Retryable { .. }) => {
-                let pause = backoff.pause(attempt);
+                let pause = super::BACKOFF.pause(attempt);
                 attempt += 1;
                 tell(PatternEvent::Retrying { error: &error, pause });
                 let stop = shared.stop.clone();

@@ -8,18 +8,14 @@ use std::time::Duration;
 use turnmill_markers::MarkerSet;
 use turnmill_model::{Micros, SenderId};
 use turnmill_sink::ingest::Ingest;
-use turnmill_sink::{Class, PatternSet, StoreError, Upkeep};
+use turnmill_sink::{PatternSet, StoreError, Upkeep};
 use uuid::Uuid;
 
 pub use self::explain::{ExplainedEvent, ExplainedSession};
 pub use self::preview::{MarkerPreview, Preview, Sample};
-use crate::backoff::Backoff;
+use crate::backoff::Attempts;
 use crate::stop::Stop;
 
-/// Losing against another writer more often than this in a row is no bad luck.
-const LOSSES: u32 = 20;
-/// How long a pause goes on before it is looked whether stopping was asked for.
-const LONGEST_DEAF: Duration = Duration::from_millis(100);
 /// Senders of a transaction that makes up for marker rows.
 const STEP: usize = 100;
 
@@ -73,8 +69,7 @@ pub struct PatternTools<'t, S> {
     store: &'t mut S,
     stop: Stop,
     tell: &'t mut (dyn FnMut(PatternEvent<'_>) + Send),
-    backoff: Backoff,
-    attempt: u32,
+    attempts: Attempts,
     step: usize,
 }
 
@@ -90,7 +85,7 @@ macro_rules! tried {
         loop {
             match $call {
                 Ok(value) => {
-                    $tools.attempt = 0;
+                    $tools.attempts.succeeded();
                     break value;
                 }
                 Err(error) => $tools.pause_or_fail(error).await?,
@@ -104,7 +99,7 @@ impl<'t, S: Upkeep> PatternTools<'t, S> {
     /// The patterns of `store`, which is open. `tell` hears what happens meanwhile; `stop` ends pauses and
     /// [`sweep`](Self::sweep).
     pub fn new(store: &'t mut S, stop: Stop, tell: &'t mut (dyn FnMut(PatternEvent<'_>) + Send)) -> Self {
-        Self { store, stop, tell, backoff: Backoff::default(), attempt: 0, step: STEP }
+        Self { store, stop, tell, attempts: Attempts::default(), step: STEP }
     }
 
     /// Sets how many senders a transaction of [`sweep`](Self::sweep) makes up for, at least 1.
@@ -163,7 +158,7 @@ impl<'t, S: Upkeep> PatternTools<'t, S> {
             };
             match self.store.write_patterns(present.revision, &next).await {
                 Ok(()) => {
-                    self.attempt = 0;
+                    self.attempts.succeeded();
                     return Ok(PatternChange { set: next, changed: true });
                 }
                 // Whether somebody else has changed them, or our answer got lost: it is looked again.
@@ -220,20 +215,8 @@ impl<'t, S: Upkeep> PatternTools<'t, S> {
 
     /// Waits before the next attempt if the error may pass, else gives it back.
     async fn pause_or_fail(&mut self, error: StoreError) -> Result<(), StoreError> {
-        let least = match error.class() {
-            Class::Retryable { after } => after.unwrap_or_default(),
-            Class::Fenced if self.attempt < LOSSES => Duration::ZERO,
-            _ => return Err(error),
-        };
-        let pause = self.backoff.pause(self.attempt).max(least);
-        self.attempt = self.attempt.saturating_add(1);
+        let Some(pause) = self.attempts.failed(&error) else { return Err(error) };
         (self.tell)(PatternEvent::Retrying { error: &error, pause });
-        let mut left = pause;
-        while !left.is_zero() && !self.stop.is_set() {
-            let step = left.min(LONGEST_DEAF);
-            futures_timer::Delay::new(step).await;
-            left -= step;
-        }
-        if self.stop.is_set() { Err(error) } else { Ok(()) }
+        if self.stop.pause(pause).await { Err(error) } else { Ok(()) }
     }
 }
