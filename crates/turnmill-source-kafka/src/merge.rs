@@ -14,6 +14,9 @@ const CHUNK_BYTES: usize = 256 << 10;
 const SPARE: usize = 16;
 /// How long nothing may have come, with every partition at its end, before a batch is handed over early.
 const QUIET: Duration = Duration::from_millis(10);
+/// How long a partition that is behind and has little at hand is given to bring more, before a batch is made that would
+/// end where it runs dry.
+const GATHER: Duration = Duration::from_millis(5);
 /// Time of records that have none: they come first.
 const TIMELESS: i64 = i64::MIN;
 
@@ -195,7 +198,10 @@ impl Merge {
         let starved = self.lanes.iter().filter_map(Lane::waited_for).max();
         let full = self.records >= limits.records || self.bytes >= limits.bytes;
         let mut at = match (full, starved) {
-            (true, None) => return Due::Now,
+            (true, None) => match self.thin(limits) {
+                Some(arrived) => (arrived + GATHER).min(oldest + limits.linger),
+                None => return Due::Now,
+            },
             (true, Some(since)) => since + limits.linger,
             (false, _) => oldest + limits.linger,
         };
@@ -205,8 +211,17 @@ impl Merge {
         if at <= now { Due::Now } else { Due::At(at) }
     }
 
-    /// Fills `out` up to the limits, the earliest record first. It ends early, if it is not small, where a partition that
-    /// is behind has run dry: what it will bring may be earlier.
+    /// Since when the youngest of the partitions that are behind has had something, but too little for a batch.
+    fn thin(&self, limits: &GroupLimits) -> Option<Instant> {
+        let little = limits.records / 4 / self.lanes.len().max(1);
+        let thin =
+            self.lanes.iter().filter(|lane| lane.records < little && lane.at_end.is_none() && !lane.done());
+        thin.filter_map(|lane| lane.chunks.front()).map(|chunk| chunk.arrived).max()
+    }
+
+    /// Fills `out` up to the limits, the earliest record first. It ends early where a partition that is behind has run
+    /// dry, as what it will bring may be earlier; unless records have waited for longer than the linger and the batch
+    /// is small.
     pub(crate) fn fill(
         &mut self,
         limits: &GroupLimits,
@@ -215,6 +230,9 @@ impl Merge {
         out: &mut RecordBatch,
     ) {
         out.begin(generation);
+        let waiting = self.lanes.iter().filter_map(|lane| lane.chunks.front());
+        let overdue = waiting.map(|chunk| chunk.arrived + limits.linger).min().is_some_and(|at| at <= now);
+        let least = if overdue { limits.records / 4 } else { 1 };
         let mut parts: Vec<Option<usize>> = vec![None; self.lanes.len()];
         let mut heads: BinaryHeap<_> = self
             .lanes
@@ -248,7 +266,7 @@ impl Merge {
                 Some(time) => heads.push(Reverse((time, at))),
                 None => lane.starved = Some(now),
             }
-            let dry = lane.waited_for().is_some() && out.len() >= limits.records / 4;
+            let dry = lane.waited_for().is_some() && out.len() >= least;
             if dry || out.len() >= limits.records || out.bytes() >= limits.bytes {
                 break;
             }

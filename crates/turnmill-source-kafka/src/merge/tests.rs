@@ -68,6 +68,28 @@ fn a_full_batch_waits_for_a_partition_that_has_run_dry_but_not_for_long() {
 }
 
 #[test]
+fn a_batch_ends_where_a_partition_that_is_behind_runs_dry_unless_it_is_overdue() {
+    let start = Instant::now();
+    let after = |millis| start + Duration::from_millis(millis);
+    let limits = GroupLimits { records: 40, ..NO_LIMITS };
+    let mut merge = merge(2, start);
+    for offset in 0..50 {
+        push(&mut merge, 0, offset, Some(offset as f64), start);
+    }
+    push(&mut merge, 1, 0, Some(2.5), after(1));
+    assert_eq!(merge.due(&limits, after(1)), Due::At(after(6)), "one record is little, and more may come");
+    assert_eq!(merge.due(&limits, after(6)), Due::Now);
+    let mut out = RecordBatch::new();
+    merge.fill(&limits, 1, after(6), &mut out);
+    assert_eq!(handed(&out), [(0, 0), (0, 1), (0, 2), (1, 0)]);
+    assert_eq!(merge.due(&limits, after(6)), Due::At(after(106)));
+    push(&mut merge, 1, 1, Some(4.5), after(90));
+    merge.fill(&limits, 1, after(106), &mut out);
+    assert_eq!(out.len(), 10, "it waited for long enough");
+    assert_eq!(handed(&out)[2..4], [(1, 1), (0, 5)]);
+}
+
+#[test]
 fn a_position_moves_past_what_holds_no_record_without_one() {
     let now = Instant::now();
     let mut merge = merge(1, now);

@@ -52,13 +52,15 @@ fn every_column_is_written_once_by_every_insert() {
     for dialect in DIALECTS {
         for table in PUBLIC.into_iter().chain([&EVENT_ERROR]) {
             let target = Target::from(table);
-            let width = table.columns.len();
+            // The database itself says when a row was written.
+            let written: Vec<_> = table.columns.iter().filter(|column| !column.wall_clock).collect();
+            let width = written.len();
             let sql = target.insert(dialect, Input::Rows(3), OnConflict::Fail);
             let sign = if dialect == Dialect::Sqlite { '?' } else { '$' };
             assert_eq!(sql.matches(sign).count(), width * 3, "{sql}");
             assert!(sql.contains(&dialect.placeholder(width * 3)), "{sql}");
             for column in table.columns {
-                assert!(sql.contains(&format!("\"{}\"", column.name)), "{sql}");
+                assert_eq!(sql.contains(&format!("\"{}\"", column.name)), !column.wall_clock, "{sql}");
             }
         }
     }
