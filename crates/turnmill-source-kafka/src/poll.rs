@@ -29,6 +29,9 @@ const MIRROR: Duration = Duration::from_secs(3);
 /// How long a partition must have been at its end before its position moves past offsets without records: longer than
 /// two rounds of statistics, so that what they say is of now.
 const SETTLED: Duration = Duration::from_millis(2500);
+/// A static member that was fenced takes its name back once, but not again within this time: then somebody else has the
+/// same name, and one of the two has to give way.
+const FENCED_AGAIN: Duration = Duration::from_secs(600);
 /// Polls in a row that must have waited in vain before the queue counts as empty.
 const QUIET_POLLS: u32 = 3;
 
@@ -68,14 +71,15 @@ pub(crate) struct Poller {
     mirrored: Instant,
     /// Not before then are brokers asked again.
     patience: Instant,
+    /// When the group is to be joined, if it is not yet.
+    join: Option<Instant>,
+    /// When we were fenced last.
+    fenced: Option<Instant>,
 }
 
 impl Poller {
     pub(crate) fn new(settings: &KafkaSettings, shared: Arc<Shared>) -> Result<Self, KafkaError> {
-        let consumer = settings
-            .consumer()
-            .create_with_context(Context::default())
-            .map_err(|error| KafkaError::failed("cannot set up the consumer", &error))?;
+        let consumer = consumer(settings)?;
         lock(&shared.state).bounded = settings.until_end || settings.range.is_some();
         let now = Instant::now();
         Ok(Self {
@@ -93,6 +97,8 @@ impl Poller {
             quiet: 0,
             mirrored: now,
             patience: now,
+            join: None,
+            fenced: None,
         })
     }
 
@@ -116,6 +122,9 @@ impl Poller {
         while !lock(&self.shared.state).closing {
             if self.cluster.is_none() {
                 self.find_cluster()?;
+            }
+            if self.join.is_some_and(|at| at <= Instant::now()) {
+                self.join()?;
             }
             let began = Instant::now();
             let vain = !self.poll(TICK)? && began.elapsed() >= TICK;
@@ -144,6 +153,12 @@ impl Poller {
         if self.settings.range.is_some() {
             return self.assign_range();
         }
+        self.join = Some(Instant::now());
+        Ok(())
+    }
+
+    fn join(&mut self) -> Result<(), KafkaError> {
+        self.join = None;
         let topics: Vec<&str> = self.settings.topics.iter().map(String::as_str).collect();
         self.consumer.subscribe(&topics).map_err(|error| KafkaError::failed("cannot subscribe", &error))
     }
@@ -189,14 +204,11 @@ impl Poller {
     }
 
     fn failed(&mut self, error: &ClientError) -> Result<(), KafkaError> {
-        let code = error.rdkafka_error_code().unwrap_or(Code::Unknown);
+        let code = code_of(error);
         if matches!(error, ClientError::MessageConsumptionFatal(_)) {
-            // Such as a static member that another one took the place of.
-            let detail = self.consumer.client().fatal_error().map(|(_, detail)| detail);
-            return Err(KafkaError::Refused {
-                problem: detail.unwrap_or_else(|| explain(error)),
-                variable: "RASA_ANALYTICS_CONSUMER_ID and TURNMILL_KAFKA_GROUP_INSTANCE_ID",
-            });
+            let (code, detail) = self.consumer.client().fatal_error().unzip();
+            let detail = detail.unwrap_or_else(|| explain(error));
+            return self.fatal(code.unwrap_or(code_of(error)), detail);
         }
         if matches!(code, Code::AutoOffsetReset | Code::OffsetOutOfRange)
             && matches!(self.phase, Phase::Reading)
@@ -205,6 +217,25 @@ impl Poller {
             self.again();
         }
         self.trouble(code, explain(error))
+    }
+
+    /// The consumer is of no use any more. A static member that another one took the place of begins again, as that may
+    /// have been itself: brokers that come back know an older one of us than the one that asks.
+    fn fatal(&mut self, code: Code, detail: String) -> Result<(), KafkaError> {
+        let now = Instant::now();
+        let again = self.fenced.is_some_and(|before| now.duration_since(before) < FENCED_AGAIN);
+        if code != Code::FencedInstanceId || again {
+            return Err(KafkaError::Refused {
+                problem: detail,
+                variable: "RASA_ANALYTICS_CONSUMER_ID and TURNMILL_KAFKA_GROUP_INSTANCE_ID",
+            });
+        }
+        self.revoked(true);
+        self.consumer.context().closing.store(true, Ordering::Release);
+        self.consumer = consumer(&self.settings)?;
+        self.fenced = Some(now);
+        self.join = Some(now + self.settings.session_timeout);
+        self.trouble(code, detail)
     }
 
     fn trouble(&mut self, code: Code, reason: String) -> Result<(), KafkaError> {
@@ -363,11 +394,16 @@ impl Poller {
         }
         drop(state);
         self.shared.ready.notify_all();
-        self.hand_back();
+        // Who has lost its partitions has no say about their offsets either, and is fenced for trying.
+        self.let_go();
     }
 
     fn hand_back(&mut self) {
         self.mirror(true);
+        self.let_go();
+    }
+
+    fn let_go(&mut self) {
         let _ = self.consumer.unassign();
         self.partitions.clear();
         self.lanes.clear();
@@ -481,6 +517,15 @@ impl Poller {
         self.shared.ready.notify_all();
         Ok(())
     }
+}
+
+fn consumer(settings: &KafkaSettings) -> Result<BaseConsumer<Context>, KafkaError> {
+    let consumer = settings.consumer().create_with_context(Context::default());
+    consumer.map_err(|error| KafkaError::failed("cannot set up the consumer", &error))
+}
+
+fn code_of(error: &ClientError) -> Code {
+    error.rdkafka_error_code().unwrap_or(Code::Unknown)
 }
 
 fn unsigned(offset: i64) -> u64 {
