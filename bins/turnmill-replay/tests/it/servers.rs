@@ -115,7 +115,8 @@ fn a_topic_carries_the_same_rows_keyed_or_not() {
         let keyed = lines.iter().filter(|line| !line["key"].is_null()).count();
         let partitions: std::collections::BTreeSet<_> =
             lines.iter().filter_map(|line| line["partition"].as_i64()).collect();
-        assert_eq!(partitions.len(), 3, "{name} is spread");
+        // Records without keys stay on a partition for some milliseconds, which may be all that it takes.
+        assert!(keyed == 0 || partitions.len() == 3, "{name} is spread");
         if name.contains("file-broker") {
             assert_eq!(keyed, 0, "not keyed unless asked for");
         } else {
