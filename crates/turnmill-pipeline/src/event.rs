@@ -86,10 +86,6 @@ pub enum PipelineError {
     /// Too much of what is read becomes dead letters. Nothing of the batch in question was committed.
     #[error(transparent)]
     DeadLetters(#[from] TooManyDeadLetters),
-    /// Another writer moved on when a bounded source had been read to its end already, so what it left has not been read
-    /// again. The positions say where to go on: the same call does.
-    #[error("another writer has moved on at the end of the source: run the same again to go on from there")]
-    Overtaken,
     /// The thread that reads could not be started.
     #[error("cannot start the reading thread")]
     Thread(#[source] std::io::Error),

@@ -252,7 +252,8 @@ fn read_group(
             // Whoever commits may have failed meanwhile, and waits for this thread.
             Ok(GroupProgress::Idle) if outgoing.is_closed() => return Read::End,
             Ok(GroupProgress::Idle) => continue,
-            Ok(GroupProgress::End) => return Read::End,
+            // Not the last word: what was read may have to be read again.
+            Ok(GroupProgress::End) => Read::End,
             Err(error) => return Read::Failed(error),
         };
         if outgoing.send_blocking(read).is_err() {

@@ -88,7 +88,7 @@ impl<S: Store> Pipeline<'_, S> {
                     reading.recycle(*prepared);
                 }
                 Read::Idle => {}
-                Read::End if owes && !self.stop.is_set() => return Err(PipelineError::Overtaken),
+                Read::End if owes && !self.stop.is_set() => {}
                 Read::End => break,
                 Read::Failed(error) => return Err(error.into()),
             }

@@ -81,7 +81,8 @@ pub struct AssignedPartition {
 pub trait GroupSource: Send {
     /// Waits for something to hand over, at most about `limits.wait` and, once there is a record, `limits.linger`.
     /// Empties and fills `out` if it is a batch. To be called again and again on the reading thread; a source stays a
-    /// member of its group also while it is not called.
+    /// member of its group also while it is not called. Past its end it says so again, unless it was
+    /// [restarted](GroupControl::restart).
     ///
     /// # Errors
     ///

@@ -60,11 +60,17 @@ pub(crate) struct Member {
     log: Log,
     control: Arc<Control>,
     happenings: Vec<Happening>,
+    until_end: bool,
 }
 
 impl Member {
     pub(crate) fn new(log: Log, happenings: Vec<Happening>) -> Self {
-        Self { log, control: Arc::new(Control(Mutex::default())), happenings }
+        Self { log, control: Arc::new(Control(Mutex::default())), happenings, until_end: false }
+    }
+
+    /// Ends where the log ends.
+    pub(crate) fn until_end(self) -> Self {
+        Self { until_end: true, ..self }
     }
 
     pub(crate) fn restarts(control: &dyn GroupControl) -> u64 {
@@ -125,6 +131,9 @@ impl GroupSource for Member {
         drop(state);
         if !out.is_empty() {
             return Ok(GroupProgress::Batch);
+        }
+        if ended && self.until_end && self.happenings.is_empty() {
+            return Ok(GroupProgress::End);
         }
         if ended && self.happenings.is_empty() {
             std::thread::sleep(Duration::from_millis(1));

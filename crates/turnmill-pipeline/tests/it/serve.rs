@@ -40,6 +40,18 @@ fn serve(
     limits: DeadLetterLimits,
     on_event: &mut dyn FnMut(&Event<'_>),
 ) -> Result<Counts, PipelineError> {
+    serve_by(9, store, member, stop, limits, on_event)
+}
+
+/// The same, in batches of so many records.
+fn serve_by(
+    records: usize,
+    store: MemoryStore,
+    member: Member,
+    stop: &Stop,
+    limits: DeadLetterLimits,
+    on_event: &mut dyn FnMut(&Event<'_>),
+) -> Result<Counts, PipelineError> {
     let settings = Settings::default();
     let decoder = RasaDecoder::new(&settings);
     let ingest = Ingest::new(&settings, &decoder, 1 << 20);
@@ -47,7 +59,7 @@ fn serve(
     let mut pipeline = Pipeline::new(store, &settings, Arc::new(decoder.clone()), ingest, stop.clone())
         .with_backoff(backoff)
         .with_dead_letter_limits(limits);
-    let group_limits = GroupLimits { records: 9, ..GroupLimits::default() };
+    let group_limits = GroupLimits { records, ..GroupLimits::default() };
     let mut observer = |event: &Event<'_>| on_event(event);
     let served = pollster::block_on(pipeline.serve(Box::new(member), group_limits, &mut observer))?;
     Ok(served.counts)
@@ -138,6 +150,38 @@ fn a_member_that_was_overtaken_starts_again_at_the_stored_position() {
     });
     assert_eq!(records.load(Ordering::Relaxed), all);
     assert!(restarts > 0, "somebody must have been fenced");
+}
+
+/// The same with a log that ends: who is fenced with all that there is reads it again, and then ends.
+#[test]
+fn a_member_that_was_overtaken_at_the_end_of_a_bounded_log_goes_on() {
+    let (log, store, stop) = (log(), MemoryStore::default(), Stop::default());
+    let all: u64 = log.iter().map(|records| records.len() as u64).sum();
+    let (records, both) = (AtomicU64::new(0), Barrier::new(2));
+    let restarts: u64 = std::thread::scope(|scope| {
+        let members = [0, 1].map(|_| {
+            let member = Member::new(Arc::clone(&log), vec![Happening::Assign(0b111)]).until_end();
+            let control = member.control();
+            let (store, stop, records, both) = (store.clone(), stop.clone(), &records, &both);
+            let mut assigned = false;
+            let mut on_event = move |event: &Event<'_>| {
+                count(records, event);
+                if matches!(event, Event::Assigned { .. }) && !std::mem::replace(&mut assigned, true) {
+                    both.wait();
+                }
+            };
+            let limits = DeadLetterLimits::default();
+            (control, scope.spawn(move || serve_by(10_000, store, member, &stop, limits, &mut on_event)))
+        });
+        members
+            .into_iter()
+            .map(|(control, member)| {
+                member.join().unwrap().unwrap();
+                Member::restarts(&*control)
+            })
+            .sum()
+    });
+    assert_eq!((records.load(Ordering::Relaxed), restarts), (all, 1));
 }
 
 #[test]
