@@ -1,5 +1,7 @@
 //! Kafka to PostgreSQL against binary COPY of the rows that it leaves.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures_util::{SinkExt as _, TryStreamExt as _, pin_mut};
 use turnmill_model::tables::PUBLIC;
@@ -73,10 +75,16 @@ fn copy(servers: &Servers, schema: &str, keys: ForeignKeys, all: &[Rows]) -> Res
 }
 
 /// Prints the ratios, of foreign keys off and on.
-pub(crate) fn measure(mixes: &[Mix], events: u64, runs: usize, only: Option<bool>) -> Result<(), Failure> {
+pub(crate) fn measure(
+    mixes: &[Mix],
+    consumers: &[u32],
+    events: u64,
+    runs: usize,
+    only: Option<bool>,
+) -> Result<(), Failure> {
     let servers = Servers::start()?;
-    for mix in mixes {
-        let topic = servers.produce(&Shape::new(*mix, events, 1), 1, Keys::Sender)?;
+    for (mix, consumers) in mixes.iter().flat_map(|mix| consumers.iter().map(move |number| (mix, *number))) {
+        let topic = servers.produce(&Shape::new(*mix, events, 1), consumers, Keys::Sender)?;
         for (keys, declared) in [(ForeignKeys::None, false), (ForeignKeys::Declared, true)] {
             if only.is_some_and(|only| only != declared) {
                 continue;
@@ -86,9 +94,9 @@ pub(crate) fn measure(mixes: &[Mix], events: u64, runs: usize, only: Option<bool
             let mut count = 0;
             for run in 0..=runs {
                 let (schema, plain) = (format!("ours_{run}"), format!("plain_{run}"));
-                servers.settle();
-                let (filled, ours) = servers.measure(|| into_schema(&servers, &topic, &schema, keys))?;
-                let took = Filled::seconds(std::slice::from_ref(&filled));
+                let fill = || into_schema(&servers, &topic, &schema, keys, consumers as usize);
+                let (filled, ours) = servers.measure(fill)?;
+                let took = Filled::seconds(&filled);
                 let (rows, number) = servers.runtime.block_on(read(&servers, &schema))?;
                 servers.drop_schema(&schema);
                 let theirs = copy(&servers, &plain, keys, &rows)?;
@@ -100,12 +108,15 @@ pub(crate) fn measure(mixes: &[Mix], events: u64, runs: usize, only: Option<bool
                     cpu.push(theirs.cpu / ours.cpu);
                     rate.push(number as f64 / took / 1000.0);
                     copied.push(number as f64 / theirs.wall / 1000.0);
-                    busy.push(filled.busy.as_secs_f64() / took);
-                    commits.push(filled.commits.as_secs_f64() / took);
+                    let share = |of: fn(&Filled) -> Duration| {
+                        filled.iter().map(of).sum::<Duration>().as_secs_f64() / filled.len() as f64 / took
+                    };
+                    busy.push(share(|filled| filled.busy));
+                    commits.push(share(|filled| filled.commits));
                 }
             }
             println!(
-                "{mix:?}, {events} events, {count} public rows, batches of {BATCH}, foreign keys {keys:?}"
+                "{mix:?}, {events} events, {count} public rows, batches of {BATCH}, foreign keys {keys:?}, {consumers} consumers"
             );
             println!(
                 "  rate from Kafka / rate of binary COPY of the same rows: {wall} wall, {cpu} processors"

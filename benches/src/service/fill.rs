@@ -10,6 +10,7 @@ use turnmill_model::rasa::RasaDecoder;
 use turnmill_pipeline::{Event, Observer, Pipeline, Stop};
 use turnmill_sink::Store;
 use turnmill_sink::ingest::Ingest;
+use turnmill_sink_postgres::{ForeignKeys, PostgresStore};
 use turnmill_source::GroupLimits;
 use turnmill_source_kafka::{KafkaGroup, KafkaSettings};
 
@@ -131,17 +132,29 @@ impl Observer for Filled {
     }
 }
 
-/// Fills a schema from the whole of a topic with one consumer.
+/// Fills a schema from the whole of a topic with so many consumers of one group; what each did.
 pub(crate) fn into_schema(
     servers: &Servers,
     topic: &Topic,
     schema: &str,
-    keys: turnmill_sink_postgres::ForeignKeys,
-) -> Result<Filled, Failure> {
-    let store = turnmill_sink_postgres::PostgresStore::new(servers.store(schema, keys)?);
-    let filled = Reading::new(topic, format!("group-{schema}")).fill(store, servers.runtime.handle())?;
-    if filled.events != i64::try_from(topic.records)? {
-        return Err(format!("{} of {} events arrived in {schema}", filled.events, topic.records).into());
+    keys: ForeignKeys,
+    consumers: usize,
+) -> Result<Vec<Filled>, Failure> {
+    let place = servers.store(schema, keys)?;
+    servers.runtime.block_on(PostgresStore::new(place.clone()).open(&Settings::default()))?;
+    let mut reading = Reading::new(topic, format!("group-{schema}"));
+    // A partition that ends does not end its consumer, who may get another one.
+    (reading.until_end, reading.together) = (false, Some(Arc::default()));
+    servers.settle();
+    let filled: Vec<Filled> = std::thread::scope(|scope| {
+        let consume = || reading.fill(PostgresStore::new(place.clone()), servers.runtime.handle());
+        let threads: Vec<_> = (0..consumers).map(|_| scope.spawn(consume)).collect();
+        let done = threads.into_iter().map(|thread| thread.join().map_err(|_| "a consumer failed")?);
+        done.collect::<Result<_, Failure>>()
+    })?;
+    let events: i64 = filled.iter().map(|filled| filled.events).sum();
+    if events != i64::try_from(topic.records)? {
+        return Err(format!("{events} of {} events arrived in {schema}", topic.records).into());
     }
     Ok(filled)
 }

@@ -29,9 +29,9 @@ impl Growing<'_> {
         self.events += events;
         let topic = self.servers.produce(&shape, 1, Keys::Sender)?;
         self.servers.settle();
-        let filled = into_schema(self.servers, &topic, self.schema, ForeignKeys::None)?;
+        let filled = into_schema(self.servers, &topic, self.schema, ForeignKeys::None, 1)?;
         self.servers.broker.delete_topic(&topic.name);
-        Ok(Filled::seconds(&[filled]))
+        Ok(Filled::seconds(&filled))
     }
 
     fn grow_to(&mut self, mix: Mix, events: u64) -> Result<(), Failure> {

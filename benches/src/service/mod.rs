@@ -39,6 +39,9 @@ pub(crate) enum Service {
         /// Runs.
         #[arg(long, default_value_t = 5)]
         runs: usize,
+        /// Consumers, each with a partition of its own.
+        #[arg(long, default_values_t = [1, 2])]
+        consumers: Vec<u32>,
         /// Only with foreign keys declared (true), or only without (false).
         #[arg(long)]
         foreign_keys: Option<bool>,
@@ -106,9 +109,9 @@ pub(crate) enum Service {
 pub(crate) fn measure(what: Service) -> Result<(), Failure> {
     match what {
         Service::Kafka { events, runs } => discard::measure(events, runs),
-        Service::Postgres { mix, events, runs, foreign_keys } => {
+        Service::Postgres { mix, events, runs, consumers, foreign_keys } => {
             let mixes = mix.map_or_else(|| vec![Mix::Lean, Mix::Capture], |mix| vec![mix]);
-            copy::measure(&mixes, events, runs, foreign_keys)
+            copy::measure(&mixes, &consumers, events, runs, foreign_keys)
         }
         Service::Workers { mix, events, runs } => workers::measure(mix, events, runs),
         Service::Latency { flush, records } => latency::measure(&flush, records),

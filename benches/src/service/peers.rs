@@ -54,13 +54,13 @@ pub(crate) fn measure(peers: &Peers, mix: Mix, events: u64, runs: usize) -> Resu
         for (_, peer, ratio, rate) in &mut others {
             servers.settle();
             let schema = format!("ours_{run}");
-            let filled = into_schema(&servers, &topic, &schema, ForeignKeys::None)?;
+            let filled = into_schema(&servers, &topic, &schema, ForeignKeys::None, 1)?;
             servers.drop_schema(&schema);
             // Groups remember where they were.
             servers.sql("DROP TABLE IF EXISTS raw; CREATE TABLE raw (body text)");
             servers.settle();
             let theirs = peer(peers, &servers, &topic, run)?;
-            let ours = topic.records as f64 / Filled::seconds(&[filled]);
+            let ours = topic.records as f64 / Filled::seconds(&filled);
             // The first is for warming up.
             if run > 0 {
                 own.push(ours / 1000.0);

@@ -1,13 +1,11 @@
 //! One worker on a keyed topic, one and three on an unkeyed one: rates, fences, and the same rows.
 
-use std::sync::Arc;
-
 use turnmill_model::Settings;
 use turnmill_sink::digest::Digests;
 use turnmill_sink::{Inspect as _, Store as _};
 use turnmill_sink_postgres::{ForeignKeys, PostgresStore};
 
-use super::fill::{BATCH, Filled, Reading};
+use super::fill::{BATCH, Filled, into_schema};
 use super::servers::{Keys, Servers, Topic};
 use crate::body::Mix;
 use crate::measure::{Failure, Figures};
@@ -15,27 +13,19 @@ use crate::stream::Shape;
 
 const PARTITIONS: u32 = 3;
 
-/// Fills a schema by so many consumers of one group; what each did, and the digests of the rows.
+/// Fills a schema by so many consumers; what each did, and the digests of the rows.
 fn fill(
     servers: &Servers,
     topic: &Topic,
     schema: &str,
     workers: usize,
 ) -> Result<(Vec<Filled>, Digests), Failure> {
-    let place = servers.store(schema, ForeignKeys::None)?;
-    let mut store = PostgresStore::new(place.clone());
-    servers.runtime.block_on(store.open(&Settings::default()))?;
-    // Not to the ends of the partitions: one who is fenced with its last batch would not read it again.
-    let mut reading = Reading::new(topic, format!("group-{schema}"));
-    (reading.until_end, reading.together) = (false, Some(Arc::default()));
-    servers.settle();
-    let filled: Result<Vec<Filled>, Failure> = std::thread::scope(|scope| {
-        let consume = || reading.fill(PostgresStore::new(place.clone()), servers.runtime.handle());
-        let threads: Vec<_> = (0..workers).map(|_| scope.spawn(consume)).collect();
-        threads.into_iter().map(|thread| thread.join().map_err(|_| "a worker failed")?).collect()
-    });
-    let filled = filled?;
-    let digests = servers.runtime.block_on(store.digests())?;
+    let filled = into_schema(servers, topic, schema, ForeignKeys::None, workers)?;
+    let mut store = PostgresStore::new(servers.store(schema, ForeignKeys::None)?);
+    let digests = servers.runtime.block_on(async {
+        store.open(&Settings::default()).await?;
+        store.digests().await
+    })?;
     drop(store);
     servers.drop_schema(schema);
     Ok((filled, digests))

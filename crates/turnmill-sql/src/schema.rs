@@ -132,6 +132,11 @@ impl Schema {
             .collect();
         let mut statements = vec![self.create(table.name, &columns, table.key, table.hot, table.hot)];
         statements.extend(table.indexes.iter().map(|index| create_index(table.name, index, false)));
+        if (self.dialect, table.name) == (Dialect::Postgres, internal::HISTORY.name) {
+            // Chunks are compressed already.
+            statements
+                .push(format!("ALTER TABLE {} ALTER COLUMN \"bytes\" SET STORAGE EXTERNAL", table.name));
+        }
         statements
     }
 

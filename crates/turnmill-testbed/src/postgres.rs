@@ -151,6 +151,12 @@ impl Server {
         self.port
     }
 
+    /// The folder of its Unix socket, by which the superuser comes in without a password.
+    #[must_use]
+    pub fn socket_folder(&self) -> &Path {
+        self.supervisor.folder()
+    }
+
     /// Its first process, while it runs.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {

@@ -52,6 +52,19 @@ fn sasl_ssl_and_verify_full() {
     assert!(!service.said(kafka::PASSWORD), "{}", service.log());
     assert_eq!(verify(&store)["tables"], topic.expected());
 
+    // The authorities that the system trusts are those of a file that can be named.
+    let by_system = format!("{}?sslmode=verify-full&sslrootcert=system", server.url_of("rasa"));
+    for (authorities, code, expected) in [
+        (&server.tls().unwrap().ca, 0, "answers, encrypted"),
+        (&server.tls().unwrap().stranger_ca, 1, "PROBLEM  RASA_ANALYTICS_DB"),
+    ] {
+        let mut check = turnmill(&["check", "--connect"]);
+        check.envs(settings.iter().cloned());
+        check.env("RASA_ANALYTICS_DB_URL", &by_system).env("SSL_CERT_FILE", authorities);
+        let text = String::from_utf8(ran(check, code).stdout).unwrap();
+        assert!(text.contains(expected), "{text}");
+    }
+
     // A server that cannot be trusted is not used.
     let stranger = server.tls().unwrap().stranger_ca.display().to_string();
     let untrusted = store.replace(&postgres_ca.display().to_string(), &stranger);

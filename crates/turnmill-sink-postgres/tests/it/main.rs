@@ -7,6 +7,7 @@ mod equal;
 mod failures;
 mod laws;
 mod opening;
+mod places;
 mod suite;
 mod summary;
 mod support;
