@@ -31,8 +31,8 @@ impl Stop {
         *self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits so long, unless stopping is asked for; says whether it is.
-    pub(crate) async fn pause(&self, pause: Duration) -> bool {
+    /// Waits so long, unless stopping is asked for; says whether it is. Blocks no thread, and needs no runtime.
+    pub async fn pause(&self, pause: Duration) -> bool {
         let mut left = pause;
         while !left.is_zero() && !self.is_set() {
             let step = left.min(LONGEST_DEAF);

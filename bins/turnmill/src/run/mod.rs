@@ -7,6 +7,7 @@
 mod lag;
 mod mirror;
 mod observer;
+mod patience;
 mod patterns;
 mod shared;
 mod worker;
@@ -14,25 +15,22 @@ mod worker;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::runtime::Handle;
 use turnmill_markers::MarkerSet;
-use turnmill_pipeline::{Backoff, Stop, explain};
+use turnmill_pipeline::{Stop, explain};
 use turnmill_service::http::{self, Server, ServerError};
 use turnmill_service::logging::{self, LoggingError};
 use turnmill_service::metrics::ServiceMetrics;
 use turnmill_service::settings::{DeadLetterTopic, Flags, Loaded, Needs, ServiceSettings, SettingsError};
 use turnmill_service::{Component, Health, Lifecycle, Phase, Shutdown};
-use turnmill_sink::{Class, Store, StoreError};
+use turnmill_sink::{Store, StoreError};
 
+use self::patience::retried;
 use self::patterns::Patterns;
 use self::shared::Shared;
 use crate::connect::{self, Target};
 use crate::markers::Definitions;
-
-/// A database that is back is noticed within seconds.
-const BACKOFF: Backoff = Backoff { first: Duration::from_millis(100), longest: Duration::from_secs(5) };
 
 /// Arguments of `turnmill run`.
 #[derive(Debug, clap::Args)]
@@ -191,33 +189,21 @@ fn start(service: &Arc<Service>, opener: Component, consumers: Vec<Component>, m
 
 /// Opens the store, however long that takes; false if stopping was asked for.
 async fn open(service: &Service) -> Result<bool, StoreError> {
-    let (backoff, mut attempt) = (BACKOFF, 0);
-    while !service.stop.is_set() {
+    let retrying = |error: &StoreError, pause| {
+        tracing::warn!(?pause, "the database is not there, trying again: {}", explain(error));
+        service.metrics.retrying("unavailable");
+        service.shared.waiting.set("database", true);
+    };
+    let opened = retried(&service.stop, retrying, async || {
         let mut store = service.target.store()?;
-        let looked =
-            if service.target.needs_a_look() { store.open_as_it_is().await.map(drop) } else { Ok(()) };
-        let opened = match looked {
-            Ok(()) => store.open(&service.settings.rows).await.map(drop),
-            Err(error) => Err(error),
-        };
-        match opened {
-            Err(error) if matches!(error.class(), Class::Retryable { .. }) => {
-                let pause = backoff.pause(attempt);
-                attempt += 1;
-                tracing::warn!(pause = ?pause, "the database is not there, trying again: {}", explain(&error));
-                service.metrics.retrying("unavailable");
-                service.shared.waiting.set("database", true);
-                // A stop is heard of soon enough.
-                let stop = service.stop.clone();
-                let _ = tokio::task::spawn_blocking(move || stop.wait(pause)).await;
-            }
-            result => {
-                service.shared.waiting.set("database", false);
-                return result.map(|()| true);
-            }
+        if service.target.needs_a_look() {
+            store.open_as_it_is().await?;
         }
-    }
-    Ok(false)
+        store.open(&service.settings.rows).await.map(drop)
+    });
+    let opened = opened.await;
+    service.shared.waiting.set("database", false);
+    Ok(opened?.is_some())
 }
 
 /// What a person has to hear about an error of the store: what happened, and which setting it is about.

@@ -18,10 +18,11 @@ use turnmill_model::Settings;
 use turnmill_model::rasa::RasaDecoder;
 use turnmill_pipeline::{PatternChange, PatternEvent, PatternTools, Stop, explain};
 use turnmill_sink::ingest::Ingest;
-use turnmill_sink::{Class, PatternSet, Store, StoreError};
+use turnmill_sink::{PatternSet, Store, StoreError};
 use turnmill_stores::AnyStore;
 use uuid::Uuid;
 
+use super::patience::retried;
 use crate::connect::Target;
 use crate::markers::{as_json, now};
 
@@ -177,22 +178,13 @@ fn close(store: AnyStore) {
 
 /// The store, open, however long that takes; none if stopping was asked for.
 async fn opened(shared: &Shared) -> Result<Option<AnyStore>, StoreError> {
-    let mut attempt = 0;
-    while !shared.stop.is_set() {
+    let retrying = |error: &StoreError, pause| tell(PatternEvent::Retrying { error, pause });
+    let open = retried(&shared.stop, retrying, async || {
         let mut store = shared.target.store()?;
-        match store.open(&shared.rows).await {
-            Ok(_) => return Ok(Some(store)),
-            Err(error) if matches!(error.class(), Class::Retryable { .. }) => {
-                let pause = super::BACKOFF.pause(attempt);
-                attempt += 1;
-                tell(PatternEvent::Retrying { error: &error, pause });
-                let stop = shared.stop.clone();
-                let _ = tokio::task::spawn_blocking(move || stop.wait(pause)).await;
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(None)
+        store.open(&shared.rows).await?;
+        Ok(store)
+    });
+    open.await
 }
 
 async fn sweep(shared: &Shared) -> Result<(), StoreError> {

@@ -42,7 +42,7 @@ fn consume(service: &Arc<Service>, index: usize) -> Result<Drained, String> {
     let store = service.target.store().map_err(|error| complaint(&error))?;
     let mut pipeline =
         Pipeline::new(store, &settings.rows, Arc::new(decoder.clone()), ingest, service.stop.clone())
-            .with_backoff(super::BACKOFF)
+            .with_backoff(super::patience::BACKOFF)
             .with_dead_letter_limits(dead_letter_limits(&settings.dead_letters));
     let source = KafkaGroup::start(&connect::kafka(settings, index)).map_err(|error| explain(&error))?;
     service.shared.add_control(source.control());

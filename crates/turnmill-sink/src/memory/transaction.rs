@@ -1,107 +1,17 @@
-//! A store in memory: for tests, for embedders that keep the rows themselves, and as the plainest example of the contract.
+//! A transaction, undone unless it is committed.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use turnmill_engine::Checkpoint;
-use turnmill_model::tables::{
-    EVENT_ERROR, PUBLIC, RASA_EVENT, RASA_PATTERNS, RASA_SENDER, RASA_SESSION, RASA_USER, Table, Value,
-};
-use turnmill_model::{Changes, EventId, EventTime, Key, Micros, SenderId, SessionId, Settings, TableChanges};
+use turnmill_model::tables::{EVENT_ERROR, PUBLIC, RASA_EVENT, RASA_SENDER, RASA_SESSION, RASA_USER, Table};
+use turnmill_model::{Changes, EventId, EventTime, Key, SenderId, SessionId, Settings, TableChanges};
 use uuid::Uuid;
 
-use crate::digest::Digests;
+use super::{MemoryStore, OwnedValue, State};
 use crate::{
-    Batch, Chunk, Claim, Counts, DeadLetter, HistoryPage, HistoryRequest, Inspect, Locked, Opened,
-    PatternSet, PositionKey, RebuildState, Store, StoreError, StoredPattern, Transaction, Upkeep,
+    Batch, Chunk, Claim, Counts, DeadLetter, HistoryPage, HistoryRequest, Locked, PositionKey, StoreError,
+    Transaction,
 };
-
-/// A value of a kept row.
-#[derive(Clone, Debug, PartialEq)]
-pub enum OwnedValue {
-    /// NULL
-    Null,
-    /// A UUID or a text.
-    Text(Box<str>),
-    /// An integer.
-    Integer(i64),
-    /// A float.
-    Float(f64),
-    /// A time.
-    DateTime(Micros),
-    /// A truth value.
-    Boolean(bool),
-}
-
-impl From<Value<'_>> for OwnedValue {
-    fn from(value: Value<'_>) -> Self {
-        match value {
-            Value::Null => Self::Null,
-            Value::Id(id) => Self::Text(id.to_string().into()),
-            Value::Text(text) => Self::Text(text.into()),
-            Value::Integer(number) => Self::Integer(number),
-            Value::Float(number) => Self::Float(number),
-            Value::DateTime(time) => Self::DateTime(time),
-            Value::Boolean(truth) => Self::Boolean(truth),
-        }
-    }
-}
-
-impl OwnedValue {
-    /// The value, borrowed.
-    #[must_use]
-    pub fn as_value(&self) -> Value<'_> {
-        match self {
-            Self::Null => Value::Null,
-            Self::Text(text) => Value::Text(text),
-            Self::Integer(number) => Value::Integer(*number),
-            Self::Float(number) => Value::Float(*number),
-            Self::DateTime(time) => Value::DateTime(*time),
-            Self::Boolean(truth) => Value::Boolean(*truth),
-        }
-    }
-}
-
-/// The rows of one table, by primary key.
-pub type Rows = BTreeMap<Box<str>, Vec<OwnedValue>>;
-
-/// A store in memory. Clones are handles of the same store, as connections are of a database.
-///
-/// ```
-/// use turnmill_sink::{MemoryStore, Store};
-/// # pollster::block_on(async {
-/// let mut store = MemoryStore::default();
-/// let opened = store.open(&turnmill_model::Settings::default()).await?;
-/// assert!(opened.positions.is_empty());
-/// # Ok::<(), turnmill_sink::StoreError>(())
-/// # }).unwrap();
-/// ```
-#[derive(Clone, Debug, Default)]
-pub struct MemoryStore {
-    state: Arc<Mutex<State>>,
-    /// Statements after which writing fails, for tests.
-    fail_after: Option<u64>,
-    /// A message text that this store refuses, for tests.
-    refused_text: Option<Box<str>>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    busy: bool,
-    settings: Option<Settings>,
-    /// The settings of a rebuild under way, and the last sender that is done.
-    rebuild: Option<(Settings, Option<SenderId>)>,
-    patterns: PatternSet,
-    swept_patterns: u64,
-    tables: BTreeMap<&'static str, Rows>,
-    timelines: BTreeMap<SenderId, (u64, Vec<u8>)>,
-    history: BTreeMap<(SenderId, u64), Chunk>,
-    checkpoints: BTreeMap<(SenderId, EventTime), Vec<u8>>,
-    positions: BTreeMap<PositionKey, String>,
-    ledger: BTreeMap<String, Counts>,
-    dead_letters: BTreeMap<u64, DeadLetter>,
-    last_dead_letter: u64,
-}
 
 /// How to take back one step of a transaction.
 #[derive(Debug)]
@@ -115,55 +25,20 @@ enum Undo {
     DeadLetter(u64, Option<DeadLetter>),
     Rebuild(Option<(Settings, Option<SenderId>)>),
 }
-
-impl MemoryStore {
-    /// Makes every transaction from now on fail after so many changed rows; `None` ends that. For tests of whoever uses a
-    /// store.
-    pub fn fail_after(&mut self, statements: Option<u64>) {
-        self.fail_after = statements;
-    }
-
-    /// Makes every transaction from now on refuse rows of `rasa_user_message` with this text, as a CHECK of a database would.
-    /// For tests.
-    pub fn refuse_text(&mut self, text: Option<&str>) {
-        self.refused_text = text.map(Into::into);
-    }
-
-    /// The rows of `table`, for tests and embedders.
-    #[must_use]
-    pub fn rows(&self, table: &str) -> Rows {
-        self.with(|state| state.tables.get(table).cloned().unwrap_or_default())
-    }
-
-    fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
-        // A panic elsewhere leaves the state as it was: transactions are undone on drop.
-        f(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
-    }
+/// A transaction of a [`MemoryStore`]; only one at a time.
+#[derive(Debug)]
+pub struct MemoryTransaction<'s> {
+    store: &'s MemoryStore,
+    claim: &'s Claim,
+    patterns: u64,
+    undo: Vec<Undo>,
+    committed: bool,
 }
 
-impl Store for MemoryStore {
-    type Tx<'s> = MemoryTransaction<'s>;
-
-    async fn open(&mut self, settings: &Settings) -> Result<Opened, StoreError> {
-        self.with(|state| {
-            match (&state.settings, &state.rebuild) {
-                (Some(stored), Some((target, _))) if stored != target => {
-                    return Err(StoreError::rebuild_under_way());
-                }
-                (Some(stored), _) => crate::check_settings(stored, settings)?,
-                (None, _) => state.settings = Some(settings.clone()),
-            }
-            let positions = state.positions.iter().map(|(key, at)| (key.clone(), at.clone())).collect();
-            Ok(Opened { positions })
-        })
-    }
-
-    async fn patterns(&mut self) -> Result<PatternSet, StoreError> {
-        Ok(self.with(|state| state.patterns.clone()))
-    }
-
-    async fn begin<'s>(&'s mut self, claim: &'s Claim) -> Result<Self::Tx<'s>, StoreError> {
-        self.with(|state| {
+impl<'s> MemoryTransaction<'s> {
+    /// Begins one, if nobody else has one and the positions are as claimed.
+    pub(super) fn begin(store: &'s MemoryStore, claim: &'s Claim) -> Result<Self, StoreError> {
+        store.with(|state| {
             if state.busy {
                 return Err(StoreError::Unavailable {
                     detail: "another transaction is open".into(),
@@ -180,22 +55,10 @@ impl Store for MemoryStore {
             state.busy = true;
             Ok(())
         })?;
-        let patterns = self.with(|state| state.patterns.revision);
-        Ok(MemoryTransaction { store: self, claim, patterns, undo: Vec::new(), committed: false })
+        let patterns = store.with(|state| state.patterns.revision);
+        Ok(MemoryTransaction { store, claim, patterns, undo: Vec::new(), committed: false })
     }
-}
 
-/// A transaction of a [`MemoryStore`]; only one at a time.
-#[derive(Debug)]
-pub struct MemoryTransaction<'s> {
-    store: &'s MemoryStore,
-    claim: &'s Claim,
-    patterns: u64,
-    undo: Vec<Undo>,
-    committed: bool,
-}
-
-impl MemoryTransaction<'_> {
     /// Does one step and notes how to take it back.
     fn step(&mut self, step: impl FnOnce(&mut State) -> Undo) -> Result<(), StoreError> {
         if self.store.fail_after.is_some_and(|limit| self.undo.len() as u64 >= limit) {
@@ -318,20 +181,6 @@ fn key_of(row: &[OwnedValue]) -> Box<str> {
         _ => "".into(),
     }
 }
-
-fn pattern_row(pattern: &StoredPattern) -> Vec<OwnedValue> {
-    let text = |text: &str| OwnedValue::Text(text.into());
-    vec![
-        text(&pattern.id.to_string()),
-        text(&pattern.name),
-        pattern.description.as_deref().map_or(OwnedValue::Null, text),
-        text(&pattern.config),
-        OwnedValue::Boolean(pattern.is_active),
-        OwnedValue::DateTime(pattern.created_at),
-        OwnedValue::DateTime(pattern.updated_at),
-    ]
-}
-
 /// `rasa_user` rows: least `first_seen`, greatest `last_seen`.
 fn widen(row: &mut [OwnedValue], stored: Option<&[OwnedValue]>) {
     if let (Some(stored), [_, _, first, last]) = (stored, row)
@@ -523,96 +372,5 @@ impl Transaction for MemoryTransaction<'_> {
     async fn commit(mut self) -> Result<(), StoreError> {
         self.committed = true;
         Ok(())
-    }
-}
-
-impl Upkeep for MemoryStore {
-    async fn senders(&mut self, after: Option<SenderId>, limit: usize) -> Result<Vec<SenderId>, StoreError> {
-        let later = |sender: &&SenderId| after.is_none_or(|after| **sender > after);
-        Ok(self.with(|state| state.timelines.keys().filter(later).take(limit).copied().collect()))
-    }
-
-    async fn swept_patterns(&mut self) -> Result<u64, StoreError> {
-        Ok(self.with(|state| state.swept_patterns))
-    }
-
-    async fn note_swept_patterns(&mut self, revision: u64) -> Result<(), StoreError> {
-        self.with(|state| state.swept_patterns = revision);
-        Ok(())
-    }
-
-    async fn write_patterns(&mut self, from: u64, set: &PatternSet) -> Result<(), StoreError> {
-        self.with(|state| {
-            if state.busy {
-                return Err(StoreError::Unavailable {
-                    detail: "another transaction is open".into(),
-                    source: None,
-                });
-            }
-            if state.patterns.revision != from {
-                return Err(StoreError::patterns_changed(state.patterns.revision, from));
-            }
-            state.patterns = set.clone();
-            let rows = state.tables.entry(RASA_PATTERNS.name).or_default();
-            for pattern in &set.patterns {
-                rows.insert(pattern.id.to_string().into(), pattern_row(pattern));
-            }
-            Ok(())
-        })
-    }
-
-    async fn begin_rebuild(&mut self, settings: &Settings) -> Result<RebuildState, StoreError> {
-        Ok(self.with(|state| {
-            let stored = state.settings.get_or_insert_with(|| settings.clone()).clone();
-            let under_way = state.rebuild.take().filter(|(target, _)| target == settings);
-            let after = under_way.and_then(|(_, after)| after);
-            state.rebuild = Some((settings.clone(), after));
-            RebuildState { stored, after }
-        }))
-    }
-
-    async fn end_rebuild(&mut self, settings: &Settings) -> Result<(), StoreError> {
-        self.with(|state| {
-            state.settings = Some(settings.clone());
-            state.rebuild = None;
-        });
-        Ok(())
-    }
-}
-
-impl Inspect for MemoryStore {
-    async fn digests(&mut self) -> Result<Digests, StoreError> {
-        Ok(self.with(|state| {
-            let mut digests = Digests::default();
-            for table in PUBLIC {
-                for row in state.tables.get(table.name).into_iter().flat_map(BTreeMap::values) {
-                    digests.add(table, row.iter().map(OwnedValue::as_value));
-                }
-            }
-            digests
-        }))
-    }
-
-    async fn ledger(&mut self) -> Result<Vec<(String, Counts)>, StoreError> {
-        Ok(self.with(|state| state.ledger.iter().map(|(source, counts)| (source.clone(), *counts)).collect()))
-    }
-
-    async fn dead_letters(&mut self, after: u64, limit: usize) -> Result<Vec<DeadLetter>, StoreError> {
-        Ok(self.with(|state| {
-            state.dead_letters.range(after + 1..).take(limit).map(|(_, l)| l.clone()).collect()
-        }))
-    }
-
-    async fn positions(&mut self) -> Result<Vec<(PositionKey, String)>, StoreError> {
-        Ok(self.with(|state| state.positions.iter().map(|(key, at)| (key.clone(), at.clone())).collect()))
-    }
-}
-
-/// The ids of events of which an effect could not be had.
-impl MemoryStore {
-    /// Ids of events with an error row, ascending.
-    #[must_use]
-    pub fn event_errors(&self) -> Vec<Box<str>> {
-        self.rows(EVENT_ERROR.name).into_keys().collect()
     }
 }
