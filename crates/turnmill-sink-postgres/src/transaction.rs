@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use futures_util::future::{OptionFuture, join, join3};
+use futures_util::future::{OptionFuture, join, join_all, join3};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Row};
 use turnmill_engine::Checkpoint;
@@ -163,29 +163,22 @@ impl<'s> PostgresTransaction<'s> {
         rows.map_err(|error| connection.fail(error, doing))
     }
 
-    async fn page(&mut self, request: &HistoryRequest) -> Result<HistoryPage, StoreError> {
-        let HistoryRequest { sender, since, skip, limit } = *request;
-        let since = since.map_or(f64::NEG_INFINITY, EventTime::seconds);
-        // One more than asked for, to say where the next page begins.
-        let (fetch, offset) = (count(limit).saturating_add(1), count(skip));
+    /// Pages of history, all in one round trip.
+    async fn pages(&mut self, requests: &[HistoryRequest]) -> Result<Vec<HistoryPage>, StoreError> {
         let connection = self.store.connection.as_mut().ok_or_else(Gate::failure)?;
         connection.prepare(&[CHECKPOINT_BEFORE, CHECKPOINTS_AFTER, HISTORY]).await?;
-        for _ in 0..if skip == 0 { 3 } else { 2 } {
-            self.store.gate.pass()?;
+        for request in requests {
+            for _ in 0..if request.skip == 0 { 3 } else { 2 } {
+                self.store.gate.pass()?;
+            }
         }
-        // All in one round trip, since every late sender makes its own.
-        let client = &connection.client;
-        let place: [&(dyn ToSql + Sync); 2] = [&sender.0, &since];
-        let page: [&(dyn ToSql + Sync); 4] = [&sender.0, &since, &fetch, &offset];
-        let before = client.query(connection.statement(CHECKPOINT_BEFORE)?, &place);
-        let after = connection.statement(CHECKPOINTS_AFTER)?;
-        let after = OptionFuture::from((skip == 0).then(|| client.query(after, &place)));
-        let chunks = client.query(connection.statement(HISTORY)?, &page);
-        let (before, after, chunks) = join3(before, after, chunks).await;
-        let fail = |error| connection.fail(error, "reading history");
-        let before = before.map_err(fail)?;
-        let after = after.transpose().map_err(fail)?.unwrap_or_default();
-        let chunks = chunks.map_err(fail)?;
+        let connection = self.store.connection()?;
+        let answers = join_all(requests.iter().map(|request| ask(connection, request))).await;
+        answers.into_iter().zip(requests).map(|(answer, request)| self.page(answer?, request.limit)).collect()
+    }
+
+    fn page(&self, answer: Answer, limit: usize) -> Result<HistoryPage, StoreError> {
+        let Answer { before, after, chunks } = answer;
         let mut page = HistoryPage {
             start: before.first().map(|row| self.checkpoint(row)).transpose()?,
             checkpoints: after.iter().map(|row| self.checkpoint(row)).collect::<Result<_, _>>()?,
@@ -217,6 +210,35 @@ impl<'s> PostgresTransaction<'s> {
     fn damaged(&self, error: &Error) -> StoreError {
         StoreError::Damaged { detail: format!("`{}`, reading history: {error}", self.store.settings) }
     }
+}
+
+/// The rows of a page of history.
+struct Answer {
+    before: Vec<Row>,
+    after: Vec<Row>,
+    chunks: Vec<Row>,
+}
+
+/// Asks for a page of history in one round trip.
+async fn ask(connection: &Connection, request: &HistoryRequest) -> Result<Answer, StoreError> {
+    let HistoryRequest { sender, since, skip, limit } = *request;
+    let since = since.map_or(f64::NEG_INFINITY, EventTime::seconds);
+    // One more than asked for, to say where the next page begins.
+    let (fetch, offset) = (count(limit).saturating_add(1), count(skip));
+    let client = &connection.client;
+    let place: [&(dyn ToSql + Sync); 2] = [&sender.0, &since];
+    let page: [&(dyn ToSql + Sync); 4] = [&sender.0, &since, &fetch, &offset];
+    let before = client.query(connection.statement(CHECKPOINT_BEFORE)?, &place);
+    let after = connection.statement(CHECKPOINTS_AFTER)?;
+    let after = OptionFuture::from((skip == 0).then(|| client.query(after, &place)));
+    let chunks = client.query(connection.statement(HISTORY)?, &page);
+    let (before, after, chunks) = join3(before, after, chunks).await;
+    let fail = |error| connection.fail(error, "reading history");
+    Ok(Answer {
+        before: before.map_err(fail)?,
+        after: after.transpose().map_err(fail)?.unwrap_or_default(),
+        chunks: chunks.map_err(fail)?,
+    })
 }
 
 /// Sends a prepared query; the outer error is ours.
@@ -344,7 +366,12 @@ impl Transaction for PostgresTransaction<'_> {
     }
 
     async fn history(&mut self, request: &HistoryRequest) -> Result<HistoryPage, StoreError> {
-        self.page(request).await
+        let mut pages = self.pages(std::slice::from_ref(request)).await?;
+        Ok(pages.pop().unwrap_or_default())
+    }
+
+    async fn histories(&mut self, requests: &[HistoryRequest]) -> Result<Vec<HistoryPage>, StoreError> {
+        self.pages(requests).await
     }
 
     async fn write(&mut self, batch: &Batch) -> Result<(), StoreError> {

@@ -63,6 +63,21 @@ pub trait Transaction: Send {
         request: &HistoryRequest,
     ) -> impl Future<Output = Result<HistoryPage, StoreError>> + Send;
 
+    /// The pages of several requests, each of another sender, in their order. As [`history`](Self::history) for one after the
+    /// other, which is what it does unless a store can do better.
+    fn histories(
+        &mut self,
+        requests: &[HistoryRequest],
+    ) -> impl Future<Output = Result<Vec<HistoryPage>, StoreError>> + Send {
+        async move {
+            let mut pages = Vec::with_capacity(requests.len());
+            for request in requests {
+                pages.push(self.history(request).await?);
+            }
+            Ok(pages)
+        }
+    }
+
     /// Writes a batch; nothing is visible to others before [`commit`](Self::commit).
     ///
     /// # Errors
@@ -108,7 +123,7 @@ pub struct HistoryRequest {
 }
 
 /// A page of history.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct HistoryPage {
     /// The checkpoint from which on the events are; none: from the first event on. The same on every page.
     pub start: Option<Checkpoint>,

@@ -1,12 +1,9 @@
-//! What the conformance suite does not look at: rows that cannot be as the batch says, and pages of history.
+//! What the conformance suite does not look at: rows that cannot be as the batch says.
 
 use futures_util::FutureExt as _;
 use turnmill_model::tables::SenderRow;
-use turnmill_model::{Changes, End, EventTime, Key, Micros, SenderId};
-use turnmill_sink::{
-    Batch, CheckpointWrite, Chunk, Claim, Class, HistoryRequest, HistoryWrite, Inspect, Store, StoreError,
-    Transaction,
-};
+use turnmill_model::{Changes, End, Key, Micros, SenderId};
+use turnmill_sink::{Batch, Claim, Class, Inspect, Store, StoreError, Transaction};
 use turnmill_sink_postgres::PostgresStore;
 use uuid::Uuid;
 
@@ -108,64 +105,5 @@ fn a_failed_transaction_cannot_be_committed_and_the_next_one_works() {
         }
         assert_eq!(store.digests().await.unwrap().tables["rasa_sender"].rows, 1);
         write(&mut store, senders(2, 1, "b")).await.unwrap();
-    });
-}
-
-#[test]
-fn history_comes_in_pages_by_exact_time() {
-    let Some(mut schemas) = Schemas::new() else { return };
-    block_on(async {
-        let mut store = opened(&mut schemas).await;
-        let sender = SenderId::new(None, "a");
-        let start = 1_656_382_549.326_936;
-        // Neighbouring floats: a fraction of a microsecond apart.
-        let time = |steps: u64| EventTime::from_seconds(f64::from_bits(f64::to_bits(start) + steps)).unwrap();
-        let chunk = |number, least, greatest| HistoryWrite {
-            sender,
-            chunk: Chunk {
-                number,
-                least: time(least),
-                greatest: time(greatest),
-                bytes: vec![number as u8; 3000],
-            },
-            replaces: false,
-        };
-        let history = vec![chunk(1, 0, 4), chunk(2, 7, 9), chunk(3, 2, 5), chunk(4, 2, 3), chunk(5, 6, 6)];
-        let state = |steps| turnmill_engine::Checkpoint { time: time(steps), state: vec![steps as u8] };
-        let writes = |stretch: (Option<u64>, Option<u64>), states: &[u64]| CheckpointWrite {
-            sender,
-            stretch: (stretch.0.map(time), stretch.1.map(time)),
-            checkpoints: states.iter().map(|steps| state(*steps)).collect(),
-        };
-        let checkpoints = vec![writes((None, None), &[2, 5, 8])];
-        write(&mut store, Batch { history, checkpoints, ..Batch::default() }).await.unwrap();
-        // Only what is strictly inside a stretch goes; a later stretch takes what an earlier one of the batch has put there.
-        let checkpoints = vec![writes((Some(2), Some(8)), &[3, 7]), writes((Some(2), Some(8)), &[4])];
-        write(&mut store, Batch { checkpoints, ..Batch::default() }).await.unwrap();
-        let claim = Claim::default();
-        let mut tx = store.begin(&claim).await.unwrap();
-        let mut page = async |since: Option<u64>, skip, limit| {
-            let request = HistoryRequest { sender, since: since.map(time), skip, limit };
-            let page = tx.history(&request).await.unwrap();
-            let numbers: Vec<u64> = page.chunks.iter().map(|chunk| chunk.number).collect();
-            let checkpoints: Vec<EventTime> =
-                page.checkpoints.iter().map(|checkpoint| checkpoint.time).collect();
-            (page.start.map(|start| start.time), checkpoints, numbers, page.next)
-        };
-        let all = vec![time(2), time(4), time(8)];
-        assert_eq!(page(None, 0, 9).await, (None, all.clone(), vec![1, 3, 4, 5, 2], None));
-        assert_eq!(page(Some(1), 0, 9).await, (None, all.clone(), vec![1, 3, 4, 5, 2], None));
-        let (start, after) = (Some(time(4)), vec![time(8)]);
-        assert_eq!(page(Some(4), 0, 2).await, (start, after.clone(), vec![1, 3], Some(time(6))));
-        assert_eq!(page(Some(7), 2, 1).await, (start, vec![], vec![5], Some(time(7))));
-        assert_eq!(page(Some(7), 3, 1).await, (start, vec![], vec![2], None));
-        assert_eq!(page(Some(9), 0, 9).await, (Some(time(8)), vec![], vec![2], None));
-        drop(tx);
-        // A chunk can be replaced, but not invented.
-        let replaced = |number| HistoryWrite { replaces: true, ..chunk(number, 0, 4) };
-        write(&mut store, Batch { history: vec![replaced(1)], ..Batch::default() }).await.unwrap();
-        let error =
-            write(&mut store, Batch { history: vec![replaced(8)], ..Batch::default() }).await.unwrap_err();
-        assert!(error.to_string().contains("chunk 8"), "{error}");
     });
 }

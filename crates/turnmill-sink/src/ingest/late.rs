@@ -7,6 +7,7 @@ use turnmill_engine::{Checkpoint, Engine, Finished, Place, Replay, Step, Timelin
 use turnmill_model::{Body, Changes, Decoder, Event, EventId, EventTime};
 use uuid::Uuid;
 
+use super::ahead::ReadAhead;
 use super::groups::Item;
 use super::reader::Reader;
 use crate::history::{Entries, unpack};
@@ -43,6 +44,8 @@ pub(crate) struct Means<'m, T> {
     pub(crate) tx: &'m mut T,
     pub(crate) engine: &'m Engine,
     pub(crate) decoder: &'m dyn Decoder,
+    /// The page of history that the first replay is likely to begin with.
+    pub(crate) ahead: Option<ReadAhead>,
 }
 
 /// Why a replay has to be done again, from where.
@@ -228,7 +231,8 @@ impl<T: Transaction> Means<'_, T> {
         let What { items, since, totals, at_once } = what;
         let sender = outcome.timeline.sender();
         let key = outcome.timeline.sender_key().to_owned();
-        let mut reader = Reader::open(self.tx, sender, since, self.decoder.name()).await?;
+        let ahead = self.ahead.take();
+        let mut reader = Reader::open(self.tx, sender, since, self.decoder.name(), ahead).await?;
         let mut replay = Replay::new(self.engine, &outcome.timeline, reader.start.as_ref())?;
         if totals {
             replay.forget_totals();
@@ -318,7 +322,7 @@ impl<T: Transaction> Means<'_, T> {
         let sender = outcome.timeline.sender();
         let least = by_chunk.values().flatten().map(|(_, item)| item.event.time).min();
         let since = least.filter(|_| by_chunk.values().flatten().all(|(_, item)| item.event.id.has_time()));
-        let mut reader = Reader::open(self.tx, sender, since, self.decoder.name()).await?;
+        let mut reader = Reader::open(self.tx, sender, since, self.decoder.name(), None).await?;
         for (number, items) in by_chunk {
             while !reader.chunks.contains_key(&number) {
                 reader.fill(self.tx).await?;

@@ -69,7 +69,7 @@ impl Ingest<'_> {
             return Ok(false);
         };
         let key = Timeline::key_of(&state)?;
-        let mut reader = Reader::open(&mut tx, sender, None, self.decoder.name()).await?;
+        let mut reader = Reader::open(&mut tx, sender, None, self.decoder.name(), None).await?;
         loop {
             reader.fill(&mut tx).await?;
             let Some(stored) = reader.next() else { return Ok(true) };

@@ -5,6 +5,7 @@
 //! stretch of history that they touch; records that can never be written become dead letters while their neighbours land; and
 //! all of it commits with the source's position, or not at all.
 
+mod ahead;
 mod arrivals;
 mod cache;
 mod groups;
@@ -22,6 +23,7 @@ use turnmill_engine::{Engine, Place, Timeline};
 use turnmill_model::{Changes, Decoder, EventId, EventTime, Reason, Refused, SenderId, SessionId, Settings};
 use uuid::Uuid;
 
+use self::ahead::{Ahead, ReadAhead};
 pub use self::arrivals::{Arrivals, Letters};
 use self::cache::Cache;
 use self::groups::{Attempt, Group, Item, Task, recognise};
@@ -244,8 +246,10 @@ impl<'d> Ingest<'d> {
         let applied = loop {
             batch.changes.clear();
             let mut applied = Vec::with_capacity(groups.len());
-            for (group, (_, timeline)) in groups.iter().zip(&states) {
-                applied.push(self.apply(&mut tx, group, timeline, &mut batch.changes).await?);
+            let mut ahead = Ahead::new(&self.engine, &groups, &states);
+            for (number, (group, (_, timeline))) in groups.iter().zip(&states).enumerate() {
+                let page = ahead.page(&mut tx, number).await?;
+                applied.push(self.apply(&mut tx, group, timeline, page, &mut batch.changes).await?);
             }
             let lost = lost_claims(&mut tx, &groups, &applied, &batch.changes).await?;
             if lost.is_empty() {
@@ -328,6 +332,7 @@ impl<'d> Ingest<'d> {
         tx: &mut T,
         group: &Group<'_, '_>,
         timeline: &Timeline,
+        ahead: Option<ReadAhead>,
         out: &mut Changes,
     ) -> Result<Applied, StoreError> {
         let on_time = |item: &Item<'_, '_>| !item.known && timeline.place(&item.event) == Place::Newer;
@@ -341,7 +346,7 @@ impl<'d> Ingest<'d> {
                 Err(moving) => since = Some(moving),
             }
         }
-        let mut means = Means { tx, engine: &self.engine, decoder: self.decoder };
+        let mut means = Means { tx, engine: &self.engine, decoder: self.decoder, ahead };
         let mut outcome = means.apply(timeline, &group.items, since, out).await?;
         let claims = std::mem::take(&mut outcome.claims);
         Ok(Applied { timeline: outcome.timeline.clone(), late: Some(outcome), checkpoints: None, claims })

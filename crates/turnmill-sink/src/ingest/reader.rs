@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, VecDeque};
 use turnmill_engine::Checkpoint;
 use turnmill_model::{Decoder, Event, EventTime, Record, SenderId};
 
+use super::ahead::ReadAhead;
 use crate::history::{Entries, Entry, unpack};
-use crate::{Chunk, HistoryRequest, StoreError, Transaction};
+use crate::{Chunk, HistoryPage, HistoryRequest, StoreError, Transaction};
 
 /// Chunks of the first page; later pages grow.
 const FIRST_PAGE: usize = 2;
@@ -82,13 +83,20 @@ pub(crate) struct Reader {
     pub(crate) chunks: BTreeMap<u64, Chunk>,
 }
 
+/// What a reader asks first.
+pub(crate) fn first_page(sender: SenderId, since: Option<EventTime>) -> HistoryRequest {
+    HistoryRequest { sender, since, skip: 0, limit: FIRST_PAGE }
+}
+
 impl Reader {
-    /// Starts at the latest checkpoint at or before `since`; without one, at the first event.
+    /// Starts at the latest checkpoint at or before `since`; without one, at the first event. The first page may have been
+    /// read already.
     pub(crate) async fn open<T: Transaction>(
         tx: &mut T,
         sender: SenderId,
         since: Option<EventTime>,
         decoder: &'static str,
+        ahead: Option<ReadAhead>,
     ) -> Result<Self, StoreError> {
         let mut reader = Self {
             sender,
@@ -102,7 +110,10 @@ impl Reader {
             page: FIRST_PAGE,
             chunks: BTreeMap::new(),
         };
-        reader.read_page(tx).await?;
+        match ahead {
+            Some(ReadAhead { request, page }) if request == first_page(sender, since) => reader.take(page)?,
+            _ => reader.read_page(tx).await?,
+        }
         Ok(reader)
     }
 
@@ -110,6 +121,10 @@ impl Reader {
         let request =
             HistoryRequest { sender: self.sender, since: self.since, skip: self.read, limit: self.page };
         let page = tx.history(&request).await?;
+        self.take(page)
+    }
+
+    fn take(&mut self, page: HistoryPage) -> Result<(), StoreError> {
         if self.read == 0 {
             self.start = page.start;
             self.checkpoints = page.checkpoints.into();

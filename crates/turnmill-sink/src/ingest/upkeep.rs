@@ -102,7 +102,7 @@ impl Ingest<'_> {
             let Locked::Loaded { version, state } = locked else { continue };
             let timeline = Timeline::from_bytes(&state).map_err(StoreError::from)?;
             let Some(since) = timeline.owes(self.engine.patterns()) else { continue };
-            let mut means = Means { tx: &mut tx, engine: &self.engine, decoder: self.decoder };
+            let mut means = Means { tx: &mut tx, engine: &self.engine, decoder: self.decoder, ahead: None };
             let outcome = means.make_up(&timeline, since, &mut batch.changes).await?;
             let (sender, version, state) = (*sender, version + 1, outcome.timeline.to_bytes());
             batch.timelines.push(TimelineWrite { sender, version, state });
@@ -128,7 +128,7 @@ impl Ingest<'_> {
         for (sender, locked) in senders.iter().zip(tx.timelines().await?) {
             let Locked::Loaded { state, .. } = locked else { continue };
             let key = Timeline::key_of(&state)?;
-            let mut reader = Reader::open(&mut tx, *sender, None, self.decoder.name()).await?;
+            let mut reader = Reader::open(&mut tx, *sender, None, self.decoder.name(), None).await?;
             let Some(first) = reader.next() else { continue };
             ids.push((*sender, first.event(self.decoder, &key)?.sender));
         }
@@ -198,7 +198,7 @@ impl Ingest<'_> {
     ) -> Result<(u64, Timeline, turnmill_engine::Finished), StoreError> {
         let mut made = timeline.clone();
         let key = made.sender_key().to_owned();
-        let mut reader = Reader::open(tx, old, None, self.decoder.name()).await?;
+        let mut reader = Reader::open(tx, old, None, self.decoder.name(), None).await?;
         let mut events = 0;
         let mut run = engine.run(&mut made, out);
         loop {

@@ -316,6 +316,10 @@ impl Transaction for MemoryTransaction<'_> {
         }
         for write in &batch.history {
             let key = (write.sender, write.chunk.number);
+            if write.replaces && !self.store.with(|state| state.history.contains_key(&key)) {
+                let detail = format!("chunk {} of sender {} is missing", write.chunk.number, write.sender);
+                return Err(StoreError::Damaged { detail });
+            }
             self.step(|state| Undo::Chunk(key, state.history.insert(key, write.chunk.clone())))?;
         }
         for write in &batch.checkpoints {

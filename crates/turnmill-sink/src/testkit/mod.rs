@@ -34,6 +34,7 @@
 
 mod cases;
 mod drive;
+mod history;
 mod memory;
 mod upkeep;
 
@@ -78,6 +79,7 @@ pub async fn suite<F: Fixture>(fixture: &mut F) {
     cases::a_failure_between_any_two_statements_leaves_nothing(fixture).await;
     cases::other_settings_are_refused(fixture).await;
     cases::dead_letters_can_be_retried(fixture).await;
+    history::history_comes_in_pages_by_exact_time(fixture).await;
 }
 
 /// Runs all checks of [`Upkeep`].
