@@ -205,7 +205,7 @@ settings! {
     Consumers, "kafka.consumers", "RASA_ANALYTICS_CONSUMER_COUNT", EVERYWHERE, Integer(1, 64), Some("1"), Obeyed,
         "Consumers in this process.";
     GroupInstanceId, "kafka.group_instance_id", "TURNMILL_KAFKA_GROUP_INSTANCE_ID", EVERYWHERE, Text, None, Obeyed,
-        "Static membership: a restart within the session timeout moves no partition. Different for each process; with several consumers `-0`, `-1`, … is appended.";
+        "Static membership: a restart within the session timeout moves no partition. Different for each process; with several consumers `-0`, `-1`, … is appended. If two have the same one, the one that is fenced twice within ten minutes ends.";
     KafkaProperties, "kafka.properties", "TURNMILL_KAFKA_PROPERTIES", EVERYWHERE, Properties, None, Obeyed,
         "More properties for librdkafka. In the file a table. Those that turnmill has to set itself are refused.";
     ProducerRetries, "kafka.producer_retries", "KAFKA_PRODUCER_RETRIES", EVERYWHERE, Integer(0, 2_147_483_647), Some("2147483647"), Obeyed,
