@@ -4,6 +4,7 @@
 mod commands;
 mod facts;
 mod kill;
+mod published;
 mod readme;
 mod rebuild;
 mod servers;
