@@ -5,7 +5,7 @@
 #   sqlite   file to SQLite against plain inserts; the same a second time; half known, half new
 #   ahead    senders whose first event makes all later ones late
 #   late     one late event into an old session of a long life
-#   markers  markers over the events of a capture, against Rasa's evaluator
+#   markers  markers over the events of a capture, against Rasa's evaluator; the pipeline with 20 markers and without
 #   memory   an open session, and turnmill-replay with many senders (memory --millions 10 for ten million)
 #   kafka    Kafka to engine without a store, against librdkafka's own consumer
 #   postgres Kafka to PostgreSQL, against binary COPY of the same rows, with and without foreign keys

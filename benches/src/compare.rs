@@ -4,6 +4,8 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
+use turnmill_engine::Engine;
+use turnmill_model::Settings;
 
 use crate::engine::{self, Rule};
 use crate::measure::{Failure, Figures, Seconds, seconds};
@@ -21,15 +23,16 @@ struct Row {
 
 /// Prints how many times as long as ours each other program takes on `file`, of `runs` runs each, taken in turn.
 pub(crate) fn compare(file: &Path, python: &Path, script: &Path, runs: usize) -> Result<(), Failure> {
+    let engine = Engine::new(&Settings::default());
     for rule in [Rule::Rasa, Rule::Gap] {
         let mut rows: Vec<Row> = PEERS.iter().map(|_| Row::default()).collect();
         let (mut wall, mut cpu, mut best) = (Figures::default(), Figures::default(), Figures::default());
-        engine::sessions(file, rule, 2)?;
+        engine::sessions(file, &engine, rule, 2)?;
         let mut last = None;
         for _ in 0..runs {
             let mut of_run = f64::INFINITY;
             for (peer, row) in PEERS.iter().zip(&mut rows) {
-                let (found, ours) = seconds(|| engine::sessions(file, rule, 2))?;
+                let (found, ours) = seconds(|| engine::sessions(file, &engine, rule, 2))?;
                 let (sessions, theirs) = ask(python, script, peer, file)?;
                 let differs = rule == Rule::Gap && (sessions != found.sessions || found.behind > 0);
                 if differs || found.refused > 0 {

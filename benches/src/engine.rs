@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use memchr::memchr_iter;
+use memchr::{memchr, memchr_iter};
 use turnmill_engine::{Engine, Step, Timeline};
 use turnmill_model::rasa::RasaDecoder;
 use turnmill_model::{Changes, Decoder, Event, Record, SenderId, SessionRule, Settings};
@@ -38,6 +38,8 @@ pub(crate) struct Found {
     pub(crate) sessions: usize,
     /// Entries of the row changes.
     pub(crate) changes: usize,
+    /// Rows of markers, which are entries as well.
+    pub(crate) markers: usize,
     /// Events that a store's history would be needed for.
     pub(crate) behind: usize,
     pub(crate) refused: usize,
@@ -60,12 +62,11 @@ struct Decoded<'b> {
     refused: usize,
 }
 
-/// Reads the file at `path` to its end.
-pub(crate) fn sessions(path: &Path, rule: Rule, threads: usize) -> Result<Found, Failure> {
+/// Reads the file at `path` to its end, with `engine`, which has default settings.
+pub(crate) fn sessions(path: &Path, engine: &Engine, rule: Rule, threads: usize) -> Result<Found, Failure> {
     let file = File::open(path)?;
     let blocks = usize::try_from(file.metadata()?.len().div_ceil(BLOCK))?;
-    let settings = Settings::default();
-    let (decoder, engine) = (RasaDecoder::new(&settings), Engine::new(&settings));
+    let decoder = RasaDecoder::new(&Settings::default());
     let shards: Vec<Mutex<Shard>> = (0..SHARDS).map(|_| Mutex::default()).collect();
     let mut buffers: Vec<Vec<u8>> = vec![Vec::new(); BLOCKS];
     let mut refused = 0;
@@ -90,7 +91,7 @@ pub(crate) fn sessions(path: &Path, rule: Rule, threads: usize) -> Result<Found,
             loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);
                 let Some(shard) = shards.get(number) else { return Ok(Vec::<()>::new()) };
-                apply(&engine, &mut *shard.lock().map_err(|_| "a thread failed")?, &decoded, number);
+                apply(engine, &mut *shard.lock().map_err(|_| "a thread failed")?, &decoded, number);
             }
         })?;
         refused += decoded.iter().map(|decoded| decoded.refused).sum::<usize>();
@@ -99,13 +100,59 @@ pub(crate) fn sessions(path: &Path, rule: Rule, threads: usize) -> Result<Found,
     }
     let mut found = Found { refused, ..Found::default() };
     for shard in shards {
-        let shard = shard.into_inner().map_err(|_| "a thread failed")?.found;
-        found.events += shard.events;
-        found.sessions += shard.sessions;
-        found.changes += shard.changes;
-        found.behind += shard.behind;
+        found.add(shard.into_inner().map_err(|_| "a thread failed")?.found);
     }
     Ok(found)
+}
+
+impl Found {
+    fn add(&mut self, other: Self) {
+        self.events += other.events;
+        self.sessions += other.sessions;
+        self.changes += other.changes;
+        self.markers += other.markers;
+        self.behind += other.behind;
+        self.refused += other.refused;
+    }
+}
+
+/// A file's events in memory, so that the engine is all that works.
+pub(crate) struct InMemory<'b> {
+    rounds: Vec<Vec<Decoded<'b>>>,
+}
+
+impl<'b> InMemory<'b> {
+    pub(crate) fn decode(mut lines: &'b [u8], rule: Rule) -> Self {
+        let decoder = RasaDecoder::new(&Settings::default());
+        let mut rounds: Vec<Vec<Decoded<'b>>> = Vec::new();
+        while !lines.is_empty() {
+            let block = lines.len().min(BLOCK as usize);
+            let end = memchr(b'\n', &lines[block..]).map_or(lines.len(), |end| block + end + 1);
+            let (own, rest) = lines.split_at(end);
+            if rounds.last().is_none_or(|round| round.len() == BLOCKS) {
+                rounds.push(Vec::new());
+            }
+            if let Some(round) = rounds.last_mut() {
+                round.push(decode(&decoder, rule, round.len(), own, Vec::new()));
+            }
+            lines = rest;
+        }
+        Self { rounds }
+    }
+
+    /// Applies all events on this thread.
+    pub(crate) fn apply(&self, engine: &Engine) -> Found {
+        let mut shards: [Shard; SHARDS] = std::array::from_fn(|_| Shard::default());
+        for round in &self.rounds {
+            for (number, shard) in shards.iter_mut().enumerate() {
+                apply(engine, shard, round, number);
+            }
+        }
+        let refused = self.rounds.iter().flatten().map(|decoded| decoded.refused).sum();
+        let mut found = Found { refused, ..Found::default() };
+        shards.into_iter().for_each(|shard| found.add(shard.found));
+        found
+    }
 }
 
 /// The memory of `events` for others.
@@ -216,6 +263,7 @@ fn apply(engine: &Engine, shard: &mut Shard, decoded: &[Decoded<'_>], number: us
     found.events += order.len();
     found.sessions += changes.sessions.inserts.len();
     found.changes += changes.len();
+    found.markers += changes.markers.inserts.len();
 }
 
 #[cfg(test)]
@@ -244,7 +292,14 @@ mod tests {
         assert!(blocks > 3);
         assert_eq!(read.len(), lines.len());
         assert!(read.iter().zip(&lines).all(|(read, line)| read == line.as_bytes()));
-        let found = sessions(file.path(), Rule::Gap, 2).unwrap();
+        let engine = Engine::new(&Settings::default());
+        let found = sessions(file.path(), &engine, Rule::Gap, 2).unwrap();
         assert_eq!((found.events, found.behind, found.refused), (9_000, 0, 0));
+        let all = std::fs::read(file.path()).unwrap();
+        let in_memory = InMemory::decode(&all, Rule::Gap).apply(&engine);
+        assert_eq!(
+            (in_memory.events, in_memory.sessions, in_memory.changes),
+            (found.events, found.sessions, found.changes)
+        );
     }
 }

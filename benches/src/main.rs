@@ -6,6 +6,7 @@ mod body;
 mod compare;
 mod engine;
 mod late;
+mod marked;
 mod markers;
 mod measure;
 mod memory;
@@ -18,6 +19,8 @@ use std::io::{BufWriter, Write as _};
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+use turnmill_engine::Engine;
+use turnmill_model::Settings;
 
 use crate::body::Mix;
 use crate::engine::Rule;
@@ -30,6 +33,15 @@ use crate::stream::Shape;
 struct Args {
     #[command(subcommand)]
     what: What,
+}
+
+/// What to measure of markers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum OfMarkers {
+    /// Their evaluation.
+    Evaluation,
+    /// The pipeline with them and without.
+    Pipeline,
 }
 
 #[derive(Debug, Subcommand)]
@@ -121,11 +133,18 @@ enum What {
         #[arg(long, default_value_t = 9)]
         runs: usize,
     },
-    /// Markers over the events of a capture, against what Rasa's evaluator took.
+    /// Markers over the events of a capture, against what Rasa's evaluator took; the pipeline with markers, against the same
+    /// without.
     Markers {
         /// A file of Rasa's file event broker, gzip.
         #[arg(default_value = "fixtures/rasa-oss-3.6/parcel/file-broker.jsonl.gz")]
         file: PathBuf,
+        /// Generated events for the pipeline.
+        #[arg(long, default_value_t = 200_000)]
+        events: u64,
+        /// One of the two only.
+        #[arg(long)]
+        only: Option<OfMarkers>,
         /// Runs.
         #[arg(long, default_value_t = 5)]
         runs: usize,
@@ -161,8 +180,9 @@ fn main() -> Result<(), Failure> {
             out.flush()?;
         }
         What::Engine { file, rule, threads, runs } => {
+            let engine = Engine::new(&Settings::default());
             for _ in 0..runs {
-                let (found, took) = seconds(|| engine::sessions(&file, rule, threads))?;
+                let (found, took) = seconds(|| engine::sessions(&file, &engine, rule, threads))?;
                 println!("{found:?} {took:?}");
             }
         }
@@ -171,7 +191,16 @@ fn main() -> Result<(), Failure> {
         }
         What::Ahead { runs } => late::ahead(runs)?,
         What::Late { events, runs } => late::old_session(events, runs)?,
-        What::Markers { file, runs } => markers::measure(&file, runs)?,
+        What::Markers { file, events, only, runs } => {
+            if only != Some(OfMarkers::Pipeline) {
+                markers::measure(&file, runs)?;
+            }
+            if only != Some(OfMarkers::Evaluation) {
+                for mix in [Mix::Lean, Mix::Capture] {
+                    marked::measure(&Shape::new(mix, events, 1), runs)?;
+                }
+            }
+        }
         What::Memory { replay, millions } => {
             memory::timelines(200_000)?;
             millions.iter().try_for_each(|millions| memory::replay(&replay, millions * 1_000_000))?;

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::io::Write;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use turnmill_pipeline::explain;
@@ -15,6 +16,7 @@ use turnmill_source_kafka::{KafkaError, KafkaGroup, KafkaRange, KafkaSettings, c
 
 use crate::Failure;
 use crate::connect::{self, Target};
+use crate::markers::Definitions;
 
 /// How long brokers may take to answer.
 const BROKERS: Duration = Duration::from_secs(10);
@@ -81,18 +83,39 @@ pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
             None
         }
     };
-    if !findings.sound {
+    // Bad markers are no reason not to connect.
+    let connectable = findings.sound;
+    if let Some(path) = &settings.markers {
+        markers(path, &mut findings)?;
+    }
+    if !connectable {
         return Ok(false);
     }
     if !args.connect {
         findings.note("nothing was connected to; --connect does")?;
-        return Ok(true);
+        return Ok(findings.sound);
     }
     brokers(settings, &kafka, &mut findings)?;
     if let Some(target) = target {
         database(settings, &target, &mut findings).await?;
     }
     Ok(findings.sound)
+}
+
+/// Looks at the marker files, as `turnmill markers check` does.
+fn markers(path: &Path, findings: &mut Findings<impl Write>) -> std::io::Result<()> {
+    match Definitions::read(&[path]) {
+        Ok(Definitions { markers, warnings }) => {
+            for warning in &warnings {
+                findings.note(format_args!("warning: TURNMILL_MARKERS: {warning}"))?;
+            }
+            let count = markers.markers().len();
+            findings.ok(format_args!("TURNMILL_MARKERS: {count} markers, nothing is wrong"))
+        }
+        Err(errors) => {
+            errors.iter().try_for_each(|error| findings.problem(format_args!("TURNMILL_MARKERS: {error}")))
+        }
+    }
 }
 
 fn brokers(

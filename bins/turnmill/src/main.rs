@@ -36,7 +36,7 @@ enum Command {
     /// winning over those before it. Exit code 0 if it was stopped by SIGTERM or SIGINT, 1 if it could not go on or stopping
     /// took longer than TURNMILL_SHUTDOWN_SECS, 130 after a second signal.
     Run(Box<run::Args>),
-    /// Print the effective configuration, and try it with --connect.
+    /// Print the effective configuration, check the markers, and with --connect try brokers and database.
     ///
     /// Exit code 1 if there is a problem. Nothing is written.
     Check(Box<check::Args>),

@@ -11,6 +11,7 @@
 //! - Tests of failures start servers of their own, to stop, kill and start them again.
 //! - On a machine where a server cannot run a test is skipped, which is [noted](skip). A server that is installed and does
 //!   not start fails the test.
+//! - [`documents`] finds the commands of a Markdown document, and compares what they print with what it shows.
 //! - No server outlives the process that started it, even if that is killed, and neither do its files.
 #![allow(
     clippy::panic,
@@ -22,6 +23,7 @@ mod find;
 mod supervisor;
 mod unavailable;
 
+pub mod documents;
 pub mod kafka;
 pub mod postgres;
 pub mod tls;

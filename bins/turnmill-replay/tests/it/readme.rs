@@ -9,39 +9,11 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use turnmill_testbed::documents::{Snippet, assert_shown, snippets};
+
 use crate::support;
 
 const README: &str = include_str!("../../../../README.md");
-
-/// Commands of one `sh` block, and the `text` block right after it, which shows what they print.
-struct Snippet {
-    line: usize,
-    commands: String,
-    output: Option<String>,
-}
-
-fn snippets(document: &str) -> Vec<Snippet> {
-    let mut snippets: Vec<Snippet> = Vec::new();
-    let mut follows_commands = false;
-    let mut lines = document.lines().enumerate();
-    while let Some((number, line)) = lines.next() {
-        let Some(language) = line.strip_prefix("```") else {
-            // Only prose that introduces the output may stand between.
-            follows_commands &= line.is_empty() || line.ends_with(':') || !line.starts_with('#');
-            continue;
-        };
-        let block: Vec<&str> =
-            lines.by_ref().map(|(_, line)| line).take_while(|line| *line != "```").collect();
-        let block = block.join("\n");
-        match (language, snippets.last_mut()) {
-            ("sh", _) => snippets.push(Snippet { line: number + 1, commands: block, output: None }),
-            ("text", Some(last)) if follows_commands => last.output = Some(block),
-            _ => {}
-        }
-        follows_commands = language == "sh";
-    }
-    snippets
-}
 
 /// What differs from run to run is left out.
 fn stable(line: &str) -> String {
@@ -53,16 +25,10 @@ fn stable(line: &str) -> String {
     }
 }
 
-/// Checks `printed` against what the README shows; a line `...` there stands for the rest.
+/// Checks `printed` against what the README shows.
 fn check(snippet: &Snippet, printed: &str) {
     let Some(output) = &snippet.output else { return };
-    let mut expected: Vec<String> = output.lines().map(stable).collect();
-    let mut printed: Vec<String> = printed.trim_end().lines().map(stable).collect();
-    if expected.last().is_some_and(|line| line == "...") {
-        expected.pop();
-        printed.truncate(expected.len());
-    }
-    assert_eq!(printed.join("\n"), expected.join("\n"), "README.md, output of line {}", snippet.line);
+    assert_shown(&format!("README.md, line {},", snippet.line), output, printed, stable);
 }
 
 fn executable(path: &Path, text: &str) {

@@ -108,6 +108,44 @@ fn check_says_what_is_there_and_what_is_missing() {
 }
 
 #[test]
+fn check_looks_at_the_marker_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("markers.yml");
+    let path = file.to_str().unwrap();
+    let settings = [("KAFKA_BROKER_ADDRESS", "localhost:1"), ("RASA_ANALYTICS_DB_URL", "sqlite:x.sqlite")];
+    let check = |arguments: &[&str], more: &[(&str, &str)], code| {
+        said(with(with(turnmill(&[&["check"], arguments].concat()), &settings), more), code)
+    };
+    let variable = [("TURNMILL_MARKERS", path)];
+
+    let missing = check(&[], &variable, 1);
+    assert!(
+        missing.contains("PROBLEM  TURNMILL_MARKERS: ") && missing.contains("path_not_found"),
+        "{missing}"
+    );
+
+    std::fs::write(&file, "a:\n  intnet: greet\nb: {intent: 3}\n").unwrap();
+    for wrong in [check(&[], &variable, 1), check(&["--markers", path], &[], 1)] {
+        for error in [format!("{path}:2:3: `intnet`"), format!("{path}:3:")] {
+            assert!(wrong.contains(&format!("PROBLEM  TURNMILL_MARKERS: {error}")), "{error}: {wrong}");
+        }
+        assert!(
+            wrong.contains("did you mean `intent`?") && wrong.contains("condition_needs_text"),
+            "{wrong}"
+        );
+    }
+    // What is wrong elsewhere does not hide it, and the other way round.
+    let both = check(&["--connect"], &[variable[0], ("KAFKA_BROKER_ADDRESS", "x")], 1);
+    assert!(both.contains("TURNMILL_MARKERS: ") && both.contains("KAFKA_BROKER_ADDRESS: "), "{both}");
+
+    std::fs::write(&file, "a: {intent: greet, action: utter_greet}\nb: {intent: bye}\n").unwrap();
+    let sound = check(&["--markers", folder.path().to_str().unwrap()], &[], 0);
+    assert!(sound.contains("ok       TURNMILL_MARKERS: 2 markers, nothing is wrong"), "{sound}");
+    assert!(sound.contains("note     warning: TURNMILL_MARKERS: ") && sound.contains("`action`"), "{sound}");
+    assert!(!check(&[], &[], 0).contains("TURNMILL_MARKERS: "), "nothing to say where there are none");
+}
+
+#[test]
 fn tables_of_the_closed_product_are_told_of_and_left_alone() {
     let Some(server) = or_skip(postgres::Server::start(&postgres::Options::default())) else { return };
     let Some(topic) = Topic::fresh(1) else { return };

@@ -4,6 +4,7 @@
 mod configuration;
 mod dead_letters;
 mod markers;
+mod markers_document;
 mod markers_store;
 mod service;
 mod support;

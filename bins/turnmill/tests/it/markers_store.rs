@@ -14,7 +14,7 @@ use crate::markers::parcel;
 use crate::support::{PATIENCE, ran, turnmill, verify};
 
 /// `turnmill-replay`. It belongs to another package, so it is built if it is not there.
-fn replay(inputs: &[&Path], store: &str) -> Command {
+pub(crate) fn replay(inputs: &[&Path], store: &str) -> Command {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let path = BUILT.get_or_init(|| {
         let path = Path::new(env!("CARGO_BIN_EXE_turnmill")).with_file_name("turnmill-replay");

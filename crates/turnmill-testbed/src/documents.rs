@@ -1,0 +1,114 @@
+//! What documents say that commands print, so that tests can run the commands and compare.
+
+/// Commands of one `sh` block, and the `text` block behind it, which shows what they print.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snippet {
+    /// Line of the block's beginning, from 1.
+    pub line: usize,
+    /// What to give to a shell.
+    pub commands: String,
+    /// What is shown; none if there is no such block.
+    pub output: Option<String>,
+}
+
+/// The snippets of a Markdown document, in their order.
+///
+/// Between commands and output only prose may stand, no heading and no other block.
+///
+/// ```
+/// let found = turnmill_testbed::documents::snippets("So:\n\n```sh\nprintf a\n```\n\ngives\n\n```text\na\n```\n");
+/// assert_eq!((found[0].line, found[0].commands.as_str(), found[0].output.as_deref()), (3, "printf a", Some("a")));
+/// ```
+#[must_use]
+pub fn snippets(document: &str) -> Vec<Snippet> {
+    let mut snippets: Vec<Snippet> = Vec::new();
+    let mut follows_commands = false;
+    let mut lines = document.lines().enumerate();
+    while let Some((number, line)) = lines.next() {
+        let Some(language) = line.strip_prefix("```") else {
+            follows_commands &= !line.starts_with('#');
+            continue;
+        };
+        let block: Vec<&str> =
+            lines.by_ref().map(|(_, line)| line).take_while(|line| *line != "```").collect();
+        let block = block.join("\n");
+        match (language, snippets.last_mut()) {
+            ("sh", _) => snippets.push(Snippet { line: number + 1, commands: block, output: None }),
+            ("text", Some(last)) if follows_commands => last.output = Some(block),
+            _ => {}
+        }
+        follows_commands = language == "sh";
+    }
+    snippets
+}
+
+/// Checks what a command printed against what a document shows. A line `...` there stands for any lines, or none. `stable`
+/// makes lines that differ from run to run equal.
+///
+/// # Panics
+///
+/// If they differ; `place` says where.
+#[track_caller]
+pub fn assert_shown(place: &str, shown: &str, printed: &str, stable: impl Fn(&str) -> String) {
+    let shown: Vec<String> = shown.lines().map(&stable).collect();
+    let printed: Vec<String> = printed.trim_end().lines().map(&stable).collect();
+    let mut parts: Vec<&[String]> = shown.split(|line| line == "...").collect();
+    let last = parts.pop().unwrap_or_default();
+    let mut at = 0;
+    for (number, part) in parts.iter().enumerate() {
+        let rest = printed.get(at..).unwrap_or_default();
+        // The first part is where the output begins, the others where they come first.
+        let places = if number == 0 { 0..1 } else { 0..rest.len() + 1 };
+        let found =
+            places.into_iter().find(|from| rest.get(*from..).is_some_and(|rest| rest.starts_with(part)));
+        assert_shown_part(place, part, found.is_some(), rest);
+        at += found.unwrap_or_default() + part.len();
+    }
+    let rest = printed.get(at..).unwrap_or_default();
+    let ends = if parts.is_empty() { rest == last } else { rest.ends_with(last) };
+    assert_shown_part(place, last, ends, rest);
+}
+
+#[track_caller]
+fn assert_shown_part(place: &str, part: &[String], found: bool, rest: &[String]) {
+    assert!(found, "{place} shows\n{}\n\nwhich does not come in\n{}", part.join("\n"), rest.join("\n"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shows(shown: &str, printed: &str) -> bool {
+        let compare = || assert_shown("here", shown, printed, str::to_owned);
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(compare)).is_ok()
+    }
+
+    #[test]
+    fn dots_stand_for_any_lines() {
+        for (shown, printed, as_shown) in [
+            ("a\nb", "a\nb\n", true),
+            ("a\nb", "a\nb\nc\n", false),
+            ("a\nb", "a\n", false),
+            ("a\n...", "a\nb\nc\n", true),
+            ("a\n...", "a\n", true),
+            ("b\n...", "a\nb\n", false),
+            ("a\n...\nd", "a\nb\nc\nd\n", true),
+            ("a\n...\nd", "a\nd\n", true),
+            ("a\n...\nd", "a\nd\ne\n", false),
+            ("a\n...\nc\nd\n...\ne", "a\nc\nb\nc\nd\ne\n", true),
+            ("a\n...\nd\n...\nb", "a\nb\nc\nd\n", false),
+            // The same line is not taken twice.
+            ("a\n...\na", "a\n", false),
+        ] {
+            assert_eq!(shows(shown, printed), as_shown, "{shown:?} for {printed:?}");
+        }
+    }
+
+    #[test]
+    fn output_belongs_to_the_commands_right_before_it() {
+        let document =
+            "```sh\na\n```\n# Other\n```text\nb\n```\n```sh\nc\n```\n```toml\nd\n```\n```text\ne\n```\n";
+        let outputs: Vec<_> = snippets(document).into_iter().map(|snippet| snippet.output).collect();
+        assert_eq!(outputs, [None, None]);
+    }
+}
