@@ -58,6 +58,7 @@ impl Prepared {
                     RecordOutcome::Skipped => arrivals.push_skipped(),
                 }
             }
+            arrivals.pack(decoder);
             arrivals
         })
     }

@@ -1,8 +1,12 @@
 //! Records that arrived together, decoded.
 
-use turnmill_model::{Decoder, Event, Record, Refused};
+use std::collections::HashMap;
 
+use turnmill_model::{Decoder, Event, Record, Refused, SenderId};
+
+use super::groups::{Group, Item, grouped};
 use crate::DeadLetter;
+use crate::history::{Entries, Entry};
 
 /// Records in their order of arrival, with the events that they gave.
 ///
@@ -23,12 +27,23 @@ pub struct Arrivals<'a> {
     pub(crate) record_of: Vec<usize>,
     pub(crate) refused: Vec<(usize, Refused)>,
     pub(crate) skipped: usize,
+    packed: Option<Packed>,
+}
+
+/// The senders' events as the history keeps them.
+#[derive(Debug)]
+struct Packed {
+    /// Name of the decoder.
+    decoder: &'static str,
+    /// Number of events, and their bytes.
+    chunks: HashMap<SenderId, (usize, Vec<u8>)>,
 }
 
 impl<'a> Arrivals<'a> {
     /// Decodes the next record.
     pub fn push(&mut self, decoder: &dyn Decoder, record: Record<'a>) {
         let number = self.records.len();
+        self.packed = None;
         self.records.push(record);
         let before = self.events.len();
         match decoder.decode(&record, &mut self.events) {
@@ -48,6 +63,25 @@ impl<'a> Arrivals<'a> {
     pub fn push_skipped(&mut self) {
         self.records.push(Record::default());
         self.skipped += 1;
+    }
+
+    /// Packs what the history will keep of them, as read by `decoder`. [`ingest`](super::Ingest::ingest) does it unless it is done;
+    /// on the thread that decodes it costs the one that writes nothing.
+    pub fn pack(&mut self, decoder: &dyn Decoder) {
+        let chunk = |group: &Group<'_, '_>| {
+            let entries: Vec<Entry<'_>> = group.items.iter().map(Item::entry).collect();
+            let events = entries.len();
+            (group.sender, (events, Entries { decoder: decoder.name(), entries }.pack()))
+        };
+        let chunks = grouped(self, |_| true).iter().map(chunk).collect();
+        self.packed = Some(Packed { decoder: decoder.name(), chunks });
+    }
+
+    /// The chunk of a sender, if it was packed from so many events: some of them may turn out to be stored already.
+    pub(crate) fn packed(&self, decoder: &str, sender: SenderId, events: usize) -> Option<&[u8]> {
+        let packed = self.packed.as_ref().filter(|packed| packed.decoder == decoder)?;
+        let (of, bytes) = packed.chunks.get(&sender)?;
+        (*of == events).then_some(bytes)
     }
 
     /// Number of records.
@@ -87,6 +121,7 @@ impl<'a> Arrivals<'a> {
         self.record_of.clear();
         self.refused.clear();
         self.skipped = 0;
+        self.packed = None;
     }
 }
 

@@ -67,46 +67,20 @@ pub(super) struct Task<'t, 'a> {
 impl<'t, 'a> Task<'t, 'a> {
     /// The events by sender, each event once, in the sender's order.
     pub(super) fn groups(&self, attempt: Attempt<'_>) -> Vec<Group<'t, 'a>> {
-        let Arrivals { events, records, record_of, .. } = self.arrivals;
         let tried: Option<HashSet<usize>> = match attempt {
             Attempt::Commit => None,
             Attempt::Try(records) => Some(records.iter().copied().collect()),
         };
         let taken = |arrival: &usize| {
-            let record = record_of[*arrival];
+            let record = self.arrivals.record_of[*arrival];
             tried.as_ref().is_none_or(|tried| tried.contains(&record)) && !self.excluded.contains_key(&record)
         };
-        let mut order: Vec<usize> = (0..events.len()).filter(taken).collect();
-        order.sort_unstable_by_key(|arrival| (events[*arrival].sender, events[*arrival].time, *arrival));
-        let mut groups: Vec<Group<'t, 'a>> = Vec::new();
-        let mut places: HashMap<EventId, usize> = HashMap::new();
-        for arrival in order {
-            let event = &events[arrival];
-            let item = Item {
-                event: Cow::Borrowed(event),
-                record: records[record_of[arrival]],
-                arrival,
-                known: false,
-                over_plain: false,
-            };
-            match groups.last_mut() {
-                Some(group) if group.sender == event.sender => group.add(item, &mut places),
-                _ => {
-                    places.clear();
-                    let mut group =
-                        Group { sender: event.sender, items: Vec::new(), duplicates: 0, anonymised: 0 };
-                    group.add(item, &mut places);
-                    groups.push(group);
-                }
-            }
-        }
-        for group in &mut groups {
-            // A copy that arrived first gives its place, which need not be that of the copy sorted first.
-            if !group.items.is_sorted_by_key(|item| (item.event.time, item.arrival)) {
-                group.items.sort_by_key(|item| (item.event.time, item.arrival));
-            }
-        }
-        groups
+        grouped(self.arrivals, taken)
+    }
+
+    /// Whether these are all of the batch's records.
+    pub(super) fn is_whole(&self, attempt: Attempt<'_>) -> bool {
+        attempt == Attempt::Commit && self.excluded.is_empty()
     }
 
     /// Adds the counts to the ledger.
@@ -134,6 +108,45 @@ impl<'t, 'a> Task<'t, 'a> {
             Accounting::Retry { .. } => {}
         }
     }
+}
+
+/// The events `taken` by sender, each event once, in the sender's order.
+pub(super) fn grouped<'t, 'a>(
+    arrivals: &'t Arrivals<'a>,
+    taken: impl Fn(&usize) -> bool,
+) -> Vec<Group<'t, 'a>> {
+    let Arrivals { events, records, record_of, .. } = arrivals;
+    let mut order: Vec<usize> = (0..events.len()).filter(taken).collect();
+    order.sort_unstable_by_key(|arrival| (events[*arrival].sender, events[*arrival].time, *arrival));
+    let mut groups: Vec<Group<'t, 'a>> = Vec::new();
+    let mut places: HashMap<EventId, usize> = HashMap::new();
+    for arrival in order {
+        let event = &events[arrival];
+        let item = Item {
+            event: Cow::Borrowed(event),
+            record: records[record_of[arrival]],
+            arrival,
+            known: false,
+            over_plain: false,
+        };
+        match groups.last_mut() {
+            Some(group) if group.sender == event.sender => group.add(item, &mut places),
+            _ => {
+                places.clear();
+                let mut group =
+                    Group { sender: event.sender, items: Vec::new(), duplicates: 0, anonymised: 0 };
+                group.add(item, &mut places);
+                groups.push(group);
+            }
+        }
+    }
+    for group in &mut groups {
+        // A copy that arrived first gives its place, which need not be that of the copy sorted first.
+        if !group.items.is_sorted_by_key(|item| (item.event.time, item.arrival)) {
+            group.items.sort_by_key(|item| (item.event.time, item.arrival));
+        }
+    }
+    groups
 }
 
 impl<'e, 'a> Group<'e, 'a> {

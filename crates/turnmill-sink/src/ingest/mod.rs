@@ -273,7 +273,8 @@ impl<'d> Ingest<'d> {
             let changed = applied.late.is_some() || !group.items.is_empty();
             let version = version + u64::from(changed);
             if changed {
-                self.keep(&mut batch, group, &applied, version);
+                let arrivals = task.is_whole(attempt).then_some(task.arrivals);
+                self.keep(&mut batch, group, arrivals, &applied, version);
             }
             kept.push((version, applied.into_timeline(&mut batch)));
         }
@@ -352,15 +353,24 @@ impl<'d> Ingest<'d> {
         Ok(Applied { timeline: outcome.timeline.clone(), late: Some(outcome), checkpoints: None, claims })
     }
 
-    /// Adds a sender's new state and events to the batch.
-    fn keep(&self, batch: &mut Batch, group: &Group<'_, '_>, applied: &Applied, version: u64) {
+    /// Adds a sender's new state and events to the batch; `arrivals` may have the events packed.
+    fn keep(
+        &self,
+        batch: &mut Batch,
+        group: &Group<'_, '_>,
+        arrivals: Option<&Arrivals<'_>>,
+        applied: &Applied,
+        version: u64,
+    ) {
         let sender = group.sender;
         batch.timelines.push(TimelineWrite { sender, version, state: applied.timeline.to_bytes() });
         let entries: Vec<Entry<'_>> =
             group.items.iter().filter(|item| !item.known).map(Item::entry).collect();
         if let (Some(first), Some(last)) = (entries.first(), entries.last()) {
             let (least, greatest) = (first.time, last.time);
-            let bytes = Entries { decoder: self.decoder.name(), entries }.pack();
+            let decoder = self.decoder.name();
+            let packed = arrivals.and_then(|arrivals| arrivals.packed(decoder, sender, entries.len()));
+            let bytes = packed.map_or_else(|| Entries { decoder, entries }.pack(), <[u8]>::to_vec);
             let chunk = Chunk { number: version, least, greatest, bytes };
             batch.history.push(HistoryWrite { sender, chunk, replaces: false });
         }

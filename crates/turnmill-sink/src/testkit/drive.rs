@@ -148,6 +148,10 @@ impl<S: Store> Writer<'_, S> {
         for record in records {
             arrivals.push(self.ingest.decoder(), record);
         }
+        // What is packed beforehand must be what would be packed later.
+        if self.delivered.is_multiple_of(2) {
+            arrivals.pack(self.ingest.decoder());
+        }
         let to = (self.delivered + arrivals.len() as u64).to_string();
         let advance = Advance { key: self.key.clone(), from: self.position.clone(), to: to.clone() };
         let letters = PlainLetters { arrivals: &arrivals, key: &self.key };
