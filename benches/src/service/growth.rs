@@ -39,7 +39,7 @@ impl Growing<'_> {
             self.more(mix, MILLION.min(events - self.events))?;
         }
         // As it is after a while of running.
-        self.servers.sql(&format!("SET search_path TO {}; VACUUM ANALYZE", self.schema));
+        self.servers.sql("VACUUM ANALYZE");
         Ok(())
     }
 }
