@@ -2,6 +2,7 @@
 
 mod message;
 mod range;
+mod trouble;
 mod upkeep;
 
 use std::collections::HashMap;
@@ -10,12 +11,12 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
+use rdkafka::error::KafkaError as ClientError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use turnmill_source::{AssignedPartition, Assignment, Opened, Partition, Position};
 
 use crate::context::{Context, Notice, TopicPartition, lock};
-use crate::error::{explain, refusal};
+use crate::error::explain;
 use crate::group::{Ask, Say, Shared, State};
 use crate::merge::Lane;
 use crate::{KafkaError, KafkaSettings};
@@ -29,9 +30,6 @@ const MIRROR: Duration = Duration::from_secs(3);
 /// How long a partition must have been at its end before its position moves past offsets without records: longer than
 /// two rounds of statistics, so that what they say is of now.
 const SETTLED: Duration = Duration::from_millis(2500);
-/// A static member that was fenced takes its name back once, but not again within this time: then somebody else has the
-/// same name, and one of the two has to give way.
-const FENCED_AGAIN: Duration = Duration::from_secs(600);
 /// Polls in a row that must have waited in vain before the queue counts as empty.
 const QUIET_POLLS: u32 = 3;
 
@@ -79,7 +77,7 @@ pub(crate) struct Poller {
 
 impl Poller {
     pub(crate) fn new(settings: &KafkaSettings, shared: Arc<Shared>) -> Result<Self, KafkaError> {
-        let consumer = consumer(settings)?;
+        let consumer = trouble::consumer(settings)?;
         lock(&shared.state).bounded = settings.until_end || settings.range.is_some();
         let now = Instant::now();
         Ok(Self {
@@ -201,51 +199,6 @@ impl Poller {
             }
         }
         Ok(any)
-    }
-
-    fn failed(&mut self, error: &ClientError) -> Result<(), KafkaError> {
-        let code = code_of(error);
-        if matches!(error, ClientError::MessageConsumptionFatal(_)) {
-            let (code, detail) = self.consumer.client().fatal_error().unzip();
-            let detail = detail.unwrap_or_else(|| explain(error));
-            return self.fatal(code.unwrap_or(code_of(error)), detail);
-        }
-        if matches!(code, Code::AutoOffsetReset | Code::OffsetOutOfRange)
-            && matches!(self.phase, Phase::Reading)
-        {
-            // Something was deleted under our feet. Which partition it was is not said: look at all.
-            self.again();
-        }
-        self.trouble(code, explain(error))
-    }
-
-    /// The consumer is of no use any more. A static member that another one took the place of begins again, as that may
-    /// have been itself: brokers that come back know an older one of us than the one that asks.
-    fn fatal(&mut self, code: Code, detail: String) -> Result<(), KafkaError> {
-        let now = Instant::now();
-        let again = self.fenced.is_some_and(|before| now.duration_since(before) < FENCED_AGAIN);
-        if code != Code::FencedInstanceId || again {
-            return Err(KafkaError::Refused {
-                problem: detail,
-                variable: "RASA_ANALYTICS_CONSUMER_ID and TURNMILL_KAFKA_GROUP_INSTANCE_ID",
-            });
-        }
-        self.revoked(true);
-        self.consumer.context().closing.store(true, Ordering::Release);
-        self.consumer = consumer(&self.settings)?;
-        self.fenced = Some(now);
-        self.join = Some(now + self.settings.session_timeout);
-        self.trouble(code, detail)
-    }
-
-    fn trouble(&mut self, code: Code, reason: String) -> Result<(), KafkaError> {
-        if let Some(refused) = refusal(code, &reason) {
-            return Err(refused);
-        }
-        let mut state = lock(&self.shared.state);
-        state.stats.errors += 1;
-        state.stats.last_error = Some(reason);
-        Ok(())
     }
 
     /// All of the partitions with this number were read: which topic it is is not said, so that of several only those
@@ -517,15 +470,6 @@ impl Poller {
         self.shared.ready.notify_all();
         Ok(())
     }
-}
-
-fn consumer(settings: &KafkaSettings) -> Result<BaseConsumer<Context>, KafkaError> {
-    let consumer = settings.consumer().create_with_context(Context::default());
-    consumer.map_err(|error| KafkaError::failed("cannot set up the consumer", &error))
-}
-
-fn code_of(error: &ClientError) -> Code {
-    error.rdkafka_error_code().unwrap_or(Code::Unknown)
 }
 
 fn unsigned(offset: i64) -> u64 {
