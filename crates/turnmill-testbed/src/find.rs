@@ -4,6 +4,8 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::Unavailable;
+
 /// Ports to choose from. Not those from which systems serve outgoing connections: one of them could take the port of a
 /// server that is down for a moment, and a client that tries again and again could even connect to itself.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
@@ -48,4 +50,19 @@ pub(crate) fn output(command: &mut Command) -> Result<String, String> {
     }
     let complaint = String::from_utf8_lossy(&output.stderr);
     Err(format!("{program} failed ({}): {}{}", output.status, printed, complaint.trim_end()))
+}
+
+/// Starts a server on ports that were free a moment ago. Another one may have taken them meanwhile: then on others.
+pub(crate) fn on_free_ports<T>(start: impl Fn() -> Result<T, Unavailable>) -> Result<T, Unavailable> {
+    let taken = |failed: &Unavailable| {
+        let text = failed.to_string();
+        ["already in use", "start acceptor"].iter().any(|sign| text.contains(sign))
+    };
+    for _ in 0..4 {
+        match start() {
+            Err(failed) if taken(&failed) => {}
+            result => return result,
+        }
+    }
+    start()
 }

@@ -69,6 +69,10 @@ impl Server {
     ///
     /// If PostgreSQL is not installed, or does not start.
     pub fn start(options: &Options) -> Result<Self, Unavailable> {
+        find::on_free_ports(|| Self::try_start(options))
+    }
+
+    fn try_start(options: &Options) -> Result<Self, Unavailable> {
         let tools = Tools::find()?;
         let folder = tempfile::Builder::new().prefix("turnmill-postgres-").tempdir().map_err(failed)?;
         let place = folder.path();

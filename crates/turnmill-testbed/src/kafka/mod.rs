@@ -99,6 +99,10 @@ impl Broker {
     ///
     /// If Java is not installed, Kafka cannot be fetched, or it does not start.
     pub fn start(options: &Options) -> Result<Self, Unavailable> {
+        find::on_free_ports(|| Self::try_start(options))
+    }
+
+    fn try_start(options: &Options) -> Result<Self, Unavailable> {
         let java = Java::find()?;
         let folder = tempfile::Builder::new().prefix("turnmill-kafka-").tempdir().map_err(failed)?;
         let mut ports: Vec<(Listener, u16)> = Vec::new();
