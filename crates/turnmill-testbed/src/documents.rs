@@ -1,5 +1,8 @@
 //! What documents say that commands print, so that tests can run the commands and compare.
 
+use std::path::Path;
+use std::process::Command;
+
 /// Commands of one `sh` block, and the `text` block behind it, which shows what they print.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snippet {
@@ -9,6 +12,25 @@ pub struct Snippet {
     pub commands: String,
     /// What is shown; none if there is no such block.
     pub output: Option<String>,
+}
+
+impl Snippet {
+    /// Runs the commands in a folder with this `PATH`, and returns what they print.
+    ///
+    /// # Panics
+    ///
+    /// If one of them fails; `place` says where it is shown.
+    #[must_use]
+    #[track_caller]
+    pub fn run(&self, place: &str, folder: &Path, path: &str) -> String {
+        let mut command = Command::new("bash");
+        command.args(["-euo", "pipefail", "-c", &self.commands]).current_dir(folder).env("PATH", path);
+        let output = command.output().unwrap_or_else(|error| panic!("{place}: bash: {error}"));
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{place} fails: {complaint}{printed}");
+        printed
+    }
 }
 
 /// The snippets of a Markdown document, in their order.

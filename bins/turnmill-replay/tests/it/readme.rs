@@ -7,7 +7,6 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use turnmill_testbed::documents::{Snippet, assert_shown, snippets};
 
@@ -123,15 +122,8 @@ fn every_command_works_and_prints_what_is_shown() {
             check(&snippet, &query(folder.path(), &snippet.commands));
             continue;
         }
-        let output = Command::new("bash")
-            .args(["-euo", "pipefail", "-c", &snippet.commands])
-            .current_dir(folder.path())
-            .env("PATH", &path)
-            .output()
-            .unwrap();
-        let printed = String::from_utf8_lossy(&output.stdout);
-        let complaint = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "README.md, line {}: {complaint}{printed}", snippet.line);
+        let place = format!("README.md, line {}", snippet.line);
+        let printed = snippet.run(&place, folder.path(), &path);
         check(&snippet, &printed);
     }
 }

@@ -3,7 +3,6 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -44,16 +43,8 @@ fn every_command_works_and_prints_what_is_shown() {
         assert!(shown(&format!("turnmill markers {command} ")), "{command} is not shown");
     }
     for snippet in snippets {
-        let output = Command::new("bash")
-            .args(["-euo", "pipefail", "-c", &snippet.commands])
-            .current_dir(folder.path())
-            .env("PATH", &path)
-            .output()
-            .unwrap();
-        let printed = String::from_utf8_lossy(&output.stdout);
-        let complaint = String::from_utf8_lossy(&output.stderr);
         let place = format!("docs/markers.md, line {},", snippet.line);
-        assert!(output.status.success(), "{place} fails: {complaint}{printed}");
+        let printed = snippet.run(&place, folder.path(), &path);
         if let Some(shown) = &snippet.output {
             assert_shown(&place, shown, &printed, stable);
         }
@@ -79,13 +70,8 @@ fn results(folder: &TempDir, markers: &Path, more: &[&str]) -> impl Fn(&str) -> 
     let out = folder.path().join("results.csv");
     let mut command = turnmill(&["markers", "evaluate"]);
     command.arg(parcel("tracker-store.jsonl.gz")).arg("--markers").arg(markers);
-    ran(
-        {
-            command.arg("--out").arg(&out).args(more);
-            command
-        },
-        0,
-    );
+    command.arg("--out").arg(&out).args(more);
+    ran(command, 0);
     let rows = fs::read_to_string(&out).unwrap();
     move |name| rows.lines().filter(|row| row.split(',').rev().nth(2) == Some(name)).count()
 }

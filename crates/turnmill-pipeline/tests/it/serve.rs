@@ -119,6 +119,18 @@ proptest! {
     }
 }
 
+/// Counts, and holds a member at its first assignment until another one has come as far: both know the positions before one
+/// of them moves them.
+fn met(records: &AtomicU64, both: &Barrier) -> impl FnMut(&Event<'_>) {
+    let mut assigned = false;
+    move |event| {
+        count(records, event);
+        if matches!(event, Event::Assigned { .. }) && !std::mem::replace(&mut assigned, true) {
+            both.wait();
+        }
+    }
+}
+
 /// Two members that both believe to own everything: one commits, the other is fenced and goes on from there.
 #[test]
 fn a_member_that_was_overtaken_starts_again_at_the_stored_position() {
@@ -131,14 +143,7 @@ fn a_member_that_was_overtaken_starts_again_at_the_stored_position() {
             let member = Member::new(Arc::clone(&log), vec![Happening::Assign(0b111)]);
             controls.push(member.control());
             let (store, stop, records, both) = (store.clone(), stop.clone(), &records, &both);
-            let mut assigned = false;
-            let mut on_event = move |event: &Event<'_>| {
-                count(records, event);
-                if matches!(event, Event::Assigned { .. }) && !std::mem::replace(&mut assigned, true) {
-                    // Both know the positions before one of them moves them.
-                    both.wait();
-                }
-            };
+            let mut on_event = met(records, both);
             scope.spawn(move || serve(store, member, &stop, DeadLetterLimits::default(), &mut on_event));
         }
         let begun = Instant::now();
@@ -163,13 +168,7 @@ fn a_member_that_was_overtaken_at_the_end_of_a_bounded_log_goes_on() {
             let member = Member::new(Arc::clone(&log), vec![Happening::Assign(0b111)]).until_end();
             let control = member.control();
             let (store, stop, records, both) = (store.clone(), stop.clone(), &records, &both);
-            let mut assigned = false;
-            let mut on_event = move |event: &Event<'_>| {
-                count(records, event);
-                if matches!(event, Event::Assigned { .. }) && !std::mem::replace(&mut assigned, true) {
-                    both.wait();
-                }
-            };
+            let mut on_event = met(records, both);
             let limits = DeadLetterLimits::default();
             (control, scope.spawn(move || serve_by(10_000, store, member, &stop, limits, &mut on_event)))
         });

@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use turnmill_engine::{Engine, Place, Timeline};
+use turnmill_engine::{Engine, Timeline};
 use turnmill_model::{Changes, Decoder, EventId, EventTime, Reason, Refused, SenderId, SessionId, Settings};
 use uuid::Uuid;
 
@@ -327,7 +327,7 @@ impl<'d> Ingest<'d> {
         groups.iter().zip(locked).map(state).collect()
     }
 
-    /// Applies one sender's events.
+    /// Applies one sender's events; `ahead` is there unless all are on time.
     async fn apply<T: Transaction>(
         &self,
         tx: &mut T,
@@ -336,9 +336,8 @@ impl<'d> Ingest<'d> {
         ahead: Option<ReadAhead>,
         out: &mut Changes,
     ) -> Result<Applied, StoreError> {
-        let on_time = |item: &Item<'_, '_>| !item.known && timeline.place(&item.event) == Place::Newer;
         let mut since: Option<EventTime> = timeline.owes(self.engine.patterns());
-        if since.is_none() && group.items.iter().all(on_time) {
+        if since.is_none() && ahead.is_none() {
             match late::run(&self.engine, timeline, &group.items, out) {
                 Ok((next, finished)) => {
                     let checkpoints = late::new_checkpoints(timeline, finished.checkpoints);
