@@ -94,7 +94,7 @@ pub(crate) fn measure(
             let mut count = 0;
             for run in 0..=runs {
                 let (schema, plain) = (format!("ours_{run}"), format!("plain_{run}"));
-                let fill = || into_schema(&servers, &topic, &schema, keys, consumers as usize);
+                let fill = || into_schema(&servers, &topic, &schema, keys, consumers as usize, BATCH);
                 let (filled, ours) = servers.measure(fill)?;
                 let took = Filled::seconds(&filled);
                 let (rows, number) = servers.runtime.block_on(read(&servers, &schema))?;

@@ -17,7 +17,7 @@ use turnmill_source_kafka::{KafkaGroup, KafkaSettings};
 use super::servers::{Servers, Topic};
 use crate::measure::Failure;
 
-/// Events of a batch.
+/// Events of a batch, unless a measurement says otherwise.
 pub(crate) const BATCH: usize = 5_000;
 
 /// How to read a topic.
@@ -26,6 +26,8 @@ pub(crate) struct Reading {
     pub(crate) topic: Topic,
     pub(crate) group: String,
     pub(crate) linger: Duration,
+    /// Events of a batch.
+    pub(crate) batch: usize,
     /// Whether to end where the partitions end.
     pub(crate) until_end: bool,
     pub(crate) stop: Stop,
@@ -63,6 +65,7 @@ impl Reading {
             topic: topic.clone(),
             group: group.into(),
             linger,
+            batch: BATCH,
             until_end: true,
             stop: Stop::default(),
             together: None,
@@ -81,7 +84,7 @@ impl Reading {
         kafka.group_id.clone_from(&self.group);
         kafka.until_end = self.until_end;
         let source = KafkaGroup::start(&kafka)?;
-        let limits = GroupLimits { records: BATCH, linger: self.linger, ..GroupLimits::default() };
+        let limits = GroupLimits { records: self.batch, linger: self.linger, ..GroupLimits::default() };
         let mut filled = Filled { reading: Some(self.clone()), ..Filled::default() };
         let drained = runtime.block_on(pipeline.serve(Box::new(source), limits, &mut filled))?;
         let counts = drained.counts;
@@ -132,19 +135,22 @@ impl Observer for Filled {
     }
 }
 
-/// Fills a schema from the whole of a topic with so many consumers of one group; what each did.
+/// Fills a schema from the whole of a topic with so many consumers of one group, in batches of so many events; what each
+/// did.
 pub(crate) fn into_schema(
     servers: &Servers,
     topic: &Topic,
     schema: &str,
     keys: ForeignKeys,
     consumers: usize,
+    batch: usize,
 ) -> Result<Vec<Filled>, Failure> {
     let place = servers.store(schema, keys)?;
     servers.runtime.block_on(PostgresStore::new(place.clone()).open(&Settings::default()))?;
     let mut reading = Reading::new(topic, format!("group-{schema}"));
     // A partition that ends does not end its consumer, who may get another one.
     (reading.until_end, reading.together) = (false, Some(Arc::default()));
+    reading.batch = batch;
     servers.settle();
     let filled: Vec<Filled> = std::thread::scope(|scope| {
         let consume = || reading.fill(PostgresStore::new(place.clone()), servers.runtime.handle());

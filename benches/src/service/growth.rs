@@ -29,7 +29,7 @@ impl Growing<'_> {
         self.events += events;
         let topic = self.servers.produce(&shape, 1, Keys::Sender)?;
         self.servers.settle();
-        let filled = into_schema(self.servers, &topic, self.schema, ForeignKeys::None, 1)?;
+        let filled = into_schema(self.servers, &topic, self.schema, ForeignKeys::None, 1, BATCH)?;
         self.servers.broker.delete_topic(&topic.name);
         Ok(Filled::seconds(&filled))
     }

@@ -52,8 +52,11 @@ pub(crate) enum Service {
         #[arg(long, default_value = "capture")]
         mix: Mix,
         /// Events.
-        #[arg(long, default_value_t = 100_000)]
+        #[arg(long, default_value_t = 200_000)]
         events: u64,
+        /// Events of a batch at most; 10,000 is what the service does unless told otherwise.
+        #[arg(long, default_values_t = [5_000, 10_000])]
+        batch: Vec<usize>,
         /// Runs.
         #[arg(long, default_value_t = 5)]
         runs: usize,
@@ -113,7 +116,9 @@ pub(crate) fn measure(what: Service) -> Result<(), Failure> {
             let mixes = mix.map_or_else(|| vec![Mix::Lean, Mix::Capture], |mix| vec![mix]);
             copy::measure(&mixes, &consumers, events, runs, foreign_keys)
         }
-        Service::Workers { mix, events, runs } => workers::measure(mix, events, runs),
+        Service::Workers { mix, events, batch, runs } => {
+            batch.into_iter().try_for_each(|batch| workers::measure(mix, events, batch, runs))
+        }
         Service::Latency { flush, records } => latency::measure(&flush, records),
         Service::Growth { mix, millions, events, runs } => growth::measure(mix, &millions, events, runs),
         Service::Connect { python, script, jars, mix, events, runs } => {

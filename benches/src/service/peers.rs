@@ -54,7 +54,7 @@ pub(crate) fn measure(peers: &Peers, mix: Mix, events: u64, runs: usize) -> Resu
         for (_, peer, ratio, rate) in &mut others {
             servers.settle();
             let schema = format!("ours_{run}");
-            let filled = into_schema(&servers, &topic, &schema, ForeignKeys::None, 1)?;
+            let filled = into_schema(&servers, &topic, &schema, ForeignKeys::None, 1, BATCH)?;
             servers.drop_schema(&schema);
             // Groups remember where they were.
             servers.sql("DROP TABLE IF EXISTS raw; CREATE TABLE raw (body text)");

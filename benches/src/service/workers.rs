@@ -5,7 +5,7 @@ use turnmill_sink::digest::Digests;
 use turnmill_sink::{Inspect as _, Store as _};
 use turnmill_sink_postgres::{ForeignKeys, PostgresStore};
 
-use super::fill::{BATCH, Filled, into_schema};
+use super::fill::{Filled, into_schema};
 use super::servers::{Keys, Servers, Topic};
 use crate::body::Mix;
 use crate::measure::{Failure, Figures};
@@ -13,14 +13,15 @@ use crate::stream::Shape;
 
 const PARTITIONS: u32 = 3;
 
-/// Fills a schema by so many consumers; what each did, and the digests of the rows.
+/// Fills a schema by so many consumers, in batches of so many events; what each did, and the digests of the rows.
 fn fill(
     servers: &Servers,
     topic: &Topic,
     schema: &str,
     workers: usize,
+    batch: usize,
 ) -> Result<(Vec<Filled>, Digests), Failure> {
-    let filled = into_schema(servers, topic, schema, ForeignKeys::None, workers)?;
+    let filled = into_schema(servers, topic, schema, ForeignKeys::None, workers, batch)?;
     let mut store = PostgresStore::new(servers.store(schema, ForeignKeys::None)?);
     let digests = servers.runtime.block_on(async {
         store.open(&Settings::default()).await?;
@@ -32,7 +33,7 @@ fn fill(
 }
 
 /// Prints the rates and their ratios. Rows that differ are a failure.
-pub(crate) fn measure(mix: Mix, events: u64, runs: usize) -> Result<(), Failure> {
+pub(crate) fn measure(mix: Mix, events: u64, batch: usize, runs: usize) -> Result<(), Failure> {
     let servers = Servers::start()?;
     let shape = Shape::new(mix, events, 1);
     let keyed = servers.produce(&shape, PARTITIONS, Keys::Sender)?;
@@ -46,7 +47,7 @@ pub(crate) fn measure(mix: Mix, events: u64, runs: usize) -> Result<(), Failure>
     for run in 0..=runs {
         let mut first: Option<(f64, Digests)> = None;
         for (way, (name, topic, workers)) in ways.iter().enumerate() {
-            let (filled, digests) = fill(&servers, topic, &format!("workers_{run}_{way}"), *workers)?;
+            let (filled, digests) = fill(&servers, topic, &format!("workers_{run}_{way}"), *workers, batch)?;
             let took = Filled::seconds(&filled);
             let (keyed_took, same) = first.get_or_insert_with(|| (took, digests.clone()));
             if *same != digests {
@@ -66,7 +67,7 @@ pub(crate) fn measure(mix: Mix, events: u64, runs: usize) -> Result<(), Failure>
         }
     }
     println!(
-        "{mix:?}, {events} events, {PARTITIONS} partitions, batches of {BATCH}, the same rows each time"
+        "{mix:?}, {events} events, {PARTITIONS} partitions, batches of {batch}, the same rows each time"
     );
     for (way, (name, ..)) in ways.iter().enumerate() {
         let sum = |count: fn(&Filled) -> u64| last[way].iter().map(count).sum::<u64>();

@@ -37,6 +37,7 @@
 
 mod connect;
 mod error;
+mod history;
 mod inspect;
 mod migrate;
 mod patterns;

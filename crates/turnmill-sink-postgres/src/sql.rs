@@ -55,20 +55,9 @@ pub(crate) const LOCK_TIMELINES: &str = "SELECT t.\"sender_id\", t.\"version\", 
      ON t.\"sender_id\" = claimed.id ORDER BY t.\"sender_id\" FOR UPDATE OF t";
 pub(crate) const KNOWN: &str = "SELECT id FROM rasa_event WHERE id = ANY ($1::text[])";
 pub(crate) const SESSION_OWNERS: &str = "SELECT id, sender_id FROM rasa_session WHERE id = ANY ($1::text[])";
-pub(crate) const CHECKPOINT_BEFORE: &str = "SELECT \"time\", \"state\" FROM _turnmill_checkpoint \
-     WHERE \"sender_id\" = $1 AND \"time\" <= $2 ORDER BY \"time\" DESC LIMIT 1";
-pub(crate) const CHECKPOINTS_AFTER: &str = "SELECT \"time\", \"state\" FROM _turnmill_checkpoint \
-     WHERE \"sender_id\" = $1 AND \"time\" > $2 ORDER BY \"time\"";
 pub(crate) const DELETE_CHECKPOINTS: &str = "DELETE FROM _turnmill_checkpoint AS c \
      USING unnest($1::uuid[], $2::double precision[], $3::double precision[]) AS stretch (id, \"after\", \"before\") \
      WHERE c.\"sender_id\" = stretch.id AND c.\"time\" > stretch.\"after\" AND c.\"time\" < stretch.\"before\"";
-/// From what [`CHECKPOINT_BEFORE`] finds on. Which chunks is found out in the index alone.
-pub(crate) const HISTORY: &str = "SELECT chunk.\"number\", chunk.\"least\", chunk.\"greatest\", chunk.\"bytes\" FROM (\
-     SELECT \"number\", \"least\" FROM _turnmill_history WHERE \"sender_id\" = $1 AND \"greatest\" >= coalesce((\
-     SELECT max(\"time\") FROM _turnmill_checkpoint WHERE \"sender_id\" = $1 AND \"time\" <= $2), '-infinity') \
-     ORDER BY \"least\", \"number\" LIMIT $3 OFFSET $4) AS found \
-     JOIN _turnmill_history AS chunk ON chunk.\"sender_id\" = $1 AND chunk.\"number\" = found.\"number\" \
-     ORDER BY found.\"least\", found.\"number\"";
 pub(crate) const LEDGER: &str = "SELECT \"source\", records, events, duplicates, anonymised, dead_letters, skipped \
      FROM _turnmill_ledger ORDER BY \"source\"";
 pub(crate) const DEAD_LETTERS: &str = "SELECT id, \"source\", \"partition\", place, reason, detail, payload, sender, \"time\", \

@@ -2,24 +2,19 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use futures_util::future::{OptionFuture, join, join_all, join3};
+use futures_util::future::{OptionFuture, join, join3};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Row};
-use turnmill_engine::Checkpoint;
-use turnmill_model::{EventId, EventTime, SenderId, SessionId};
-use turnmill_sink::{
-    Advance, Batch, Chunk, Claim, HistoryPage, HistoryRequest, Locked, StoreError, Transaction,
-};
+use turnmill_model::{EventId, SenderId, SessionId};
+use turnmill_sink::{Advance, Batch, Claim, HistoryPage, HistoryRequest, Locked, StoreError, Transaction};
 use turnmill_sql::SqlType;
 use uuid::Uuid;
 
 use crate::PostgresStore;
 use crate::connect::Connection;
+use crate::history;
 use crate::patterns::{self, REVISION, SHARE_PATTERNS};
-use crate::sql::{
-    CHECKPOINT_BEFORE, CHECKPOINTS_AFTER, HISTORY, KNOWN, LOCK_POSITIONS, LOCK_TIMELINES, NEW_TIMELINES,
-    SESSION_OWNERS,
-};
+use crate::sql::{KNOWN, LOCK_POSITIONS, LOCK_TIMELINES, NEW_TIMELINES, SESSION_OWNERS};
 use crate::steps::Step;
 use crate::store::Gate;
 use crate::value::Array;
@@ -150,6 +145,13 @@ impl<'s> PostgresTransaction<'s> {
         Ok(())
     }
 
+    fn damaged(&self, error: &Error, doing: &str) -> StoreError {
+        match self.store.connection() {
+            Ok(connection) => connection.damaged(error, doing),
+            Err(error) => error,
+        }
+    }
+
     async fn select(
         &mut self,
         sql: &'static str,
@@ -162,87 +164,10 @@ impl<'s> PostgresTransaction<'s> {
         let rows = connection.client.query(connection.statement(sql)?, parameters).await;
         rows.map_err(|error| connection.fail(error, doing))
     }
-
-    /// Pages of history, all in one round trip.
-    async fn pages(&mut self, requests: &[HistoryRequest]) -> Result<Vec<HistoryPage>, StoreError> {
-        let connection = self.store.connection.as_mut().ok_or_else(Gate::failure)?;
-        connection.prepare(&[CHECKPOINT_BEFORE, CHECKPOINTS_AFTER, HISTORY]).await?;
-        for request in requests {
-            for _ in 0..if request.skip == 0 { 3 } else { 2 } {
-                self.store.gate.pass()?;
-            }
-        }
-        let connection = self.store.connection()?;
-        let answers = join_all(requests.iter().map(|request| ask(connection, request))).await;
-        answers.into_iter().zip(requests).map(|(answer, request)| self.page(answer?, request.limit)).collect()
-    }
-
-    fn page(&self, answer: Answer, limit: usize) -> Result<HistoryPage, StoreError> {
-        let Answer { before, after, chunks } = answer;
-        let mut page = HistoryPage {
-            start: before.first().map(|row| self.checkpoint(row)).transpose()?,
-            checkpoints: after.iter().map(|row| self.checkpoint(row)).collect::<Result<_, _>>()?,
-            chunks: chunks.iter().map(|row| self.chunk(row)).collect::<Result<_, _>>()?,
-            next: None,
-        };
-        if page.chunks.len() > limit {
-            page.next = page.chunks.get(limit).map(|chunk| chunk.least);
-            page.chunks.truncate(limit);
-        }
-        Ok(page)
-    }
-
-    fn checkpoint(&self, row: &Row) -> Result<Checkpoint, StoreError> {
-        let values = row.try_get(0).and_then(|seconds: f64| Ok((seconds, row.try_get(1)?)));
-        let (seconds, state) = values.map_err(|error| self.damaged(&error))?;
-        Ok(Checkpoint { time: time(seconds)?, state })
-    }
-
-    fn chunk(&self, row: &Row) -> Result<Chunk, StoreError> {
-        let values = || -> Result<(i64, f64, f64, Vec<u8>), Error> {
-            Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?))
-        };
-        let (number, least, greatest, bytes) = values().map_err(|error| self.damaged(&error))?;
-        let number = u64::try_from(number).unwrap_or_default();
-        Ok(Chunk { number, least: time(least)?, greatest: time(greatest)?, bytes })
-    }
-
-    fn damaged(&self, error: &Error) -> StoreError {
-        StoreError::Damaged { detail: format!("`{}`, reading history: {error}", self.store.settings) }
-    }
-}
-
-/// The rows of a page of history.
-struct Answer {
-    before: Vec<Row>,
-    after: Vec<Row>,
-    chunks: Vec<Row>,
-}
-
-/// Asks for a page of history in one round trip.
-async fn ask(connection: &Connection, request: &HistoryRequest) -> Result<Answer, StoreError> {
-    let HistoryRequest { sender, since, skip, limit } = *request;
-    let since = since.map_or(f64::NEG_INFINITY, EventTime::seconds);
-    // One more than asked for, to say where the next page begins.
-    let (fetch, offset) = (count(limit).saturating_add(1), count(skip));
-    let client = &connection.client;
-    let place: [&(dyn ToSql + Sync); 2] = [&sender.0, &since];
-    let page: [&(dyn ToSql + Sync); 4] = [&sender.0, &since, &fetch, &offset];
-    let before = client.query(connection.statement(CHECKPOINT_BEFORE)?, &place);
-    let after = connection.statement(CHECKPOINTS_AFTER)?;
-    let after = OptionFuture::from((skip == 0).then(|| client.query(after, &place)));
-    let chunks = client.query(connection.statement(HISTORY)?, &page);
-    let (before, after, chunks) = join3(before, after, chunks).await;
-    let fail = |error| connection.fail(error, "reading history");
-    Ok(Answer {
-        before: before.map_err(fail)?,
-        after: after.transpose().map_err(fail)?.unwrap_or_default(),
-        chunks: chunks.map_err(fail)?,
-    })
 }
 
 /// Sends a prepared query; the outer error is ours.
-async fn query(
+pub(crate) async fn query(
     connection: &Connection,
     sql: &str,
     columns: &[Array],
@@ -315,15 +240,6 @@ fn locked_states(connection: &Connection, claim: &Claim, rows: &[Row]) -> Result
     claim.senders.iter().map(state).collect()
 }
 
-fn count(number: usize) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-fn time(seconds: f64) -> Result<EventTime, StoreError> {
-    let damaged = || StoreError::Damaged { detail: format!("a stored event time is {seconds}") };
-    EventTime::from_seconds(seconds).ok_or_else(damaged)
-}
-
 fn texts(ids: impl IntoIterator<Item = Uuid>) -> Array {
     // Each once, in order: neighbours in the index are looked up together.
     let ids: BTreeSet<Uuid> = ids.into_iter().collect();
@@ -344,7 +260,8 @@ impl Transaction for PostgresTransaction<'_> {
         let rows = self.select(KNOWN, &[&wanted], "looking for known events").await?;
         let mut found = BTreeSet::new();
         for row in rows {
-            let id: &str = row.try_get(0).map_err(|error| self.damaged(&error))?;
+            let id: &str =
+                row.try_get(0).map_err(|error| self.damaged(&error, "looking for known events"))?;
             found.extend(Uuid::parse_str(id).ok());
         }
         Ok(ids.iter().map(|id| found.contains(&id.0)).collect())
@@ -356,7 +273,7 @@ impl Transaction for PostgresTransaction<'_> {
         let mut owners = HashMap::new();
         for row in rows {
             let pair = row.try_get(0).and_then(|id: &str| Ok((id, row.try_get::<_, &str>(1)?)));
-            let (id, owner) = pair.map_err(|error| self.damaged(&error))?;
+            let (id, owner) = pair.map_err(|error| self.damaged(&error, "looking for sessions"))?;
             let (Ok(session), Ok(sender)) = (Uuid::parse_str(id), Uuid::parse_str(owner)) else {
                 return Err(StoreError::Damaged { detail: format!("session {id} has the sender `{owner}`") });
             };
@@ -366,12 +283,17 @@ impl Transaction for PostgresTransaction<'_> {
     }
 
     async fn history(&mut self, request: &HistoryRequest) -> Result<HistoryPage, StoreError> {
-        let mut pages = self.pages(std::slice::from_ref(request)).await?;
+        let mut pages = self.histories(std::slice::from_ref(request)).await?;
         Ok(pages.pop().unwrap_or_default())
     }
 
     async fn histories(&mut self, requests: &[HistoryRequest]) -> Result<Vec<HistoryPage>, StoreError> {
-        self.pages(requests).await
+        let connection = self.store.connection.as_mut().ok_or_else(Gate::failure)?;
+        connection.prepare(&history::STATEMENTS).await?;
+        for _ in history::STATEMENTS {
+            self.store.gate.pass()?;
+        }
+        history::pages(self.store.connection()?, requests).await
     }
 
     async fn write(&mut self, batch: &Batch) -> Result<(), StoreError> {

@@ -10,7 +10,7 @@ use crate::history::{Entries, Entry, unpack};
 use crate::{Chunk, HistoryPage, HistoryRequest, StoreError, Transaction};
 
 /// Chunks of the first page; later pages grow.
-const FIRST_PAGE: usize = 2;
+const FIRST_PAGE: usize = 6;
 const LARGEST_PAGE: usize = 1024;
 
 /// One stored event.

@@ -1,0 +1,127 @@
+//! Reading pages of senders' histories, of any number of senders in one round trip of three statements.
+
+use futures_util::future::join3;
+use tokio_postgres::{Error, Row};
+use turnmill_engine::Checkpoint;
+use turnmill_model::EventTime;
+use turnmill_sink::{Chunk, HistoryPage, HistoryRequest, StoreError};
+use turnmill_sql::SqlType;
+
+use crate::connect::Connection;
+use crate::transaction::query;
+use crate::value::Array;
+
+// Parameters: senders, times of interest, and of chunks how many to skip and to fetch. The first column is the number of the
+// request, from 1 on. What is asked for each request is a subquery that is ordered, so that it stays one: it is executed once a
+// request, by an index.
+
+const BEFORE: &str = "SELECT asked.n, found.\"time\", found.\"state\" \
+     FROM unnest($1::uuid[], $2::double precision[]) WITH ORDINALITY AS asked (sender, since, n) CROSS JOIN LATERAL (\
+     SELECT \"time\", \"state\" FROM _turnmill_checkpoint \
+     WHERE \"sender_id\" = asked.sender AND \"time\" <= asked.since ORDER BY \"time\" DESC LIMIT 1) AS found";
+const AFTER: &str = "SELECT asked.n, found.\"time\", found.\"state\" \
+     FROM unnest($1::uuid[], $2::double precision[]) WITH ORDINALITY AS asked (sender, since, n) CROSS JOIN LATERAL (\
+     SELECT \"time\", \"state\" FROM _turnmill_checkpoint \
+     WHERE \"sender_id\" = asked.sender AND \"time\" > asked.since ORDER BY \"time\") AS found";
+/// From what [`BEFORE`] finds on. Which chunks is found out in the index alone.
+const CHUNKS: &str = "SELECT asked.n, chunk.\"number\", chunk.\"least\", chunk.\"greatest\", chunk.\"bytes\" \
+     FROM unnest($1::uuid[], $2::double precision[], $3::bigint[], $4::bigint[]) \
+     WITH ORDINALITY AS asked (sender, since, skipped, fetched, n) CROSS JOIN LATERAL (\
+     SELECT \"number\" FROM _turnmill_history \
+     WHERE \"sender_id\" = asked.sender AND \"greatest\" >= coalesce((\
+     SELECT max(\"time\") FROM _turnmill_checkpoint WHERE \"sender_id\" = asked.sender AND \"time\" <= asked.since), \
+     '-infinity') ORDER BY \"least\", \"number\" LIMIT asked.fetched OFFSET asked.skipped) AS found \
+     JOIN _turnmill_history AS chunk ON chunk.\"sender_id\" = asked.sender AND chunk.\"number\" = found.\"number\"";
+
+/// What [`pages`] executes.
+pub(crate) const STATEMENTS: [&str; 3] = [BEFORE, AFTER, CHUNKS];
+
+/// The pages of `requests`, in their order. The statements are prepared.
+pub(crate) async fn pages(
+    connection: &Connection,
+    requests: &[HistoryRequest],
+) -> Result<Vec<HistoryPage>, StoreError> {
+    let columns = |requests: &[&HistoryRequest]| {
+        let since = |request: &&HistoryRequest| request.since.map_or(f64::NEG_INFINITY, EventTime::seconds);
+        vec![
+            Array::of(SqlType::Uuid, requests.iter().map(|request| request.sender.0)),
+            Array::of(SqlType::Float, requests.iter().map(since)),
+        ]
+    };
+    let all: Vec<&HistoryRequest> = requests.iter().collect();
+    let place = columns(&all);
+    // Later checkpoints come with the first page.
+    let (first, numbers): (Vec<&HistoryRequest>, Vec<usize>) =
+        requests.iter().zip(0..).filter(|(request, _)| request.skip == 0).unzip();
+    let first = columns(&first);
+    let mut chunks = columns(&all);
+    chunks.push(Array::of(SqlType::Integer, requests.iter().map(|request| request.skip as u64)));
+    // One more than asked for, to say where the next page begins.
+    let fetched = |request: &HistoryRequest| (request.limit as u64).saturating_add(1);
+    chunks.push(Array::of(SqlType::Integer, requests.iter().map(fetched)));
+    let (before, after, chunks) = join3(
+        query(connection, BEFORE, &place),
+        query(connection, AFTER, &first),
+        query(connection, CHUNKS, &chunks),
+    )
+    .await;
+    let rows = |rows: Result<Result<Vec<Row>, Error>, StoreError>| {
+        rows?.map_err(|error| connection.fail(error, "reading history"))
+    };
+    let mut pages: Vec<HistoryPage> = requests.iter().map(|_| HistoryPage::default()).collect();
+    for row in rows(before)? {
+        let (number, checkpoint) = checkpoint(connection, &row)?;
+        if let Some(page) = pages.get_mut(number) {
+            page.start = Some(checkpoint);
+        }
+    }
+    for row in rows(after)? {
+        let (number, checkpoint) = checkpoint(connection, &row)?;
+        if let Some(page) = numbers.get(number).and_then(|number| pages.get_mut(*number)) {
+            page.checkpoints.push(checkpoint);
+        }
+    }
+    for row in rows(chunks)? {
+        let (number, chunk) = chunk(connection, &row)?;
+        if let Some(page) = pages.get_mut(number) {
+            page.chunks.push(chunk);
+        }
+    }
+    for (page, request) in pages.iter_mut().zip(requests) {
+        page.checkpoints.sort_by_key(|checkpoint| checkpoint.time);
+        page.chunks.sort_by_key(|chunk| (chunk.least, chunk.number));
+        if let Some(rest) = page.chunks.get(request.limit) {
+            page.next = Some(rest.least);
+            page.chunks.truncate(request.limit);
+        }
+    }
+    Ok(pages)
+}
+
+/// A checkpoint, and the place of its request among those asked.
+fn checkpoint(connection: &Connection, row: &Row) -> Result<(usize, Checkpoint), StoreError> {
+    let values =
+        || -> Result<(i64, f64, Vec<u8>), Error> { Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?)) };
+    let (number, seconds, state) = values().map_err(|error| connection.damaged(&error, "reading history"))?;
+    Ok((index(number), Checkpoint { time: time(seconds)?, state }))
+}
+
+/// A chunk, and the place of its request among those asked.
+fn chunk(connection: &Connection, row: &Row) -> Result<(usize, Chunk), StoreError> {
+    let values = || -> Result<(i64, i64, f64, f64, Vec<u8>), Error> {
+        Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?, row.try_get(4)?))
+    };
+    let (asked, number, least, greatest, bytes) =
+        values().map_err(|error| connection.damaged(&error, "reading history"))?;
+    let number = u64::try_from(number).unwrap_or_default();
+    Ok((index(asked), Chunk { number, least: time(least)?, greatest: time(greatest)?, bytes }))
+}
+
+fn index(number: i64) -> usize {
+    usize::try_from(number).unwrap_or_default().saturating_sub(1)
+}
+
+fn time(seconds: f64) -> Result<EventTime, StoreError> {
+    let damaged = || StoreError::Damaged { detail: format!("a stored event time is {seconds}") };
+    EventTime::from_seconds(seconds).ok_or_else(damaged)
+}
