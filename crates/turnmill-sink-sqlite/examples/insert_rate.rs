@@ -79,6 +79,10 @@ impl Transaction for TimedTransaction<'_> {
         timed(&self.1, "history", self.0.history(request)).await
     }
 
+    async fn histories(&mut self, requests: &[HistoryRequest]) -> Result<Vec<HistoryPage>, StoreError> {
+        timed(&self.1, "history", self.0.histories(requests)).await
+    }
+
     async fn write(&mut self, batch: &Batch) -> Result<(), StoreError> {
         {
             let mut log = self.1.lock().unwrap();

@@ -55,6 +55,10 @@ impl Transaction for AnyTransaction<'_> {
         each!(self, tx => tx.history(request).await)
     }
 
+    async fn histories(&mut self, requests: &[HistoryRequest]) -> Result<Vec<HistoryPage>, StoreError> {
+        each!(self, tx => tx.histories(requests).await)
+    }
+
     async fn write(&mut self, batch: &Batch) -> Result<(), StoreError> {
         each!(self, tx => tx.write(batch).await)
     }
