@@ -44,13 +44,22 @@ impl Growing<'_> {
     }
 }
 
-/// Prints the rate of `events` more events at each of the sizes, in millions, as a ratio of that at one million.
-pub(crate) fn measure(mix: Mix, millions: &[u64], events: u64, runs: usize) -> Result<(), Failure> {
-    let servers = Servers::start()?;
+/// Prints the rate of `events` more events at each of the sizes, in millions, as a ratio of that at one million; `settings` are
+/// PostgreSQL's.
+pub(crate) fn measure(
+    mix: Mix,
+    millions: &[u64],
+    events: u64,
+    runs: usize,
+    settings: &[String],
+) -> Result<(), Failure> {
+    let servers = Servers::with(settings)?;
     let store = |schema| Growing { servers: &servers, schema, events: 0, day: 0, senders: 0 };
     let (mut small, mut large) = (store("small"), store("large"));
     small.grow_to(mix, MILLION)?;
-    println!("{mix:?}: rate of {events} events more, batches of {BATCH}, foreign keys off");
+    println!(
+        "{mix:?}: rate of {events} events more, batches of {BATCH}, foreign keys off, PostgreSQL with {settings:?}"
+    );
     for size in millions {
         large.grow_to(mix, size * MILLION)?;
         let [mut ratio, mut rate] = std::array::from_fn(|_| Figures::default());

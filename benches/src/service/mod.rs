@@ -84,6 +84,9 @@ pub(crate) enum Service {
         /// Runs.
         #[arg(long, default_value_t = 3)]
         runs: usize,
+        /// A line for postgresql.conf, such as `shared_buffers = 4GB`; may be given several times.
+        #[arg(long)]
+        setting: Vec<String>,
     },
     /// Others that bring the same topic into PostgreSQL as JSON: a plain Python consumer, Kafka Connect.
     Connect {
@@ -120,7 +123,9 @@ pub(crate) fn measure(what: Service) -> Result<(), Failure> {
             batch.into_iter().try_for_each(|batch| workers::measure(mix, events, batch, runs))
         }
         Service::Latency { flush, records } => latency::measure(&flush, records),
-        Service::Growth { mix, millions, events, runs } => growth::measure(mix, &millions, events, runs),
+        Service::Growth { mix, millions, events, runs, setting } => {
+            growth::measure(mix, &millions, events, runs, &setting)
+        }
         Service::Connect { python, script, jars, mix, events, runs } => {
             peers::measure(&peers::Peers { python, script, jars }, mix, events, runs)
         }

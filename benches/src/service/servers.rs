@@ -15,7 +15,7 @@ use turnmill_testbed::{kafka, postgres};
 use crate::measure::{Failure, Seconds, process_cpu, seconds};
 use crate::stream::Shape;
 
-/// PostgreSQL as it is by default, so with `fsync`, and a broker; both with private data on one disk.
+/// PostgreSQL as it is by default unless said otherwise, so with `fsync`, and a broker; both with private data on one disk.
 pub(crate) struct Servers {
     pub(crate) postgres: postgres::Server,
     pub(crate) broker: kafka::Broker,
@@ -43,7 +43,14 @@ pub(crate) struct Topic {
 
 impl Servers {
     pub(crate) fn start() -> Result<Self, Failure> {
-        let postgres = postgres::Server::start(&postgres::Options { durable: true, ..Default::default() })?;
+        Self::with(&[])
+    }
+
+    /// With further lines for `postgresql.conf`.
+    pub(crate) fn with(postgres: &[String]) -> Result<Self, Failure> {
+        let settings = postgres.to_vec();
+        let options = postgres::Options { durable: true, settings, ..Default::default() };
+        let postgres = postgres::Server::start(&options)?;
         // Members that start together get their partitions together, as with Kafka's own default of three seconds.
         let settings = vec![("group.initial.rebalance.delay.ms".to_owned(), "1000".to_owned())];
         let broker = kafka::Broker::start(&kafka::Options { settings, ..Default::default() })?;
