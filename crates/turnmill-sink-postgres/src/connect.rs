@@ -113,11 +113,6 @@ impl Connection {
         store_error(error, &self.place, doing)
     }
 
-    /// The error of a value that is not of its column's type.
-    pub(crate) fn damaged(&self, error: &Error, doing: &str) -> StoreError {
-        StoreError::Damaged { detail: format!("`{}`, {doing}: {error}", self.place) }
-    }
-
     /// Prepares those statements that are not yet, all in one round trip.
     pub(crate) async fn prepare(&mut self, statements: &[&str]) -> Result<(), StoreError> {
         let mut missing: Vec<&str> =

@@ -33,6 +33,8 @@ const CHUNKS: &str = "SELECT asked.n, chunk.\"number\", chunk.\"least\", chunk.\
      '-infinity') ORDER BY \"least\", \"number\" LIMIT asked.fetched OFFSET asked.skipped) AS found \
      JOIN _turnmill_history AS chunk ON chunk.\"sender_id\" = asked.sender AND chunk.\"number\" = found.\"number\"";
 
+const READING: &str = "reading history";
+
 /// What [`pages`] executes.
 pub(crate) const STATEMENTS: [&str; 3] = [BEFORE, AFTER, CHUNKS];
 
@@ -41,32 +43,28 @@ pub(crate) async fn pages(
     connection: &Connection,
     requests: &[HistoryRequest],
 ) -> Result<Vec<HistoryPage>, StoreError> {
-    let columns = |requests: &[&HistoryRequest]| {
-        let since = |request: &&HistoryRequest| request.since.map_or(f64::NEG_INFINITY, EventTime::seconds);
+    let columns = |time: fn(&HistoryRequest) -> f64| {
         vec![
             Array::of(SqlType::Uuid, requests.iter().map(|request| request.sender.0)),
-            Array::of(SqlType::Float, requests.iter().map(since)),
+            Array::of(SqlType::Float, requests.iter().map(time)),
         ]
     };
-    let all: Vec<&HistoryRequest> = requests.iter().collect();
-    let place = columns(&all);
-    // Later checkpoints come with the first page.
-    let (first, numbers): (Vec<&HistoryRequest>, Vec<usize>) =
-        requests.iter().zip(0..).filter(|(request, _)| request.skip == 0).unzip();
-    let first = columns(&first);
-    let mut chunks = columns(&all);
+    let before = columns(since);
+    // Later checkpoints come with the first page; there are none after the end of time.
+    let after = columns(|request| if request.skip == 0 { since(request) } else { f64::INFINITY });
+    let mut chunks = columns(since);
     chunks.push(Array::of(SqlType::Integer, requests.iter().map(|request| request.skip as u64)));
     // One more than asked for, to say where the next page begins.
     let fetched = |request: &HistoryRequest| (request.limit as u64).saturating_add(1);
     chunks.push(Array::of(SqlType::Integer, requests.iter().map(fetched)));
     let (before, after, chunks) = join3(
-        query(connection, BEFORE, &place),
-        query(connection, AFTER, &first),
+        query(connection, BEFORE, &before),
+        query(connection, AFTER, &after),
         query(connection, CHUNKS, &chunks),
     )
     .await;
     let rows = |rows: Result<Result<Vec<Row>, Error>, StoreError>| {
-        rows?.map_err(|error| connection.fail(error, "reading history"))
+        rows?.map_err(|error| connection.fail(error, READING))
     };
     let mut pages: Vec<HistoryPage> = requests.iter().map(|_| HistoryPage::default()).collect();
     for row in rows(before)? {
@@ -77,7 +75,7 @@ pub(crate) async fn pages(
     }
     for row in rows(after)? {
         let (number, checkpoint) = checkpoint(connection, &row)?;
-        if let Some(page) = numbers.get(number).and_then(|number| pages.get_mut(*number)) {
+        if let Some(page) = pages.get_mut(number) {
             page.checkpoints.push(checkpoint);
         }
     }
@@ -98,11 +96,15 @@ pub(crate) async fn pages(
     Ok(pages)
 }
 
+fn since(request: &HistoryRequest) -> f64 {
+    request.since.map_or(f64::NEG_INFINITY, EventTime::seconds)
+}
+
 /// A checkpoint, and the place of its request among those asked.
 fn checkpoint(connection: &Connection, row: &Row) -> Result<(usize, Checkpoint), StoreError> {
     let values =
         || -> Result<(i64, f64, Vec<u8>), Error> { Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?)) };
-    let (number, seconds, state) = values().map_err(|error| connection.damaged(&error, "reading history"))?;
+    let (number, seconds, state) = values().map_err(|error| connection.fail(error, READING))?;
     Ok((index(number), Checkpoint { time: time(seconds)?, state }))
 }
 
@@ -112,7 +114,7 @@ fn chunk(connection: &Connection, row: &Row) -> Result<(usize, Chunk), StoreErro
         Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?, row.try_get(4)?))
     };
     let (asked, number, least, greatest, bytes) =
-        values().map_err(|error| connection.damaged(&error, "reading history"))?;
+        values().map_err(|error| connection.fail(error, READING))?;
     let number = u64::try_from(number).unwrap_or_default();
     Ok((index(asked), Chunk { number, least: time(least)?, greatest: time(greatest)?, bytes }))
 }

@@ -145,13 +145,6 @@ impl<'s> PostgresTransaction<'s> {
         Ok(())
     }
 
-    fn damaged(&self, error: &Error, doing: &str) -> StoreError {
-        match self.store.connection() {
-            Ok(connection) => connection.damaged(error, doing),
-            Err(error) => error,
-        }
-    }
-
     async fn select(
         &mut self,
         sql: &'static str,
@@ -257,11 +250,12 @@ impl Transaction for PostgresTransaction<'_> {
 
     async fn known(&mut self, ids: &[EventId]) -> Result<Vec<bool>, StoreError> {
         let wanted = texts(ids.iter().map(|id| id.0));
-        let rows = self.select(KNOWN, &[&wanted], "looking for known events").await?;
+        let doing = "looking for known events";
+        let rows = self.select(KNOWN, &[&wanted], doing).await?;
+        let connection = self.store.connection()?;
         let mut found = BTreeSet::new();
         for row in rows {
-            let id: &str =
-                row.try_get(0).map_err(|error| self.damaged(&error, "looking for known events"))?;
+            let id: &str = row.try_get(0).map_err(|error| connection.fail(error, doing))?;
             found.extend(Uuid::parse_str(id).ok());
         }
         Ok(ids.iter().map(|id| found.contains(&id.0)).collect())
@@ -269,11 +263,13 @@ impl Transaction for PostgresTransaction<'_> {
 
     async fn session_owners(&mut self, ids: &[SessionId]) -> Result<Vec<Option<SenderId>>, StoreError> {
         let wanted = texts(ids.iter().map(|id| id.0));
-        let rows = self.select(SESSION_OWNERS, &[&wanted], "looking for sessions").await?;
+        let doing = "looking for sessions";
+        let rows = self.select(SESSION_OWNERS, &[&wanted], doing).await?;
+        let connection = self.store.connection()?;
         let mut owners = HashMap::new();
         for row in rows {
             let pair = row.try_get(0).and_then(|id: &str| Ok((id, row.try_get::<_, &str>(1)?)));
-            let (id, owner) = pair.map_err(|error| self.damaged(&error, "looking for sessions"))?;
+            let (id, owner) = pair.map_err(|error| connection.fail(error, doing))?;
             let (Ok(session), Ok(sender)) = (Uuid::parse_str(id), Uuid::parse_str(owner)) else {
                 return Err(StoreError::Damaged { detail: format!("session {id} has the sender `{owner}`") });
             };
