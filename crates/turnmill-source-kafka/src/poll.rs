@@ -459,6 +459,9 @@ impl Poller {
         let list = self.list(&self.partitions, |topic_partition| {
             Offset::Offset(signed(offsets.get(topic_partition).copied().unwrap_or_default()))
         });
+        // The library keeps partitions paused that were assigned before; the lanes of those are gone, and nobody else
+        // would read them on.
+        self.consumer.resume(&list).map_err(|error| KafkaError::failed("cannot resume", &error))?;
         self.consumer.assign(&list).map_err(|error| KafkaError::failed("cannot assign", &error))?;
         let mut state = lock(&self.shared.state);
         state.stats.resets += resets;

@@ -226,8 +226,11 @@ impl Crew {
             }
             if Instant::now() > end {
                 for service in self.services.iter().flatten() {
-                    eprintln!("{}\n", service.log());
+                    let metrics = service.get("/metrics").map_or_else(String::new, |(_, text)| text);
+                    let told: Vec<_> = metrics.lines().filter(|line| !line.starts_with('#')).collect();
+                    eprintln!("{}\n{}\n", service.log(), told.join("\n"));
                 }
+                eprintln!("committed: {:?}", support::positions(&self.store));
                 panic!("waited too long until {what}");
             }
             std::thread::sleep(Duration::from_millis(100));
@@ -253,7 +256,7 @@ impl Crew {
     #[track_caller]
     pub(crate) fn wait_until_read(&mut self, topic: &Topic) {
         let ends = topic.ends();
-        self.wait("the topic is read", |crew| {
+        self.wait(&format!("the topic is read to {ends:?}"), |crew| {
             let positions = support::positions(&crew.store);
             ends.iter().all(|(partition, end)| {
                 positions.get(partition).is_some_and(|(_, at)| at.parse::<u64>().unwrap() >= *end)

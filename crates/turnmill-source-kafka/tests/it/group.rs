@@ -230,6 +230,49 @@ fn a_restart_reports_the_assignment_again_and_reads_behind_the_stored_positions(
     assert_eq!(reader.control.stats().rebalances, 1);
 }
 
+/// A reader that was handed `records` of two partitions and paused both, as nobody took what was read.
+fn paused(records: usize) -> Option<(turnmill_source_kafka::KafkaSettings, Reader)> {
+    let (bootstrap, topic) = kafka::topic(2)?;
+    let mut settings = settings(&bootstrap, &topic);
+    settings.buffer_records = 200;
+    for key in 0..10 {
+        write(&settings, Some(&format!("k{key}")), &names(&format!("{key}-"), 0..records / 10));
+    }
+    let mut reader = Reader::new(&settings, Stored::new());
+    reader.until("assignment", |reader| reader.assigned.is_some());
+    let end = Instant::now() + Duration::from_secs(20);
+    while reader.control.stats().pauses < 2 {
+        assert!(Instant::now() < end, "{:?}", reader.control.stats());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Some((settings, reader))
+}
+
+#[test]
+fn what_was_paused_is_read_on_after_a_restart() {
+    let Some((_, mut reader)) = paused(3000) else { return };
+    reader.control.restart();
+    reader.until_count(3000);
+    assert!(reader.control.stats().pauses > 2, "{:?}", reader.control.stats());
+}
+
+#[test]
+fn what_was_paused_is_read_on_after_a_rebalance() {
+    let Some((settings, mut first)) = paused(3000) else { return };
+    // Takes one of the two partitions, and gives it back.
+    let second = Reader::new(&settings, Stored::new());
+    let end = Instant::now() + Duration::from_secs(20);
+    while first.control.stats().buffered_records > 0 {
+        assert!(Instant::now() < end, "{:?}", first.control.stats());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    first.until("one partition", |reader| {
+        reader.assigned.as_ref().is_some_and(|own| own.partitions.len() == 1)
+    });
+    drop(second);
+    first.until_count(3000);
+}
+
 #[test]
 fn a_single_record_is_handed_over_within_the_linger() {
     let Some((bootstrap, topic)) = kafka::topic(3) else { return };
