@@ -10,6 +10,9 @@ use rdkafka::ClientConfig;
 
 use crate::KafkaError;
 
+/// The client library may hold this part of what may be read ahead, besides it.
+const AHEAD: usize = 16;
+
 /// How brokers are talked to: `KAFKA_SECURITY_PROTOCOL`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SecurityProtocol {
@@ -364,7 +367,11 @@ impl KafkaSettings {
             .set("partition.assignment.strategy", "range,roundrobin")
             .set("isolation.level", "read_committed")
             .set("fetch.wait.max.ms", "100")
-            .set("queued.max.messages.kbytes", (self.buffer_bytes / 4096).max(1024).to_string())
+            // What the library has fetched is thrown away by a pause and fetched once more, so it is to be little beside
+            // what is read between two pauses; and fetching is to go on soon after the queue was full, not a second later.
+            .set("queued.min.messages", (self.buffer_records / AHEAD).clamp(1, 100_000).to_string())
+            .set("queued.max.messages.kbytes", (self.buffer_bytes / AHEAD / 1024).max(1024).to_string())
+            .set("fetch.queue.backoff.ms", "10")
             .set("statistics.interval.ms", "1000");
         if let Some(id) = &self.group_instance_id {
             config.set("group.instance.id", id);
