@@ -232,7 +232,12 @@ impl GroupControl for Control {
     fn stats(&self) -> GroupStats {
         let state = lock(&self.shared.state);
         let (records, bytes) = state.merge.held();
-        GroupStats { buffered_records: records as u64, buffered_bytes: bytes as u64, ..state.stats.clone() }
+        GroupStats {
+            paused_partitions: state.merge.lanes.iter().filter(|lane| lane.paused).count() as u64,
+            buffered_records: records as u64,
+            buffered_bytes: bytes as u64,
+            ..state.stats.clone()
+        }
     }
 
     fn close(&self) {

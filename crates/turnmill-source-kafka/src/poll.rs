@@ -25,6 +25,10 @@ use crate::{KafkaError, KafkaSettings};
 const TICK: Duration = Duration::from_millis(20);
 /// How long a broker may take to answer a question.
 const ANSWER: Duration = Duration::from_secs(3);
+/// The same for a question that can do without an answer.
+const HASTE: Duration = Duration::from_millis(500);
+/// How often ends of paused partitions are asked for.
+const LOOK_AHEAD: Duration = Duration::from_secs(5);
 /// How often stored positions are mirrored to the group.
 const MIRROR: Duration = Duration::from_secs(3);
 /// How long a partition must have been at its end before its position moves past offsets without records: longer than
@@ -67,6 +71,7 @@ pub(crate) struct Poller {
     /// Polls in a row that waited in vain.
     quiet: u32,
     mirrored: Instant,
+    looked_ahead: Instant,
     /// Not before then are brokers asked again.
     patience: Instant,
     /// When the group is to be joined, if it is not yet.
@@ -94,6 +99,7 @@ impl Poller {
             settling: Vec::new(),
             quiet: 0,
             mirrored: now,
+            looked_ahead: now,
             patience: now,
             join: None,
             fenced: None,
@@ -137,6 +143,7 @@ impl Poller {
             self.advance_phase()?;
             self.settle();
             self.gate();
+            self.look_ahead();
             self.mirror(false);
         }
         Ok(())

@@ -165,6 +165,8 @@ pub struct GroupStats {
     pub passed: u64,
     /// Times that reading paused because enough was read ahead.
     pub pauses: u64,
+    /// Partitions that are not read at the moment because enough was read ahead.
+    pub paused_partitions: u64,
     /// Records read ahead and not yet handed over.
     pub buffered_records: u64,
     /// Their bytes.

@@ -23,8 +23,7 @@ pub(super) async fn watch(service: Arc<Service>) {
         let (mut records, mut bytes, mut paused, mut errors) = (0, 0, 0, 0);
         let mut last_error = None;
         for (index, control) in service.shared.controls().iter().enumerate() {
-            let lag = control.lag();
-            for partition in &lag {
+            for partition in &control.lag() {
                 if let Some((topic, number)) = topic_partition(&partition.partition) {
                     // Positions are told of when they are committed.
                     let at = PartitionAt { end: partition.end, ..PartitionAt::default() };
@@ -38,9 +37,7 @@ pub(super) async fn watch(service: Arc<Service>) {
             let Some(earlier) = before.get_mut(index) else { continue };
             records += usize::try_from(stats.buffered_records).unwrap_or(usize::MAX);
             bytes += usize::try_from(stats.buffered_bytes).unwrap_or(usize::MAX);
-            if stats.pauses > earlier.pauses {
-                paused += lag.len();
-            }
+            paused += usize::try_from(stats.paused_partitions).unwrap_or(usize::MAX);
             if stats.errors > earlier.errors {
                 errors += stats.errors - earlier.errors;
                 last_error.clone_from(&stats.last_error);

@@ -6,7 +6,7 @@ use std::time::Instant;
 use rdkafka::consumer::{CommitMode, Consumer};
 use rdkafka::topic_partition_list::Offset;
 
-use super::{MIRROR, Phase, Poller, QUIET_POLLS, SETTLED, signed, unsigned};
+use super::{HASTE, LOOK_AHEAD, MIRROR, Phase, Poller, QUIET_POLLS, SETTLED, signed, unsigned};
 use crate::context::{Ends, TopicPartition, lock};
 use crate::group::State;
 use crate::merge::Budget;
@@ -25,8 +25,10 @@ impl Poller {
                 .and_then(|numbers| numbers.get(&topic_partition.1))
                 .copied();
             let State { merge, ends, .. } = &mut *state;
+            let paused = number.and_then(|number| merge.lanes.get(number)).is_some_and(|lane| lane.paused);
             let known = ends.entry(partition).or_default();
-            *known = unsigned(told.high);
+            // Statistics of a paused partition are as old as the pause.
+            *known = unsigned(told.high).max(if paused { *known } else { 0 });
             let Some(lane) = number.filter(|_| reading).and_then(|number| merge.lanes.get_mut(number)) else {
                 continue;
             };
@@ -87,6 +89,36 @@ impl Poller {
             if !chosen.is_empty() {
                 let list = self.list(&chosen, |_| Offset::Invalid);
                 let _ = if pause { self.consumer.pause(&list) } else { self.consumer.resume(&list) };
+            }
+        }
+    }
+
+    /// Asks where partitions end that are paused: nothing is fetched of them that would say so, and what waits for them
+    /// is lag all the same. Lag is all that depends on it, so a failure does not matter.
+    pub(super) fn look_ahead(&mut self) {
+        if !matches!(self.phase, Phase::Reading) || self.looked_ahead.elapsed() < LOOK_AHEAD {
+            return;
+        }
+        self.looked_ahead = Instant::now();
+        let state = lock(&self.shared.state);
+        let lanes = self.partitions.iter().zip(&state.merge.lanes);
+        let paused: Vec<_> = lanes
+            .filter(|(_, lane)| lane.paused)
+            .map(|(topic_partition, _)| topic_partition.clone())
+            .collect();
+        drop(state);
+        if paused.is_empty() {
+            return;
+        }
+        let list = self.list(&paused, |_| Offset::End);
+        let Ok(list) = self.consumer.offsets_for_times(list, HASTE) else { return };
+        let mut state = lock(&self.shared.state);
+        for element in list.elements() {
+            if let (Offset::Offset(end), Ok(())) = (element.offset(), element.error()) {
+                let known =
+                    state.ends.entry(self.partition(&(element.topic().to_owned(), element.partition())));
+                let known = known.or_default();
+                *known = unsigned(end).max(*known);
             }
         }
     }

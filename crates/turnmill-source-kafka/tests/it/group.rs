@@ -129,7 +129,7 @@ fn reading_pauses_at_the_cap_and_goes_on_without_losing_the_membership() {
     std::thread::sleep(Duration::from_secs(8));
     let stats = reader.control.stats();
     assert!((200..400).contains(&stats.buffered_records), "{stats:?}");
-    assert!(stats.pauses > 0 && stats.rebalances == 1, "{stats:?}");
+    assert!(stats.pauses > 0 && stats.paused_partitions == 2 && stats.rebalances == 1, "{stats:?}");
     reader.until_count(3000);
     assert_eq!(reader.control.stats().rebalances, 1);
     assert_eq!(reader.control.stats().buffered_bytes, 0);
@@ -249,11 +249,27 @@ fn paused(records: usize) -> Option<(turnmill_source_kafka::KafkaSettings, Reade
 }
 
 #[test]
+fn what_comes_while_reading_is_paused_counts_as_lag() {
+    let Some((settings, reader)) = paused(3000) else { return };
+    for key in 0..10 {
+        write(&settings, Some(&format!("k{key}")), &names(&format!("{key}-"), 300..310));
+    }
+    let end = Instant::now() + Duration::from_secs(20);
+    let ends = || reader.control.lag().iter().filter_map(|lag| lag.end).sum::<u64>();
+    while ends() != 3100 {
+        assert!(Instant::now() < end, "{:?}", reader.control.lag());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(reader.order.is_empty());
+}
+
+#[test]
 fn what_was_paused_is_read_on_after_a_restart() {
     let Some((_, mut reader)) = paused(3000) else { return };
     reader.control.restart();
     reader.until_count(3000);
-    assert!(reader.control.stats().pauses > 2, "{:?}", reader.control.stats());
+    let stats = reader.control.stats();
+    assert!(stats.pauses > 2 && stats.paused_partitions == 0, "{stats:?}");
 }
 
 #[test]
