@@ -55,8 +55,8 @@ impl Transaction for DiscardTransaction<'_> {
         Ok(vec![None; ids.len()])
     }
 
-    async fn history(&mut self, _: &HistoryRequest) -> Result<HistoryPage, StoreError> {
-        Ok(HistoryPage::default())
+    async fn histories(&mut self, requests: &[HistoryRequest]) -> Result<Vec<HistoryPage>, StoreError> {
+        Ok(vec![HistoryPage::default(); requests.len()])
     }
 
     async fn write(&mut self, batch: &Batch) -> Result<(), StoreError> {

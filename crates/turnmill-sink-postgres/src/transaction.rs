@@ -278,11 +278,6 @@ impl Transaction for PostgresTransaction<'_> {
         Ok(ids.iter().map(|id| owners.get(&id.0).copied()).collect())
     }
 
-    async fn history(&mut self, request: &HistoryRequest) -> Result<HistoryPage, StoreError> {
-        let mut pages = self.histories(std::slice::from_ref(request)).await?;
-        Ok(pages.pop().unwrap_or_default())
-    }
-
     async fn histories(&mut self, requests: &[HistoryRequest]) -> Result<Vec<HistoryPage>, StoreError> {
         let connection = self.store.connection.as_mut().ok_or_else(Gate::failure)?;
         connection.prepare(&history::STATEMENTS).await?;

@@ -75,10 +75,6 @@ impl Transaction for TimedTransaction<'_> {
         timed(&self.1, "session owners", self.0.session_owners(ids)).await
     }
 
-    async fn history(&mut self, request: &HistoryRequest) -> Result<HistoryPage, StoreError> {
-        timed(&self.1, "history", self.0.history(request)).await
-    }
-
     async fn histories(&mut self, requests: &[HistoryRequest]) -> Result<Vec<HistoryPage>, StoreError> {
         timed(&self.1, "history", self.0.histories(requests)).await
     }

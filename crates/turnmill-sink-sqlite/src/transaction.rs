@@ -177,8 +177,8 @@ impl Transaction for SqliteTransaction<'_> {
         ids.iter().map(|id| self.session_owner(*id)).collect()
     }
 
-    async fn history(&mut self, request: &HistoryRequest) -> Result<HistoryPage, StoreError> {
-        self.page(request)
+    async fn histories(&mut self, requests: &[HistoryRequest]) -> Result<Vec<HistoryPage>, StoreError> {
+        requests.iter().map(|request| self.page(request)).collect()
     }
 
     async fn write(&mut self, batch: &Batch) -> Result<(), StoreError> {

@@ -57,24 +57,25 @@ pub trait Transaction: Send {
         ids: &[SessionId],
     ) -> impl Future<Output = Result<Vec<Option<SenderId>>, StoreError>> + Send;
 
-    /// A page of a sender's history, see [`HistoryRequest`].
-    fn history(
-        &mut self,
-        request: &HistoryRequest,
-    ) -> impl Future<Output = Result<HistoryPage, StoreError>> + Send;
-
-    /// The pages of several requests, each of another sender, in their order. As [`history`](Self::history) for one after the
-    /// other, which is what it does unless a store can do better.
+    /// A page of the history of each request's sender, see [`HistoryRequest`], in the requests' order.
     fn histories(
         &mut self,
         requests: &[HistoryRequest],
-    ) -> impl Future<Output = Result<Vec<HistoryPage>, StoreError>> + Send {
+    ) -> impl Future<Output = Result<Vec<HistoryPage>, StoreError>> + Send;
+
+    /// The same for one request.
+    ///
+    /// # Errors
+    ///
+    /// As for [`histories`](Self::histories); damaged if that gave no page.
+    fn history(
+        &mut self,
+        request: &HistoryRequest,
+    ) -> impl Future<Output = Result<HistoryPage, StoreError>> + Send {
         async move {
-            let mut pages = Vec::with_capacity(requests.len());
-            for request in requests {
-                pages.push(self.history(request).await?);
-            }
-            Ok(pages)
+            let mut pages = self.histories(std::slice::from_ref(request)).await?;
+            let detail = || format!("no page of the history of the sender {}", request.sender.0);
+            pages.pop().ok_or_else(|| StoreError::Damaged { detail: detail() })
         }
     }
 

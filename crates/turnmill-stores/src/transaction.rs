@@ -51,10 +51,6 @@ impl Transaction for AnyTransaction<'_> {
         each!(self, tx => tx.session_owners(ids).await)
     }
 
-    async fn history(&mut self, request: &HistoryRequest) -> Result<HistoryPage, StoreError> {
-        each!(self, tx => tx.history(request).await)
-    }
-
     async fn histories(&mut self, requests: &[HistoryRequest]) -> Result<Vec<HistoryPage>, StoreError> {
         each!(self, tx => tx.histories(requests).await)
     }

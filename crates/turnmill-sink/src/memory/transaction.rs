@@ -224,6 +224,30 @@ impl State {
             Undo::Rebuild(before) => self.rebuild = before,
         }
     }
+
+    /// A page of a sender's history.
+    fn page(&self, request: &HistoryRequest) -> HistoryPage {
+        let HistoryRequest { sender, since, skip, limit } = *request;
+        let mine = self.checkpoints.iter().filter(|((owner, _), _)| *owner == sender);
+        let (before, after): (Vec<_>, Vec<_>) = mine
+            .map(|((_, time), state)| Checkpoint { time: *time, state: state.clone() })
+            .partition(|checkpoint| since.is_some_and(|since| checkpoint.time <= since));
+        let start = before.into_iter().next_back();
+        let from = start.as_ref().map(|start| start.time);
+        let mut chunks: Vec<_> = self
+            .history
+            .range((sender, 0)..=(sender, u64::MAX))
+            .map(|(_, chunk)| chunk)
+            .filter(|chunk| from.is_none_or(|from| chunk.greatest >= from))
+            .collect();
+        chunks.sort_by_key(|chunk| (chunk.least, chunk.number));
+        HistoryPage {
+            start,
+            checkpoints: if skip == 0 { after } else { Vec::new() },
+            next: chunks.get(skip + limit).map(|chunk| chunk.least),
+            chunks: chunks.into_iter().skip(skip).take(limit).cloned().collect(),
+        }
+    }
 }
 
 impl Transaction for MemoryTransaction<'_> {
@@ -254,29 +278,8 @@ impl Transaction for MemoryTransaction<'_> {
         Ok(ids.iter().map(owner).collect())
     }
 
-    async fn history(&mut self, request: &HistoryRequest) -> Result<HistoryPage, StoreError> {
-        Ok(self.store.with(|state| {
-            let HistoryRequest { sender, since, skip, limit } = *request;
-            let mine = state.checkpoints.iter().filter(|((owner, _), _)| *owner == sender);
-            let (before, after): (Vec<_>, Vec<_>) = mine
-                .map(|((_, time), state)| Checkpoint { time: *time, state: state.clone() })
-                .partition(|checkpoint| since.is_some_and(|since| checkpoint.time <= since));
-            let start = before.into_iter().next_back();
-            let from = start.as_ref().map(|start| start.time);
-            let mut chunks: Vec<_> = state
-                .history
-                .range((sender, 0)..=(sender, u64::MAX))
-                .map(|(_, chunk)| chunk)
-                .filter(|chunk| from.is_none_or(|from| chunk.greatest >= from))
-                .collect();
-            chunks.sort_by_key(|chunk| (chunk.least, chunk.number));
-            HistoryPage {
-                start,
-                checkpoints: if skip == 0 { after } else { Vec::new() },
-                next: chunks.get(skip + limit).map(|chunk| chunk.least),
-                chunks: chunks.into_iter().skip(skip).take(limit).cloned().collect(),
-            }
-        }))
+    async fn histories(&mut self, requests: &[HistoryRequest]) -> Result<Vec<HistoryPage>, StoreError> {
+        Ok(self.store.with(|state| requests.iter().map(|request| state.page(request)).collect()))
     }
 
     async fn write(&mut self, batch: &Batch) -> Result<(), StoreError> {
