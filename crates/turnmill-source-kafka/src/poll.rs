@@ -302,15 +302,7 @@ impl Poller {
             return HashMap::new();
         }
         let list = self.list(&self.partitions, |_| Offset::Invalid);
-        let Ok(list) = self.consumer.committed_offsets(list, ANSWER) else { return HashMap::new() };
-        let elements = list.elements();
-        let known = elements.iter().filter_map(|element| match element.offset() {
-            Offset::Offset(offset) => {
-                Some(((element.topic().to_owned(), element.partition()), unsigned(offset)))
-            }
-            _ => None,
-        });
-        known.collect()
+        self.consumer.committed_offsets(list, ANSWER).map(|list| offsets(&list)).unwrap_or_default()
     }
 
     fn list(
@@ -480,6 +472,18 @@ impl Poller {
         self.shared.ready.notify_all();
         Ok(())
     }
+}
+
+/// The offsets that a broker answered with, of those partitions that have one.
+fn offsets(list: &TopicPartitionList) -> HashMap<TopicPartition, u64> {
+    let elements = list.elements();
+    let known = elements.iter().filter_map(|element| match (element.offset(), element.error()) {
+        (Offset::Offset(offset), Ok(())) => {
+            Some(((element.topic().to_owned(), element.partition()), unsigned(offset)))
+        }
+        _ => None,
+    });
+    known.collect()
 }
 
 fn unsigned(offset: i64) -> u64 {

@@ -8,7 +8,7 @@ use rdkafka::error::KafkaError as ClientError;
 use rdkafka::metadata::{MetadataPartition, MetadataTopic};
 use rdkafka::topic_partition_list::Offset;
 
-use super::{ANSWER, Poller, unsigned};
+use super::{ANSWER, Poller, offsets};
 use crate::KafkaError;
 use crate::context::{TopicPartition, lock};
 use crate::settings::Edge;
@@ -67,11 +67,7 @@ impl Poller {
                 .consumer
                 .offsets_for_times(list, ANSWER)
                 .map_err(|error| KafkaError::failed("cannot look up offsets by time", &error))?;
-            for element in list.elements() {
-                if let Offset::Offset(offset) = element.offset() {
-                    found.insert((element.topic().to_owned(), element.partition()), unsigned(offset));
-                }
-            }
+            found = offsets(&list);
         }
         let cut = self.watermarks.iter().map(|(partition, (begin, end))| {
             let offset = match edge {

@@ -6,7 +6,7 @@ use std::time::Instant;
 use rdkafka::consumer::{CommitMode, Consumer};
 use rdkafka::topic_partition_list::Offset;
 
-use super::{HASTE, LOOK_AHEAD, MIRROR, Phase, Poller, QUIET_POLLS, SETTLED, signed, unsigned};
+use super::{HASTE, LOOK_AHEAD, MIRROR, Phase, Poller, QUIET_POLLS, SETTLED, offsets, signed, unsigned};
 use crate::context::{Ends, TopicPartition, lock};
 use crate::group::State;
 use crate::merge::Budget;
@@ -25,13 +25,12 @@ impl Poller {
                 .and_then(|numbers| numbers.get(&topic_partition.1))
                 .copied();
             let State { merge, ends, .. } = &mut *state;
-            let paused = number.and_then(|number| merge.lanes.get(number)).is_some_and(|lane| lane.paused);
+            let lane = number.and_then(|number| merge.lanes.get(number));
             let known = ends.entry(partition).or_default();
+            let high = unsigned(told.high);
             // Statistics of a paused partition are as old as the pause.
-            *known = unsigned(told.high).max(if paused { *known } else { 0 });
-            let Some(lane) = number.filter(|_| reading).and_then(|number| merge.lanes.get_mut(number)) else {
-                continue;
-            };
+            *known = if lane.is_some_and(|lane| lane.paused) { high.max(*known) } else { high };
+            let Some(lane) = lane.filter(|_| reading) else { continue };
             let settled = lane.at_end.is_some_and(|since| since.elapsed() >= SETTLED);
             let eof = unsigned(told.eof);
             if settled && lane.stop.is_none() && eof > lane.expected && told.eof <= told.stable.max(told.high)
@@ -113,13 +112,9 @@ impl Poller {
         let list = self.list(&paused, |_| Offset::End);
         let Ok(list) = self.consumer.offsets_for_times(list, HASTE) else { return };
         let mut state = lock(&self.shared.state);
-        for element in list.elements() {
-            if let (Offset::Offset(end), Ok(())) = (element.offset(), element.error()) {
-                let known =
-                    state.ends.entry(self.partition(&(element.topic().to_owned(), element.partition())));
-                let known = known.or_default();
-                *known = unsigned(end).max(*known);
-            }
+        for (topic_partition, end) in offsets(&list) {
+            let known = state.ends.entry(self.partition(&topic_partition)).or_default();
+            *known = end.max(*known);
         }
     }
 

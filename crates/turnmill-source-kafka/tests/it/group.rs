@@ -240,11 +240,7 @@ fn paused(records: usize) -> Option<(turnmill_source_kafka::KafkaSettings, Reade
     }
     let mut reader = Reader::new(&settings, Stored::new());
     reader.until("assignment", |reader| reader.assigned.is_some());
-    let end = Instant::now() + Duration::from_secs(20);
-    while reader.control.stats().pauses < 2 {
-        assert!(Instant::now() < end, "{:?}", reader.control.stats());
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    reader.wait("both are paused", |reader| reader.control.stats().pauses >= 2);
     Some((settings, reader))
 }
 
@@ -254,12 +250,8 @@ fn what_comes_while_reading_is_paused_counts_as_lag() {
     for key in 0..10 {
         write(&settings, Some(&format!("k{key}")), &names(&format!("{key}-"), 300..310));
     }
-    let end = Instant::now() + Duration::from_secs(20);
-    let ends = || reader.control.lag().iter().filter_map(|lag| lag.end).sum::<u64>();
-    while ends() != 3100 {
-        assert!(Instant::now() < end, "{:?}", reader.control.lag());
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    let ends = |reader: &Reader| reader.control.lag().iter().filter_map(|lag| lag.end).sum::<u64>();
+    reader.wait("the ends are known", |reader| ends(reader) == 3100);
     assert!(reader.order.is_empty());
 }
 
@@ -277,11 +269,7 @@ fn what_was_paused_is_read_on_after_a_rebalance() {
     let Some((settings, mut first)) = paused(3000) else { return };
     // Takes one of the two partitions, and gives it back.
     let second = Reader::new(&settings, Stored::new());
-    let end = Instant::now() + Duration::from_secs(20);
-    while first.control.stats().buffered_records > 0 {
-        assert!(Instant::now() < end, "{:?}", first.control.stats());
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    first.wait("both are asked back", |reader| reader.control.stats().buffered_records == 0);
     first.until("one partition", |reader| {
         reader.assigned.as_ref().is_some_and(|own| own.partitions.len() == 1)
     });

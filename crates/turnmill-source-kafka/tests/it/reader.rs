@@ -99,6 +99,15 @@ impl Reader {
         }
     }
 
+    /// Waits, and takes nothing meanwhile.
+    pub(crate) fn wait(&self, what: &str, done: impl Fn(&Self) -> bool) {
+        let end = Instant::now() + Duration::from_secs(20);
+        while !done(self) {
+            assert!(Instant::now() < end, "{what}: {:?} {:?}", self.control.stats(), self.control.lag());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     pub(crate) fn until_count(&mut self, count: usize) {
         self.until(&format!("{count} records"), |reader| reader.order.len() >= count);
         assert_eq!(self.order.len(), count);
