@@ -252,8 +252,9 @@ fn apply(engine: &Engine, shard: &mut Shard, decoded: &[Decoded<'_>], number: us
             own.sort_by_key(|(_, place)| event(*place).time);
         }
         let first = event(own[0].1);
-        let timeline =
-            timelines.entry(first.sender).or_insert_with(|| Timeline::new(first.sender, &first.sender_key));
+        let timeline = timelines
+            .entry(first.sender)
+            .or_insert_with(|| Timeline::new(first.sender, &first.sender_key, None));
         let mut run = engine.run(timeline, changes);
         for (_, place) in &*own {
             found.behind += usize::from(run.apply(event(*place)) != Step::Applied);

@@ -28,6 +28,8 @@ impl Letters for NoLetters {
             sender: None,
             time: None,
             environment: None,
+            row: None,
+            facts: Default::default(),
             record_key: None,
             headers: Vec::new(),
         }

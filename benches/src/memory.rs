@@ -31,7 +31,7 @@ pub(crate) fn timelines(senders: u32) -> Result<(), Failure> {
             let timeline = timelines.entry(event.sender).or_insert_with(|| {
                 // The key, and the name of the channel.
                 strings += event.sender_key.len() + "rest".len();
-                Timeline::new(event.sender, &event.sender_key)
+                Timeline::new(event.sender, &event.sender_key, None)
             });
             let mut run = engine.run(timeline, &mut changes);
             let _ = run.apply(event);

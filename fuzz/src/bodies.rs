@@ -9,7 +9,7 @@ use turnmill_model::{Body, Decoder, EARLIEST_SECONDS, Event, LATEST_SECONDS, Rec
 pub(crate) fn rasa_decoder(payload: &[u8]) {
     let decoder = RasaDecoder::new(&Settings::default());
     for (sender, time) in [(None, None), (Some("envelope"), Some(1.7e9))] {
-        let record = Record { payload, sender, time, environment: sender };
+        let record = Record { payload, sender, time, environment: sender, ..Record::default() };
         let (mut events, mut again) = (Vec::new(), Vec::new());
         let outcome = decoder.decode(&record, &mut events);
         assert_eq!(outcome, decoder.decode(&record, &mut again));

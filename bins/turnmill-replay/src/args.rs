@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
-use turnmill_model::{SessionIdMode, Settings};
+use turnmill_model::{AssistantNameBuf, SessionIdMode, Settings, SourceFactsBuf, TimeUnit};
 use turnmill_source::Format;
 
 /// Reads conversation events from files, tracker stores and Kafka into an analytics store, or publishes them to a topic.
@@ -67,9 +67,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "RECORDS", default_value_t = 10_000)]
     pub(crate) batch: usize,
 
-    /// Name of the assistant, where one store keeps several apart: part of every sender's identity.
-    #[arg(long, value_name = "NAME")]
-    assistant: Option<String>,
+    #[command(flatten)]
+    pub(crate) facts: FactsArgs,
 
     /// Which `metadata.session_id` values name a session: uuid (canonical UUIDs), any (any text) or off.
     #[arg(long, value_name = "MODE", default_value = "uuid", value_parser = session_id_mode)]
@@ -117,11 +116,44 @@ impl Args {
     /// The settings that change rows or ids.
     pub(crate) fn settings(&self) -> Settings {
         Settings {
-            assistant: self.assistant.clone(),
             session_id: self.session_id,
             bare_slot_strings: self.bare_slot_strings,
             stack_events: !self.no_stack_events,
         }
+    }
+}
+
+/// What the inputs do not say about their events themselves.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Events")]
+pub(crate) struct FactsArgs {
+    /// Name of the assistant whose conversations these are: part of every sender's identity, so that one store can hold
+    /// several. Without it, senders of two assistants that have the same key become one sender.
+    #[arg(long, value_name = "NAME")]
+    assistant: Option<String>,
+
+    /// Take the name of the assistant from each event's `metadata.assistant_id`.
+    #[arg(long, conflicts_with = "assistant")]
+    assistant_from_metadata: bool,
+
+    /// Unit of the timestamps: s, ms or us (microseconds).
+    #[arg(long, value_name = "UNIT", default_value_t = TimeUnit::Seconds)]
+    pub(crate) time_unit: TimeUnit,
+
+    /// All events are anonymised copies, those without `anonymized_at` too: they take the place of plain copies.
+    #[arg(long)]
+    anonymised: bool,
+}
+
+impl FactsArgs {
+    pub(crate) fn of_source(&self) -> SourceFactsBuf {
+        let given = self.assistant.clone().filter(|name| !name.is_empty());
+        let assistant = match given.map(AssistantNameBuf::Given) {
+            Some(given) => given,
+            None if self.assistant_from_metadata => AssistantNameBuf::FromMetadata,
+            None => AssistantNameBuf::None,
+        };
+        SourceFactsBuf { assistant, time_unit: self.time_unit, anonymised: self.anonymised }
     }
 }
 

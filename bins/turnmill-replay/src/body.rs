@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use turnmill_model::rasa::{RasaDecoder, shift_timestamp};
-use turnmill_model::{Decoder, Reason, Record, Settings};
+use turnmill_model::{Decoder, Reason, Record, Settings, TimeUnit};
 use turnmill_source::{RecordOutcome, SourceRecord};
 
 /// A record that is to stand on its own.
@@ -39,7 +39,9 @@ impl Bodies {
         if matches!(record.outcome, RecordOutcome::Refused(_)) {
             return out;
         }
-        if let Some(shifted) = self.shift.and_then(|seconds| shift_timestamp(&out.body, seconds)) {
+        if let Some(shifted) =
+            self.shift.and_then(|seconds| shift_timestamp(&out.body, seconds, TimeUnit::Seconds))
+        {
             out.body = Cow::Owned(shifted);
         }
         // What stood beside the body is looked at only where there is something.

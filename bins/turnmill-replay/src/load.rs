@@ -33,8 +33,10 @@ pub(crate) async fn load(
     let ingest = Ingest::new(&settings, &decoder, args.cache << 20);
     let mut pipeline = Pipeline::new(store, &settings, Arc::new(decoder.clone()), ingest, stop.clone());
     pipeline = pipeline.with_limits(BatchLimits { records: args.batch.max(1), ..BatchLimits::default() });
+    pipeline = pipeline.with_source_facts(args.facts.of_source());
     if let Some(seconds) = args.shift {
-        pipeline = pipeline.with_rewrite(Arc::new(move |payload| shift_timestamp(payload, seconds)));
+        let unit = args.facts.time_unit;
+        pipeline = pipeline.with_rewrite(Arc::new(move |payload| shift_timestamp(payload, seconds, unit)));
     }
     if inputs.len() > 1 {
         pipeline = pipeline.leaving_idle_sources();

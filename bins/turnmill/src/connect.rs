@@ -135,7 +135,6 @@ impl Target {
 pub(crate) fn setting_of(error: &StoreError) -> Option<&'static str> {
     match error {
         StoreError::Settings { setting, .. } => Some(match *setting {
-            "assistant" => "TURNMILL_ASSISTANT",
             "session_id" => "TURNMILL_SESSION_ID",
             "bare_slot_strings" => "TURNMILL_BARE_SLOT_STRINGS",
             "stack_events" => "DISABLE_STACK_EVENT_PROCESSING",

@@ -21,12 +21,9 @@ pub(crate) struct Args {
     #[command(flatten)]
     store: StoreArgs,
 
-    /// From now on with this assistant's name in every sender's identity.
-    #[arg(long, value_name = "NAME", conflicts_with = "no_assistant")]
+    /// Senders that have no assistant belong to this one from now on.
+    #[arg(long, value_name = "NAME")]
     assistant: Option<String>,
-    /// From now on without an assistant's name.
-    #[arg(long)]
-    no_assistant: bool,
     /// Which `metadata.session_id` values name a session: uuid, any or off.
     #[arg(long, value_name = "MODE", value_parser = session_id_mode)]
     session_id: Option<SessionIdMode>,
@@ -57,9 +54,7 @@ pub(crate) struct Args {
 impl Args {
     /// The settings to rebuild with: those of the store, as far as nothing else was asked for.
     fn settings(&self, stored: Settings) -> Settings {
-        let assistant = if self.no_assistant { None } else { self.assistant.clone().or(stored.assistant) };
         Settings {
-            assistant,
             session_id: self.session_id.unwrap_or(stored.session_id),
             bare_slot_strings: (stored.bare_slot_strings || self.bare_slot_strings)
                 && !self.no_bare_slot_strings,
@@ -104,7 +99,8 @@ pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
     if state.after.is_some() {
         rebuild.display.say("going on where an interrupted rebuild was");
     }
-    let rebuilt = rebuild.all(state.after, args.batch).await?;
+    let assistant = args.assistant.clone().or(state.assistant);
+    let rebuilt = rebuild.all(state.after, args.batch, assistant.as_deref()).await?;
     loop {
         match rebuild.store.end_rebuild(&settings).await {
             Ok(()) => break,
@@ -119,15 +115,21 @@ pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
         result => result?,
     }
     let (seconds, resumed) = (began.elapsed().as_secs_f64(), state.after.is_some());
-    let Rebuilt { senders, events } = rebuilt;
+    let Rebuilt { senders, events, duplicates } = rebuilt;
     let mut out = std::io::stdout().lock();
     if args.json {
         let said = json!({
-            "senders": senders, "events": events, "settings_changed": changed, "resumed": resumed, "seconds": seconds,
+            "senders": senders, "events": events, "duplicates": duplicates, "settings_changed": changed, "resumed": resumed, "seconds": seconds,
         });
         writeln!(out, "{said}")?;
     } else if !args.quiet {
         writeln!(out, "{senders} senders with {events} events were made again in {seconds:.1} s")?;
+        if duplicates > 0 {
+            writeln!(
+                out,
+                "{duplicates} events of the history are copies of others by the rules of this version, and count as duplicates now"
+            )?;
+        }
     }
     Ok(true)
 }
@@ -142,15 +144,21 @@ struct Rebuild<'d> {
 
 impl Rebuild<'_> {
     /// Makes the rows of all senders after `after` again, some at a time.
-    async fn all(&mut self, mut after: Option<SenderId>, step: u32) -> Result<Rebuilt, StoreError> {
+    async fn all(
+        &mut self,
+        mut after: Option<SenderId>,
+        step: u32,
+        assistant: Option<&str>,
+    ) -> Result<Rebuilt, StoreError> {
         let mut sum = Rebuilt::default();
         loop {
-            match self.some(after, step as usize).await {
+            match self.some(after, step as usize, assistant).await {
                 Ok(None) => return Ok(sum),
                 Ok(Some((last, rebuilt))) => {
                     after = Some(last);
                     sum.senders += rebuilt.senders;
                     sum.events += rebuilt.events;
+                    sum.duplicates += rebuilt.duplicates;
                     self.attempts.succeeded();
                     self.display.at(last, &sum);
                 }
@@ -163,10 +171,11 @@ impl Rebuild<'_> {
         &mut self,
         after: Option<SenderId>,
         step: usize,
+        assistant: Option<&str>,
     ) -> Result<Option<(SenderId, Rebuilt)>, StoreError> {
         let senders = self.store.senders(after, step).await?;
         let Some(last) = senders.last() else { return Ok(None) };
-        Ok(Some((*last, self.ingest.rebuild(&mut self.store, &senders).await?)))
+        Ok(Some((*last, self.ingest.rebuild(&mut self.store, &senders, assistant).await?)))
     }
 
     /// Waits before the next attempt if the error may pass, else gives it back.

@@ -50,7 +50,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         for event in &events {
             let mut timeline = match states.get(&event.sender) {
                 Some(state) => Timeline::from_bytes(state)?,
-                None => Timeline::new(event.sender, &event.sender_key),
+                None => Timeline::new(event.sender, &event.sender_key, event.assistant.as_deref()),
             };
             let mut changes = Changes::default();
             let mut run = engine.run(&mut timeline, &mut changes);

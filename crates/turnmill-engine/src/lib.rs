@@ -22,7 +22,7 @@
 //! for line in lines {
 //!     decoder.decode(&Record { payload: line.as_bytes(), ..Record::default() }, &mut events)?;
 //! }
-//! let mut timeline = Timeline::new(events[0].sender, &events[0].sender_key);
+//! let mut timeline = Timeline::new(events[0].sender, &events[0].sender_key, None);
 //! let mut changes = Changes::default();
 //! let mut run = engine.run(&mut timeline, &mut changes);
 //! for event in &events {
@@ -54,7 +54,7 @@ pub use progress::Finished;
 pub use replay::{Replay, Replayed};
 pub use run::{Run, Step};
 use std::sync::Arc;
-pub use timeline::{Checkpoint, Place, Timeline, UnreadableState, VERSION};
+pub use timeline::{Checkpoint, Place, SenderName, Timeline, UnreadableState, VERSION};
 
 use turnmill_model::{Changes, Settings};
 

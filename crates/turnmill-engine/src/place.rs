@@ -120,7 +120,10 @@ fn place_by_boundary(timeline: &Timeline, event: &Event<'_>) -> Placement {
     }
     if is_session_start(event) {
         return match previous {
-            _ if !session.begun => Placement::Stay { by_id: false },
+            // A `session_started` alone does not close a session to its `action_session_start`: old producers write it
+            // first, and on a coarse clock or an unkeyed topic the two may come in either order.
+            //   session_started | action_session_start, session_started, user
+            _ if !session.opened => Placement::Stay { by_id: false },
             previous if previous.kind == PreviousKind::MetadataSlot && !previous.by_id => {
                 Placement::BeginWithPrevious
             }

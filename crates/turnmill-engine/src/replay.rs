@@ -27,7 +27,7 @@ use crate::{Engine, Step, TooShort, diff};
 /// # };
 /// let stored = decode(r#"{"sender_id": "u1", "event": "user", "timestamp": 1656382549.9, "text": "hi"}"#);
 /// let late = decode(r#"{"sender_id": "u1", "event": "session_started", "timestamp": 1656382549.2}"#);
-/// # let mut timeline = Timeline::new(stored.sender, &stored.sender_key);
+/// # let mut timeline = Timeline::new(stored.sender, &stored.sender_key, None);
 /// # let mut written = Changes::default();
 /// # let mut run = engine.run(&mut timeline, &mut written);
 /// # let _ = run.apply(&stored);
@@ -133,6 +133,12 @@ impl<'e> Replay<'e> {
         let step = self.old.apply(self.engine, old);
         self.note(step);
         self.insert(new);
+    }
+
+    /// The next event of the history, which goes: an anonymised copy of an earlier one stands for it.
+    pub fn remove(&mut self, old: &Event<'_>) {
+        let step = self.old.apply(self.engine, old);
+        self.note(step);
     }
 
     /// The next event, which is not in the history yet.

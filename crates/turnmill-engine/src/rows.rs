@@ -91,6 +91,7 @@ pub(crate) fn write_event(out: &mut Changes, context: &Context<'_, '_>) {
         | Body::SessionStarted
         | Body::SessionEnded
         | Body::Restart
+        | Body::RoutingSessionEnded
         | Body::Other => {}
     }
 }

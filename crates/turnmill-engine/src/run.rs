@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::mark::Seen;
 use crate::place::{self, Placement};
 use crate::progress::{Finished, Held, Left, Live, Progress, Written};
-use crate::state::{Open, Previous, PreviousKind, Session};
+use crate::state::{Open, Order, Previous, PreviousKind, Session};
 use crate::timeline::Timeline;
 use crate::visits::Visit;
 use crate::{Engine, rows};
@@ -217,6 +217,7 @@ impl<'r> Run<'r> {
             start_time,
             end: sequence_number,
             begun: false,
+            opened: false,
             has_user: false,
             starting: false,
             turn: None,
@@ -304,10 +305,14 @@ impl<'r> Run<'r> {
         match &event.body {
             Body::User(_) => {
                 session.has_user = true;
+                session.opened = true;
                 session.starting = false;
             }
             Body::SessionStarted => session.starting = true,
-            Body::Action { .. } if place::is_session_start(event) => session.starting = true,
+            Body::Action { .. } if place::is_session_start(event) => {
+                session.opened = true;
+                session.starting = true;
+            }
             Body::Action { .. } if place::is_listen(event) => session.starting = false,
             _ => {}
         }
@@ -359,7 +364,9 @@ impl<'r> Run<'r> {
     /// The stack's part of an event; says whether the event opened a stack frame.
     fn write_frame(&mut self, event: &Event<'_>, context: &rows::Context<'_, '_>) -> bool {
         match &event.body {
-            Body::SessionStarted | Body::Restart => self.timeline.cursor.stack.reset(),
+            Body::SessionStarted | Body::Restart | Body::RoutingSessionEnded => {
+                self.timeline.cursor.stack.reset();
+            }
             Body::Action { .. } if place::is_session_start(event) => self.timeline.cursor.stack.reset(),
             Body::Stack { update } if self.engine.settings.stack_events => {
                 if let Err(detail) = self.timeline.cursor.stack.patch(update.as_deref()) {
@@ -387,25 +394,26 @@ impl<'r> Run<'r> {
             cursor.newest_ids.clear();
         }
         cursor.newest = Some(event.time);
+        cursor.newest_tie = Order::of(event).tie;
         cursor.newest_ids.push(event.id);
         cursor.last_sequence_number = sequence_number;
         cursor.previous = Previous { kind: previous_kind(event, event.id), by_id };
 
-        let micros = Micros(event.time.micros());
+        let (micros, order) = (Micros(event.time.micros()), Order::of(event));
         let totals = &mut timeline.totals;
         totals.seen =
             Some(totals.seen.map_or((micros, micros), |(least, most)| (least.min(micros), most.max(micros))));
         if let Body::User(message) = &event.body
             && let Some(channel) = &message.input_channel
-            && totals.channel.as_ref().is_none_or(|(time, _)| event.time < *time)
+            && totals.channel.as_ref().is_none_or(|(place, _)| order < *place)
         {
             let channel = turnmill_model::text::cut(channel, turnmill_model::text::SHORT);
-            totals.channel = Some((event.time, channel.into()));
+            totals.channel = Some((order, channel.into()));
         }
         if let Some(key) = &event.user_key {
             let id = UserId::new(key);
-            if totals.user.is_none_or(|(time, _)| event.time >= time) {
-                totals.user = Some((event.time, id));
+            if totals.user.is_none_or(|(place, _)| order >= place) {
+                totals.user = Some((order, id));
             }
             self.widen_user(id, key, micros);
         }
@@ -441,6 +449,7 @@ impl<'r> Run<'r> {
                 first_seen,
                 last_seen,
                 user_id: timeline.totals.user.map(|(_, id)| id),
+                assistant: timeline.assistant().map(|assistant| texts.add(assistant)),
             };
             let rows = &mut self.out.senders;
             if timeline.stored {

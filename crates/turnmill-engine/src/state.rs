@@ -2,21 +2,44 @@
 
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
-use turnmill_model::{EventId, EventTime, Micros, SessionId, UserId};
+use turnmill_model::{Event, EventId, EventTime, Micros, SessionId, UserId};
 use uuid::Uuid;
 
 use crate::patterns::{Markers, Patterns};
 use crate::stack::Stack;
+
+/// [`Event::tie`] in half the space: none is the least number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Tie(i64);
+
+impl Default for Tie {
+    fn default() -> Self {
+        Self(i64::MIN)
+    }
+}
+
+/// [`Event::order`] in less space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Order {
+    pub(crate) time: EventTime,
+    pub(crate) tie: Tie,
+}
+
+impl Order {
+    pub(crate) fn of(event: &Event<'_>) -> Self {
+        Self { time: event.time, tie: event.tie.map_or_else(Tie::default, Tie) }
+    }
+}
 
 /// Facts of the sender that do not depend on the order in which its events are looked at.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Totals {
     /// Least and greatest event time.
     pub(crate) seen: Option<(Micros, Micros)>,
-    /// The earliest channel.
-    pub(crate) channel: Option<(EventTime, Box<str>)>,
-    /// The latest user.
-    pub(crate) user: Option<(EventTime, UserId)>,
+    /// The earliest channel, with the place of its event.
+    pub(crate) channel: Option<(Order, Box<str>)>,
+    /// The latest user, with the place of its event.
+    pub(crate) user: Option<(Order, UserId)>,
 }
 
 /// Where the sender's newest event stands. Everything after depends on this and nothing else, so equal cursors at the
@@ -24,6 +47,8 @@ pub(crate) struct Totals {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Cursor {
     pub(crate) newest: Option<EventTime>,
+    /// Tie key of the newest event.
+    pub(crate) newest_tie: Tie,
     /// The events at the newest time, to know one that is delivered again.
     pub(crate) newest_ids: SmallVec<[EventId; 1]>,
     pub(crate) last_sequence_number: i64,
@@ -62,6 +87,9 @@ pub(crate) struct Session {
     pub(crate) end: i64,
     /// Whether it contains an `action_session_start`, a `session_started` or a `user` event.
     pub(crate) begun: bool,
+    /// Whether it contains an `action_session_start` or a `user` event: then the next `action_session_start` is that of
+    /// another session.
+    pub(crate) opened: bool,
     pub(crate) has_user: bool,
     /// Between a session start and the next `action_listen` or `user` event, where carried-over slots stand.
     pub(crate) starting: bool,
@@ -87,8 +115,9 @@ pub(crate) struct Same<'p> {
 
 impl Same<'_> {
     pub(crate) fn cursors(&self, one: &Cursor, other: &Cursor) -> bool {
-        let Cursor { newest, newest_ids, last_sequence_number, previous, session, stack } = one;
+        let Cursor { newest, newest_tie, newest_ids, last_sequence_number, previous, session, stack } = one;
         *newest == other.newest
+            && *newest_tie == other.newest_tie
             && *newest_ids == other.newest_ids
             && *last_sequence_number == other.last_sequence_number
             && *previous == other.previous
@@ -100,12 +129,14 @@ impl Same<'_> {
     }
 
     pub(crate) fn sessions(&self, one: &Session, other: &Session) -> bool {
-        let Session { id, key, start_time, end, begun, has_user, starting, turn, frame, markers } = one;
+        let Session { id, key, start_time, end, begun, opened, has_user, starting, turn, frame, markers } =
+            one;
         *id == other.id
             && *key == other.key
             && *start_time == other.start_time
             && *end == other.end
             && *begun == other.begun
+            && *opened == other.opened
             && *has_user == other.has_user
             && *starting == other.starting
             && *turn == other.turn

@@ -5,11 +5,11 @@ use turnmill_model::{Event, EventTime, SenderId, SessionId};
 use uuid::Uuid;
 
 use crate::patterns::Patterns;
-use crate::state::{Cursor, PreviousKind, Same, Totals};
+use crate::state::{Cursor, Order, PreviousKind, Same, Totals};
 use crate::visits::Visits;
 
 /// Version of the serialised form and of the rules; part of what a store remembers.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// One sender's state: small, serialisable, versioned.
 ///
@@ -19,16 +19,20 @@ pub const VERSION: u32 = 1;
 /// ```
 /// use turnmill_engine::Timeline;
 /// use turnmill_model::SenderId;
-/// let timeline = Timeline::new(SenderId::new(None, "u1"), "u1");
+/// let timeline = Timeline::new(SenderId::new(Some("bakery"), "u1"), "u1", Some("bakery"));
 /// let bytes = timeline.to_bytes();
-/// assert_eq!(&*Timeline::key_of(&bytes).unwrap(), "u1");
+/// assert_eq!(&*Timeline::name_of(&bytes).unwrap().key, "u1");
 /// assert_eq!(Timeline::from_bytes(&bytes).unwrap(), timeline);
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Timeline {
-    // These two come first in every version: see `key_of`.
+    // These come first in every version, but for the last, which version 1 lacks: see `name_of`.
     pub(crate) sender: SenderId,
     pub(crate) sender_key: Box<str>,
+    /// [`VERSION`]; in version 1 a flag stands here, which is 0 or 1.
+    format: u8,
+    /// Mostly none, so it is one pointer.
+    pub(crate) assistant: Option<Box<Assistant>>,
     /// Whether the sender's row is in the store.
     pub(crate) stored: bool,
     pub(crate) totals: Totals,
@@ -36,12 +40,16 @@ pub struct Timeline {
     /// Only for senders with sessions that are kept by id.
     pub(crate) visits: Option<Box<Visits>>,
     /// Session ids that this sender uses but another one owns.
-    pub(crate) foreign: Vec<Uuid>,
+    pub(crate) foreign: Box<[Uuid]>,
     /// Events since the last checkpoint.
     pub(crate) since_checkpoint: u16,
     /// Revision of the patterns with which the marker rows were made.
     pub(crate) rows_revision: u64,
 }
+
+/// The name of an assistant.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Assistant(Box<str>);
 
 /// State of a sender before all of its events at or after a time, kept beside the history so that a late event costs a
 /// replay from there and not of the sender's whole life.
@@ -51,6 +59,15 @@ pub struct Checkpoint {
     pub time: EventTime,
     /// The state, serialised.
     pub state: Vec<u8>,
+}
+
+/// The name of a sender: what its id is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SenderName {
+    /// The sender's key, cleaned and cut.
+    pub key: Box<str>,
+    /// The assistant that the conversation is with, if it is named.
+    pub assistant: Option<Box<str>>,
 }
 
 /// Serialised state that cannot be read back: written by another version, or damaged.
@@ -71,17 +88,19 @@ pub enum Place {
 
 impl Timeline {
     /// The timeline of a sender without events. `key` is the sender's key, cleaned and cut as in
-    /// [`Event::sender_key`].
+    /// [`Event::sender_key`]; `assistant` is [`Event::assistant`].
     #[must_use]
-    pub fn new(sender: SenderId, key: &str) -> Self {
+    pub fn new(sender: SenderId, key: &str, assistant: Option<&str>) -> Self {
         Self {
             sender,
             sender_key: key.into(),
+            format: VERSION as u8,
+            assistant: assistant.map(|name| Box::new(Assistant(name.into()))),
             stored: false,
             totals: Totals::default(),
             cursor: Cursor::default(),
             visits: None,
-            foreign: Vec::new(),
+            foreign: Box::default(),
             since_checkpoint: 0,
             rows_revision: 0,
         }
@@ -99,6 +118,12 @@ impl Timeline {
         &self.sender_key
     }
 
+    /// The assistant that the conversation is with, if it is named.
+    #[must_use]
+    pub fn assistant(&self) -> Option<&str> {
+        self.assistant.as_deref().map(|assistant| &*assistant.0)
+    }
+
     /// Time of the newest event.
     #[must_use]
     pub fn newest(&self) -> Option<EventTime> {
@@ -109,12 +134,23 @@ impl Timeline {
     #[must_use]
     pub fn place(&self, event: &Event<'_>) -> Place {
         match self.cursor.newest {
-            Some(newest) if event.time < newest => Place::Behind,
+            None => Place::Newer,
+            Some(newest) if event.time > newest => Place::Newer,
             Some(newest) if event.time == newest && self.cursor.newest_ids.contains(&event.id) => {
                 Place::Known
             }
-            _ => Place::Newer,
+            Some(newest) if Order::of(event) < (Order { time: newest, tie: self.cursor.newest_tie }) => {
+                Place::Behind
+            }
+            Some(_) => Place::Newer,
         }
+    }
+
+    /// Whether one of the newest events has the key of `event`: then that may be another copy of it.
+    #[must_use]
+    pub fn has_newest_key(&self, event: &Event<'_>) -> bool {
+        let key = event.id.key();
+        self.cursor.newest == Some(event.time) && self.cursor.newest_ids.iter().any(|id| id.key() == key)
     }
 
     /// Time of the first event of the session that the newest event is in.
@@ -148,7 +184,7 @@ impl Timeline {
     pub fn mark_foreign(&mut self, key: Uuid) -> bool {
         let new = !self.foreign.contains(&key);
         if new {
-            self.foreign.push(key);
+            self.foreign = self.foreign.iter().copied().chain([key]).collect();
         }
         new
     }
@@ -171,17 +207,30 @@ impl Timeline {
     ///
     /// [`UnreadableState`] if the bytes are damaged or of another [`VERSION`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, UnreadableState> {
-        postcard::from_bytes(bytes).map_err(|error| UnreadableState(error.to_string()))
+        let unreadable = |error: postcard::Error| UnreadableState(error.to_string());
+        let ((_, _, format), _): ((SenderId, Box<str>, u8), _) =
+            postcard::take_from_bytes(bytes).map_err(unreadable)?;
+        if u32::from(format) != VERSION {
+            return Err(UnreadableState(format!("it is of another version than {VERSION}")));
+        }
+        postcard::from_bytes(bytes).map_err(unreadable)
     }
 
-    /// The sender's key in a serialised timeline of any [`VERSION`].
+    /// The sender's name in a serialised timeline of any [`VERSION`]. Version 1 did not keep assistants.
     ///
     /// # Errors
     ///
     /// [`UnreadableState`] if the bytes are damaged.
-    pub fn key_of(bytes: &[u8]) -> Result<Box<str>, UnreadableState> {
-        let start: Result<((SenderId, Box<str>), _), _> = postcard::take_from_bytes(bytes);
-        start.map(|((_, key), _)| key).map_err(|error| UnreadableState(error.to_string()))
+    pub fn name_of(bytes: &[u8]) -> Result<SenderName, UnreadableState> {
+        let unreadable = |error: postcard::Error| UnreadableState(error.to_string());
+        let ((_, key, format), rest): ((SenderId, Box<str>, u8), _) =
+            postcard::take_from_bytes(bytes).map_err(unreadable)?;
+        let assistant = if format < 2 {
+            None
+        } else {
+            postcard::take_from_bytes(rest).map(|(assistant, _)| assistant).map_err(unreadable)?
+        };
+        Ok(SenderName { key, assistant })
     }
 
     /// About how many bytes of memory the timeline takes, for a cache's budget.

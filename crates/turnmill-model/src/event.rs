@@ -1,6 +1,7 @@
 //! Events, as a decoder hands them to the engine: typed, cleaned, borrowing from their record where they can.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 
 use uuid::Uuid;
 
@@ -18,8 +19,12 @@ pub struct Event<'a> {
     pub sender: SenderId,
     /// The sender's key, cleaned and cut: what `rasa_sender.sender_key` holds.
     pub sender_key: Cow<'a, str>,
+    /// The assistant that the conversation is with, cleaned and cut like a sender key; part of the sender's identity.
+    pub assistant: Option<Cow<'a, str>>,
     /// Its place in the sender's order.
     pub time: EventTime,
+    /// Its place among events of exactly the same time, those without one first: see [`order`](Self::order).
+    pub tie: Option<i64>,
     /// The type's name as written, e.g. `user`; any name is accepted.
     pub event_type: Cow<'a, str>,
     /// `metadata.model_id`.
@@ -30,9 +35,12 @@ pub struct Event<'a> {
     pub user_key: Option<Cow<'a, str>>,
     /// How the event takes part in cutting sessions.
     pub session: SessionRule,
-    /// When the event was anonymised; such a copy replaces a plain one with the same id, and of several the
-    /// greatest (as text) stays.
-    pub anonymized_at: Option<Cow<'a, str>>,
+    /// The mark of an anonymised copy: it replaces all plain copies with its [key](crate::EventKey), and of several
+    /// copies the one with the greatest mark stays.
+    pub anonymised: Option<AnonymisedAt<'a>>,
+    /// Whether the key alone says which event this is: a plain copy with the same key and another content is a changed
+    /// copy, not another event.
+    pub told_by_key: bool,
     /// Which of its record's events this is, from 0.
     pub ordinal: u32,
     /// What is particular to its type.
@@ -106,6 +114,8 @@ pub enum Body<'a> {
     SessionEnded,
     /// `restart`.
     Restart,
+    /// `routing_session_ended`: a coexistence assistant went back to choosing who answers, with an empty dialogue stack.
+    RoutingSessionEnded,
     /// Any other type: one `rasa_event` row.
     Other,
 }
@@ -174,16 +184,94 @@ impl FlowStatus {
 }
 
 impl Event<'_> {
-    /// Whether this copy of an event takes the place of `stored`, another copy of it: only an anonymised copy does,
-    /// and only that of the greatest `anonymized_at`.
-    ///
-    /// `stored` is the other copy's `anonymized_at`.
+    /// The place in the sender's order: exact time, then tie key. Events that are equal in both stand in the order of their
+    /// arrival.
     #[must_use]
-    pub fn replaces(&self, stored: Option<&str>) -> bool {
-        match (&self.anonymized_at, stored) {
-            (Some(_), None) => true,
-            (Some(new), Some(old)) => new.as_ref() > old,
-            (None, _) => false,
+    pub fn order(&self) -> (EventTime, Option<i64>) {
+        (self.time, self.tie)
+    }
+
+    /// Whether this plain copy says something that an anonymised copy of it may lack, see
+    /// [`Decoder::kept`](crate::Decoder::kept).
+    #[must_use]
+    pub fn has_facts(&self) -> bool {
+        let spoken = |message: &UserMessage<'_>| {
+            message.intent.is_some()
+                || message.retrieval_intent.is_some()
+                || message.confidence.is_some()
+                || !message.commands.is_empty()
+        };
+        self.user_key.is_some()
+            || self.environment.is_some()
+            || matches!(&self.body, Body::User(message) if spoken(message))
+    }
+}
+
+impl<'a> Event<'a> {
+    /// Fills in what this anonymised copy lacks and `plain`, a plain copy of the same event, says: what is no personal data.
+    /// Decoding does the same with what [`Decoder::kept`](crate::Decoder::kept) gave.
+    pub fn keep_facts_of(&mut self, plain: &Self) {
+        let fill = |mine: &mut Option<Cow<'a, str>>, plain: &Option<Cow<'a, str>>| {
+            if mine.is_none() {
+                mine.clone_from(plain);
+            }
+        };
+        fill(&mut self.user_key, &plain.user_key);
+        fill(&mut self.environment, &plain.environment);
+        if let (Body::User(mine), Body::User(plain)) = (&mut self.body, &plain.body) {
+            fill(&mut mine.intent, &plain.intent);
+            fill(&mut mine.retrieval_intent, &plain.retrieval_intent);
+            mine.confidence = mine.confidence.or(plain.confidence);
+            if mine.commands.is_empty() {
+                mine.commands.clone_from(&plain.commands);
+            }
+        }
+    }
+}
+
+/// When an event was anonymised, as its producer wrote it. The greater mark is the later one: numbers by their value, texts as
+/// texts, every number before every text.
+///
+/// ```
+/// use turnmill_model::AnonymisedAt;
+/// let marks = [AnonymisedAt::Unmarked, AnonymisedAt::Seconds(1717589977.9), AnonymisedAt::Text("2024-06-05".into())];
+/// assert!(marks.is_sorted());
+/// ```
+#[derive(Clone, Debug)]
+pub enum AnonymisedAt<'a> {
+    /// The event has no mark of its own, but its source declares all of its events anonymised.
+    Unmarked,
+    /// Unix seconds, finite: what Rasa Pro writes.
+    Seconds(f64),
+    /// Text: what its documents say.
+    Text(Cow<'a, str>),
+}
+
+impl PartialEq for AnonymisedAt<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for AnonymisedAt<'_> {}
+
+impl PartialOrd for AnonymisedAt<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for AnonymisedAt<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let kind = |mark: &Self| match mark {
+            Self::Unmarked => 0,
+            Self::Seconds(_) => 1,
+            Self::Text(_) => 2,
+        };
+        match (self, other) {
+            (Self::Seconds(one), Self::Seconds(other)) => one.total_cmp(other),
+            (Self::Text(one), Self::Text(other)) => one.cmp(other),
+            (one, other) => kind(one).cmp(&kind(other)),
         }
     }
 }

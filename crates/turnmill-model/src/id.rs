@@ -22,15 +22,16 @@ macro_rules! id_type {
 }
 
 id_type! {
-    /// Id of an event, `rasa_event.id`: 48 bits of the event's milliseconds, then its identity digest.
+    /// Id of an event, `rasa_event.id`: 48 bits of the event's milliseconds, then bits of the digests of its key and of its
+    /// content, see [`EventIdentity`](crate::EventIdentity).
     ///
-    /// The time in front keeps inserts local in an index; the digest makes the id a function of what the
-    /// event *is* ([`IdentityDigest`]). Rows of which an event writes one (message, action, slot, stack frame,
-    /// flow status) carry the same id.
+    /// The time in front keeps inserts local in an index. All copies of an event have the same [key](EventId::key), so they
+    /// are neighbours in an index. Rows of which an event writes one (message, action, slot, stack frame, flow status)
+    /// carry the same id.
     EventId
 }
 id_type! {
-    /// Id of a sender, `rasa_sender.id`: a digest of the sender key and the configured assistant.
+    /// Id of a sender, `rasa_sender.id`: a digest of the sender key and the assistant, where one is named.
     SenderId
 }
 id_type! {
@@ -44,8 +45,8 @@ id_type! {
 }
 
 impl SenderId {
-    /// The id of the sender `key` (cleaned and cut, see [`crate::text::sender_key`]); `assistant` is the
-    /// configured assistant name, if the store keeps several assistants apart.
+    /// The id of the sender `key` of `assistant`, if that is named (both cleaned and cut, see
+    /// [`crate::text::sender_key`]): senders of two assistants are two, whatever their keys.
     ///
     /// ```
     /// use turnmill_model::SenderId;
@@ -66,7 +67,69 @@ impl UserId {
     }
 }
 
+/// Bytes of an event's id that are its key: the time, and 42 bits of a digest beside the UUID's version and variant.
+const KEY_BYTES: usize = 12;
+/// Bit of the first byte after the key that only ids of anonymised copies have.
+const ANONYMISED: u8 = 0x80;
+
+/// What all copies of an event have in common, whatever their content: the front of their ids.
+///
+/// ```
+/// use turnmill_model::{EventIdentity, SenderId, WrittenTime};
+/// let time = WrittenTime::Number(1656382549.326936);
+/// let bot = EventIdentity::new(SenderId::new(None, "u1"), "bot", time);
+/// let (hello, bye) = (EventIdentity { text: Some(r#""hello""#), ..bot }, EventIdentity { text: Some(r#""bye""#), ..bot });
+/// let key = hello.id().key();
+/// assert_ne!(hello.id(), bye.id());
+/// assert_eq!(key, bye.id().key());
+/// assert!(key.first() <= hello.id() && hello.id() <= key.last());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EventKey([u8; KEY_BYTES]);
+
+impl EventKey {
+    /// The least id that a copy may have.
+    #[must_use]
+    pub fn first(self) -> EventId {
+        self.followed_by(0)
+    }
+
+    /// The greatest id that a copy may have.
+    #[must_use]
+    pub fn last(self) -> EventId {
+        self.followed_by(0xff)
+    }
+
+    fn followed_by(self, byte: u8) -> EventId {
+        let mut bytes = [byte; 16];
+        bytes[..KEY_BYTES].copy_from_slice(&self.0);
+        EventId(Uuid::from_bytes(bytes))
+    }
+}
+
 impl EventId {
+    /// The id made of the digests of key and content; `anonymised` if it is that of an anonymised copy.
+    pub(crate) fn new(
+        milliseconds: u64,
+        key: &IdentityDigest,
+        content: Option<&IdentityDigest>,
+        anonymised: bool,
+    ) -> Self {
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&Sha256::digest(&key.0)[..16]);
+        bytes[..6].copy_from_slice(&milliseconds.to_be_bytes()[2..]);
+        // Most events have no content, and are spared the second digest.
+        bytes[KEY_BYTES..].fill(0);
+        if let Some(content) = content {
+            bytes[KEY_BYTES..].copy_from_slice(&Sha256::digest(&content.0)[..16 - KEY_BYTES]);
+        }
+        bytes[KEY_BYTES] &= !ANONYMISED;
+        if anonymised {
+            bytes[KEY_BYTES] |= ANONYMISED;
+        }
+        Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+    }
+
     /// Id of the turn that this `user` event opens.
     #[must_use]
     pub fn turn(self) -> Uuid {
@@ -90,6 +153,29 @@ impl EventId {
     pub fn marker(self, pattern: Uuid) -> Uuid {
         let digest = IdentityDigest::new("marker").bytes(self.0.as_bytes()).bytes(pattern.as_bytes());
         digest.uuid(Some(self.milliseconds()))
+    }
+
+    /// The part of the id that all copies of the event share.
+    #[must_use]
+    pub fn key(self) -> EventKey {
+        let mut key = [0; KEY_BYTES];
+        key.copy_from_slice(&self.0.as_bytes()[..KEY_BYTES]);
+        EventKey(key)
+    }
+
+    /// Whether this is the id of an anonymised copy.
+    ///
+    /// ```
+    /// use turnmill_model::{AnonymisedAt, EventIdentity, SenderId, WrittenTime};
+    /// let time = WrittenTime::Number(1656382549.326936);
+    /// let message = EventIdentity::new(SenderId::new(None, "u1"), "bot", time);
+    /// let copy = message.anonymised(&AnonymisedAt::Seconds(1656386149.0));
+    /// assert!(copy.is_anonymised() && !message.id().is_anonymised());
+    /// assert_eq!(copy.key(), message.id().key());
+    /// ```
+    #[must_use]
+    pub fn is_anonymised(self) -> bool {
+        self.0.as_bytes()[KEY_BYTES] & ANONYMISED != 0
     }
 
     /// Whether the event was written with a usable timestamp; without one it has a place only by its record's time, which

@@ -1,20 +1,23 @@
 //! What makes two deliveries one event.
 
-use crate::{EventId, EventTime, IdentityDigest, SenderId};
+use crate::{AnonymisedAt, EventId, EventTime, IdentityDigest, SenderId};
 
-/// What makes two deliveries the same event: the parts that neither a re-export nor anonymisation changes.
+/// What makes two deliveries the same event, in two parts.
 ///
-/// Texts are cleaned and uncut; a missing part is `None`. Where the timestamp is no fractional number (callers of the
-/// HTTP API and imports write whole seconds, Rasa's clock practically never does) a second is too coarse to tell events
-/// apart, so `text`, `value` and `data` take part as well.
+/// The *key* is made of what neither a re-export nor anonymisation changes: sender, type, exact timestamp, and names and ids.
+/// The *content* is what a message says or a slot is set to, and the intent. Plain copies with the same key and content are one
+/// event; with the same key and different content they are different events, as on a server whose clock moves
+/// every 15.6 ms, where all that one action does has the same timestamp. An anonymised copy stands for its key, whatever its
+/// content.
+///
+/// Texts are cleaned and uncut; a missing part is `None`, and a content part that is `null` is as missing.
 ///
 /// ```
 /// use turnmill_model::{EventIdentity, SenderId, WrittenTime};
 /// let sender = SenderId::new(None, "u1");
 /// let greet = EventIdentity { name: Some("utter_greet"), ..EventIdentity::new(sender, "action", WrittenTime::Number(1656382549.326936)) };
 /// let listen = EventIdentity { name: Some("action_listen"), ..greet };
-/// assert_ne!(greet.id(), listen.id());
-/// assert!(!greet.time.is_coarse());
+/// assert_ne!(greet.id().key(), listen.id().key());
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct EventIdentity<'a> {
@@ -24,45 +27,41 @@ pub struct EventIdentity<'a> {
     pub event_type: &'a str,
     /// The timestamp as written.
     pub time: WrittenTime<'a>,
-    /// `name`
+    /// Key: `name`
     pub name: Option<&'a str>,
-    /// `message_id`
+    /// Key: `message_id`, else `parse_data.message_id`
     pub message_id: Option<&'a str>,
-    /// `flow_id`
+    /// Key: `flow_id`
     pub flow_id: Option<&'a str>,
-    /// `step_id`
+    /// Key: `step_id`
     pub step_id: Option<&'a str>,
-    /// `metadata.utter_action`
+    /// Key: `metadata.utter_action`
     pub utter_action: Option<&'a str>,
-    /// `parse_data.intent.name`
-    pub intent: Option<&'a str>,
-    /// `policy`
+    /// Key: `action_text`
+    pub action_text: Option<&'a str>,
+    /// Key: `policy`
     pub policy: Option<&'a str>,
-    /// `update`
+    /// Key: `update`
     pub update: Option<&'a str>,
-    /// `text`, `value` and `data` as canonical JSON, `None` or `null` if missing; only looked at where the time
-    /// [is coarse](WrittenTime::is_coarse).
-    pub values: [Option<&'a str>; 3],
+    /// Key: `agent_id`, `tool_name`, `is_error`, `error_code`, `skill_id`, `block_id` and `key` as canonical JSON.
+    pub others: [Option<&'a str>; 7],
+    /// Content: `text` as canonical JSON.
+    pub text: Option<&'a str>,
+    /// Content: `value` as canonical JSON.
+    pub value: Option<&'a str>,
+    /// Content: `data` as canonical JSON.
+    pub data: Option<&'a str>,
+    /// Content: `parse_data.intent.name`
+    pub intent: Option<&'a str>,
 }
 
-/// A timestamp as its producer wrote it.
+/// A timestamp as its producer wrote it, in seconds.
 #[derive(Clone, Copy, Debug)]
 pub enum WrittenTime<'a> {
-    /// A finite JSON number, usable or not.
+    /// A finite JSON number, or a text that is one, usable or not.
     Number(f64),
     /// Anything else as canonical JSON; a missing timestamp is `null`.
     Other(&'a str),
-}
-
-impl WrittenTime<'_> {
-    /// Whether events at this time need their values to be told apart: a whole number of seconds, or no number.
-    #[must_use]
-    pub fn is_coarse(&self) -> bool {
-        match self {
-            Self::Number(seconds) => seconds.fract() == 0.0,
-            Self::Other(_) => true,
-        }
-    }
 }
 
 impl<'a> EventIdentity<'a> {
@@ -78,57 +77,85 @@ impl<'a> EventIdentity<'a> {
             flow_id: None,
             step_id: None,
             utter_action: None,
-            intent: None,
+            action_text: None,
             policy: None,
             update: None,
-            values: [None; 3],
+            others: [None; 7],
+            text: None,
+            value: None,
+            data: None,
+            intent: None,
         }
     }
 
-    /// The event's id. The milliseconds in front are those of a usable timestamp, else 0.
+    /// The id of a plain copy. The milliseconds in front are those of a usable timestamp, else 0.
     #[must_use]
     pub fn id(&self) -> EventId {
-        let coarse = self.time.is_coarse();
         // A missing value is null.
-        let value = |value: Option<&'a str>| value.filter(|json| coarse && *json != "null");
-        let [text, value, data] = self.values.map(value);
-        let parts = [
+        let said = |value: Option<&'a str>| value.filter(|json| *json != "null");
+        let parts = [said(self.text), said(self.value), said(self.data), self.intent];
+        let content = parts.iter().any(Option::is_some).then(|| {
+            let mut digest = IdentityDigest::new("content");
+            put_parts(&mut digest, parts.into_iter());
+            digest
+        });
+        EventId::new(self.milliseconds(), &self.key(), content.as_ref(), false)
+    }
+
+    /// The id of the anonymised copy with this mark.
+    #[must_use]
+    pub fn anonymised(&self, mark: &AnonymisedAt<'_>) -> EventId {
+        let digest = IdentityDigest::new("mark");
+        // Adding zero turns -0.0 into 0.0.
+        let content = match mark {
+            AnonymisedAt::Unmarked => digest,
+            AnonymisedAt::Seconds(seconds) => digest.number((seconds + 0.0).to_bits()),
+            AnonymisedAt::Text(text) => digest.text(text),
+        };
+        EventId::new(self.milliseconds(), &self.key(), Some(&content), true)
+    }
+
+    fn milliseconds(&self) -> u64 {
+        let WrittenTime::Number(seconds) = self.time else { return 0 };
+        EventTime::from_seconds(seconds).map_or(0, |time| u64::try_from(time.micros() / 1000).unwrap_or(0))
+    }
+
+    fn key(&self) -> IdentityDigest {
+        // In place: this is done for every event.
+        let mut digest = IdentityDigest::new("event");
+        digest.put(self.sender.0.as_bytes());
+        digest.put(self.event_type.as_bytes());
+        match self.time {
+            WrittenTime::Number(seconds) => {
+                digest.put_raw(&[0]);
+                // Adding zero turns -0.0 into 0.0, which are the same time.
+                digest.put_raw(&(seconds + 0.0).to_bits().to_le_bytes());
+            }
+            WrittenTime::Other(json) => {
+                digest.put_raw(&[1]);
+                digest.put(json.as_bytes());
+            }
+        }
+        let first = [
             self.name,
             self.message_id,
             self.flow_id,
             self.step_id,
             self.utter_action,
-            self.intent,
+            self.action_text,
             self.policy,
             self.update,
-            text,
-            value,
-            data,
         ];
-        // Which parts are there, in one number: most events have one or two of them.
-        let present = parts.iter().rev().fold(0, |mask, part| mask << 1 | u64::from(part.is_some()));
-        // In place: this is done for every event.
-        let mut digest = IdentityDigest::new("event");
-        digest.put(self.sender.0.as_bytes());
-        digest.put(self.event_type.as_bytes());
-        let mut milliseconds = 0;
-        match self.time {
-            WrittenTime::Number(seconds) => {
-                if let Some(time) = EventTime::from_seconds(seconds) {
-                    milliseconds = u64::try_from(time.micros() / 1000).unwrap_or(0);
-                }
-                // Adding zero turns -0.0 into 0.0, which are the same time.
-                digest.put_raw(&(present << 1).to_le_bytes()[..2]);
-                digest.put_raw(&(seconds + 0.0).to_bits().to_le_bytes());
-            }
-            WrittenTime::Other(json) => {
-                digest.put_raw(&(present << 1 | 1).to_le_bytes()[..2]);
-                digest.put(json.as_bytes());
-            }
-        }
-        for part in parts.into_iter().flatten() {
-            digest.put(part.as_bytes());
-        }
-        EventId(digest.uuid(Some(milliseconds)))
+        put_parts(&mut digest, first.into_iter().chain(self.others));
+        digest
+    }
+}
+
+/// Adds the parts that are there, after a number that says which: most events have one or two of them.
+fn put_parts<'p>(digest: &mut IdentityDigest, parts: impl Iterator<Item = Option<&'p str>> + Clone) {
+    let present = parts.clone().fold(1_u16, |mask, part| mask << 1 | u16::from(part.is_some()));
+    digest.put_raw(&present.to_le_bytes());
+    for part in parts.flatten() {
+        digest.put(part.as_bytes());
     }
 }

@@ -34,9 +34,12 @@ pub mod tables;
 pub mod text;
 
 pub use changes::{Changes, End, Key, Mark, RowView, Rows, TableChanges};
-pub use event::{Body, Command, Event, FlowStatus, SessionRule, UserMessage};
-pub use id::{EventId, IdentityDigest, SenderId, SessionId, UserId};
+pub use event::{AnonymisedAt, Body, Command, Event, FlowStatus, SessionRule, UserMessage};
+pub use id::{EventId, EventKey, IdentityDigest, SenderId, SessionId, UserId};
 pub use identity::{EventIdentity, WrittenTime};
-pub use record::{Decoder, Reason, Record, Refused, UnknownReason};
+pub use record::{
+    AssistantName, AssistantNameBuf, Decoder, Reason, Record, Refused, SourceFacts, SourceFactsBuf, TimeUnit,
+    UnknownReason, UnknownTimeUnit,
+};
 pub use settings::{SessionIdMode, Settings};
 pub use time::{EARLIEST_SECONDS, EventTime, LATEST_SECONDS, Micros};

@@ -8,11 +8,12 @@
 //! a second pass, which only records that need it pay for.
 
 mod build;
+mod kept;
 mod scan;
 mod wire;
 
 use crate::json::{Limits, MAX_DEPTH, ParseError, Raw, Tree, deeper_than};
-use crate::{Decoder, Event, Reason, Record, Refused, Settings};
+use crate::{Decoder, Event, Reason, Record, Refused, Settings, TimeUnit};
 use wire::Wire;
 
 /// Decodes Rasa's events; the [`Decoder`] named `rasa`.
@@ -52,6 +53,16 @@ impl RasaDecoder {
     pub fn with_max_bytes(self, max_bytes: usize) -> Self {
         Self { max_bytes, ..self }
     }
+
+    /// The fields of the body that `payload` is; `None` if it is to be skipped.
+    fn read<'a>(&self, payload: &'a [u8]) -> Result<Option<Wire<'a>>, Refused> {
+        let Some(text) = readable(payload, self.max_bytes)? else { return Ok(None) };
+        let mut wire = Wire::default();
+        if scan::scan(text, &mut wire).is_none() {
+            parse(text, &mut wire)?;
+        }
+        Ok(Some(wire))
+    }
 }
 
 impl Decoder for RasaDecoder {
@@ -60,31 +71,40 @@ impl Decoder for RasaDecoder {
     }
 
     fn decode<'a>(&self, record: &Record<'a>, out: &mut Vec<Event<'a>>) -> Result<(), Refused> {
-        let Some(text) = readable(record.payload, self.max_bytes)? else { return Ok(()) };
-        let mut wire = Wire::default();
-        if scan::scan(text, &mut wire).is_none() {
-            parse(text, &mut wire)?;
+        let Some(mut wire) = self.read(record.payload)? else { return Ok(()) };
+        if let Some(kept) = record.kept {
+            kept::fill(&mut wire, kept);
         }
         build::event(&self.settings, record, &wire, out)
     }
+
+    fn kept(&self, record: &Record<'_>, _ordinal: u32) -> Option<Vec<u8>> {
+        let wire = self.read(record.payload).ok().flatten()?;
+        kept::facts(record, &wire)
+    }
 }
 
-/// The body with `seconds` added to its `timestamp`, in the number's place and nothing else changed; `None` if it has no
-/// finite number there. What `rasa export --offset-timestamps-by-seconds` does, and with the opposite sign undoes: sums of
-/// whole seconds are exact for the times of conversations.
+/// The body with `seconds` added to its `timestamp`, which is counted in `unit`, in the number's place and nothing else changed;
+/// `None` if it has no finite number there, nor a text that is one. What `rasa export --offset-timestamps-by-seconds` does, and with
+/// the opposite sign undoes: sums of whole seconds are exact for the times of conversations.
 ///
 /// ```
-/// use turnmill_model::rasa::shift_timestamp;
+/// use turnmill_model::{TimeUnit, rasa::shift_timestamp};
 /// let body = br#"{"event": "restart", "timestamp": 1656386149.326936}"#;
-/// let shifted = shift_timestamp(body, -3600).unwrap();
+/// let shifted = shift_timestamp(body, -3600, TimeUnit::Seconds).unwrap();
 /// assert_eq!(shifted, br#"{"event": "restart", "timestamp": 1656382549.326936}"#);
 /// ```
 #[must_use]
-pub fn shift_timestamp(payload: &[u8], seconds: i64) -> Option<Vec<u8>> {
+pub fn shift_timestamp(payload: &[u8], seconds: i64, unit: TimeUnit) -> Option<Vec<u8>> {
     let text = std::str::from_utf8(payload).ok()?;
     let tree = Tree::parse(text, &Limits::default()).ok()?;
     let written = tree.root().get("timestamp")?.raw();
-    let shifted = written.as_number().filter(|number| number.is_finite())? + seconds as f64;
+    let step = match unit {
+        TimeUnit::Seconds => 1,
+        TimeUnit::Milliseconds => 1_000,
+        TimeUnit::Microseconds => 1_000_000,
+    };
+    let shifted = build::written_number(written)? + seconds.saturating_mul(step) as f64;
     // The token is a part of the text.
     let start = written.as_str().as_ptr() as usize - text.as_ptr() as usize;
     let mut body = Vec::with_capacity(payload.len() + 8);

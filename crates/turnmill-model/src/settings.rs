@@ -14,8 +14,6 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Name of the assistant, if the store keeps several apart: part of every sender's identity.
-    pub assistant: Option<String>,
     /// Which `metadata.session_id` values count.
     pub session_id: SessionIdMode,
     /// Store slot values that are strings without quotes.
@@ -26,12 +24,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            assistant: None,
-            session_id: SessionIdMode::default(),
-            bare_slot_strings: false,
-            stack_events: true,
-        }
+        Self { session_id: SessionIdMode::default(), bare_slot_strings: false, stack_events: true }
     }
 }
 

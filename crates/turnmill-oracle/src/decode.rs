@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use turnmill_model::{
-    Body, Command, Event, EventIdentity, EventTime, FlowStatus, Reason, Record, SenderId, SessionId,
-    SessionIdMode, SessionRule, Settings, UserMessage, WrittenTime, text,
+    AnonymisedAt, AssistantName, Body, Command, Event, EventIdentity, EventTime, FlowStatus, Reason, Record,
+    SenderId, SessionId, SessionIdMode, SessionRule, Settings, TimeUnit, UserMessage, WrittenTime, text,
 };
 use uuid::Uuid;
 
@@ -44,32 +44,62 @@ pub fn decode(settings: &Settings, record: &Record<'_>) -> Result<Option<Event<'
     let sender_key = body
         .text("sender_id")
         .filter(|key| !key.is_empty())
+        .or_else(|| body.get("sender_id").and_then(number_as_written))
         .or_else(|| record.sender.map(clean).filter(|key| !key.is_empty()))
         .ok_or(Reason::NoSenderId)?;
     let sender_key = text::sender_key(sender_key.into()).into_owned();
-    let sender = SenderId::new(settings.assistant.as_deref(), &sender_key);
+    let metadata = body.get("metadata").unwrap_or(&Json::Null);
+    let assistant = match record.facts.assistant {
+        AssistantName::None => None,
+        AssistantName::Given(name) => Some(clean(name)),
+        AssistantName::FromMetadata => metadata.text("assistant_id"),
+    };
+    let assistant =
+        assistant.filter(|name| !name.is_empty()).map(|name| text::sender_key(name.into()).into_owned());
+    let sender = SenderId::new(assistant.as_deref(), &sender_key);
 
     let written = body.get("timestamp").unwrap_or(&Json::Null);
-    let time = written
-        .as_finite()
+    let seconds = seconds(written, record.facts.time_unit);
+    let time = seconds
         .and_then(EventTime::from_seconds)
         .or_else(|| record.time.and_then(EventTime::from_seconds))
         .ok_or(Reason::NoUsableTimestamp)?;
 
-    let metadata = body.get("metadata").unwrap_or(&Json::Null);
+    let anonymised = match body.get("anonymized_at") {
+        Some(Json::Text(at)) => Some(AnonymisedAt::Text(clean(at).into())),
+        Some(other) if other.as_finite().is_some() => other.as_finite().map(AnonymisedAt::Seconds),
+        _ if record.facts.anonymised => Some(AnonymisedAt::Unmarked),
+        _ => None,
+    };
+    let message_id = body
+        .text("message_id")
+        .or_else(|| body.get("parse_data").and_then(|parse_data| parse_data.text("message_id")));
+    let told_by_key = event_type == "user" && message_id.is_some();
+    let set = |environment: &String| environment != "RASA_ENVIRONMENT_NOT_SET";
+    let environment = record.environment.map(clean).filter(set);
     Ok(Some(Event {
-        id: identity(sender, &event_type, written, &body),
+        id: identity(
+            sender,
+            &event_type,
+            (seconds, written),
+            message_id.as_deref(),
+            &body,
+            anonymised.as_ref(),
+        ),
         sender,
         sender_key: sender_key.into(),
+        assistant: owned(assistant),
         time,
+        tie: record.row,
         model_id: owned(metadata.text("model_id")),
-        environment: owned(record.environment.map(clean)),
+        environment: owned(environment.or_else(|| metadata.text("rasa_environment").filter(set))),
         user_key: body
             .text("user_id")
             .filter(|key| !key.is_empty())
             .map(|key| text::sender_key(key.into()).into_owned().into()),
         session: SessionRule::Rasa { session_id: session_id(settings.session_id, metadata) },
-        anonymized_at: owned(body.text("anonymized_at")),
+        anonymised,
+        told_by_key,
         ordinal: 0,
         body: event_body(settings, &event_type, &body, metadata),
         event_type: event_type.into(),
@@ -80,18 +110,52 @@ fn owned(text: Option<String>) -> Option<Cow<'static, str>> {
     text.map(Cow::Owned)
 }
 
-fn identity(sender: SenderId, event_type: &str, written: &Json, body: &Json) -> turnmill_model::EventId {
+/// A number, spelled as it was.
+fn number_as_written(json: &Json) -> Option<String> {
+    match json {
+        Json::Number(written) => Some(written.clone()),
+        _ => None,
+    }
+}
+
+/// The timestamp in seconds, if it is a finite number or a text that is one.
+fn seconds(written: &Json, unit: TimeUnit) -> Option<f64> {
+    let number = match written {
+        Json::Text(text) => match json::parse(text) {
+            Some(number @ Json::Number(_)) if !text.contains([' ', '\t', '\n', '\r']) => number.as_finite(),
+            _ => None,
+        },
+        other => other.as_finite(),
+    };
+    number.map(|number| match unit {
+        TimeUnit::Seconds => number,
+        TimeUnit::Milliseconds => number / 1_000.0,
+        TimeUnit::Microseconds => number / 1_000_000.0,
+    })
+}
+
+fn identity(
+    sender: SenderId,
+    event_type: &str,
+    (seconds, written): (Option<f64>, &Json),
+    message_id: Option<&str>,
+    body: &Json,
+    anonymised: Option<&AnonymisedAt<'_>>,
+) -> turnmill_model::EventId {
     let canonical_time = written.canonical();
-    let time = match written.as_finite() {
+    let time = match seconds {
         Some(seconds) => WrittenTime::Number(seconds),
         None => WrittenTime::Other(&canonical_time),
     };
-    let parts = ["name", "message_id", "flow_id", "step_id", "policy", "update"].map(|key| body.text(key));
-    let [name, message_id, flow_id, step_id, policy, update] = parts.each_ref().map(Option::as_deref);
+    let parts = ["name", "flow_id", "step_id", "action_text", "policy", "update"].map(|key| body.text(key));
+    let [name, flow_id, step_id, action_text, policy, update] = parts.each_ref().map(Option::as_deref);
     let utter_action = body.get("metadata").and_then(|metadata| metadata.text("utter_action"));
     let intent =
         body.get("parse_data").and_then(|data| data.get("intent")).and_then(|intent| intent.text("name"));
-    let values = ["text", "value", "data"].map(|key| body.get(key).map(Json::canonical));
+    let present = |key: &str| body.get(key).filter(|json| **json != Json::Null).map(Json::canonical);
+    let others =
+        ["agent_id", "tool_name", "is_error", "error_code", "skill_id", "block_id", "key"].map(present);
+    let [text, value, data] = ["text", "value", "data"].map(|key| body.get(key).map(Json::canonical));
     let identity = EventIdentity {
         sender,
         event_type,
@@ -101,12 +165,19 @@ fn identity(sender: SenderId, event_type: &str, written: &Json, body: &Json) -> 
         flow_id,
         step_id,
         utter_action: utter_action.as_deref(),
-        intent: intent.as_deref(),
+        action_text,
         policy,
         update,
-        values: values.each_ref().map(Option::as_deref),
+        others: others.each_ref().map(Option::as_deref),
+        text: text.as_deref(),
+        value: value.as_deref(),
+        data: data.as_deref(),
+        intent: intent.as_deref(),
     };
-    identity.id()
+    match anonymised {
+        Some(mark) => identity.anonymised(mark),
+        None => identity.id(),
+    }
 }
 
 /// The session id that the metadata gives, if the mode lets it count.
@@ -154,6 +225,7 @@ fn event_body(settings: &Settings, event_type: &str, body: &Json, metadata: &Jso
         "session_started" => Body::SessionStarted,
         "session_ended" => Body::SessionEnded,
         "restart" => Body::Restart,
+        "routing_session_ended" => Body::RoutingSessionEnded,
         _ => Body::Other,
     }
 }

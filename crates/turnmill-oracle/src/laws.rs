@@ -49,7 +49,6 @@ pub fn plans() -> impl Strategy<Value = Plan> {
         session_id: [SessionIdMode::Uuid, SessionIdMode::Any, SessionIdMode::Off][mode],
         bare_slot_strings: bare,
         stack_events: stack || bare,
-        ..Settings::default()
     });
     (
         settings,
@@ -84,6 +83,10 @@ impl<R: Fn(&Event<'_>) -> SessionRule + Send + Sync> Decoder for Ruled<R> {
         out.iter_mut().skip(before).for_each(|event| event.session = (self.1)(event));
         Ok(())
     }
+
+    fn kept(&self, record: &Record<'_>, ordinal: u32) -> Option<Vec<u8>> {
+        self.0.kept(record, ordinal)
+    }
 }
 
 /// As [`check`], with sessions cut by `rule` instead of Rasa's.
@@ -111,7 +114,7 @@ where
 }
 
 /// Delivers `arrival` to a store of `fixture` as planned, and compares what comes of it with what the oracle makes of
-/// `records`: the ledger, and as `compare` does the tables. The error says what differs.
+/// `records`: the ledger (kinds of duplicates too, if the order of arrival is that of `records`), and as `compare` does the tables. The error says what differs.
 pub fn check<F: Fixture>(
     fixture: &mut F,
     plan: &Plan,
@@ -122,14 +125,34 @@ pub fn check<F: Fixture>(
 where
     F::Store: std::fmt::Debug,
 {
+    let in_order = records == arrival;
     let records: Vec<_> = records.iter().map(OwnedRecord::as_record).collect();
     let expected = crate::tables(&plan.settings, &records);
     let decoder = RasaDecoder::new(&plan.settings);
     deliver(fixture, plan, &decoder, arrival, &mut |_, _| {}, |store, digests, counts| {
         compare(store, digests, &expected)?;
         let ledger = &expected.ledger;
-        let expected = [ledger.records, ledger.events, ledger.duplicates.total(), ledger.skipped];
-        let found = [counts.records, counts.events, counts.duplicates, counts.skipped];
+        let kinds = &ledger.duplicates;
+        let kind = |kind| if in_order { kind } else { 0 };
+        let expected = [
+            ledger.records,
+            ledger.events,
+            kinds.total(),
+            ledger.skipped,
+            kind(kinds.anonymised),
+            kind(kinds.changed),
+        ];
+        let mut found = [
+            counts.records,
+            counts.events,
+            counts.duplicates,
+            counts.skipped,
+            counts.anonymised,
+            counts.changed,
+        ];
+        if !in_order {
+            found[4..].fill(0);
+        }
         let found = found.map(|count| u64::try_from(count).unwrap_or_default());
         if found == expected { Ok(()) } else { Err(format!("ledger {found:?}, expected {expected:?}")) }
     })
@@ -154,6 +177,8 @@ where
             sender: record.sender.clone(),
             time: record.time,
             environment: record.environment.clone(),
+            row: record.row,
+            facts: record.facts.clone(),
         })
         .collect();
     pollster::block_on(async {

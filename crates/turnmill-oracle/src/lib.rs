@@ -34,7 +34,9 @@ pub mod uploads;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use turnmill_model::{Event, EventId, Micros, Reason, Record, SenderId, Settings, UserId, tables::PUBLIC};
+use turnmill_model::{
+    Body, Event, EventId, EventKey, Micros, Reason, Record, SenderId, Settings, UserId, tables::PUBLIC,
+};
 use uuid::Uuid;
 
 pub use decode::{MAX_RECORD_BYTES, decode};
@@ -74,13 +76,15 @@ pub struct Duplicates {
     pub reexported: u64,
     /// Anonymised copies that took the place of the one before.
     pub anonymised: u64,
+    /// Plain copies with another content, of events that their key tells.
+    pub changed: u64,
 }
 
 impl Duplicates {
     /// Duplicates of all kinds.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.reexported + self.anonymised
+        self.reexported + self.anonymised + self.changed
     }
 }
 
@@ -138,7 +142,8 @@ fn of_events(settings: &Settings, patterns: &[Pattern], events: &[Event<'_>]) ->
     let mut placed = Vec::new();
     for (sender, mut events) in senders {
         events.sort_by(|(arrival, event), (other_arrival, other)| {
-            event.time.cmp(&other.time).then(arrival.cmp(other_arrival))
+            let by_time = event.time.cmp(&other.time);
+            by_time.then(event.tie.cmp(&other.tie)).then(arrival.cmp(other_arrival))
         });
         let (arrivals, events): (Vec<usize>, Vec<Event<'_>>) = events.into_iter().unzip();
         let placement = sessions::place(&events);
@@ -177,32 +182,77 @@ fn of_events(settings: &Settings, patterns: &[Pattern], events: &[Event<'_>]) ->
     oracle
 }
 
-/// One event for all copies of it: place and time of the first to arrive; content of the one with the greatest
-/// `anonymized_at`, or of the first. With each its place in the order of arrival.
+/// What is known of one key.
+#[derive(Default)]
+struct OfKey<'a> {
+    /// The events that the key's plain copies are, each with its place in the order of arrival.
+    plain: Vec<(usize, Event<'a>)>,
+    /// The anonymised copy with the greatest mark.
+    anonymised: Option<Event<'a>>,
+    /// The first copy to arrive: it gives the anonymised one its place.
+    first: Option<(usize, Event<'a>)>,
+    /// The first plain copy: it gives the anonymised one what that lacks.
+    first_plain: Option<Event<'a>>,
+}
+
+/// Of all copies those that are events, each with its place in the order of arrival: the plain ones with different contents, or
+/// one anonymised copy in place of them all.
 fn without_copies<'a>(events: &[Event<'a>], ledger: &mut Ledger) -> Vec<(usize, Event<'a>)> {
-    let mut places: HashMap<EventId, usize> = HashMap::new();
-    let mut kept: Vec<(usize, Event<'a>)> = Vec::new();
+    let mut keys: BTreeMap<(SenderId, EventKey), OfKey<'a>> = BTreeMap::new();
     for (arrival, event) in events.iter().enumerate() {
         ledger.records += 1;
-        match places.get(&event.id) {
-            None => {
-                ledger.events += 1;
-                places.insert(event.id, kept.len());
-                kept.push((arrival, event.clone()));
+        let key = keys.entry((event.sender, event.id.key())).or_default();
+        key.first.get_or_insert_with(|| (arrival, event.clone()));
+        if let Some(mark) = &event.anonymised {
+            let before = key.anonymised.as_ref().and_then(|before| before.anonymised.clone());
+            if before.as_ref().is_none_or(|before| mark > before) {
+                ledger.duplicates.anonymised += u64::from(before.is_some() || !key.plain.is_empty());
+                key.anonymised = Some(event.clone());
             }
-            Some(&place) => {
-                let stored = &mut kept[place].1;
-                // None is less than any text, so a plain copy replaces nothing.
-                if event.anonymized_at > stored.anonymized_at {
-                    ledger.duplicates.anonymised += 1;
-                    *stored = Event { time: stored.time, ..event.clone() };
-                } else {
-                    ledger.duplicates.reexported += 1;
-                }
-            }
+            continue;
+        }
+        key.first_plain.get_or_insert_with(|| event.clone());
+        let same = key.plain.iter().any(|(_, plain)| plain.id == event.id);
+        if key.anonymised.is_some() || same {
+            continue;
+        }
+        if event.told_by_key && !key.plain.is_empty() {
+            ledger.duplicates.changed += 1;
+        } else {
+            key.plain.push((arrival, event.clone()));
         }
     }
+    let mut kept = Vec::new();
+    for key in keys.into_values() {
+        match (key.anonymised, key.first) {
+            (Some(copy), Some((arrival, first))) => {
+                let mut event = Event { time: first.time, tie: first.tie, ..copy };
+                if let Some(plain) = key.first_plain {
+                    keep_what_is_not_personal(&mut event, plain);
+                }
+                kept.push((arrival, event));
+            }
+            _ => kept.extend(key.plain),
+        }
+    }
+    ledger.events = kept.len() as u64;
+    let others = ledger.events + ledger.duplicates.anonymised + ledger.duplicates.changed;
+    ledger.duplicates.reexported = ledger.records - others;
     kept
+}
+
+/// What an anonymised copy lacks of user, environment, intent and commands is taken from the plain one.
+fn keep_what_is_not_personal<'a>(event: &mut Event<'a>, plain: Event<'a>) {
+    event.user_key = event.user_key.take().or(plain.user_key);
+    event.environment = event.environment.take().or(plain.environment);
+    if let (Body::User(message), Body::User(plain)) = (&mut event.body, plain.body) {
+        message.intent = message.intent.take().or(plain.intent);
+        message.retrieval_intent = message.retrieval_intent.take().or(plain.retrieval_intent);
+        message.confidence = message.confidence.or(plain.confidence);
+        if message.commands.is_empty() {
+            message.commands = plain.commands;
+        }
+    }
 }
 
 /// The rows of `rasa_user`.

@@ -117,8 +117,10 @@ pub(crate) fn write(
 
         // Stack and frames.
         let frames = frames.entry(session_index).or_default();
-        let starts_again = matches!(&event.body, Body::SessionStarted | Body::Restart)
-            || matches!(&event.body, Body::Action { name: Some(name), .. } if name == "action_session_start");
+        let starts_again = matches!(
+            &event.body,
+            Body::SessionStarted | Body::Restart | Body::RoutingSessionEnded
+        ) || matches!(&event.body, Body::Action { name: Some(name), .. } if name == "action_session_start");
         if starts_again {
             stack = Json::List(Vec::new());
         }
@@ -180,7 +182,18 @@ pub(crate) fn write(
     if let (Some(first), Some(last)) = (events.first(), events.last()) {
         // In order of time, so these are the least and the greatest.
         let (first_seen, last_seen) = (Micros(first.time.micros()), Micros(last.time.micros()));
-        put("rasa_sender", row![sender, first.sender_key.as_ref(), channel, first_seen, last_seen, user_id]);
+        put(
+            "rasa_sender",
+            row![
+                sender,
+                first.sender_key.as_ref(),
+                channel,
+                first_seen,
+                last_seen,
+                user_id,
+                first.assistant.as_deref().map(str::to_owned),
+            ],
+        );
     }
     errors
 }
@@ -246,6 +259,7 @@ fn dependent_rows(sender: SenderId, at: &At<'_>) -> Vec<(&'static str, Vec<Owned
         | Body::SessionStarted
         | Body::SessionEnded
         | Body::Restart
+        | Body::RoutingSessionEnded
         | Body::Other => Vec::new(),
     }
 }

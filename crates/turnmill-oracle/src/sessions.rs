@@ -18,6 +18,8 @@ pub(crate) struct Session {
     by_gap: bool,
     /// Contains an event that begins a session.
     begun: bool,
+    /// Contains an `action_session_start`.
+    has_start_action: bool,
     has_user: bool,
     /// After a session start and before any `action_listen` or `user` event.
     starting: bool,
@@ -47,6 +49,7 @@ pub(crate) fn place(events: &[Event<'_>]) -> Placement {
         let is_user = matches!(event.body, Body::User(_));
         let is_start = is_action(event, "action_session_start") || matches!(event.body, Body::SessionStarted);
         session.begun |= is_start || is_user;
+        session.has_start_action |= is_action(event, "action_session_start");
         session.has_user |= is_user;
         if is_start {
             session.starting = true;
@@ -121,7 +124,8 @@ fn next(
     }
     // Rule 4: a session start.
     if is_action(event, "action_session_start") {
-        if !placement.sessions[current].begun {
+        let session = &placement.sessions[current];
+        if !session.has_start_action && !session.has_user {
             return (current, None);
         }
         let session = open(placement, Session::default());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use turnmill_model::{Decoder, Settings};
+use turnmill_model::{Decoder, Settings, SourceFactsBuf};
 use turnmill_sink::ingest::{Accounting, Ingest};
 use turnmill_sink::{Advance, Class, Opened, Store, StoreError};
 use turnmill_source::{BatchLimits, Part, Position};
@@ -11,7 +11,7 @@ use turnmill_source::{BatchLimits, Part, Position};
 use crate::backoff::Backoff;
 use crate::event::{Drained, Event, Observer, PipelineError};
 use crate::limits::{DeadLetterLimits, Seen};
-use crate::prepare::{Prepared, ReadOptions, Rewrite, position_key};
+use crate::prepare::{Preparation, Prepared, ReadOptions, Rewrite, position_key};
 use crate::stop::Stop;
 
 /// A store with the means to fill it.
@@ -60,7 +60,11 @@ impl<'d, S: Store> Pipeline<'d, S> {
             settings: settings.clone(),
             ingest,
             decoder,
-            reading: ReadOptions { limits: BatchLimits::default(), rewrite: None, leave_idle: false },
+            reading: ReadOptions {
+                limits: BatchLimits::default(),
+                preparation: Preparation::default(),
+                leave_idle: false,
+            },
             backoff: Backoff::default(),
             limits: DeadLetterLimits::default(),
             seen: Seen::default(),
@@ -92,7 +96,14 @@ impl<'d, S: Store> Pipeline<'d, S> {
     /// Takes other bodies in place of the records' own, where `rewrite` gives one; dead letters keep the original.
     #[must_use]
     pub fn with_rewrite(mut self, rewrite: Arc<Rewrite>) -> Self {
-        self.reading.rewrite = Some(rewrite);
+        self.reading.preparation.rewrite = Some(rewrite);
+        self
+    }
+
+    /// Sets what the sources say about all of their records: the assistant, the unit of time, whether they are anonymised.
+    #[must_use]
+    pub fn with_source_facts(mut self, facts: SourceFactsBuf) -> Self {
+        self.reading.preparation.facts = Arc::new(facts);
         self
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
 use self_cell::self_cell;
-use turnmill_model::{Decoder, Refused};
+use turnmill_model::{Decoder, Record, Refused, SourceFactsBuf};
 use turnmill_sink::ingest::{Arrivals, Letters};
 use turnmill_sink::{DeadLetter, PositionKey};
 use turnmill_source::{
@@ -36,17 +36,28 @@ pub(crate) struct Owner {
     batch: RecordBatch,
     /// Bodies that take the place of the batch's own, by number of the record; empty if none do.
     bodies: Vec<Option<Vec<u8>>>,
+    facts: Arc<SourceFactsBuf>,
+}
+
+/// What becomes of a record before it is decoded.
+#[derive(Clone, Default)]
+pub(crate) struct Preparation {
+    pub(crate) rewrite: Option<Arc<Rewrite>>,
+    /// What the source says about all of its records.
+    pub(crate) facts: Arc<SourceFactsBuf>,
 }
 
 impl Prepared {
-    fn decode(batch: RecordBatch, decoder: &dyn Decoder, rewrite: Option<&Rewrite>) -> Self {
+    fn decode(batch: RecordBatch, decoder: &dyn Decoder, preparation: &Preparation) -> Self {
+        let rewrite = preparation.rewrite.as_deref();
         let bodies = rewrite.map(|rewrite| batch.iter().map(|record| rewrite(record.payload)).collect());
-        Self::new(Owner { batch, bodies: bodies.unwrap_or_default() }, |Owner { batch, bodies }| {
+        let owner = Owner { batch, bodies: bodies.unwrap_or_default(), facts: preparation.facts.clone() };
+        Self::new(owner, |Owner { batch, bodies, facts }| {
             let mut arrivals = Arrivals::default();
             for (number, record) in batch.iter().enumerate() {
                 match record.outcome {
                     RecordOutcome::Body => {
-                        let mut record = record.record();
+                        let mut record = Record { facts: facts.borrow(), ..record.record() };
                         if let Some(Some(body)) = bodies.get(number) {
                             record.payload = body;
                         }
@@ -90,6 +101,8 @@ impl Letters for Prepared {
             sender: record.as_ref().and_then(|record| record.sender).map(Into::into),
             time: record.as_ref().and_then(|record| record.time),
             environment: record.as_ref().and_then(|record| record.environment).map(Into::into),
+            row: record.as_ref().and_then(|record| record.record().row),
+            facts: (*self.borrow_owner().facts).clone(),
             record_key: record.as_ref().and_then(|record| record.key).map(Into::into),
             headers: record
                 .iter()
@@ -111,7 +124,7 @@ pub type Rewrite = dyn Fn(&[u8]) -> Option<Vec<u8>> + Send + Sync;
 #[derive(Clone)]
 pub(crate) struct ReadOptions {
     pub(crate) limits: BatchLimits,
-    pub(crate) rewrite: Option<Arc<Rewrite>>,
+    pub(crate) preparation: Preparation,
     /// Whether a followed source is left when it has nothing more for now.
     pub(crate) leave_idle: bool,
 }
@@ -153,11 +166,11 @@ impl Reading {
         source: Box<dyn GroupSource>,
         decoder: Arc<dyn Decoder>,
         limits: GroupLimits,
-        rewrite: Option<Arc<Rewrite>>,
+        preparation: Preparation,
         stop: Stop,
     ) -> std::io::Result<Self> {
         Self::start(move |outgoing, fresh| {
-            let last = read_group(source, &*decoder, limits, rewrite.as_deref(), &stop, outgoing, fresh);
+            let last = read_group(source, &*decoder, limits, &preparation, &stop, outgoing, fresh);
             // Whoever listens no more does not need to know.
             let _ = outgoing.send_blocking(last);
         })
@@ -206,7 +219,7 @@ fn read(
         };
         let empty = batch.is_empty() && !batch.opened().is_some_and(Opened::moved);
         if failure.is_none() && !empty {
-            let prepared = Box::new(Prepared::decode(batch, decoder, options.rewrite.as_deref()));
+            let prepared = Box::new(Prepared::decode(batch, decoder, &options.preparation));
             if outgoing.send_blocking(Read::Batch(prepared)).is_err() {
                 return;
             }
@@ -236,7 +249,7 @@ fn read_group(
     mut source: Box<dyn GroupSource>,
     decoder: &dyn Decoder,
     limits: GroupLimits,
-    rewrite: Option<&Rewrite>,
+    preparation: &Preparation,
     stop: &Stop,
     outgoing: &Sender<Read>,
     fresh: &Receiver<RecordBatch>,
@@ -247,7 +260,7 @@ fn read_group(
         }
         let mut batch = fresh.try_recv().unwrap_or_default();
         let read = match source.next(&limits, &mut batch) {
-            Ok(GroupProgress::Batch) => Read::Batch(Box::new(Prepared::decode(batch, decoder, rewrite))),
+            Ok(GroupProgress::Batch) => Read::Batch(Box::new(Prepared::decode(batch, decoder, preparation))),
             Ok(GroupProgress::Assigned(assignment)) => Read::Assigned(assignment),
             Ok(GroupProgress::Revoked { generation, lost }) => Read::Revoked { generation, lost },
             // Whoever commits may have failed meanwhile, and waits for this thread.

@@ -34,12 +34,8 @@ pub async fn retry_dead_letter<S: Store>(
     letter: &DeadLetter,
     time: Option<f64>,
 ) -> Result<Retried, StoreError> {
-    let record = Record {
-        payload: &letter.payload,
-        sender: letter.sender.as_deref(),
-        time: time.or(letter.time),
-        environment: letter.environment.as_deref(),
-    };
+    let record = letter.record();
+    let record = Record { time: time.or(record.time), ..record };
     let mut arrivals = Arrivals::default();
     arrivals.push(decoder, record);
     if let Some((_, refused)) = arrivals.refused().first() {

@@ -51,8 +51,8 @@ impl<S: Store> Pipeline<'_, S> {
     ) -> Result<(), PipelineError> {
         // Before the group hands anything out, so that a store that cannot be used says so at once.
         self.open(observer).await?;
-        let (decoder, rewrite) = (Arc::clone(&self.decoder), self.reading.rewrite.clone());
-        let reading = Reading::of_group(source, decoder, limits, rewrite, self.stop.clone())
+        let (decoder, preparation) = (Arc::clone(&self.decoder), self.reading.preparation.clone());
+        let reading = Reading::of_group(source, decoder, limits, preparation, self.stop.clone())
             .map_err(PipelineError::Thread)?;
         let stop = self.stop.clone();
         // Batches were not committed, and nothing has been read again yet.

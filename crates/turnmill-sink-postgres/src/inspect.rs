@@ -9,7 +9,7 @@ use turnmill_model::tables::{PUBLIC, Table, Value};
 use turnmill_sink::digest::Digests;
 use turnmill_sink::{Counts, DeadLetter, Inspect, PositionKey, StoreError};
 use turnmill_sql::metrics::{self, Measured, Metric, Options, Shape, Summary};
-use turnmill_sql::{Dialect, SqlType, headers};
+use turnmill_sql::{Dialect, SqlType, facts, headers};
 use uuid::Uuid;
 
 use crate::PostgresStore;
@@ -135,16 +135,18 @@ fn counts(row: &Row) -> Result<(String, Counts), Error> {
         anonymised: row.try_get(4)?,
         dead_letters: row.try_get(5)?,
         skipped: row.try_get(6)?,
+        changed: row.try_get(7)?,
     };
     Ok((row.try_get(0)?, counts))
 }
 
 fn dead_letter(row: &Row) -> Result<Result<DeadLetter, StoreError>, Error> {
     let (reason, written_headers): (&str, &str) = (row.try_get(4)?, row.try_get(11)?);
-    let (reason, headers) = match (reason.parse::<Reason>(), headers::read(written_headers)) {
-        (Ok(reason), Ok(headers)) => (reason, headers),
-        (Err(error), _) => return Ok(Err(StoreError::Damaged { detail: error.to_string() })),
-        (_, Err(error)) => return Ok(Err(error)),
+    let facts = facts::read(row.try_get(13)?);
+    let (reason, headers, facts) = match (reason.parse::<Reason>(), headers::read(written_headers), facts) {
+        (Ok(reason), Ok(headers), Ok(facts)) => (reason, headers, facts),
+        (Err(error), ..) => return Ok(Err(StoreError::Damaged { detail: error.to_string() })),
+        (_, Err(error), _) | (.., Err(error)) => return Ok(Err(error)),
     };
     let id: i64 = row.try_get(0)?;
     Ok(Ok(DeadLetter {
@@ -157,6 +159,8 @@ fn dead_letter(row: &Row) -> Result<Result<DeadLetter, StoreError>, Error> {
         sender: row.try_get(7)?,
         time: row.try_get(8)?,
         environment: row.try_get(9)?,
+        row: row.try_get(12)?,
+        facts,
         record_key: row.try_get(10)?,
         headers,
     }))

@@ -192,9 +192,7 @@ async fn migrate(
     if ours {
         purpose.check(&meta, settings)?;
     }
-    let schema = Schema::new(Dialect::Postgres)
-        .for_settings(settings)
-        .foreign_keys(place.foreign_keys == ForeignKeys::Declared);
+    let schema = Schema::new(Dialect::Postgres).foreign_keys(place.foreign_keys == ForeignKeys::Declared);
     for step in steps {
         let doing = format!("applying migration {}", named(step));
         let fail = |error| connection.fail(error, &doing);

@@ -53,15 +53,20 @@ pub(crate) const LOCK_TIMELINES: &str = "SELECT t.\"sender_id\", t.\"version\", 
      CASE WHEN t.\"version\" = claimed.cached THEN NULL ELSE t.\"state\" END \
      FROM _turnmill_timeline AS t JOIN unnest($1::uuid[], $2::bigint[]) AS claimed (id, cached) \
      ON t.\"sender_id\" = claimed.id ORDER BY t.\"sender_id\" FOR UPDATE OF t";
-pub(crate) const KNOWN: &str = "SELECT id FROM rasa_event WHERE id = ANY ($1::text[])";
+/// Events with one of the keys, of which the ids are neighbours; the first parameter are numbers of the keys. Texts are compared
+/// as bytes, whatever the database's collation.
+pub(crate) const KNOWN: &str = "SELECT wanted.number, event.id \
+     FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[]) AS wanted (number, least, greatest, sender_id) \
+     CROSS JOIN LATERAL (SELECT id FROM rasa_event WHERE id >= wanted.least COLLATE \"C\" \
+     AND id <= wanted.greatest COLLATE \"C\" AND sender_id = wanted.sender_id OFFSET 0) AS event";
 pub(crate) const SESSION_OWNERS: &str = "SELECT id, sender_id FROM rasa_session WHERE id = ANY ($1::text[])";
 pub(crate) const DELETE_CHECKPOINTS: &str = "DELETE FROM _turnmill_checkpoint AS c \
      USING unnest($1::uuid[], $2::double precision[], $3::double precision[]) AS stretch (id, \"after\", \"before\") \
      WHERE c.\"sender_id\" = stretch.id AND c.\"time\" > stretch.\"after\" AND c.\"time\" < stretch.\"before\"";
-pub(crate) const LEDGER: &str = "SELECT \"source\", records, events, duplicates, anonymised, dead_letters, skipped \
+pub(crate) const LEDGER: &str = "SELECT \"source\", records, events, duplicates, anonymised, dead_letters, skipped, changed \
      FROM _turnmill_ledger ORDER BY \"source\"";
 pub(crate) const DEAD_LETTERS: &str = "SELECT id, \"source\", \"partition\", place, reason, detail, payload, sender, \"time\", \
-     environment, record_key, headers FROM _turnmill_dead_letter WHERE id > $1 ORDER BY id LIMIT $2";
+     environment, record_key, headers, record_row, facts FROM _turnmill_dead_letter WHERE id > $1 ORDER BY id LIMIT $2";
 pub(crate) const DELETE_DEAD_LETTERS: &str =
     "DELETE FROM _turnmill_dead_letter WHERE id = ANY ($1::bigint[])";
 /// Has constraints that somebody has made deferrable speak now, while the record at fault can still be found.

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use futures_util::future::{OptionFuture, join, join3};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Row};
-use turnmill_model::{EventId, SenderId, SessionId};
+use turnmill_model::{EventId, EventKey, SenderId, SessionId};
 use turnmill_sink::{Advance, Batch, Claim, HistoryPage, HistoryRequest, Locked, StoreError, Transaction};
 use turnmill_sql::SqlType;
 use uuid::Uuid;
@@ -248,17 +248,29 @@ impl Transaction for PostgresTransaction<'_> {
         Ok(std::mem::take(&mut self.locked))
     }
 
-    async fn known(&mut self, ids: &[EventId]) -> Result<Vec<bool>, StoreError> {
-        let wanted = texts(ids.iter().map(|id| id.0));
+    async fn known(&mut self, keys: &[(SenderId, EventKey)]) -> Result<Vec<Vec<EventId>>, StoreError> {
+        // In order: neighbours in the index are looked up together.
+        let mut order: Vec<usize> = (0..keys.len()).collect();
+        order.sort_unstable_by_key(|number| keys[*number].1);
+        let ids =
+            |id: &dyn Fn(usize) -> Uuid| Array::of(SqlType::IdText, order.iter().map(|number| id(*number)));
+        let numbers = Array::of(SqlType::Integer, order.iter().map(|number| *number as u64));
+        let least = ids(&|number| keys[number].1.first().0);
+        let greatest = ids(&|number| keys[number].1.last().0);
+        let senders = ids(&|number| keys[number].0.0);
         let doing = "looking for known events";
-        let rows = self.select(KNOWN, &[&wanted], doing).await?;
+        let rows = self.select(KNOWN, &[&numbers, &least, &greatest, &senders], doing).await?;
         let connection = self.store.connection()?;
-        let mut found = BTreeSet::new();
+        let mut found = vec![Vec::new(); keys.len()];
         for row in rows {
-            let id: &str = row.try_get(0).map_err(|error| connection.fail(error, doing))?;
-            found.extend(Uuid::parse_str(id).ok());
+            let pair = row.try_get(0).and_then(|number: i64| Ok((number, row.try_get::<_, &str>(1)?)));
+            let (number, id) = pair.map_err(|error| connection.fail(error, doing))?;
+            let known = usize::try_from(number).ok().and_then(|number| found.get_mut(number));
+            if let (Some(known), Ok(id)) = (known, Uuid::parse_str(id)) {
+                known.push(EventId(id));
+            }
         }
-        Ok(ids.iter().map(|id| found.contains(&id.0)).collect())
+        Ok(found)
     }
 
     async fn session_owners(&mut self, ids: &[SessionId]) -> Result<Vec<Option<SenderId>>, StoreError> {

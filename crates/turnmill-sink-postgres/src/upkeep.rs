@@ -76,7 +76,7 @@ impl Upkeep for PostgresStore {
         let (stored, rebuild) = (meta::settings(&meta)?, Rebuild::resume(&meta, settings)?);
         put_meta(&connection, meta::REBUILD, &rebuild.to_json()).await?;
         (self.connection, self.opened) = (Some(connection), true);
-        Ok(RebuildState { stored, after: rebuild.after })
+        Ok(RebuildState { stored, assistant: meta::assistant(&meta), after: rebuild.after })
     }
 
     async fn end_rebuild(&mut self, settings: &Settings) -> Result<(), StoreError> {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use turnmill_model::{Changes, EventTime, Key, RowView, SenderId, TableChanges};
 use turnmill_sink::{Batch, CheckpointWrite, DeadLetter, HistoryWrite, StoreError};
 use turnmill_sql::upkeep::Removal;
-use turnmill_sql::{SqlType, headers};
+use turnmill_sql::{SqlType, facts, headers};
 use uuid::Uuid;
 
 use crate::sql::{CHECK_NOW, DELETE_CHECKPOINTS, DELETE_DEAD_LETTERS, Sql, TableSql};
@@ -244,7 +244,8 @@ fn push_letter(columns: &mut [Array], letter: &DeadLetter) {
     let (place, detail) = (storable(&letter.place), storable(&letter.detail));
     let (sender, environment) =
         (letter.sender.as_deref().map(storable), letter.environment.as_deref().map(storable));
-    let values: [Datum<'_>; 11] = [
+    let facts = facts::write(&letter.facts);
+    let values: [Datum<'_>; 13] = [
         letter.key.source.as_str().into(),
         letter.key.partition.as_str().into(),
         place.as_ref().into(),
@@ -256,6 +257,8 @@ fn push_letter(columns: &mut [Array], letter: &DeadLetter) {
         environment.as_deref().into(),
         letter.record_key.as_deref().into(),
         headers.as_str().into(),
+        letter.row.into(),
+        facts.as_deref().into(),
     ];
     columns.iter_mut().zip(values).for_each(|(column, value)| column.push(value));
 }
@@ -272,7 +275,7 @@ fn ledger(sql: &Sql, batch: &Batch, steps: &mut Vec<Step>) {
     let table = &sql.ledger;
     let mut columns: Vec<Array> = table.types.iter().map(|ty| Array::new(*ty)).collect();
     for (source, counts) in &batch.ledger {
-        let values: [Datum<'_>; 7] = [
+        let values: [Datum<'_>; 8] = [
             source.as_str().into(),
             counts.records.into(),
             counts.events.into(),
@@ -280,6 +283,7 @@ fn ledger(sql: &Sql, batch: &Batch, steps: &mut Vec<Step>) {
             counts.anonymised.into(),
             counts.dead_letters.into(),
             counts.skipped.into(),
+            counts.changed.into(),
         ];
         columns.iter_mut().zip(values).for_each(|(column, value)| column.push(value));
     }

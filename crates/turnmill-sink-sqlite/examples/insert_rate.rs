@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use rusqlite::types::Value as Owned;
 use turnmill_model::rasa::RasaDecoder;
 use turnmill_model::tables::Value;
-use turnmill_model::{Changes, EventId, Key, SenderId, SessionId, Settings};
+use turnmill_model::{Changes, EventId, EventKey, Key, SenderId, SessionId, Settings};
 use turnmill_sink::ingest::{Accounting, Arrivals, Ingest, Letters};
 use turnmill_sink::testkit::{Given, conversation};
 use turnmill_sink::{
@@ -67,8 +67,8 @@ impl Transaction for TimedTransaction<'_> {
         timed(&self.1, "timelines", self.0.timelines()).await
     }
 
-    async fn known(&mut self, ids: &[EventId]) -> Result<Vec<bool>, StoreError> {
-        timed(&self.1, "known", self.0.known(ids)).await
+    async fn known(&mut self, keys: &[(SenderId, EventKey)]) -> Result<Vec<Vec<EventId>>, StoreError> {
+        timed(&self.1, "known", self.0.known(keys)).await
     }
 
     async fn session_owners(&mut self, ids: &[SessionId]) -> Result<Vec<Option<SenderId>>, StoreError> {

@@ -217,7 +217,7 @@ fn migrate(
     let ours = is_ours(store, connection)?;
     let meta = if ours { read_meta(store, connection)? } else { BTreeMap::new() };
     let version = meta::schema_version(&meta)?;
-    let schema = Schema::new(Dialect::Sqlite).for_settings(settings).foreign_keys(store.foreign_keys);
+    let schema = Schema::new(Dialect::Sqlite).foreign_keys(store.foreign_keys);
     let steps = pending(version)?;
     if ours && purpose == Purpose::Fill {
         meta::check(&meta, settings)?;

@@ -6,7 +6,7 @@ use turnmill_model::{Reason, Settings};
 use turnmill_sink::digest::Digests;
 use turnmill_sink::{Counts, DeadLetter, Inspect, PositionKey, StoreError};
 use turnmill_sql::metrics::{self, Measured, Metric, Options, Shape, Summary};
-use turnmill_sql::{Dialect, headers};
+use turnmill_sql::{Dialect, facts, headers};
 
 use crate::sql::{DEAD_LETTERS, LEDGER};
 use crate::store::{Versions, roll_back};
@@ -131,16 +131,19 @@ fn counts(row: &Row<'_>) -> rusqlite::Result<(String, Counts)> {
         anonymised: row.get(4)?,
         dead_letters: row.get(5)?,
         skipped: row.get(6)?,
+        changed: row.get(7)?,
     };
     Ok((row.get(0)?, counts))
 }
 
 fn dead_letter(row: &Row<'_>) -> rusqlite::Result<Result<DeadLetter, StoreError>> {
     let (reason, written_headers): (String, String) = (row.get(4)?, row.get(11)?);
-    let (reason, headers) = match (reason.parse::<Reason>(), headers::read(&written_headers)) {
-        (Ok(reason), Ok(headers)) => (reason, headers),
-        (Err(error), _) => return Ok(Err(StoreError::Damaged { detail: error.to_string() })),
-        (_, Err(error)) => return Ok(Err(error)),
+    let written_facts: Option<String> = row.get(13)?;
+    let facts = facts::read(written_facts.as_deref());
+    let (reason, headers, facts) = match (reason.parse::<Reason>(), headers::read(&written_headers), facts) {
+        (Ok(reason), Ok(headers), Ok(facts)) => (reason, headers, facts),
+        (Err(error), ..) => return Ok(Err(StoreError::Damaged { detail: error.to_string() })),
+        (_, Err(error), _) | (.., Err(error)) => return Ok(Err(error)),
     };
     Ok(Ok(DeadLetter {
         id: row.get(0)?,
@@ -152,6 +155,8 @@ fn dead_letter(row: &Row<'_>) -> rusqlite::Result<Result<DeadLetter, StoreError>
         sender: row.get(7)?,
         time: row.get(8)?,
         environment: row.get(9)?,
+        row: row.get(12)?,
+        facts,
         record_key: row.get(10)?,
         headers,
     }))

@@ -7,9 +7,6 @@ use turnmill_sql::statements::{Input, OnConflict, Target};
 use turnmill_sql::upkeep::Removal;
 use turnmill_sql::{Dialect, SqlType, internal, upkeep};
 
-/// Ids per look-up of known events.
-pub(crate) const LOOKUP: usize = 64;
-
 /// The statements of one table.
 #[derive(Debug)]
 pub(crate) struct TableSql {
@@ -25,7 +22,6 @@ pub(crate) struct TableSql {
 #[derive(Debug)]
 pub(crate) struct Sql {
     pub(crate) tables: BTreeMap<&'static str, TableSql>,
-    pub(crate) known: String,
     pub(crate) put_timeline: String,
     pub(crate) insert_history: String,
     pub(crate) replace_history: String,
@@ -41,6 +37,8 @@ pub(crate) struct Sql {
     pub(crate) forget: Vec<Removal>,
 }
 
+/// Events of a sender with one key: their ids are neighbours.
+pub(crate) const KNOWN: &str = "SELECT id FROM rasa_event WHERE id BETWEEN ?1 AND ?2 AND sender_id = ?3";
 pub(crate) const SESSION_OWNER: &str = "SELECT sender_id FROM rasa_session WHERE id = ?1";
 pub(crate) const POSITION: &str =
     "SELECT position FROM _turnmill_position WHERE source = ?1 AND partition = ?2";
@@ -61,22 +59,20 @@ pub(crate) const HISTORY: &str = "SELECT chunk.number, chunk.least, chunk.greate
      ORDER BY least, number LIMIT ?3 OFFSET ?4) AS found \
      CROSS JOIN _turnmill_history AS chunk ON chunk.sender_id = ?1 AND chunk.number = found.number \
      ORDER BY found.least, found.number";
-pub(crate) const LEDGER: &str = "SELECT source, records, events, duplicates, anonymised, dead_letters, skipped \
+pub(crate) const LEDGER: &str = "SELECT source, records, events, duplicates, anonymised, dead_letters, skipped, changed \
      FROM _turnmill_ledger ORDER BY source";
 pub(crate) const DEAD_LETTERS: &str = "SELECT id, source, partition, place, reason, detail, payload, sender, time, \
-     environment, record_key, headers FROM _turnmill_dead_letter WHERE id > ?1 ORDER BY id LIMIT ?2";
+     environment, record_key, headers, record_row, facts FROM _turnmill_dead_letter WHERE id > ?1 ORDER BY id LIMIT ?2";
 
 impl Sql {
     pub(crate) fn new() -> Self {
         let dialect = Dialect::Sqlite;
         let tables = PUBLIC.into_iter().chain([&EVENT_ERROR]).map(|table| (table.name, TableSql::new(table)));
-        let lookup: Vec<String> = (1..=LOOKUP).map(|number| dialect.placeholder(number)).collect();
         let one = |target: &Target, conflict| target.insert(dialect, Input::Rows(1), conflict);
         let history = Target::from(&internal::HISTORY);
         let letters = Target::from(&internal::DEAD_LETTER);
         Self {
             tables: tables.collect(),
-            known: format!("SELECT id FROM rasa_event WHERE id IN ({})", lookup.join(", ")),
             put_timeline: one(&Target::from(&internal::TIMELINE), OnConflict::Replace),
             insert_history: one(&history, OnConflict::Fail),
             replace_history: history.update(dialect, Input::Rows(1)),

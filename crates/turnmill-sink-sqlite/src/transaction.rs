@@ -1,17 +1,15 @@
 //! One transaction.
 
-use std::collections::HashSet;
-
 use rusqlite::{OptionalExtension as _, Row};
 use turnmill_engine::Checkpoint;
-use turnmill_model::{EventId, EventTime, SenderId, SessionId};
+use turnmill_model::{EventId, EventKey, EventTime, SenderId, SessionId};
 use turnmill_sink::{
     Batch, Chunk, Claim, HistoryPage, HistoryRequest, Locked, SenderClaim, StoreError, Transaction,
 };
 use uuid::Uuid;
 
 use crate::SqliteStore;
-use crate::sql::{CHECKPOINT_BEFORE, CHECKPOINTS_AFTER, HISTORY, LOOKUP, SESSION_OWNER, TIMELINE};
+use crate::sql::{CHECKPOINT_BEFORE, CHECKPOINTS_AFTER, HISTORY, KNOWN, SESSION_OWNER, TIMELINE};
 use crate::store::roll_back;
 use crate::write::Writer;
 
@@ -59,22 +57,16 @@ impl<'s> SqliteTransaction<'s> {
         })
     }
 
-    fn known_ids(&self, ids: &[EventId]) -> Result<HashSet<Uuid>, StoreError> {
+    fn known_ids(&self, sender: SenderId, key: EventKey) -> Result<Vec<EventId>, StoreError> {
         let fail = |error| self.store.error(error, "looking for known events");
-        let mut found = HashSet::new();
-        let mut query = self.store.connection()?.prepare_cached(&self.store.sql.known).map_err(fail)?;
-        for chunk in ids.chunks(LOOKUP) {
-            self.store.gate.pass()?;
-            for place in 0..LOOKUP {
-                // What is left of the last chunk is NULL, which equals nothing.
-                let id = chunk.get(place).map(|id| id.0.as_hyphenated().to_string());
-                query.raw_bind_parameter(place + 1, id).map_err(fail)?;
-            }
-            let mut rows = query.raw_query();
-            while let Some(row) = rows.next().map_err(fail)? {
-                let id = row.get_ref(0).map_err(fail)?.as_str().ok().and_then(|id| Uuid::parse_str(id).ok());
-                found.extend(id);
-            }
+        self.store.gate.pass()?;
+        let mut query = self.store.connection()?.prepare_cached(KNOWN).map_err(fail)?;
+        let range = (key.first().to_string(), key.last().to_string(), sender.to_string());
+        let mut rows = query.query(range).map_err(fail)?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next().map_err(fail)? {
+            let id = row.get_ref(0).map_err(fail)?.as_str().ok().and_then(|id| Uuid::parse_str(id).ok());
+            found.extend(id.map(EventId));
         }
         Ok(found)
     }
@@ -168,9 +160,8 @@ impl Transaction for SqliteTransaction<'_> {
         claim.senders.iter().map(|claim| self.locked(claim)).collect()
     }
 
-    async fn known(&mut self, ids: &[EventId]) -> Result<Vec<bool>, StoreError> {
-        let found = self.known_ids(ids)?;
-        Ok(ids.iter().map(|id| found.contains(&id.0)).collect())
+    async fn known(&mut self, keys: &[(SenderId, EventKey)]) -> Result<Vec<Vec<EventId>>, StoreError> {
+        keys.iter().map(|(sender, key)| self.known_ids(*sender, *key)).collect()
     }
 
     async fn session_owners(&mut self, ids: &[SessionId]) -> Result<Vec<Option<SenderId>>, StoreError> {

@@ -69,7 +69,7 @@ impl Upkeep for SqliteStore {
             .execute(&self.sql.put_meta, [meta::REBUILD, &rebuild.to_json()])
             .map_err(|error| self.error(error, "noting a rebuild"))?;
         self.connection = Some(connection);
-        Ok(RebuildState { stored, after: rebuild.after })
+        Ok(RebuildState { stored, assistant: meta::assistant(&meta), after: rebuild.after })
     }
 
     async fn end_rebuild(&mut self, settings: &Settings) -> Result<(), StoreError> {

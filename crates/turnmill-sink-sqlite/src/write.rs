@@ -4,8 +4,8 @@ use rusqlite::{CachedStatement, Connection, Params};
 use turnmill_model::tables::{EVENT_ERROR, PUBLIC, Texts, Value};
 use turnmill_model::{Changes, EventTime, Key, RowView, SenderId, TableChanges};
 use turnmill_sink::{Advance, Batch, CheckpointWrite, DeadLetter, HistoryWrite, StoreError};
-use turnmill_sql::headers;
 use turnmill_sql::upkeep::Removal;
+use turnmill_sql::{facts, headers};
 
 use crate::SqliteStore;
 use crate::sql::{DELETE_CHECKPOINTS, TableSql};
@@ -50,6 +50,7 @@ impl<'w> Writer<'w> {
                 counts.anonymised,
                 counts.dead_letters,
                 counts.skipped,
+                counts.changed,
             );
             self.execute(&mut self.prepare(&sql.add_ledger, doing)?, row, doing)?;
         }
@@ -239,6 +240,8 @@ impl<'w> Writer<'w> {
             &letter.environment,
             letter.record_key.as_deref(),
             headers::write(&letter.headers),
+            letter.row,
+            facts::write(&letter.facts),
         );
         self.execute(&mut self.prepare(&self.store.sql.insert_dead_letter, doing)?, row, doing)?;
         Ok(())

@@ -10,7 +10,7 @@
 #![allow(clippy::print_stdout, reason = "it is a program that prints")]
 
 use turnmill_model::rasa::RasaDecoder;
-use turnmill_model::{Record, Refused, Settings};
+use turnmill_model::{Record, Refused, Settings, SourceFactsBuf};
 use turnmill_sink::ingest::{Accounting, Arrivals, Ingest, Letters};
 use turnmill_sink::{Advance, DeadLetter, Inspect, MemoryStore, PositionKey, Store, StoreError};
 
@@ -45,6 +45,8 @@ impl Letters for Here<'_> {
             sender: None,
             time: None,
             environment: None,
+            row: None,
+            facts: SourceFactsBuf::default(),
             record_key: None,
             headers: Vec::new(),
         }

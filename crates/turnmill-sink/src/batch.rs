@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::AddAssign;
 
 use turnmill_engine::Checkpoint;
-use turnmill_model::{Changes, EventTime, Reason, SenderId};
+use turnmill_model::{Changes, EventTime, Reason, Record, SenderId, SourceFactsBuf};
 
 /// Where a source is read from: its name, and the part of it that is read in order (a file, a partition of a topic).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -114,7 +114,7 @@ pub struct TimelineWrite {
 /// A chunk of a sender's history: the events that one transaction added, encoded as [`crate::history`] says.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chunk {
-    /// Its number inside the sender: the version of the timeline that came with it.
+    /// Its number inside the sender; later transactions have greater ones, see [`Chunk::numbered`].
     pub number: u64,
     /// Least event time in it.
     pub least: EventTime,
@@ -122,6 +122,18 @@ pub struct Chunk {
     pub greatest: EventTime,
     /// The encoded events.
     pub bytes: Vec<u8>,
+}
+
+impl Chunk {
+    /// The chunk as one of those that came with `version` of the sender's timeline; its number was its place among them.
+    #[must_use]
+    pub fn numbered(self, version: u64) -> Self {
+        // Stores of schema version 1 have one chunk for each version, with the version's number, which is less.
+        Self { number: version.saturating_mul(Self::PER_VERSION).saturating_add(self.number), ..self }
+    }
+
+    /// Chunks that one transaction may bring. Two million events of one sender, for which no batch has room.
+    const PER_VERSION: u64 = 4096;
 }
 
 /// A chunk to write: a new one, or one that takes the place of the chunk with its number.
@@ -167,10 +179,30 @@ pub struct DeadLetter {
     pub time: Option<f64>,
     /// The record's environment.
     pub environment: Option<String>,
+    /// The record's number in a table that numbers its rows.
+    pub row: Option<i64>,
+    /// What the source says about all of its records.
+    pub facts: SourceFactsBuf,
     /// The record's key, as bytes.
     pub record_key: Option<Vec<u8>>,
     /// The record's headers.
     pub headers: Vec<(String, Option<Vec<u8>>)>,
+}
+
+impl DeadLetter {
+    /// The record, to be tried again.
+    #[must_use]
+    pub fn record(&self) -> Record<'_> {
+        Record {
+            payload: &self.payload,
+            sender: self.sender.as_deref(),
+            time: self.time,
+            environment: self.environment.as_deref(),
+            row: self.row,
+            facts: self.facts.borrow(),
+            kept: None,
+        }
+    }
 }
 
 /// What became of the records of a source. `records = events + duplicates + dead_letters + skipped`, always.
@@ -187,6 +219,9 @@ pub struct Counts {
     pub duplicates: i64,
     /// Of the duplicates: anonymised copies that replaced a plain one.
     pub anonymised: i64,
+    /// Of the duplicates: plain copies with another content than the one that stands, of events that are told by an id of
+    /// their own. An assistant that anonymises its store exports such copies without a mark.
+    pub changed: i64,
     /// Refused.
     pub dead_letters: i64,
     /// No events: blank lines, tombstones, control messages.
@@ -203,7 +238,7 @@ impl Counts {
     #[must_use]
     pub fn adds_up(&self) -> bool {
         self.records == self.events + self.duplicates + self.dead_letters + self.skipped
-            && self.anonymised <= self.duplicates
+            && self.anonymised + self.changed <= self.duplicates
     }
 }
 
@@ -213,6 +248,7 @@ impl AddAssign for Counts {
         self.events += other.events;
         self.duplicates += other.duplicates;
         self.anonymised += other.anonymised;
+        self.changed += other.changed;
         self.dead_letters += other.dead_letters;
         self.skipped += other.skipped;
     }

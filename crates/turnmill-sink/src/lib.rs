@@ -45,7 +45,6 @@ pub fn check_settings(stored: &Settings, configured: &Settings) -> Result<(), St
         let (stored, configured) = (format!("{stored:?}"), format!("{configured:?}"));
         if stored == configured { Ok(()) } else { Err(StoreError::Settings { setting, stored, configured }) }
     };
-    differ("assistant", &stored.assistant, &configured.assistant)?;
     differ("session_id", &stored.session_id, &configured.session_id)?;
     differ("bare_slot_strings", &stored.bare_slot_strings, &configured.bare_slot_strings)?;
     differ("stack_events", &stored.stack_events, &configured.stack_events)

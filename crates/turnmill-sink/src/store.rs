@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use turnmill_engine::Checkpoint;
-use turnmill_model::{Changes, EventId, EventTime, Micros, SenderId, SessionId, Settings};
+use turnmill_model::{Changes, EventId, EventKey, EventTime, Micros, SenderId, SessionId, Settings};
 
 use crate::digest::Digests;
 use crate::{
@@ -48,8 +48,12 @@ pub trait Transaction: Send {
     /// The claimed senders' states, in the claim's order.
     fn timelines(&mut self) -> impl Future<Output = Result<Vec<Locked>, StoreError>> + Send;
 
-    /// Which of `ids` are stored, each with `true`, in the same order.
-    fn known(&mut self, ids: &[EventId]) -> impl Future<Output = Result<Vec<bool>, StoreError>> + Send;
+    /// The ids of the stored events of each sender that have the key, in the order of `keys`: a look-up by range in the index of
+    /// `rasa_event.id`, from [`EventKey::first`] to [`EventKey::last`].
+    fn known(
+        &mut self,
+        keys: &[(SenderId, EventKey)],
+    ) -> impl Future<Output = Result<Vec<Vec<EventId>>, StoreError>> + Send;
 
     /// Whose sessions have the ids `ids`, in the same order.
     fn session_owners(
@@ -219,6 +223,8 @@ pub trait Upkeep: Store {
 pub struct RebuildState {
     /// The settings that the store was filled with.
     pub stored: Settings,
+    /// The assistant of all senders, if the store was filled by an engine that kept it beside them.
+    pub assistant: Option<String>,
     /// The last sender that an interrupted rebuild with the same settings has done.
     pub after: Option<SenderId>,
 }

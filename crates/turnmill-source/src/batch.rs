@@ -63,7 +63,13 @@ impl<'a> SourceRecord<'a> {
     /// The record as a decoder takes it.
     #[must_use]
     pub fn record(&self) -> Record<'a> {
-        Record { payload: self.payload, sender: self.sender, time: self.time, environment: self.environment }
+        Record {
+            payload: self.payload,
+            sender: self.sender,
+            time: self.time,
+            environment: self.environment,
+            ..Record::default()
+        }
     }
 }
 

@@ -20,6 +20,7 @@
 mod dialect;
 mod schema;
 
+pub mod facts;
 pub mod headers;
 pub mod internal;
 pub mod meta;

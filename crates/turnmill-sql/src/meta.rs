@@ -97,10 +97,27 @@ pub fn settings(meta: &BTreeMap<String, String>) -> Result<Settings, StoreError>
     let missing =
         || StoreError::Damaged { detail: "the settings that it was filled with are missing".into() };
     let json = meta.get(SETTINGS).ok_or_else(missing)?;
-    serde_json::from_str(json).map_err(|error| StoreError::Unusable {
+    let read = |json: &str| -> Result<Settings, serde_json::Error> {
+        let mut settings: serde_json::Value = serde_json::from_str(json)?;
+        if let Some(settings) = settings.as_object_mut() {
+            settings.remove(ASSISTANT);
+        }
+        serde_json::from_value(settings)
+    };
+    read(json).map_err(|error| StoreError::Unusable {
         detail: format!("the settings that the store was filled with cannot be read; use the turnmill that filled it: {json}"),
         source: Some(Box::new(error)),
     })
+}
+
+/// The setting that stores of engine version 1 had: the assistant of all senders. It is a fact of each source now.
+const ASSISTANT: &str = "assistant";
+
+/// The assistant of all senders of a store that an engine of version 1 filled, if it had one.
+#[must_use]
+pub fn assistant(meta: &BTreeMap<String, String>) -> Option<String> {
+    let settings: serde_json::Value = serde_json::from_str(meta.get(SETTINGS)?).ok()?;
+    settings.get(ASSISTANT)?.as_str().map(Into::into)
 }
 
 /// Whether rows made now fit those in the store.
@@ -146,15 +163,24 @@ mod tests {
 
     #[test]
     fn settings_and_engine_must_be_those_of_the_store() {
-        let settings = Settings { assistant: Some("bank".into()), ..Settings::default() };
+        let settings = Settings { bare_slot_strings: true, ..Settings::default() };
         let mut meta = meta(&settings);
         check(&meta, &settings).unwrap();
         let error = check(&meta, &Settings::default()).unwrap_err();
-        assert!(error.to_string().contains("assistant = Some(\"bank\")"), "{error}");
+        assert!(error.to_string().contains("bare_slot_strings = true"), "{error}");
         meta.insert(ENGINE_VERSION.into(), "0".into());
         let error = check(&meta, &settings).unwrap_err();
         assert_eq!(error.class(), Class::Fatal);
         assert!(error.to_string().contains("turnmill rebuild"), "{error}");
+    }
+
+    #[test]
+    fn settings_of_engine_version_1_name_an_assistant() {
+        let json = r#"{"assistant":"bank","session_id":"uuid","bare_slot_strings":true,"stack_events":true}"#;
+        let meta = BTreeMap::from([(SETTINGS.to_owned(), json.to_owned())]);
+        assert_eq!(settings(&meta).unwrap(), Settings { bare_slot_strings: true, ..Settings::default() });
+        assert_eq!(assistant(&meta).as_deref(), Some("bank"));
+        assert_eq!(assistant(&self::meta(&Settings::default())), None);
     }
 
     #[test]

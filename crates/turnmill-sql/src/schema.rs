@@ -1,6 +1,5 @@
 //! The DDL.
 
-use turnmill_model::Settings;
 use turnmill_model::tables::{EVENT_ERROR, Index, PUBLIC, Table};
 
 use crate::dialect::{quoted, quoted_list};
@@ -22,7 +21,6 @@ const UNIQUE_USER: &str = "idx_rasa_user_user_key";
 pub struct Schema {
     dialect: Dialect,
     foreign_keys: bool,
-    unique_sender_key: bool,
 }
 
 /// A column of either kind of table.
@@ -36,29 +34,16 @@ struct ColumnDdl {
 }
 
 impl Schema {
-    /// Declared foreign keys and unique sender keys.
+    /// Declared foreign keys.
     #[must_use]
     pub fn new(dialect: Dialect) -> Self {
-        Self { dialect, foreign_keys: true, unique_sender_key: true }
-    }
-
-    /// The schema for a store that is filled under `settings`: where several assistants are kept apart, two of them may have
-    /// a sender of the same key.
-    #[must_use]
-    pub fn for_settings(self, settings: &Settings) -> Self {
-        Self { unique_sender_key: settings.assistant.is_none(), ..self }
+        Self { dialect, foreign_keys: true }
     }
 
     /// Whether foreign keys are declared. A database that enforces them writes several times slower.
     #[must_use]
     pub fn foreign_keys(self, declared: bool) -> Self {
         Self { foreign_keys: declared, ..self }
-    }
-
-    /// Whether `rasa_sender.sender_key` is unique; without that it is only indexed.
-    #[must_use]
-    pub fn unique_sender_key(self, unique: bool) -> Self {
-        Self { unique_sender_key: unique, ..self }
     }
 
     /// The dialect.
@@ -101,8 +86,15 @@ impl Schema {
         let moving = ["end_sequence_number", "last_seen"].iter().any(|name| table.column(name).is_some());
         let mut statements = vec![self.create(table.name, &columns, key.as_slice(), false, moving)];
         for index in table.indexes {
-            let unique = index.name == UNIQUE_USER || (index.name == UNIQUE_SENDER && self.unique_sender_key);
-            statements.push(create_index(table.name, index, unique));
+            if index.name == UNIQUE_SENDER {
+                // Two assistants may have senders of the same key.
+                statements.push(format!(
+                    "CREATE UNIQUE INDEX {UNIQUE_SENDER} ON {} (coalesce(\"assistant\", ''), \"sender_key\")",
+                    table.name
+                ));
+                continue;
+            }
+            statements.push(create_index(table.name, index, index.name == UNIQUE_USER));
         }
         if table.name == "rasa_patterns" {
             statements.push(

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use serde_json::{Value, json};
-use turnmill_model::rasa::shift_timestamp;
+use turnmill_model::{TimeUnit, rasa::shift_timestamp};
 
 use crate::support::{capture, expected, json, lines, replay, replayed, run, turnmill, url, verified};
 
@@ -61,7 +61,9 @@ fn a_shift_undoes_that_of_an_export() {
     let lines = inmemory();
     let shifted: Vec<String> = lines
         .iter()
-        .map(|line| String::from_utf8(shift_timestamp(line.as_bytes(), 3600).unwrap()).unwrap())
+        .map(|line| {
+            String::from_utf8(shift_timestamp(line.as_bytes(), 3600, TimeUnit::Seconds).unwrap()).unwrap()
+        })
         .collect();
     write(&input, &shifted);
     replayed(&[&input], &store, &["--shift", "-3600"]);

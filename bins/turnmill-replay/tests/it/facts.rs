@@ -209,6 +209,8 @@ fn digest_of_envelopes(file: &str) -> String {
                     sender: text("sender_id"),
                     time: seconds("timestamp").or(seconds("ts_ms").map(|ms| ms / 1000.0)),
                     environment: envelope.get("headers").and_then(|headers| headers[0][1].as_str()),
+                    row: envelope.get("id").and_then(Value::as_i64),
+                    ..Record::default()
                 },
                 None => Record { payload: line.as_bytes(), ..Record::default() },
             }

@@ -43,7 +43,8 @@ fn consume(service: &Arc<Service>, index: usize) -> Result<Drained, String> {
     let mut pipeline =
         Pipeline::new(store, &settings.rows, Arc::new(decoder.clone()), ingest, service.stop.clone())
             .with_backoff(super::patience::BACKOFF)
-            .with_dead_letter_limits(dead_letter_limits(&settings.dead_letters));
+            .with_dead_letter_limits(dead_letter_limits(&settings.dead_letters))
+            .with_source_facts(settings.source.clone());
     let source = KafkaGroup::start(&connect::kafka(settings, index)).map_err(|error| explain(&error))?;
     service.shared.add_control(source.control());
     let mut watch = Watch::new(Arc::clone(service), index);

@@ -101,8 +101,8 @@ fn check_says_what_is_there_and_what_is_missing() {
     service.stop();
     let filled = check(&["--connect"], &[], 0);
     assert!(filled.contains("have keys") && filled.contains("is up to date"), "{filled}");
-    let other = check(&["--connect"], &[("TURNMILL_ASSISTANT", "bank")], 1);
-    assert!(other.contains("TURNMILL_ASSISTANT"), "{other}");
+    let other = check(&["--connect"], &[("TURNMILL_SESSION_ID", "any")], 1);
+    assert!(other.contains("TURNMILL_SESSION_ID"), "{other}");
     let away = check(&["--connect"], &[("KAFKA_BROKER_ADDRESS", "127.0.0.1:1")], 1);
     assert!(away.contains("PROBLEM  KAFKA_BROKER_ADDRESS"), "{away}");
 }

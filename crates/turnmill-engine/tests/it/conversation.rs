@@ -38,7 +38,7 @@ pub(crate) fn apply(timeline: &mut Timeline, events: &[Event<'_>]) -> (Changes, 
 }
 
 pub(crate) fn sender(events: &[Event<'_>]) -> Timeline {
-    Timeline::new(events[0].sender, &events[0].sender_key)
+    Timeline::new(events[0].sender, &events[0].sender_key, None)
 }
 
 /// A sequence number as the offset of its event.

@@ -8,8 +8,9 @@ use super::wire::Wire;
 use crate::json::{Limits, Node, Raw, Tree, canonical, clean};
 use crate::text::{cut, sender_key};
 use crate::{
-    Body, Command, Event, EventId, EventIdentity, EventTime, FlowStatus, Reason, Record, Refused, SenderId,
-    SessionId, SessionIdMode, SessionRule, Settings, UserMessage, WrittenTime,
+    AnonymisedAt, AssistantName, Body, Command, Event, EventId, EventIdentity, EventTime, FlowStatus, Reason,
+    Record, Refused, SenderId, SessionId, SessionIdMode, SessionRule, Settings, TimeUnit, UserMessage,
+    WrittenTime,
 };
 
 /// Adds the event that `wire` and its record make to `out`.
@@ -22,24 +23,30 @@ pub(super) fn event<'a>(
     let event_type = text(wire.event)
         .ok_or_else(|| Refused::new(Reason::NoEventType, "`event` is missing or not a text"))?;
     let sender_key = sender_key(sender(record, wire)?);
+    let assistant = assistant(record, wire);
     // The events of one message come together, so the event before is often of the same sender.
     let sender = match out.last() {
-        Some(before) if before.sender_key == sender_key => before.sender,
-        _ => SenderId::new(settings.assistant.as_deref(), &sender_key),
+        Some(before) if before.sender_key == sender_key && before.assistant == assistant => before.sender,
+        _ => SenderId::new(assistant.as_deref(), &sender_key),
     };
-    let time = time(record, wire)?;
+    let seconds = written_seconds(record, wire);
+    let time = time(record, wire, seconds)?;
+    let anonymised = mark(record, wire);
     let mut texts = Texts::of(wire);
-    let id = texts.id(sender, &event_type, wire);
+    let id = texts.id(sender, &event_type, seconds, anonymised.as_ref(), wire);
     out.push(Event {
         id,
         sender,
         sender_key,
+        assistant,
         time,
+        tie: record.row,
         model_id: text(wire.metadata.model_id),
-        environment: record.environment.map(clean),
+        environment: environment(record, wire),
         user_key: filled(wire.user_id).map(crate::text::sender_key),
         session: SessionRule::Rasa { session_id: session_id(settings.session_id, wire) },
-        anonymized_at: text(wire.anonymized_at),
+        anonymised,
+        told_by_key: event_type == "user" && texts.message_id.is_some(),
         ordinal: 0,
         body: body(settings, &event_type, &mut texts, wire),
         event_type,
@@ -63,7 +70,7 @@ impl<'a> Texts<'a> {
     fn of(wire: &Wire<'a>) -> Self {
         Self {
             name: text(wire.name),
-            message_id: text(wire.message_id),
+            message_id: text(wire.message_id).or_else(|| text(wire.parse_data.message_id)),
             flow_id: text(wire.flow_id),
             step_id: text(wire.step_id),
             utter_action: text(wire.metadata.utter_action),
@@ -73,32 +80,51 @@ impl<'a> Texts<'a> {
         }
     }
 
-    fn id(&self, sender: SenderId, event_type: &str, wire: &Wire<'_>) -> EventId {
+    fn id(
+        &self,
+        sender: SenderId,
+        event_type: &str,
+        seconds: Option<f64>,
+        mark: Option<&AnonymisedAt<'_>>,
+        wire: &Wire<'_>,
+    ) -> EventId {
         let other;
-        let time = match finite(wire.timestamp) {
+        let time = match seconds {
             Some(seconds) => WrittenTime::Number(seconds),
             None => {
                 other = wire.timestamp.map_or(Cow::Borrowed("null"), canonical);
                 WrittenTime::Other(&other)
             }
         };
-        let mut identity = EventIdentity {
+        let action_text = text(wire.action_text);
+        let others = [
+            wire.agent_id,
+            wire.tool_name,
+            wire.is_error,
+            wire.error_code,
+            wire.skill_id,
+            wire.block_id,
+            wire.key,
+        ];
+        let others = others.map(|value| value.filter(|value| !value.is_null()).map(canonical));
+        let key = EventIdentity {
             name: self.name.as_deref(),
             message_id: self.message_id.as_deref(),
             flow_id: self.flow_id.as_deref(),
             step_id: self.step_id.as_deref(),
             utter_action: self.utter_action.as_deref(),
-            intent: self.intent.as_deref(),
+            action_text: action_text.as_deref(),
             policy: self.policy.as_deref(),
             update: self.update.as_deref(),
+            others: others.each_ref().map(Option::as_deref),
             ..EventIdentity::new(sender, event_type, time)
         };
-        if !time.is_coarse() {
-            return identity.id();
+        if let Some(mark) = mark {
+            return key.anonymised(mark);
         }
-        let values = [wire.text, wire.value, wire.data].map(|value| value.map(canonical));
-        identity.values = values.each_ref().map(Option::as_deref);
-        identity.id()
+        let [text, value, data] = [wire.text, wire.value, wire.data].map(|value| value.map(canonical));
+        let (text, value, data) = (text.as_deref(), value.as_deref(), data.as_deref());
+        EventIdentity { text, value, data, intent: self.intent.as_deref(), ..key }.id()
     }
 }
 
@@ -122,6 +148,7 @@ fn body<'a>(settings: &Settings, event_type: &str, texts: &mut Texts<'a>, wire: 
         "session_started" => return Body::SessionStarted,
         "session_ended" => return Body::SessionEnded,
         "restart" => return Body::Restart,
+        "routing_session_ended" => return Body::RoutingSessionEnded,
         "flow_started" => FlowStatus::Started,
         "flow_completed" => FlowStatus::Completed,
         "flow_interrupted" => FlowStatus::Interrupted,
@@ -140,13 +167,13 @@ fn user<'a>(texts: &mut Texts<'a>, wire: &Wire<'a>) -> UserMessage<'a> {
         retrieval_intent: text(parsed.intent.full_retrieval_intent_name),
         confidence: finite(parsed.intent.confidence),
         input_channel: text(wire.input_channel),
-        message_id: texts.message_id.take().or_else(|| text(parsed.message_id)),
+        message_id: texts.message_id.take(),
         commands: parsed.commands.map(commands).unwrap_or_default(),
     }
 }
 
 /// The commands of a list; none of any other value.
-fn commands(list: Raw<'_>) -> Vec<Command<'_>> {
+pub(super) fn commands(list: Raw<'_>) -> Vec<Command<'_>> {
     if !list.is_list() || list.as_str() == "[]" {
         return Vec::new();
     }
@@ -178,27 +205,83 @@ fn slot_value<'a>(settings: &Settings, value: Option<Raw<'a>>) -> (Cow<'a, str>,
 }
 
 fn sender<'a>(record: &Record<'a>, wire: &Wire<'a>) -> Result<Cow<'a, str>, Refused> {
+    // Connectors hand over chat ids as numbers: 12 and "12" are one sender.
+    let number = || wire.sender_id.and_then(|id| id.as_number().map(|_| Cow::Borrowed(id.as_str())));
     filled(wire.sender_id)
+        .or_else(number)
         .or_else(|| record.sender.map(clean).filter(|sender| !sender.is_empty()))
         .ok_or_else(|| {
             Refused::new(
                 Reason::NoSenderId,
-                "`sender_id` is missing, empty or not a text, and the record names no sender",
+                "`sender_id` is missing, empty or neither a text nor a number, and the record names no sender",
             )
         })
 }
 
-fn time(record: &Record<'_>, wire: &Wire<'_>) -> Result<EventTime, Refused> {
-    wire.timestamp
-        .and_then(Raw::as_number)
+/// The name of the assistant, cleaned and cut.
+fn assistant<'a>(record: &Record<'a>, wire: &Wire<'a>) -> Option<Cow<'a, str>> {
+    let name = match record.facts.assistant {
+        AssistantName::None => None,
+        AssistantName::Given(name) => Some(clean(name)).filter(|name| !name.is_empty()),
+        AssistantName::FromMetadata => filled(wire.metadata.assistant_id),
+    };
+    name.map(sender_key)
+}
+
+/// The literal that Rasa sends where its environment variable is not set.
+const ENVIRONMENT_NOT_SET: &str = "RASA_ENVIRONMENT_NOT_SET";
+
+/// The producer's environment: that of the record's header, else that of the metadata.
+pub(super) fn environment<'a>(record: &Record<'a>, wire: &Wire<'a>) -> Option<Cow<'a, str>> {
+    let set = |environment: &Cow<'_, str>| *environment != ENVIRONMENT_NOT_SET;
+    record.environment.map(clean).filter(set).or_else(|| text(wire.metadata.rasa_environment).filter(set))
+}
+
+/// The mark of an anonymised copy.
+fn mark<'a>(record: &Record<'a>, wire: &Wire<'a>) -> Option<AnonymisedAt<'a>> {
+    let seconds = || finite(wire.anonymized_at).map(AnonymisedAt::Seconds);
+    let own = text(wire.anonymized_at).map(AnonymisedAt::Text).or_else(seconds);
+    own.or_else(|| record.facts.anonymised.then_some(AnonymisedAt::Unmarked))
+}
+
+/// The timestamp in seconds, usable or not.
+fn written_seconds(record: &Record<'_>, wire: &Wire<'_>) -> Option<f64> {
+    written_number(wire.timestamp?).map(|number| record.facts.time_unit.to_seconds(number) + 0.0)
+}
+
+/// A finite number, or a text that is exactly one: stores that keep decimals as text give such timestamps.
+pub(super) fn written_number(written: Raw<'_>) -> Option<f64> {
+    let in_text = || {
+        let text = written.as_text()?;
+        Raw::parse(&text).ok().filter(|raw| raw.as_str() == text)?.as_number()
+    };
+    written.as_number().or_else(in_text).filter(|number| number.is_finite())
+}
+
+fn time(record: &Record<'_>, wire: &Wire<'_>, seconds: Option<f64>) -> Result<EventTime, Refused> {
+    seconds
         .and_then(EventTime::from_seconds)
         .or_else(|| record.time.and_then(EventTime::from_seconds))
-        .ok_or_else(|| {
-            let written = wire.timestamp.map_or("missing", Raw::as_str);
-            let own = record.time.map_or_else(|| "none".to_owned(), |seconds| seconds.to_string());
-            let detail = format!("`timestamp` is {}, the record's own time is {own}", cut(written, 40));
-            Refused::new(Reason::NoUsableTimestamp, detail)
-        })
+        .ok_or_else(|| Refused::new(Reason::NoUsableTimestamp, why_unusable(record, wire, seconds)))
+}
+
+/// Why an event has no time, and the way out if it is another unit.
+fn why_unusable(record: &Record<'_>, wire: &Wire<'_>, seconds: Option<f64>) -> String {
+    let written = wire.timestamp.map_or("missing", Raw::as_str);
+    let own = record.time.map_or_else(|| "none".to_owned(), |seconds| seconds.to_string());
+    let mut detail = format!("`timestamp` is {}, the record's own time is {own}", cut(written, 40));
+    let unit = seconds.filter(|_| record.facts.time_unit == TimeUnit::Seconds).and_then(TimeUnit::guess);
+    if let Some(unit) = unit {
+        let name = match unit {
+            TimeUnit::Milliseconds => "milliseconds",
+            TimeUnit::Microseconds => "microseconds",
+            TimeUnit::Seconds => "seconds",
+        };
+        detail.push_str(&format!(
+            "; it looks like {name}: read the source with `--time-unit {unit}` (`TURNMILL_TIME_UNIT={unit}`)"
+        ));
+    }
+    detail
 }
 
 fn session_id(mode: SessionIdMode, wire: &Wire<'_>) -> Option<Uuid> {
@@ -219,17 +302,17 @@ fn canonical_uuid(text: &str) -> Option<Uuid> {
 }
 
 /// The cleaned text of a field that is a string.
-fn text(field: Option<Raw<'_>>) -> Option<Cow<'_, str>> {
+pub(super) fn text(field: Option<Raw<'_>>) -> Option<Cow<'_, str>> {
     field.and_then(Raw::as_text)
 }
 
 /// The same, if anything is left of it.
-fn filled(field: Option<Raw<'_>>) -> Option<Cow<'_, str>> {
+pub(super) fn filled(field: Option<Raw<'_>>) -> Option<Cow<'_, str>> {
     text(field).filter(|text| !text.is_empty())
 }
 
 /// The number of a field that is a finite one.
-fn finite(field: Option<Raw<'_>>) -> Option<f64> {
+pub(super) fn finite(field: Option<Raw<'_>>) -> Option<f64> {
     // Adding zero turns -0.0 into 0.0, which not every store tells apart.
     field.and_then(Raw::as_number).filter(|number| number.is_finite()).map(|number| number + 0.0)
 }

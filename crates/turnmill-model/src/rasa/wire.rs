@@ -24,6 +24,14 @@ pub(super) struct Wire<'a> {
     pub(super) step_id: Option<Raw<'a>>,
     pub(super) input_channel: Option<Raw<'a>>,
     pub(super) message_id: Option<Raw<'a>>,
+    pub(super) action_text: Option<Raw<'a>>,
+    pub(super) agent_id: Option<Raw<'a>>,
+    pub(super) tool_name: Option<Raw<'a>>,
+    pub(super) is_error: Option<Raw<'a>>,
+    pub(super) error_code: Option<Raw<'a>>,
+    pub(super) skill_id: Option<Raw<'a>>,
+    pub(super) block_id: Option<Raw<'a>>,
+    pub(super) key: Option<Raw<'a>>,
     pub(super) metadata: Metadata<'a>,
     pub(super) parse_data: ParseData<'a>,
 }
@@ -35,6 +43,8 @@ pub(super) struct Metadata<'a> {
     pub(super) session_id: Option<Raw<'a>>,
     pub(super) utter_action: Option<Raw<'a>>,
     pub(super) template_name: Option<Raw<'a>>,
+    pub(super) assistant_id: Option<Raw<'a>>,
+    pub(super) rasa_environment: Option<Raw<'a>>,
 }
 
 /// `parse_data`
@@ -42,6 +52,7 @@ pub(super) struct Metadata<'a> {
 pub(super) struct ParseData<'a> {
     pub(super) intent: Intent<'a>,
     pub(super) message_id: Option<Raw<'a>>,
+    pub(super) intent_ranking: Option<Raw<'a>>,
     pub(super) commands: Option<Raw<'a>>,
 }
 
@@ -100,6 +111,14 @@ impl<'a> Part<'a> for Wire<'a> {
             "update" => &mut self.update,
             "flow_id" => &mut self.flow_id,
             "step_id" => &mut self.step_id,
+            "action_text" => &mut self.action_text,
+            "agent_id" => &mut self.agent_id,
+            "tool_name" => &mut self.tool_name,
+            "is_error" => &mut self.is_error,
+            "error_code" => &mut self.error_code,
+            "skill_id" => &mut self.skill_id,
+            "block_id" => &mut self.block_id,
+            "key" => &mut self.key,
             _ => return Place::Nowhere,
         })
     }
@@ -112,6 +131,8 @@ impl<'a> Part<'a> for Metadata<'a> {
             "session_id" => &mut self.session_id,
             "utter_action" => &mut self.utter_action,
             "template_name" => &mut self.template_name,
+            "assistant_id" => &mut self.assistant_id,
+            "rasa_environment" => &mut self.rasa_environment,
             _ => return Place::Nowhere,
         })
     }
@@ -122,6 +143,7 @@ impl<'a> Part<'a> for ParseData<'a> {
         match key {
             "intent" => Place::Intent(&mut self.intent),
             "message_id" => Place::Field(&mut self.message_id),
+            "intent_ranking" => Place::Field(&mut self.intent_ranking),
             "commands" => Place::Field(&mut self.commands),
             _ => Place::Nowhere,
         }

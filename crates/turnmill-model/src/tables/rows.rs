@@ -88,6 +88,8 @@ table! {
         last_seen: Micros = ["last_seen" DateTime],
         /// End user of the latest event that names one.
         user_id: Option<UserId> = ["user_id" Id, null references "rasa_user"],
+        /// The assistant that the source names.
+        assistant: Option<Text> = ["assistant" SHORT, null],
     }
     indexes: [("idx_rasa_sender_sender_key", ["sender_key"])]
 }

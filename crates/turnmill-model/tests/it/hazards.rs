@@ -1,8 +1,8 @@
 //! One table for each hazard of real and hostile event bodies.
 
 use turnmill_model::{
-    Body, Command, Decoder, EventTime, FlowStatus, Reason, Record, SessionId, SessionIdMode, SessionRule,
-    Settings, UserMessage, rasa::RasaDecoder,
+    AnonymisedAt, AssistantName, Body, Command, Decoder, EventTime, FlowStatus, Reason, Record, SenderId,
+    SessionId, SessionIdMode, SessionRule, Settings, SourceFacts, TimeUnit, UserMessage, rasa::RasaDecoder,
 };
 use uuid::Uuid;
 
@@ -66,12 +66,14 @@ fn refusals_have_their_reason() {
         (r#"{"event\u0000": "restart", "sender_id": "u"}"#, Reason::NoEventType),
         (r#"{"event": "restart"}"#, Reason::NoSenderId),
         (r#"{"event": "restart", "sender_id": null}"#, Reason::NoSenderId),
-        (r#"{"event": "restart", "sender_id": 5}"#, Reason::NoSenderId),
+        (r#"{"event": "restart", "sender_id": NaN}"#, Reason::NoSenderId),
+        (r#"{"event": "restart", "sender_id": true}"#, Reason::NoSenderId),
+        (r#"{"event": "restart", "sender_id": 5}"#, Reason::NoUsableTimestamp),
         (r#"{"event": "restart", "sender_id": ""}"#, Reason::NoSenderId),
         (r#"{"event": "restart", "sender_id": "\u0000\u0000"}"#, Reason::NoSenderId),
         (r#"{"event": "restart", "sender_id": "u"}"#, Reason::NoUsableTimestamp),
         (r#"{"event": "restart", "sender_id": "u", "timestamp": null}"#, Reason::NoUsableTimestamp),
-        (r#"{"event": "restart", "sender_id": "u", "timestamp": "1700000000"}"#, Reason::NoUsableTimestamp),
+        (r#"{"event": "restart", "sender_id": "u", "timestamp": " 1700000000"}"#, Reason::NoUsableTimestamp),
         (r#"{"event": "restart", "sender_id": "u", "timestamp": NaN}"#, Reason::NoUsableTimestamp),
         (r#"{"event": "restart", "sender_id": "u", "timestamp": Infinity}"#, Reason::NoUsableTimestamp),
         (r#"{"event": "restart", "sender_id": "u", "timestamp": 1e999}"#, Reason::NoUsableTimestamp),
@@ -134,7 +136,10 @@ fn senders() {
         decode_as(&Settings::default(), record).map(|event| event.unwrap().sender_key).map_err(|it| it.reason)
     };
     assert_eq!(sender(r#""a""#, Some("b")).unwrap(), "a", "the body wins");
-    assert_eq!(sender("5", Some("b")).unwrap(), "b");
+    assert_eq!(sender("true", Some("b")).unwrap(), "b");
+    for (number, key) in [("700100200", "700100200"), ("-1002", "-1002"), ("1e3", "1e3"), ("5.0", "5.0")] {
+        assert_eq!(sender(number, Some("b")).unwrap(), key, "a number as it was written");
+    }
     assert_eq!(sender(r#""""#, Some("b")).unwrap(), "b");
     assert_eq!(sender(r#""\u0000""#, Some("b\0c")).unwrap(), "bc");
     assert_eq!(sender("null", Some("\0")), Err(Reason::NoSenderId));
@@ -156,13 +161,24 @@ fn times_fall_back_to_the_record() {
     let at = |seconds| Ok(EventTime::from_seconds(seconds).unwrap());
     assert_eq!(time("1700000000", Some(1.6e9)), at(1.7e9), "the body wins");
     assert_eq!(time("17e8", None), at(1.7e9));
+    assert_eq!(time("\"1679306228.4810467\"", None), at(1_679_306_228.481_046_7), "a text that is a number");
     assert_eq!(time("1795225518.9071784", None), at(1_795_225_518.907_178_4));
     assert_eq!(time("946684800", None), at(946_684_800.0));
     assert_eq!(time("4102444800.0", None), at(4_102_444_800.0));
     assert_eq!(time("946684799.9", None), Err(Reason::NoUsableTimestamp));
-    for unusable in
-        ["null", "\"1700000000\"", "-5.5", "1e18", "1e999", "NaN", "-Infinity", "[1700000000]", "{}"]
-    {
+    for unusable in [
+        "null",
+        "\"1700000000 \"",
+        "\"0x5\"",
+        "\"+1700000000\"",
+        "-5.5",
+        "1e18",
+        "1e999",
+        "NaN",
+        "-Infinity",
+        "[1700000000]",
+        "{}",
+    ] {
         assert_eq!(time(unusable, Some(1.6e9)), at(1.6e9), "{unusable}");
         assert_eq!(time(unusable, Some(1.6e12)), Err(Reason::NoUsableTimestamp), "{unusable}");
         assert_eq!(time(unusable, Some(f64::NAN)), Err(Reason::NoUsableTimestamp), "{unusable}");
@@ -213,7 +229,7 @@ fn a_field_of_another_type_is_absent() {
             "x",
             &format!(r#""user_id": {odd}, "anonymized_at": {odd}, "metadata": {{"model_id": {odd}}}"#),
         ));
-        assert_eq!((other.user_key, other.anonymized_at, other.model_id), (None, None, None), "{odd}");
+        assert_eq!((other.user_key, other.model_id), (None, None), "{odd}");
         let stack = event(&body("stack", &format!(r#""update": {odd}"#)));
         assert_eq!(stack.body, Body::Stack { update: None }, "{odd}");
     }
@@ -378,7 +394,7 @@ fn envelope_and_user() {
     let event = decode_as(&Settings::default(), record).unwrap().unwrap();
     assert_eq!(event.environment.as_deref(), Some("production"));
     assert_eq!(event.user_key.as_deref(), Some("pé"));
-    assert_eq!(event.anonymized_at.as_deref(), Some("2026-01-01"));
+    assert_eq!(event.anonymised, Some(AnonymisedAt::Text("2026-01-01".into())));
     assert_eq!(event.ordinal, 0);
     let user_key = |user: &str| crate::event(&body("x", &format!(r#""user_id": "{user}""#))).user_key;
     assert_eq!(user_key(r"\u0000"), None);
@@ -386,32 +402,131 @@ fn envelope_and_user() {
 }
 
 #[test]
-fn identity_takes_what_anonymisation_keeps() {
-    let id = |fields: &str| event(&body("bot", fields)).id;
-    let plain = id(r#""text": "call +47 1", "metadata": {"utter_action": "utter_a"}"#);
-    assert_eq!(
-        plain,
-        id(r#""text": "call ***", "metadata": {"utter_action": "utter_a"}, "anonymized_at": "2026""#)
-    );
+fn marks_of_anonymised_copies() {
+    let mark = |written: &str, declared: bool| {
+        let payload = leak(&body("bot", &format!(r#""anonymized_at": {written}"#))).as_bytes();
+        let facts = SourceFacts { anonymised: declared, ..SourceFacts::default() };
+        decode_as(&Settings::default(), Record { payload, facts, ..Record::default() })
+            .unwrap()
+            .unwrap()
+            .anonymised
+    };
+    for unmarked in ["null", "NaN", "1e999", "true", "[]", "{}"] {
+        assert_eq!(mark(unmarked, false), None, "{unmarked}");
+        assert_eq!(mark(unmarked, true), Some(AnonymisedAt::Unmarked), "{unmarked}");
+    }
+    assert_eq!(mark("1717589977.902456", true), Some(AnonymisedAt::Seconds(1_717_589_977.902_456)));
+    let marks = ["5", "40", "1e3", "\"\"", "\"2024\"", "\"2025\""].map(|written| mark(written, false));
+    assert!(marks.is_sorted(), "numbers by value, before texts: {marks:?}");
+}
+
+#[test]
+fn the_environment_is_that_of_the_header_then_of_the_metadata() {
+    let environment = |header: Option<&'static str>, metadata: &str| {
+        let payload =
+            leak(&body("x", &format!(r#""metadata": {{"rasa_environment": {metadata}}}"#))).as_bytes();
+        let record = Record { payload, environment: header, ..Record::default() };
+        decode_as(&Settings::default(), record).unwrap().unwrap().environment
+    };
+    assert_eq!(environment(Some("a"), "\"b\"").as_deref(), Some("a"));
+    assert_eq!(environment(None, "\"b\"").as_deref(), Some("b"));
+    assert_eq!(environment(Some("RASA_ENVIRONMENT_NOT_SET"), "\"b\"").as_deref(), Some("b"));
+    for unset in ["null", "5", "\"RASA_ENVIRONMENT_NOT_SET\""] {
+        assert_eq!(environment(Some("RASA_ENVIRONMENT_NOT_SET"), unset), None, "{unset}");
+    }
+}
+
+#[test]
+fn an_assistant_is_part_of_the_sender() {
+    let of = |assistant: AssistantName<'static>, metadata: &str| {
+        let payload = leak(&body("x", &format!(r#""metadata": {{"assistant_id": {metadata}}}"#))).as_bytes();
+        let facts = SourceFacts { assistant, ..SourceFacts::default() };
+        let event = decode_as(&Settings::default(), Record { payload, facts, ..Record::default() });
+        let event = event.unwrap().unwrap();
+        assert_eq!(event.sender, SenderId::new(event.assistant.as_deref(), &event.sender_key));
+        event.assistant
+    };
+    assert_eq!(of(AssistantName::None, "\"a\""), None, "only if it is asked for");
+    assert_eq!(of(AssistantName::Given("bank\0"), "\"a\"").as_deref(), Some("bank"));
+    assert_eq!(of(AssistantName::Given(""), "\"a\""), None);
+    assert_eq!(of(AssistantName::FromMetadata, "\"a\"").as_deref(), Some("a"));
+    assert_eq!(of(AssistantName::FromMetadata, "5"), None);
+}
+
+#[test]
+fn units_of_time_are_set_not_guessed() {
+    let decode = |written: &str, time_unit| {
+        let payload = format!(r#"{{"event": "restart", "sender_id": "u", "timestamp": {written}}}"#);
+        let facts = SourceFacts { time_unit, ..SourceFacts::default() };
+        decode_as(
+            &Settings::default(),
+            Record { payload: leak(&payload).as_bytes(), facts, ..Record::default() },
+        )
+        .map(|event| event.unwrap())
+    };
+    let seconds = decode("1679306228.481", TimeUnit::Seconds).unwrap();
+    for (written, unit, name) in [
+        ("1679306228481", TimeUnit::Milliseconds, "milliseconds"),
+        ("\"1679306228481\"", TimeUnit::Milliseconds, "milliseconds"),
+        ("1679306228481000", TimeUnit::Microseconds, "microseconds"),
+    ] {
+        assert_eq!(decode(written, unit).unwrap(), seconds, "the same event, id and all");
+        let refused = decode(written, TimeUnit::Seconds).unwrap_err();
+        assert_eq!(refused.reason, Reason::NoUsableTimestamp);
+        assert!(refused.detail.contains(name), "{refused}");
+        assert!(refused.detail.contains(&format!("--time-unit {unit}")), "{refused}");
+    }
+    assert!(!decode("5427.383", TimeUnit::Seconds).unwrap_err().detail.contains("looks like"));
+}
+
+fn decoded(fields: &str) -> turnmill_model::EventId {
+    event(&body("bot", fields)).id
+}
+
+#[test]
+fn the_key_takes_what_anonymisation_keeps() {
+    let key = |fields: &str| decoded(fields).key();
+    let plain = key(r#""text": "call +47 1", "metadata": {"utter_action": "utter_a"}"#);
+    for same in [
+        r#""text": "call ***", "metadata": {"utter_action": "utter_a"}, "anonymized_at": 1717589977.9"#,
+        r#""metadata": {"utter_action": "utter_a"}, "parse_data": {"intent": {"name": "n"}}"#,
+        r#""metadata": {"utter_action": "utter_a"}, "value": 5, "data": {}, "confidence": 1"#,
+        r#""metadata": {"utter_action": "utter_a"}, "agent_id": null"#,
+    ] {
+        assert_eq!(plain, key(same), "{same}");
+    }
+    let mut keys = vec![plain];
     for other in [
         r#""metadata": {"utter_action": "utter_b"}"#,
         r#""metadata": {"utter_action": "utter_a"}, "name": "n""#,
         r#""metadata": {"utter_action": "utter_a"}, "message_id": "n""#,
         r#""metadata": {"utter_action": "utter_a"}, "flow_id": "n""#,
         r#""metadata": {"utter_action": "utter_a"}, "step_id": "n""#,
+        r#""metadata": {"utter_action": "utter_a"}, "action_text": "n""#,
         r#""metadata": {"utter_action": "utter_a"}, "policy": """#,
         r#""metadata": {"utter_action": "utter_a"}, "update": "n""#,
-        r#""metadata": {"utter_action": "utter_a"}, "parse_data": {"intent": {"name": "n"}}"#,
+        r#""metadata": {"utter_action": "utter_a"}, "agent_id": "n""#,
+        r#""metadata": {"utter_action": "utter_a"}, "tool_name": "n""#,
+        r#""metadata": {"utter_action": "utter_a"}, "is_error": true"#,
+        r#""metadata": {"utter_action": "utter_a"}, "is_error": false"#,
+        r#""metadata": {"utter_action": "utter_a"}, "error_code": 10"#,
+        r#""metadata": {"utter_action": "utter_a"}, "skill_id": "n""#,
+        r#""metadata": {"utter_action": "utter_a"}, "block_id": "n""#,
+        r#""metadata": {"utter_action": "utter_a"}, "key": "n""#,
     ] {
-        assert_ne!(plain, id(other), "{other}");
+        keys.push(key(other));
     }
-    // A template name that only stands in, and the message id of parse_data, are no part of it.
-    assert_eq!(id(r#""metadata": {"template_name": "utter_a"}"#), id("\"metadata\": {}"));
-    assert_eq!(id(r#""parse_data": {"message_id": "x"}"#), id("\"metadata\": {}"));
+    let distinct: std::collections::BTreeSet<_> = keys.iter().collect();
+    assert_eq!(distinct.len(), keys.len());
+    // A template name that only stands in is no part of it; the message id of parse_data is.
+    assert_eq!(key(r#""metadata": {"template_name": "utter_a"}"#), key("\"metadata\": {}"));
+    let in_parse_data = key(r#""parse_data": {"message_id": "x"}"#);
+    assert_eq!(in_parse_data, key(r#""message_id": "x""#));
+    assert_ne!(in_parse_data, key("\"metadata\": {}"));
 }
 
 #[test]
-fn identity_at_coarse_times_takes_values() {
+fn the_content_is_what_is_said() {
     let id = |timestamp: &str, fields: &str| {
         let body = format!(
             r#"{{"event": "slot", "sender_id": "u", "timestamp": {timestamp}, "name": "s"{fields}}}"#
@@ -419,21 +534,24 @@ fn identity_at_coarse_times_takes_values() {
         let record = Record { payload: leak(&body).as_bytes(), time: Some(1.6e9), ..Record::default() };
         decode_as(&Settings::default(), record).unwrap().unwrap().id
     };
-    assert_eq!(id("1700000000.5", r#", "value": 1"#), id("1700000000.5", r#", "value": 2"#));
-    for coarse in ["1700000000", "1700000000.0", "17e8", "null", "\"x\"", "NaN", "1e999", "-5", "1e18"] {
-        assert_ne!(id(coarse, r#", "value": 1"#), id(coarse, r#", "value": 2"#), "{coarse}");
-        assert_ne!(id(coarse, r#", "value": 1"#), id(coarse, r#", "value": 1.0"#), "{coarse}");
-        assert_eq!(id(coarse, r#", "value": null"#), id(coarse, ""), "{coarse}: a missing value is null");
-        assert_ne!(id(coarse, r#", "text": "1""#), id(coarse, r#", "data": "1""#), "{coarse}");
-        assert_eq!(
-            id(coarse, r#", "value": [1,"\u00e9"]"#),
-            id(coarse, r#", "value": [ 1, "é" ]"#),
-            "{coarse}"
-        );
+    for at in ["1700000000.5", "1700000000", "17e8", "null", "\"x\"", "NaN", "1e999", "-5", "1e18"] {
+        let plain = id(at, r#", "value": 1"#);
+        assert_ne!(plain, id(at, r#", "value": 2"#), "{at}");
+        assert_ne!(plain, id(at, r#", "value": 1.0"#), "{at}");
+        assert_eq!(plain.key(), id(at, r#", "value": 2"#).key(), "{at}");
+        assert_eq!(id(at, r#", "value": null"#), id(at, ""), "{at}: a missing value is null");
+        assert_ne!(id(at, r#", "text": "1""#), id(at, r#", "data": "1""#), "{at}");
+        assert_ne!(id(at, ""), id(at, r#", "parse_data": {"intent": {"name": "n"}}"#), "{at}");
+        assert_eq!(id(at, r#", "value": [1,"\u00e9"]"#), id(at, r#", "value": [ 1, "é" ]"#), "{at}");
+        let marked = id(at, r#", "value": 1, "anonymized_at": 5"#);
+        assert_eq!(marked, id(at, r#", "value": 2, "anonymized_at": 5.0"#), "{at}: told by key and mark");
+        assert_ne!(marked, id(at, r#", "value": 1, "anonymized_at": 6"#), "{at}");
+        assert!(marked.is_anonymised() && !plain.is_anonymised(), "{at}");
     }
     let same = |a: &str, b: &str| assert_eq!(id(a, r#", "value": 1"#), id(b, r#", "value": 1"#), "{a} {b}");
     same("1700000000", "1700000000.0");
     same("1700000000", "17e8");
+    same("1700000000", "\"1700000000\"");
     same("-0.0", "0");
     same("NaN", "null");
     same("\"\\u0041\"", "\"A\"");
@@ -441,4 +559,41 @@ fn identity_at_coarse_times_takes_values() {
     assert_ne!(missing.id, id("1700000000", ""));
     assert_ne!(id("-5.5", ""), id("-6.5", ""), "an unusable number is written down too");
     assert_ne!(id("1e999", ""), id("null", ""));
+}
+
+#[test]
+fn what_is_kept_of_a_plain_copy_fills_the_anonymised_one() {
+    let decoder = RasaDecoder::new(&Settings::default());
+    let plain = body(
+        "user",
+        r#""text": "I am Ann", "message_id": "m", "user_id": "7", "metadata": {"rasa_environment": "production"},
+            "parse_data": {"intent": {"name": "greet", "confidence": 0.5, "full_retrieval_intent_name": "greet/a"},
+            "intent_ranking": [{"name": "greet", "confidence": 0.5, "text": "I am Ann"}], "entities": [{"value": "Ann"}],
+            "commands": [5, {"command": "start flow", "flow": "f", "x": "Ann"}, {"command": "set slot", "name": "n", "value": "Ann"},
+            {"command": "clarify", "options": ["a", "b"]}]}"#,
+    );
+    let kept = decoder.kept(&Record { payload: plain.as_bytes(), ..Record::default() }, 0).unwrap();
+    let text = String::from_utf8(kept.clone()).unwrap();
+    assert!(!text.contains("Ann") && text.contains("intent_ranking"), "no personal data: {text}");
+    let copy = body(
+        "user",
+        r#""text": "I am [NAME]", "message_id": "m", "anonymized_at": 5, "parse_data": {"text": "I am [NAME]"}"#,
+    );
+    let decode = |payload: &'static str, kept: Option<&'static [u8]>| {
+        let record = Record { payload: payload.as_bytes(), kept, ..Record::default() };
+        decode_as(&Settings::default(), record).unwrap().unwrap()
+    };
+    let plain = decode(leak(&plain), None);
+    let lacking = decode(leak(&copy), None);
+    let filled = decode(leak(&copy), Some(kept.leak()));
+    let mut expected = lacking.clone();
+    expected.keep_facts_of(&plain);
+    assert_eq!(filled, expected, "decoding fills in what filling in by hand does");
+    assert_eq!(filled.id, lacking.id);
+    assert_eq!((filled.user_key.as_deref(), filled.environment.as_deref()), (Some("7"), Some("production")));
+    let (Body::User(filled), Body::User(plain)) = (filled.body, plain.body) else { panic!() };
+    assert_eq!(filled.text.as_deref(), Some("I am [NAME]"));
+    assert_eq!(filled.commands, plain.commands, "names, flows, options and places");
+    assert_eq!((filled.intent, filled.confidence), (plain.intent, plain.confidence));
+    assert_eq!(decoder.kept(&Record { payload: br#"{"event": "bot"}"#, ..Record::default() }, 0), None);
 }

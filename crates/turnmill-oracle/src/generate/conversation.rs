@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::random::Random;
+use turnmill_model::{AssistantNameBuf, SourceFactsBuf};
+
 use super::{Options, OwnedRecord};
 use crate::json::Json;
 
@@ -58,8 +60,8 @@ pub(crate) struct Written {
     pub(crate) timestamp: String,
     pub(crate) record_time: Option<f64>,
     pub(crate) environment: Option<String>,
-    /// Whether its texts are part of its identity.
-    pub(crate) coarse: bool,
+    pub(crate) row: Option<i64>,
+    pub(crate) facts: SourceFactsBuf,
 }
 
 /// How the next event is dated.
@@ -99,6 +101,7 @@ impl<'o> Conversation<'o> {
             3 if options.hostile > 0 => "Ünï \u{1f980}\n".to_owned(),
             4 if options.hostile > 0 => "nul\0led".to_owned(),
             5 if options.hostile > 0 => "   ".to_owned(),
+            6 | 0 if options.hostile > 0 => format!("70010020{number}"),
             _ => format!("u{number}"),
         };
         let clock = 1_700_000_000.0 + f64::from(number) * 3.7;
@@ -150,6 +153,20 @@ impl<'o> Conversation<'o> {
         )
     }
 
+    fn has_coarse_clock(&self) -> bool {
+        self.options.ties && self.number % 3 == 1
+    }
+
+    /// What the conversation's source says about it.
+    fn facts(&self) -> SourceFactsBuf {
+        let assistant = match self.number % 5 {
+            2 => AssistantNameBuf::Given("bakery".to_owned()),
+            3 => AssistantNameBuf::FromMetadata,
+            _ => AssistantNameBuf::None,
+        };
+        SourceFactsBuf { assistant, ..SourceFactsBuf::default() }
+    }
+
     /// Time of the next event, unlike that of any other of the sender but for wanted ties.
     fn time(&mut self, random: &mut Random) -> f64 {
         let wanted = match std::mem::replace(&mut self.dated, Dated::Now) {
@@ -159,6 +176,11 @@ impl<'o> Conversation<'o> {
             Dated::Now => {
                 // The least steps are less than a microsecond.
                 self.clock += random.pick(&[0.0, 2.4e-7, 1e-6, 0.0012, 0.07, 1.3, 2.9]);
+                if self.has_coarse_clock() {
+                    // As on Windows, where the clock moves every 15.6 ms: what one action does has one timestamp.
+                    self.last = (self.clock * 64.0).floor() / 64.0;
+                    return self.last;
+                }
                 self.clock
             }
         };
@@ -180,20 +202,22 @@ impl<'o> Conversation<'o> {
             format!("{time:.0}")
         } else if self.options.hostile > 0 && random.once_in(20) {
             format!("{time:e}")
+        } else if self.options.hostile > 0 && random.once_in(20) {
+            format!("\"{time:?}\"")
         } else {
             format!("{time:?}")
         };
         let record_time = (self.style >= 2).then_some(time + 0.25);
-        self.write(fields, timestamp, record_time, time.fract() == 0.0);
+        self.write(fields, timestamp, record_time);
     }
 
     /// Writes an event whose timestamp, as it stands there, is of no use.
     pub(crate) fn emit_unplaced(&mut self, random: &mut Random, fields: Fields, timestamp: &str) {
         let time = self.time(random);
-        self.write(fields, timestamp.to_owned(), Some(time), true);
+        self.write(fields, timestamp.to_owned(), Some(time));
     }
 
-    fn write(&mut self, mut fields: Fields, timestamp: String, record_time: Option<f64>, coarse: bool) {
+    fn write(&mut self, mut fields: Fields, timestamp: String, record_time: Option<f64>) {
         if fields.get("metadata").is_none() {
             let metadata = self.metadata("");
             fields = fields.raw("metadata", metadata);
@@ -204,8 +228,10 @@ impl<'o> Conversation<'o> {
             let user = quoted(user);
             fields = fields.raw("user_id", user);
         }
-        let written =
-            Written { fields, timestamp, record_time, environment: self.environment.clone(), coarse };
+        // Rows of a table dump, in the order in which they were written.
+        let row = (self.options.ties && self.style == 2).then(|| self.serial() as i64);
+        let (environment, facts) = (self.environment.clone(), self.facts());
+        let written = Written { fields, timestamp, record_time, environment, row, facts };
         let record = self.record(&written, false);
         self.out.push(record);
         self.written.push(written);
@@ -220,7 +246,10 @@ impl<'o> Conversation<'o> {
         }
         if !in_envelope {
             let place = if sender_last { fields.len() } else { 0 };
-            fields.insert(place, ("sender_id".to_owned(), quoted(&self.key)));
+            // Connectors hand over chat ids as numbers.
+            let number = sender_last && self.key.bytes().all(|byte| byte.is_ascii_digit());
+            let key = if number { self.key.clone() } else { quoted(&self.key) };
+            fields.insert(place, ("sender_id".to_owned(), key));
         }
         let separators = if sender_last { (",", ":") } else { (", ", ": ") };
         let members: Vec<String> =
@@ -230,6 +259,8 @@ impl<'o> Conversation<'o> {
             sender: in_envelope.then(|| self.key.clone()),
             time: written.record_time,
             environment: written.environment.clone(),
+            row: written.row,
+            facts: written.facts.clone(),
         }
     }
 }

@@ -177,39 +177,44 @@ impl Conversation<'_> {
     }
 
     pub(super) fn anonymised(&mut self, random: &mut Random) {
-        // An anonymised copy of a coarsely dated event is another event, at the same time.
-        let ties = self.options.ties;
         let sources: Vec<&Written> = self
             .written
             .iter()
             .rev()
-            .filter(|written| (ties || !written.coarse) && written.fields.get("anonymized_at").is_none())
+            .filter(|written| written.fields.get("anonymized_at").is_none())
             .take(12)
             .collect();
         if sources.is_empty() {
             return;
         }
         let mut copy = random.pick(&sources).clone();
-        let at = random.pick(&["2023-11-15T00:00:00+00:00", "2023-11-16T00:00:00+00:00", "2024"]);
+        let at = random.pick(&[
+            "1700090000.902456",
+            "1700099999",
+            "1e9",
+            "\"2023-11-15T00:00:00+00:00\"",
+            "\"2024\"",
+            "",
+        ]);
+        let redacted = quoted(&format!("redacted {}", at.trim_matches('"')));
         copy.fields = match copy.fields.get("event") {
-            Some("\"user\"") => copy
-                .fields
-                .text("text", &format!("redacted {at}"))
-                .raw("input_channel", "null")
-                .text("anonymized_at", at),
-            Some("\"slot\"") => {
-                copy.fields.text("value", &format!("redacted {at}")).text("anonymized_at", at)
-            }
-            _ => copy.fields.text("text", &format!("redacted {at}")).text("anonymized_at", at),
+            Some("\"user\"") => copy.fields.raw("text", redacted.as_str()).raw("input_channel", "null"),
+            Some("\"slot\"") => copy.fields.raw("value", redacted.as_str()),
+            _ => copy.fields.raw("text", redacted.as_str()),
         };
-        // Commands may go as well; the intent is part of the identity.
-        if let Some(parse_data) = copy.fields.get("parse_data")
-            && let (Some(start), Some(end)) =
-                (parse_data.find(", \"commands\": ["), parse_data.find(", \"entities\""))
-            && at == "2024"
-        {
-            let without = format!("{}{}", &parse_data[..start], &parse_data[end..]);
-            copy.fields = copy.fields.raw("parse_data", without);
+        if at.is_empty() {
+            // A topic of anonymised copies, of which this one has no mark.
+            copy.facts.anonymised = true;
+        } else {
+            copy.fields = copy.fields.raw("anonymized_at", at);
+        }
+        // Rasa Pro cuts `parse_data` down to the text, and leaves the user out.
+        if random.once_in(2) {
+            copy.fields.0.retain(|(key, _)| key != "user_id");
+            let told_by_parse_data = copy.fields.get("message_id").is_none_or(|id| !id.starts_with('"'));
+            if copy.fields.get("parse_data").is_some() && !told_by_parse_data {
+                copy.fields = copy.fields.raw("parse_data", format!("{{\"text\": {redacted}}}"));
+            }
         }
         let sender_last = random.once_in(2);
         let record = self.record(&copy, sender_last);

@@ -29,7 +29,7 @@ mod steps;
 use std::fmt;
 
 use proptest::prelude::*;
-use turnmill_model::Record;
+use turnmill_model::{Record, SourceFactsBuf};
 
 pub use script::{Kind, Script, Step, scripts};
 pub use shuffle::shuffle_keeping;
@@ -58,7 +58,8 @@ pub struct Options {
     pub no_events: u32,
     /// Whether there are anonymised copies.
     pub anonymised: bool,
-    /// An exception to the law of order: whether events of one sender may have equal timestamps.
+    /// An exception to the law of order: whether events of one sender may have equal timestamps, also because its clock is
+    /// coarse. Some records then have row ids, which order them.
     pub ties: bool,
     /// An exception to the law of order: whether plain copies of an event may differ (in their environment, and in
     /// the record's time where that places them).
@@ -123,6 +124,10 @@ pub struct OwnedRecord {
     pub time: Option<f64>,
     /// The producer's environment.
     pub environment: Option<String>,
+    /// The record's number in a table that numbers its rows.
+    pub row: Option<i64>,
+    /// What the source says about all of its records.
+    pub facts: SourceFactsBuf,
 }
 
 impl OwnedRecord {
@@ -134,6 +139,9 @@ impl OwnedRecord {
             sender: self.sender.as_deref(),
             time: self.time,
             environment: self.environment.as_deref(),
+            row: self.row,
+            facts: self.facts.borrow(),
+            kept: None,
         }
     }
 }
@@ -153,6 +161,12 @@ impl fmt::Debug for OwnedRecord {
         }
         if let Some(environment) = &self.environment {
             write!(f, " environment={environment:?}")?;
+        }
+        if let Some(row) = self.row {
+            write!(f, " row={row}")?;
+        }
+        if self.facts != SourceFactsBuf::default() {
+            write!(f, " {:?}", self.facts)?;
         }
         Ok(())
     }

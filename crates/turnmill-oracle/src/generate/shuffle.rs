@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use turnmill_model::{Event, EventId, SenderId, Settings};
+use turnmill_model::{Event, EventKey, SenderId, Settings};
 
 use super::OwnedRecord;
 use super::random::Random;
@@ -21,10 +21,10 @@ pub fn shuffle_keeping(records: &[OwnedRecord], seed: u64) -> Vec<OwnedRecord> {
     // What must stay in order is gathered under the number of its first record.
     let mut groups = Groups((0..records.len()).collect());
     let mut at: HashMap<(SenderId, u64), usize> = HashMap::new();
-    let mut copies: HashMap<EventId, Vec<usize>> = HashMap::new();
+    let mut copies: HashMap<EventKey, Vec<usize>> = HashMap::new();
     for (index, event) in events.iter().enumerate() {
         let Some(event) = event else { continue };
-        copies.entry(event.id).or_default().push(index);
+        copies.entry(event.id.key()).or_default().push(index);
         let first = *at.entry((event.sender, event.time.seconds().to_bits())).or_insert(index);
         if events[first].as_ref().is_some_and(|first| first.id != event.id) {
             groups.join(first, index);
@@ -61,7 +61,7 @@ pub fn shuffle_keeping(records: &[OwnedRecord], seed: u64) -> Vec<OwnedRecord> {
 /// Whether it matters which of two copies arrives first.
 fn copies_differ(a: &Option<Event<'_>>, b: &Option<Event<'_>>) -> bool {
     let (Some(a), Some(b)) = (a, b) else { return false };
-    a.time != b.time || (a.anonymized_at == b.anonymized_at && a != b)
+    a.time != b.time || (a.anonymised == b.anonymised && a != b)
 }
 
 /// Disjoint groups: of each index another one of its group, of one its own.

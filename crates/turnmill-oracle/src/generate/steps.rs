@@ -284,6 +284,10 @@ impl Conversation<'_> {
             self.ids += 1;
             self.session_id = Some(self.own_id(self.ids));
         }
+        if random.once_in(8) {
+            // Rasa 1.9.6 to 1.10.2 write `session_started` before the action as well.
+            self.session_started(random);
+        }
         if left_out != 0 {
             self.action(random, "action_session_start");
         }
@@ -339,7 +343,10 @@ impl Conversation<'_> {
 
     fn end(&mut self, random: &mut Random) {
         match random.below(4) {
-            0 => self.emit(random, Fields::new("routing_session_ended")),
+            0 => {
+                self.emit(random, Fields::new("routing_session_ended"));
+                self.stack = Json::List(Vec::new());
+            }
             1 => {
                 let agent =
                     Fields::new("agent_started").text("flow_id", "transfer_money").text("agent_id", "a1");

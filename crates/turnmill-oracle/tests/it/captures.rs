@@ -45,7 +45,8 @@ fn tracker_store(name: &str) -> Vec<OwnedRecord> {
         payload: bytes(&row["data"]),
         sender: Some(row["sender_id"].as_str().unwrap().to_owned()),
         time: row["timestamp"].as_f64(),
-        environment: None,
+        row: row["id"].as_i64(),
+        ..OwnedRecord::default()
     })
 }
 
@@ -55,6 +56,7 @@ fn topic(name: &str) -> Vec<OwnedRecord> {
         sender: None,
         time: message["ts_ms"].as_f64().map(|milliseconds| milliseconds / 1000.0),
         environment: message["headers"][0][1].as_str().map(str::to_owned),
+        ..OwnedRecord::default()
     })
 }
 
@@ -115,7 +117,8 @@ fn sessions_of_the_other_captures() {
             2_900,
             94,
         ),
-        (of(&bodies("hostile/file-broker")), 329, 51),
+        // A `session_started` posted by itself belongs to the session start that follows.
+        (of(&bodies("hostile/file-broker")), 329, 50),
     ] {
         assert_eq!(oracle.ledger.events, events);
         assert_eq!(oracle.tables["rasa_session"].len(), sessions);

@@ -241,14 +241,23 @@ fn copies() {
     assert_eq!(environment(&[export, live.clone()]), ["NULL"]);
 
     let (early, late) = (anonymised("\"2024\"", "A"), anonymised("\"2025\"", "B"));
-    assert_eq!(texts(&[live.clone(), early.clone()]), expect("\"A\" 0", 0, 1));
-    assert_eq!(texts(&[early.clone(), live.clone()]), expect("\"A\" 0", 1, 0));
-    assert_eq!(texts(&[early.clone(), live.clone(), late.clone()]), expect("\"B\" 0", 1, 1));
-    assert_eq!(texts(&[late, early, live.clone()]), expect("\"B\" 0", 2, 0));
-    assert_eq!(texts(&[live.clone(), anonymised("null", "C")]), expect("\"my name is Ann\" 1", 1, 0));
-    assert_eq!(texts(&[live, anonymised("5", "C")]), expect("\"my name is Ann\" 1", 1, 0));
+    // The copy has no command, and keeps that of the plain one, whichever comes first.
+    assert_eq!(texts(&[live.clone(), early.clone()]), expect("\"A\" 1", 0, 1));
+    assert_eq!(texts(&[early.clone(), live.clone()]), expect("\"A\" 1", 1, 0));
+    assert_eq!(texts(&[early.clone(), live.clone(), late.clone()]), expect("\"B\" 1", 1, 1));
+    assert_eq!(texts(&[late.clone(), early.clone(), live.clone()]), expect("\"B\" 1", 2, 0));
+    assert_eq!(texts(&[late.clone(), early.clone()]), expect("\"B\" 0", 1, 0));
+    // A number is a mark as well, and less than any text.
+    assert_eq!(texts(&[live.clone(), anonymised("5", "C")]), expect("\"C\" 1", 0, 1));
+    assert_eq!(texts(&[anonymised("5", "C"), anonymised("40.5", "D")]), expect("\"D\" 0", 0, 1));
+    assert_eq!(texts(&[early, live.clone(), anonymised("5e9", "C")]), expect("\"A\" 1", 2, 0));
+    // Without a mark another text is a changed copy of the message with that id.
+    let unmarked = [live.clone(), anonymised("null", "C"), live];
+    assert_eq!(texts(&unmarked), expect("\"my name is Ann\" 1", 1, 0));
+    assert_eq!(of(&unmarked).ledger.duplicates.changed, 1);
+    assert_eq!(environment(&[late, unmarked[0].clone()]), ["\"production\""]);
 
-    // At a whole second the text is part of the identity.
+    // The text of what has no id is part of the identity, at a whole second or not.
     let whole = |text: &str, written: &str| {
         record(&format!(r#"{{"sender_id": "u1", "event": "bot", "timestamp": {written}, "text": "{text}"}}"#))
     };
@@ -271,7 +280,7 @@ fn copies() {
 #[test]
 fn what_becomes_no_event() {
     let of = |payload: &[u8], sender: Option<&str>, time: Option<f64>| {
-        let record = Record { payload, sender, time, environment: None };
+        let record = Record { payload, sender, time, ..Record::default() };
         decode(&Settings::default(), &record).map(|event| event.is_some())
     };
     let too_large = vec![0xff; turnmill_oracle::MAX_RECORD_BYTES + 1];
@@ -302,7 +311,7 @@ fn what_becomes_no_event() {
         (r#"{"event": "e", "sender_id": "\u0000"}"#, Reason::NoSenderId),
         (r#"{"event": "e", "sender_id": "s"}"#, Reason::NoUsableTimestamp),
         (r#"{"event": "e", "sender_id": "s", "timestamp": 4102444801}"#, Reason::NoUsableTimestamp),
-        (r#"{"event": "e", "sender_id": "s", "timestamp": "1700000000.5"}"#, Reason::NoUsableTimestamp),
+        (r#"{"event": "e", "sender_id": "s", "timestamp": "1700000000.5 s"}"#, Reason::NoUsableTimestamp),
     ] {
         assert_eq!(of(payload.as_bytes(), None, None), Err(reason), "{payload}");
     }

@@ -15,12 +15,11 @@ fn of(settings: &Settings, records: &[OwnedRecord]) -> Oracle {
 
 fn settings() -> impl Strategy<Value = Settings> {
     let mode = prop_oneof![3 => Just(SessionIdMode::Uuid), 1 => Just(SessionIdMode::Any), 1 => Just(SessionIdMode::Off)];
-    (mode, any::<bool>(), prop::bool::weighted(0.9), prop::option::of(Just("demo".to_owned()))).prop_map(
-        |(session_id, bare_slot_strings, stack_events, assistant)| Settings {
+    (mode, any::<bool>(), prop::bool::weighted(0.9)).prop_map(
+        |(session_id, bare_slot_strings, stack_events)| Settings {
             session_id,
             bare_slot_strings,
             stack_events,
-            assistant,
         },
     )
 }

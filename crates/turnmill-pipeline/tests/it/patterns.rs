@@ -27,6 +27,8 @@ impl Letters for Letter {
             sender: None,
             time: None,
             environment: None,
+            row: None,
+            facts: Default::default(),
             record_key: None,
             headers: Vec::new(),
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use turnmill_model::{SessionIdMode, Settings};
+use turnmill_model::{AssistantNameBuf, SessionIdMode, Settings, SourceFactsBuf};
 
 use super::database::{self, DatabaseTarget, PostgresTarget, SslMode};
 use super::load::{Needs, Values};
@@ -31,7 +31,7 @@ pub(crate) fn settings(
     }
     let database = assembly.database();
     let http = assembly.http();
-    let values = assembly.values;
+    let (values, problems) = (assembly.values, assembly.problems);
     let size = |id| values.integer(id).and_then(|size| usize::try_from(size).ok()).unwrap_or(usize::MAX);
     let work = WorkSettings {
         flush_interval: values.duration(Id::FlushInterval).unwrap_or_default(),
@@ -42,7 +42,7 @@ pub(crate) fn settings(
         cache_bytes: size(Id::CacheBytes),
     };
     if work.buffer_records < work.batch_records {
-        assembly.problems.push(Problem::new(format!(
+        problems.push(Problem::new(format!(
             "TURNMILL_BUFFER_RECORDS ({}) is less than TURNMILL_BATCH_RECORDS ({}): a batch could never be full",
             work.buffer_records, work.batch_records
         )));
@@ -58,7 +58,6 @@ pub(crate) fn settings(
     };
     Some(ServiceSettings {
         rows: Settings {
-            assistant: values.text(Id::Assistant),
             session_id: match values.choice(Id::SessionId) {
                 Some("any") => SessionIdMode::Any,
                 Some("off") => SessionIdMode::Off,
@@ -67,6 +66,7 @@ pub(crate) fn settings(
             bare_slot_strings: values.switch(Id::BareSlotStrings).unwrap_or_default(),
             stack_events: !values.switch(Id::DisableStack).unwrap_or_default(),
         },
+        source: source_facts(values, &kafka.topic, problems),
         markers: values.path(Id::Markers),
         dead_letters: DeadLetterSettings {
             topic,
@@ -89,6 +89,28 @@ pub(crate) fn settings(
         database: database?,
         kafka,
     })
+}
+
+/// What is known of all records of the topic.
+fn source_facts(values: &Values, topic: &str, problems: &mut Vec<Problem>) -> SourceFactsBuf {
+    let name = values.text(Id::Assistant).filter(|name| !name.is_empty());
+    let from_metadata = values.switch(Id::AssistantFromMetadata).unwrap_or_default();
+    if name.is_some() && from_metadata {
+        problems.push(Problem::new(
+            "TURNMILL_ASSISTANT names the assistant and TURNMILL_ASSISTANT_FROM_METADATA takes its name from the events: \
+             set one of them",
+        ));
+    }
+    let topics = values.text(Id::AnonymisedTopics).unwrap_or_default();
+    SourceFactsBuf {
+        assistant: match name {
+            Some(name) => AssistantNameBuf::Given(name),
+            None if from_metadata => AssistantNameBuf::FromMetadata,
+            None => AssistantNameBuf::None,
+        },
+        time_unit: values.choice(Id::TimeUnit).and_then(|unit| unit.parse().ok()).unwrap_or_default(),
+        anonymised: topics.split(',').any(|anonymised| anonymised.trim() == topic),
+    }
 }
 
 struct Assembly<'a> {

@@ -171,6 +171,8 @@ settings! {
         "Bootstrap servers, `host:port[,host:port]`. Required.";
     Topic, "kafka.topic", "KAFKA_TOPIC", EVERYWHERE, Text, Some("rasa_core_events"), Obeyed,
         "Topic to read. It need not exist yet.";
+    AnonymisedTopics, "kafka.anonymised_topics", "TURNMILL_KAFKA_ANONYMISED_TOPICS", EVERYWHERE, Text, None, Obeyed,
+        "Topics of which all events are anonymised copies, separated by commas, also where an event has no mark of its own. Those of `anonymization_topics` in `endpoints.yml` are so by themselves.";
     SecurityProtocol, "kafka.security_protocol", "KAFKA_SECURITY_PROTOCOL", EVERYWHERE,
         Choice(&["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]), Some("PLAINTEXT"), Obeyed,
         "How to talk to the brokers.";
@@ -261,7 +263,11 @@ settings! {
         "Memory for senders' states. More open conversations are loaded from the store when they go on.";
 
     Assistant, "rows.assistant", "TURNMILL_ASSISTANT", EVERYWHERE, Text, None, Obeyed,
-        "Name of the assistant, where one store keeps several apart: part of every sender's identity. A store cannot change it.";
+        "Name of the assistant whose conversations are read: part of every sender's identity, so that one store can hold several. Without it senders with the same key become one sender.";
+    AssistantFromMetadata, "rows.assistant_from_metadata", "TURNMILL_ASSISTANT_FROM_METADATA", EVERYWHERE, Switch, Some("false"), Obeyed,
+        "Take the name of the assistant from each event's `metadata.assistant_id`, for a topic that several assistants write to. An assistant that changes its id becomes another one.";
+    TimeUnit, "rows.time_unit", "TURNMILL_TIME_UNIT", EVERYWHERE, Choice(&["s", "ms", "us"]), Some("s"), Obeyed,
+        "Unit of the events' timestamps, where a producer was changed to write milliseconds or microseconds.";
     SessionId, "rows.session_id", "TURNMILL_SESSION_ID", EVERYWHERE, Choice(&["uuid", "any", "off"]), Some("uuid"), Obeyed,
         "Which `metadata.session_id` values name a session: canonical UUIDs, any text, or none. A store cannot change it.";
     BareSlotStrings, "rows.bare_slot_strings", "TURNMILL_BARE_SLOT_STRINGS", EVERYWHERE, Switch, Some("false"), Obeyed,

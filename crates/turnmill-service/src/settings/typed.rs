@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use turnmill_model::Settings;
+use turnmill_model::{Settings, SourceFactsBuf};
 
 use super::database::DatabaseTarget;
 use super::secret::Secret;
@@ -278,6 +278,8 @@ pub struct ServiceSettings {
     pub database: DatabaseSettings,
     /// What changes rows or ids.
     pub rows: Settings,
+    /// What is known of all records of the topic: assistant, unit of time, whether they are anonymised copies.
+    pub source: SourceFactsBuf,
     /// Sizes.
     pub work: WorkSettings,
     /// File or folder with marker definitions.

@@ -29,6 +29,7 @@ pub(crate) fn senders(first: u128, count: u128, key: &str) -> Batch {
             first_seen: Micros(0),
             last_seen: Micros(-1),
             user_id: None,
+            assistant: None,
         });
     }
     Batch { changes, ..Batch::default() }

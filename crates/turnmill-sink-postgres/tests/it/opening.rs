@@ -242,6 +242,8 @@ impl Letters for Plain {
             sender: None,
             time: None,
             environment: None,
+            row: None,
+            facts: Default::default(),
             record_key: None,
             headers: Vec::new(),
         }

@@ -33,6 +33,7 @@ fn sender(number: u128, key: &str) -> Changes {
         first_seen: Micros(0),
         last_seen: Micros(0),
         user_id: None,
+        assistant: None,
     });
     changes
 }

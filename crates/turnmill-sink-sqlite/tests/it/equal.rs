@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use rusqlite::Connection;
 use turnmill_model::rasa::RasaDecoder;
-use turnmill_model::{Reason, Settings};
+use turnmill_model::{AssistantNameBuf, Reason, Settings, SourceFactsBuf, TimeUnit};
 use turnmill_sink::ingest::{Accounting, Arrivals, Ingest, Letters};
 use turnmill_sink::testkit::{Delivery, Driver, Fixture, Given, Memory, conversation};
 use turnmill_sink::{DeadLetter, Inspect, PositionKey, Store};
@@ -74,6 +74,12 @@ fn letter() -> DeadLetter {
         sender: Some("u1".into()),
         time: Some(1_656_382_549.326_936),
         environment: Some("dev".into()),
+        row: Some(-7),
+        facts: SourceFactsBuf {
+            assistant: AssistantNameBuf::Given("bank".into()),
+            time_unit: TimeUnit::Milliseconds,
+            anonymised: true,
+        },
         record_key: Some(vec![9, 0]),
         headers: vec![("a".into(), Some(vec![0, 1])), ("a".into(), None), ("b".into(), Some(Vec::new()))],
     }

@@ -88,13 +88,14 @@ fn every_table_and_column_is_there_and_nothing_else() {
 }
 
 #[test]
-fn sender_keys_are_unique_unless_assistants_are_kept_apart() {
-    let insert = "INSERT INTO rasa_sender (id, sender_key, first_seen, last_seen) VALUES ";
+fn sender_keys_are_unique_for_each_assistant() {
+    let insert = "INSERT INTO rasa_sender (id, sender_key, first_seen, last_seen, assistant) VALUES ";
     let (_files, file) = created(&Settings::default());
-    file.execute_batch(&format!("{insert} ('1', 'same', '', '')")).unwrap();
-    file.execute_batch(&format!("{insert} ('2', 'same', '', '')")).unwrap_err();
-    let (_files, file) = created(&Settings { assistant: Some("bank".into()), ..Settings::default() });
-    file.execute_batch(&format!("{insert} ('1', 'same', '', ''), ('2', 'same', '', '')")).unwrap();
+    file.execute_batch(&format!("{insert} ('1', 'same', '', '', NULL)")).unwrap();
+    file.execute_batch(&format!("{insert} ('2', 'same', '', '', NULL)")).unwrap_err();
+    file.execute_batch(&format!("{insert} ('3', 'same', '', '', 'bank'), ('4', 'same', '', '', 'shop')"))
+        .unwrap();
+    file.execute_batch(&format!("{insert} ('5', 'same', '', '', 'bank')")).unwrap_err();
 }
 
 #[test]

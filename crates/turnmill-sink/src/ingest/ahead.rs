@@ -7,6 +7,7 @@ use turnmill_model::EventTime;
 
 use super::groups::{Group, Item};
 use super::reader::first_page;
+use super::replaced;
 use crate::{HistoryPage, HistoryRequest, StoreError, Transaction};
 
 /// Senders whose pages are read at once, which bounds the memory that they take.
@@ -59,12 +60,14 @@ impl Ahead {
 /// applied.
 fn since(engine: &Engine, group: &Group<'_, '_>, timeline: &Timeline) -> Option<Option<EventTime>> {
     let owed = timeline.owes(engine.patterns());
-    let on_time = |item: &Item<'_, '_>| !item.known && timeline.place(&item.event) == Place::Newer;
-    let first = group.items.first()?.event.time;
+    let on_time = |item: &Item<'_, '_>| !item.is_known() && timeline.place(&item.event) == Place::Newer;
     if owed.is_none() && group.items.iter().all(on_time) {
         return None;
     }
-    // A copy without a time of its own may stand anywhere.
-    let anywhere = group.items.iter().any(|item| item.known && !item.event.id.has_time());
-    Some((!anywhere).then(|| owed.map_or(first, |owed| owed.min(first))))
+    // Stored copies are looked for before anything is replayed.
+    if group.items.iter().any(Item::is_known) {
+        return Some(replaced::since(group.items.iter().filter(|item| item.is_known())));
+    }
+    let first = group.items.first().map(|item| item.event.time);
+    Some(owed.into_iter().chain(first).min())
 }

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use turnmill_model::{Decoder, Event, Record, Refused, SenderId};
 
-use super::groups::{Group, Item, grouped};
-use crate::DeadLetter;
+use super::groups::{Item, grouped};
 use crate::history::{Entries, Entry};
+use crate::{Chunk, DeadLetter};
 
 /// Records in their order of arrival, with the events that they gave.
 ///
@@ -35,8 +35,8 @@ pub struct Arrivals<'a> {
 struct Packed {
     /// Name of the decoder.
     decoder: &'static str,
-    /// Number of events, and their bytes.
-    chunks: HashMap<SenderId, (usize, Vec<u8>)>,
+    /// Number of events, and the chunks that hold them.
+    chunks: HashMap<SenderId, (usize, Vec<Chunk>)>,
 }
 
 impl<'a> Arrivals<'a> {
@@ -68,20 +68,36 @@ impl<'a> Arrivals<'a> {
     /// Packs what the history will keep of them, as read by `decoder`. [`ingest`](super::Ingest::ingest) does it unless it is done;
     /// on the thread that decodes it costs the one that writes nothing.
     pub fn pack(&mut self, decoder: &dyn Decoder) {
-        let chunk = |group: &Group<'_, '_>| {
+        let nothing = HashMap::new();
+        let mut chunks = HashMap::new();
+        for mut group in grouped(self, |_| true) {
+            group.settle(self, decoder, &nothing);
             let entries: Vec<Entry<'_>> = group.items.iter().map(Item::entry).collect();
             let events = entries.len();
-            (group.sender, (events, Entries { decoder: decoder.name(), entries }.pack()))
-        };
-        let chunks = grouped(self, |_| true).iter().map(chunk).collect();
+            let packed = Entries { decoder: decoder.name(), entries }.chunks();
+            chunks.insert(group.sender, (events, packed));
+        }
         self.packed = Some(Packed { decoder: decoder.name(), chunks });
     }
 
-    /// The chunk of a sender, if it was packed from so many events: some of them may turn out to be stored already.
-    pub(crate) fn packed(&self, decoder: &str, sender: SenderId, events: usize) -> Option<&[u8]> {
+    /// The chunks of a sender, if they were packed from so many events: some of them may turn out to be stored already.
+    pub(crate) fn packed(&self, decoder: &str, sender: SenderId, events: usize) -> Option<&[Chunk]> {
         let packed = self.packed.as_ref().filter(|packed| packed.decoder == decoder)?;
-        let (of, bytes) = packed.chunks.get(&sender)?;
-        (*of == events).then_some(bytes)
+        let (of, chunks) = packed.chunks.get(&sender)?;
+        (*of == events).then_some(chunks)
+    }
+
+    /// Some of the events, with their numbers.
+    pub(crate) fn numbered<'s>(
+        &'s self,
+        numbers: &'s [usize],
+    ) -> impl Iterator<Item = (usize, &'s Event<'a>)> {
+        numbers.iter().filter_map(|number| Some((*number, self.events.get(*number)?)))
+    }
+
+    /// The record of event number `event`.
+    pub(crate) fn record(&self, event: usize) -> Record<'a> {
+        self.record_of.get(event).and_then(|record| self.records.get(*record)).copied().unwrap_or_default()
     }
 
     /// Number of records.

@@ -1,48 +1,67 @@
-//! A batch's events by sender, each once.
+//! A batch's events by sender: which of them are new, and which are copies of what the store knows.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use smallvec::{SmallVec, smallvec};
 use turnmill_engine::{Place, Timeline};
-use turnmill_model::{Event, EventId, Record, Refused, SenderId};
+use turnmill_model::{Decoder, Event, EventId, EventKey, EventTime, Record, Refused, SenderId};
 
+use super::copies::{Before, Holder, fold};
 use super::report::Report;
 use super::{Accounting, Arrivals, Letters};
 use crate::history::Entry;
 use crate::{Advance, Batch, Counts, StoreError, Transaction};
 
+/// The copies of one event in a batch: numbers of the batch's events, in the order of their arrival.
+pub(crate) type Copies = SmallVec<[usize; 2]>;
+
 /// One event to apply.
 #[derive(Debug)]
 pub(crate) struct Item<'e, 'a> {
+    /// The event at its place; of a known one the first of its copies.
     pub(crate) event: Cow<'e, Event<'a>>,
     record: Record<'a>,
+    /// What the history keeps of the plain copy that this anonymised one replaced.
+    kept: Option<Vec<u8>>,
+    /// Number of the event that gives the place.
     pub(super) arrival: usize,
-    /// It is stored already, and this copy may take its place.
-    pub(crate) known: bool,
-    /// It took the place of a plain copy of this batch.
-    over_plain: bool,
+    /// The store has a copy of it, and what these copies change is decided when that one is read. Empty if it is new.
+    pub(crate) copies: Copies,
 }
 
-impl<'a> Item<'_, 'a> {
+impl Item<'_, '_> {
+    /// Whether the store has a copy of it.
+    pub(crate) fn is_known(&self) -> bool {
+        !self.copies.is_empty()
+    }
+
     /// The event as the history keeps it.
-    pub(crate) fn entry(&self) -> Entry<'a> {
-        Entry {
-            time: self.event.time,
-            ordinal: self.event.ordinal,
-            record_time: self.record.time,
-            environment: self.record.environment,
-            payload: self.record.payload,
-        }
+    pub(crate) fn entry(&self) -> Entry<'_> {
+        Entry::new(&self.record, &self.event, self.kept.as_deref())
+    }
+
+    /// The order of a sender's events.
+    fn place(&self) -> (EventTime, Option<i64>, usize) {
+        let (time, tie) = self.event.order();
+        (time, tie, self.arrival)
     }
 }
 
-/// One sender's part of a batch: each event once, in the sender's order.
+/// One sender's part of a batch.
 #[derive(Debug)]
 pub(super) struct Group<'e, 'a> {
     pub(super) sender: SenderId,
+    /// Its events by key, in the order of their first arrival.
+    keys: Vec<Copies>,
+    /// What is to be applied, in the sender's order; filled by [`settle`](Self::settle).
     pub(super) items: Vec<Item<'e, 'a>>,
-    pub(super) duplicates: i64,
+    /// Number of copies.
+    pub(super) copies: i64,
+    /// Anonymised copies that took the place of another copy of the batch.
     pub(super) anonymised: i64,
+    /// Copies whose content differs from that of the copy that stands, of events that are told by their key.
+    pub(super) changed: i64,
 }
 
 /// What [`Ingest::attempt`] is for.
@@ -65,7 +84,7 @@ pub(super) struct Task<'t, 'a> {
 }
 
 impl<'t, 'a> Task<'t, 'a> {
-    /// The events by sender, each event once, in the sender's order.
+    /// The events by sender and key.
     pub(super) fn groups(&self, attempt: Attempt<'_>) -> Vec<Group<'t, 'a>> {
         let tried: Option<HashSet<usize>> = match attempt {
             Attempt::Commit => None,
@@ -110,102 +129,165 @@ impl<'t, 'a> Task<'t, 'a> {
     }
 }
 
-/// The events `taken` by sender, each event once, in the sender's order.
+/// The events `taken` by sender and key.
 pub(super) fn grouped<'t, 'a>(
     arrivals: &'t Arrivals<'a>,
     taken: impl Fn(&usize) -> bool,
 ) -> Vec<Group<'t, 'a>> {
-    let Arrivals { events, records, record_of, .. } = arrivals;
+    let events = &arrivals.events;
     let mut order: Vec<usize> = (0..events.len()).filter(taken).collect();
-    order.sort_unstable_by_key(|arrival| (events[*arrival].sender, events[*arrival].time, *arrival));
+    order.sort_unstable_by_key(|arrival| (events[*arrival].sender, *arrival));
     let mut groups: Vec<Group<'t, 'a>> = Vec::new();
-    let mut places: HashMap<EventId, usize> = HashMap::new();
+    let mut places: HashMap<EventKey, usize> = HashMap::new();
     for arrival in order {
-        let event = &events[arrival];
-        let item = Item {
-            event: Cow::Borrowed(event),
-            record: records[record_of[arrival]],
-            arrival,
-            known: false,
-            over_plain: false,
-        };
-        match groups.last_mut() {
-            Some(group) if group.sender == event.sender => group.add(item, &mut places),
-            _ => {
-                places.clear();
-                let mut group =
-                    Group { sender: event.sender, items: Vec::new(), duplicates: 0, anonymised: 0 };
-                group.add(item, &mut places);
-                groups.push(group);
-            }
+        let Event { id, sender, .. } = events[arrival];
+        if groups.last().is_none_or(|group| group.sender != sender) {
+            places.clear();
+            groups.push(Group {
+                sender,
+                keys: Vec::new(),
+                items: Vec::new(),
+                copies: 0,
+                anonymised: 0,
+                changed: 0,
+            });
         }
-    }
-    for group in &mut groups {
-        // A copy that arrived first gives its place, which need not be that of the copy sorted first.
-        if !group.items.is_sorted_by_key(|item| (item.event.time, item.arrival)) {
-            group.items.sort_by_key(|item| (item.event.time, item.arrival));
+        let Some(Group { keys, copies, .. }) = groups.last_mut() else { continue };
+        *copies += 1;
+        let place = *places.entry(id.key()).or_insert(keys.len());
+        match keys.get_mut(place) {
+            Some(copies) => copies.push(arrival),
+            None => keys.push(smallvec![arrival]),
         }
     }
     groups
 }
 
 impl<'e, 'a> Group<'e, 'a> {
-    /// Adds an event, unless it is another copy of one that is there.
-    fn add(&mut self, item: Item<'e, 'a>, places: &mut HashMap<EventId, usize>) {
-        let there = places.get(&item.event.id).and_then(|index| self.items.get_mut(*index));
-        let Some(there) = there else {
-            places.insert(item.event.id, self.items.len());
-            self.items.push(item);
-            return;
-        };
-        self.duplicates += 1;
-        let (first, other) = if item.arrival < there.arrival { (&item, &*there) } else { (&*there, &item) };
-        let (time, arrival) = (first.event.time, first.arrival);
-        let replaces = other.event.replaces(first.event.anonymized_at.as_deref());
-        let content = if replaces { other } else { first };
-        self.anonymised += i64::from(replaces);
-        let (mut event, record) = (content.event.clone(), content.record);
-        if event.time != time {
-            event.to_mut().time = time;
+    /// The first of its events to arrive, before they are settled.
+    pub(super) fn first<'g, 'r>(&self, arrivals: &'g Arrivals<'r>) -> Option<&'g Event<'r>> {
+        self.keys.first().and_then(|copies| arrivals.events.get(*copies.first()?))
+    }
+
+    /// Works out what is to be applied, where the store has the events `stored` (ids by key).
+    pub(super) fn settle(
+        &mut self,
+        arrivals: &'e Arrivals<'a>,
+        decoder: &dyn Decoder,
+        stored: &HashMap<EventKey, Vec<EventId>>,
+    ) {
+        for copies in std::mem::take(&mut self.keys) {
+            let key = copies.first().map(|first| arrivals.events[*first].id.key());
+            match key.and_then(|key| stored.get(&key)) {
+                None => self.settle_new(arrivals, decoder, &copies),
+                Some(stored) => self.settle_known(arrivals, copies, stored),
+            }
         }
-        let over_plain = there.over_plain || (replaces && first.event.anonymized_at.is_none());
-        *there = Item { event, record, arrival, known: false, over_plain };
+        if !self.items.is_sorted_by_key(Item::place) {
+            self.items.sort_by_key(Item::place);
+        }
+    }
+
+    /// The copies of an event that the store does not know.
+    fn settle_new(&mut self, arrivals: &'e Arrivals<'a>, decoder: &dyn Decoder, copies: &Copies) {
+        let item = |arrival: usize| Item {
+            event: Cow::Borrowed(&arrivals.events[arrival]),
+            record: arrivals.record(arrival),
+            kept: None,
+            arrival,
+            copies: Copies::new(),
+        };
+        if let [only] = copies.as_slice() {
+            self.items.push(item(*only));
+            return;
+        }
+        let verdict = fold(&Before::Nothing, arrivals.numbered(copies));
+        self.anonymised += verdict.anonymised;
+        self.changed += verdict.changed;
+        self.items.extend(verdict.plain.iter().map(|arrival| item(*arrival)));
+        if let (Some(Holder::Arrived(arrival)), Some(first)) = (verdict.stands, copies.first()) {
+            // The anonymised copy stands where the first of the copies arrived.
+            let mut item = Item { arrival: *first, ..item(arrival) };
+            let event = item.event.to_mut();
+            (event.time, event.tie) = arrivals.events[*first].order();
+            if let Some(Holder::Arrived(plain)) = verdict.facts {
+                let plain_event = &arrivals.events[plain];
+                event.keep_facts_of(plain_event);
+                let kept = decoder.kept(&arrivals.record(plain), plain_event.ordinal);
+                item.kept = Some(kept.unwrap_or_default());
+            }
+            self.items.push(item);
+        }
+    }
+
+    /// The copies of an event of which the store has `stored`.
+    fn settle_known(&mut self, arrivals: &'e Arrivals<'a>, copies: Copies, stored: &[EventId]) {
+        let event = |arrival: &usize| &arrivals.events[*arrival];
+        let anonymised = stored.iter().any(|id| id.is_anonymised());
+        let known = |arrival: &usize| stored.contains(&event(arrival).id);
+        let touches = if anonymised {
+            // Another anonymised copy may be newer; a plain one may say what the stored one lacks.
+            !copies.iter().all(known)
+        } else {
+            copies.iter().any(|arrival| event(arrival).anonymised.is_some())
+        };
+        if touches {
+            let Some(&first) = copies.first() else { return };
+            self.items.push(Item {
+                event: Cow::Borrowed(event(&first)),
+                record: arrivals.record(first),
+                kept: None,
+                arrival: first,
+                copies,
+            });
+        } else if !anonymised {
+            let verdict = fold(&Before::Plain(stored), arrivals.numbered(&copies));
+            self.changed += verdict.changed;
+            self.items.extend(verdict.plain.iter().map(|arrival| Item {
+                event: Cow::Borrowed(event(arrival)),
+                record: arrivals.record(*arrival),
+                kept: None,
+                arrival: *arrival,
+                copies: Copies::new(),
+            }));
+        }
     }
 }
 
-/// Finds the events that are stored already: plain copies go, anonymised ones are marked.
-pub(super) async fn recognise<T: Transaction>(
+/// Works out what each group is to apply, after asking the store for copies of those events that it may know.
+pub(super) async fn recognise<'t, 'a, T: Transaction>(
     tx: &mut T,
-    groups: &mut [Group<'_, '_>],
+    groups: &mut [Group<'t, 'a>],
+    arrivals: &'t Arrivals<'a>,
+    decoder: &dyn Decoder,
     states: &[(u64, Timeline)],
 ) -> Result<(), StoreError> {
-    let mut behind = Vec::new();
-    let mut suspect = |item: &Item<'_, '_>, timeline: &Timeline| {
-        // An event without a time of its own may be stored anywhere.
-        let suspect = timeline.newest().is_some()
-            && (timeline.place(&item.event) != Place::Newer || !item.event.id.has_time());
-        if suspect {
-            behind.push(item.event.id);
-        }
-    };
+    let mut suspects: Vec<(SenderId, EventKey)> = Vec::new();
     for (group, (_, timeline)) in groups.iter().zip(states) {
-        group.items.iter().for_each(|item| suspect(item, timeline));
+        if timeline.newest().is_none() {
+            continue;
+        }
+        // An event without a time of its own may be stored anywhere.
+        let suspect = |event: &Event<'_>| {
+            timeline.place(event) != Place::Newer || timeline.has_newest_key(event) || !event.id.has_time()
+        };
+        let keys = group
+            .keys
+            .iter()
+            .filter(|copies| copies.iter().any(|arrival| suspect(&arrivals.events[*arrival])));
+        let key = |copies: &Copies| copies.first().map(|first| arrivals.events[*first].id.key());
+        suspects.extend(keys.filter_map(key).map(|key| (group.sender, key)));
     }
-    if behind.is_empty() {
-        return Ok(());
+    let known = if suspects.is_empty() { Vec::new() } else { tx.known(&suspects).await? };
+    let mut stored: HashMap<SenderId, HashMap<EventKey, Vec<EventId>>> = HashMap::new();
+    for ((sender, key), ids) in suspects.into_iter().zip(known) {
+        if !ids.is_empty() {
+            stored.entry(sender).or_default().insert(key, ids);
+        }
     }
-    let known = tx.known(&behind).await?;
-    let known: HashSet<EventId> =
-        behind.into_iter().zip(known).filter(|(_, known)| *known).map(|(id, _)| id).collect();
+    let nothing = HashMap::new();
     for group in groups {
-        let before = group.items.len();
-        group.items.retain_mut(|item| {
-            item.known = known.contains(&item.event.id);
-            // The plain copy of this batch was never stored, so nothing took its place.
-            group.anonymised -= i64::from(item.known && item.over_plain);
-            !item.known || item.event.anonymized_at.is_some()
-        });
-        group.duplicates += (before - group.items.len()) as i64;
+        group.settle(arrivals, decoder, stored.get(&group.sender).unwrap_or(&nothing));
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use turnmill_engine::{Patterns, Timeline};
 use turnmill_model::{Changes, Event, SenderId, SessionId};
 
 use super::Ingest;
-use super::reader::Reader;
+use super::reader::{Reader, Whose};
 use crate::{Claim, Locked, Store, StoreError, Transaction};
 
 /// A sender, as its history makes it.
@@ -43,11 +43,11 @@ impl Ingest<'_> {
         let mut rows = Changes::default();
         for (sender, locked) in senders.iter().zip(tx.timelines().await?) {
             let Locked::Loaded { state, .. } = locked else { continue };
-            let key = Timeline::key_of(&state)?;
-            let mut timeline = Timeline::new(*sender, &key);
+            let name = Timeline::name_of(&state)?;
+            let timeline = Timeline::new(*sender, &name.key, name.assistant.as_deref());
             rows.clear();
-            let (events, ..) = self.run_history(&engine, &mut tx, *sender, &mut timeline, &mut rows).await?;
-            show(Look { sender: *sender, sender_key: &key, events, rows: &rows });
+            let made = self.run_history(&engine, &mut tx, *sender, timeline, &mut rows).await?;
+            show(Look { sender: *sender, sender_key: &name.key, events: made.events, rows: &rows });
         }
         Ok(())
     }
@@ -68,12 +68,12 @@ impl Ingest<'_> {
         let Some(Locked::Loaded { state, .. }) = tx.timelines().await?.into_iter().next() else {
             return Ok(false);
         };
-        let key = Timeline::key_of(&state)?;
+        let whose = Whose { sender, name: Timeline::name_of(&state)? };
         let mut reader = Reader::open(&mut tx, sender, None, self.decoder.name(), None).await?;
         loop {
             reader.fill(&mut tx).await?;
             let Some(stored) = reader.next() else { return Ok(true) };
-            show(&stored.event(self.decoder, &key)?);
+            show(&stored.event(self.decoder, &whose)?);
         }
     }
 

@@ -8,10 +8,12 @@
 mod ahead;
 mod arrivals;
 mod cache;
+mod copies;
 mod groups;
 mod late;
 mod look;
 mod reader;
+mod replaced;
 mod report;
 mod upkeep;
 
@@ -27,11 +29,11 @@ use self::ahead::{Ahead, ReadAhead};
 pub use self::arrivals::{Arrivals, Letters};
 use self::cache::Cache;
 use self::groups::{Attempt, Group, Item, Task, recognise};
-use self::late::Means;
+use self::late::Replayer;
 pub use self::look::Look;
 pub use self::report::{Report, RowCounts};
 pub use self::upkeep::Rebuilt;
-use crate::history::{Entries, Entry};
+use crate::history::Entries;
 use crate::{
     Advance, Batch, CheckpointWrite, Chunk, Claim, Class, HistoryWrite, Locked, SenderClaim, Store,
     StoreError, TimelineWrite, Transaction,
@@ -79,6 +81,13 @@ pub enum Accounting<'s> {
         /// Its id.
         letter: u64,
     },
+}
+
+/// One sender's part of a batch.
+struct Part<'p, 'e, 'a> {
+    group: &'p Group<'e, 'a>,
+    arrivals: &'e Arrivals<'a>,
+    timeline: &'p Timeline,
 }
 
 /// What one sender's part led to.
@@ -239,8 +248,8 @@ impl<'d> Ingest<'d> {
         };
         let mut tx = store.begin(&claim).await?;
         self.knows_patterns(&tx)?;
-        let mut states = self.states(&groups, tx.timelines().await?)?;
-        recognise(&mut tx, &mut groups, &states).await?;
+        let mut states = self.states(&groups, task.arrivals, tx.timelines().await?)?;
+        recognise(&mut tx, &mut groups, task.arrivals, self.decoder, &states).await?;
 
         let mut batch = Batch::default();
         let applied = loop {
@@ -249,7 +258,8 @@ impl<'d> Ingest<'d> {
             let mut ahead = Ahead::new(&self.engine, &groups, &states);
             for (number, (group, (_, timeline))) in groups.iter().zip(&states).enumerate() {
                 let page = ahead.page(&mut tx, number).await?;
-                applied.push(self.apply(&mut tx, group, timeline, page, &mut batch.changes).await?);
+                let part = Part { group, arrivals: task.arrivals, timeline };
+                applied.push(self.apply(&mut tx, part, page, &mut batch.changes).await?);
             }
             let lost = lost_claims(&mut tx, &groups, &applied, &batch.changes).await?;
             if lost.is_empty() {
@@ -309,36 +319,44 @@ impl<'d> Ingest<'d> {
     fn states(
         &mut self,
         groups: &[Group<'_, '_>],
+        arrivals: &Arrivals<'_>,
         locked: Vec<Locked>,
     ) -> Result<Vec<(u64, Timeline)>, StoreError> {
-        let state = |(group, locked): (&Group<'_, '_>, Locked)| {
+        let mut states = Vec::with_capacity(groups.len());
+        for (group, locked) in groups.iter().zip(locked) {
             // It comes back when the batch is committed; after a failure nothing in the cache counts any more.
             let cached = self.cache.take(group.sender);
-            let key = group.items.first().map(|item| item.event.sender_key.as_ref()).unwrap_or_default();
-            match (locked, cached) {
-                (Locked::Current, Some(cached)) => Ok(cached),
-                (Locked::Loaded { version, state }, _) => Ok((version, Timeline::from_bytes(&state)?)),
-                (Locked::Absent, _) => Ok((0, Timeline::new(group.sender, key))),
-                (Locked::Current, None) => {
-                    Err(StoreError::Damaged { detail: format!("sender {} was not loaded", group.sender) })
+            let state = match (locked, cached) {
+                (Locked::Current, Some(cached)) => cached,
+                (Locked::Loaded { version, state }, _) => (version, Timeline::from_bytes(&state)?),
+                (Locked::Absent, _) => {
+                    let first = group.first(arrivals);
+                    let key = first.map(|event| event.sender_key.as_ref()).unwrap_or_default();
+                    let assistant = first.and_then(|event| event.assistant.as_deref());
+                    (0, Timeline::new(group.sender, key, assistant))
                 }
-            }
-        };
-        groups.iter().zip(locked).map(state).collect()
+                (Locked::Current, None) => {
+                    let detail = format!("sender {} was not loaded", group.sender);
+                    return Err(StoreError::Damaged { detail });
+                }
+            };
+            states.push(state);
+        }
+        Ok(states)
     }
 
     /// Applies one sender's events; `ahead` is there unless all are on time.
     async fn apply<T: Transaction>(
         &self,
         tx: &mut T,
-        group: &Group<'_, '_>,
-        timeline: &Timeline,
+        Part { group, arrivals, timeline }: Part<'_, '_, '_>,
         ahead: Option<ReadAhead>,
         out: &mut Changes,
     ) -> Result<Applied, StoreError> {
         let mut since: Option<EventTime> = timeline.owes(self.engine.patterns());
         if since.is_none() && ahead.is_none() {
-            match late::run(&self.engine, timeline, &group.items, out) {
+            let events = group.items.iter().map(|item| &*item.event);
+            match late::run(&self.engine, timeline, events, out) {
                 Ok((next, finished)) => {
                     let checkpoints = late::new_checkpoints(timeline, finished.checkpoints);
                     return Ok(Applied { timeline: next, late: None, checkpoints, claims: finished.claims });
@@ -346,8 +364,8 @@ impl<'d> Ingest<'d> {
                 Err(moving) => since = Some(moving),
             }
         }
-        let mut means = Means { tx, engine: &self.engine, decoder: self.decoder, ahead };
-        let mut outcome = means.apply(timeline, &group.items, since, out).await?;
+        let mut replayer = Replayer { tx, engine: &self.engine, decoder: self.decoder, ahead };
+        let mut outcome = replayer.apply(timeline, &group.items, arrivals, since, out).await?;
         let claims = std::mem::take(&mut outcome.claims);
         Ok(Applied { timeline: outcome.timeline.clone(), late: Some(outcome), checkpoints: None, claims })
     }
@@ -363,16 +381,15 @@ impl<'d> Ingest<'d> {
     ) {
         let sender = group.sender;
         batch.timelines.push(TimelineWrite { sender, version, state: applied.timeline.to_bytes() });
-        let entries: Vec<Entry<'_>> =
-            group.items.iter().filter(|item| !item.known).map(Item::entry).collect();
-        if let (Some(first), Some(last)) = (entries.first(), entries.last()) {
-            let (least, greatest) = (first.time, last.time);
-            let decoder = self.decoder.name();
-            let packed = arrivals.and_then(|arrivals| arrivals.packed(decoder, sender, entries.len()));
-            let bytes = packed.map_or_else(|| Entries { decoder, entries }.pack(), <[u8]>::to_vec);
-            let chunk = Chunk { number: version, least, greatest, bytes };
-            batch.history.push(HistoryWrite { sender, chunk, replaces: false });
-        }
+        let new = || group.items.iter().filter(|item| !item.is_known());
+        let decoder = self.decoder.name();
+        let packed = arrivals.and_then(|arrivals| arrivals.packed(decoder, sender, new().count()));
+        let chunks = match packed {
+            Some(chunks) => chunks.to_vec(),
+            None => Entries { decoder, entries: new().map(Item::entry).collect() }.chunks(),
+        };
+        let write = |chunk: Chunk| HistoryWrite { sender, chunk: chunk.numbered(version), replaces: false };
+        batch.history.extend(chunks.into_iter().map(write));
     }
 }
 

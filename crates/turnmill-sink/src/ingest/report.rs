@@ -61,18 +61,19 @@ impl RowCounts {
 
 impl Report {
     pub(super) fn count(&mut self, group: &Group<'_, '_>, applied: &Applied, before: &Timeline) {
-        let known = group.items.iter().filter(|item| item.known).count() as i64;
-        let new = group.items.len() as i64 - known;
-        let anonymised = group.anonymised + applied.late.as_ref().map_or(0, |late| late.anonymised);
-        let late =
-            group.items.iter().filter(|item| !item.known && before.place(&item.event) == Place::Behind);
-        self.late += late.count() as u64;
-        self.replays += applied.late.as_ref().map_or(0, |late| late.replays);
+        let new = || group.items.iter().filter(|item| !item.is_known());
+        let late = applied.late.as_ref();
+        let removed = late.map_or(0, |late| late.removed);
+        let events = new().count() as i64 - removed;
+        self.late += new().filter(|item| before.place(&item.event) == Place::Behind).count() as u64;
+        self.replays += late.map_or(0, |late| late.replays);
         self.counts += Counts {
-            records: new + known + group.duplicates,
-            events: new,
-            duplicates: known + group.duplicates,
-            anonymised,
+            records: group.copies,
+            events,
+            // Every copy that is no event; and the stored events that an anonymised copy made duplicates.
+            duplicates: group.copies - events,
+            anonymised: group.anonymised + late.map_or(0, |late| late.anonymised),
+            changed: group.changed + late.map_or(0, |late| late.changed),
             ..Counts::default()
         };
     }

@@ -1,14 +1,19 @@
 //! Making senders' rows again from their history.
 
-use turnmill_engine::{Checkpoint, Engine, Step, Timeline};
-use turnmill_model::{Changes, EventTime, SenderId};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::late::Means;
-use super::reader::Reader;
+use turnmill_engine::{Checkpoint, Engine, SenderName, Step, Timeline};
+use turnmill_model::{Changes, Event, EventId, EventKey, EventTime, SenderId, SessionId};
+use uuid::Uuid;
+
+use super::copies::{Before, Holder, fold};
+use super::late::Replayer;
+use super::reader::{Reader, Stored, Whose};
+use super::replaced::rewrite;
 use super::{Ingest, Setback};
 use crate::{
-    Batch, CheckpointWrite, Claim, HistoryRequest, HistoryWrite, Locked, Store, StoreError, TimelineWrite,
-    Transaction,
+    Batch, CheckpointWrite, Claim, Counts, HistoryRequest, HistoryWrite, Locked, Store, StoreError,
+    TimelineWrite, Transaction,
 };
 
 /// Chunks of history to copy at a time.
@@ -21,11 +26,29 @@ pub struct Rebuilt {
     pub senders: u64,
     /// Their events.
     pub events: u64,
+    /// Events of the history that are copies of others by the present rules, and became duplicates.
+    pub duplicates: u64,
 }
 
+/// The source under which the ledger counts events that a rebuild found to be duplicates.
+const LEDGER_SOURCE: &str = "rebuild";
+
+/// A sender's rows, made from its history.
+pub(super) struct Made {
+    /// Number of events.
+    pub(super) events: u64,
+    timeline: Timeline,
+    checkpoints: Vec<Checkpoint>,
+    /// What of the history has to change, by chunk and place in it.
+    rewritten: Rewritten,
+}
+
+/// Stored events, by chunk and place in it, that others take the place of, or that go.
+type Rewritten = BTreeMap<(u64, usize), Option<Stored>>;
+
 impl Ingest<'_> {
-    /// Makes all rows of `senders` (ascending, each once) again from their history, in one transaction. Their ids may become
-    /// others, if `assistant` was set or changed.
+    /// Makes all rows of `senders` (ascending, each once) again from their history, in one transaction. Those that have no
+    /// assistant belong to `assistant` from now on, if one is given; their ids become others.
     ///
     /// # Errors
     ///
@@ -34,10 +57,11 @@ impl Ingest<'_> {
         &mut self,
         store: &mut S,
         senders: &[SenderId],
+        assistant: Option<&str>,
     ) -> Result<Rebuilt, StoreError> {
         self.cache.clear();
         loop {
-            match self.try_rebuild(store, senders).await {
+            match self.try_rebuild(store, senders, assistant).await {
                 Ok(rebuilt) => return Ok(rebuilt),
                 Err(setback) => self.overcome(setback, store).await?,
             }
@@ -48,9 +72,10 @@ impl Ingest<'_> {
         &mut self,
         store: &mut S,
         senders: &[SenderId],
+        assistant: Option<&str>,
     ) -> Result<Rebuilt, Setback> {
-        let claimed = self.with_new_ids(store, senders).await?;
-        let mut claims: Vec<SenderId> = claimed.iter().flat_map(|(old, new)| [*old, *new]).collect();
+        let named = self.with_names(store, senders, assistant).await?;
+        let mut claims: Vec<SenderId> = named.iter().flat_map(|(old, whose)| [*old, whose.sender]).collect();
         claims.sort_unstable();
         claims.dedup();
         let claim = Claim::of_senders(&claims);
@@ -59,13 +84,30 @@ impl Ingest<'_> {
         let locked = tx.timelines().await?;
         let mut batch = Batch { rebuilt: senders.last().copied(), ..Batch::default() };
         let mut rebuilt = Rebuilt::default();
-        for (old, new) in claimed {
+        for (old, whose) in named {
             let state = |sender| claims.binary_search(&sender).ok().and_then(|index| locked.get(index));
-            let Some(Locked::Loaded { version, state: bytes }) = state(old) else { continue };
-            let key = Timeline::key_of(bytes).map_err(StoreError::from)?;
+            let Some(Locked::Loaded { version, .. }) = state(old) else { continue };
+            if old != whose.sender && matches!(state(whose.sender), Some(Locked::Loaded { .. })) {
+                return Err(StoreError::Unusable {
+                    detail: format!(
+                        "sender `{}` is there with and without the assistant `{}`, and a rebuild cannot join \
+                         them; read the source again into a store of its own",
+                        whose.name.key,
+                        whose.name.assistant.as_deref().unwrap_or_default()
+                    ),
+                    source: None,
+                }
+                .into());
+            }
+            let made = self.make_again(&mut tx, old, &whose, *version, &mut batch).await?;
             rebuilt.senders += 1;
-            rebuilt.events +=
-                self.make_again(&mut tx, old, Timeline::new(new, &key), *version, &mut batch).await?;
+            rebuilt.events += made.0;
+            rebuilt.duplicates += made.1;
+        }
+        if rebuilt.duplicates > 0 {
+            let moved = rebuilt.duplicates as i64;
+            let counts = Counts { events: -moved, duplicates: moved, ..Counts::default() };
+            batch.ledger.insert(LEDGER_SOURCE.into(), counts);
         }
         tx.write(&batch).await?;
         tx.commit().await?;
@@ -102,8 +144,9 @@ impl Ingest<'_> {
             let Locked::Loaded { version, state } = locked else { continue };
             let timeline = Timeline::from_bytes(&state).map_err(StoreError::from)?;
             let Some(since) = timeline.owes(self.engine.patterns()) else { continue };
-            let mut means = Means { tx: &mut tx, engine: &self.engine, decoder: self.decoder, ahead: None };
-            let outcome = means.make_up(&timeline, since, &mut batch.changes).await?;
+            let mut replayer =
+                Replayer { tx: &mut tx, engine: &self.engine, decoder: self.decoder, ahead: None };
+            let outcome = replayer.make_up(&timeline, since, &mut batch.changes).await?;
             let (sender, version, state) = (*sender, version + 1, outcome.timeline.to_bytes());
             batch.timelines.push(TimelineWrite { sender, version, state });
             batch.checkpoints.extend(outcome.checkpoints);
@@ -116,72 +159,76 @@ impl Ingest<'_> {
         Ok(caught_up)
     }
 
-    /// The senders with the ids that they have under the present settings.
-    async fn with_new_ids<S: Store>(
+    /// The senders that have a state, with the names and ids that they have from now on.
+    async fn with_names<S: Store>(
         &self,
         store: &mut S,
         senders: &[SenderId],
-    ) -> Result<Vec<(SenderId, SenderId)>, StoreError> {
+        assistant: Option<&str>,
+    ) -> Result<Vec<(SenderId, Whose)>, StoreError> {
         let claim = Claim::of_senders(senders);
         let mut tx = store.begin(&claim).await?;
-        let mut ids = Vec::with_capacity(senders.len());
-        for (sender, locked) in senders.iter().zip(tx.timelines().await?) {
+        let mut named = Vec::with_capacity(senders.len());
+        for (old, locked) in senders.iter().zip(tx.timelines().await?) {
             let Locked::Loaded { state, .. } = locked else { continue };
-            let key = Timeline::key_of(&state)?;
-            let mut reader = Reader::open(&mut tx, *sender, None, self.decoder.name(), None).await?;
-            let Some(first) = reader.next() else { continue };
-            ids.push((*sender, first.event(self.decoder, &key)?.sender));
+            let SenderName { key, assistant: stored } = Timeline::name_of(&state)?;
+            let assistant = stored.or_else(|| assistant.map(Into::into));
+            let sender = SenderId::new(assistant.as_deref(), &key);
+            named.push((*old, Whose { sender, name: SenderName { key, assistant } }));
         }
-        Ok(ids)
+        Ok(named)
     }
 
-    /// Adds to `batch` what makes the sender `old` the one that `timeline` begins; says how many events there are.
+    /// Adds to `batch` what makes the sender `old` the one that `whose` names; says how many events there are, and how many
+    /// became duplicates.
     async fn make_again<T: Transaction>(
         &self,
         tx: &mut T,
         old: SenderId,
-        mut timeline: Timeline,
+        whose: &Whose,
         version: u64,
         batch: &mut Batch,
-    ) -> Result<u64, StoreError> {
-        let sender = timeline.sender();
-        let (events, made, checkpoints) =
-            self.run_history(&self.engine, tx, old, &mut timeline, &mut batch.changes).await?;
+    ) -> Result<(u64, u64), StoreError> {
+        let sender = whose.sender;
+        let timeline = Timeline::new(sender, &whose.name.key, whose.name.assistant.as_deref());
+        let made = self.run_history(&self.engine, tx, old, timeline, &mut batch.changes).await?;
         if old == sender {
             batch.cleared.push(old);
         } else {
             batch.forgotten.push(old);
-            self.copy_history(tx, old, sender, batch).await?;
         }
-        batch.timelines.push(TimelineWrite { sender, version: version + 1, state: made.to_bytes() });
+        if old != sender || !made.rewritten.is_empty() {
+            self.copy_history(tx, old, sender, &made.rewritten, batch).await?;
+        }
+        batch.timelines.push(TimelineWrite { sender, version: version + 1, state: made.timeline.to_bytes() });
         let stretch: (Option<EventTime>, Option<EventTime>) = (None, None);
-        batch.checkpoints.push(CheckpointWrite { sender, stretch, checkpoints });
-        Ok(events)
+        batch.checkpoints.push(CheckpointWrite { sender, stretch, checkpoints: made.checkpoints });
+        let gone = made.rewritten.values().filter(|entry| entry.is_none()).count() as u64;
+        Ok((made.events, gone))
     }
 
-    /// Applies the whole history of `old` to `timeline`, where its session ids are its own.
+    /// Applies the whole history of `old` to `timeline`, which is empty, where its session ids are its own.
     pub(super) async fn run_history<T: Transaction>(
         &self,
         engine: &Engine,
         tx: &mut T,
         old: SenderId,
-        timeline: &mut Timeline,
+        mut timeline: Timeline,
         out: &mut Changes,
-    ) -> Result<(u64, Timeline, Vec<Checkpoint>), StoreError> {
+    ) -> Result<Made, StoreError> {
         let sender = timeline.sender();
         let mark = out.mark();
         loop {
-            let (events, made, finished) = self.run_all(engine, tx, old, timeline, out).await?;
+            let (made, claims) = self.run_all(engine, tx, old, &timeline, out).await?;
             let mut foreign = false;
-            for (_, key) in &finished.claims {
-                let session = turnmill_model::SessionId(*key);
-                let owner = tx.session_owners(&[session]).await?.into_iter().next().flatten();
+            for (_, key) in &claims {
+                let owner = tx.session_owners(&[SessionId(*key)]).await?.into_iter().next().flatten();
                 if owner.is_some_and(|owner| owner != sender && owner != old) {
                     foreign |= timeline.mark_foreign(*key);
                 }
             }
             if !foreign {
-                return Ok((events, made, finished.checkpoints));
+                return Ok(made);
             }
             out.rollback(mark);
         }
@@ -195,32 +242,94 @@ impl Ingest<'_> {
         old: SenderId,
         timeline: &Timeline,
         out: &mut Changes,
-    ) -> Result<(u64, Timeline, turnmill_engine::Finished), StoreError> {
+    ) -> Result<(Made, Vec<(EventId, Uuid)>), StoreError> {
+        let whose = Whose::of(timeline);
         let mut made = timeline.clone();
-        let key = made.sender_key().to_owned();
         let mut reader = Reader::open(tx, old, None, self.decoder.name(), None).await?;
-        let mut events = 0;
+        let (mut events, mut rewritten) = (0, Rewritten::new());
+        // Copies without a time of their own need not be at the same time.
+        let mut timeless: HashSet<EventKey> = HashSet::new();
         let mut run = engine.run(&mut made, out);
         loop {
+            // All events of one time: there all copies of an event are.
+            let mut together = Vec::new();
             reader.fill(tx).await?;
-            let Some(stored) = reader.next() else { break };
-            let event = stored.event(self.decoder, &key)?;
-            if let Step::Behind { .. } = run.apply(&event) {
-                return Err(StoreError::Damaged {
-                    detail: format!("the history of sender {old} has event {} twice", event.id),
-                });
+            let Some((time, _)) = reader.peek() else { break };
+            while reader.peek().is_some_and(|(next, _)| next == time)
+                && let Some(stored) = reader.next()
+            {
+                together.push(stored);
+                reader.fill(tx).await?;
             }
-            events += 1;
+            for stored in self.without_copies(&whose, together, &mut rewritten)? {
+                let event = stored.event(self.decoder, &whose)?;
+                if !event.id.has_time() && event.told_by_key && !timeless.insert(event.id.key()) {
+                    rewritten.insert(stored.chunk, None);
+                    continue;
+                }
+                if let Step::Behind { .. } = run.apply(&event) {
+                    return Err(StoreError::Damaged {
+                        detail: format!("the history of sender {old} has event {} twice", event.id),
+                    });
+                }
+                events += 1;
+            }
         }
         let finished = run.finish();
-        Ok((events, made, finished))
+        let made = Made { events, timeline: made, checkpoints: finished.checkpoints, rewritten };
+        Ok((made, finished.claims))
     }
 
+    /// Of stored events of one time those that are events by the present rules; what becomes of the others goes to
+    /// `rewritten`. Rules of earlier versions told events apart in other ways: they kept some anonymised copies beside the plain
+    /// ones.
+    fn without_copies(
+        &self,
+        whose: &Whose,
+        together: Vec<Stored>,
+        rewritten: &mut Rewritten,
+    ) -> Result<Vec<Stored>, StoreError> {
+        if together.len() < 2 {
+            return Ok(together);
+        }
+        let events = together.iter().map(|stored| stored.event(self.decoder, whose));
+        let events: Vec<Event<'_>> = events.collect::<Result<_, _>>()?;
+        let mut keys: BTreeMap<EventKey, Vec<usize>> = BTreeMap::new();
+        for (number, event) in events.iter().enumerate() {
+            keys.entry(event.id.key()).or_default().push(number);
+        }
+        let mut gone: BTreeSet<usize> = BTreeSet::new();
+        let mut changed: BTreeMap<usize, Stored> = BTreeMap::new();
+        for copies in keys.values_mut().filter(|copies| copies.len() > 1) {
+            copies.sort_by_key(|number| together[*number].chunk);
+            let verdict = fold(&Before::Nothing, copies.iter().map(|number| (*number, &events[*number])));
+            let mut stays: Vec<usize> = verdict.plain.to_vec();
+            if let (Some(Holder::Arrived(stands)), Some(&first)) = (verdict.stands, copies.first()) {
+                // It takes the place of the first to arrive.
+                let kept = match verdict.facts {
+                    Some(Holder::Arrived(plain)) => Some(together[plain].facts(self.decoder, whose)),
+                    _ => together[stands].kept.clone(),
+                };
+                changed.insert(first, together[first].replaced_by(&together[stands], kept));
+                stays.push(first);
+            }
+            gone.extend(copies.iter().copied().filter(|number| !stays.contains(number)));
+        }
+        let kept = together.iter().enumerate().filter(|(number, _)| !gone.contains(number));
+        let kept = kept.map(|(number, stored)| changed.get(&number).unwrap_or(stored).clone()).collect();
+        rewritten.extend(gone.iter().map(|number| (together[*number].chunk, None)));
+        rewritten.extend(changed.into_values().map(|stored| (stored.chunk, Some(stored))));
+        Ok(kept)
+    }
+
+    /// Adds to `batch` the history of `old` as that of `sender`, with what is `rewritten`. Of a sender that keeps its id only
+    /// the chunks that change.
     async fn copy_history<T: Transaction>(
         &self,
         tx: &mut T,
         old: SenderId,
         sender: SenderId,
+        rewritten: &Rewritten,
         batch: &mut Batch,
     ) -> Result<(), StoreError> {
         let mut skip = 0;
@@ -228,8 +337,19 @@ impl Ingest<'_> {
             let request = HistoryRequest { sender: old, since: None, skip, limit: PAGE };
             let page = tx.history(&request).await?;
             skip += page.chunks.len();
-            let writes = page.chunks.into_iter();
-            batch.history.extend(writes.map(|chunk| HistoryWrite { sender, chunk, replaces: false }));
+            for chunk in page.chunks {
+                let (first, last) = ((chunk.number, 0), (chunk.number, usize::MAX));
+                let touched = rewritten.range(first..=last).next().is_some();
+                if old == sender && !touched {
+                    continue;
+                }
+                let change = |stored: Stored| match rewritten.get(&stored.chunk) {
+                    Some(changed) => changed.clone(),
+                    None => Some(stored),
+                };
+                let chunk = if touched { rewrite(self.decoder, chunk, change)? } else { chunk };
+                batch.history.push(HistoryWrite { sender, chunk, replaces: old == sender });
+            }
             if page.next.is_none() {
                 return Ok(());
             }

@@ -1,13 +1,16 @@
 //! A transaction, undone unless it is committed.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use turnmill_engine::Checkpoint;
 use turnmill_model::tables::{EVENT_ERROR, PUBLIC, RASA_EVENT, RASA_SENDER, RASA_SESSION, RASA_USER, Table};
-use turnmill_model::{Changes, EventId, EventTime, Key, SenderId, SessionId, Settings, TableChanges};
+use turnmill_model::{
+    Changes, EventId, EventKey, EventTime, Key, SenderId, SessionId, Settings, TableChanges,
+};
 use uuid::Uuid;
 
-use super::{MemoryStore, OwnedValue, State};
+use super::{MemoryStore, OwnedValue, Rows, State};
 use crate::{
     Batch, Chunk, Claim, Counts, DeadLetter, HistoryPage, HistoryRequest, Locked, PositionKey, StoreError,
     Transaction,
@@ -266,8 +269,20 @@ impl Transaction for MemoryTransaction<'_> {
         }))
     }
 
-    async fn known(&mut self, ids: &[EventId]) -> Result<Vec<bool>, StoreError> {
-        Ok(ids.iter().map(|id| self.get(&RASA_EVENT, &id.to_string()).is_some()).collect())
+    async fn known(&mut self, keys: &[(SenderId, EventKey)]) -> Result<Vec<Vec<EventId>>, StoreError> {
+        let known = |rows: Option<&Rows>, sender: SenderId, key: EventKey| {
+            let sender = OwnedValue::Text(sender.to_string().into());
+            let (first, last) = (key.first().to_string(), key.last().to_string());
+            let range = rows
+                .into_iter()
+                .flat_map(|rows| rows.range::<str, _>((Bound::Included(&*first), Bound::Included(&*last))));
+            let mine = range.filter(|(_, row)| row.get(1) == Some(&sender));
+            mine.filter_map(|(id, _)| Uuid::parse_str(id).ok().map(EventId)).collect()
+        };
+        Ok(self.store.with(|state| {
+            let rows = state.tables.get(RASA_EVENT.name);
+            keys.iter().map(|(sender, key)| known(rows, *sender, *key)).collect()
+        }))
     }
 
     async fn session_owners(&mut self, ids: &[SessionId]) -> Result<Vec<Option<SenderId>>, StoreError> {

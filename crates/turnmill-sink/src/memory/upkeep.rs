@@ -52,7 +52,7 @@ impl Upkeep for MemoryStore {
             let under_way = state.rebuild.take().filter(|(target, _)| target == settings);
             let after = under_way.and_then(|(_, after)| after);
             state.rebuild = Some((settings.clone(), after));
-            RebuildState { stored, after }
+            RebuildState { stored, assistant: None, after }
         }))
     }
 

@@ -32,8 +32,12 @@ impl<'d, S: Store + Inspect> Bench<'d, S> {
     }
 
     pub(super) async fn write(&mut self, lines: &[String], to: &str) -> Result<Report, StoreError> {
-        let mut arrivals = Arrivals::default();
         let given: Vec<Given> = lines.iter().map(|line| Given::body(line.as_bytes())).collect();
+        self.write_given(&given, to).await
+    }
+
+    pub(super) async fn write_given(&mut self, given: &[Given], to: &str) -> Result<Report, StoreError> {
+        let mut arrivals = Arrivals::default();
         given.iter().for_each(|given| arrivals.push(self.ingest.decoder(), given.record()));
         let advance = Advance { key: self.key.clone(), from: self.position.clone(), to: to.into() };
         let letters = PlainLetters { arrivals: &arrivals, key: &self.key };
@@ -63,9 +67,19 @@ pub(super) async fn expected_with<F: Fixture>(
     lines: &[String],
     settings: &Settings,
 ) -> Digests {
+    let given: Vec<Given> = lines.iter().map(|line| Given::body(line.as_bytes())).collect();
+    expected_of(fixture, &given, settings).await
+}
+
+/// What the records give in one batch of a store of the same kind.
+pub(super) async fn expected_of<F: Fixture>(
+    fixture: &mut F,
+    given: &[Given],
+    settings: &Settings,
+) -> Digests {
     let decoder = RasaDecoder::new(settings);
     let mut bench = Bench::with_settings(fixture.create(), &decoder, settings).await;
-    bench.write(lines, "all").await.unwrap();
+    bench.write_given(given, "all").await.unwrap();
     bench.digests().await
 }
 
@@ -189,6 +203,76 @@ pub(super) async fn an_anonymised_copy_replaces_the_plain_one<F: Fixture>(fixtur
     bench.write(&late, "4").await.unwrap();
     let both: Vec<String> = late.into_iter().chain(anonymised).collect();
     assert_eq!(bench.digests().await, expected(fixture, &both).await);
+}
+
+pub(super) async fn copies_of_one_clock_tick_are_told_apart<F: Fixture>(fixture: &mut F) {
+    let decoder = RasaDecoder::new(&Settings::default());
+    // All that one action does has one timestamp; another sender has events at the same time.
+    let said = |sender: &str, text: &str, more: &str| {
+        format!(
+            r#"{{"sender_id": "{sender}", "event": "bot", "timestamp": {START}, "text": "{text}"{more}}}"#
+        )
+    };
+    let user = |text: &str, more: &str| {
+        format!(
+            r#"{{"sender_id": "u1", "event": "user", "timestamp": {START}, "text": "{text}", "message_id": "m"{more}}}"#
+        )
+    };
+    let plain = [
+        said("u1", "one", ""),
+        said("u1", "two", ""),
+        said("u1", "three", ""),
+        said("u2", "one", ""),
+        user(
+            "I am Ann",
+            r#", "user_id": "7", "parse_data": {"intent": {"name": "greet", "confidence": 0.5}}"#,
+        ),
+    ];
+    let mut bench = Bench::new(fixture.create(), &decoder).await;
+    for (number, line) in plain.iter().enumerate() {
+        let report = bench.write(std::slice::from_ref(line), &format!("plain {number}")).await.unwrap();
+        assert_eq!(report.counts.events, 1, "{line}");
+    }
+    let together = bench.digests().await;
+    assert_eq!(together, expected(fixture, &plain).await, "batches do not show");
+    let report = bench.write(&plain, "again").await.unwrap();
+    assert_eq!((report.counts.events, report.counts.duplicates), (0, 5), "each is known");
+    let report = bench.write(&[user("I am Bob", "")], "changed").await.unwrap();
+    assert_eq!((report.counts.duplicates, report.counts.changed), (1, 1), "its id tells the message");
+    assert_eq!(bench.digests().await, together, "and the first copy stays");
+
+    let mark = r#", "anonymized_at": 1717589977.9"#;
+    let copies = [
+        said("u1", "[hidden]", mark),
+        user("I am [NAME]", &format!(r#"{mark}, "parse_data": {{"text": ""}}"#)),
+    ];
+    let report = bench.write(&copies[..1], "bot").await.unwrap();
+    assert_eq!(report.counts.anonymised, 1);
+    assert_eq!(
+        (report.counts.events, report.counts.duplicates),
+        (-2, 3),
+        "it stands for three events of one sender, and for none of the other"
+    );
+    bench.write(&copies[1..], "user").await.unwrap();
+    let full = user(
+        "I am [NAME]",
+        &format!(
+            r#"{mark}, "user_id": "7", "parse_data": {{"intent": {{"name": "greet", "confidence": 0.5}}}}"#
+        ),
+    );
+    let hidden = expected(fixture, &[copies[0].clone(), plain[3].clone(), full]).await;
+    assert_eq!(bench.digests().await, hidden, "what is no personal data is kept");
+    bench.write(&plain, "plain once more").await.unwrap();
+    assert_eq!(bench.digests().await, hidden);
+    // The other way round: what the plain copies say comes later.
+    let mut other = Bench::new(fixture.create(), &decoder).await;
+    other.write(&copies, "copies").await.unwrap();
+    assert_ne!(other.digests().await, hidden);
+    other.write(&plain, "plain").await.unwrap();
+    assert_eq!(other.digests().await, hidden);
+    other.ingest.forget();
+    other.write(&copies, "copies again").await.unwrap();
+    assert_eq!(other.digests().await, hidden);
 }
 
 pub(super) async fn a_failure_between_any_two_statements_leaves_nothing<F: Fixture>(fixture: &mut F) {

@@ -1,7 +1,7 @@
 //! Delivering records to stores in any order, by any number of writers, with failures.
 
 use turnmill_engine::Engine;
-use turnmill_model::{Decoder, Record, Refused, Settings};
+use turnmill_model::{Decoder, Record, Refused, Settings, SourceFactsBuf};
 
 use super::Fixture;
 use crate::digest::Digests;
@@ -19,6 +19,10 @@ pub struct Given {
     pub time: Option<f64>,
     /// The record's environment.
     pub environment: Option<String>,
+    /// The record's number in a table that numbers its rows.
+    pub row: Option<i64>,
+    /// What the source says about all of its records.
+    pub facts: SourceFactsBuf,
 }
 
 impl Given {
@@ -36,6 +40,9 @@ impl Given {
             sender: self.sender.as_deref(),
             time: self.time,
             environment: self.environment.as_deref(),
+            row: self.row,
+            facts: self.facts.borrow(),
+            kept: None,
         }
     }
 }
@@ -172,7 +179,8 @@ pub(crate) struct PlainLetters<'l, 'a> {
 
 impl Letters for PlainLetters<'_, '_> {
     fn letter(&self, record: usize, refused: &Refused) -> DeadLetter {
-        let Record { payload, sender, time, environment } = self.arrivals.records[record];
+        let Record { payload, sender, time, environment, row, facts, kept: _ } =
+            self.arrivals.records[record];
         DeadLetter {
             id: 0,
             key: self.key.clone(),
@@ -183,6 +191,8 @@ impl Letters for PlainLetters<'_, '_> {
             sender: sender.map(Into::into),
             time,
             environment: environment.map(Into::into),
+            row,
+            facts: facts.into(),
             record_key: None,
             headers: Vec::new(),
         }

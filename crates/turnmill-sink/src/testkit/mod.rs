@@ -76,6 +76,7 @@ pub async fn suite<F: Fixture>(fixture: &mut F) {
     cases::a_refused_row_spares_its_neighbours(fixture).await;
     cases::late_events_fall_into_place(fixture).await;
     cases::an_anonymised_copy_replaces_the_plain_one(fixture).await;
+    cases::copies_of_one_clock_tick_are_told_apart(fixture).await;
     cases::a_failure_between_any_two_statements_leaves_nothing(fixture).await;
     cases::other_settings_are_refused(fixture).await;
     cases::dead_letters_can_be_retried(fixture).await;
@@ -95,6 +96,7 @@ where
     upkeep::senders_are_found_by_when_they_were_seen(fixture).await;
     upkeep::a_rebuild_with_the_same_settings_changes_nothing(fixture).await;
     upkeep::a_rebuild_with_other_settings_gives_the_rows_of_a_store_filled_with_them(fixture).await;
+    upkeep::a_rebuild_gives_senders_their_assistant(fixture).await;
 }
 
 /// A conversation of `turns` turns with `sender`, as Rasa writes it: lines of JSON. Every event type with rows of its own is

@@ -1,10 +1,10 @@
 //! The checks of what the tools that go through all senders rely on.
 
 use turnmill_model::rasa::RasaDecoder;
-use turnmill_model::{Micros, SenderId, Settings};
+use turnmill_model::{AssistantNameBuf, Micros, SenderId, SessionIdMode, Settings, SourceFactsBuf};
 
-use super::cases::{Bench, START, expected_with};
-use super::{Fixture, conversation};
+use super::cases::{Bench, START, expected_of, expected_with};
+use super::{Fixture, Given, conversation};
 use crate::ingest::Ingest;
 use crate::{Class, Inspect, Store, Upkeep};
 
@@ -28,6 +28,17 @@ async fn filled<'d, S: Store + Inspect>(store: S, decoder: &'d RasaDecoder) -> B
 
 /// Makes all rows again, `step` senders at a time, at most `most` times; says whether that was all.
 async fn rebuild<S: Upkeep>(store: &mut S, settings: &Settings, step: usize, most: usize) -> bool {
+    rebuild_as(store, settings, None, step, most).await
+}
+
+/// The same, with an assistant for the senders that have none.
+async fn rebuild_as<S: Upkeep>(
+    store: &mut S,
+    settings: &Settings,
+    assistant: Option<&str>,
+    step: usize,
+    most: usize,
+) -> bool {
     let decoder = RasaDecoder::new(settings);
     let mut ingest = Ingest::new(settings, &decoder, 1 << 20);
     let mut after = store.begin_rebuild(settings).await.unwrap().after;
@@ -38,7 +49,7 @@ async fn rebuild<S: Upkeep>(store: &mut S, settings: &Settings, step: usize, mos
             return true;
         };
         after = Some(*last);
-        ingest.rebuild(store, &senders).await.unwrap();
+        ingest.rebuild(store, &senders, assistant).await.unwrap();
     }
     false
 }
@@ -104,7 +115,7 @@ pub(super) async fn a_rebuild_with_other_settings_gives_the_rows_of_a_store_fill
     let decoder = RasaDecoder::new(&Settings::default());
     let others = [
         Settings { bare_slot_strings: true, stack_events: false, ..Settings::default() },
-        Settings { assistant: Some("bank".into()), ..Settings::default() },
+        Settings { session_id: SessionIdMode::Off, ..Settings::default() },
     ];
     for settings in others {
         let mut bench = filled(fixture.create(), &decoder).await;
@@ -125,4 +136,21 @@ pub(super) async fn a_rebuild_with_other_settings_gives_the_rows_of_a_store_fill
         let error = fixture.connect(&second).open(&Settings::default()).await.unwrap_err();
         assert_eq!(error.class(), Class::Fatal, "the settings are those of the rebuild now");
     }
+}
+
+pub(super) async fn a_rebuild_gives_senders_their_assistant<F: Fixture>(fixture: &mut F)
+where
+    F::Store: Upkeep,
+{
+    let (decoder, settings) = (RasaDecoder::new(&Settings::default()), Settings::default());
+    let mut bench = filled(fixture.create(), &decoder).await;
+    assert!(!rebuild_as(&mut bench.store, &settings, Some("bank"), 2, 1).await, "it is killed on the way");
+    assert!(rebuild_as(&mut bench.store, &settings, Some("bank"), 2, 100).await);
+    let facts =
+        SourceFactsBuf { assistant: AssistantNameBuf::Given("bank".into()), ..SourceFactsBuf::default() };
+    let given: Vec<Given> = lines()
+        .into_iter()
+        .map(|line| Given { facts: facts.clone(), ..Given::body(line.as_bytes()) })
+        .collect();
+    assert_eq!(bench.digests().await, expected_of(fixture, &given, &settings).await);
 }

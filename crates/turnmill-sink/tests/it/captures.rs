@@ -29,6 +29,8 @@ fn records(name: &str) -> Vec<OwnedRecord> {
                 .and_then(serde_json::value::Value::as_f64)
                 .map(|time| time / 1000.0)),
             environment: header,
+            row: envelope.get("id").and_then(serde_json::value::Value::as_i64),
+            ..OwnedRecord::default()
         }
     };
     let plain = name.ends_with("file-broker") || name.ends_with("rasa-export");
