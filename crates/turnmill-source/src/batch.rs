@@ -55,12 +55,14 @@ pub struct SourceRecord<'a> {
     pub offset: u64,
     /// The part of the batch that it belongs to: index into [`RecordBatch::parts`].
     pub part: usize,
+    /// The number of the table's row that the record was read from, where it came from a table.
+    pub row: Option<u64>,
     /// What to do with the record.
     pub outcome: RecordOutcome<'a>,
 }
 
 impl<'a> SourceRecord<'a> {
-    /// The record as a decoder takes it.
+    /// The record as a decoder takes it. This is the one place where records of sources become those of decoders.
     #[must_use]
     pub fn record(&self) -> Record<'a> {
         Record { payload: self.payload, sender: self.sender, time: self.time, environment: self.environment }
@@ -84,6 +86,8 @@ pub struct NewRecord<'a> {
     pub origin: Option<Origin<'a>>,
     /// The record's place in its partition.
     pub offset: u64,
+    /// The number of the table's row, if it comes from a table.
+    pub row: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -115,6 +119,8 @@ pub(crate) struct Envelope {
     /// Range of `headers`.
     pub(crate) headers: (usize, usize),
     pub(crate) origin: Option<(Span, i32, i64)>,
+    /// The `id` of a table's row.
+    pub(crate) row: Option<u64>,
 }
 
 /// What a batch has of one partition.
@@ -291,6 +297,7 @@ impl RecordBatch {
             origin: origin.or_else(|| self.parts.get(envelope.part)?.origin(meta.offset)),
             offset: meta.offset,
             part: envelope.part,
+            row: envelope.row,
             outcome: match meta.outcome {
                 Outcome::Body => RecordOutcome::Body,
                 Outcome::Skipped => RecordOutcome::Skipped,
@@ -387,6 +394,7 @@ impl RecordBatch {
             key,
             headers: (first, self.headers.len()),
             origin,
+            row: new.row,
         };
         self.envelopes.push(envelope);
         let outcome = if is_blank(payload.of(&self.bytes)) { Outcome::Skipped } else { Outcome::Body };
@@ -409,7 +417,8 @@ impl RecordBatch {
         let origin =
             record.origin.map(|origin| (self.keep(origin.topic.as_bytes()), origin.partition, origin.offset));
         let headers = (first, self.headers.len());
-        self.envelopes.push(Envelope { part, sender, time: record.time, environment, key, headers, origin });
+        let (time, row) = (record.time, record.row);
+        self.envelopes.push(Envelope { part, sender, time, environment, key, headers, origin, row });
         let skipped = matches!(record.outcome, RecordOutcome::Skipped);
         let outcome = if skipped { Outcome::Skipped } else { Outcome::Body };
         self.metas.push(Meta {
@@ -448,6 +457,14 @@ impl RecordBatch {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(part);
         Span::new(start, self.bytes.len())
+    }
+
+    /// Value of the last environment header among those from number `first` on.
+    pub(crate) fn environment_since(&self, first: usize) -> Option<Span> {
+        let headers = self.headers.get(first..).unwrap_or_default();
+        let of_environment =
+            |(name, _): &&(Span, Option<Span>)| name.of(&self.bytes) == ENVIRONMENT_HEADER.as_bytes();
+        headers.iter().rfind(of_environment).and_then(|(_, value)| *value)
     }
 
     pub(crate) fn refuse(&mut self, payload: Span, offset: u64, refused: Refused) {
