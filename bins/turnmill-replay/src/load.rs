@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use turnmill_model::Reason;
 use turnmill_model::rasa::{RasaDecoder, shift_timestamp};
 use turnmill_pipeline::{Drained, Pipeline, PipelineError, Stop};
+use turnmill_service::settings::DeadLetterSettings;
 use turnmill_sink::ingest::Ingest;
 use turnmill_sink::{Class, Inspect, StoreError};
 use turnmill_source::BatchLimits;
@@ -27,12 +28,20 @@ pub(crate) async fn load(
     stop: &Stop,
 ) -> Result<Option<Outcome>, Failure> {
     let store = store(args, to)?;
-    let name = if to.starts_with("sqlite:") { to.to_owned() } else { store.to_string() };
+    let name = match &store {
+        AnyStore::Sqlite(_) if to.starts_with("sqlite:") => to.to_owned(),
+        AnyStore::Sqlite(_) => format!("sqlite:{to}"),
+        #[cfg(feature = "postgres")]
+        AnyStore::Postgres(_) => store.to_string(),
+    };
     let settings = args.settings();
     let decoder = RasaDecoder::new(&settings);
     let ingest = Ingest::new(&settings, &decoder, args.cache << 20);
     let mut pipeline = Pipeline::new(store, &settings, Arc::new(decoder.clone()), ingest, stop.clone());
     pipeline = pipeline.with_limits(BatchLimits { records: args.batch.max(1), ..BatchLimits::default() });
+    if !args.no_dead_letter_limits {
+        pipeline = pipeline.with_dead_letter_limits(DeadLetterSettings::default_limits());
+    }
     if let Some(seconds) = args.shift {
         pipeline = pipeline.with_rewrite(Arc::new(move |payload| shift_timestamp(payload, seconds)));
     }
@@ -40,7 +49,8 @@ pub(crate) async fn load(
         pipeline = pipeline.leaving_idle_sources();
     }
     let started = Instant::now();
-    let result = drain(&mut pipeline, inputs, args, stop).await;
+    let mut without_events = 0;
+    let result = drain(&mut pipeline, inputs, args, stop, &mut without_events).await;
     let elapsed = started.elapsed();
     let mut store = pipeline.into_store();
     let drained = match result {
@@ -50,6 +60,8 @@ pub(crate) async fn load(
     };
     let outcome = Outcome {
         inputs: inputs.len(),
+        refused_files: Vec::new(),
+        without_events,
         drained,
         elapsed,
         tables: store.row_counts().await?,
@@ -88,6 +100,7 @@ async fn drain(
     inputs: &[Input],
     args: &Args,
     stop: &Stop,
+    without_events: &mut u64,
 ) -> Result<Drained, PipelineError> {
     let mut drained = Drained::default();
     loop {
@@ -102,6 +115,7 @@ async fn drain(
                 pipeline.drain(input.key.as_ref(), &mut open, &mut display).await?
             };
             drained.add(&one);
+            *without_events += display.without_events;
             if stop.is_set() {
                 drained.stopped = true;
                 return Ok(drained);

@@ -195,6 +195,17 @@ impl FileSource {
         self.shape.as_ref().map(|shape| shape.layout)
     }
 
+    /// The first bytes of a source that nothing was read of yet, decompressed, in UTF-8, and at most `most`. They are
+    /// read again with the first batch.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError`] if they cannot be read.
+    pub fn first_bytes(&mut self, most: usize) -> Result<&[u8], SourceError> {
+        while self.carry.len() < most && self.read_ahead()? {}
+        Ok(&self.carry[..self.carry.len().min(most)])
+    }
+
     /// How the file is compressed.
     #[must_use]
     pub fn compression(&self) -> Compression {
