@@ -1,6 +1,7 @@
 //! `--to STORE`: the inputs into a store.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,8 @@ pub(crate) async fn load(
         #[cfg(feature = "postgres")]
         AnyStore::Postgres(_) => store.to_string(),
     };
+    // Of a file that this run makes nothing is left behind unless something landed in it.
+    let made = name.strip_prefix("sqlite:").map(PathBuf::from).filter(|path| !path.exists());
     let settings = args.settings();
     let decoder = RasaDecoder::new(&settings);
     let ingest = Ingest::new(&settings, &decoder, args.cache << 20);
@@ -56,7 +59,13 @@ pub(crate) async fn load(
     let drained = match result {
         // Interrupted while waiting for the store.
         Err(_) if stop.is_set() => return Ok(None),
-        result => result?,
+        Err(error) => {
+            if let Some(path) = made {
+                remove_if_empty(store, &path).await;
+            }
+            return Err(error.into());
+        }
+        Ok(drained) => drained,
     };
     let outcome = Outcome {
         inputs: inputs.len(),
@@ -75,6 +84,20 @@ pub(crate) async fn load(
         result => result?,
     }
     Ok(Some(outcome))
+}
+
+/// Removes the file of a store that holds no record. It was made by this run.
+async fn remove_if_empty(mut store: AnyStore, path: &Path) {
+    let untouched = store.ledger().await.is_ok_and(|ledger| ledger.is_empty());
+    drop(store);
+    if untouched {
+        for end in ["", "-wal", "-shm"] {
+            let mut file = path.as_os_str().to_owned();
+            file.push(end);
+            // A file that stays behind is no harm; the failure itself is what has to be told.
+            let _ = std::fs::remove_file(file);
+        }
+    }
 }
 
 /// The store that `to` names.

@@ -88,6 +88,9 @@ impl Found {
         if self.event || self.without > 0 || count <= most {
             return None;
         }
+        if let text @ (b"[]" | b"{}") = content.trim_ascii() {
+            return Some(format!("it is empty (`{}`), so there is nothing to read", String::from_utf8_lossy(text)));
+        }
         let first = self.first.as_ref()?;
         let of = if count >= RECORDS { "first " } else { "" };
         let none = if count == 1 {

@@ -54,8 +54,9 @@ pub(crate) struct Keys {
     events: bool,
     exchange: bool,
     latest_message: bool,
-    offset: bool,
     payload: bool,
+    /// One of those that a record of a log has.
+    record: bool,
     sender_id: bool,
     slots: bool,
     topic: bool,
@@ -75,8 +76,8 @@ impl Keys {
                 b"events" => found.events = true,
                 b"exchange" | b"routing_key" | b"payload_encoding" => found.exchange = true,
                 b"latest_message" => found.latest_message = true,
-                b"offset" => found.offset = true,
                 b"payload" => found.payload = true,
+                b"offset" | b"partition" | b"headers" => found.record = true,
                 b"sender_id" => found.sender_id = true,
                 b"slots" => found.slots = true,
                 b"topic" => found.topic = true,
@@ -94,10 +95,10 @@ impl Keys {
             Self { event: true, .. } => Format::Rasa,
             Self { events: true, .. } => Format::Tracker,
             Self { payload: true, exchange: true, .. } => Format::Rabbitmq,
-            Self { topic: true, payload: true, .. } | Self { offset: true, payload: true, .. } => {
+            Self { topic: true, payload: true, .. } | Self { record: true, payload: true, .. } => {
                 Format::Kcat
             }
-            Self { topic: true, value: true, .. } | Self { offset: true, value: true, .. } => Format::Kafka,
+            Self { topic: true, value: true, .. } | Self { record: true, value: true, .. } => Format::Kafka,
             Self { type_name: true, data: true, .. } => Format::TrackerStore,
             Self { sender_id: true, data: true, .. } => Format::SqlBroker,
             Self { slots: true, latest_message: true, .. } => Format::Tracker,

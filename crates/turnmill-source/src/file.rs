@@ -252,9 +252,6 @@ impl FileSource {
         if self.input.magic.starts_with(b"SQLite format 3\0") {
             return Err(SourceError::Database { path: path() });
         }
-        if let Some(foreign) = Foreign::binary(&self.input.magic) {
-            return Err(SourceError::Foreign { path: path(), foreign });
-        }
         if self.options.follow && self.path.is_some() && self.input.utf16 {
             return Err(SourceError::FollowUtf16 { path: path() });
         }

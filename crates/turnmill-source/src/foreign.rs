@@ -150,8 +150,8 @@ impl Foreign {
             .or_else(|| of_other_bots(text))
             .or_else(|| of_notation(text))
             .or_else(|| of_json(text))
-            .or_else(|| of_table(text, line))
             .or_else(|| of_log(text, line))
+            .or_else(|| of_table(text, line))
     }
 }
 
@@ -246,6 +246,10 @@ fn of_notation(text: &str) -> Option<Foreign> {
         "Int32(",
         "Double(",
     ];
+    if text.starts_with("1) \"") {
+        let way_out = "write it with `redis-cli --raw`, or into a file or pipe from the start";
+        return Some(Foreign::new("output of redis-cli for a terminal", way_out));
+    }
     let open = text.trim_start_matches(['[', ' ', '\n', '\r', '\t']);
     let object = open.strip_prefix('{').map(str::trim_start);
     if text.starts_with(['{', '[']) && call.iter().any(|call| text.contains(call)) {
@@ -322,7 +326,7 @@ fn of_table(text: &str, head: &str) -> Option<Foreign> {
             text.lines().skip(1).take(5).filter(|line| line.matches(delimiter).count() >= count).count();
         if count >= 1
             && first.len() < 64
-            && !head.starts_with(['{', '['])
+            && !head.trim_start_matches('"').starts_with(['{', '['])
             && (same >= 1 || text.lines().count() == 1)
         {
             let what = format!(

@@ -17,8 +17,8 @@ use crate::scan::{Kind, Span, Value, unescape};
 /// | object | `event`, not an object | `rasa` |
 /// | object | `events` | `tracker` |
 /// | object | `payload` and `exchange`, `routing_key` or `payload_encoding` | `rabbitmq` |
-/// | object | `payload` and `topic` or `offset` | `kcat` |
-/// | object | `value` and `topic` or `offset` | `kafka` |
+/// | object | `payload` and `topic`, `partition`, `offset` or `headers` | `kcat` |
+/// | object | `value` and `topic`, `partition`, `offset` or `headers` | `kafka` |
 /// | object | `type_name` and `data` | `tracker-store` |
 /// | object | `sender_id` and `data` | `sql-broker` |
 /// | object | `slots` and `latest_message` | `tracker` |

@@ -156,6 +156,11 @@ fn read_tracker(
         if !inside.is_empty() {
             return Ok(end);
         }
+        if found.is_head {
+            let (payload, offset) = (Span::new(start, start), base + start as u64);
+            batch.metas.push(Meta { payload, offset, outcome: Outcome::Skipped, envelope: None });
+            return Ok(end);
+        }
     }
     found.records(base, scratch, batch);
     Ok(end)
@@ -204,6 +209,8 @@ struct Found {
     events: Events,
     /// It has a key `event`.
     is_event: bool,
+    /// It is what phpMyAdmin writes in front of a table.
+    is_head: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -222,7 +229,7 @@ fn tracker(bytes: &[u8], start: usize, scratch: &mut Scratch) -> Result<Found, F
     let mut scanner = Scanner::new(bytes, start);
     let (mut sender, mut name) = (None, None);
     let mut events = Events::Missing;
-    let mut is_event = false;
+    let (mut is_event, mut is_head) = (false, false);
     scanner.object(|scanner, key| {
         match &*key_name(bytes, key) {
             b"events" => {
@@ -242,6 +249,7 @@ fn tracker(bytes: &[u8], start: usize, scratch: &mut Scratch) -> Result<Found, F
             // A value of Rasa's RedisTrackerStore.
             b"name" => name = Some(scanner.value()?),
             b"event" => is_event = matches!(scanner.value()?.kind, Kind::Text { .. }),
+            b"type" => is_head = matches!(scanner.value()?.span.of(bytes), b"header" | b"database"),
             _ => {
                 scanner.value()?;
             }
@@ -249,7 +257,7 @@ fn tracker(bytes: &[u8], start: usize, scratch: &mut Scratch) -> Result<Found, F
         Ok(())
     })?;
     let sender = sender.filter(|sender: &Value| !sender.is_null()).or(name);
-    Ok(Found { span: Span::new(start, scanner.at), sender, events, is_event })
+    Ok(Found { span: Span::new(start, scanner.at), sender, events, is_event, is_head })
 }
 
 impl Found {
