@@ -89,7 +89,10 @@ impl Found {
             return None;
         }
         if let text @ (b"[]" | b"{}") = content.trim_ascii() {
-            return Some(format!("it is empty (`{}`), so there is nothing to read", String::from_utf8_lossy(text)));
+            return Some(format!(
+                "it is empty (`{}`), so there is nothing to read",
+                String::from_utf8_lossy(text)
+            ));
         }
         let first = self.first.as_ref()?;
         let of = if count >= RECORDS { "first " } else { "" };

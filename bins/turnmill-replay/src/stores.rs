@@ -83,7 +83,7 @@ pub(crate) fn refused_url(text: &str) -> Option<String> {
     let is_url = rest.starts_with("//");
     let is_scheme = scheme.len() > 1
         && scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
+        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-._".contains(c));
     if !is_scheme {
         return None;
     }
