@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use turnmill_model::rasa::shift_timestamp;
 use turnmill_model::{Decoder, Reason, Record, Refused};
-use turnmill_source::{BatchLimits, Foreign, Progress, RecordBatch, RecordOutcome, Source, SourceError};
+use turnmill_source::{
+    BatchLimits, Foreign, Progress, RecordBatch, RecordOutcome, Source, SourceError, SourceRecord,
+};
 
 use crate::progress::counted;
 
@@ -35,7 +37,7 @@ pub(crate) fn look(
         let progress = source.next_batch(&limits, &mut batch)?;
         for record in batch.iter() {
             match record.outcome {
-                RecordOutcome::Skipped if is_nothing(record.payload) => {}
+                RecordOutcome::Skipped if is_nothing(record.payload) && is_bare(&record) => {}
                 RecordOutcome::Skipped => found.without += 1,
                 RecordOutcome::Refused(refused) => found.refuse(refused),
                 RecordOutcome::Body => found.decode(record.record(), decoder, shift),
@@ -53,6 +55,11 @@ pub(crate) fn look(
 /// A blank line, or a null where a record was expected.
 fn is_nothing(payload: &[u8]) -> bool {
     matches!(payload.trim_ascii(), b"" | b"null")
+}
+
+/// Nothing stands around the payload: it is no tombstone of a topic and no row of a table.
+fn is_bare(record: &SourceRecord<'_>) -> bool {
+    record.origin.is_none() && record.sender.is_none() && record.key.is_none()
 }
 
 impl Found {

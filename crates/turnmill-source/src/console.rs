@@ -1,20 +1,34 @@
-//! Lines of Kafka's console consumer: what it was asked to print, and the value, between tabs.
+//! Lines of Kafka's console consumer: what it was asked to print, and the value, mostly between tabs.
 
 use memchr::{memchr, memrchr};
 
 use crate::batch::{ENVIRONMENT_HEADER, Envelope, Meta, Outcome, RecordBatch, is_blank};
+use crate::detect::Keys;
 use crate::scan::{Scanner, Span};
 
 /// What the consumer prints for a record without headers.
 const NO_HEADERS: &[u8] = b"NO_HEADERS";
 
-/// Whether `line` looks like one of a record whose value is an object.
+/// Whether `line` looks like one of a record whose value is an event.
 pub(crate) fn is_line(line: &[u8]) -> bool {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    let Some(tab) = memrchr(b'\t', line) else { return false };
-    let value = &line[tab + 1..];
-    let mut scanner = Scanner::new(value, 0);
-    value.starts_with(b"{") && scanner.value().is_ok() && scanner.peek().is_err()
+    let Some((_, value)) = parts(line) else { return false };
+    let mut keys = Keys::default();
+    let outcome = Keys::read(&mut Scanner::new(&line[value..], 0), &mut keys);
+    outcome.is_ok() && keys.is_event_with_sender()
+}
+
+/// Where what stands in front of the value ends, and where the value begins.
+///
+/// JSON as Rasa writes it has no tabs, so behind the last tab is the value. Without tabs it is an object at the end of the
+/// line, whatever separates it: other separators were asked for, or a program put its own mark in front of lines.
+fn parts(line: &[u8]) -> Option<(usize, usize)> {
+    if let Some(tab) = memrchr(b'\t', line) {
+        return Some((tab, tab + 1));
+    }
+    let brace = memchr(b'{', line)?;
+    let mut scanner = Scanner::new(line, brace);
+    (scanner.value().is_ok() && scanner.peek().is_err()).then_some((0, brace))
 }
 
 /// Reads the line at `line`, which makes exactly one record.
@@ -23,20 +37,19 @@ pub(crate) fn is_line(line: &[u8]) -> bool {
 /// CreateTime:1656382549500⇥Partition:2⇥Offset:78⇥RASA_ENVIRONMENT:production⇥u1⇥{"event": "restart"}
 /// ```
 ///
-/// Of fields without such a mark the last one is the key, and one before it the headers. JSON as Rasa writes it has no
-/// tabs, so the value is what follows the last one.
+/// Of fields without such a mark the last one is the key, and one before it the headers.
 pub(crate) fn read_line(line: Span, offset: u64, batch: &mut RecordBatch) {
     let text = line.of(&batch.bytes);
     let skip = is_blank(text) || text.starts_with(b"Processed a total of ");
-    let readable = std::str::from_utf8(text).is_ok();
-    let Some(tab) = memrchr(b'\t', text).filter(|_| !skip && readable) else {
+    let found = if skip || std::str::from_utf8(text).is_err() { None } else { parts(text) };
+    let Some((front, value)) = found else {
         let outcome = if skip { Outcome::Skipped } else { Outcome::Body };
         batch.metas.push(Meta { payload: line, offset, outcome, envelope: None });
         return;
     };
-    let payload = Span::new(line.start + tab + 1, line.end);
+    let payload = Span::new(line.start + value, line.end);
     let first = batch.headers.len();
-    let (mut envelope, headers) = fields(&batch.bytes, Span::new(line.start, line.start + tab));
+    let (mut envelope, headers) = fields(&batch.bytes, Span::new(line.start, line.start + front));
     if let Some(headers) = headers {
         collect_headers(&batch.bytes, headers, &mut batch.headers);
     }
@@ -52,6 +65,9 @@ pub(crate) fn read_line(line: Span, offset: u64, batch: &mut RecordBatch) {
 /// What stands in front of the value, and where the headers are.
 fn fields(bytes: &[u8], span: Span) -> (Envelope, Option<Span>) {
     let mut envelope = Envelope::default();
+    if span.start == span.end {
+        return (envelope, None);
+    }
     let mut unmarked = Vec::new();
     let mut at = span.start;
     for field in span.of(bytes).split(|byte| *byte == b'\t') {

@@ -89,6 +89,11 @@ impl Keys {
         })
     }
 
+    /// Whether it is an event that says whose it is.
+    pub(crate) fn is_event_with_sender(self) -> bool {
+        self.event && self.sender_id
+    }
+
     /// The format of a record with these keys.
     pub(crate) fn format(self) -> Option<Format> {
         Some(match self {
@@ -375,7 +380,9 @@ mod tests {
             ("id,sender_id,data\n1,u,\"{}\"", Format::Csv, Rows),
             ("\"id\";\"sender_id\";\"data\"\r\n", Format::Csv, Rows),
             ("1\tu\tbot\t1.5\t\\N\t\\N\t{\"event\": \"bot\"}", Format::Csv, Rows),
-            ("CreateTime:5\tk\t{\"event\": \"bot\"}", Format::Console, Lines),
+            ("CreateTime:5\tk\t{\"event\": \"bot\", \"sender_id\": 1}", Format::Console, Lines),
+            ("u1:{\"event\": \"bot\", \"sender_id\": 1}", Format::Console, Lines),
+            ("INFO {\"event\": \"bot\"}", Format::Rasa, Lines),
             ("--\n-- PostgreSQL database dump\n--\n", Format::PgDump, Rows),
             ("-- MySQL dump\nINSERT INTO `events` VALUES", Format::Rasa, Lines),
         ] {

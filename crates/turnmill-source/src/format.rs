@@ -26,7 +26,7 @@ use crate::scan::{Kind, Span, Value, unescape};
 /// | array that begins with an object | those of that object | that object's |
 /// | object, or array of objects, on several lines | any other | `tracker` |
 /// | line of columns with a column `data` and between `,`, `;`, tab or a bar | | `csv` |
-/// | line whose last column, behind a tab, is an object | | `console` |
+/// | line at whose end, behind something else, stands an object | `event` and `sender_id` | `console` |
 /// | SQL with a `COPY` block | | `pg-dump` |
 /// | anything else, broken JSON, nothing at all | | `rasa` |
 ///
@@ -59,7 +59,7 @@ pub enum Format {
     /// Messages as RabbitMQ's management gives them: `payload`, `properties` with `app_id`.
     Rabbitmq,
     /// Lines of Kafka's console consumer: time, partition, offset, headers and key as far as they were asked for, and the
-    /// value, between tabs.
+    /// value, between tabs. Also any other lines that end with an event.
     Console,
     /// The table `events` of either SQL store with its columns' names in the first line, between commas, semicolons,
     /// tabs or bars.

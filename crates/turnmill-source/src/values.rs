@@ -45,7 +45,7 @@ pub(crate) fn read_value(
     }
     let offset = base + start as u64;
     if bytes[start] == b'"'
-        && let Some(next) = unquote(start, batch)
+        && let Some(next) = unquote(start, b'{', batch)
     {
         // What stood between the quotes is read in place of the text.
         let inside = read_value(format, start, base, true, scratch, batch)?;
@@ -105,16 +105,16 @@ fn next_object(bytes: &[u8], from: usize, start: usize) -> Option<usize> {
     None
 }
 
-/// Takes the text at `start` apart, if it holds an object: its escapes are resolved in place, and spaces take the place of
+/// Takes the text at `start` apart, if it holds a value that begins with `open`: its escapes are resolved in place, and spaces take the place of
 /// its quotes. Returns the end of the text.
-fn unquote(start: usize, batch: &mut RecordBatch) -> Option<usize> {
+fn unquote(start: usize, open: u8, batch: &mut RecordBatch) -> Option<usize> {
     let text = Scanner::new(&batch.bytes, start).value().ok()?;
     let mut inside = text.span.of(&batch.bytes).to_vec();
     let whole = Span::new(0, inside.len());
     let end = unescape(&mut inside, whole).end;
     inside.truncate(end);
     let mut scanner = Scanner::new(&inside, 0);
-    if scanner.peek() != Ok(b'{') || scanner.value().is_err() || scanner.peek().is_ok() {
+    if scanner.peek() != Ok(open) || scanner.value().is_err() || scanner.peek().is_ok() {
         return None;
     }
     let plain = unescape(&mut batch.bytes, text.span);
@@ -133,6 +133,13 @@ fn read_tracker(
     let mut found = tracker(&batch.bytes, start, scratch)?;
     let end = found.span.end;
     let typed = match found.events {
+        // The list as a text, as from a column of a table.
+        Events::Other(events) if matches!(events.kind, Kind::Text { .. }) => {
+            if unquote(events.span.start - 1, b'[', batch).is_some() {
+                found = tracker(&batch.bytes, start, scratch)?;
+            }
+            false
+        }
         Events::Other(events) => is_typed_list(&batch.bytes, events),
         Events::Missing | Events::Null | Events::List => false,
     };

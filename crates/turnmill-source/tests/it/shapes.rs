@@ -126,6 +126,10 @@ fn json_shapes() -> Vec<(&'static str, String)> {
         ("trackers by their senders", json!({SENDER: tracker()}).to_string()),
         ("redis", format!("{redis}\n")),
         ("redis in quotes", format!("{}\n", Value::from(redis.to_string()))),
+        (
+            "events as text",
+            json!({"sender_id": SENDER, "events": Value::from(events()).to_string()}).to_string(),
+        ),
         ("rows", lines(&rows())),
         ("array of rows", pretty(&rows().into())),
         ("rows under their table", pretty(&json!({"events": rows()}))),
@@ -353,8 +357,10 @@ fn the_console_consumer_is_read_with_what_it_was_asked_to_print() {
         ),
         ("LogAppendTime:1679306228481\tRASA_ENVIRONMENT:staging\t", time, None, Some("staging")),
         ("NO_TIMESTAMP\tNO_HEADERS\tu1\t", None, Some("u1"), None),
+        ("u1:", None, None, None),
+        ("2023-03-20T10:00:00.123Z stdout F ", None, None, None),
     ] {
-        let found = read((print(front) + "u1\tnull\nProcessed a total of 3 messages\n").as_bytes());
+        let found = read((print(front) + "\tnull\nProcessed a total of 3 messages\n").as_bytes());
         assert_conversation(front, &found);
         assert_eq!((found[0].time, found[0].environment.as_deref()), (time, environment), "{front}");
         assert_eq!(found[0].key.as_deref(), key.map(str::as_bytes), "{front}");
@@ -495,7 +501,7 @@ fn text_of_something_else_is_named() {
         ("+----+------+\n| id | data |", "drawn with lines"),
         ("{\"log\": \"x\\n\", \"stream\": \"stdout\", \"time\": \"2023\"}", "Docker"),
         ("2023-03-20 10:00:00 INFO root - started", "log of another program"),
-        ("2023-03-20T10:00:00Z {\"sender_id\": \"u\"}", "in front of the events"),
+        ("[2023-03-20T10:00:00Z] {\"sender_id\": \"u\"}", "in front of the events"),
         ("127.0.0.1 - - [20/Mar/2023:10:00:00 +0000] \"GET / HTTP/1.1\" 200 5", "web server"),
         ("name,age\nAnn,5", "CSV"),
         ("name;age\nAnn;5", "semicolons"),
