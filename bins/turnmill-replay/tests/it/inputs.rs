@@ -56,19 +56,20 @@ fn every_shape_of_one_store_comes_to_the_same_rows() {
     let copied = |value: &Value| text(value).replace('\\', "\\\\").replace('\n', "\\n").replace('\t', "\\t");
     let csv = table(",", "", &|value| format!("\"{}\"", text(value).replace('"', "\"\"")));
     let plain: String = rows.iter().map(|row| format!("{row}\n")).collect();
-    let objects: Vec<Value> = rows
-        .iter()
-        .map(|row| {
-            let mut row = row.clone();
-            row["data"] = serde_json::from_str(&text(&row["data"])).unwrap();
-            row
-        })
-        .collect();
+    // Parsed and written again, the keys of a slot's value would change their order.
+    let object = |row: &Value| {
+        let (id, sender, data) = (&row["id"], &row["sender_id"], text(&row["data"]));
+        format!(
+            r#"{{"id": {id}, "sender_id": {sender}, "type_name": "x", "timestamp": {}, "data": {data}}}"#,
+            row["timestamp"]
+        )
+    };
+    let objects = format!("[{}]", rows.iter().map(object).collect::<Vec<_>>().join(","));
     let utf16: Vec<u8> = format!("\u{feff}{plain}").encode_utf16().flat_map(u16::to_le_bytes).collect();
     let shapes: Vec<(&str, Vec<u8>)> = vec![
         ("rows.jsonl", plain.clone().into()),
         ("rows.json", serde_json::to_string_pretty(&rows).unwrap().into()),
-        ("objects.json", serde_json::to_string(&objects).unwrap().into()),
+        ("objects.json", objects.into()),
         ("wrapped.json", json!({"events": rows}).to_string().into()),
         ("copied.jsonl", plain.replace('\\', "\\\\").into()),
         ("powershell.log", utf16),
@@ -370,29 +371,39 @@ fn a_conversation_in_canonical_json_is_the_one_of_the_broker() {
     let folder = tempfile::tempdir().unwrap();
     let (input, store) = (folder.path().join("conversations.json"), folder.path().join("store.sqlite"));
     let bodies = lines("inmemory/file-broker.jsonl.gz");
-    let canonical: String = bodies
-        .iter()
-        .map(|body| {
-            let event: Value = serde_json::from_str(body).unwrap();
-            let document = canonical(&json!({"sender_id": event["sender_id"], "events": [event]}));
-            format!("{document}\n")
-        })
-        .collect();
+    let document = |body: &String| {
+        let event: Value = serde_json::from_str(body).unwrap();
+        format!(
+            r#"{{"_id": {{"$oid": "64"}}, "sender_id": {}, "events": [{}]}}"#,
+            event["sender_id"],
+            canonical(body)
+        ) + "\n"
+    };
+    let canonical: String = bodies.iter().map(document).collect();
     std::fs::write(&input, canonical).unwrap();
     let said = replayed(&[&input], &store, &[]);
     assert_eq!((&said["events"], &said["dead_letters"]), (&json!(bodies.len()), &json!(0)));
     assert_eq!(verified(&store)["digest"], expected(bodies.iter().map(String::as_str)));
 }
 
-/// MongoDB's canonical Extended JSON.
-fn canonical(value: &Value) -> Value {
-    match value {
-        Value::Number(number) if number.is_f64() => json!({"$numberDouble": number.to_string()}),
-        Value::Number(number) => json!({"$numberLong": number.to_string()}),
-        Value::Array(values) => values.iter().map(canonical).collect(),
-        Value::Object(members) => {
-            Value::Object(members.iter().map(|(key, value)| (key.clone(), canonical(value))).collect())
+/// MongoDB's canonical Extended JSON of a JSON text.
+fn canonical(text: &str) -> String {
+    let (mut out, mut in_text, mut escaped) = (String::new(), false, false);
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        if !in_text && (c.is_ascii_digit() || c == '-') {
+            let mut number = c.to_string();
+            while let Some(more) =
+                rest.next_if(|c| c.is_ascii_digit() || matches!(c, '.' | 'e' | 'E' | '+' | '-'))
+            {
+                number.push(more);
+            }
+            out.push_str(&format!(r#"{{"$numberDouble": "{number}"}}"#));
+            continue;
         }
-        other => other.clone(),
+        in_text ^= c == '"' && !escaped;
+        escaped = c == '\\' && !escaped;
+        out.push(c);
     }
+    out
 }
