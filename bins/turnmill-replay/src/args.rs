@@ -13,16 +13,21 @@ use turnmill_source::Format;
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXIT_CODES)]
 pub(crate) struct Args {
-    /// Files (plain, gzip or Zstandard JSON lines), SQLite tracker stores and event brokers, `-` for standard input,
-    /// `postgresql://USER:PASSWORD@HOST/DATABASE` for those in PostgreSQL, `kafka:TOPIC` or `kafka:TOPIC/PARTITION`.
-    #[arg(required_unless_present = "from", value_name = "INPUT")]
+    /// Files of events, trackers, Kafka records or table rows (see docs/formats.md; also gzip and Zstandard), folders of them, SQLite
+    /// tracker stores and event brokers, `-` for standard input, `postgresql://USER:PASSWORD@HOST/DATABASE` for those in
+    /// PostgreSQL, `kafka:TOPIC` or `kafka:TOPIC/PARTITION`.
+    #[arg(required_unless_present_any = ["from", "endpoints"], value_name = "INPUT")]
     inputs: Vec<PathBuf>,
 
     /// The same as INPUT.
     #[arg(long, value_name = "INPUT")]
     from: Vec<PathBuf>,
 
-    /// Where it goes: `sqlite:PATH`, `postgresql://USER:PASSWORD@HOST/DATABASE` or `kafka:TOPIC`.
+    /// Read the tracker store of an assistant's endpoints.yml, as `rasa export` does: one in SQLite or PostgreSQL.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) endpoints: Option<PathBuf>,
+
+    /// Where it goes: `sqlite:PATH` (or a path that ends in .sqlite, .sqlite3 or .db), `postgresql://USER:PASSWORD@HOST/DATABASE` or `kafka:TOPIC`.
     #[arg(long, value_name = "STORE", required_unless_present_any = ["dry_run", "dump"])]
     pub(crate) to: Option<String>,
 
@@ -31,7 +36,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["to", "dry_run", "follow", "shift"])]
     pub(crate) dump: Option<PathBuf>,
 
-    /// Format of file inputs: rasa, kafka, kcat, tracker-store, sql-broker or tracker. Told from the content unless given.
+    /// Format of file inputs: rasa, kafka, kcat, tracker-store, sql-broker, tracker, rabbitmq, console, csv or pg-dump. Told
+    /// from the content unless given.
     #[arg(long, value_name = "FORMAT")]
     pub(crate) format: Option<Format>,
 
@@ -50,6 +56,11 @@ pub(crate) struct Args {
     /// Only read and decode, and say what would come of it; no store is touched.
     #[arg(long)]
     pub(crate) dry_run: bool,
+
+    /// Load whatever there is. Otherwise an input whose first 100 records hold no event is refused, and reading stops once more
+    /// than 1,000 records in a row, or half of the last 10,000, cannot be decoded.
+    #[arg(long)]
+    pub(crate) no_dead_letter_limits: bool,
 
     /// Print the summary as JSON.
     #[arg(long)]
@@ -104,7 +115,8 @@ pub(crate) enum ForeignKeys {
     None,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 everything landed (also if some of it as dead letters, which are reported); 1 failed; \
+const EXIT_CODES: &str = "Exit codes: 0 everything landed (also if some of it as dead letters, or without files of a folder that hold no \
+events, which are reported); 1 failed, or nothing that can be read; \
 2 wrong usage; 130 interrupted, what was committed stays and the same command goes on.";
 
 impl Args {

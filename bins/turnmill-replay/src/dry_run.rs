@@ -7,7 +7,8 @@ use turnmill_model::{Decoder, Reason};
 use turnmill_sink::ingest::Arrivals;
 use turnmill_source::{RecordBatch, RecordOutcome};
 
-use crate::progress::grouped;
+use crate::progress::{counted, grouped, without_events};
+use crate::summary::{complaints, dead_letters};
 
 /// What the inputs hold.
 #[derive(Debug, Default)]
@@ -16,9 +17,16 @@ pub(crate) struct Found {
     events: BTreeMap<String, u64>,
     refused: BTreeMap<Reason, u64>,
     skipped: u64,
+    without_events: u64,
+    refused_files: Vec<String>,
 }
 
 impl Found {
+    /// Nothing yet, but for files that were left out.
+    pub(crate) fn new(refused_files: Vec<String>) -> Self {
+        Self { refused_files, ..Self::default() }
+    }
+
     /// Adds what a batch holds.
     pub(crate) fn add(&mut self, batch: &RecordBatch, decoder: &dyn Decoder) {
         let mut arrivals = Arrivals::default();
@@ -31,6 +39,7 @@ impl Found {
                 RecordOutcome::Skipped => arrivals.push_skipped(),
             }
         }
+        self.without_events += without_events(batch);
         self.records += arrivals.len() as u64;
         self.skipped += arrivals.skipped() as u64;
         for event in arrivals.events() {
@@ -43,18 +52,22 @@ impl Found {
 
     /// For people.
     pub(crate) fn text(&self) -> String {
-        let mut lines =
-            vec![format!("{} records; nothing was written\n", grouped(self.records)), "Events".into()];
+        let mut lines = complaints(&self.refused_files, self.without_events);
+        if !self.refused.is_empty() {
+            let count = self.refused.values().sum();
+            lines.push(format!("{} would be {}", counted(count, "record"), dead_letters(count)));
+            for (reason, count) in &self.refused {
+                lines.push(format!("  {:<28} {:>12}", reason.as_str(), grouped(*count)));
+            }
+        }
+        if !lines.is_empty() {
+            lines.push(String::new());
+        }
+        lines.push(format!("{}; nothing was written\n", counted(self.records, "record")));
         let mut row = |name: &str, count: u64| lines.push(format!("  {name:<28} {:>12}", grouped(count)));
         self.events.iter().for_each(|(name, count)| row(name, *count));
         if self.skipped > 0 {
             row("(skipped)", self.skipped);
-        }
-        if !self.refused.is_empty() {
-            lines.push("\nWould be dead letters".into());
-            for (reason, count) in &self.refused {
-                lines.push(format!("  {:<28} {:>12}", reason.as_str(), grouped(*count)));
-            }
         }
         lines.push(String::new());
         lines.join("\n")
@@ -71,6 +84,8 @@ impl Found {
             "dead_letters": self.refused.values().sum::<u64>(),
             "dead_letters_by_reason": refused,
             "skipped": self.skipped,
+            "trackers_without_events": self.without_events,
+            "refused_files": self.refused_files,
         })
     }
 }

@@ -12,7 +12,7 @@ use turnmill_source::{RecordBatch, SourceRecord};
 use crate::Failure;
 use crate::args::Args;
 use crate::inputs::Input;
-use crate::progress::{Display, grouped};
+use crate::progress::{Display, counted};
 
 /// A line.
 #[derive(Serialize)]
@@ -101,8 +101,8 @@ impl Dumped {
 
     /// For people.
     pub(crate) fn text(&self) -> String {
-        let inputs = if self.inputs == 1 { "1 input".into() } else { format!("{} inputs", self.inputs) };
-        format!("{} records from {inputs} into {}\n", grouped(self.lines), self.file)
+        let inputs = counted(self.inputs as u64, "input");
+        format!("{} from {inputs} into {}\n", counted(self.lines, "record"), self.file)
     }
 
     /// For programs.

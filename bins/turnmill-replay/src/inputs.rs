@@ -1,9 +1,14 @@
 //! Opening inputs, whatever they are.
 
+use std::fmt;
+use std::fs::File;
+use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::Duration;
 
-use turnmill_pipeline::Stop;
+use turnmill_model::rasa::RasaDecoder;
+use turnmill_pipeline::{Stop, explain};
 use turnmill_sink::PositionKey;
 use turnmill_source::{
     BatchLimits, FileOptions, FileSource, Format, GroupLimits, GroupProgress, GroupSource, Partition,
@@ -13,8 +18,88 @@ use turnmill_source::{
 use turnmill_source_tracker::PostgresTracker;
 use turnmill_source_tracker::{TrackerOptions, TrackerSource, is_sqlite};
 
-use crate::Failure;
 use crate::args::Args;
+use crate::{Failure, probe, stores};
+
+/// How much of a stream is looked at before anything is written.
+const STREAM_HEAD: u64 = 1 << 20;
+/// How much of a file is looked at to say what it is.
+const CONTENT: usize = 64 << 10;
+
+/// All inputs of the command line.
+#[derive(Debug, Default)]
+pub(crate) struct Inputs {
+    pub(crate) open: Vec<Input>,
+    /// Files of folders that hold no events, and why each was left out.
+    pub(crate) refused: Vec<String>,
+}
+
+impl Inputs {
+    /// Opens each input once, so that a mistake is noticed before anything is written.
+    pub(crate) fn new(args: &Args) -> Result<Self, Failure> {
+        let mut inputs = Self::default();
+        let endpoints = args.endpoints.as_deref().map(stores::of_endpoints).transpose()?;
+        for path in args.inputs().chain(&endpoints) {
+            if path.is_dir() {
+                inputs.add_folder(path, args)?;
+            } else {
+                inputs.open.push(Input::new(path, args)?);
+            }
+        }
+        Ok(inputs)
+    }
+
+    /// Adds the files of a folder and those below it; of them some may hold something else.
+    fn add_folder(&mut self, folder: &Path, args: &Args) -> Result<(), Failure> {
+        let mut files = Vec::new();
+        list(folder, &mut files).map_err(|source| SourceError::Open { path: folder.to_owned(), source })?;
+        files.sort();
+        if files.is_empty() {
+            return Err(Failure::Refused(format!("the folder `{}` holds no files", folder.display())));
+        }
+        let (before, mut refused) = (self.open.len(), Vec::new());
+        for file in &files {
+            match Input::new(file, args) {
+                Ok(input) => self.open.push(input),
+                Err(failure) => refused.push(explain(&failure)),
+            }
+        }
+        if self.open.len() == before {
+            let first = refused.into_iter().next().unwrap_or_default();
+            let name = folder.display();
+            return Err(Failure::Refused(if files.len() == 1 {
+                format!("the only file of the folder `{name}` cannot be read: {first}")
+            } else {
+                format!(
+                    "none of the {} files of the folder `{name}` can be read; the first one: {first}",
+                    files.len()
+                )
+            }));
+        }
+        self.refused.extend(refused);
+        Ok(())
+    }
+}
+
+/// The files below `folder`, but for hidden ones and the companions of SQLite databases.
+fn list(folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let companion = ["-wal", "-shm", "-journal"].iter().any(|end| name.ends_with(end));
+        if name.starts_with('.') || companion {
+            continue;
+        }
+        // A link to a folder may lead in a circle.
+        if entry.file_type()?.is_dir() {
+            list(&entry.path(), files)?;
+        } else if entry.path().is_file() {
+            files.push(entry.path());
+        }
+    }
+    Ok(())
+}
 
 /// One input of the command line.
 #[derive(Debug)]
@@ -33,13 +118,58 @@ pub(crate) struct Input {
 
 #[derive(Debug)]
 enum Kind {
-    Stdin,
+    Stream(Stream),
     File(PathBuf),
     Sqlite(PathBuf),
     #[cfg(feature = "postgres")]
     Postgres(String),
     #[cfg(feature = "kafka")]
     Kafka(Box<turnmill_source_kafka::KafkaSettings>),
+}
+
+/// Standard input or a pipe, which can be read once.
+struct Stream {
+    /// The pipe; none for standard input.
+    path: Option<PathBuf>,
+    /// What was read to look at it, and the rest.
+    begun: Mutex<Option<Box<dyn Read + Send>>>,
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl Stream {
+    fn new(path: Option<&Path>) -> Self {
+        Self { path: path.map(Path::to_path_buf), begun: Mutex::new(None) }
+    }
+
+    /// What there is to read.
+    fn reader(&self) -> Result<Box<dyn Read + Send>, SourceError> {
+        let begun = self.begun.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        match (begun, &self.path) {
+            (Some(begun), _) => Ok(begun),
+            (None, None) => Ok(Box::new(std::io::stdin())),
+            (None, Some(path)) => {
+                let file = File::open(path);
+                Ok(Box::new(file.map_err(|source| SourceError::Open { path: path.clone(), source })?))
+            }
+        }
+    }
+
+    /// Reads the first bytes, which are read again later.
+    fn head(&self) -> Result<Vec<u8>, SourceError> {
+        let mut reader = self.reader()?;
+        let mut head = Vec::new();
+        let name = self.path.clone().unwrap_or_else(|| "-".into());
+        let failed = |source| SourceError::Open { path: name, source };
+        (&mut reader).take(STREAM_HEAD).read_to_end(&mut head).map_err(failed)?;
+        let again = Box::new(Cursor::new(head.clone()).chain(reader));
+        *self.begun.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(again);
+        Ok(head)
+    }
 }
 
 /// An input that is open.
@@ -52,7 +182,7 @@ pub(crate) enum Opened {
 }
 
 impl Input {
-    /// The input called `name`; opens it once, so that a mistake is noticed before anything is written.
+    /// The input called `path`; opens it once, so that a mistake is noticed before anything is written.
     pub(crate) fn new(path: &Path, args: &Args) -> Result<Self, Failure> {
         let mut input = Self {
             name: path.display().to_string(),
@@ -65,8 +195,12 @@ impl Input {
         };
         let text = path.to_str().unwrap_or_default();
         if path == Path::new("-") {
-            input.kind = Kind::Stdin;
+            input.kind = Kind::Stream(Stream::new(None));
+            input.look(args)?;
             return Ok(input);
+        }
+        if let Some(refusal) = stores::refused_url(text) {
+            return Err(Failure::Refused(refusal));
         }
         if let Some(topic) = text.strip_prefix("kafka:") {
             #[cfg(not(feature = "kafka"))]
@@ -89,7 +223,9 @@ impl Input {
                 input.name = PostgresTracker::name(text)?;
                 input.kind = Kind::Postgres(text.to_owned());
             }
-        } else if input.is_stream() {
+        } else if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+            input.kind = Kind::Stream(Stream::new(Some(path)));
+            input.look(args)?;
             return Ok(input);
         } else if is_sqlite(path).unwrap_or(false) {
             input.kind = Kind::Sqlite(path.to_path_buf());
@@ -98,7 +234,77 @@ impl Input {
         }
         let partition = input.source(None)?.partition().clone();
         input.key = Some(PositionKey { source: partition.source, partition: partition.partition });
+        input.look(args)?;
         Ok(input)
+    }
+
+    /// Refuses an input that holds nothing that can be read.
+    fn look(&self, args: &Args) -> Result<(), Failure> {
+        let refused = |why: String| Err(Failure::Refused(format!("`{}`: {why}", self.name)));
+        let decoder = RasaDecoder::new(&args.settings());
+        let facts = args.facts.of_source();
+        let told = probe::Told { shift: args.shift, facts: facts.borrow() };
+        let (found, most, content) = match &self.kind {
+            // What a followed stream holds is seen when it comes.
+            Kind::Stream(_) if args.follow => return Ok(()),
+            Kind::Stream(stream) => {
+                let head = stream.head()?;
+                // The last record may be cut.
+                let most = usize::from(head.len() as u64 == STREAM_HEAD);
+                let open = || self.stream(Box::new(Cursor::new(head.clone())));
+                let found = probe::look(&mut open()?, &decoder, &told)?;
+                let content = open()?.first_bytes(CONTENT)?.to_vec();
+                (found, most, content)
+            }
+            Kind::File(path) => {
+                let found = probe::look(&mut *self.source(None)?, &decoder, &told)?;
+                let mut file = FileSource::open(path, self.options(), None)?;
+                (found, 0, file.first_bytes(CONTENT)?.to_vec())
+            }
+            Kind::Sqlite(_) => {
+                let found = probe::look(&mut *self.source(None)?, &decoder, &told)?;
+                // A table without rows is no mistake.
+                (found, 0, Vec::new())
+            }
+            #[cfg(feature = "postgres")]
+            Kind::Postgres(_) => {
+                (probe::look(&mut *self.source(None)?, &decoder, &told)?, 0, Vec::new())
+            }
+            #[cfg(feature = "kafka")]
+            Kind::Kafka(_) => return Ok(()),
+        };
+        let is_table = !matches!(self.kind, Kind::Stream(_) | Kind::File(_));
+        if found.is_empty() && !is_table && !args.follow {
+            return refused(if content.trim_ascii().is_empty() {
+                "it is empty, so there is nothing to read".into()
+            } else {
+                probe::nothing(&content)
+            });
+        }
+        if args.no_dead_letter_limits {
+            return Ok(());
+        }
+        found.refusal(most, &content).map_or(Ok(()), refused)
+    }
+
+    fn options(&self) -> FileOptions {
+        FileOptions {
+            source: self.source.clone(),
+            format: self.format,
+            follow: self.follow,
+            ..FileOptions::default()
+        }
+    }
+
+    /// A stream as a source, under the name of this input.
+    fn stream(&self, reader: Box<dyn Read + Send>) -> Result<FileSource, SourceError> {
+        let path = match &self.kind {
+            Kind::Stream(Stream { path: Some(path), .. }) => {
+                path.canonicalize().unwrap_or_else(|_| path.clone()).to_string_lossy().into_owned()
+            }
+            _ => "-".to_owned(),
+        };
+        FileSource::stream(Partition::new(self.source.clone(), path), reader, self.options())
     }
 
     /// Whether it is a topic.
@@ -107,11 +313,6 @@ impl Input {
         return matches!(self.kind, Kind::Kafka(_));
         #[cfg(not(feature = "kafka"))]
         false
-    }
-
-    fn is_stream(&self) -> bool {
-        let Kind::File(path) = &self.kind else { return matches!(self.kind, Kind::Stdin) };
-        std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file())
     }
 
     /// Opens the input from its start; a topic where its range begins.
@@ -126,16 +327,10 @@ impl Input {
 
     /// Opens the input behind `position`. A topic has no such thing.
     pub(crate) fn source(&self, position: Option<&Position>) -> Result<Box<dyn Source>, SourceError> {
-        let options = FileOptions {
-            source: self.source.clone(),
-            format: self.format,
-            follow: self.follow,
-            ..FileOptions::default()
-        };
         let of_tracker = || TrackerOptions { source: self.source.clone(), follow: self.follow };
         Ok(match &self.kind {
-            Kind::Stdin => Box::new(FileSource::stdin(options)?),
-            Kind::File(path) => Box::new(FileSource::open(path, options, position)?),
+            Kind::Stream(stream) => Box::new(self.stream(stream.reader()?)?),
+            Kind::File(path) => Box::new(FileSource::open(path, self.options(), position)?),
             Kind::Sqlite(path) => {
                 let opened = TrackerSource::open(path, of_tracker(), position);
                 Box::new(opened.map_err(|error| self.failed(error))?)

@@ -1,12 +1,14 @@
 //! `--to STORE`: the inputs into a store.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use turnmill_model::Reason;
 use turnmill_model::rasa::{RasaDecoder, shift_timestamp};
 use turnmill_pipeline::{Drained, Pipeline, PipelineError, Stop};
+use turnmill_service::settings::DeadLetterSettings;
 use turnmill_sink::ingest::Ingest;
 use turnmill_sink::{Class, Inspect, StoreError};
 use turnmill_source::BatchLimits;
@@ -27,13 +29,23 @@ pub(crate) async fn load(
     stop: &Stop,
 ) -> Result<Option<Outcome>, Failure> {
     let store = store(args, to)?;
-    let name = if to.starts_with("sqlite:") { to.to_owned() } else { store.to_string() };
+    let name = match &store {
+        AnyStore::Sqlite(_) if to.starts_with("sqlite:") => to.to_owned(),
+        AnyStore::Sqlite(_) => format!("sqlite:{to}"),
+        #[cfg(feature = "postgres")]
+        AnyStore::Postgres(_) => store.to_string(),
+    };
+    // Of a file that this run makes nothing is left behind unless something landed in it.
+    let made = name.strip_prefix("sqlite:").map(PathBuf::from).filter(|path| !path.exists());
     let settings = args.settings();
     let decoder = RasaDecoder::new(&settings);
     let ingest = Ingest::new(&settings, &decoder, args.cache << 20);
     let mut pipeline = Pipeline::new(store, &settings, Arc::new(decoder.clone()), ingest, stop.clone());
     pipeline = pipeline.with_limits(BatchLimits { records: args.batch.max(1), ..BatchLimits::default() });
     pipeline = pipeline.with_source_facts(args.facts.of_source());
+    if !args.no_dead_letter_limits {
+        pipeline = pipeline.with_dead_letter_limits(DeadLetterSettings::default_limits());
+    }
     if let Some(seconds) = args.shift {
         let unit = args.facts.time_unit;
         pipeline = pipeline.with_rewrite(Arc::new(move |payload| shift_timestamp(payload, seconds, unit)));
@@ -42,16 +54,25 @@ pub(crate) async fn load(
         pipeline = pipeline.leaving_idle_sources();
     }
     let started = Instant::now();
-    let result = drain(&mut pipeline, inputs, args, stop).await;
+    let mut without_events = 0;
+    let result = drain(&mut pipeline, inputs, args, stop, &mut without_events).await;
     let elapsed = started.elapsed();
     let mut store = pipeline.into_store();
     let drained = match result {
         // Interrupted while waiting for the store.
         Err(_) if stop.is_set() => return Ok(None),
-        result => result?,
+        Err(error) => {
+            if let Some(path) = made {
+                remove_if_empty(store, &path).await;
+            }
+            return Err(error.into());
+        }
+        Ok(drained) => drained,
     };
     let outcome = Outcome {
         inputs: inputs.len(),
+        refused_files: Vec::new(),
+        without_events,
         drained,
         elapsed,
         tables: store.row_counts().await?,
@@ -65,6 +86,20 @@ pub(crate) async fn load(
         result => result?,
     }
     Ok(Some(outcome))
+}
+
+/// Removes the file of a store that holds no record. It was made by this run.
+async fn remove_if_empty(mut store: AnyStore, path: &Path) {
+    let untouched = store.ledger().await.is_ok_and(|ledger| ledger.is_empty());
+    drop(store);
+    if untouched {
+        for end in ["", "-wal", "-shm"] {
+            let mut file = path.as_os_str().to_owned();
+            file.push(end);
+            // A file that stays behind is no harm; the failure itself is what has to be told.
+            let _ = std::fs::remove_file(file);
+        }
+    }
 }
 
 /// The store that `to` names.
@@ -90,6 +125,7 @@ async fn drain(
     inputs: &[Input],
     args: &Args,
     stop: &Stop,
+    without_events: &mut u64,
 ) -> Result<Drained, PipelineError> {
     let mut drained = Drained::default();
     loop {
@@ -104,6 +140,7 @@ async fn drain(
                 pipeline.drain(input.key.as_ref(), &mut open, &mut display).await?
             };
             drained.add(&one);
+            *without_events += display.without_events;
             if stop.is_set() {
                 drained.stopped = true;
                 return Ok(drained);

@@ -17,9 +17,11 @@ mod inputs;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod load;
+mod probe;
 mod progress;
 #[cfg(feature = "kafka")]
 mod publish;
+mod stores;
 mod summary;
 
 use std::io::Write;
@@ -27,14 +29,16 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use turnmill_model::rasa::RasaDecoder;
-use turnmill_pipeline::{PipelineError, Stop, explain};
+use turnmill_pipeline::{PipelineError, Stop, TooManyDeadLetters, explain};
 use turnmill_sink::StoreError;
 use turnmill_source::SourceError;
 use turnmill_stores::UnknownStore;
 
 use crate::args::Args;
 use crate::dry_run::Found;
+#[cfg(feature = "kafka")]
 use crate::inputs::Input;
+use crate::inputs::Inputs;
 
 /// Exit code after an interrupt, as shells have it.
 const INTERRUPTED: u8 = 130;
@@ -50,6 +54,14 @@ enum Failure {
     #[cfg(not(all(feature = "kafka", feature = "postgres")))]
     #[error("`{what}` needs the feature `{feature}`, which this build lacks")]
     LeftOut { what: String, feature: &'static str },
+    #[error("{0}")]
+    Refused(String),
+    #[error("cannot read `{path}`")]
+    Endpoints { path: String, source: std::io::Error },
+    #[error(
+        "stopped: what was committed stays, and `--no-dead-letter-limits` goes on from there if these records are to be dead letters"
+    )]
+    DeadLetters(#[source] TooManyDeadLetters),
     #[error(transparent)]
     UnknownStore(#[from] UnknownStore),
     #[error(transparent)]
@@ -63,7 +75,7 @@ enum Failure {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
-    Pipeline(#[from] PipelineError),
+    Pipeline(PipelineError),
     #[error("cannot write the dump `{path}`")]
     Dump { path: String, source: std::io::Error },
     #[error(
@@ -80,6 +92,15 @@ enum Failure {
     Runtime(#[source] std::io::Error),
     #[error("cannot write the summary")]
     Output(#[from] std::io::Error),
+}
+
+impl From<PipelineError> for Failure {
+    fn from(error: PipelineError) -> Self {
+        match error {
+            PipelineError::DeadLetters(error) => Self::DeadLetters(error),
+            error => Self::Pipeline(error),
+        }
+    }
 }
 
 fn main() -> ExitCode {
@@ -105,7 +126,7 @@ fn run(args: &Args) -> Result<bool, Failure> {
     let handler = stop.clone();
     ctrlc::set_handler(move || handler.set())?;
 
-    let inputs: Vec<Input> = args.inputs().map(|path| Input::new(path, args)).collect::<Result<_, _>>()?;
+    let Inputs { open: inputs, refused } = Inputs::new(args)?;
     #[cfg(feature = "kafka")]
     if args.kafka.has_range() && !inputs.iter().any(Input::is_kafka) {
         let why = "--since, --until, --from-offset and --to-offset are about topics, and no input is one";
@@ -129,7 +150,7 @@ fn run(args: &Args) -> Result<bool, Failure> {
     }
     let Some(to) = args.to.as_ref().filter(|_| !args.dry_run) else {
         let decoder = RasaDecoder::new(&args.settings());
-        let mut found = Found::default();
+        let mut found = Found::new(refused);
         for input in &inputs {
             input.each_batch(args.batch, false, &stop, &mut |batch| {
                 found.add(batch, &decoder);
@@ -153,7 +174,8 @@ fn run(args: &Args) -> Result<bool, Failure> {
     // A store in PostgreSQL has its connection as a task.
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::Runtime)?;
-    let Some(outcome) = runtime.block_on(load::load(args, &inputs, to, &stop))? else { return Ok(true) };
+    let Some(mut outcome) = runtime.block_on(load::load(args, &inputs, to, &stop))? else { return Ok(true) };
+    outcome.refused_files = refused;
     print(outcome.json(), outcome.text())?;
     if outcome.drained.stopped && !args.quiet {
         complain("interrupted; what was committed stays, and the same command goes on from there");

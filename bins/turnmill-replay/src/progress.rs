@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use turnmill_pipeline::{Event, Observer};
-use turnmill_source::{Opened, RecordBatch};
+use turnmill_source::{Opened, RecordBatch, RecordOutcome};
 
 use crate::inputs::Input;
 
@@ -13,6 +13,8 @@ use crate::inputs::Input;
 pub(crate) struct Display {
     bar: ProgressBar,
     records: u64,
+    /// Trackers that have no events.
+    pub(crate) without_events: u64,
     /// Whether positions are bytes of the size.
     sized: bool,
     quiet: bool,
@@ -35,18 +37,19 @@ impl Display {
         }
         bar.set_prefix(input.name.clone());
         bar.enable_steady_tick(Duration::from_millis(200));
-        Self { bar, records: 0, sized: plain.is_some(), quiet }
+        Self { bar, records: 0, without_events: 0, sized: plain.is_some(), quiet }
     }
 
     /// These records have been dealt with.
     pub(crate) fn passed(&mut self, batch: &RecordBatch) {
         self.records += batch.len() as u64;
+        self.without_events += without_events(batch);
         match batch.to().filter(|_| self.sized) {
             Some(position) => self.bar.set_position(position.offset),
             None => self.bar.inc(batch.bytes() as u64),
         }
         let rate = self.records as f64 / self.bar.elapsed().as_secs_f64().max(0.001);
-        self.bar.set_message(format!("{} records, {}/s", grouped(self.records), grouped(rate as u64)));
+        self.bar.set_message(format!("{}, {}/s", counted(self.records, "record"), grouped(rate as u64)));
     }
 
     fn say(&self, text: &str) {
@@ -61,7 +64,8 @@ impl Observer for Display {
         match event {
             Event::Committed { batch, .. } => self.passed(batch),
             Event::Opened { partition, opened: Opened::Gap { missing } } => {
-                self.say(&format!("{partition} has lost {missing} records that were never read"));
+                let lost = counted(*missing, "record");
+                self.say(&format!("{partition} has lost {lost} before they could be read"));
             }
             Event::Opened { partition, .. } => {
                 self.say(&format!("{partition} is another one than before and is read from its start"));
@@ -79,6 +83,21 @@ impl Drop for Display {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
     }
+}
+
+/// How many trackers of a batch have no events.
+pub(crate) fn without_events(batch: &RecordBatch) -> u64 {
+    let empty = batch.iter().filter(|record| {
+        matches!(record.outcome, RecordOutcome::Skipped)
+            && record.payload.trim_ascii_start().starts_with(b"{")
+    });
+    empty.count() as u64
+}
+
+/// So many of something, in words: `1 record`, `2,000 records`.
+pub(crate) fn counted(number: u64, what: &str) -> String {
+    let end = if number == 1 { "" } else { "s" };
+    format!("{} {what}{end}", grouped(number))
 }
 
 /// A number with a comma between groups of three digits.

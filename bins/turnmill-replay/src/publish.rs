@@ -11,7 +11,7 @@ use crate::Failure;
 use crate::args::Args;
 use crate::body::Bodies;
 use crate::inputs::Input;
-use crate::progress::{Display, grouped};
+use crate::progress::{Display, counted, grouped};
 
 /// How long the last records may take to be acknowledged.
 const LAST: Duration = Duration::from_secs(130);
@@ -144,9 +144,9 @@ impl Published {
 
     /// For people.
     pub(crate) fn text(&self) -> String {
-        let inputs = if self.inputs == 1 { "1 input".into() } else { format!("{} inputs", self.inputs) };
+        let inputs = counted(self.inputs as u64, "input");
         let mut lines =
-            vec![format!("{} records from {inputs} into kafka:{}\n", grouped(self.records), self.topic)];
+            vec![format!("{} from {inputs} into kafka:{}\n", counted(self.records, "record"), self.topic)];
         for (what, count) in [
             ("delivered", self.delivered),
             ("of them unreadable", self.refused),

@@ -1,6 +1,5 @@
 //! The summary at the end, for people and as JSON.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
@@ -8,12 +7,19 @@ use turnmill_model::Reason;
 use turnmill_pipeline::Drained;
 use turnmill_sql::metrics::{Measured, Shape, Summary};
 
-use crate::progress::grouped;
+use crate::progress::{counted, grouped};
+
+/// The metric that needs a response of the assistant's own.
+const ABANDONMENT: &str = "abandonment rate";
 
 /// Everything the summary says.
 pub(crate) struct Outcome {
     pub(crate) store: String,
     pub(crate) inputs: usize,
+    /// Files of folders that were left out, and why.
+    pub(crate) refused_files: Vec<String>,
+    /// Trackers that had no events.
+    pub(crate) without_events: u64,
     pub(crate) drained: Drained,
     pub(crate) elapsed: Duration,
     pub(crate) tables: Vec<(&'static str, u64)>,
@@ -30,56 +36,86 @@ impl Outcome {
 
     /// For people.
     pub(crate) fn text(&self) -> String {
-        let mut text = String::new();
         let counts = &self.drained.counts;
-        let number = |count: i64| grouped(u64::try_from(count).unwrap_or_default());
-        let inputs = if self.inputs == 1 { "1 input".into() } else { format!("{} inputs", self.inputs) };
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "{} records from {inputs} into {}\n", number(counts.records), self.store);
+        let number = |count: i64| u64::try_from(count).unwrap_or_default();
+        let mut lines = self.problems();
+        if !lines.is_empty() {
+            lines.push(String::new());
+        }
+        let (records, inputs) = (number(counts.records), self.inputs as u64);
+        lines.push(format!(
+            "{} from {} into {}\n",
+            counted(records, "record"),
+            counted(inputs, "input"),
+            self.store
+        ));
+        let row = |name: &str, value: String| format!("  {name:<28} {value:>12}");
         for (what, count) in [
             ("new events", counts.events),
             ("duplicates", counts.duplicates),
             ("dead letters", counts.dead_letters),
             ("skipped", counts.skipped),
         ] {
-            let _ = writeln!(text, "  {what:<28} {:>12}", number(count));
+            lines.push(row(what, grouped(number(count))));
         }
-        let late = i64::try_from(self.drained.late).unwrap_or(i64::MAX);
-        let _ = writeln!(text, "  {:<28} {:>12}", "of the events, late", number(late));
-        let seconds = format!("{:.1} s", self.elapsed.as_secs_f64());
-        let _ = writeln!(text, "  {:<28} {:>12}", "time", seconds);
-        let _ = writeln!(text, "  {:<28} {:>12}", "records per second", grouped(self.rate()));
+        if self.drained.late > 0 {
+            lines.push(row("of the events, late", grouped(self.drained.late)));
+        }
+        lines.push(row("time", format!("{:.1} s", self.elapsed.as_secs_f64())));
+        lines.push(row("records per second", grouped(self.rate())));
 
-        let _ = writeln!(text, "\nRows in the store");
-        for (table, rows) in &self.tables {
-            let _ = writeln!(text, "  {table:<28} {:>12}", grouped(*rows));
+        lines.push("\nRows in the store".into());
+        let filled = || self.tables.iter().filter(|(_, rows)| *rows > 0);
+        lines.extend(filled().map(|(table, rows)| row(table, grouped(*rows))));
+        if filled().count() == 0 {
+            lines.push("  none; all tables are empty".into());
+            return lines.join("\n") + "\n";
         }
-        let _ = writeln!(text, "\nMetrics");
+        lines.push("\nMetrics".into());
         for (metric, measured) in &self.metrics.metrics {
             match measured {
-                Measured::Count(count) => {
-                    let _ = writeln!(text, "  {:<28} {:>12}", metric.name, number(*count));
+                Measured::Number(None) if metric.name == ABANDONMENT => {
+                    lines.push(row(metric.name, "not configured".into()));
                 }
-                Measured::Number(value) => {
-                    let _ = writeln!(text, "  {:<28} {:>12}", metric.name, with_unit(*value, metric.shape));
+                Measured::Number(None) => {}
+                Measured::Count(count) => lines.push(row(metric.name, grouped(number(*count)))),
+                Measured::Number(Some(value)) => {
+                    lines.push(row(metric.name, with_unit(*value, metric.shape)));
                 }
+                Measured::Groups(groups) if groups.is_empty() => {}
                 Measured::Groups(groups) => {
-                    let _ = writeln!(text, "  {}", metric.name);
+                    lines.push(format!("  {}", metric.name));
                     for (name, count) in groups {
                         let name = name.as_deref().unwrap_or("(none)");
-                        let _ = writeln!(text, "    {name:<26} {:>12}", number(*count));
+                        lines.push(format!("    {name:<26} {:>12}", grouped(number(*count))));
                     }
                 }
             }
         }
-        if !self.dead_letters.is_empty() {
-            let _ = writeln!(text, "\nDead letters in the store");
-            for (reason, count) in &self.dead_letters {
-                let _ = writeln!(text, "  {:<28} {:>12}", reason.as_str(), grouped(*count));
-            }
-            let _ = writeln!(text, "  See them with: turnmill dead-letters list {}", self.store);
+        lines.join("\n") + "\n"
+    }
+
+    /// What went wrong.
+    fn problems(&self) -> Vec<String> {
+        let mut lines = complaints(&self.refused_files, self.without_events);
+        let now = u64::try_from(self.drained.counts.dead_letters).unwrap_or_default();
+        let all: u64 = self.dead_letters.iter().map(|(_, count)| count).sum();
+        if all == 0 {
+            return lines;
         }
-        text
+        lines.push(if now == all {
+            format!("{} cannot be decoded and became {}:", counted(now, "record"), dead_letters(now))
+        } else if now == 0 {
+            format!("{} of earlier inputs in the store:", counted(all, "dead letter"))
+        } else {
+            let of = counted(all, "dead letter");
+            format!("{} cannot be decoded; the store holds {of}:", counted(now, "record"))
+        });
+        for (reason, count) in &self.dead_letters {
+            lines.push(format!("  {:<28} {:>12}", reason.as_str(), grouped(*count)));
+        }
+        lines.push(format!("  see them with: turnmill dead-letters list {}", self.store));
+        lines
     }
 
     /// For programs.
@@ -106,6 +142,8 @@ impl Outcome {
             "anonymised": counts.anonymised,
             "dead_letters": counts.dead_letters,
             "skipped": counts.skipped,
+            "trackers_without_events": self.without_events,
+            "refused_files": self.refused_files,
             "late": self.drained.late,
             "replays": self.drained.replays,
             "interrupted": self.drained.stopped,
@@ -118,8 +156,31 @@ impl Outcome {
     }
 }
 
-fn with_unit(value: Option<f64>, shape: Shape) -> String {
-    let Some(value) = value else { return "-".into() };
+/// Lines about files that were left out, and trackers that are empty.
+pub(crate) fn complaints(refused_files: &[String], without_events: u64) -> Vec<String> {
+    let mut lines = Vec::new();
+    if !refused_files.is_empty() {
+        let count = refused_files.len() as u64;
+        let were = if count == 1 { "was" } else { "were" };
+        lines.push(format!("{} {were} refused:", counted(count, "file")));
+        lines.extend(refused_files.iter().map(|file| format!("  {file}")));
+    }
+    if without_events > 0 {
+        let has = if without_events == 1 { "has" } else { "have" };
+        lines.push(format!(
+            "{} {has} no events: were they written with `include_events=NONE`?",
+            counted(without_events, "tracker")
+        ));
+    }
+    lines
+}
+
+/// What so many records are.
+pub(crate) fn dead_letters(count: u64) -> &'static str {
+    if count == 1 { "a dead letter" } else { "dead letters" }
+}
+
+fn with_unit(value: f64, shape: Shape) -> String {
     match shape {
         Shape::Percent => format!("{value:.1} %"),
         Shape::Seconds => format!("{value:.3} s"),

@@ -343,6 +343,7 @@ fn push(row: &Row, out: &mut RecordBatch) -> Result<i64, ::postgres::Error> {
         sender,
         time: time.filter(|time| time.is_finite()),
         offset: u64::try_from(id).unwrap_or(0),
+        row: u64::try_from(id).ok(),
         ..NewRecord::default()
     });
     Ok(id)

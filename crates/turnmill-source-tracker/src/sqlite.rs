@@ -294,6 +294,7 @@ fn push(row: &Row<'_>, out: &mut RecordBatch) -> Result<i64, rusqlite::Error> {
         sender: sender.as_deref(),
         time: time.filter(|time| time.is_finite()),
         offset: u64::try_from(id).unwrap_or(0),
+        row: u64::try_from(id).ok(),
         ..NewRecord::default()
     });
     Ok(id)

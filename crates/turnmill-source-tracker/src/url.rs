@@ -47,6 +47,13 @@ impl Address {
         }
         let rest = url.split_once("://").map_or("", |(_, rest)| rest);
         let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+        // The last `@` separates, so a password may hold one as it is. What it cannot hold is a `?`.
+        if !place.contains('@') && query.contains('@') {
+            let problem = "special characters of user and password have to be percent-encoded, `?` as %3F and `@` as %40";
+            return Err(bad(problem.into()));
+        }
+        let (login, place) =
+            place.rsplit_once('@').map_or((None, place), |(login, place)| (Some(login), place));
         let (mut mode, mut root, mut others) = (SslMode::Prefer, None, Vec::new());
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             match pair.split_once('=') {
@@ -79,6 +86,18 @@ impl Address {
             let cause = std::error::Error::source(&error).map(ToString::to_string);
             bad(cause.unwrap_or_else(|| error.to_string()))
         })?;
+        if let Some(login) = login {
+            let (user, password) =
+                login.split_once(':').map_or((login, None), |(user, rest)| (user, Some(rest)));
+            let plain = |text| percent_decode_str(text).decode_utf8();
+            let not_utf8 = |_| bad("user and password are not UTF-8".into());
+            if !user.is_empty() {
+                config.user(&plain(user).map_err(not_utf8)?);
+            }
+            if let Some(password) = password {
+                config.password(&*plain(password).map_err(not_utf8)?);
+            }
+        }
         config.ssl_mode(match mode {
             SslMode::Disable => DriverMode::Disable,
             SslMode::Prefer => DriverMode::Prefer,
@@ -147,9 +166,26 @@ mod tests {
             ("postgres://rasa:secret@db/rasa?sslrootcert=/ca.pem", "sslmode=verify-full"),
             ("postgres://rasa:secret@db/rasa?nonsense=1", "nonsense"),
             ("postgres://rasa:secret@db:port/rasa", "port"),
+            ("postgres://rasa:se?cret@db/rasa", "%3F"),
         ] {
             let error = Address::parse(url).unwrap_err().to_string();
-            assert!(error.contains(part) && !error.contains("secret"), "{error}");
+            assert!(error.contains(part) && !error.contains("secret") && !error.contains("cret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_password_may_hold_anything_that_does_not_end_it() {
+        for (url, password) in [
+            ("postgresql://rasa:Zx@Qq81@127.0.0.1:1/rasa", "Zx@Qq81"),
+            ("postgresql://rasa:Hm4/xT0#pL@127.0.0.1:1/rasa", "Hm4/xT0#pL"),
+            ("postgresql://rasa:a%40b%25@127.0.0.1:1/rasa?application_name=a@b", "a@b%"),
+        ] {
+            let address = Address::parse(url).unwrap();
+            assert_eq!(address.config.get_password(), Some(password.as_bytes()));
+            assert_eq!(
+                (address.config.get_user(), address.name.as_str()),
+                (Some("rasa"), "postgresql://127.0.0.1:1/rasa")
+            );
         }
     }
 }

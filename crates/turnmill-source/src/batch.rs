@@ -55,12 +55,14 @@ pub struct SourceRecord<'a> {
     pub offset: u64,
     /// The part of the batch that it belongs to: index into [`RecordBatch::parts`].
     pub part: usize,
+    /// The number of the table's row that the record was read from, where it came from a table.
+    pub row: Option<u64>,
     /// What to do with the record.
     pub outcome: RecordOutcome<'a>,
 }
 
 impl<'a> SourceRecord<'a> {
-    /// The record as a decoder takes it.
+    /// The record as a decoder takes it. This is the one place where records of sources become those of decoders.
     #[must_use]
     pub fn record(&self) -> Record<'a> {
         Record {
@@ -68,6 +70,7 @@ impl<'a> SourceRecord<'a> {
             sender: self.sender,
             time: self.time,
             environment: self.environment,
+            row: self.row.and_then(|row| i64::try_from(row).ok()),
             ..Record::default()
         }
     }
@@ -90,6 +93,8 @@ pub struct NewRecord<'a> {
     pub origin: Option<Origin<'a>>,
     /// The record's place in its partition.
     pub offset: u64,
+    /// The number of the table's row, if it comes from a table.
+    pub row: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -121,6 +126,8 @@ pub(crate) struct Envelope {
     /// Range of `headers`.
     pub(crate) headers: (usize, usize),
     pub(crate) origin: Option<(Span, i32, i64)>,
+    /// The `id` of a table's row.
+    pub(crate) row: Option<u64>,
 }
 
 /// What a batch has of one partition.
@@ -297,6 +304,7 @@ impl RecordBatch {
             origin: origin.or_else(|| self.parts.get(envelope.part)?.origin(meta.offset)),
             offset: meta.offset,
             part: envelope.part,
+            row: envelope.row,
             outcome: match meta.outcome {
                 Outcome::Body => RecordOutcome::Body,
                 Outcome::Skipped => RecordOutcome::Skipped,
@@ -393,6 +401,7 @@ impl RecordBatch {
             key,
             headers: (first, self.headers.len()),
             origin,
+            row: new.row,
         };
         self.envelopes.push(envelope);
         let outcome = if is_blank(payload.of(&self.bytes)) { Outcome::Skipped } else { Outcome::Body };
@@ -415,7 +424,8 @@ impl RecordBatch {
         let origin =
             record.origin.map(|origin| (self.keep(origin.topic.as_bytes()), origin.partition, origin.offset));
         let headers = (first, self.headers.len());
-        self.envelopes.push(Envelope { part, sender, time: record.time, environment, key, headers, origin });
+        let (time, row) = (record.time, record.row);
+        self.envelopes.push(Envelope { part, sender, time, environment, key, headers, origin, row });
         let skipped = matches!(record.outcome, RecordOutcome::Skipped);
         let outcome = if skipped { Outcome::Skipped } else { Outcome::Body };
         self.metas.push(Meta {
@@ -454,6 +464,14 @@ impl RecordBatch {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(part);
         Span::new(start, self.bytes.len())
+    }
+
+    /// Value of the last environment header among those from number `first` on.
+    pub(crate) fn environment_since(&self, first: usize) -> Option<Span> {
+        let headers = self.headers.get(first..).unwrap_or_default();
+        let of_environment =
+            |(name, _): &&(Span, Option<Span>)| name.of(&self.bytes) == ENVIRONMENT_HEADER.as_bytes();
+        headers.iter().rfind(of_environment).and_then(|(_, value)| *value)
     }
 
     pub(crate) fn refuse(&mut self, payload: Span, offset: u64, refused: Refused) {

@@ -3,7 +3,7 @@
 use turnmill_model::{Reason, Refused};
 
 use crate::Format;
-use crate::batch::{ENVIRONMENT_HEADER, Envelope, Meta, Outcome, RecordBatch, is_blank};
+use crate::batch::{Envelope, Meta, Outcome, RecordBatch, is_blank};
 use crate::format::key_name;
 use crate::scan::{Fault, Kind, Scanner, Span, Value, unescape};
 
@@ -26,6 +26,9 @@ struct Fields {
     topic: Option<Value>,
     partition: Option<Value>,
     offset: Option<Value>,
+    row: Option<Value>,
+    properties: Option<Value>,
+    environment: Option<Value>,
 }
 
 impl Fields {
@@ -37,9 +40,11 @@ impl Fields {
             (Format::Kafka | Format::Kcat, b"key") => &mut self.key,
             (Format::Kafka | Format::Kcat, b"headers") => &mut self.headers,
             (Format::Kafka, b"ts_type") | (Format::Kcat, b"tstype") => &mut self.time_type,
-            (Format::Kafka, b"ts_ms") | (Format::Kcat, b"ts") => &mut self.time,
+            (Format::Kafka, b"ts_ms" | b"timestamp") | (Format::Kcat, b"ts") => &mut self.time,
             (Format::TrackerStore, b"timestamp") => &mut self.time,
             (Format::TrackerStore | Format::SqlBroker, b"sender_id") => &mut self.sender,
+            (Format::TrackerStore | Format::SqlBroker, b"id") => &mut self.row,
+            (Format::Rabbitmq, b"properties") => &mut self.properties,
             _ if name == body_key(format).as_bytes() => &mut self.body,
             _ => return,
         };
@@ -50,10 +55,10 @@ impl Fields {
 fn body_key(format: Format) -> &'static str {
     match format {
         Format::Kafka => "value",
-        Format::Kcat => "payload",
+        Format::Kcat | Format::Rabbitmq => "payload",
         Format::TrackerStore | Format::SqlBroker => "data",
         // Have no envelope, or one of their own.
-        Format::Rasa | Format::Tracker => "",
+        Format::Rasa | Format::Tracker | Format::Console | Format::Csv | Format::PgDump => "",
     }
 }
 
@@ -65,6 +70,10 @@ pub(crate) fn read_line(
     scratch: &mut Scratch,
     batch: &mut RecordBatch,
 ) {
+    if format == Format::Console {
+        crate::console::read_line(line, offset, batch);
+        return;
+    }
     let bytes = line.of(&batch.bytes);
     let blank = is_blank(bytes);
     if blank || format == Format::Rasa {
@@ -109,6 +118,10 @@ fn fields(format: Format, line: &[u8], scratch: &mut Scratch) -> Result<(Value, 
     if let Some(headers) = fields.headers {
         collect_headers(line, headers, &mut scratch.headers).map_err(|fault| refusal(format, fault))?;
     }
+    if let Some(properties) = fields.properties.filter(|properties| properties.kind == Kind::Object) {
+        of_properties(line, properties, &mut fields, &mut scratch.headers)
+            .map_err(|fault| refusal(format, fault))?;
+    }
     let body = fields.body.ok_or_else(|| {
         Refused::new(Reason::NoEventType, format!("{format} envelope has no `{}`", body_key(format)))
     })?;
@@ -131,7 +144,25 @@ pub(crate) fn refusal(format: Format, fault: Fault) -> Refused {
     }
 }
 
-/// Headers are a list of pairs, a flat list of names and values in turn, or an object.
+/// The properties of a RabbitMQ message: `app_id` is Rasa's environment.
+fn of_properties(
+    line: &[u8],
+    properties: Value,
+    fields: &mut Fields,
+    headers: &mut Vec<(Value, Option<Value>)>,
+) -> Result<(), Fault> {
+    Scanner::new(line, properties.span.start).object(|scanner, key| {
+        let value = scanner.value()?;
+        match &*key_name(line, key) {
+            b"app_id" => fields.environment = Some(value),
+            b"headers" => collect_headers(line, value, headers)?,
+            _ => {}
+        }
+        Ok(())
+    })
+}
+
+/// Headers are a list of pairs, of objects with `key` and `value`, a flat list of names and values in turn, or an object.
 fn collect_headers(
     line: &[u8],
     headers: Value,
@@ -149,6 +180,9 @@ fn collect_headers(
             scanner.array(|scanner| {
                 let start = scanner.at;
                 let value = scanner.value()?;
+                if value.kind == Kind::Object {
+                    return header_object(scanner.bytes, value, found);
+                }
                 if value.kind != Kind::Array {
                     match name.take() {
                         Some(name) => found.push((name, present(value))),
@@ -182,6 +216,26 @@ fn collect_headers(
     }
 }
 
+/// A header that is an object: `{"key": …, "value": …}`, or its name and value as the only member.
+fn header_object(bytes: &[u8], header: Value, found: &mut Vec<(Value, Option<Value>)>) -> Result<(), Fault> {
+    let (mut name, mut content, mut members) = (None, None, Vec::new());
+    Scanner::new(bytes, header.span.start).object(|scanner, key| {
+        let value = scanner.value()?;
+        match &*key_name(bytes, key) {
+            b"key" | b"name" => name = Some(value),
+            b"value" => content = Some(value),
+            _ => members.push((key, value)),
+        }
+        Ok(())
+    })?;
+    let present = |value: Value| (!value.is_null()).then_some(value);
+    match name {
+        Some(name) => found.push((name, content.and_then(present))),
+        None => found.extend(members.into_iter().map(|(key, value)| (key, present(value)))),
+    }
+    Ok(())
+}
+
 /// Unescapes what is needed in place and makes the record's meta.
 fn keep(
     format: Format,
@@ -193,6 +247,7 @@ fn keep(
     batch: &mut RecordBatch,
 ) -> Meta {
     let bytes = &mut batch.bytes;
+    let named = fields.sender.filter(|sender| is_name(line.of(bytes), *sender));
     let mut plain = |value: Value| {
         let span = Span::new(line.start + value.span.start, line.start + value.span.end);
         match value.kind {
@@ -206,7 +261,8 @@ fn keep(
     }
     let headers = (first, batch.headers.len());
     let text = |value: &Value| matches!(value.kind, Kind::Text { .. });
-    let sender = fields.sender.filter(text).map(&mut plain);
+    let sender = named.map(&mut plain);
+    let app = fields.environment.filter(text).map(&mut plain);
     let key = fields.key.filter(|key| !key.is_null()).map(&mut plain);
     let topic = fields.topic.filter(text).map(&mut plain);
     let payload = plain(body);
@@ -223,14 +279,12 @@ fn keep(
     let time = match format {
         Format::Kafka | Format::Kcat if !has_time(&batch.bytes, line, fields.time_type) => None,
         Format::Kafka | Format::Kcat => time.filter(|time| *time >= 0.0).map(|time| time / 1000.0),
-        Format::Rasa | Format::TrackerStore | Format::SqlBroker | Format::Tracker => time,
+        _ => time,
     };
-    let environment = batch.headers[first..]
-        .iter()
-        .rfind(|(name, _)| name.of(&batch.bytes) == ENVIRONMENT_HEADER.as_bytes())
-        .and_then(|(_, value)| *value);
+    let row = number(fields.row).and_then(|row| row.parse().ok());
+    let environment = batch.environment_since(first).or(app);
     let skipped = body.is_null() || is_blank(payload.of(&batch.bytes));
-    batch.envelopes.push(Envelope { part: 0, sender, time, environment, key, headers, origin });
+    batch.envelopes.push(Envelope { part: 0, sender, time, environment, key, headers, origin, row });
     let envelope = Some(batch.envelopes.len() - 1);
     Meta { payload, offset, outcome: if skipped { Outcome::Skipped } else { Outcome::Body }, envelope }
 }
@@ -242,8 +296,19 @@ fn has_time(bytes: &[u8], line: Span, time_type: Option<Value>) -> bool {
     !matches!(span.of(bytes), b"0" | b"unknown")
 }
 
+/// Whether the value names a sender: a text, or the number that some channels have in its place.
+pub(crate) fn is_name(bytes: &[u8], value: Value) -> bool {
+    let first = value.span.of(bytes).first();
+    match value.kind {
+        Kind::Text { .. } => true,
+        Kind::Token => first.is_some_and(|first| first.is_ascii_digit() || *first == b'-'),
+        Kind::Null | Kind::Object | Kind::Array => false,
+    }
+}
+
+/// A number, also one between quotes, as some tools write every column.
 fn token(bytes: &[u8], line: Span, value: Value) -> Option<&str> {
-    if value.kind != Kind::Token {
+    if !matches!(value.kind, Kind::Token | Kind::Text { escaped: false }) {
         return None;
     }
     std::str::from_utf8(bytes.get(line.start + value.span.start..line.start + value.span.end)?).ok()

@@ -6,13 +6,16 @@ use std::path::{Path, PathBuf};
 
 use memchr::memchr;
 
+use crate::detect::{Shape, any_columns, detect};
 use crate::envelope::{Scratch, read_line};
-use crate::format::{Format, byte_order_mark, detect};
+use crate::format::{Format, Layout, byte_order_mark};
 use crate::input::{Compression, Input, InputError};
+use crate::respell::{all_doubled, copy_text, has_extended_numbers, plain_numbers};
 use crate::scan::Span;
 use crate::source::{BatchLimits, Opened, Progress, Source, SourceError};
-use crate::tracker::read_value;
-use crate::{Fingerprint, Partition, Position, RecordBatch};
+use crate::table::{Dump, read_copied, read_row};
+use crate::values::read_value;
+use crate::{Fingerprint, Foreign, Partition, Position, RecordBatch};
 
 /// Bytes read at once.
 const CHUNK: usize = 256 << 10;
@@ -44,10 +47,10 @@ impl Default for FileOptions {
     }
 }
 
-/// A file as a [`Source`]: plain, gzip or Zstandard, in any [`Format`].
+/// A file as a [`Source`]: plain, gzip or Zstandard, UTF-8 or UTF-16, in any [`Format`].
 ///
-/// Each line is a record (in tracker dumps each event is one), also the last one without a line break, unless the
-/// file is followed. So a file that is still being written is better followed: of a line that was taken when half of it was
+/// Each line is a record (in other [layouts](Layout) each value or row, and in tracker dumps each event), also the last one
+/// without a line break, unless the file is followed. So a file that is still being written is better followed: of a line that was taken when half of it was
 /// there, the other half will be another record. Memory: the batch's limits, the largest record, and 256 KiB.
 ///
 /// While following, growth, truncation and replacement are noticed when [`Progress::Idle`] is waited out. A file that
@@ -77,7 +80,10 @@ pub struct FileSource {
     /// `None` for streams, which have no positions.
     path: Option<PathBuf>,
     input: Input,
-    format: Option<Format>,
+    /// What the file holds, once it is known.
+    shape: Option<Shape>,
+    /// Where reading is in a dump.
+    dump: Dump,
     /// Bytes that were read and not consumed: those from `head` on.
     carry: Vec<u8>,
     head: usize,
@@ -180,7 +186,24 @@ impl FileSource {
     /// The format, as soon as it is known: it is detected when the first batch is asked for.
     #[must_use]
     pub fn format(&self) -> Option<Format> {
-        self.format
+        self.shape.as_ref().map(|shape| shape.format)
+    }
+
+    /// The layout, as soon as it is known, which is when the format is.
+    #[must_use]
+    pub fn layout(&self) -> Option<Layout> {
+        self.shape.as_ref().map(|shape| shape.layout)
+    }
+
+    /// The first bytes of a source that nothing was read of yet, decompressed, in UTF-8, and at most `most`. They are
+    /// read again with the first batch.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError`] if they cannot be read.
+    pub fn first_bytes(&mut self, most: usize) -> Result<&[u8], SourceError> {
+        while self.carry.len() < most && self.read_ahead()? {}
+        Ok(&self.carry[..self.carry.len().min(most)])
     }
 
     /// How the file is compressed.
@@ -203,7 +226,8 @@ impl FileSource {
     ) -> Result<Self, SourceError> {
         let source = Self {
             partition,
-            format: options.format,
+            shape: None,
+            dump: Dump::default(),
             options,
             path,
             input,
@@ -228,6 +252,9 @@ impl FileSource {
         if self.input.magic.starts_with(b"SQLite format 3\0") {
             return Err(SourceError::Database { path: path() });
         }
+        if self.options.follow && self.path.is_some() && self.input.utf16 {
+            return Err(SourceError::FollowUtf16 { path: path() });
+        }
         let compression = self.input.compression;
         if self.options.follow && self.path.is_some() && compression != Compression::None {
             return Err(SourceError::FollowCompressed { path: path(), compression });
@@ -241,12 +268,14 @@ impl FileSource {
             return Ok(true);
         }
         let mut more = self.read_ahead()?;
-        while self.format.is_none() {
-            self.format = detect(&self.carry, !more);
-            more = self.format.is_some() || self.read_ahead()?;
+        while !self.detect(!more)? {
+            more = self.read_ahead()?;
         }
         if !position.fingerprint.is_none_or(|fingerprint| fingerprint.matches(&self.input.prefix)) {
             return Ok(false);
+        }
+        if self.format() == Some(Format::PgDump) {
+            return self.pass_dump(position.offset);
         }
         match usize::try_from(position.offset) {
             Ok(offset) if offset <= self.carry.len() => self.head = offset,
@@ -261,13 +290,54 @@ impl FileSource {
         Ok(true)
     }
 
+    /// Tells what the file holds from its first bytes, if they suffice; they do if these are `all`.
+    fn detect(&mut self, all: bool) -> Result<bool, SourceError> {
+        let first = &self.carry[self.head..];
+        if let Some(foreign) = Foreign::binary(first) {
+            return Err(SourceError::Foreign { path: self.partition.partition.clone(), foreign });
+        }
+        self.shape = detect(first, all).map(|shape| match self.options.format {
+            Some(format) => shape.told(format),
+            None => shape,
+        });
+        Ok(self.shape.is_some())
+    }
+
+    /// Goes through a dump from its start to `offset`, because what a line means is said by those before it; false if no
+    /// line ends there.
+    fn pass_dump(&mut self, offset: u64) -> Result<bool, SourceError> {
+        loop {
+            while self.consumed < offset
+                && let Some(length) = memchr(b'\n', &self.carry[self.head..])
+            {
+                self.dump.pass(&self.carry[self.head..self.head + length]);
+                self.head += length + 1;
+                self.consumed += length as u64 + 1;
+            }
+            if self.consumed >= offset {
+                return Ok(self.consumed == offset);
+            }
+            self.carry.drain(..self.head);
+            self.head = 0;
+            if !self.read_ahead()? {
+                // A last line without a line break.
+                let rest = self.carry.len();
+                self.dump.pass(&self.carry);
+                self.head = rest;
+                self.consumed += rest as u64;
+                return Ok(self.consumed == offset);
+            }
+        }
+    }
+
     /// Begins the file at the path from its start, because it is not the one that was read.
     fn reopen(&mut self) -> Result<(), SourceError> {
         let Some(path) = &self.path else { return Ok(()) };
         let file = File::open(path).map_err(|source| SourceError::Open { path: path.clone(), source })?;
         self.input = Input::file(file).map_err(|error| input_error(&self.partition, error))?;
         self.admit()?;
-        self.format = self.options.format;
+        self.shape = None;
+        self.dump = Dump::default();
         self.carry.clear();
         self.head = 0;
         self.consumed = 0;
@@ -290,12 +360,11 @@ impl FileSource {
         self.options.follow && self.path.is_none()
     }
 
-    /// Detects the format if need be; `None` if there is nothing yet to tell it from.
-    fn known_format(&mut self) -> Result<Option<Format>, SourceError> {
+    /// Detects what the file holds if need be; `None` if there is nothing yet to tell it from.
+    fn known_shape(&mut self) -> Result<Option<Shape>, SourceError> {
         let mut more = true;
-        while self.format.is_none() {
-            self.format = detect(&self.carry[self.head..], !more);
-            if self.format.is_none() {
+        while self.shape.is_none() {
+            if !self.detect(!more)? {
                 more = self.read_ahead()?;
                 if !more && self.follows() {
                     match self.change() {
@@ -306,7 +375,7 @@ impl FileSource {
                 }
             }
         }
-        Ok(self.format)
+        Ok(self.shape.clone())
     }
 
     fn follows(&self) -> bool {
@@ -348,7 +417,7 @@ impl FileSource {
     /// Fills the batch; what is left over stays behind `parsed`.
     fn fill(
         &mut self,
-        format: Format,
+        shape: &Shape,
         limits: &BatchLimits,
         out: &mut RecordBatch,
         work: &mut Work,
@@ -360,13 +429,15 @@ impl FileSource {
             self.take_carry(bytes, out, work);
             while out.len() < records && work.parsed < bytes {
                 let all = end && work.carried + self.head >= self.carry.len();
-                let next = match format {
-                    Format::Tracker => read_value(work.parsed, base, all, &mut self.scratch, out),
-                    Format::Rasa
-                    | Format::Kafka
-                    | Format::Kcat
-                    | Format::TrackerStore
-                    | Format::SqlBroker => next_line(format, base, all, &mut self.scratch, out, work),
+                let (at, format) = (work.parsed, shape.format);
+                let next = match (shape.layout, format) {
+                    (Layout::Values, _) => read_value(format, at, base, all, &mut self.scratch, out),
+                    (Layout::Rows, Format::PgDump) => next_copied(base, all, &mut self.dump, out, work),
+                    (Layout::Rows, _) => {
+                        let columns = shape.columns.unwrap_or_else(any_columns);
+                        read_row(&columns, at, base, all, out)
+                    }
+                    (Layout::Lines, _) => next_line(shape, base, all, &mut self.scratch, out, work),
                 };
                 match next {
                     Some(next) => work.parsed = next,
@@ -399,7 +470,7 @@ impl FileSource {
                 return Err(SourceError::RecordTooLarge { path, offset, limit });
             }
             // A value is scanned anew when more of it is there, so its bytes have to come in growing steps.
-            let want = if format == Format::Tracker { CHUNK.max(open) } else { CHUNK };
+            let want = if shape.layout == Layout::Lines { CHUNK } else { CHUNK.max(open) };
             if !work.read {
                 work.read = true;
                 self.carry.clear();
@@ -477,8 +548,8 @@ impl Source for FileSource {
                 return Ok(Progress::End);
             }
         }
-        let format = match self.known_format() {
-            Ok(Some(format)) => format,
+        let shape = match self.known_shape() {
+            Ok(Some(shape)) => shape,
             Ok(None) => {
                 self.idle = true;
                 return Ok(Progress::Idle);
@@ -491,7 +562,7 @@ impl Source for FileSource {
         // One huge line must not hold its memory for ever.
         out.bytes.shrink_to(limits.bytes.saturating_mul(2).max(4 * CHUNK));
         let mut work = Work::default();
-        let outcome = self.fill(format, limits, out, &mut work);
+        let outcome = self.fill(&shape, limits, out, &mut work);
         if work.read {
             self.carry.extend_from_slice(&out.bytes[work.parsed..]);
         } else {
@@ -525,33 +596,61 @@ impl Source for FileSource {
 
 /// Reads the next line; returns where to go on, or `None` if there is no complete one.
 fn next_line(
-    format: Format,
+    shape: &Shape,
     base: u64,
     end: bool,
     scratch: &mut Scratch,
     out: &mut RecordBatch,
     work: &mut Work,
 ) -> Option<usize> {
+    let (mut line, next) = find_line(base, end, &out.bytes, work)?;
+    let offset = base + work.parsed as u64;
+    if shape.doubled && all_doubled(line.of(&out.bytes)) {
+        line = copy_text(&mut out.bytes, line);
+    }
+    if shape.extended && has_extended_numbers(line.of(&out.bytes)) {
+        plain_numbers(&mut out.bytes, line);
+        line.end = line.start + line.of(&out.bytes).trim_ascii_end().len();
+    }
+    read_line(shape.format, line, offset, scratch, out);
+    Some(next)
+}
+
+/// Goes past the next line of a dump, which is a record if it is a row of the table.
+fn next_copied(
+    base: u64,
+    end: bool,
+    dump: &mut Dump,
+    out: &mut RecordBatch,
+    work: &mut Work,
+) -> Option<usize> {
+    let (line, next) = find_line(base, end, &out.bytes, work)?;
+    if let Some(columns) = dump.pass(line.of(&out.bytes)) {
+        read_copied(&columns, line, base + work.parsed as u64, out);
+    }
+    Some(next)
+}
+
+/// The next line, without its line break, and where the one after it begins.
+fn find_line(base: u64, end: bool, bytes: &[u8], work: &mut Work) -> Option<(Span, usize)> {
     let start = work.parsed;
     let from = start.max(work.searched);
-    let (stop, next) = match memchr(b'\n', &out.bytes[from..]) {
+    let (stop, next) = match memchr(b'\n', &bytes[from..]) {
         Some(found) => (from + found, from + found + 1),
-        None if end && start < out.bytes.len() => (out.bytes.len(), out.bytes.len()),
+        None if end && start < bytes.len() => (bytes.len(), bytes.len()),
         None => {
-            work.searched = out.bytes.len();
+            work.searched = bytes.len();
             return None;
         }
     };
-    let offset = base + start as u64;
     let mut line = Span::new(start, stop);
-    if offset == 0 {
-        line.start += byte_order_mark(line.of(&out.bytes));
+    if base == 0 && start == 0 {
+        line.start += byte_order_mark(line.of(bytes));
     }
-    if line.of(&out.bytes).last() == Some(&b'\r') {
+    if line.of(bytes).last() == Some(&b'\r') {
         line.end -= 1;
     }
-    read_line(format, line, offset, scratch, out);
-    Some(next)
+    Some((line, next))
 }
 
 fn input_error(partition: &Partition, error: InputError) -> SourceError {

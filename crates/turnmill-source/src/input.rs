@@ -1,10 +1,11 @@
-//! Bytes of a file: compression is undone, the first bytes are remembered.
+//! Bytes of a file: compression and UTF-16 are undone, the first bytes are remembered.
 
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
 
 use crate::position::FINGERPRINT_BYTES;
+use crate::utf16::{Text, Utf16, byte_order};
 
 /// How a file is compressed, told from its first bytes, never from its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -72,6 +73,8 @@ impl Read for Reader {
 pub(crate) struct Input {
     reader: Reader,
     pub(crate) compression: Compression,
+    /// The plain file is UTF-16.
+    pub(crate) utf16: bool,
     /// The first compressed bytes, at most 16.
     pub(crate) magic: Vec<u8>,
     /// The first bytes, at most [`FINGERPRINT_BYTES`].
@@ -108,9 +111,14 @@ impl Input {
     pub(crate) fn file(mut file: File) -> Result<Self, InputError> {
         let magic = magic(&mut file)?;
         file.rewind()?;
-        match Compression::detect(&magic) {
-            Compression::None => Ok(Self::new(Reader::File(file), Compression::None, magic)),
-            compression => Self::compressed(Box::new(file), compression, magic),
+        match (Compression::detect(&magic), byte_order(&magic)) {
+            (Compression::None, None) => Ok(Self::new(Reader::File(file), Compression::None, magic)),
+            (Compression::None, Some(order)) => {
+                let text: Stream = Box::new(Utf16::new(file, order));
+                let input = Self::new(Reader::Stream(text), Compression::None, magic);
+                Ok(Self { utf16: true, ..input })
+            }
+            (compression, _) => Self::compressed(Box::new(file), compression, magic),
         }
     }
 
@@ -119,18 +127,21 @@ impl Input {
         let magic = magic(&mut stream)?;
         let stream: Stream = Box::new(Cursor::new(magic.clone()).chain(stream));
         match Compression::detect(&magic) {
-            Compression::None => Ok(Self::new(Reader::Stream(stream), Compression::None, magic)),
+            Compression::None => {
+                let text = Box::new(Text::new(stream));
+                Ok(Self::new(Reader::Stream(text), Compression::None, magic))
+            }
             compression => Self::compressed(stream, compression, magic),
         }
     }
 
     fn compressed(stream: Stream, compression: Compression, magic: Vec<u8>) -> Result<Self, InputError> {
         let reader = decompressor(stream, compression).ok_or(InputError::Unsupported(compression))?;
-        Ok(Self::new(reader, compression, magic))
+        Ok(Self::new(Reader::Stream(Box::new(Text::new(reader))), compression, magic))
     }
 
     fn new(reader: Reader, compression: Compression, magic: Vec<u8>) -> Self {
-        Self { reader, compression, magic, prefix: Vec::new(), offset: 0, failure: None }
+        Self { reader, compression, utf16: false, magic, prefix: Vec::new(), offset: 0, failure: None }
     }
 
     /// Appends up to `want` bytes; fewer only at the end, or if `eager` takes what is at hand. 0 is the end.

@@ -38,21 +38,28 @@
 //! ```
 
 mod batch;
+mod console;
+mod detect;
 mod envelope;
 mod file;
+mod foreign;
 mod format;
 mod group;
 mod input;
 mod position;
+mod respell;
 mod scan;
 mod source;
-mod tracker;
+mod table;
+mod utf16;
+mod values;
 
 pub use batch::{
     ENVIRONMENT_HEADER, Headers, NewRecord, Origin, Part, RecordBatch, RecordOutcome, SourceRecord,
 };
 pub use file::{FileOptions, FileSource};
-pub use format::{Format, UnknownFormat};
+pub use foreign::Foreign;
+pub use format::{Format, Layout, UnknownFormat};
 pub use group::{
     AssignedPartition, Assignment, GroupControl, GroupLimits, GroupProgress, GroupSource, GroupStats,
     PartitionLag,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::{Compression, Partition, RecordBatch};
+use crate::{Compression, Foreign, Partition, RecordBatch};
 
 /// When a batch is full; whichever limit is reached first ends it.
 ///
@@ -97,7 +97,10 @@ pub enum SourceError {
         source: std::io::Error,
     },
     /// A line (or tracker dump) is larger than memory may be used for.
-    #[error("record at byte {offset} of `{path}` is larger than `max_record_bytes` = {limit}")]
+    #[error(
+        "record at byte {offset} of `{path}` is larger than `max_record_bytes` = {limit}; if it is one object around many \
+         records, take them out of it, one a line, as with `jq -c`"
+    )]
     RecordTooLarge {
         /// The file.
         path: String,
@@ -129,6 +132,20 @@ pub enum SourceError {
     Database {
         /// The file.
         path: String,
+    },
+    /// A file in UTF-16 cannot be followed.
+    #[error("cannot follow `{path}`: it is UTF-16; write it as UTF-8, or read it without following")]
+    FollowUtf16 {
+        /// The file.
+        path: String,
+    },
+    /// The file holds no records that can be read.
+    #[error("`{path}` looks like {foreign}")]
+    Foreign {
+        /// The file.
+        path: String,
+        /// What it is.
+        foreign: Foreign,
     },
     /// A source of another crate failed.
     #[error("cannot read {partition}")]

@@ -215,13 +215,14 @@ fn handovers(
 fn abandonment(dialect: Dialect, options: &Options) -> Metric {
     let template = dialect.placeholder(1);
     let sql = format!(
-        "SELECT 100.0 * count(CASE WHEN template_name = {template} THEN 1 END) / NULLIF(count(*), 0) FROM (\
+        "SELECT CASE WHEN EXISTS (SELECT 1 FROM rasa_bot_message WHERE template_name = {template}) THEN \
+         100.0 * count(CASE WHEN template_name = {template} THEN 1 END) / NULLIF(count(*), 0) END FROM (\
          SELECT template_name, row_number() OVER (PARTITION BY session_id ORDER BY sequence_number DESC) AS place \
          FROM rasa_bot_message) AS messages WHERE place = 1"
     );
     Metric {
         name: "abandonment rate",
-        doc: "share of the sessions with an answer whose last answer is the given response, in percent",
+        doc: "share of the sessions with an answer whose last answer is the given response, in percent; NULL if it was never sent",
         shape: Shape::Percent,
         sql: in_double_precision(&sql),
         parameters: vec![options.abandonment_template.clone()],

@@ -37,12 +37,13 @@ macro_rules! each {
 pub(crate) use each;
 
 impl AnyStore {
-    /// The store that `url` names: `sqlite:PATH`, `postgresql://…`, or PostgreSQL as `postgres://…` and SQLAlchemy's
-    /// `postgresql+psycopg2://…`. Touches nothing.
+    /// The store that `url` names: `sqlite:PATH`, a path that ends in `.sqlite`, `.sqlite3` or `.db`, `postgresql://…`, or
+    /// PostgreSQL as `postgres://…` and SQLAlchemy's `postgresql+psycopg2://…`. Touches nothing.
     ///
     /// ```
     /// use turnmill_stores::{AnyStore, UnknownStore};
     /// assert!(AnyStore::from_url("sqlite:rasa.sqlite").is_ok());
+    /// assert!(AnyStore::from_url("rasa.sqlite").is_ok());
     /// assert_eq!(AnyStore::from_url("sqlite:").err(), Some(UnknownStore::NoPath));
     /// let redshift = AnyStore::from_url("redshift://rasa:secret@db/rasa").err().map(|error| error.to_string());
     /// assert!(redshift.is_some_and(|text| text.contains("`redshift` are not supported yet") && !text.contains("secret")));
@@ -52,6 +53,11 @@ impl AnyStore {
     ///
     /// [`UnknownStore`], which never shows a password.
     pub fn from_url(url: &str) -> Result<Self, UnknownStore> {
+        if let Some(path) = path_of_file(url)? {
+            return SqliteStore::from_url(&format!("sqlite:{path}"))
+                .map(Self::Sqlite)
+                .ok_or(UnknownStore::NoPath);
+        }
         let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme).to_ascii_lowercase();
         match scheme.split('+').next().unwrap_or_default() {
             "sqlite" => SqliteStore::from_url(url).map(Self::Sqlite).ok_or(UnknownStore::NoPath),
@@ -210,4 +216,24 @@ impl Inspect for AnyStore {
     async fn positions(&mut self) -> Result<Vec<(PositionKey, String)>, StoreError> {
         each!(self, store => store.positions().await)
     }
+}
+
+/// The path, if `url` is one of a SQLite file without `sqlite:` in front.
+fn path_of_file(url: &str) -> Result<Option<&str>, UnknownStore> {
+    let scheme = url.split_once(':').map(|(scheme, rest)| (scheme.to_ascii_lowercase(), rest));
+    if url == ":memory:"
+        || scheme.as_ref().is_some_and(|(scheme, rest)| scheme == "sqlite" && rest.ends_with(":memory:"))
+    {
+        return Err(UnknownStore::Memory);
+    }
+    if let Some((_, rest)) =
+        scheme.as_ref().filter(|(scheme, rest)| scheme.starts_with("sqlite") && rest.starts_with("//"))
+    {
+        // SQLAlchemy has an empty host between two slashes and a third one.
+        let path = rest.strip_prefix("///").unwrap_or(rest.trim_start_matches('/'));
+        return Err(UnknownStore::Spelling { right: format!("sqlite:{path}") });
+    }
+    let end = url.rsplit_once('.').map(|(_, end)| end.to_ascii_lowercase());
+    let is_path = !url.contains(':') && matches!(end.as_deref(), Some("sqlite" | "sqlite3" | "db"));
+    Ok(is_path.then_some(url))
 }

@@ -15,6 +15,15 @@ pub enum UnknownStore {
     /// `sqlite:` without a path.
     #[error("`sqlite:` names no file: expected sqlite:PATH")]
     NoPath,
+    /// A database in memory, which nothing could read afterwards.
+    #[error("`:memory:` is gone when the command ends: name a file, as in sqlite:rasa.sqlite")]
+    Memory,
+    /// A SQLite file with slashes as in URLs of SQLAlchemy.
+    #[error("a SQLite store is spelled sqlite:PATH, without `//`: {right}")]
+    Spelling {
+        /// How it is spelled here.
+        right: String,
+    },
     /// A kind of store that is planned.
     #[error(
         "stores of the kind `{scheme}` are not supported yet: expected sqlite:PATH or \

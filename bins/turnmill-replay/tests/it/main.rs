@@ -3,6 +3,7 @@
 
 mod commands;
 mod facts;
+mod inputs;
 mod kill;
 mod published;
 mod readme;

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use turnmill_model::rasa::RasaDecoder;
-use turnmill_pipeline::{DeadLetterLimits, Drained, Pipeline, PipelineError, Share, explain};
+use turnmill_pipeline::{Drained, Pipeline, PipelineError, explain};
 use turnmill_service::Component;
-use turnmill_service::settings::{DeadLetterSettings, ServiceSettings};
+use turnmill_service::settings::ServiceSettings;
 use turnmill_sink::ingest::Ingest;
 use turnmill_source::{GroupLimits, GroupSource as _};
 use turnmill_source_kafka::KafkaGroup;
@@ -43,7 +43,7 @@ fn consume(service: &Arc<Service>, index: usize) -> Result<Drained, String> {
     let mut pipeline =
         Pipeline::new(store, &settings.rows, Arc::new(decoder.clone()), ingest, service.stop.clone())
             .with_backoff(super::patience::BACKOFF)
-            .with_dead_letter_limits(dead_letter_limits(&settings.dead_letters))
+            .with_dead_letter_limits(settings.dead_letters.limits())
             .with_source_facts(settings.source.clone());
     let source = KafkaGroup::start(&connect::kafka(settings, index)).map_err(|error| explain(&error))?;
     service.shared.add_control(source.control());
@@ -70,9 +70,4 @@ fn group_limits(settings: &ServiceSettings) -> GroupLimits {
         linger: settings.work.flush_interval,
         ..GroupLimits::default()
     }
-}
-
-fn dead_letter_limits(settings: &DeadLetterSettings) -> DeadLetterLimits {
-    let share = |most| Share { most, of: DeadLetterSettings::SHARE_WINDOW };
-    DeadLetterLimits { run: settings.max_run, share: settings.max_share.map(share) }
 }

@@ -35,20 +35,8 @@ pub(crate) fn read(
     problems: &mut Vec<Problem>,
     notes: &mut Vec<Note>,
 ) -> Said {
-    let mut reader = Reader { path: path.to_owned(), environment, problems };
-    let mut loader = YamlLoader::<MarkedYaml<'_>>::default();
-    // Texts as they are written: a password of digits is a text.
-    loader.early_parse(false);
-    if let Err(error) = Parser::new_from_str(text).load(&mut loader, false) {
-        reader.problem(error.marker().line(), format!("no valid YAML: {}", error.info()));
-        return Said::new();
-    }
-    if let Some(error) = loader.error() {
-        let (line, info) = (error.marker().line(), error.info().to_owned());
-        reader.problem(line, format!("no valid YAML: {info}"));
-        return Said::new();
-    }
-    let documents = loader.into_documents();
+    let mut reader = Reader { path: path.to_owned(), section: "event_broker", environment, problems };
+    let Some(documents) = reader.documents(text) else { return Said::new() };
     let Some((line, broker)) = documents.first().and_then(|document| entry(document, "event_broker")) else {
         reader.problem(1, "there is no `event_broker`, so it names no topic to read".into());
         return Said::new();
@@ -72,7 +60,7 @@ fn other_broker(kind: &str) -> String {
 }
 
 /// The value of `key`, with the key's line.
-fn entry<'y>(yaml: &'y MarkedYaml<'y>, key: &str) -> Option<(usize, &'y MarkedYaml<'y>)> {
+pub(super) fn entry<'y>(yaml: &'y MarkedYaml<'y>, key: &str) -> Option<(usize, &'y MarkedYaml<'y>)> {
     let YamlData::Mapping(mapping) = &yaml.data else { return None };
     mapping.iter().find_map(|(name, value)| match &name.data {
         YamlData::Representation(text, _, _) if text == key => Some((name.span.start.line(), value)),
@@ -80,18 +68,38 @@ fn entry<'y>(yaml: &'y MarkedYaml<'y>, key: &str) -> Option<(usize, &'y MarkedYa
     })
 }
 
-struct Reader<'r> {
-    path: PathBuf,
-    environment: &'r Environment,
-    problems: &'r mut Vec<Problem>,
+/// Reads one section of the file.
+pub(super) struct Reader<'r> {
+    pub(super) path: PathBuf,
+    /// The section's key.
+    pub(super) section: &'static str,
+    pub(super) environment: &'r Environment,
+    pub(super) problems: &'r mut Vec<Problem>,
 }
 
 impl Reader<'_> {
+    /// The documents of the file; none if it is no YAML, which is then a problem.
+    pub(super) fn documents<'y>(&mut self, text: &'y str) -> Option<Vec<MarkedYaml<'y>>> {
+        let mut loader = YamlLoader::<MarkedYaml<'_>>::default();
+        // Texts as they are written: a password of digits is a text.
+        loader.early_parse(false);
+        if let Err(error) = Parser::new_from_str(text).load(&mut loader, false) {
+            self.problem(error.marker().line(), format!("no valid YAML: {}", error.info()));
+            return None;
+        }
+        if let Some(error) = loader.error() {
+            let (line, info) = (error.marker().line(), error.info().to_owned());
+            self.problem(line, format!("no valid YAML: {info}"));
+            return None;
+        }
+        Some(loader.into_documents())
+    }
+
     fn origin(&self, line: usize) -> Origin {
         Origin::Endpoints { path: self.path.clone(), line }
     }
 
-    fn problem(&mut self, line: usize, detail: String) {
+    pub(super) fn problem(&mut self, line: usize, detail: String) {
         self.problems.push(Problem::at(&self.origin(line), detail));
     }
 
@@ -120,7 +128,7 @@ impl Reader<'_> {
     }
 
     /// The text of `key`; of a list, its texts with commas. None if it is missing, null or empty.
-    fn scalar(&mut self, broker: &MarkedYaml<'_>, key: &str) -> Option<(usize, String)> {
+    pub(super) fn scalar(&mut self, broker: &MarkedYaml<'_>, key: &str) -> Option<(usize, String)> {
         let (line, value) = entry(broker, key)?;
         let texts: Vec<&MarkedYaml<'_>> = match &value.data {
             YamlData::Sequence(items) => items.iter().collect(),
@@ -129,7 +137,7 @@ impl Reader<'_> {
         let mut found = Vec::new();
         for value in texts {
             let YamlData::Representation(text, style, _) = &value.data else {
-                self.problem(line, format!("event_broker.{key}: expected a text"));
+                self.problem(line, format!("{}.{key}: expected a text", self.section));
                 return None;
             };
             let is_null =
@@ -142,7 +150,7 @@ impl Reader<'_> {
                 Err(name) => {
                     // What looks like a variable may be a part of a password.
                     let name = if is_sensitive(key) { "in it" } else { name.as_str() };
-                    let detail = format!("event_broker.{key}: the variable {name} is not set");
+                    let detail = format!("{}.{key}: the variable {name} is not set", self.section);
                     self.problem(value.span.start.line(), detail);
                     return None;
                 }

@@ -18,6 +18,7 @@ mod problem;
 mod secret;
 mod suggest;
 mod table;
+mod tracker_store;
 mod typed;
 mod value;
 
@@ -31,6 +32,7 @@ pub use origin::Origin;
 pub use problem::{Note, Problem, SettingsError, Severity};
 pub use secret::{Secret, redact_url};
 pub use table::{Id, Kind, Places, SETTINGS, Setting, Use};
+pub use tracker_store::TrackerStore;
 pub use typed::{
     DatabaseSettings, DeadLetterSettings, DeadLetterTopic, HttpSettings, KafkaSettings, LogLevel,
     LogSettings, SecurityProtocol, ServiceSettings, WorkSettings,

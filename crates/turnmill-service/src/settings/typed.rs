@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use turnmill_model::{Settings, SourceFactsBuf};
+use turnmill_pipeline::{DeadLetterLimits, Share};
 
 use super::database::DatabaseTarget;
 use super::secret::Secret;
+use super::table::Id;
 
 /// How to talk to Kafka brokers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -214,6 +216,30 @@ pub struct DeadLetterSettings {
 impl DeadLetterSettings {
     /// Over how many records the share is taken.
     pub const SHARE_WINDOW: u64 = 10_000;
+
+    /// The limits, as a pipeline takes them.
+    #[must_use]
+    pub fn limits(&self) -> DeadLetterLimits {
+        limits(self.max_run, self.max_share)
+    }
+
+    /// The limits of a service that is told none.
+    ///
+    /// ```
+    /// use turnmill_service::settings::DeadLetterSettings;
+    /// let limits = DeadLetterSettings::default_limits();
+    /// assert_eq!((limits.run, limits.share.map(|share| share.most)), (Some(1000), Some(0.5)));
+    /// ```
+    #[must_use]
+    pub fn default_limits() -> DeadLetterLimits {
+        let text = |id: Id| id.setting().default.unwrap_or_default();
+        limits(text(Id::DeadLetterMaxRun).parse().ok(), text(Id::DeadLetterMaxShare).parse().ok())
+    }
+}
+
+fn limits(run: Option<u64>, share: Option<f64>) -> DeadLetterLimits {
+    let share = share.map(|most| Share { most, of: DeadLetterSettings::SHARE_WINDOW });
+    DeadLetterLimits { run, share }
 }
 
 /// The least severe messages that are logged.

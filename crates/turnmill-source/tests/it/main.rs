@@ -8,6 +8,7 @@ mod corpus;
 mod envelopes;
 mod follow;
 mod resume;
+mod shapes;
 
 use std::io::{Cursor, Read};
 use std::path::PathBuf;
@@ -28,6 +29,7 @@ pub(crate) struct Owned {
     pub(crate) headers: Vec<(String, Option<Vec<u8>>)>,
     pub(crate) origin: Option<(String, i32, i64)>,
     pub(crate) offset: u64,
+    pub(crate) row: Option<u64>,
     /// `"body"`, `"skipped"`, or the reason of the refusal.
     pub(crate) outcome: &'static str,
 }
@@ -46,6 +48,7 @@ impl Owned {
                 .collect(),
             origin: record.origin.map(|origin| (origin.topic.to_owned(), origin.partition, origin.offset)),
             offset: record.offset,
+            row: record.row,
             outcome: match record.outcome {
                 RecordOutcome::Body => "body",
                 RecordOutcome::Skipped => "skipped",

@@ -1,0 +1,409 @@
+//! How a file's format is told from its content.
+
+use memchr::{memchr, memmem};
+
+use crate::format::{Format, Layout, byte_order_mark, key_name};
+use crate::respell::{all_doubled, copy_text, has_extended_numbers};
+use crate::scan::{Fault, Kind, Scanner, Span, Value, unescape};
+use crate::table::{Columns, Delimiter};
+
+/// How many bytes of a file are looked at to tell its format.
+pub(crate) const DETECTION_BYTES: usize = 1 << 20;
+
+/// How deep a tracker is looked for inside of other objects.
+pub(crate) const WRAPPED: usize = 6;
+
+/// What is known about a file before its records are read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Shape {
+    pub(crate) format: Format,
+    pub(crate) layout: Layout,
+    /// Every backslash of a line stands twice, as in PostgreSQL's COPY text.
+    pub(crate) doubled: bool,
+    /// Numbers are objects, as in MongoDB's canonical Extended JSON.
+    pub(crate) extended: bool,
+    /// The columns of a table whose head is the first line.
+    pub(crate) columns: Option<Columns>,
+}
+
+impl Shape {
+    fn new(format: Format, layout: Layout) -> Self {
+        Self { format, layout, doubled: false, extended: false, columns: None }
+    }
+
+    /// The same file read as `format`, because the user says so.
+    pub(crate) fn told(mut self, format: Format) -> Self {
+        let lines = match format {
+            Format::Tracker => Layout::Values,
+            Format::Csv | Format::PgDump => Layout::Rows,
+            Format::Console => Layout::Lines,
+            _ if self.layout == Layout::Values => Layout::Values,
+            _ => Layout::Lines,
+        };
+        self.layout = lines;
+        self.format = format;
+        self
+    }
+}
+
+/// The keys of an object that tell what it is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Keys {
+    data: bool,
+    event: bool,
+    events: bool,
+    exchange: bool,
+    latest_message: bool,
+    payload: bool,
+    /// One of those that a record of a log has.
+    record: bool,
+    sender_id: bool,
+    slots: bool,
+    topic: bool,
+    type_name: bool,
+    value: bool,
+}
+
+impl Keys {
+    /// The keys of the object that `scanner` stands at; those before a fault if it has one.
+    pub(crate) fn read(scanner: &mut Scanner<'_>, found: &mut Self) -> Result<(), Fault> {
+        let bytes = scanner.bytes;
+        scanner.object(|scanner, key| {
+            match &*key_name(bytes, key) {
+                b"data" => found.data = true,
+                // An object under this key is an envelope of something else.
+                b"event" => found.event |= !matches!(scanner.peek(), Ok(b'{' | b'[')),
+                b"events" => found.events = true,
+                b"exchange" | b"routing_key" | b"payload_encoding" => found.exchange = true,
+                b"latest_message" => found.latest_message = true,
+                b"payload" => found.payload = true,
+                b"offset" | b"partition" | b"headers" => found.record = true,
+                b"sender_id" => found.sender_id = true,
+                b"slots" => found.slots = true,
+                b"topic" => found.topic = true,
+                b"type_name" => found.type_name = true,
+                b"value" => found.value = true,
+                _ => {}
+            }
+            scanner.value().map(drop)
+        })
+    }
+
+    /// Whether it is an event that says whose it is.
+    pub(crate) fn is_event_with_sender(self) -> bool {
+        self.event && self.sender_id
+    }
+
+    /// The format of a record with these keys.
+    pub(crate) fn format(self) -> Option<Format> {
+        Some(match self {
+            Self { event: true, .. } => Format::Rasa,
+            Self { events: true, .. } => Format::Tracker,
+            Self { payload: true, exchange: true, .. } => Format::Rabbitmq,
+            Self { topic: true, payload: true, .. } | Self { record: true, payload: true, .. } => {
+                Format::Kcat
+            }
+            Self { topic: true, value: true, .. } | Self { record: true, value: true, .. } => Format::Kafka,
+            Self { type_name: true, data: true, .. } => Format::TrackerStore,
+            Self { sender_id: true, data: true, .. } => Format::SqlBroker,
+            Self { slots: true, latest_message: true, .. } => Format::Tracker,
+            _ => return None,
+        })
+    }
+}
+
+/// Finds the records inside of the object at `span`, which is none itself: a tracker under `tracker`, items of DynamoDB,
+/// rows in a list. What has a key `tracker` is looked at there only, because a domain beside it has keys of any name.
+pub(crate) fn wrapped(bytes: &[u8], span: Span, depth: usize, found: &mut Vec<(Format, Span)>) {
+    let mut members: Vec<Value> = Vec::new();
+    let mut tracker = None;
+    let mut scanner = Scanner::new(bytes, span.start);
+    let _ = scanner.object(|scanner, key| {
+        let is_tracker = &*key_name(bytes, key) == b"tracker";
+        let value = scanner.value()?;
+        if matches!(value.kind, Kind::Object | Kind::Array) {
+            members.push(value);
+            if is_tracker {
+                tracker = Some(value);
+            }
+        }
+        Ok(())
+    });
+    if let Some(tracker) = tracker {
+        members = vec![tracker];
+    }
+    for member in members {
+        look_into(bytes, member, depth, found);
+    }
+}
+
+fn look_into(bytes: &[u8], value: Value, depth: usize, found: &mut Vec<(Format, Span)>) {
+    if depth == WRAPPED {
+        return;
+    }
+    let mut scanner = Scanner::new(bytes, value.span.start);
+    match value.kind {
+        Kind::Object => {
+            let mut keys = Keys::default();
+            let _ = Keys::read(&mut scanner, &mut keys);
+            match keys.format() {
+                Some(format) => found.push((format, value.span)),
+                None => wrapped(bytes, value.span, depth + 1, found),
+            }
+        }
+        Kind::Array => {
+            let _ = scanner.array(|scanner| {
+                let element = scanner.value()?;
+                look_into(bytes, element, depth + 1, found);
+                Ok(())
+            });
+        }
+        Kind::Null | Kind::Text { .. } | Kind::Token => {}
+    }
+}
+
+/// `None` if more bytes have to be seen; never if these are `all` there are.
+pub(crate) fn detect(bytes: &[u8], all: bool) -> Option<Shape> {
+    let all = all || bytes.len() >= DETECTION_BYTES;
+    let bytes = &bytes[..bytes.len().min(DETECTION_BYTES)];
+    let lines = || Some(Shape::new(Format::Rasa, Layout::Lines));
+    let undecided = || if all { lines() } else { None };
+    let mut scanner = Scanner::new(bytes, byte_order_mark(bytes));
+    let mut array = false;
+    loop {
+        return match scanner.peek() {
+            Err(_) => undecided(),
+            Ok(b'{') => object(bytes, scanner.at, array, all),
+            Ok(b'[') => {
+                array = true;
+                scanner.at += 1;
+                continue;
+            }
+            // Possibly the first bytes of a byte order mark.
+            Ok(0xef) if scanner.at + 3 > bytes.len() => undecided(),
+            Ok(_) if array => lines(),
+            Ok(b'"') => text(bytes, scanner.at, all),
+            Ok(_) => columns(bytes, scanner.at, all),
+        };
+    }
+}
+
+/// A file whose first value is the object at `start`, in an array or not.
+fn object(bytes: &[u8], start: usize, array: bool, all: bool) -> Option<Shape> {
+    let mut scanner = Scanner::new(bytes, start);
+    let mut keys = Keys::default();
+    let outcome = Keys::read(&mut scanner, &mut keys);
+    if outcome == Err(Fault::Incomplete) && !all {
+        return None;
+    }
+    let end = scanner.at.min(bytes.len());
+    let whole = Span::new(start, end);
+    let broken = matches!(outcome, Err(Fault::Invalid { .. } | Fault::TooDeep));
+    let several = !broken && memchr(b'\n', whole.of(bytes)).is_some();
+    let mut layout = if array || several { Layout::Values } else { Layout::Lines };
+    if outcome.is_ok() && !array && !several {
+        // Objects one after the other without a line break, as data streams deliver them.
+        let rest = &bytes[end..];
+        let blank = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\r')).count();
+        match rest.get(blank) {
+            None if !all => return None,
+            Some(b'{' | b',') => layout = Layout::Values,
+            _ => {}
+        }
+    }
+    let mut format = keys.format();
+    if format.is_none() && outcome.is_ok() {
+        let mut found = Vec::new();
+        wrapped(bytes, whole, 0, &mut found);
+        format = (!found.is_empty()).then_some(Format::Tracker);
+    }
+    let format = format.unwrap_or(if layout == Layout::Values { Format::Tracker } else { Format::Rasa });
+    if format == Format::Tracker {
+        layout = Layout::Values;
+    }
+    let mut shape = Shape::new(format, layout);
+    shape.extended = outcome.is_ok() && has_extended_numbers(whole.of(bytes));
+    if !array
+        && !several
+        && let Some(plain) = undoubled(bytes, start)
+    {
+        shape.doubled = true;
+        let mut keys = Keys::default();
+        let _ = Keys::read(&mut Scanner::new(&plain, 0), &mut keys);
+        shape.format = keys.format().unwrap_or(shape.format);
+        shape.layout = Layout::Lines;
+    }
+    Some(shape)
+}
+
+/// The first line that is no JSON as it is and is JSON once its backslashes are halved.
+fn undoubled(bytes: &[u8], start: usize) -> Option<Vec<u8>> {
+    let readable = |line: &[u8]| {
+        let mut scanner = Scanner::new(line, 0);
+        scanner.peek() == Ok(b'{') && scanner.value().is_ok() && scanner.peek().is_err()
+    };
+    bytes[start..].split(|byte| *byte == b'\n').filter(|line| all_doubled(line)).find_map(|line| {
+        let mut plain = line.to_vec();
+        let whole = Span::new(0, plain.len());
+        let end = copy_text(&mut plain, whole).end;
+        plain.truncate(end);
+        (!readable(line) && readable(&plain)).then_some(plain)
+    })
+}
+
+/// A file whose first value is a JSON text: one that holds an object, or the first column of a table.
+fn text(bytes: &[u8], start: usize, all: bool) -> Option<Shape> {
+    let value = Scanner::new(bytes, start).value();
+    match value {
+        Ok(value) if matches!(value.span.of(bytes).trim_ascii_start().first(), Some(b'{')) => {
+            let mut inner = value.span.of(bytes).to_vec();
+            let whole = Span::new(0, inner.len());
+            let plain = unescape(&mut inner, whole);
+            inner.truncate(plain.end);
+            let at = inner.len() - inner.trim_ascii_start().len();
+            object(&inner, at, false, true).map(|shape| Shape::new(shape.format, Layout::Values))
+        }
+        Err(Fault::Incomplete) if !all => None,
+        _ => columns(bytes, start, all),
+    }
+}
+
+/// A file that does not begin with JSON: a table, a dump, lines with columns, or nothing that is known.
+fn columns(bytes: &[u8], start: usize, all: bool) -> Option<Shape> {
+    let rest = &bytes[start..];
+    if is_sql(rest) {
+        // The block may stand far behind.
+        if !all {
+            return None;
+        }
+        let has_copy = memmem::find(rest, b" FROM stdin;").is_some();
+        let of_tool = memmem::find(rest, b"PostgreSQL database").is_some();
+        let inserts = memmem::find(rest, b"INSERT INTO").is_some();
+        let format = if has_copy || of_tool && !inserts { Format::PgDump } else { Format::Rasa };
+        let layout = if format == Format::PgDump { Layout::Rows } else { Layout::Lines };
+        return Some(Shape::new(format, layout));
+    }
+    let end = match memchr(b'\n', rest) {
+        Some(end) => end,
+        None if all => rest.len(),
+        None => return None,
+    };
+    let line = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);
+    if let Some(columns) = Columns::head(line) {
+        let mut shape = Shape::new(Format::Csv, Layout::Rows);
+        shape.columns = Some(columns);
+        return Some(shape);
+    }
+    if let Some(columns) = Columns::implied(line) {
+        let mut shape = Shape::new(Format::Csv, Layout::Rows);
+        shape.columns = Some(columns);
+        return Some(shape);
+    }
+    let mut sample = rest.split(|byte| *byte == b'\n');
+    let console = sample.next().is_some_and(crate::console::is_line);
+    Some(Shape::new(if console { Format::Console } else { Format::Rasa }, Layout::Lines))
+}
+
+/// Whether the text begins as SQL dumps do.
+fn is_sql(text: &[u8]) -> bool {
+    [
+        &b"--"[..],
+        b"SET ",
+        b"COPY ",
+        b"\\restrict",
+        b"BEGIN;",
+        b"BEGIN TRANSACTION;",
+        b"PRAGMA ",
+        b"/*",
+        b"CREATE ",
+        b"INSERT INTO",
+    ]
+    .iter()
+    .any(|begin| text.starts_with(begin))
+}
+
+/// The delimiter of a table told to be one whose head was not recognised.
+pub(crate) fn any_columns() -> Columns {
+    Columns::none(Delimiter::Comma)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_truth_table_holds() {
+        use Layout::{Lines, Rows, Values};
+        for (text, format, layout) in [
+            (r#"{"sender_id": "u", "event": "bot", "data": {}}"#, Format::Rasa, Lines),
+            (r#"{"topic": 1, "value": 1, "payload": 1, "events": [], "event": "x"}"#, Format::Rasa, Lines),
+            (r#"{"sender_id": "u", "slots": {"topic": 1}, "events": []}"#, Format::Tracker, Values),
+            (r#"{"topic": "t", "partition": 0, "payload": null}"#, Format::Kcat, Lines),
+            (r#"{"topic": "t", "partition": 0, "value": null}"#, Format::Kafka, Lines),
+            (r#"{"key": "k", "offset": 0, "value": "{}"}"#, Format::Kafka, Lines),
+            (r#"{"exchange": "e", "routing_key": "", "payload": "{}"}"#, Format::Rabbitmq, Lines),
+            (r#"[{"payload_encoding": "string", "payload": "{}"}]"#, Format::Rabbitmq, Values),
+            (r#"{"id": 1, "sender_id": "u", "type_name": "bot", "data": "{}"}"#, Format::TrackerStore, Lines),
+            (r#"{"id": 1, "sender_id": "u", "data": "{}"}"#, Format::SqlBroker, Lines),
+            (r#"[{"id": 1, "sender_id": "u", "data": "{}"}]"#, Format::SqlBroker, Values),
+            (r#"{"id": 1, "sender\u005fid": "u", "d\u0061ta": "{}"}"#, Format::SqlBroker, Lines),
+            (
+                r#"{"sender_id": "u", "slots": {}, "latest_message": {}, "paused": false"#,
+                Format::Tracker,
+                Values,
+            ),
+            (r#"{"Item": {"sender_id": {"S": "u"}, "events": {"L": []}}}"#, Format::Tracker, Values),
+            (
+                r#"{"next_action": "a", "tracker": {"events": []}, "domain": {"slots": {"event": "x"}}}"#,
+                Format::Tracker,
+                Values,
+            ),
+            (r#"{"_source": {"event": "bot"}}"#, Format::Tracker, Values),
+            (r#"{"a": {"b": [1, {"c": 1}]}}"#, Format::Rasa, Lines),
+            ("{\n  \"event\": \"bot\"\n}", Format::Rasa, Values),
+            ("{\n  \"sender_id\": \"u\",\n \"data\": {},\n \"event\": \"bot\"\n}", Format::Rasa, Values),
+            (r#"{"event": "bot"}{"event": "bot"}"#, Format::Rasa, Values),
+            (r#"{"event": {"event": "bot"}}"#, Format::Tracker, Values),
+            ("\u{feff}\n\n [ {\"events\"", Format::Tracker, Values),
+            (r#""{\"events\": []}""#, Format::Tracker, Values),
+            ("[]", Format::Rasa, Lines),
+            ("[1, {\"events\": []}]", Format::Rasa, Lines),
+            ("null", Format::Rasa, Lines),
+            ("", Format::Rasa, Lines),
+            ("\u{feff}", Format::Rasa, Lines),
+            ("{\"events\": NaN}", Format::Tracker, Values),
+            ("{\"event\": \"x\n{\"events\": []}", Format::Rasa, Lines),
+            ("garbage\n{\"events\": []}", Format::Rasa, Lines),
+            ("{\"a\"", Format::Rasa, Lines),
+            ("id,sender_id,data\n1,u,\"{}\"", Format::Csv, Rows),
+            ("\"id\";\"sender_id\";\"data\"\r\n", Format::Csv, Rows),
+            ("1\tu\tbot\t1.5\t\\N\t\\N\t{\"event\": \"bot\"}", Format::Csv, Rows),
+            ("CreateTime:5\tk\t{\"event\": \"bot\", \"sender_id\": 1}", Format::Console, Lines),
+            ("u1:{\"event\": \"bot\", \"sender_id\": 1}", Format::Console, Lines),
+            ("INFO {\"event\": \"bot\"}", Format::Rasa, Lines),
+            ("--\n-- PostgreSQL database dump\n--\n", Format::PgDump, Rows),
+            ("-- MySQL dump\nINSERT INTO `events` VALUES", Format::Rasa, Lines),
+        ] {
+            let shape = detect(text.as_bytes(), true).unwrap();
+            assert_eq!((shape.format, shape.layout), (format, layout), "{text}");
+        }
+        let doubled = detect(br#"{"id": 1, "sender_id": "u", "data": "{\\"event\\": 1}"}"#, true).unwrap();
+        assert_eq!((doubled.format, doubled.layout, doubled.doubled), (Format::SqlBroker, Lines, true));
+        let extended = detect(br#"{"event": "bot", "timestamp": {"$numberInt": "1"}}"#, true).unwrap();
+        assert!(extended.extended && extended.format == Format::Rasa);
+    }
+
+    proptest! {
+        #[test]
+        fn more_bytes_never_change_a_decision(text in r#"(\u{feff})?[ \n]?[\[{]{0,2}("event"|"events"|"topic"|"data"|[:,\]}{1]|\n|"|\t){0,12}"#) {
+            let whole = detect(text.as_bytes(), true).map(|shape| (shape.format, shape.layout));
+            for cut in 0..text.len() {
+                if let Some(early) = detect(&text.as_bytes()[..cut], false) {
+                    prop_assert_eq!(Some((early.format, early.layout)), whole);
+                }
+            }
+        }
+    }
+}

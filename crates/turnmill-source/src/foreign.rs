@@ -1,0 +1,370 @@
+//! Files that are not read: what they are, and the way out.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use memchr::{memchr, memmem};
+
+use crate::format::byte_order_mark;
+use crate::scan::Scanner;
+
+/// How many keys are named at most.
+const MOST_KEYS: usize = 8;
+/// How many bytes of a file are looked at to name it.
+const HEAD_BYTES: usize = 64 << 10;
+
+/// What a file is that holds no records that can be read, and what to do instead.
+///
+/// ```
+/// use turnmill_source::Foreign;
+/// let zip = Foreign::of(b"PK\x03\x04\x14\x00\x00\x00").map(|foreign| foreign.to_string());
+/// assert_eq!(zip.as_deref(), Some("a zip archive: unpack it, and name the files in it"));
+/// assert_eq!(Foreign::of(br#"{"sender_id": "u1", "event": "restart"}"#), None);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Foreign {
+    /// What the file looks like, with its article: `a zip archive`.
+    pub what: Cow<'static, str>,
+    /// The way out, as a request.
+    pub way_out: Cow<'static, str>,
+}
+
+impl fmt::Display for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.what, self.way_out)
+    }
+}
+
+const EXPORT_TABLE: &str = "export the table `events` as CSV with a header, or as JSON lines";
+const UNPACK: &str = "unpack it, and name the files in it";
+const MONGOEXPORT: &str = "`mongoexport --db=rasa --collection=conversations` writes JSON that can be read";
+
+/// Files that are told by their first bytes.
+const MAGIC: &[(&[u8], &str, &str)] = &[
+    (b"PK\x03\x04", "a zip archive", UNPACK),
+    (b"PK\x05\x06", "an empty zip archive", UNPACK),
+    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", UNPACK),
+    (b"Rar!\x1a\x07", "a RAR archive", UNPACK),
+    (b"BZh", "a bzip2 file", "decompress it with `bunzip2`; gzip and Zstandard are read as they are"),
+    (b"\xfd7zXZ\x00", "an xz file", "decompress it with `unxz`; gzip and Zstandard are read as they are"),
+    (
+        b"\x04\x22\x4d\x18",
+        "an lz4 file",
+        "decompress it with `unlz4`; gzip and Zstandard are read as they are",
+    ),
+    (b"\xff\x06\x00\x00sNaPpY", "a snappy file", "decompress it; gzip and Zstandard are read as they are"),
+    (b"\x1f\x9d", "a file of `compress`", "decompress it with `uncompress`"),
+    (
+        b"PGDMP",
+        "a pg_dump archive in the custom format",
+        "`pg_restore --data-only --table=events --file=events.sql FILE` writes SQL that can be read",
+    ),
+    (b"PAR1", "a Parquet file", EXPORT_TABLE),
+    (b"Obj\x01", "an Avro file", "write its records as JSON lines, as with `avro-tools tojson`"),
+    (b"ORC", "an ORC file", EXPORT_TABLE),
+    (b"ARROW1", "an Arrow file", EXPORT_TABLE),
+    (
+        b"REDIS0",
+        "a dump of a Redis server",
+        "start a server on it, and write the trackers with \
+         `redis-cli --scan --pattern 'tracker:*' | while read -r key; do redis-cli GET \"$key\"; done`",
+    ),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "a document of an old Microsoft Office", EXPORT_TABLE),
+    (b"%PDF-", "a PDF document", EXPORT_TABLE),
+    (b"\x89PNG", "a picture", "name a file of events"),
+    (b"\xff\xd8\xff", "a picture", "name a file of events"),
+    (b"\x7fELF", "a program", "name a file of events"),
+    (b"\x80\x04\x95", "a pickle of Python", "write it with `json.dump` instead"),
+    (b"\x80\x05\x95", "a pickle of Python", "write it with `json.dump` instead"),
+    (b"\xac\xed\x00\x05", "a stream of serialised Java objects", "write the records as JSON lines"),
+    (b"\x00\x00\x00\x14ftyp", "a video", "name a file of events"),
+    (b"\x00\x01\x00\x00Standard ", "a Microsoft Access database", EXPORT_TABLE),
+    (b"\xff\xfe\x00\x00", "text in UTF-32", "save it as UTF-8"),
+    (b"\x00\x00\xfe\xff", "text in UTF-32", "save it as UTF-8"),
+];
+
+impl Foreign {
+    fn new(what: impl Into<Cow<'static, str>>, way_out: impl Into<Cow<'static, str>>) -> Self {
+        Self { what: what.into(), way_out: way_out.into() }
+    }
+
+    /// What a file is that begins with the (uncompressed) bytes `content`, if it is known and not one that is read.
+    #[must_use]
+    pub fn of(content: &[u8]) -> Option<Self> {
+        let head = &content[..content.len().min(HEAD_BYTES)];
+        Self::binary(head).or_else(|| Self::text(head))
+    }
+
+    /// The first keys of the first JSON object of `content`, for a message about a file that holds no event.
+    #[must_use]
+    pub fn first_keys(content: &[u8]) -> Vec<String> {
+        let mut keys = Vec::new();
+        let mut scanner = Scanner::new(content, byte_order_mark(content));
+        while matches!(scanner.peek(), Ok(b'[')) {
+            scanner.at += 1;
+        }
+        if scanner.peek() == Ok(b'{') {
+            let _ = scanner.object(|scanner, key| {
+                if keys.len() < MOST_KEYS {
+                    keys.push(String::from_utf8_lossy(key.span.of(content)).chars().take(40).collect());
+                }
+                scanner.value().map(drop)
+            });
+        }
+        keys
+    }
+
+    /// The same, only for files that are no text. `first` are at least a few hundred bytes, or all of the file.
+    pub(crate) fn binary(first: &[u8]) -> Option<Self> {
+        if let Some((_, what, way_out)) = MAGIC.iter().find(|(magic, ..)| first.starts_with(magic)) {
+            if first.starts_with(b"PK") && memmem::find(first, b"[Content_Types].xml").is_some() {
+                return Some(Self::new("a workbook or document of an office program", EXPORT_TABLE));
+            }
+            return Some(Self::new(*what, *way_out));
+        }
+        if first.get(257..262) == Some(b"ustar") {
+            return Some(Self::new("a tar archive", UNPACK));
+        }
+        if first.get(8..12) == Some(b"DUCK") {
+            return Some(Self::new("a DuckDB database", EXPORT_TABLE));
+        }
+        if is_bson(first) {
+            let way_out = "`bsondump FILE > conversations.json` writes JSON that can be read";
+            return Some(Self::new("a BSON dump of `mongodump`", way_out));
+        }
+        if is_kafka_segment(first) {
+            return Some(Self::new("a segment of a Kafka log", "name the topic: `kafka:TOPIC`"));
+        }
+        None
+    }
+
+    fn text(head: &[u8]) -> Option<Self> {
+        let start = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
+        let text = &String::from_utf8_lossy(start);
+        let line = text.lines().next().unwrap_or_default();
+        if start.contains(&0) {
+            return Some(Self::new("a binary file", "write the events as JSON lines"));
+        }
+        of_sql(text)
+            .or_else(|| of_markup(text))
+            .or_else(|| of_other_bots(text))
+            .or_else(|| of_notation(text))
+            .or_else(|| of_json(text))
+            .or_else(|| of_log(text, line))
+            .or_else(|| of_table(text, line))
+    }
+}
+
+/// A document's length, and a first element of a known type with a key.
+fn is_bson(first: &[u8]) -> bool {
+    let Some(&[a, b, c, d, kind]) = first.first_chunk::<5>() else { return false };
+    let length = u32::from_le_bytes([a, b, c, d]);
+    let key = &first[5..first.len().min(64)];
+    let end = memchr(0, key);
+    let named = end.is_some_and(|end| end > 0 && key[..end].iter().all(u8::is_ascii_graphic));
+    (16..=16 << 20).contains(&length) && matches!(kind, 1..=0x13) && named
+}
+
+/// A batch of records: its base offset, its length, and the version of the format.
+fn is_kafka_segment(first: &[u8]) -> bool {
+    let Some(head) = first.first_chunk::<17>() else { return false };
+    head[..4] == [0; 4] && head[16] == 2 && head[8] == 0 && head[9..12] != [0; 3] && first.len() > 60
+}
+
+fn of_sql(text: &str) -> Option<Foreign> {
+    let sql = ["--", "SET ", "PRAGMA ", "BEGIN", "/*", "CREATE ", "INSERT INTO", "DROP ", "USE ", "LOCK "]
+        .iter()
+        .any(|begin| text.starts_with(begin))
+        && ["INSERT INTO", "CREATE TABLE", "dump", "COPY "].iter().any(|word| text.contains(word));
+    if !sql {
+        return None;
+    }
+    let lower = text.to_ascii_lowercase();
+    let way_out = if lower.contains("mysql") || lower.contains("mariadb") || text.contains('`') {
+        "restore it, and write the table with `mysql --batch rasa -e 'SELECT * FROM events ORDER BY id' > events.tsv`"
+    } else if text.starts_with("PRAGMA") {
+        "restore it with `sqlite3 tracker.db < FILE`, and name the database file"
+    } else {
+        "a plain `pg_dump --table=events` with its COPY block is read; else restore it, and write the table with \
+         `psql rasa -c \"\\copy events TO 'events.csv' CSV HEADER\"`"
+    };
+    Some(Foreign::new("an SQL dump without a COPY block of the table `events`", way_out))
+}
+
+fn of_markup(text: &str) -> Option<Foreign> {
+    let begins = |begin: &str| text.get(..begin.len()).is_some_and(|text| text.eq_ignore_ascii_case(begin));
+    if begins("<!doctype html") || begins("<html") {
+        let way_out = "it is probably an error or a log-in page in place of a download: look into it, and fetch the file again";
+        return Some(Foreign::new("an HTML page", way_out));
+    }
+    if begins("<?xml") || begins("<") && text.trim_end().ends_with('>') {
+        return Some(Foreign::new("an XML document", EXPORT_TABLE));
+    }
+    let yaml = ["---\n", "---\r\n", "version:", "stories:", "nlu:", "- story:", "sender_id:", "events:"];
+    if yaml.iter().any(|begin| text.starts_with(begin)) {
+        return Some(Foreign::new("YAML", "write the trackers as JSON"));
+    }
+    let drawn = text.starts_with("+--") || text.starts_with("┌");
+    if drawn {
+        let way_out =
+            "ask the tool for data: `rabbitmqadmin --format=raw_json`, `mysql --batch`, `psql --csv`";
+        return Some(Foreign::new("a table drawn with lines", way_out));
+    }
+    None
+}
+
+/// Logs of other assistants' platforms.
+fn of_other_bots(text: &str) -> Option<Foreign> {
+    let has = |word: &str| text.contains(word);
+    if has("messageVersion") || has("inputTranscript") || has("aws/lex/") {
+        let way_out = "only Rasa's events are read so far";
+        return Some(Foreign::new("a log of Amazon Lex", way_out));
+    }
+    let telemetry =
+        ["customDimensions", "BotMessageReceived", "BotMessageSend", "Microsoft.ApplicationInsights"];
+    if telemetry.iter().any(|word| has(word)) {
+        let way_out = "only Rasa's events are read so far";
+        return Some(Foreign::new("telemetry of a Bot Framework or Copilot Studio bot", way_out));
+    }
+    let activities = has("channelId") && (has("\"from\"") || has("\"recipient\"") || has("\"activities\""));
+    if activities || has("conversationtranscriptid") {
+        let way_out = "only Rasa's events are read so far";
+        return Some(Foreign::new("a transcript of a Bot Framework or Copilot Studio bot", way_out));
+    }
+    None
+}
+
+/// Notations that are near to JSON.
+fn of_notation(text: &str) -> Option<Foreign> {
+    let call = [
+        "ObjectId(",
+        "NumberInt(",
+        "NumberLong(",
+        "NumberDecimal(",
+        "ISODate(",
+        "Timestamp(",
+        "Int32(",
+        "Double(",
+    ];
+    if text.starts_with("1) \"") {
+        let way_out = "write it with `redis-cli --raw`, or into a file or pipe from the start";
+        return Some(Foreign::new("output of redis-cli for a terminal", way_out));
+    }
+    let open = text.trim_start_matches(['[', ' ', '\n', '\r', '\t']);
+    let object = open.strip_prefix('{').map(str::trim_start);
+    if text.starts_with(['{', '[']) && call.iter().any(|call| text.contains(call)) {
+        return Some(Foreign::new(
+            "output of the mongo shell, which is no JSON (`ObjectId(…)`)",
+            MONGOEXPORT,
+        ));
+    }
+    let object = object?;
+    let python = object.starts_with('\'') || object.starts_with("u'");
+    let literals = [": None", ": True", ": False", "OrderedDict(", "datetime.datetime("];
+    if python || object.starts_with('"') && literals.iter().any(|word| text.contains(word)) {
+        let what = if python && object.trim_start_matches('\'').starts_with("_id") {
+            "a dict as Python or a JavaScript shell prints it, which is no JSON"
+        } else {
+            "a dict as Python prints it, which is no JSON"
+        };
+        return Some(Foreign::new(what, "write it with `json.dumps`"));
+    }
+    if text.starts_with(['{', '['])
+        && object.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_' || c == '$')
+    {
+        let what = "an object as a JavaScript shell prints it (keys without quotes), which is no JSON";
+        return Some(Foreign::new(
+            what,
+            "write it with `JSON.stringify`, or with `mongoexport` if it comes from MongoDB",
+        ));
+    }
+    if object.starts_with("//") || object.starts_with("/*") {
+        return Some(Foreign::new("JSON with comments", "take the comments out, for example with `json5`"));
+    }
+    None
+}
+
+/// JSON of something else.
+fn of_json(text: &str) -> Option<Foreign> {
+    let has = |key: &str| text.contains(&format!("\"{key}\""));
+    let inside = text.trim_start_matches(['[', ' ', '\n', '\r', '\t']);
+    if !inside.starts_with('{') {
+        return None;
+    }
+    if has("log") && has("stream") && has("time") {
+        let way_out = "these are the lines that the program printed; its events are at its event broker or tracker store";
+        return Some(Foreign::new("a log file of Docker", way_out));
+    }
+    let types = ["\"S\"", "\"N\"", "\"M\"", "\"L\""].iter().filter(|name| text.contains(**name)).count();
+    if types >= 2 {
+        let way_out = "no item has a list `events`: export the table of the DynamoTrackerStore";
+        return Some(Foreign::new("typed JSON of DynamoDB", way_out));
+    }
+    if has("intents") && has("responses") || has("rasa_nlu_data") {
+        return Some(Foreign::new("a domain or training data", "name a file of events"));
+    }
+    if has("logStreamName") || has("logEvents") || has("@message") {
+        return Some(Foreign::new("a log of CloudWatch", "only Rasa's events are read"));
+    }
+    if has("resourceSpans") || has("resourceLogs") {
+        return Some(Foreign::new("telemetry of OpenTelemetry", "only Rasa's events are read"));
+    }
+    if has("error") && !has("event") || has("status") && has("message") && has("reason") {
+        let way_out =
+            "it is probably the answer of a server that failed: look into it, and fetch the data again";
+        return Some(Foreign::new("an error message", way_out));
+    }
+    None
+}
+
+fn of_table(text: &str, head: &str) -> Option<Foreign> {
+    let first = text.split([',', ';', '\t', '|']).next()?;
+    // Several lines with as many columns as the first one.
+    for (delimiter, name) in [('\t', "tabs"), (',', "commas"), (';', "semicolons"), ('|', "bars")] {
+        let count = head.matches(delimiter).count();
+        let same =
+            text.lines().skip(1).take(5).filter(|line| line.matches(delimiter).count() >= count).count();
+        if count >= 1
+            && first.len() < 64
+            && !head.trim_start_matches('"').starts_with(['{', '['])
+            && (same >= 1 || text.lines().count() == 1)
+        {
+            let what = format!(
+                "CSV, columns between {name}, whose first line does not name the columns of the table `events`"
+            );
+            let way_out = "the first line has to name `sender_id` and `data` (and `id` and `timestamp`): \
+                           `psql rasa -c \"\\copy events TO 'events.csv' CSV HEADER\"`";
+            return looks_like_names(head, delimiter).then(|| Foreign::new(what, way_out));
+        }
+    }
+    None
+}
+
+/// Whether the line is a head of column names, and not a line of a log with a comma in it.
+fn looks_like_names(head: &str, delimiter: char) -> bool {
+    head.split(delimiter).all(|name| {
+        let name = name.trim().trim_matches('"');
+        !name.is_empty() && name.len() < 64 && name.split_whitespace().count() <= 3
+    })
+}
+
+fn of_log(text: &str, line: &str) -> Option<Foreign> {
+    let digits = |text: &str| text.len() >= 4 && text.as_bytes()[..4].iter().all(u8::is_ascii_digit);
+    let first = line.split_whitespace().next().unwrap_or_default();
+    let dated = digits(first) && first.contains(['-', '/', ':'])
+        || first.starts_with('[') && line.contains(':') && !line.starts_with("[{");
+    let level = ["INFO", "DEBUG", "WARNING", "ERROR"].iter().any(|level| line.contains(level));
+    let web = line.contains("HTTP/1.") || line.contains("HTTP/2");
+    let syslog = line.split_whitespace().nth(2).is_some_and(|time| time.matches(':').count() == 2);
+    if !(dated || level || web || syslog) {
+        return None;
+    }
+    let what = if web { "a log of a web server" } else { "a log of another program" };
+    let embedded = text.contains("{\"event\":") || text.contains("\"sender_id\":");
+    let way_out = if embedded {
+        "something stands in front of the events: cut it off, so that each line begins with `{`"
+    } else {
+        "what a program prints has no events; they are at its event broker or in its tracker store"
+    };
+    Some(Foreign::new(what, way_out))
+}

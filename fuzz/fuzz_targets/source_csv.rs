@@ -1,0 +1,7 @@
+//! `cargo +nightly fuzz run source_csv`
+#![no_main]
+
+#[path = "../src/source.rs"]
+mod source;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| source::source(turnmill_source::Format::Csv, data));
