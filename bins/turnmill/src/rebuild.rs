@@ -83,7 +83,14 @@ pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
     let settings = args.settings(stored);
     let decoder = RasaDecoder::new(&settings);
     let mut rebuild = Rebuild {
-        store: args.store.store()?,
+        store: args.store.store()?.with_notices({
+            let quiet = args.quiet;
+            move |text| {
+                if !quiet {
+                    let _ = writeln!(std::io::stderr(), "turnmill: {text}");
+                }
+            }
+        }),
         ingest: Ingest::new(&settings, &decoder, 0),
         display: Display::new(args.quiet || args.json),
         attempts: Attempts::default(),

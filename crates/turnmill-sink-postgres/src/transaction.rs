@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 
 use futures_util::future::{OptionFuture, join, join3};
+use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Error, Row};
 use turnmill_model::{EventId, SenderId, SessionId};
 use turnmill_sink::{Advance, Batch, Claim, HistoryPage, HistoryRequest, Locked, StoreError, Transaction};
 use turnmill_sql::SqlType;
@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::PostgresStore;
 use crate::connect::Connection;
+use crate::failure::Failure;
 use crate::history;
 use crate::patterns::{self, REVISION, SHARE_PATTERNS};
 use crate::sql::{KNOWN, LOCK_POSITIONS, LOCK_TIMELINES, NEW_TIMELINES, SESSION_OWNERS};
@@ -69,6 +70,7 @@ impl<'s> PostgresTransaction<'s> {
         let new_senders: Vec<Uuid> =
             claim.senders.iter().filter(|claim| claim.cached.is_none()).map(|claim| claim.sender.0).collect();
         // Statements without anything to do are left out.
+        // In the order in which they are sent, so that the first to fail is the one that is told.
         let insert_positions = Step::arrays("new positions", new_positions, keys(&new, true))
             .must_win(new.len(), format!("a position that was absent is stored now: {}", places(&new)));
         let select = [keys(&stand, false), sender_columns(claim)];
@@ -85,20 +87,20 @@ impl<'s> PostgresTransaction<'s> {
         {
             if present && gate.pass().is_err() {
                 // Begun all the same, so that there is something to roll back.
-                let begun = connection.client.batch_execute(&begin()).await;
+                let begun = connection.batch_execute(&begin()).await;
                 begun.map_err(|error| connection.fail(error, "beginning a transaction"))?;
                 return Err(Gate::failure());
             }
         }
         let begin = begin();
-        let (begun, patterns, (inserted, stored, (_, locked))) = {
-            let begin = connection.client.batch_execute(&begin);
+        let (begun, patterns, (inserted, stored, (known, locked))) = {
+            let begin = connection.batch_execute(&begin);
             let patterns = query(connection, REVISION, &[]);
             let insert_positions =
-                OptionFuture::from((!new.is_empty()).then(|| insert_positions.run(connection)));
+                OptionFuture::from((!new.is_empty()).then(|| connection.run_one(&insert_positions)));
             let positions = OptionFuture::from((!stand.is_empty()).then_some(positions));
             let insert_senders =
-                OptionFuture::from((!new_senders.is_empty()).then(|| insert_senders.run(connection)));
+                OptionFuture::from((!new_senders.is_empty()).then(|| connection.run_one(&insert_senders)));
             let senders = OptionFuture::from((!claim.senders.is_empty()).then_some(senders));
             let senders = join(insert_senders, senders);
             join3(begin, patterns, join3(insert_positions, positions, senders)).await
@@ -113,6 +115,9 @@ impl<'s> PostgresTransaction<'s> {
         if let Some(stored) = stored {
             let rows = stored?.map_err(|error| connection.fail(error, "locking positions"))?;
             compare(connection, &stand, rows)?;
+        }
+        if let Some(known) = known {
+            known?.map_err(|error| connection.fail(error, "making the states of new senders"))?;
         }
         if let Some(locked) = locked {
             let mut rows = locked?.map_err(|error| connection.fail(error, "locking senders"))?;
@@ -154,7 +159,7 @@ impl<'s> PostgresTransaction<'s> {
         let connection = self.store.connection.as_mut().ok_or_else(Gate::failure)?;
         connection.prepare(&[sql]).await?;
         self.store.gate.pass()?;
-        let rows = connection.client.query(connection.statement(sql)?, parameters).await;
+        let rows = connection.query(connection.statement(sql)?, parameters).await;
         rows.map_err(|error| connection.fail(error, doing))
     }
 }
@@ -164,10 +169,10 @@ pub(crate) async fn query(
     connection: &Connection,
     sql: &str,
     columns: &[Array],
-) -> Result<Result<Vec<Row>, Error>, StoreError> {
+) -> Result<Result<Vec<Row>, Failure>, StoreError> {
     let parameters: Vec<&(dyn ToSql + Sync)> =
         columns.iter().map(|column| column as &(dyn ToSql + Sync)).collect();
-    Ok(connection.client.query(connection.statement(sql)?, &parameters).await)
+    Ok(connection.query(connection.statement(sql)?, &parameters).await)
 }
 
 /// Sources and partitions, and where they move if that is wanted.
