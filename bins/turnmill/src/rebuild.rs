@@ -149,7 +149,7 @@ struct Rebuild<'d> {
 
 impl Rebuild<'_> {
     /// Makes the rows of all senders after `after` again, some at a time.
-    async fn all(&mut self, mut after: Option<SenderId>, step: u32) -> Result<Rebuilt, StoreError> {
+    async fn all(&mut self, mut after: Option<SenderId>, mut step: u32) -> Result<Rebuilt, StoreError> {
         let mut sum = Rebuilt::default();
         loop {
             match self.some(after, step as usize).await {
@@ -160,6 +160,10 @@ impl Rebuild<'_> {
                     sum.events += rebuilt.events;
                     self.attempts.succeeded();
                     self.display.at(last, &sum);
+                }
+                Err(error @ StoreError::TimeLimit { .. }) if step > 1 => {
+                    step /= 2;
+                    self.display.say(&format!("{error}; going on with {step} senders at a time"));
                 }
                 Err(error) => self.pause_or_fail(error).await?,
             }

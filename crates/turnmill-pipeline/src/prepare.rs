@@ -1,6 +1,7 @@
 //! Reading and decoding ahead, on a thread of its own.
 #![allow(clippy::mem_forget, reason = "in what the self_cell macro expands to")]
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -38,29 +39,54 @@ pub(crate) struct Owner {
     bodies: Vec<Option<Vec<u8>>>,
 }
 
+impl Owner {
+    fn decode(&self, records: Range<usize>, decoder: &dyn Decoder) -> Arrivals<'_> {
+        let mut arrivals = Arrivals::default();
+        let skipped = records.start;
+        for (number, record) in self.batch.iter().enumerate().skip(skipped).take(records.len()) {
+            match record.outcome {
+                RecordOutcome::Body => {
+                    let mut record = record.record();
+                    if let Some(Some(body)) = self.bodies.get(number) {
+                        record.payload = body;
+                    }
+                    arrivals.push(decoder, record);
+                }
+                RecordOutcome::Refused(refused) => {
+                    arrivals.push_refused(record.record(), refused.clone());
+                }
+                RecordOutcome::Skipped => arrivals.push_skipped(),
+            }
+        }
+        arrivals
+    }
+}
+
+/// Makes the dead letters of a part of a batch, which begins with record `first`.
+pub(crate) struct LettersFrom<'p> {
+    pub(crate) prepared: &'p Prepared,
+    pub(crate) first: usize,
+}
+
+impl Letters for LettersFrom<'_> {
+    fn letter(&self, record: usize, refused: &Refused) -> DeadLetter {
+        self.prepared.letter(self.first + record, refused)
+    }
+}
+
 impl Prepared {
     fn decode(batch: RecordBatch, decoder: &dyn Decoder, rewrite: Option<&Rewrite>) -> Self {
         let bodies = rewrite.map(|rewrite| batch.iter().map(|record| rewrite(record.payload)).collect());
-        Self::new(Owner { batch, bodies: bodies.unwrap_or_default() }, |Owner { batch, bodies }| {
-            let mut arrivals = Arrivals::default();
-            for (number, record) in batch.iter().enumerate() {
-                match record.outcome {
-                    RecordOutcome::Body => {
-                        let mut record = record.record();
-                        if let Some(Some(body)) = bodies.get(number) {
-                            record.payload = body;
-                        }
-                        arrivals.push(decoder, record);
-                    }
-                    RecordOutcome::Refused(refused) => {
-                        arrivals.push_refused(record.record(), refused.clone());
-                    }
-                    RecordOutcome::Skipped => arrivals.push_skipped(),
-                }
-            }
+        Self::new(Owner { batch, bodies: bodies.unwrap_or_default() }, |owner| {
+            let mut arrivals = owner.decode(0..owner.batch.len(), decoder);
             arrivals.pack(decoder);
             arrivals
         })
+    }
+
+    /// Some of the records alone.
+    pub(crate) fn part(&self, records: Range<usize>, decoder: &dyn Decoder) -> Arrivals<'_> {
+        self.borrow_owner().decode(records, decoder)
     }
 
     pub(crate) fn batch(&self) -> &RecordBatch {

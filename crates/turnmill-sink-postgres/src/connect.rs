@@ -26,8 +26,10 @@ const OLDEST: u32 = 11;
 
 /// How much longer than the server's own limit the client waits for a statement. The server ends it in time if it can.
 const GRACE: Duration = Duration::from_secs(5);
-/// After so long without a word a statement without a limit is looked after, by another connection.
-const LOOK_AFTER: Duration = Duration::from_secs(30);
+/// After so many times what connecting may take a statement without a limit is looked after, by another connection.
+const LOOK_AFTER: u32 = 3;
+/// What connecting may take, where it has no limit.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// An open connection with its prepared statements. Its traffic is done by a task of the runtime that it was made in, which
 /// ends when this is dropped.
@@ -188,7 +190,7 @@ impl Connection {
         let mut since = Instant::now();
         loop {
             let limit = self.limit.filter(|_| !self.unlimited.load(Ordering::Relaxed));
-            let patience = limit.map_or(LOOK_AFTER, |limit| limit + GRACE);
+            let patience = limit.map_or_else(|| self.look_after(), |limit| limit + GRACE);
             if let Ok(result) = tokio::time::timeout_at((since + patience).into(), &mut request).await {
                 if let Ok(mut answered) = self.answered.lock() {
                     *answered = Instant::now();
@@ -207,6 +209,11 @@ impl Connection {
         }
     }
 
+    fn look_after(&self) -> Duration {
+        let connecting = Some(self.settings.connect_timeout).filter(|limit| !limit.is_zero());
+        connecting.unwrap_or(PATIENCE) * LOOK_AFTER
+    }
+
     /// Whether the server is there and still has work to do for this connection.
     async fn is_working(&self) -> bool {
         let look = async {
@@ -217,7 +224,7 @@ impl Connection {
             traffic.abort();
             working.map_err(|error| store_error(error.into(), &self.place, "looking after a statement"))
         };
-        let limit = self.settings.connecting_limit().unwrap_or(LOOK_AFTER);
+        let limit = self.settings.connecting_limit().unwrap_or(PATIENCE);
         match tokio::time::timeout(limit, look).await {
             Ok(Ok(working)) => working == 1,
             // What speaks does not hang.

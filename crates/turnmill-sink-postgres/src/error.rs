@@ -33,9 +33,15 @@ pub(crate) fn store_error(failure: Failure, place: &str, doing: &str) -> StoreEr
             format!("{detail}: connect to PostgreSQL itself, or through a pooler that keeps the session"),
             error,
         ),
+        // Which of the two it was is said in the language of the server; without a limit, though, nobody else ends statements.
+        "57014" if !db.message().contains("user request") => StoreError::TimeLimit {
+            detail: format!(
+                "{detail}: raise `TURNMILL_DB_STATEMENT_TIMEOUT_SECS`, or look what makes the database slow"
+            ),
+        },
         // A plan from before somebody has changed a table.
         "0A000" if db.message().contains("cached plan") => unavailable(detail, error),
-        "25006" | "25P02" | "25P03" | "40001" | "40P01" | "40003" | "55P03" | "57014" | "58030" => {
+        "25006" | "25P02" | "25P03" | "40001" | "40P01" | "40003" | "55P03" | "58030" => {
             unavailable(detail, error)
         }
         _ if is_class(code, &["08", "53", "57"]) => unavailable(detail, error),

@@ -53,6 +53,11 @@ pub(crate) const LOCK_TIMELINES: &str = "SELECT t.\"sender_id\", t.\"version\", 
      CASE WHEN t.\"version\" = claimed.cached THEN NULL ELSE t.\"state\" END \
      FROM _turnmill_timeline AS t JOIN unnest($1::uuid[], $2::bigint[]) AS claimed (id, cached) \
      ON t.\"sender_id\" = claimed.id ORDER BY t.\"sender_id\" FOR UPDATE OF t";
+/// The same without locking, for who only looks.
+pub(crate) const READ_TIMELINES: &str = "SELECT t.\"sender_id\", t.\"version\", \
+     CASE WHEN t.\"version\" = claimed.cached THEN NULL ELSE t.\"state\" END \
+     FROM _turnmill_timeline AS t JOIN unnest($1::uuid[], $2::bigint[]) AS claimed (id, cached) \
+     ON t.\"sender_id\" = claimed.id";
 pub(crate) const KNOWN: &str = "SELECT id FROM rasa_event WHERE id = ANY ($1::text[])";
 pub(crate) const SESSION_OWNERS: &str = "SELECT id, sender_id FROM rasa_session WHERE id = ANY ($1::text[])";
 pub(crate) const DELETE_CHECKPOINTS: &str = "DELETE FROM _turnmill_checkpoint AS c \

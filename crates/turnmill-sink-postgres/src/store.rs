@@ -149,6 +149,11 @@ impl PostgresStore {
         Ok(self.connection.insert(connection))
     }
 
+    pub(crate) fn reading_only(&self) -> StoreError {
+        let detail = format!("`{}` was opened for reading only", self.settings);
+        StoreError::Unusable { detail, source: None }
+    }
+
     /// The connection as it is, lost or not.
     pub(crate) fn connection(&self) -> Result<&Connection, StoreError> {
         let closed =
@@ -209,8 +214,10 @@ impl Store for PostgresStore {
 
     async fn begin<'s>(&'s mut self, claim: &'s Claim) -> Result<PostgresTransaction<'s>, StoreError> {
         if self.settings.read_only {
-            let detail = format!("`{}` was opened for reading only", self.settings);
-            return Err(StoreError::Unusable { detail, source: None });
+            if !claim.advances.is_empty() {
+                return Err(self.reading_only());
+            }
+            return PostgresTransaction::begin_to_read(self, claim).await;
         }
         PostgresTransaction::begin(self, claim).await
     }

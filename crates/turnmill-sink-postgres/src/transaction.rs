@@ -6,7 +6,9 @@ use futures_util::future::{OptionFuture, join, join3};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use turnmill_model::{EventId, SenderId, SessionId};
-use turnmill_sink::{Advance, Batch, Claim, HistoryPage, HistoryRequest, Locked, StoreError, Transaction};
+use turnmill_sink::{
+    Advance, Batch, Claim, HistoryPage, HistoryRequest, Locked, SenderClaim, StoreError, Transaction,
+};
 use turnmill_sql::SqlType;
 use uuid::Uuid;
 
@@ -15,7 +17,7 @@ use crate::connect::Connection;
 use crate::failure::Failure;
 use crate::history;
 use crate::patterns::{self, REVISION, SHARE_PATTERNS};
-use crate::sql::{KNOWN, LOCK_POSITIONS, LOCK_TIMELINES, NEW_TIMELINES, SESSION_OWNERS};
+use crate::sql::{KNOWN, LOCK_POSITIONS, LOCK_TIMELINES, NEW_TIMELINES, READ_TIMELINES, SESSION_OWNERS};
 use crate::steps::Step;
 use crate::store::Gate;
 use crate::value::Array;
@@ -55,6 +57,29 @@ impl<'s> PostgresTransaction<'s> {
         connection.prepare(&statements).await?;
         let mut tx = Self { store, claim, locked: Vec::new(), patterns: 0, failed: false, ended: false };
         tx.lock(&new_positions).await?;
+        Ok(tx)
+    }
+
+    /// Begins to look at the claimed senders as they are now. Locks and writes nothing, so that a standby and a user who may
+    /// only read are enough.
+    pub(crate) async fn begin_to_read(
+        store: &'s mut PostgresStore,
+        claim: &'s Claim,
+    ) -> Result<Self, StoreError> {
+        let connection = store.connected().await?;
+        connection.prepare(&[REVISION, READ_TIMELINES]).await?;
+        let mut tx = Self { store, claim, locked: Vec::new(), patterns: 0, failed: false, ended: false };
+        let connection = tx.store.connection()?;
+        let begin = connection.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await;
+        begin.map_err(|error| connection.fail(error, "beginning to read"))?;
+        let patterns = query(connection, REVISION, &[]).await?;
+        let patterns = patterns.map_err(|error| connection.fail(error, "reading the patterns' revision"))?;
+        tx.patterns = patterns::revision(connection, &patterns)?;
+        let rows = query(connection, READ_TIMELINES, &sender_columns(claim)).await?;
+        let rows = rows.map_err(|error| connection.fail(error, "reading senders"))?;
+        let mut states = states(connection, &rows)?;
+        let state = |claim: &SenderClaim| states.remove(&claim.sender.0).unwrap_or(Locked::Absent);
+        tx.locked = claim.senders.iter().map(state).collect();
         Ok(tx)
     }
 
@@ -219,6 +244,16 @@ fn compare(connection: &Connection, claimed: &[&Advance], rows: Vec<Row>) -> Res
 
 /// The states in the claim's order.
 fn locked_states(connection: &Connection, claim: &Claim, rows: &[Row]) -> Result<Vec<Locked>, StoreError> {
+    let states = states(connection, rows)?;
+    let state = |claim: &SenderClaim| {
+        let missing = || StoreError::Fenced { detail: format!("sender {} is gone", claim.sender) };
+        states.get(&claim.sender.0).cloned().ok_or_else(missing)
+    };
+    claim.senders.iter().map(state).collect()
+}
+
+/// States by sender.
+fn states(connection: &Connection, rows: &[Row]) -> Result<HashMap<Uuid, Locked>, StoreError> {
     let mut states: HashMap<Uuid, Locked> = HashMap::with_capacity(rows.len());
     for row in rows {
         let values = row.try_get(0).and_then(|id: Uuid| Ok((id, row.try_get(1)?, row.try_get(2)?)));
@@ -231,11 +266,7 @@ fn locked_states(connection: &Connection, claim: &Claim, rows: &[Row]) -> Result
         };
         states.insert(sender, locked);
     }
-    let state = |claim: &turnmill_sink::SenderClaim| {
-        let missing = || StoreError::Fenced { detail: format!("sender {} is gone", claim.sender) };
-        states.get(&claim.sender.0).cloned().ok_or_else(missing)
-    };
-    claim.senders.iter().map(state).collect()
+    Ok(states)
 }
 
 fn texts(ids: impl IntoIterator<Item = Uuid>) -> Array {
@@ -293,6 +324,9 @@ impl Transaction for PostgresTransaction<'_> {
     }
 
     async fn write(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        if self.store.settings.read_only {
+            return Err(self.store.reading_only());
+        }
         let steps = write::steps(&self.store.sql, batch)?;
         self.run(steps).await
     }

@@ -324,6 +324,18 @@ impl Shared {
         attempts.find_map(Result::ok)
     }
 
+    /// Executes statements in one of its databases.
+    ///
+    /// # Panics
+    ///
+    /// If one fails.
+    #[track_caller]
+    pub fn execute(&self, url: &str, statements: &str) -> String {
+        let mut command = self.psql.psql();
+        command.args(["-d", url, "-c", statements]);
+        find::output(&mut command).unwrap_or_else(|error| panic!("{error}"))
+    }
+
     fn try_create(&self, name: &str, options: &str) -> Result<String, String> {
         let mut command = self.psql.psql();
         command.args(["-d", &self.url, "-c", &format!("CREATE DATABASE \"{name}\" {options}")]);

@@ -11,6 +11,7 @@ mod laws;
 mod opening;
 mod places;
 mod refused;
+mod silent;
 mod suite;
 mod summary;
 mod support;

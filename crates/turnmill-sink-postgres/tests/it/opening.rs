@@ -4,7 +4,7 @@ use turnmill_model::rasa::RasaDecoder;
 use turnmill_model::{SessionIdMode, Settings};
 use turnmill_sink::ingest::{Accounting, Arrivals, Ingest, Letters};
 use turnmill_sink::testkit::{Fixture as _, conversation};
-use turnmill_sink::{Claim, DeadLetter, Inspect, PositionKey, Store, StoreError};
+use turnmill_sink::{Batch, Claim, DeadLetter, Inspect, PositionKey, Store, StoreError, Transaction};
 use turnmill_sink_postgres::{PostgresSettings, PostgresStore};
 use turnmill_sql::{Dialect, References};
 
@@ -259,7 +259,9 @@ fn a_store_can_be_looked_at_without_knowing_its_settings() {
         assert_eq!(looking.open_as_it_is().await.unwrap(), settings);
         assert!(looking.positions().await.unwrap().is_empty());
         let claim = Claim::default();
-        assert!(fatal(looking.begin(&claim).await.map(drop)).contains("for reading only"));
+        let mut tx = looking.begin(&claim).await.unwrap();
+        assert!(fatal(tx.write(&Batch::default()).await).contains("for reading only"));
+        drop(tx);
         store.open(&settings).await.unwrap();
     });
 }

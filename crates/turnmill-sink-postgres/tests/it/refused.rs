@@ -1,10 +1,13 @@
 //! Rows that the database refuses, and what is told of a transaction that fails.
 
+use std::sync::Arc;
+
+use turnmill_engine::Patterns;
 use turnmill_model::rasa::RasaDecoder;
 use turnmill_model::{Record, SenderId, Settings};
-use turnmill_sink::ingest::{Accounting, Arrivals, Ingest};
+use turnmill_sink::ingest::{Accounting, Arrivals, Ingest, Look};
 use turnmill_sink::testkit::conversation;
-use turnmill_sink::{Claim, Inspect, SenderClaim, Store};
+use turnmill_sink::{Claim, Inspect, SenderClaim, Store, Upkeep};
 use turnmill_sink_postgres::{ForeignKeys, PostgresSettings, PostgresStore};
 
 use crate::opening::Plain;
@@ -83,7 +86,8 @@ fn a_character_that_the_encoding_lacks_costs_its_record() {
 fn the_first_error_of_a_transaction_is_told() {
     let Some(mut schemas) = Schemas::new() else { return };
     block_on(async {
-        let store = opened(&mut schemas).await;
+        let mut store = opened(&mut schemas).await;
+        ingested(&mut store, 1, 3, 0).await;
         let role = format!("reader_{}", schemas.url.rsplit_once('/').unwrap().1);
         let weak = schemas.url.replacen("postgres:turnmill-secret@", &format!("{role}:word@"), 1);
         if weak == schemas.url {
@@ -106,7 +110,26 @@ fn the_first_error_of_a_transaction_is_told() {
         };
         let message = fatal(reader.begin(&claim).await.map(drop));
         assert!(message.contains("42501") && message.contains("_turnmill_timeline"), "{message}");
-        drop(reader);
+        // Looking needs no more than reading.
+        schemas.execute(
+            reader.settings().schema(),
+            &format!(
+                "REVOKE INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA \"{}\" FROM \"{role}\"",
+                reader.settings().schema()
+            ),
+        );
+        let mut looking = PostgresStore::new(reader.settings().clone().with_read_only(true));
+        let settings = looking.open_as_it_is().await.unwrap();
+        looking.open(&settings).await.unwrap();
+        let decoder = RasaDecoder::new(&settings);
+        let ingest = Ingest::new(&settings, &decoder, 0);
+        let senders = looking.senders(None, 100).await.unwrap();
+        let mut events = 0;
+        let mut show = |look: Look<'_>| events += look.events;
+        ingest.look(&mut looking, &senders, Arc::new(Patterns::default()), &mut show).await.unwrap();
+        assert_eq!(events, looking.digests().await.unwrap().tables["rasa_event"].rows);
+        assert!(events > 20);
+        drop((reader, looking));
         execute(&schemas.url, &format!("DROP OWNED BY \"{role}\"; DROP ROLE \"{role}\"")).unwrap();
     });
 }

@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 use turnmill_model::{SessionIdMode, Settings};
 use turnmill_sink::testkit::Fixture as _;
-use turnmill_sink::{Claim, Class, Inspect, Store, StoreError};
+use turnmill_sink::{Batch, Claim, Class, Inspect, Store, StoreError, Transaction};
 use turnmill_sink_sqlite::SqliteStore;
 
 use crate::support::{Files, one};
@@ -153,7 +153,9 @@ fn a_read_only_file_names_the_remedy() {
     open(&mut looking).unwrap();
     pollster::block_on(looking.digests()).unwrap();
     let claim = Claim::default();
-    assert!(fatal(pollster::block_on(looking.begin(&claim)).map(drop)).contains("for reading only"));
+    let mut tx = pollster::block_on(looking.begin(&claim)).unwrap();
+    assert!(fatal(pollster::block_on(tx.write(&Batch::default()))).contains("for reading only"));
+    drop(tx);
 }
 
 #[test]
