@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::{SinkExt as _, TryStreamExt as _, pin_mut};
 use turnmill_model::tables::PUBLIC;
 use turnmill_sink_postgres::ForeignKeys;
-use turnmill_sql::{Dialect, Schema};
+use turnmill_sql::{Dialect, References, Schema};
 
 use super::fill::{BATCH, Filled, into_schema};
 use super::servers::{Keys, Servers};
@@ -48,7 +48,8 @@ async fn read(servers: &Servers, schema: &str) -> Result<(Vec<Rows>, u64), Failu
 
 /// Copies the rows into the empty tables of another schema, one COPY a table, in one transaction.
 fn copy(servers: &Servers, schema: &str, keys: ForeignKeys, all: &[Rows]) -> Result<Seconds, Failure> {
-    let ddl = Schema::new(Dialect::Postgres).foreign_keys(keys == ForeignKeys::Declared);
+    let references = if keys == ForeignKeys::Declared { References::Checked } else { References::None };
+    let ddl = Schema::new(Dialect::Postgres).references(references);
     let client = servers.runtime.block_on(async {
         let client = servers.connect().await?;
         client.batch_execute(&format!("CREATE SCHEMA {schema}; SET search_path TO {schema}")).await?;

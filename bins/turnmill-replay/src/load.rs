@@ -107,14 +107,24 @@ fn store(args: &Args, to: &str) -> Result<AnyStore, Failure> {
     let variable = || std::env::var("TURNMILL_DB_SCHEMA").ok().filter(|schema| !schema.is_empty());
     let schema = args.schema.clone().or_else(variable);
     let store = AnyStore::from_url(to)?.with_schema(schema.as_deref());
+    let quiet = args.quiet;
+    let store = store.with_notices(move |text| {
+        if !quiet {
+            complain(text);
+        }
+    });
     let Some(keys) = args.foreign_keys else { return Ok(store) };
     Ok(match store {
-        AnyStore::Sqlite(store) => store.foreign_keys(keys == ForeignKeys::Declared).into(),
+        AnyStore::Sqlite(store) => store.foreign_keys(keys != ForeignKeys::None).into(),
         #[cfg(feature = "postgres")]
         AnyStore::Postgres(store) => {
-            use turnmill_sink_postgres::{ForeignKeys as Keys, PostgresStore};
-            let keys = if keys == ForeignKeys::Declared { Keys::Declared } else { Keys::None };
-            PostgresStore::new(store.settings().clone().with_foreign_keys(keys)).into()
+            use turnmill_sink_postgres::ForeignKeys as Keys;
+            let keys = match keys {
+                ForeignKeys::Auto => Keys::Auto,
+                ForeignKeys::Declared => Keys::Declared,
+                ForeignKeys::None => Keys::None,
+            };
+            store.with_foreign_keys(keys).into()
         }
     })
 }

@@ -244,6 +244,11 @@ async fn database(
                     }
                 }
             }
+            for step in survey.to_arrange {
+                findings.note(format_args!(
+                    "TURNMILL_DB_FOREIGN_KEYS: the tables are not as it says; `turnmill foreign-keys` {step}"
+                ))?;
+            }
             for privilege in survey.lacking {
                 findings.problem(format_args!("the database's user lacks {privilege}"))?;
             }

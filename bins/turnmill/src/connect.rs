@@ -7,7 +7,7 @@ use turnmill_service::settings::{
     DatabaseSettings, DatabaseTarget, PostgresTarget, SecurityProtocol as Protocol, ServiceSettings,
 };
 use turnmill_sink::StoreError;
-use turnmill_sink_postgres::{ForeignKeys, PostgresSettings, PostgresStore, SettingsError};
+use turnmill_sink_postgres::{PostgresSettings, PostgresStore, SettingsError};
 use turnmill_sink_sqlite::SqliteStore;
 use turnmill_source_kafka::{KafkaSettings, ProducerSettings, SaslMechanism, SecurityProtocol};
 use turnmill_stores::AnyStore;
@@ -89,7 +89,7 @@ pub(crate) fn postgres(
         .with_migrations(database.migrate)
         .with_statement_timeout(database.statement_timeout.unwrap_or(Duration::ZERO))
         .with_lock_timeout(database.lock_timeout.unwrap_or(Duration::ZERO))
-        .with_foreign_keys(if database.foreign_keys { ForeignKeys::Declared } else { ForeignKeys::None }))
+        .with_foreign_keys(database.foreign_keys.parse()?))
 }
 
 /// Where the tables go; not opened yet.
@@ -105,7 +105,7 @@ impl Target {
             DatabaseTarget::Sqlite { url, .. } => Self::Sqlite {
                 url: url.clone(),
                 migrate: database.migrate,
-                foreign_keys: database.foreign_keys,
+                foreign_keys: database.foreign_keys != "none",
             },
             DatabaseTarget::Postgres(target) => Self::Postgres(Box::new(postgres(target, database)?)),
             // A kind that the settings know and nothing here does.
@@ -116,7 +116,10 @@ impl Target {
     /// A store of its own, with a connection of its own once it is opened.
     pub(crate) fn store(&self) -> Result<AnyStore, StoreError> {
         match self {
-            Self::Postgres(settings) => Ok(PostgresStore::new((**settings).clone()).into()),
+            Self::Postgres(settings) => {
+                let store = PostgresStore::new((**settings).clone());
+                Ok(store.with_notices(|text| tracing::info!("{text}")).into())
+            }
             Self::Sqlite { url, foreign_keys, .. } => {
                 let store = SqliteStore::from_url(url).map(|store| store.foreign_keys(*foreign_keys));
                 let no_path = || StoreError::Unusable { detail: "it names no store".into(), source: None };

@@ -5,6 +5,7 @@
 mod check;
 mod connect;
 mod dead_letters;
+mod foreign_keys;
 mod markers;
 mod positions;
 mod rebuild;
@@ -53,6 +54,11 @@ enum Command {
     /// Can be killed at any moment; the same command goes on where it was. With unchanged settings and turnmill others may write
     /// meanwhile, else they have to wait until it has finished.
     Rebuild(rebuild::Args),
+    /// Declare PostgreSQL's foreign keys, have them checked, or drop them, with the indexes that checking needs.
+    ///
+    /// The rows are the same either way. Works beside the service; each table is locked for a moment. TURNMILL_DB_FOREIGN_KEYS
+    /// says what new stores have.
+    ForeignKeys(foreign_keys::Args),
     /// Check, try, upload, backfill and explain markers.
     #[command(subcommand)]
     Markers(markers::Command),
@@ -115,6 +121,7 @@ fn main() -> ExitCode {
         Command::Verify(args) => wait(verify::run(&args)),
         Command::DeadLetters(command) => wait(dead_letters::run(&command)),
         Command::Rebuild(args) => wait(rebuild::run(&args)),
+        Command::ForeignKeys(args) => wait(foreign_keys::run(&args)),
         Command::Markers(command) => markers::run(&command),
         Command::Positions(command) => wait(positions::run(&command)),
     };

@@ -78,7 +78,14 @@ pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
     let settings = args.settings(stored);
     let decoder = RasaDecoder::new(&settings);
     let mut rebuild = Rebuild {
-        store: args.store.store()?,
+        store: args.store.store()?.with_notices({
+            let quiet = args.quiet;
+            move |text| {
+                if !quiet {
+                    let _ = writeln!(std::io::stderr(), "turnmill: {text}");
+                }
+            }
+        }),
         ingest: Ingest::new(&settings, &decoder, 0),
         display: Display::new(args.quiet || args.json),
         attempts: Attempts::default(),
@@ -147,7 +154,7 @@ impl Rebuild<'_> {
     async fn all(
         &mut self,
         mut after: Option<SenderId>,
-        step: u32,
+        mut step: u32,
         assistant: Option<&str>,
     ) -> Result<Rebuilt, StoreError> {
         let mut sum = Rebuilt::default();
@@ -161,6 +168,10 @@ impl Rebuild<'_> {
                     sum.duplicates += rebuilt.duplicates;
                     self.attempts.succeeded();
                     self.display.at(last, &sum);
+                }
+                Err(error @ StoreError::TimeLimit { .. }) if step > 1 => {
+                    step /= 2;
+                    self.display.say(&format!("{error}; going on with {step} senders at a time"));
                 }
                 Err(error) => self.pause_or_fail(error).await?,
             }

@@ -25,7 +25,7 @@ pub struct Table {
     pub doc: &'static str,
     /// Its columns, in documented order; the first is the primary key.
     pub columns: &'static [Column],
-    /// Its indexes besides the primary key.
+    /// The indexes besides the primary key that the closed product publishes. Those that stores have are in `turnmill-sql`.
     pub indexes: &'static [Index],
     /// Name of a view over the whole table, where documents use another name for it.
     pub view: Option<&'static str>,

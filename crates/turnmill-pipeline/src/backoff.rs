@@ -43,6 +43,9 @@ impl Backoff {
 /// Losing against another writer more often than this in a row is no bad luck.
 const LOSSES: u32 = 20;
 
+/// What takes too long more often than this in a row, and cannot be made less, takes too long.
+pub(crate) const TOO_SLOW: u32 = 3;
+
 /// Failures in a row of work on a store that is simply begun again, also after another writer was faster.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Attempts {
@@ -53,6 +56,9 @@ pub struct Attempts {
 impl Attempts {
     /// How long to wait before the next attempt; none if there is no use in one.
     pub fn failed(&mut self, error: &StoreError) -> Option<Duration> {
+        if matches!(error, StoreError::TimeLimit { .. }) && self.failed >= TOO_SLOW {
+            return None;
+        }
         let least = match error.class() {
             Class::Retryable { after } => after.unwrap_or_default(),
             Class::Fenced if self.failed < LOSSES => Duration::ZERO,

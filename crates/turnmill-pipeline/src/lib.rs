@@ -15,6 +15,7 @@ mod drain;
 mod event;
 mod explain;
 mod limits;
+mod parts;
 mod patterns;
 mod pipeline;
 mod prepare;

@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use turnmill_model::{Decoder, Settings, SourceFactsBuf};
-use turnmill_sink::ingest::{Accounting, Ingest};
+use turnmill_sink::ingest::{Accounting, Ingest, Report};
 use turnmill_sink::{Advance, Class, Opened, Store, StoreError};
 use turnmill_source::{BatchLimits, Part, Position};
 
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, TOO_SLOW};
 use crate::event::{Drained, Event, Observer, PipelineError};
 use crate::limits::{DeadLetterLimits, Seen};
-use crate::prepare::{Preparation, Prepared, ReadOptions, Rewrite, position_key};
+use crate::parts::{Parts, add};
+use crate::prepare::{LettersFrom, Preparation, Prepared, ReadOptions, Rewrite, position_key};
 use crate::stop::Stop;
 
 /// A store with the means to fill it.
@@ -24,6 +25,8 @@ pub struct Pipeline<'d, S> {
     backoff: Backoff,
     limits: DeadLetterLimits,
     seen: Seen,
+    /// Records of a transaction at most, after the store has ended a statement that took too long.
+    part: usize,
     pub(crate) stop: Stop,
 }
 
@@ -68,6 +71,7 @@ impl<'d, S: Store> Pipeline<'d, S> {
             backoff: Backoff::default(),
             limits: DeadLetterLimits::default(),
             seen: Seen::default(),
+            part: usize::MAX,
             stop,
         }
     }
@@ -155,26 +159,45 @@ impl<'d, S: Store> Pipeline<'d, S> {
         let advances: Vec<Advance> = batch.parts().iter().filter_map(advance).collect();
         let accounting = Accounting::Source(&batch.partition().source);
         let started = Instant::now();
+        let mut parts = Parts::new(arrivals.len(), self.part);
+        let mut whole: Option<Report> = None;
         let mut attempt = 0;
-        let report = loop {
+        while let Some(range) = parts.next() {
             if !wanted() {
                 return Ok(Outcome::Dropped);
             }
-            let result =
-                self.ingest.ingest(&mut self.store, arrivals, &advances, &accounting, prepared).await;
+            // The position moves with the last part. If it comes to nothing, what landed before counts as known.
+            let advances = if parts.is_last(&range) { advances.as_slice() } else { &[] };
+            let result = if range == (0..arrivals.len()) {
+                self.ingest.ingest(&mut self.store, arrivals, advances, &accounting, prepared).await
+            } else {
+                let part = prepared.part(range.clone(), &*self.decoder);
+                let letters = LettersFrom { prepared, first: range.start };
+                self.ingest.ingest(&mut self.store, &part, advances, &accounting, &letters).await
+            };
             match result {
-                Ok(report) => break report,
+                Ok(report) => {
+                    drained.counts += report.counts;
+                    drained.late += report.late;
+                    drained.replays += report.replays;
+                    add(&mut whole, report);
+                    parts.done(&range);
+                    attempt = 0;
+                }
                 Err(error) if error.class() == Class::Fenced => {
                     observer.observe(&Event::Fenced { error: &error });
                     return Ok(Outcome::Fenced);
                 }
+                Err(error @ StoreError::TimeLimit { .. }) if !parts.halve(&range) && attempt >= TOO_SLOW => {
+                    // Repeating it does not help, and it cannot be made smaller.
+                    return Err(error.into());
+                }
                 Err(error) => self.pause_or_fail(error, &mut attempt, observer).await?,
             }
-        };
+        }
+        self.part = parts.next_size();
+        let report = whole.unwrap_or_default();
         self.seen = seen;
-        drained.counts += report.counts;
-        drained.late += report.late;
-        drained.replays += report.replays;
         drained.bytes += batch.bytes() as u64;
         let (took, cached) = (started.elapsed(), self.ingest.cached());
         observer.observe(&Event::Committed { batch, report: &report, took, cached });

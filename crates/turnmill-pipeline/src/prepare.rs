@@ -1,6 +1,7 @@
 //! Reading and decoding ahead, on a thread of its own.
 #![allow(clippy::mem_forget, reason = "in what the self_cell macro expands to")]
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -47,31 +48,56 @@ pub(crate) struct Preparation {
     pub(crate) facts: Arc<SourceFactsBuf>,
 }
 
+impl Owner {
+    fn decode(&self, records: Range<usize>, decoder: &dyn Decoder) -> Arrivals<'_> {
+        let mut arrivals = Arrivals::default();
+        let skipped = records.start;
+        for (number, record) in self.batch.iter().enumerate().skip(skipped).take(records.len()) {
+            match record.outcome {
+                RecordOutcome::Body => {
+                    let mut record = Record { facts: self.facts.borrow(), ..record.record() };
+                    if let Some(Some(body)) = self.bodies.get(number) {
+                        record.payload = body;
+                    }
+                    arrivals.push(decoder, record);
+                }
+                RecordOutcome::Refused(refused) => {
+                    arrivals.push_refused(record.record(), refused.clone());
+                }
+                RecordOutcome::Skipped => arrivals.push_skipped(),
+            }
+        }
+        arrivals
+    }
+}
+
+/// Makes the dead letters of a part of a batch, which begins with record `first`.
+pub(crate) struct LettersFrom<'p> {
+    pub(crate) prepared: &'p Prepared,
+    pub(crate) first: usize,
+}
+
+impl Letters for LettersFrom<'_> {
+    fn letter(&self, record: usize, refused: &Refused) -> DeadLetter {
+        self.prepared.letter(self.first + record, refused)
+    }
+}
+
 impl Prepared {
     fn decode(batch: RecordBatch, decoder: &dyn Decoder, preparation: &Preparation) -> Self {
         let rewrite = preparation.rewrite.as_deref();
         let bodies = rewrite.map(|rewrite| batch.iter().map(|record| rewrite(record.payload)).collect());
         let owner = Owner { batch, bodies: bodies.unwrap_or_default(), facts: preparation.facts.clone() };
-        Self::new(owner, |Owner { batch, bodies, facts }| {
-            let mut arrivals = Arrivals::default();
-            for (number, record) in batch.iter().enumerate() {
-                match record.outcome {
-                    RecordOutcome::Body => {
-                        let mut record = Record { facts: facts.borrow(), ..record.record() };
-                        if let Some(Some(body)) = bodies.get(number) {
-                            record.payload = body;
-                        }
-                        arrivals.push(decoder, record);
-                    }
-                    RecordOutcome::Refused(refused) => {
-                        arrivals.push_refused(record.record(), refused.clone());
-                    }
-                    RecordOutcome::Skipped => arrivals.push_skipped(),
-                }
-            }
+        Self::new(owner, |owner| {
+            let mut arrivals = owner.decode(0..owner.batch.len(), decoder);
             arrivals.pack(decoder);
             arrivals
         })
+    }
+
+    /// Some of the records alone.
+    pub(crate) fn part(&self, records: Range<usize>, decoder: &dyn Decoder) -> Arrivals<'_> {
+        self.borrow_owner().decode(records, decoder)
     }
 
     pub(crate) fn batch(&self) -> &RecordBatch {

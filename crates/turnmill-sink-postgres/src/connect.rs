@@ -1,16 +1,22 @@
 //! A connection and its session.
 
 use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use futures_util::FutureExt as _;
-use futures_util::future::{join_all, try_join_all};
+use futures_util::future::try_join_all;
+use futures_util::stream::FuturesOrdered;
+use futures_util::{FutureExt as _, StreamExt as _};
+use tokio::task::AbortHandle;
 use tokio_postgres::config::SslMode as Encryption;
-use tokio_postgres::{Client, Error, SimpleQueryMessage, Statement};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Error, Row, SimpleQueryMessage, Statement, ToStatement};
 use turnmill_sink::StoreError;
 
-use crate::error::{is_about_encryption, is_connection_lost, store_error};
+use crate::error::{is_about_encryption, is_connection_lost, is_of_the_server, store_error};
+use crate::failure::Failure;
 use crate::settings::{PostgresSettings, SslMode};
 use crate::steps::Step;
 use crate::tls::Tls;
@@ -18,59 +24,113 @@ use crate::tls::Tls;
 /// The oldest PostgreSQL that can be used.
 const OLDEST: u32 = 11;
 
+/// How much longer than the server's own limit the client waits for a statement. The server ends it in time if it can.
+const GRACE: Duration = Duration::from_secs(5);
+/// After so many times what connecting may take a statement without a limit is looked after, by another connection.
+const LOOK_AFTER: u32 = 3;
+/// What connecting may take, where it has no limit.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// An open connection with its prepared statements. Its traffic is done by a task of the runtime that it was made in, which
 /// ends when this is dropped.
+///
+/// Every request waits for an answer only as long as one can come: a server that hangs, or a pooler before it, keeps a
+/// connection open and says nothing, so the server's own limits do not help.
 pub(crate) struct Connection {
-    pub(crate) client: Client,
+    client: Client,
     place: String,
+    version: u32,
+    process: i32,
     statements: HashMap<String, Statement>,
     lost: AtomicBool,
+    /// Whether statements may take as long as they need just now.
+    unlimited: AtomicBool,
+    limit: Option<Duration>,
+    /// When the last answer came.
+    answered: Mutex<Instant>,
+    settings: PostgresSettings,
+    traffic: AbortHandle,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // Otherwise the task goes on until what was sent is done: a transaction is rolled back.
+        if self.is_lost() {
+            self.traffic.abort();
+        }
+    }
+}
+
+/// A client and the task with its traffic.
+async fn connect(settings: &PostgresSettings) -> Result<(Client, AbortHandle), StoreError> {
+    let place = settings.to_string();
+    let mut last = None;
+    let attempts: &[Encryption] = match settings.ssl_mode() {
+        SslMode::Disable => &[Encryption::Disable],
+        SslMode::Allow => &[Encryption::Disable, Encryption::Require],
+        SslMode::Prefer => &[Encryption::Prefer, Encryption::Disable],
+        SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => &[Encryption::Require],
+    };
+    let tls = Tls::new(settings)?;
+    for encryption in attempts {
+        let mut driver = settings.driver();
+        driver.ssl_mode(*encryption);
+        match driver.connect(tls.clone()).await {
+            Ok((client, traffic)) => {
+                // Its errors come out of the statements under way.
+                let task = tokio::spawn(traffic.map(drop));
+                return Ok((client, task.abort_handle()));
+            }
+            Err(error) => {
+                let another = is_about_encryption(&error);
+                // What the first attempt said is what the mode asks for first.
+                let _ = last.get_or_insert(error);
+                if !another {
+                    break;
+                }
+            }
+        }
+    }
+    Err(match last {
+        Some(error) => store_error(error.into(), &place, "connecting"),
+        None => StoreError::Unusable { detail: format!("`{place}` cannot be connected to"), source: None },
+    })
 }
 
 impl Connection {
     pub(crate) async fn open(settings: &PostgresSettings) -> Result<Self, StoreError> {
-        let place = settings.to_string();
-        let mut last = None;
-        let attempts: &[Encryption] = match settings.ssl_mode() {
-            SslMode::Disable => &[Encryption::Disable],
-            SslMode::Allow => &[Encryption::Disable, Encryption::Require],
-            SslMode::Prefer => &[Encryption::Prefer, Encryption::Disable],
-            SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => &[Encryption::Require],
+        settings.check_schema()?;
+        let limit = settings.connecting_limit();
+        let opening = Box::pin(Self::open_without_limit(settings));
+        let Some(limit) = limit else { return opening.await };
+        tokio::time::timeout(limit, opening)
+            .await
+            .unwrap_or_else(|_| Err(store_error(Failure::Silent(limit), &settings.to_string(), "connecting")))
+    }
+
+    async fn open_without_limit(settings: &PostgresSettings) -> Result<Self, StoreError> {
+        let (client, traffic) = connect(settings).await?;
+        let limit = Some(settings.statement_timeout).filter(|limit| !limit.is_zero());
+        let mut connection = Self {
+            client,
+            place: settings.to_string(),
+            version: 0,
+            process: 0,
+            statements: HashMap::new(),
+            lost: AtomicBool::new(false),
+            unlimited: AtomicBool::new(false),
+            limit,
+            answered: Mutex::new(Instant::now()),
+            settings: settings.clone(),
+            traffic,
         };
-        let tls = Tls::new(settings)?;
-        for encryption in attempts {
-            let mut driver = settings.driver();
-            driver.ssl_mode(*encryption);
-            match driver.connect(tls.clone()).await {
-                Ok((client, traffic)) => {
-                    // Its errors come out of the statements under way.
-                    tokio::spawn(traffic.map(drop));
-                    let statements = HashMap::new();
-                    let connection = Self { client, place, statements, lost: AtomicBool::new(false) };
-                    connection.set_up(settings).await?;
-                    return Ok(connection);
-                }
-                Err(error) => {
-                    let another = is_about_encryption(&error);
-                    // What the first attempt said is what the mode asks for first.
-                    let _ = last.get_or_insert(error);
-                    if !another {
-                        break;
-                    }
-                }
-            }
-        }
-        Err(match last {
-            Some(error) => store_error(error, &place, "connecting"),
-            None => {
-                StoreError::Unusable { detail: format!("`{place}` cannot be connected to"), source: None }
-            }
-        })
+        connection.set_up(settings).await?;
+        Ok(connection)
     }
 
     /// Settings of the session. Plans are made once per statement, so they must be such that are good for tables of any size:
     /// every statement of the pipeline's path finds its rows by an index.
-    async fn set_up(&self, settings: &PostgresSettings) -> Result<(), StoreError> {
+    async fn set_up(&mut self, settings: &PostgresSettings) -> Result<(), StoreError> {
         let read_only = if settings.read_only { "SET default_transaction_read_only = on; " } else { "" };
         let session = format!(
             "SET client_min_messages = warning; SET TimeZone = 'UTC'; SET search_path TO {schema}; \
@@ -79,25 +139,148 @@ impl Connection {
              SET default_transaction_isolation = 'read committed'; \
              SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off; \
              SELECT set_config(name, 'force_generic_plan', false) FROM pg_settings WHERE name = 'plan_cache_mode'; \
-             {read_only}SHOW server_version_num",
+             {read_only}SELECT current_setting('server_version_num'), pg_backend_pid()",
             schema = quoted(&settings.schema),
             statement = milliseconds(settings.statement_timeout),
             lock = milliseconds(settings.lock_timeout),
             idle = milliseconds(settings.idle_timeout),
         );
-        let answers =
-            self.client.simple_query(&session).await.map_err(|e| self.fail(e, "setting up the session"))?;
-        let version = answers.iter().rev().find_map(|answer| match answer {
-            SimpleQueryMessage::Row(row) => row.get(0)?.parse::<u32>().ok(),
+        let answers = self.client.simple_query(&session).await;
+        let answers = answers.map_err(|error| self.fail(error, "setting up the session"))?;
+        let answer = answers.iter().rev().find_map(|answer| match answer {
+            SimpleQueryMessage::Row(row) => Some(row),
             _ => None,
         });
-        match version {
-            Some(version) if version / 10_000 >= OLDEST => Ok(()),
-            _ => Err(StoreError::Unusable {
+        let value = |column| answer.and_then(|row| row.get(column));
+        (self.version, self.process) = (
+            value(0).and_then(|version| version.parse().ok()).unwrap_or_default(),
+            value(1).and_then(|process| process.parse().ok()).unwrap_or_default(),
+        );
+        if self.version / 10_000 < OLDEST {
+            return Err(StoreError::Unusable {
                 detail: format!("`{}` is no PostgreSQL {OLDEST} or newer: use one that is", self.place),
                 source: None,
-            }),
+            });
         }
+        Ok(())
+    }
+
+    /// The server's version, as in `server_version_num`.
+    pub(crate) fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// Lets statements take as long as they need, or no longer. The session's own limit is another matter.
+    pub(crate) fn set_unlimited(&self, unlimited: bool) {
+        self.unlimited.store(unlimited, Ordering::Relaxed);
+    }
+
+    /// The result of a request, if there is an answer in time. The driver's futures are large: box them, or those of all
+    /// callers hold one.
+    pub(crate) async fn answer<T>(
+        &self,
+        request: impl Future<Output = Result<T, Error>> + Unpin,
+    ) -> Result<T, Failure> {
+        Ok(self.in_time(request).await??)
+    }
+
+    /// Waits for `request` as long as an answer may still come.
+    async fn in_time<T>(&self, mut request: impl Future<Output = T> + Unpin) -> Result<T, Failure> {
+        // Requests are sent without waiting for those before, so the time of one begins when the last answer came.
+        let mut since = Instant::now();
+        loop {
+            let limit = self.limit.filter(|_| !self.unlimited.load(Ordering::Relaxed));
+            let patience = limit.map_or_else(|| self.look_after(), |limit| limit + GRACE);
+            if let Ok(result) = tokio::time::timeout_at((since + patience).into(), &mut request).await {
+                if let Ok(mut answered) = self.answered.lock() {
+                    *answered = Instant::now();
+                }
+                return Ok(result);
+            }
+            let answered = self.answered.lock().map_or(since, |answered| *answered);
+            if answered > since {
+                since = answered;
+            } else if limit.is_none() && Box::pin(self.is_working()).await {
+                since = Instant::now();
+            } else {
+                self.give_up();
+                return Err(Failure::Silent(since.elapsed()));
+            }
+        }
+    }
+
+    fn look_after(&self) -> Duration {
+        let connecting = Some(self.settings.connect_timeout).filter(|limit| !limit.is_zero());
+        connecting.unwrap_or(PATIENCE) * LOOK_AFTER
+    }
+
+    /// Whether the server is there and still has work to do for this connection.
+    async fn is_working(&self) -> bool {
+        let look = async {
+            let (client, traffic) = connect(&self.settings).await?;
+            let sql = "SELECT count(*) FROM pg_stat_activity WHERE pid = $1 AND state <> 'idle'";
+            let working: Result<i64, Error> =
+                client.query_one(sql, &[&self.process]).await.and_then(|row| row.try_get(0));
+            traffic.abort();
+            working.map_err(|error| store_error(error.into(), &self.place, "looking after a statement"))
+        };
+        let limit = self.settings.connecting_limit().unwrap_or(PATIENCE);
+        match tokio::time::timeout(limit, look).await {
+            Ok(Ok(working)) => working == 1,
+            // What speaks does not hang.
+            Ok(Err(error)) => is_of_the_server(&error),
+            Err(_) => false,
+        }
+    }
+
+    pub(crate) async fn query<T: ?Sized + ToStatement + Sync>(
+        &self,
+        statement: &T,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, Failure> {
+        self.answer(Box::pin(self.client.query(statement, parameters))).await
+    }
+
+    pub(crate) async fn query_one<T: ?Sized + ToStatement + Sync>(
+        &self,
+        statement: &T,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Row, Failure> {
+        self.answer(Box::pin(self.client.query_one(statement, parameters))).await
+    }
+
+    pub(crate) async fn execute<T: ?Sized + ToStatement + Sync>(
+        &self,
+        statement: &T,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<u64, Failure> {
+        self.answer(Box::pin(self.client.execute(statement, parameters))).await
+    }
+
+    pub(crate) async fn batch_execute(&self, statements: &str) -> Result<(), Failure> {
+        self.answer(Box::pin(self.client.batch_execute(statements))).await
+    }
+
+    /// The driver, for what is sent without waiting for what was sent before. Whoever uses it waits by [`Self::answer`].
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Changes a setting of the session.
+    pub(crate) async fn set_session(&self, name: &str, value: &str) -> Result<(), StoreError> {
+        let set = self.batch_execute(&format!("SET {name} = {value}")).await;
+        set.map_err(|error| self.fail(error, &format!("setting {name}")))
+    }
+
+    /// Limits statements again as the settings say.
+    pub(crate) async fn limit_statements(&self) -> Result<(), StoreError> {
+        let limit = milliseconds(self.settings.statement_timeout).to_string();
+        self.set_session("statement_timeout", &limit).await
+    }
+
+    /// Limits waiting for locks again as the settings say.
+    pub(crate) async fn limit_locks(&self) -> Result<(), StoreError> {
+        self.set_session("lock_timeout", &milliseconds(self.settings.lock_timeout).to_string()).await
     }
 
     /// Whether it has to be made again.
@@ -105,10 +288,16 @@ impl Connection {
         self.lost.load(Ordering::Relaxed) || self.client.is_closed()
     }
 
-    /// A store's error of the driver's. Remembers if the connection is gone.
-    pub(crate) fn fail(&self, error: Error, doing: &str) -> StoreError {
+    /// It has to be made again.
+    pub(crate) fn give_up(&self) {
+        self.lost.store(true, Ordering::Relaxed);
+    }
+
+    /// A store's error. Remembers if the connection is gone.
+    pub(crate) fn fail(&self, error: impl Into<Failure>, doing: &str) -> StoreError {
+        let error = error.into();
         if is_connection_lost(&error) {
-            self.lost.store(true, Ordering::Relaxed);
+            self.give_up();
         }
         store_error(error, &self.place, doing)
     }
@@ -122,7 +311,8 @@ impl Connection {
         if missing.is_empty() {
             return Ok(());
         }
-        let prepared = try_join_all(missing.iter().map(|sql| self.client.prepare(sql))).await;
+        let prepare = try_join_all(missing.iter().map(|sql| self.client.prepare(sql)));
+        let prepared = self.answer(Box::pin(prepare)).await;
         let prepared = prepared.map_err(|error| self.fail(error, "preparing statements"))?;
         self.statements.extend(missing.into_iter().map(ToOwned::to_owned).zip(prepared));
         Ok(())
@@ -135,13 +325,43 @@ impl Connection {
 
     /// Executes steps without waiting for one before sending the next. The first one to fail is the error; those after it
     /// have done nothing, because the transaction has failed.
+    ///
+    /// A COPY is sent only when everything before it has succeeded. In a failed transaction the server refuses to begin it,
+    /// and the driver, which by then has sent more than the server reads, no longer knows which answer belongs to what.
     pub(crate) async fn run(&self, steps: &[Step]) -> Result<(), StoreError> {
-        let results = join_all(steps.iter().map(|step| step.run(self))).await;
-        for (step, result) in steps.iter().zip(results) {
-            let rows = result?.map_err(|error| self.fail(error, &step.doing()))?;
-            step.check(rows)?;
+        let mut rest = steps;
+        while !rest.is_empty() {
+            let next = rest.iter().skip(1).position(Step::is_copy).map_or(rest.len(), |at| at + 1);
+            let (group, others) = rest.split_at(next);
+            self.run_group(group).await?;
+            rest = others;
         }
         Ok(())
+    }
+
+    /// Executes one step; the outer error is ours.
+    pub(crate) async fn run_one(&self, step: &Step) -> Result<Result<u64, Failure>, StoreError> {
+        match self.in_time(Box::pin(step.run(self))).await {
+            Ok(result) => Ok(result?.map_err(Failure::from)),
+            Err(silent) => Ok(Err(silent)),
+        }
+    }
+
+    async fn run_group(&self, steps: &[Step]) -> Result<(), StoreError> {
+        let mut results: FuturesOrdered<_> = steps.iter().map(|step| step.run(self)).collect();
+        let mut outcome = Ok(());
+        for step in steps {
+            let result = match self.in_time(results.next()).await {
+                Ok(Some(result)) => result?,
+                Ok(None) => break,
+                Err(silent) => return Err(self.fail(silent, &step.doing())),
+            };
+            let done = result.map_err(|error| self.fail(error, &step.doing()));
+            let done = done.and_then(|rows| step.check(rows));
+            // The others are waited for all the same, so that no answer is left over.
+            outcome = outcome.and(done);
+        }
+        outcome
     }
 
     /// Ends the transaction without a trace, and without waiting for that: what is sent next comes after it.
@@ -171,14 +391,16 @@ impl<'c> RollBack<'c> {
         let guard = Self::new(connection);
         let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = 0; \
              SET LOCAL enable_seqscan = on; SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on";
-        let begun = connection.client.batch_execute(begin).await;
+        let begun = connection.batch_execute(begin).await;
         begun.map_err(|error| connection.fail(error, "beginning to read"))?;
+        connection.set_unlimited(true);
         Ok(guard)
     }
 }
 
 impl Drop for RollBack<'_> {
     fn drop(&mut self) {
+        self.connection.set_unlimited(false);
         if !self.ended {
             self.connection.roll_back();
         }

@@ -7,13 +7,22 @@ use tokio_postgres::Error;
 use tokio_postgres::error::{DbError, Severity};
 use turnmill_model::tables::{EVENT_ERROR, PUBLIC};
 use turnmill_sink::StoreError;
-use turnmill_sql::internal;
+use turnmill_sql::{Dialect, References, indexes, internal};
+
+use crate::failure::Failure;
 
 /// The setting that holds the database URL.
 const URL: &str = "the database URL (`RASA_ANALYTICS_DB_URL`)";
 
-/// Makes a store's error of the driver's. `place` is the database, `doing` what was attempted.
-pub(crate) fn store_error(error: Error, place: &str, doing: &str) -> StoreError {
+/// Makes a store's error of a failure. `place` is the database, `doing` what was attempted.
+pub(crate) fn store_error(failure: Failure, place: &str, doing: &str) -> StoreError {
+    let error = match failure {
+        Failure::Driver(error) => error,
+        silent @ Failure::Silent(_) => {
+            let detail = format!("`{place}`, {doing}: {silent}");
+            return StoreError::Unavailable { detail, source: None };
+        }
+    };
     let Some(db) = error.as_db_error() else { return driver_error(error, place, doing) };
     let detail = format!("`{place}`, {doing}: {}", describe(db));
     let code = db.code().code();
@@ -24,9 +33,15 @@ pub(crate) fn store_error(error: Error, place: &str, doing: &str) -> StoreError 
             format!("{detail}: connect to PostgreSQL itself, or through a pooler that keeps the session"),
             error,
         ),
+        // Which of the two it was is said in the language of the server; without a limit, though, nobody else ends statements.
+        "57014" if !db.message().contains("user request") => StoreError::TimeLimit {
+            detail: format!(
+                "{detail}: raise `TURNMILL_DB_STATEMENT_TIMEOUT_SECS`, or look what makes the database slow"
+            ),
+        },
         // A plan from before somebody has changed a table.
         "0A000" if db.message().contains("cached plan") => unavailable(detail, error),
-        "25006" | "25P02" | "25P03" | "40001" | "40P01" | "40003" | "55P03" | "57014" | "58030" => {
+        "25006" | "25P02" | "25P03" | "40001" | "40P01" | "40003" | "55P03" | "58030" => {
             unavailable(detail, error)
         }
         _ if is_class(code, &["08", "53", "57"]) => unavailable(detail, error),
@@ -55,8 +70,15 @@ pub(crate) fn store_error(error: Error, place: &str, doing: &str) -> StoreError 
     }
 }
 
+/// Whether the server itself has said so.
+pub(crate) fn is_of_the_server(error: &StoreError) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Error>());
+    source.is_some_and(|error| error.as_db_error().is_some())
+}
+
 /// Whether the connection had better be made again after `error`.
-pub(crate) fn is_connection_lost(error: &Error) -> bool {
+pub(crate) fn is_connection_lost(failure: &Failure) -> bool {
+    let Failure::Driver(error) = failure else { return true };
     let Some(db) = error.as_db_error() else { return true };
     let fatal = matches!(db.parsed_severity(), Some(Severity::Fatal | Severity::Panic));
     // A standby, or statements that are no longer what they were.
@@ -90,16 +112,13 @@ fn is_class(code: &str, classes: &[&str]) -> bool {
 /// Whether the unique constraint at fault is one that our keys are for, rather than one that somebody has added.
 fn is_ours(db: &DbError) -> bool {
     let (Some(table), Some(constraint)) = (db.table(), db.constraint()) else { return false };
-    let indexes = PUBLIC
-        .into_iter()
-        .chain([&EVENT_ERROR])
-        .map(|table| (table.name, table.indexes))
-        .chain(internal::ALL.into_iter().map(|table| (table.name, table.indexes)))
-        .find(|(name, _)| *name == table)
-        .map(|(_, indexes)| indexes);
-    indexes.is_some_and(|indexes| {
-        constraint == format!("{table}_pkey") || indexes.iter().any(|index| index.name == constraint)
-    })
+    if constraint == format!("{table}_pkey") {
+        return PUBLIC.iter().map(|table| table.name).chain([EVENT_ERROR.name]).any(|name| name == table)
+            || internal::ALL.iter().any(|ours| ours.name == table);
+    }
+    // With checked references there are the most.
+    let mut ours = indexes::all(Dialect::Postgres, References::Checked).into_iter();
+    ours.any(|index| index.table == table && index.name == constraint)
 }
 
 fn describe(db: &DbError) -> String {

@@ -8,6 +8,7 @@ use turnmill_sink::{Chunk, HistoryPage, HistoryRequest, StoreError};
 use turnmill_sql::SqlType;
 
 use crate::connect::Connection;
+use crate::failure::Failure;
 use crate::transaction::query;
 use crate::value::Array;
 
@@ -63,7 +64,7 @@ pub(crate) async fn pages(
         query(connection, CHUNKS, &chunks),
     )
     .await;
-    let rows = |rows: Result<Result<Vec<Row>, Error>, StoreError>| {
+    let rows = |rows: Result<Result<Vec<Row>, Failure>, StoreError>| {
         rows?.map_err(|error| connection.fail(error, READING))
     };
     let mut pages: Vec<HistoryPage> = requests.iter().map(|_| HistoryPage::default()).collect();

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::PostgresStore;
 use crate::connect::{Connection, RollBack};
+use crate::failure::Failure;
 use crate::sql::{DEAD_LETTERS, LEDGER, TableSql};
 use crate::value::{integer, micros};
 
@@ -47,8 +48,8 @@ impl PostgresStore {
         let mut counts = Vec::new();
         for table in PUBLIC {
             let sql = format!("SELECT count(*) FROM {}", table.name);
-            let rows: Result<i64, Error> =
-                connection.client.query_one(&sql, &[]).await.and_then(|row| row.try_get(0));
+            let rows: Result<i64, Failure> =
+                connection.query_one(&sql, &[]).await.and_then(|row| Ok(row.try_get(0)?));
             let rows = rows.map_err(|error| connection.fail(error, &format!("counting {}", table.name)))?;
             counts.push((table.name, u64::try_from(rows).unwrap_or_default()));
         }
@@ -56,10 +57,10 @@ impl PostgresStore {
     }
 }
 
-async fn measure(connection: &Connection, metric: &Metric) -> Result<Measured, Error> {
+async fn measure(connection: &Connection, metric: &Metric) -> Result<Measured, Failure> {
     let parameters: Vec<&(dyn ToSql + Sync)> =
         metric.parameters.iter().map(|text| text as &(dyn ToSql + Sync)).collect();
-    let client = &connection.client;
+    let client = connection;
     Ok(match metric.shape {
         Shape::Count => {
             Measured::Count(client.query_one(metric.sql.as_str(), &parameters).await?.try_get(0)?)
@@ -81,12 +82,12 @@ async fn digest(
     sql: &TableSql,
     table: &'static Table,
     digests: &mut Digests,
-) -> Result<(), Error> {
+) -> Result<(), Failure> {
     let types: Vec<Type> = sql.types.iter().map(|ty| wire_type(*ty)).collect();
-    let stream = connection.client.copy_out(sql.copy_out.as_str()).await?;
+    let stream = connection.answer(Box::pin(connection.client().copy_out(sql.copy_out.as_str()))).await?;
     let rows = BinaryCopyOutStream::new(stream, &types);
     pin_mut!(rows);
-    while let Some(row) = rows.try_next().await? {
+    while let Some(row) = connection.answer(rows.try_next()).await? {
         let mut values = Vec::with_capacity(types.len());
         for (column, ty) in sql.types.iter().enumerate() {
             values.push(value(&row, column, *ty)?);
@@ -183,16 +184,17 @@ impl Inspect for PostgresStore {
 
     async fn ledger(&mut self) -> Result<Vec<(String, Counts)>, StoreError> {
         let connection = self.connected().await?;
-        let rows = connection.client.query(LEDGER, &[]).await;
-        rows.and_then(|rows| rows.iter().map(counts).collect())
+        let rows = connection.query(LEDGER, &[]).await;
+        rows.and_then(|rows| Ok(rows.iter().map(counts).collect::<Result<_, Error>>()?))
             .map_err(|error| connection.fail(error, "reading the ledger"))
     }
 
     async fn dead_letters(&mut self, after: u64, limit: usize) -> Result<Vec<DeadLetter>, StoreError> {
         let connection = self.connected().await?;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let rows = connection.client.query(DEAD_LETTERS, &[&integer(after), &limit]).await;
-        let letters: Result<Vec<_>, Error> = rows.and_then(|rows| rows.iter().map(dead_letter).collect());
+        let rows = connection.query(DEAD_LETTERS, &[&integer(after), &limit]).await;
+        let letters: Result<Vec<_>, Failure> =
+            rows.and_then(|rows| Ok(rows.iter().map(dead_letter).collect::<Result<_, Error>>()?));
         let letters = letters.map_err(|error| connection.fail(error, "reading dead letters"))?;
         letters.into_iter().collect()
     }

@@ -35,11 +35,14 @@
 //!   again.
 //! - Statements are prepared once per connection and planned once, so a pooler in front must keep the session.
 
+mod arrange;
 mod connect;
 mod error;
+mod failure;
 mod history;
 mod inspect;
 mod migrate;
+mod notices;
 mod patterns;
 mod settings;
 mod sql;

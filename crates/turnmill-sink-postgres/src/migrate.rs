@@ -1,14 +1,20 @@
 //! Opening a database: whose the tables are, which version they have, and bringing them up to date.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use turnmill_model::Settings;
 use turnmill_sink::StoreError;
-use turnmill_sql::migrations::{Migration, pending};
+use turnmill_sql::migrations::{Change, MIGRATIONS, Migration, pending};
 use turnmill_sql::{Dialect, Schema, meta};
 
+use crate::arrange::Plan;
 use crate::connect::{Connection, RollBack, quoted};
-use crate::settings::{ForeignKeys, PostgresSettings};
+use crate::notices::Notices;
+use crate::settings::PostgresSettings;
+
+/// How often to ask for the lock that another starter holds.
+const POLL: Duration = Duration::from_millis(50);
 
 /// The first half of the advisory lock's key; the second is the schema's name.
 const LOCK: i32 = 0x7475_726e;
@@ -46,6 +52,7 @@ pub(crate) async fn open(
     place: &PostgresSettings,
     settings: &Settings,
     purpose: Purpose,
+    notices: &Notices,
 ) -> Result<(), StoreError> {
     if let Found::Ours(meta) = look(connection, place).await?
         && pending(meta::schema_version(&meta)?)?.is_empty()
@@ -55,21 +62,52 @@ pub(crate) async fn open(
     if !place.migrations || place.read_only {
         return up_to_date(connection, place).await.and_then(|meta| purpose.check(&meta, settings));
     }
-    let doing = "locking the schema to bring it up to date";
-    // A starter that holds the lock may take its time to make an index; one that hangs loses it by the idle timeout.
-    let begin = "BEGIN; SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0";
-    let mut guard = RollBack::new(connection);
-    connection.client.batch_execute(begin).await.map_err(|error| connection.fail(error, doing))?;
-    connection
-        .client
-        .execute("SELECT pg_advisory_xact_lock($1, hashtext($2))", &[&LOCK, &place.schema])
-        .await
-        .map_err(|error| connection.fail(error, doing))?;
-    migrate(connection, place, settings, purpose).await?;
-    let committed = connection.client.batch_execute("COMMIT").await;
-    committed.map_err(|error| connection.fail(error, "creating the tables"))?;
-    guard.ended();
-    Ok(())
+    let alone = Alone::begin(connection, place, notices).await?;
+    migrate(connection, place, settings, purpose, notices).await?;
+    alone.end().await
+}
+
+/// The time in which one connection alone changes the schema. Whoever drops it before its end has to drop the connection.
+pub(crate) struct Alone<'c> {
+    connection: &'c Connection,
+    place: &'c PostgresSettings,
+}
+
+impl<'c> Alone<'c> {
+    /// Waits for others. It asks again and again, because who waits inside a statement is a transaction under way, and making
+    /// an index waits for those.
+    pub(crate) async fn begin(
+        connection: &'c Connection,
+        place: &'c PostgresSettings,
+        notices: &Notices,
+    ) -> Result<Self, StoreError> {
+        let doing = "locking the schema to bring it up to date";
+        let sql = "SELECT pg_try_advisory_lock($1, hashtext($2))";
+        let mut waiting = false;
+        loop {
+            let row = connection.query_one(sql, &[&LOCK, &place.schema]).await;
+            let locked = row.and_then(|row| Ok(row.try_get(0)?));
+            if locked.map_err(|error| connection.fail(error, doing))? {
+                break;
+            }
+            if !waiting {
+                notices.say("waiting for another process that brings the schema up to date");
+            }
+            waiting = true;
+            tokio::time::sleep(POLL).await;
+        }
+        connection.set_session("statement_timeout", "0").await?;
+        connection.set_unlimited(true);
+        Ok(Self { connection, place })
+    }
+
+    pub(crate) async fn end(self) -> Result<(), StoreError> {
+        let sql = "SELECT pg_advisory_unlock($1, hashtext($2))";
+        let unlocked = self.connection.execute(sql, &[&LOCK, &self.place.schema]).await;
+        unlocked.map_err(|error| self.connection.fail(error, "unlocking the schema"))?;
+        self.connection.set_unlimited(false);
+        self.connection.limit_statements().await
+    }
 }
 
 /// What the store remembers, if its schema is that of this turnmill. Touches nothing.
@@ -115,7 +153,7 @@ pub(crate) async fn look(connection: &Connection, place: &PostgresSettings) -> R
          LEFT JOIN pg_catalog.pg_namespace AS n ON n.nspname = $1 \
          LEFT JOIN pg_catalog.pg_class AS c ON c.relnamespace = n.oid AND c.relkind IN ('r', 'p', 'v', 'm', 'f') \
          ORDER BY c.relname";
-    let rows = connection.client.query(sql, &[&place.schema]).await;
+    let rows = connection.query(sql, &[&place.schema]).await;
     let rows = rows.map_err(|error| connection.fail(error, doing))?;
     let mut names: Vec<String> = Vec::new();
     for row in rows {
@@ -156,7 +194,7 @@ async fn read_meta(
 ) -> Result<BTreeMap<String, String>, StoreError> {
     let doing = "reading what the store remembers";
     let sql = format!("SELECT name, value FROM {}._turnmill_meta", quoted(&place.schema));
-    let rows = connection.client.query(&sql, &[]).await.map_err(|error| connection.fail(error, doing))?;
+    let rows = connection.query(&sql, &[]).await.map_err(|error| connection.fail(error, doing))?;
     let mut meta = BTreeMap::new();
     for row in rows {
         let fact = row.try_get(0).and_then(|name| Ok((name, row.try_get(1)?)));
@@ -169,52 +207,89 @@ async fn read_meta(
     Ok(meta)
 }
 
-/// Under the lock: applies what is missing, and compares or notes the settings.
+/// Alone: makes or changes what is missing, and compares or notes the settings.
 async fn migrate(
     connection: &Connection,
     place: &PostgresSettings,
     settings: &Settings,
     purpose: Purpose,
+    notices: &Notices,
 ) -> Result<(), StoreError> {
-    let (meta, ours) = match look(connection, place).await? {
-        Found::Ours(meta) => (meta, true),
-        Found::Empty => (BTreeMap::new(), false),
+    let references = place.foreign_keys.on(connection.version());
+    let schema = Schema::new(Dialect::Postgres).references(references);
+    let meta = match look(connection, place).await? {
+        Found::Ours(meta) => meta,
+        Found::Empty => return create(connection, "", &schema, settings).await,
         Found::Nothing => {
-            let create = format!("CREATE SCHEMA {}", quoted(&place.schema));
-            let created = connection.client.batch_execute(&create).await;
-            created.map_err(|error| {
-                connection.fail(error, &format!("creating the schema `{}`", place.schema))
-            })?;
-            (BTreeMap::new(), false)
+            let first = format!("CREATE SCHEMA {}", quoted(&place.schema));
+            return create(connection, &first, &schema, settings).await;
         }
     };
     let steps = pending(meta::schema_version(&meta)?)?;
-    if ours {
-        purpose.check(&meta, settings)?;
-    }
-    let schema = Schema::new(Dialect::Postgres).foreign_keys(place.foreign_keys == ForeignKeys::Declared);
+    purpose.check(&meta, settings)?;
     for step in steps {
-        let doing = format!("applying migration {}", named(step));
-        let fail = |error| connection.fail(error, &doing);
-        connection.client.batch_execute(&step.statements(&schema).join(";\n")).await.map_err(fail)?;
-        let note = format!(
-            "INSERT INTO _turnmill_migrations (\"number\", \"name\", \"applied_at\") VALUES ($1, $2, {})",
-            Dialect::Postgres.utc_now()
-        );
-        connection.client.execute(&note, &[&i64::from(step.number), &step.name]).await.map_err(fail)?;
-        put_meta(connection, meta::SCHEMA_VERSION, &step.number.to_string()).await?;
-    }
-    if !ours {
-        for (name, value) in meta::initial(settings) {
-            put_meta(connection, name, &value).await?;
+        notices.say(&format!("bringing the schema `{}` up to date: migration {}", place.schema, named(step)));
+        match step.change {
+            Change::Widen => {
+                let sql = schema.new_columns().join(";\n");
+                let fail = |error| connection.fail(error, "adding columns");
+                connection.batch_execute(&sql).await.map_err(fail)?;
+            }
+            Change::Rearrange => {
+                Plan::new(connection, &schema, references).await?.carry_out(connection, notices).await?;
+            }
+            _ => {
+                let detail = format!("migration {} is not known to this store", named(step));
+                return Err(StoreError::Damaged { detail });
+            }
         }
+        let mut guard = RollBack::new(connection);
+        let fail = |error| connection.fail(error, "noting a migration");
+        connection.batch_execute("BEGIN").await.map_err(fail)?;
+        note(connection, step).await?;
+        connection.batch_execute("COMMIT").await.map_err(fail)?;
+        guard.ended();
     }
     Ok(())
+}
+
+/// Makes a new store, all of it or nothing.
+async fn create(
+    connection: &Connection,
+    first: &str,
+    schema: &Schema,
+    settings: &Settings,
+) -> Result<(), StoreError> {
+    let mut guard = RollBack::new(connection);
+    let doing = if first.is_empty() { "creating the tables" } else { "creating the schema and the tables" };
+    let fail = |error| connection.fail(error, doing);
+    connection.batch_execute(&format!("BEGIN; {first}")).await.map_err(fail)?;
+    connection.batch_execute(&schema.statements().join(";\n")).await.map_err(fail)?;
+    for step in &MIGRATIONS {
+        note(connection, step).await?;
+    }
+    for (name, value) in meta::initial(settings) {
+        put_meta(connection, name, &value).await?;
+    }
+    connection.batch_execute("COMMIT").await.map_err(fail)?;
+    guard.ended();
+    Ok(())
+}
+
+/// Notes that a step is done.
+async fn note(connection: &Connection, step: &Migration) -> Result<(), StoreError> {
+    let note = format!(
+        "INSERT INTO _turnmill_migrations (\"number\", \"name\", \"applied_at\") VALUES ($1, $2, {})",
+        Dialect::Postgres.utc_now()
+    );
+    let noted = connection.execute(&note, &[&i64::from(step.number), &step.name]).await;
+    noted.map_err(|error| connection.fail(error, "noting a migration"))?;
+    put_meta(connection, meta::SCHEMA_VERSION, &step.number.to_string()).await
 }
 
 pub(crate) async fn put_meta(connection: &Connection, name: &str, value: &str) -> Result<(), StoreError> {
     let put = "INSERT INTO _turnmill_meta (\"name\", \"value\") VALUES ($1, $2) \
          ON CONFLICT (\"name\") DO UPDATE SET \"value\" = excluded.\"value\"";
-    let done = connection.client.execute(put, &[&name, &value]).await;
+    let done = connection.execute(put, &[&name, &value]).await;
     done.map(drop).map_err(|error| connection.fail(error, "noting what the store remembers"))
 }

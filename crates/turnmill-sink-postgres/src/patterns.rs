@@ -37,13 +37,13 @@ impl PostgresStore {
         let connection = self.connected().await?;
         let _reading = RollBack::reading(connection).await?;
         let fail = |error| connection.fail(error, "reading patterns");
-        let rows = connection.client.query(REVISION, &[]).await.map_err(fail)?;
+        let rows = connection.query(REVISION, &[]).await.map_err(fail)?;
         let revision = revision(connection, &rows)?;
         let select = patterns::select(Dialect::Postgres);
-        let rows = connection.client.query(&select, &[]).await.map_err(fail)?;
+        let rows = connection.query(&select, &[]).await.map_err(fail)?;
         let mut patterns = Vec::with_capacity(rows.len());
         for row in &rows {
-            patterns.push(found(row).map_err(fail)?.read()?);
+            patterns.push(found(row).map_err(|error| fail(error.into()))?.read()?);
         }
         Ok(PatternSet { revision, patterns })
     }
@@ -56,15 +56,15 @@ impl PostgresStore {
         let connection = &*connection;
         let mut guard = RollBack::new(connection);
         let fail = |error| connection.fail(error, "writing patterns");
-        connection.client.batch_execute(&format!("BEGIN; {CHANGE_PATTERNS}")).await.map_err(fail)?;
-        let rows = connection.client.query(REVISION, &[]).await.map_err(fail)?;
+        connection.batch_execute(&format!("BEGIN; {CHANGE_PATTERNS}")).await.map_err(fail)?;
+        let rows = connection.query(REVISION, &[]).await.map_err(fail)?;
         let found = revision(connection, &rows)?;
         if found != from {
             return Err(StoreError::patterns_changed(found, from));
         }
         connection.run(&steps).await?;
         put_meta(connection, meta::PATTERNS_REVISION, &set.revision.to_string()).await?;
-        connection.client.batch_execute("COMMIT").await.map_err(fail)?;
+        connection.batch_execute("COMMIT").await.map_err(fail)?;
         guard.ended();
         Ok(())
     }

@@ -7,6 +7,14 @@ use std::time::Duration;
 
 use tokio_postgres::Config;
 use tokio_postgres::config::{ChannelBinding, LoadBalanceHosts, SslNegotiation, TargetSessionAttrs};
+use turnmill_sink::StoreError;
+use turnmill_sql::References;
+
+/// Bytes that a name may have; PostgreSQL cuts longer ones.
+const LONGEST_NAME: usize = 63;
+
+/// The first version that can declare a foreign key without enforcing it.
+const NOT_ENFORCED: u32 = 180_000;
 
 /// Where the database is and how to use it: a URL, and what the URL cannot say.
 ///
@@ -110,14 +118,27 @@ pub enum RootCert {
     System,
 }
 
-/// Whether the tables that migrations create declare foreign keys.
+/// How the references between the tables are kept. They hold in any case, and the rows are the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ForeignKeys {
-    /// They do, and PostgreSQL checks every row: writing takes about three times as long.
+    /// PostgreSQL 18 and newer: declared for tools that read them, but not enforced, which costs nothing. Before: not declared.
     #[default]
+    Auto,
+    /// Declared, and PostgreSQL checks every row: writing takes about three times as long.
     Declared,
-    /// They do not. The rows are the same.
+    /// Not declared.
     None,
+}
+
+impl ForeignKeys {
+    /// What that means for a server of this version, as in `server_version_num`.
+    pub(crate) fn on(self, version: u32) -> References {
+        match self {
+            Self::Auto if version >= NOT_ENFORCED => References::Declared,
+            Self::Auto | Self::None => References::None,
+            Self::Declared => References::Checked,
+        }
+    }
 }
 
 impl std::str::FromStr for ForeignKeys {
@@ -125,9 +146,10 @@ impl std::str::FromStr for ForeignKeys {
 
     fn from_str(text: &str) -> Result<Self, SettingsError> {
         match text {
+            "auto" => Ok(Self::Auto),
             "declared" => Ok(Self::Declared),
             "none" => Ok(Self::None),
-            _ => Err(SettingsError::value("foreign_keys", text, "declared, none")),
+            _ => Err(SettingsError::value("foreign_keys", text, "auto, declared, none")),
         }
     }
 }
@@ -295,7 +317,7 @@ impl PostgresSettings {
         Self { migrations, ..self }
     }
 
-    /// Whether the tables of a new store declare foreign keys.
+    /// How references are kept in a new store, and in one that is brought up to date from before version 2.
     #[must_use]
     pub fn with_foreign_keys(self, foreign_keys: ForeignKeys) -> Self {
         Self { foreign_keys, ..self }
@@ -323,6 +345,35 @@ impl PostgresSettings {
     #[must_use]
     pub fn database(&self) -> Option<&str> {
         self.database.as_deref()
+    }
+
+    /// How long connecting may take, greeting and log-in included, before it is given up; as long as it likes if
+    /// `connect_timeout` is 0.
+    pub(crate) fn connecting_limit(&self) -> Option<Duration> {
+        let hosts = u32::try_from(self.hosts.len().max(1)).unwrap_or(1);
+        // The driver's own limit is for each address, and a name may have several.
+        (!self.connect_timeout.is_zero()).then(|| self.connect_timeout * hosts + Duration::from_secs(5))
+    }
+
+    /// Whether PostgreSQL can have a schema of this name.
+    pub(crate) fn check_schema(&self) -> Result<(), StoreError> {
+        let name = &self.schema;
+        let problem = if name.is_empty() {
+            "a schema needs a name"
+        } else if name.starts_with("pg_") {
+            "PostgreSQL keeps names that begin with `pg_` for itself"
+        } else if name == "information_schema" {
+            "PostgreSQL keeps it for itself"
+        } else if name.len() > LONGEST_NAME {
+            "PostgreSQL's names have at most 63 bytes"
+        } else if name.contains('\0') {
+            "a name has no NUL"
+        } else {
+            return Ok(());
+        };
+        let detail =
+            format!("the schema cannot be `{name}`: {problem}; set `TURNMILL_DB_SCHEMA` to another name");
+        Err(StoreError::Unusable { detail, source: None })
     }
 
     /// What the driver is to do. Whether to encrypt is decided by attempt.

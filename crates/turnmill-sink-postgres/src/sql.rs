@@ -53,6 +53,11 @@ pub(crate) const LOCK_TIMELINES: &str = "SELECT t.\"sender_id\", t.\"version\", 
      CASE WHEN t.\"version\" = claimed.cached THEN NULL ELSE t.\"state\" END \
      FROM _turnmill_timeline AS t JOIN unnest($1::uuid[], $2::bigint[]) AS claimed (id, cached) \
      ON t.\"sender_id\" = claimed.id ORDER BY t.\"sender_id\" FOR UPDATE OF t";
+/// The same without locking, for who only looks.
+pub(crate) const READ_TIMELINES: &str = "SELECT t.\"sender_id\", t.\"version\", \
+     CASE WHEN t.\"version\" = claimed.cached THEN NULL ELSE t.\"state\" END \
+     FROM _turnmill_timeline AS t JOIN unnest($1::uuid[], $2::bigint[]) AS claimed (id, cached) \
+     ON t.\"sender_id\" = claimed.id";
 /// Events with one of the keys, of which the ids are neighbours; the first parameter are numbers of the keys. Texts are compared
 /// as bytes, whatever the database's collation.
 pub(crate) const KNOWN: &str = "SELECT wanted.number, event.id \

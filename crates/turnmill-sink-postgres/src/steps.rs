@@ -5,8 +5,6 @@ use futures_util::{SinkExt as _, pin_mut};
 use tokio_postgres::Error;
 use tokio_postgres::types::ToSql;
 use turnmill_sink::StoreError;
-use turnmill_sql::SqlType;
-use uuid::Uuid;
 
 use crate::connect::Connection;
 use crate::value::Array;
@@ -32,8 +30,6 @@ enum Payload {
     Rows(Bytes),
     /// A column per parameter.
     Columns(Vec<Array>),
-    /// One id.
-    Id(Uuid, SqlType),
 }
 
 /// How many rows it has to touch.
@@ -59,10 +55,6 @@ impl Step {
         Self { about, sql: sql.into(), payload: Payload::Columns(columns), expected: Expected::Any }
     }
 
-    pub(crate) fn one(about: &'static str, sql: &str, id: Uuid, ty: SqlType) -> Self {
-        Self { about, sql: sql.into(), payload: Payload::Id(id, ty), expected: Expected::Any }
-    }
-
     /// It must touch `rows` rows; otherwise the store is damaged, as `missing` says.
     pub(crate) fn must_find(self, rows: usize, missing: impl Into<String>) -> Self {
         Self { expected: Expected::Found(rows as u64, missing.into()), ..self }
@@ -77,8 +69,12 @@ impl Step {
     pub(crate) fn to_prepare(&self) -> Option<&str> {
         match self.payload {
             Payload::Nothing => None,
-            Payload::Rows(_) | Payload::Columns(_) | Payload::Id(..) => Some(&self.sql),
+            Payload::Rows(_) | Payload::Columns(_) => Some(&self.sql),
         }
+    }
+
+    pub(crate) fn is_copy(&self) -> bool {
+        matches!(self.payload, Payload::Rows(_))
     }
 
     pub(crate) fn doing(&self) -> String {
@@ -87,7 +83,7 @@ impl Step {
 
     /// Executes it; the outer error is ours. Says how many rows were touched.
     pub(crate) async fn run(&self, connection: &Connection) -> Result<Result<u64, Error>, StoreError> {
-        let client = &connection.client;
+        let client = connection.client();
         Ok(match &self.payload {
             Payload::Nothing => client.batch_execute(&self.sql).await.map(|()| 0),
             Payload::Columns(columns) => {
@@ -95,12 +91,12 @@ impl Step {
                     columns.iter().map(|column| column as &(dyn ToSql + Sync)).collect();
                 client.execute(connection.statement(&self.sql)?, &parameters).await
             }
-            Payload::Id(id, SqlType::Uuid) => client.execute(connection.statement(&self.sql)?, &[id]).await,
-            Payload::Id(id, _) => client.execute(connection.statement(&self.sql)?, &[&id.to_string()]).await,
             Payload::Rows(rows) => {
                 let statement = connection.statement(&self.sql)?;
                 let copy = async {
-                    let sink = client.copy_in::<_, Bytes>(statement).await?;
+                    let sink = client.copy_in::<_, Bytes>(statement).await;
+                    // What the driver does then confuses the answers that come after.
+                    let sink = sink.inspect_err(|_| connection.give_up())?;
                     pin_mut!(sink);
                     let mut rest = rows.clone();
                     while !rest.is_empty() {

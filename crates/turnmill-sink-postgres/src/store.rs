@@ -4,10 +4,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use turnmill_model::Settings;
 use turnmill_sink::{Claim, Opened, PatternSet, PositionKey, Store, StoreError};
+use turnmill_sql::{Dialect, Schema};
 
+use crate::arrange::Plan;
 use crate::connect::Connection;
-use crate::migrate::{self, Purpose};
-use crate::settings::PostgresSettings;
+use crate::migrate::{self, Alone, Purpose};
+use crate::notices::Notices;
+use crate::settings::{ForeignKeys, PostgresSettings};
 use crate::sql::{POSITIONS, Sql};
 use crate::transaction::PostgresTransaction;
 
@@ -24,6 +27,7 @@ pub struct PostgresStore {
     pub(crate) opened: bool,
     pub(crate) sql: Sql,
     pub(crate) gate: Gate,
+    pub(crate) notices: Notices,
 }
 
 /// Fail points, for tests.
@@ -46,13 +50,56 @@ impl PostgresStore {
     /// The store that `settings` describe.
     #[must_use]
     pub fn new(settings: PostgresSettings) -> Self {
-        Self { settings, connection: None, opened: false, sql: Sql::new(), gate: Gate::default() }
+        Self {
+            settings,
+            connection: None,
+            opened: false,
+            sql: Sql::new(),
+            gate: Gate::default(),
+            notices: Notices::default(),
+        }
+    }
+
+    /// The same store, with references to be kept so.
+    #[must_use]
+    pub fn with_foreign_keys(self, foreign_keys: ForeignKeys) -> Self {
+        Self { settings: self.settings.with_foreign_keys(foreign_keys), ..self }
     }
 
     /// Where and how.
     #[must_use]
     pub fn settings(&self) -> &PostgresSettings {
         &self.settings
+    }
+
+    /// Tells `listener` what bringing the schema up to date does, step by step: it may take its time.
+    #[must_use]
+    pub fn with_notices(self, listener: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        Self { notices: Notices::to(listener), ..self }
+    }
+
+    /// Makes indexes and foreign keys of a store that is there as the settings want them, beside whoever uses it. Says what
+    /// was done, nothing if there was nothing to do.
+    ///
+    /// # Errors
+    ///
+    /// As for [`open_as_it_is`](Self::open_as_it_is); fatal if a row refers to another that is not there.
+    pub async fn arrange(&mut self) -> Result<Vec<String>, StoreError> {
+        let settings = self.open_as_it_is().await?;
+        let connection = self.connection()?;
+        let alone = Alone::begin(connection, &self.settings, &self.notices).await?;
+        let references = self.settings.foreign_keys.on(connection.version());
+        let schema = Schema::new(Dialect::Postgres);
+        let plan = Plan::new(connection, &schema, references).await?;
+        let done = match plan.carry_out(connection, &self.notices).await {
+            Ok(()) => alone.end().await,
+            Err(error) => Err(error),
+        };
+        if done.is_err() {
+            // The lock goes with it.
+            self.connection = None;
+        }
+        done.map(|()| plan.describe())
     }
 
     /// Opens a store that is there, whatever settings it was filled with, and says which. Creates, migrates and compares
@@ -78,7 +125,7 @@ impl PostgresStore {
     pub async fn is_encrypted(&mut self) -> Result<bool, StoreError> {
         let connection = self.connected().await?;
         let sql = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
-        let answer = connection.client.query_one(sql, &[]).await.and_then(|row| row.try_get(0));
+        let answer = connection.query_one(sql, &[]).await.and_then(|row| Ok(row.try_get(0)?));
         answer.map_err(|error| connection.fail(error, "asking for the connection's encryption"))
     }
 
@@ -102,6 +149,11 @@ impl PostgresStore {
         Ok(self.connection.insert(connection))
     }
 
+    pub(crate) fn reading_only(&self) -> StoreError {
+        let detail = format!("`{}` was opened for reading only", self.settings);
+        StoreError::Unusable { detail, source: None }
+    }
+
     /// The connection as it is, lost or not.
     pub(crate) fn connection(&self) -> Result<&Connection, StoreError> {
         let closed =
@@ -113,7 +165,7 @@ impl PostgresStore {
         let doing = "reading positions";
         let connection = self.connected().await?;
         connection.prepare(&[POSITIONS]).await?;
-        let rows = connection.client.query(connection.statement(POSITIONS)?, &[]).await;
+        let rows = connection.query(connection.statement(POSITIONS)?, &[]).await;
         let position = |row: tokio_postgres::Row| {
             let key = PositionKey { source: row.try_get(0)?, partition: row.try_get(1)? };
             Ok((key, row.try_get(2)?))
@@ -151,7 +203,7 @@ impl Store for PostgresStore {
     async fn open(&mut self, settings: &Settings) -> Result<Opened, StoreError> {
         (self.connection, self.opened) = (None, false);
         let connection = Connection::open(&self.settings).await?;
-        migrate::open(&connection, &self.settings, settings, Purpose::Fill).await?;
+        migrate::open(&connection, &self.settings, settings, Purpose::Fill, &self.notices).await?;
         (self.connection, self.opened) = (Some(connection), true);
         Ok(Opened { positions: self.read_positions().await? })
     }
@@ -162,8 +214,10 @@ impl Store for PostgresStore {
 
     async fn begin<'s>(&'s mut self, claim: &'s Claim) -> Result<PostgresTransaction<'s>, StoreError> {
         if self.settings.read_only {
-            let detail = format!("`{}` was opened for reading only", self.settings);
-            return Err(StoreError::Unusable { detail, source: None });
+            if !claim.advances.is_empty() {
+                return Err(self.reading_only());
+            }
+            return PostgresTransaction::begin_to_read(self, claim).await;
         }
         PostgresTransaction::begin(self, claim).await
     }

@@ -2,10 +2,11 @@
 
 use turnmill_model::Settings;
 use turnmill_sink::StoreError;
-use turnmill_sql::meta;
-use turnmill_sql::migrations::pending;
+use turnmill_sql::migrations::{Change, Migration, pending};
+use turnmill_sql::{Dialect, Schema, meta};
 
 use crate::PostgresStore;
+use crate::arrange::Plan;
 use crate::connect::Connection;
 use crate::migrate::{Found, look, named};
 
@@ -18,6 +19,8 @@ pub struct Survey {
     pub encrypted: bool,
     /// What the schema holds.
     pub schema: SchemaFound,
+    /// What is to be done for indexes and foreign keys to be as the settings want them; nothing of it happens by itself.
+    pub to_arrange: Vec<String>,
     /// Privileges that this user would need and has not.
     pub lacking: Vec<String>,
 }
@@ -57,16 +60,16 @@ impl PostgresStore {
     pub async fn survey(&self) -> Result<Survey, StoreError> {
         let (place, doing) = (&self.settings, "looking at the database");
         let connection = Connection::open(place).await?;
-        let row = connection.client.query_one(SERVER, &[]).await;
+        let row = connection.query_one(SERVER, &[]).await;
         let (server, encrypted) = row
             .and_then(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
             .map_err(|error| connection.fail(error, doing))?;
         let may = async |sql: &str, parameters: &[&(dyn tokio_postgres::types::ToSql + Sync)]| {
             let answer: Result<bool, _> =
-                connection.client.query_one(sql, parameters).await.and_then(|row| row.try_get(0));
+                connection.query_one(sql, parameters).await.and_then(|row| Ok(row.try_get(0)?));
             answer.map_err(|error| connection.fail(error, doing))
         };
-        let mut lacking = Vec::new();
+        let (mut lacking, mut to_arrange) = (Vec::new(), Vec::new());
         let found = look(&connection, place).await?;
         let schema = match found {
             Found::Nothing => {
@@ -78,8 +81,19 @@ impl PostgresStore {
             Found::Empty => SchemaFound::Empty,
             Found::Ours(facts) => {
                 let settings = meta::settings(&facts)?;
+                let references = place.foreign_keys.on(connection.version());
+                let schema = Schema::new(Dialect::Postgres);
+                let plan = Plan::new(&connection, &schema, references).await?.describe();
+                let describe = |step: &Migration| match step.change {
+                    Change::Rearrange => format!("{}: {}", named(step), plan.join("; ")),
+                    _ => named(step),
+                };
                 let steps = pending(meta::schema_version(&facts)?)?;
-                SchemaFound::Store { settings, pending: steps.iter().map(named).collect() }
+                let pending: Vec<String> = steps.iter().map(describe).collect();
+                if pending.is_empty() {
+                    to_arrange = plan;
+                }
+                SchemaFound::Store { settings, pending }
             }
         };
         let complete = matches!(&schema, SchemaFound::Store { pending, .. } if pending.is_empty());
@@ -87,12 +101,12 @@ impl PostgresStore {
             if !complete && !may(MAY_CREATE_TABLES, &[&place.schema]).await? {
                 lacking.push(format!("CREATE on the schema `{}`", place.schema));
             }
-            let rows = connection.client.query(TABLES_LACKING, &[&place.schema]).await;
+            let rows = connection.query(TABLES_LACKING, &[&place.schema]).await;
             for row in rows.map_err(|error| connection.fail(error, doing))? {
                 let table: String = row.try_get(0).map_err(|error| connection.fail(error, doing))?;
                 lacking.push(format!("SELECT, INSERT, UPDATE and DELETE on `{table}`"));
             }
         }
-        Ok(Survey { server, encrypted, schema, lacking })
+        Ok(Survey { server, encrypted, schema, to_arrange, lacking })
     }
 }

@@ -3,18 +3,21 @@
 use std::collections::{BTreeSet, HashMap};
 
 use futures_util::future::{OptionFuture, join, join3};
+use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Error, Row};
 use turnmill_model::{EventId, EventKey, SenderId, SessionId};
-use turnmill_sink::{Advance, Batch, Claim, HistoryPage, HistoryRequest, Locked, StoreError, Transaction};
+use turnmill_sink::{
+    Advance, Batch, Claim, HistoryPage, HistoryRequest, Locked, SenderClaim, StoreError, Transaction,
+};
 use turnmill_sql::SqlType;
 use uuid::Uuid;
 
 use crate::PostgresStore;
 use crate::connect::Connection;
+use crate::failure::Failure;
 use crate::history;
 use crate::patterns::{self, REVISION, SHARE_PATTERNS};
-use crate::sql::{KNOWN, LOCK_POSITIONS, LOCK_TIMELINES, NEW_TIMELINES, SESSION_OWNERS};
+use crate::sql::{KNOWN, LOCK_POSITIONS, LOCK_TIMELINES, NEW_TIMELINES, READ_TIMELINES, SESSION_OWNERS};
 use crate::steps::Step;
 use crate::store::Gate;
 use crate::value::Array;
@@ -57,6 +60,29 @@ impl<'s> PostgresTransaction<'s> {
         Ok(tx)
     }
 
+    /// Begins to look at the claimed senders as they are now. Locks and writes nothing, so that a standby and a user who may
+    /// only read are enough.
+    pub(crate) async fn begin_to_read(
+        store: &'s mut PostgresStore,
+        claim: &'s Claim,
+    ) -> Result<Self, StoreError> {
+        let connection = store.connected().await?;
+        connection.prepare(&[REVISION, READ_TIMELINES]).await?;
+        let mut tx = Self { store, claim, locked: Vec::new(), patterns: 0, failed: false, ended: false };
+        let connection = tx.store.connection()?;
+        let begin = connection.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await;
+        begin.map_err(|error| connection.fail(error, "beginning to read"))?;
+        let patterns = query(connection, REVISION, &[]).await?;
+        let patterns = patterns.map_err(|error| connection.fail(error, "reading the patterns' revision"))?;
+        tx.patterns = patterns::revision(connection, &patterns)?;
+        let rows = query(connection, READ_TIMELINES, &sender_columns(claim)).await?;
+        let rows = rows.map_err(|error| connection.fail(error, "reading senders"))?;
+        let mut states = states(connection, &rows)?;
+        let state = |claim: &SenderClaim| states.remove(&claim.sender.0).unwrap_or(Locked::Absent);
+        tx.locked = claim.senders.iter().map(state).collect();
+        Ok(tx)
+    }
+
     /// All in one round trip: what is sent after a statement that fails does nothing.
     async fn lock(&mut self, new_positions: &str) -> Result<(), StoreError> {
         let (connection, gate, claim) = (self.store.connection()?, &self.store.gate, self.claim);
@@ -69,6 +95,7 @@ impl<'s> PostgresTransaction<'s> {
         let new_senders: Vec<Uuid> =
             claim.senders.iter().filter(|claim| claim.cached.is_none()).map(|claim| claim.sender.0).collect();
         // Statements without anything to do are left out.
+        // In the order in which they are sent, so that the first to fail is the one that is told.
         let insert_positions = Step::arrays("new positions", new_positions, keys(&new, true))
             .must_win(new.len(), format!("a position that was absent is stored now: {}", places(&new)));
         let select = [keys(&stand, false), sender_columns(claim)];
@@ -85,20 +112,20 @@ impl<'s> PostgresTransaction<'s> {
         {
             if present && gate.pass().is_err() {
                 // Begun all the same, so that there is something to roll back.
-                let begun = connection.client.batch_execute(&begin()).await;
+                let begun = connection.batch_execute(&begin()).await;
                 begun.map_err(|error| connection.fail(error, "beginning a transaction"))?;
                 return Err(Gate::failure());
             }
         }
         let begin = begin();
-        let (begun, patterns, (inserted, stored, (_, locked))) = {
-            let begin = connection.client.batch_execute(&begin);
+        let (begun, patterns, (inserted, stored, (known, locked))) = {
+            let begin = connection.batch_execute(&begin);
             let patterns = query(connection, REVISION, &[]);
             let insert_positions =
-                OptionFuture::from((!new.is_empty()).then(|| insert_positions.run(connection)));
+                OptionFuture::from((!new.is_empty()).then(|| connection.run_one(&insert_positions)));
             let positions = OptionFuture::from((!stand.is_empty()).then_some(positions));
             let insert_senders =
-                OptionFuture::from((!new_senders.is_empty()).then(|| insert_senders.run(connection)));
+                OptionFuture::from((!new_senders.is_empty()).then(|| connection.run_one(&insert_senders)));
             let senders = OptionFuture::from((!claim.senders.is_empty()).then_some(senders));
             let senders = join(insert_senders, senders);
             join3(begin, patterns, join3(insert_positions, positions, senders)).await
@@ -113,6 +140,9 @@ impl<'s> PostgresTransaction<'s> {
         if let Some(stored) = stored {
             let rows = stored?.map_err(|error| connection.fail(error, "locking positions"))?;
             compare(connection, &stand, rows)?;
+        }
+        if let Some(known) = known {
+            known?.map_err(|error| connection.fail(error, "making the states of new senders"))?;
         }
         if let Some(locked) = locked {
             let mut rows = locked?.map_err(|error| connection.fail(error, "locking senders"))?;
@@ -154,7 +184,7 @@ impl<'s> PostgresTransaction<'s> {
         let connection = self.store.connection.as_mut().ok_or_else(Gate::failure)?;
         connection.prepare(&[sql]).await?;
         self.store.gate.pass()?;
-        let rows = connection.client.query(connection.statement(sql)?, parameters).await;
+        let rows = connection.query(connection.statement(sql)?, parameters).await;
         rows.map_err(|error| connection.fail(error, doing))
     }
 }
@@ -164,10 +194,10 @@ pub(crate) async fn query(
     connection: &Connection,
     sql: &str,
     columns: &[Array],
-) -> Result<Result<Vec<Row>, Error>, StoreError> {
+) -> Result<Result<Vec<Row>, Failure>, StoreError> {
     let parameters: Vec<&(dyn ToSql + Sync)> =
         columns.iter().map(|column| column as &(dyn ToSql + Sync)).collect();
-    Ok(connection.client.query(connection.statement(sql)?, &parameters).await)
+    Ok(connection.query(connection.statement(sql)?, &parameters).await)
 }
 
 /// Sources and partitions, and where they move if that is wanted.
@@ -214,6 +244,16 @@ fn compare(connection: &Connection, claimed: &[&Advance], rows: Vec<Row>) -> Res
 
 /// The states in the claim's order.
 fn locked_states(connection: &Connection, claim: &Claim, rows: &[Row]) -> Result<Vec<Locked>, StoreError> {
+    let states = states(connection, rows)?;
+    let state = |claim: &SenderClaim| {
+        let missing = || StoreError::Fenced { detail: format!("sender {} is gone", claim.sender) };
+        states.get(&claim.sender.0).cloned().ok_or_else(missing)
+    };
+    claim.senders.iter().map(state).collect()
+}
+
+/// States by sender.
+fn states(connection: &Connection, rows: &[Row]) -> Result<HashMap<Uuid, Locked>, StoreError> {
     let mut states: HashMap<Uuid, Locked> = HashMap::with_capacity(rows.len());
     for row in rows {
         let values = row.try_get(0).and_then(|id: Uuid| Ok((id, row.try_get(1)?, row.try_get(2)?)));
@@ -226,11 +266,7 @@ fn locked_states(connection: &Connection, claim: &Claim, rows: &[Row]) -> Result
         };
         states.insert(sender, locked);
     }
-    let state = |claim: &turnmill_sink::SenderClaim| {
-        let missing = || StoreError::Fenced { detail: format!("sender {} is gone", claim.sender) };
-        states.get(&claim.sender.0).cloned().ok_or_else(missing)
-    };
-    claim.senders.iter().map(state).collect()
+    Ok(states)
 }
 
 fn texts(ids: impl IntoIterator<Item = Uuid>) -> Array {
@@ -300,6 +336,9 @@ impl Transaction for PostgresTransaction<'_> {
     }
 
     async fn write(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        if self.store.settings.read_only {
+            return Err(self.store.reading_only());
+        }
         let steps = write::steps(&self.store.sql, batch)?;
         self.run(steps).await
     }

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::PostgresStore;
 use crate::connect::{Connection, RollBack};
+use crate::failure::Failure;
 use crate::migrate::{self, Purpose, put_meta};
 use crate::patterns;
 
@@ -27,9 +28,9 @@ impl Upkeep for PostgresStore {
         let after = after.map_or(Uuid::nil(), |after| after.0);
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let connection = self.connected().await?;
-        let rows = connection.client.query(SENDERS, &[&after, &limit]).await;
-        let ids: Result<Vec<Uuid>, Error> =
-            rows.and_then(|rows| rows.iter().map(|row| row.try_get(0)).collect());
+        let rows = connection.query(SENDERS, &[&after, &limit]).await;
+        let ids: Result<Vec<Uuid>, Failure> =
+            rows.and_then(|rows| Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, Error>>()?));
         let ids = ids.map_err(|error| connection.fail(error, "listing senders"))?;
         Ok(ids.into_iter().map(SenderId).collect())
     }
@@ -43,9 +44,9 @@ impl Upkeep for PostgresStore {
         let after = after.map_or_else(String::new, |after| after.0.to_string());
         let (since, limit) = (since.to_string(), i64::try_from(limit).unwrap_or(i64::MAX));
         let connection = self.connected().await?;
-        let rows = connection.client.query(SENDERS_SEEN, &[&after, &since, &limit]).await;
-        let ids: Result<Vec<String>, Error> =
-            rows.and_then(|rows| rows.iter().map(|row| row.try_get(0)).collect());
+        let rows = connection.query(SENDERS_SEEN, &[&after, &since, &limit]).await;
+        let ids: Result<Vec<String>, Failure> =
+            rows.and_then(|rows| Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, Error>>()?));
         let ids = ids.map_err(|error| connection.fail(error, "listing senders"))?;
         let damaged =
             |id: &String| StoreError::Damaged { detail: format!("the sender id `{id}` is no UUID") };
@@ -54,7 +55,7 @@ impl Upkeep for PostgresStore {
 
     async fn swept_patterns(&mut self) -> Result<u64, StoreError> {
         let connection = self.connected().await?;
-        let rows = connection.client.query(SWEPT, &[]).await;
+        let rows = connection.query(SWEPT, &[]).await;
         let rows = rows.map_err(|error| connection.fail(error, "reading what markers are made up for"))?;
         patterns::revision(connection, &rows)
     }
@@ -71,7 +72,7 @@ impl Upkeep for PostgresStore {
     async fn begin_rebuild(&mut self, settings: &Settings) -> Result<RebuildState, StoreError> {
         (self.connection, self.opened) = (None, false);
         let connection = Connection::open(&self.settings).await?;
-        migrate::open(&connection, &self.settings, settings, Purpose::Rebuild).await?;
+        migrate::open(&connection, &self.settings, settings, Purpose::Rebuild, &self.notices).await?;
         let meta = migrate::up_to_date(&connection, &self.settings).await?;
         let (stored, rebuild) = (meta::settings(&meta)?, Rebuild::resume(&meta, settings)?);
         put_meta(&connection, meta::REBUILD, &rebuild.to_json()).await?;
@@ -83,12 +84,12 @@ impl Upkeep for PostgresStore {
         let connection = &*self.connected().await?;
         let fail = |error| connection.fail(error, "noting the end of a rebuild");
         let mut guard = RollBack::new(connection);
-        connection.client.batch_execute("BEGIN").await.map_err(fail)?;
+        connection.batch_execute("BEGIN").await.map_err(fail)?;
         for (name, value) in meta::initial(settings) {
             put_meta(connection, name, &value).await?;
         }
         let end = format!("DELETE FROM _turnmill_meta WHERE name = '{}'; COMMIT", meta::REBUILD);
-        connection.client.batch_execute(&end).await.map_err(fail)?;
+        connection.batch_execute(&end).await.map_err(fail)?;
         guard.ended();
         Ok(())
     }

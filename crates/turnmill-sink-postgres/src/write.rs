@@ -21,10 +21,8 @@ const COPY_FROM: usize = 64;
 /// The statements of a batch, in order.
 pub(crate) fn steps(sql: &Sql, batch: &Batch) -> Result<Vec<Step>, StoreError> {
     let mut steps = Vec::with_capacity(40);
-    for sender in batch.cleared.iter().chain(&batch.forgotten) {
-        remove(&sql.clear, *sender, &mut steps);
-    }
-    batch.forgotten.iter().for_each(|sender| remove(&sql.forget, *sender, &mut steps));
+    remove(&sql.clear, batch.cleared.iter().chain(&batch.forgotten), &mut steps);
+    remove(&sql.forget, batch.forgotten.iter(), &mut steps);
     changes(sql, &batch.changes, &mut steps)?;
     timelines(sql, batch, &mut steps);
     history(sql, &batch.history, &mut steps);
@@ -43,10 +41,14 @@ pub(crate) fn steps(sql: &Sql, batch: &Batch) -> Result<Vec<Step>, StoreError> {
     Ok(steps)
 }
 
-fn remove(removals: &[Removal], sender: SenderId, steps: &mut Vec<Step>) {
-    steps.extend(
-        removals.iter().map(|Removal { sql, ty }| Step::one("removing a sender's rows", sql, sender.0, *ty)),
-    );
+fn remove<'s>(removals: &[Removal], senders: impl Iterator<Item = &'s SenderId>, steps: &mut Vec<Step>) {
+    let senders: Vec<Uuid> = senders.map(|sender| sender.0).collect();
+    if senders.is_empty() {
+        return;
+    }
+    steps.extend(removals.iter().map(|Removal { sql, ty }| {
+        Step::arrays("removing senders' rows", sql, vec![Array::of(*ty, senders.iter().copied())])
+    }));
 }
 
 /// Rows: inserts, updates and ends table by table, then deletes in the opposite order.

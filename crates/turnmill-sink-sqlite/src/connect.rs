@@ -1,13 +1,14 @@
 //! Opening a file: whose it is, which version it has, and bringing it up to date.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags};
 use turnmill_model::Settings;
 use turnmill_sink::StoreError;
-use turnmill_sql::migrations::{SCHEMA_VERSION, pending};
-use turnmill_sql::{Dialect, Schema, meta};
+use turnmill_sql::indexes::PUBLISHED;
+use turnmill_sql::migrations::{Change, SCHEMA_VERSION, pending};
+use turnmill_sql::{Dialect, References, Schema, meta};
 
 use crate::SqliteStore;
 use crate::store::{Place, roll_back};
@@ -207,6 +208,22 @@ pub(crate) fn read_meta(
     Ok(meta)
 }
 
+/// What makes the indexes those that a new store has. References are not checked and ids compare as bytes in any version.
+fn rearrange(
+    store: &SqliteStore,
+    connection: &Connection,
+    schema: &Schema,
+) -> Result<Vec<String>, StoreError> {
+    let fail = |error| store.error(error, "looking at its indexes");
+    let mut query =
+        connection.prepare("SELECT name FROM sqlite_master WHERE type = 'index'").map_err(fail)?;
+    let there: BTreeSet<String> =
+        query.query_map([], |row| row.get(0)).and_then(Iterator::collect).map_err(fail)?;
+    let needless = PUBLISHED.into_iter().filter(|name| there.contains(*name));
+    let missing = schema.indexes().filter(|index| !there.contains(&index.name));
+    Ok(needless.map(|name| format!("DROP INDEX {name}")).chain(missing.map(|index| index.create())).collect())
+}
+
 /// Under the lock: applies what is missing, and compares or notes the settings.
 fn migrate(
     store: &SqliteStore,
@@ -217,7 +234,8 @@ fn migrate(
     let ours = is_ours(store, connection)?;
     let meta = if ours { read_meta(store, connection)? } else { BTreeMap::new() };
     let version = meta::schema_version(&meta)?;
-    let schema = Schema::new(Dialect::Sqlite).foreign_keys(store.foreign_keys);
+    let references = if store.foreign_keys { References::Declared } else { References::None };
+    let schema = Schema::new(Dialect::Sqlite).references(references);
     let steps = pending(version)?;
     if ours && purpose == Purpose::Fill {
         meta::check(&meta, settings)?;
@@ -229,7 +247,19 @@ fn migrate(
     };
     for step in steps {
         let doing = format!("applying migration {} ({})", step.number, step.name);
-        for statement in step.statements(&schema) {
+        let statements = match step.change {
+            Change::Create => schema.statements(),
+            // A new store has them.
+            Change::Widen | Change::Rearrange if !ours => Vec::new(),
+            Change::Widen => schema.new_columns(),
+            Change::Rearrange => rearrange(store, connection, &schema)?,
+            _ => {
+                return Err(StoreError::Damaged {
+                    detail: format!("{doing}: it is not known to this store"),
+                });
+            }
+        };
+        for statement in statements {
             connection.execute_batch(&statement).map_err(|error| store.error(error, &doing))?;
         }
         let note = format!(

@@ -160,6 +160,11 @@ impl SqliteStore {
         store_error(error, &self.name(), doing)
     }
 
+    pub(crate) fn reading_only(&self) -> StoreError {
+        let detail = format!("`{}` was opened for reading only", self.name());
+        StoreError::Unusable { detail, source: None }
+    }
+
     pub(crate) fn connection(&self) -> Result<&Connection, StoreError> {
         let closed =
             || StoreError::Unusable { detail: format!("`{}` is not open", self.name()), source: None };
@@ -184,9 +189,8 @@ impl SqliteStore {
     fn lock(&mut self, claim: &Claim) -> Result<u64, StoreError> {
         let doing = "beginning a transaction";
         let connection = self.connection()?;
-        if self.read_only {
-            let detail = format!("`{}` was opened for reading only", self.name());
-            return Err(StoreError::Unusable { detail, source: None });
+        if self.read_only && !claim.advances.is_empty() {
+            return Err(self.reading_only());
         }
         if !connection.is_autocommit() {
             // An earlier roll-back has failed.
@@ -194,7 +198,8 @@ impl SqliteStore {
         }
         self.gate.passed.set(0);
         self.gate.pass()?;
-        let begin = connection.prepare_cached("BEGIN IMMEDIATE").and_then(|mut begin| begin.execute([]));
+        let begin = if self.read_only { "BEGIN" } else { "BEGIN IMMEDIATE" };
+        let begin = connection.prepare_cached(begin).and_then(|mut begin| begin.execute([]));
         begin.map_err(|error| self.error(error, doing))?;
         let checked = self.check_claim(claim);
         match checked {

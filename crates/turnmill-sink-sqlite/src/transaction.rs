@@ -29,6 +29,9 @@ impl<'s> SqliteTransaction<'s> {
     }
 
     fn writer(&self) -> Result<Writer<'_>, StoreError> {
+        if self.store.read_only {
+            return Err(self.store.reading_only());
+        }
         Ok(Writer::new(self.store, self.store.connection()?))
     }
 

@@ -31,6 +31,12 @@ pub enum StoreError {
         #[source]
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
+    /// The store has ended a statement because it took too long. Less work at a time may be done in time.
+    #[error("the store ended a statement that took too long: {detail}")]
+    TimeLimit {
+        /// Which statement, and the setting that limits it.
+        detail: String,
+    },
     /// The store refuses a row.
     #[error("the store refuses a row: {detail}")]
     Refused {
@@ -99,7 +105,7 @@ impl StoreError {
     #[must_use]
     pub fn class(&self) -> Class {
         match self {
-            Self::Unavailable { .. } => Class::Retryable { after: None },
+            Self::Unavailable { .. } | Self::TimeLimit { .. } => Class::Retryable { after: None },
             Self::Refused { .. } => Class::Poison,
             Self::Fenced { .. } => Class::Fenced,
             Self::Newer { .. } | Self::Settings { .. } | Self::Unusable { .. } | Self::Damaged { .. } => {

@@ -5,6 +5,7 @@
 //! Everything is generated from [`turnmill_model::tables::PUBLIC`] and from [`internal::ALL`], so a column is named once.
 //!
 //! - [`Schema`] gives the DDL, [`migrations`] the order in which it is applied.
+//! - [`indexes`] says which indexes the public tables have, and why.
 //! - [`statements`] gives inserts, updates, deletes and upserts of any table.
 //! - [`patterns`] says how those of markers are kept.
 //! - [`upkeep`] gives the statements that remove all of a sender.
@@ -22,6 +23,7 @@ mod schema;
 
 pub mod facts;
 pub mod headers;
+pub mod indexes;
 pub mod internal;
 pub mod meta;
 pub mod metrics;
@@ -31,4 +33,4 @@ pub mod statements;
 pub mod upkeep;
 
 pub use dialect::{Dialect, SqlType};
-pub use schema::Schema;
+pub use schema::{References, Schema};

@@ -1,10 +1,11 @@
 //! The numbered steps that bring a store's schema up to date.
 //!
-//! A store applies the [`pending`] ones in one transaction, under a lock that keeps other writers out, notes each in
-//! `_turnmill_migrations` and the last number in `_turnmill_meta`.
+//! A store applies the [`pending`] ones under a lock that keeps other starters out, notes each in `_turnmill_migrations` and
+//! the last number in `_turnmill_meta`.
 
 use turnmill_sink::StoreError;
 
+#[cfg(doc)]
 use crate::Schema;
 
 /// One step.
@@ -14,25 +15,35 @@ pub struct Migration {
     pub number: u32,
     /// What it does, in a few words.
     pub name: &'static str,
-    statements: fn(&Schema) -> Vec<String>,
+    /// How it is done to a store that has the version before.
+    pub change: Change,
 }
 
-impl Migration {
-    /// Its statements, in order.
-    #[must_use]
-    pub fn statements(&self, schema: &Schema) -> Vec<String> {
-        (self.statements)(schema)
-    }
+/// What a migration does to a store.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Change {
+    /// Everything is made. A new store gets all of the present version this way, and needs no other step.
+    Create,
+    /// Columns that later versions have are added: see [`Schema::new_columns`].
+    Widen,
+    /// Ids compare as bytes; indexes and references become those that [`Schema`] has now. What is there and fits stays. In
+    /// PostgreSQL this happens beside running queries, step by step, and can be done again after an interruption.
+    Rearrange,
 }
 
 /// All steps, in order.
-pub static MIGRATIONS: [Migration; 1] =
-    [Migration { number: 1, name: "tables, indexes and views", statements: Schema::statements }];
+pub static MIGRATIONS: [Migration; 3] = [
+    Migration { number: 1, name: "tables, indexes and views", change: Change::Create },
+    Migration { number: 2, name: "columns for assistants and sources", change: Change::Widen },
+    Migration { number: 3, name: "indexes and foreign keys", change: Change::Rearrange },
+];
 
 /// The version of the schema that this turnmill knows.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 3;
 
-/// The steps that a store of schema version `stored` lacks; 0 is an empty database.
+/// The steps that a store of schema version `stored` lacks. An empty database, 0, lacks them all and gets the first alone,
+/// which makes the tables as all steps together would.
 ///
 /// # Errors
 ///
@@ -40,7 +51,7 @@ pub const SCHEMA_VERSION: u32 = 1;
 ///
 /// ```
 /// use turnmill_sql::migrations::pending;
-/// assert_eq!(pending(0)?.len(), 1);
+/// assert_eq!(pending(2)?.len(), 1);
 /// assert!(pending(99).is_err());
 /// # Ok::<(), turnmill_sink::StoreError>(())
 /// ```

@@ -1,26 +1,38 @@
 //! The DDL.
 
 use turnmill_model::tables::{EVENT_ERROR, Index, PUBLIC, Table};
+use turnmill_model::text;
 
 use crate::dialect::{quoted, quoted_list};
+use crate::indexes::{self, TableIndex};
 use crate::internal::{self, InternalTable};
 use crate::{Dialect, SqlType};
 
-/// Indexes of which no two rows may have the same values.
-const UNIQUE_SENDER: &str = "idx_rasa_sender_sender_key";
-const UNIQUE_USER: &str = "idx_rasa_user_user_key";
+/// How the references between the public tables are kept. They always hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum References {
+    /// Not declared.
+    None,
+    /// Declared for tools that read them, and not checked: `NOT ENFORCED` in PostgreSQL, which knows that since version 18.
+    /// SQLite checks only where it is asked to.
+    Declared,
+    /// Declared and checked with every row, which makes PostgreSQL work three times as hard. Every referring column is
+    /// indexed.
+    Checked,
+}
 
 /// What the tables of a new store are to be like.
 ///
 /// ```
 /// use turnmill_sql::{Dialect, Schema};
-/// let schema = Schema::new(Dialect::Postgres).foreign_keys(false);
+/// use turnmill_sql::References;
+/// let schema = Schema::new(Dialect::Postgres).references(References::None);
 /// assert!(!schema.statements().concat().contains("REFERENCES"));
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Schema {
     dialect: Dialect,
-    foreign_keys: bool,
+    references: References,
 }
 
 /// A column of either kind of table.
@@ -34,16 +46,16 @@ struct ColumnDdl {
 }
 
 impl Schema {
-    /// Declared foreign keys.
+    /// Declared references, not checked.
     #[must_use]
     pub fn new(dialect: Dialect) -> Self {
-        Self { dialect, foreign_keys: true }
+        Self { dialect, references: References::Declared }
     }
 
-    /// Whether foreign keys are declared. A database that enforces them writes several times slower.
+    /// How references between tables are kept.
     #[must_use]
-    pub fn foreign_keys(self, declared: bool) -> Self {
-        Self { foreign_keys: declared, ..self }
+    pub fn references(self, references: References) -> Self {
+        Self { references, ..self }
     }
 
     /// The dialect.
@@ -52,7 +64,8 @@ impl Schema {
         self.dialect
     }
 
-    /// All of version 1: public tables with their indexes and views, then the internal ones. Nothing may be there yet.
+    /// All of the present version: public tables with their indexes and views, then the internal ones. Nothing may be there
+    /// yet.
     #[must_use]
     pub fn statements(&self) -> Vec<String> {
         let mut statements = Vec::new();
@@ -78,34 +91,45 @@ impl Schema {
                 nullable: column.nullable,
                 stamp: column.wall_clock,
                 // Ids of internal tables have another type than those of public ones.
-                references: column.references.filter(|_| self.foreign_keys && !own),
+                references: column.references.filter(|_| self.references != References::None && !own),
             })
             .collect();
         let key = table.columns.first().map(|column| column.name);
         // Rows whose ends move are updated in place if their page has room; ends are in no index.
         let moving = ["end_sequence_number", "last_seen"].iter().any(|name| table.column(name).is_some());
         let mut statements = vec![self.create(table.name, &columns, key.as_slice(), false, moving)];
-        for index in table.indexes {
-            if index.name == UNIQUE_SENDER {
-                // Two assistants may have senders of the same key.
-                statements.push(format!(
-                    "CREATE UNIQUE INDEX {UNIQUE_SENDER} ON {} (coalesce(\"assistant\", ''), \"sender_key\")",
-                    table.name
-                ));
-                continue;
-            }
-            statements.push(create_index(table.name, index, index.name == UNIQUE_USER));
-        }
-        if table.name == "rasa_patterns" {
-            statements.push(
-                "CREATE UNIQUE INDEX _turnmill_patterns_active_name ON rasa_patterns (\"name\") WHERE \"is_active\"".into(),
-            );
-        }
+        statements
+            .extend(self.indexes().filter(|index| index.table == table.name).map(|index| index.create()));
         if let Some(view) = table.view {
             let columns = quoted_list(table.columns.iter().map(|column| column.name));
             statements.push(format!("CREATE VIEW {view} AS SELECT {columns} FROM {}", table.name));
         }
         statements
+    }
+
+    /// The indexes of the public tables besides those of their primary keys.
+    pub fn indexes(&self) -> impl Iterator<Item = TableIndex> {
+        indexes::all(self.dialect, self.references).into_iter()
+    }
+
+    /// Adds the columns that the tables of schema version 1 lack. In PostgreSQL it may be done again.
+    #[must_use]
+    pub fn new_columns(&self) -> Vec<String> {
+        let added = [
+            ("rasa_sender", "assistant", SqlType::Varchar(text::SHORT), ""),
+            (internal::LEDGER.name, "changed", SqlType::Integer, " NOT NULL DEFAULT 0"),
+            (internal::DEAD_LETTER.name, "record_row", SqlType::Integer, ""),
+            (internal::DEAD_LETTER.name, "facts", SqlType::Text, ""),
+        ];
+        let missing = match self.dialect {
+            Dialect::Postgres => "IF NOT EXISTS ",
+            Dialect::Sqlite => "",
+        };
+        let statement = |(table, column, ty, rest): (&str, &str, SqlType, &str)| {
+            let ty = self.dialect.type_name(ty);
+            format!("ALTER TABLE {table} ADD COLUMN {missing}{} {ty}{rest}", quoted(column))
+        };
+        added.into_iter().map(statement).collect()
     }
 
     /// An internal table with its indexes.
@@ -123,7 +147,7 @@ impl Schema {
             })
             .collect();
         let mut statements = vec![self.create(table.name, &columns, table.key, table.hot, table.hot)];
-        statements.extend(table.indexes.iter().map(|index| create_index(table.name, index, false)));
+        statements.extend(table.indexes.iter().map(|index| create_index(table.name, index)));
         if (self.dialect, table.name) == (Dialect::Postgres, internal::HISTORY.name) {
             // Chunks are compressed already.
             statements
@@ -154,6 +178,13 @@ impl Schema {
 
     fn column(&self, column: &ColumnDdl, key: &[&str]) -> String {
         let mut ddl = format!("{} {}", quoted(column.name), self.dialect.type_name(column.ty));
+        // Ids are looked for in ranges that depend on the order of bytes, this one as well.
+        if self.dialect == Dialect::Postgres
+            && key == [column.name]
+            && matches!(column.ty, SqlType::Varchar(_))
+        {
+            ddl.push_str(" COLLATE \"C\"");
+        }
         if !column.nullable {
             ddl.push_str(" NOT NULL");
         }
@@ -169,17 +200,14 @@ impl Schema {
         }
         if let Some(table) = column.references {
             ddl.push_str(&format!(" REFERENCES {table} (\"id\")"));
+            if (self.dialect, self.references) == (Dialect::Postgres, References::Declared) {
+                ddl.push_str(" NOT ENFORCED");
+            }
         }
         ddl
     }
 }
 
-fn create_index(table: &str, index: &Index, unique: bool) -> String {
-    let column = |column: &&str| match column.split_once(' ') {
-        Some((name, order)) => format!("{} {order}", quoted(name)),
-        None => quoted(column),
-    };
-    let columns: Vec<String> = index.columns.iter().map(column).collect();
-    let unique = if unique { "UNIQUE " } else { "" };
-    format!("CREATE {unique}INDEX {} ON {table} ({})", index.name, columns.join(", "))
+fn create_index(table: &str, index: &Index) -> String {
+    format!("CREATE INDEX {} ON {table} ({})", index.name, quoted_list(index.columns.iter().copied()))
 }

@@ -1,10 +1,17 @@
-//! The statements that remove all that a store has of a sender.
+//! The statements that remove all that a store has of senders.
 //!
-//! Each takes the sender's id, in the type it is said to take, for every parameter.
+//! Each takes what it is said to take for every parameter: in SQLite the id of one sender, in PostgreSQL an array of any
+//! number.
+//!
+//! No table but `rasa_session` has an index of its senders. So rows are found from there: sessions by their sender, and from
+//! them what has an index of its session. Actions, slots and flow statuses have their event's id. All that takes the time of
+//! the senders' rows, whatever else is stored. No two tables are joined but by arrays of keys that are known before, because a
+//! join would be planned the other way round once there are statistics.
 
 use turnmill_model::tables::{EVENT_ERROR, PUBLIC, Table};
 
-use crate::{Dialect, SqlType, internal};
+use crate::indexes::{self, IndexKind};
+use crate::{Dialect, References, SqlType, internal};
 
 /// A statement with the type of its parameter, the sender's id.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +22,7 @@ pub struct Removal {
     pub ty: SqlType,
 }
 
-/// Removes the sender's rows and checkpoints, in an order that foreign keys allow. The cost is that of the sender's rows.
+/// Removes the senders' rows and checkpoints, in an order that foreign keys allow. The cost is that of the senders' rows.
 ///
 /// ```
 /// use turnmill_sql::{Dialect, upkeep};
@@ -24,43 +31,144 @@ pub struct Removal {
 /// ```
 #[must_use]
 pub fn clear(dialect: Dialect) -> Vec<Removal> {
+    // While the events are there that they are found by.
+    let errors = by_keys(dialect, EVENT_ERROR.name, &own_type(dialect, &of_events(dialect)));
     let public = PUBLIC.iter().rev().filter_map(|table| removal(dialect, table));
-    let own = [EVENT_ERROR.name, internal::CHECKPOINT.name].map(|table| of_internal(dialect, table));
-    public.chain(own).collect()
+    [Removal { sql: errors, ty: SqlType::IdText }]
+        .into_iter()
+        .chain(public)
+        .chain([of_internal(dialect, internal::CHECKPOINT.name)])
+        .collect()
 }
 
-/// Removes the sender's history and state, once [`clear`] has removed the rest.
+/// Removes the senders' history and state, once [`clear`] has removed the rest.
 #[must_use]
 pub fn forget(dialect: Dialect) -> Vec<Removal> {
     [internal::HISTORY.name, internal::TIMELINE.name].map(|table| of_internal(dialect, table)).into()
 }
 
 fn of_internal(dialect: Dialect, table: &str) -> Removal {
-    let sql = format!("DELETE FROM {table} WHERE \"sender_id\" = {}", dialect.placeholder(1));
+    let sql = format!("DELETE FROM {table} WHERE {}", is_one_of(dialect, "\"sender_id\"", SqlType::Uuid));
     Removal { sql, ty: SqlType::Uuid }
 }
 
 /// None for tables without a sender's rows of its own.
 fn removal(dialect: Dialect, table: &Table) -> Option<Removal> {
-    let (name, sender) = (table.name, dialect.placeholder(1));
-    let sql = if name == "rasa_sender" {
-        format!("DELETE FROM {name} WHERE \"id\" = {sender}")
-    } else if name == "rasa_session_slot_state" {
-        // Its keys begin with the sender and a slash.
-        format!("DELETE FROM {name} WHERE \"id\" >= {sender} || '/' AND \"id\" < {sender} || '0'")
-    } else if table.column("sender_id").is_none() {
-        return None;
-    } else if table.indexes.iter().any(|index| index.columns.first() == Some(&"sender_id")) {
-        format!("DELETE FROM {name} WHERE \"sender_id\" = {sender}")
-    } else {
-        // No index leads to the sender, but ids begin with the milliseconds of the event that they are derived of.
-        format!(
-            "DELETE FROM {name} WHERE \"id\" IN (SELECT own.\"id\" FROM rasa_event AS event CROSS JOIN {name} AS own \
-             WHERE event.\"sender_id\" = {sender} AND own.\"sender_id\" = {sender} \
-             AND own.\"id\" >= substr(event.\"id\", 1, 13) AND own.\"id\" < substr(event.\"id\", 1, 13) || '~')"
-        )
+    let name = table.name;
+    let sender =
+        |column: &str| format!("DELETE FROM {name} WHERE {}", is_one_of(dialect, column, SqlType::IdText));
+    let sql = match name {
+        "rasa_sender" => sender("\"id\""),
+        "rasa_session" => sender("\"sender_id\""),
+        "rasa_session_slot_state" => by_keys(dialect, name, &slot_states(dialect)),
+        "rasa_llm_command" => by_keys(dialect, name, &commands(dialect)),
+        _ if table.column("sender_id").is_none() => return None,
+        _ if has_index_of_session(name) => {
+            let sessions = sessions(dialect);
+            match dialect {
+                Dialect::Sqlite => format!("DELETE FROM {name} WHERE \"session_id\" IN ({sessions})"),
+                Dialect::Postgres => {
+                    format!("DELETE FROM {name} WHERE \"session_id\" = ANY (ARRAY({sessions}))")
+                }
+            }
+        }
+        _ => by_keys(dialect, name, &of_events(dialect)),
     };
     Some(Removal { sql, ty: SqlType::IdText })
+}
+
+fn has_index_of_session(table: &str) -> bool {
+    let mut indexes = indexes::all(Dialect::Postgres, References::None).into_iter();
+    indexes.any(|index| {
+        index.table == table
+            && index.kind != IndexKind::BlockRange
+            && index.columns.first() == Some(&"session_id")
+    })
+}
+
+/// Removes rows by their primary key.
+fn by_keys(dialect: Dialect, table: &str, keys: &str) -> String {
+    match dialect {
+        Dialect::Sqlite => format!("DELETE FROM {table} WHERE \"id\" IN ({keys})"),
+        Dialect::Postgres => format!("DELETE FROM {table} WHERE \"id\" = ANY (ARRAY({keys}))"),
+    }
+}
+
+/// Ids of the senders' sessions.
+fn sessions(dialect: Dialect) -> String {
+    format!("SELECT \"id\" FROM rasa_session WHERE {}", is_one_of(dialect, "\"sender_id\"", SqlType::IdText))
+}
+
+/// Ids of the senders' events.
+fn of_events(dialect: Dialect) -> String {
+    let sessions = sessions(dialect);
+    match dialect {
+        Dialect::Sqlite => format!("SELECT \"id\" FROM rasa_event WHERE \"session_id\" IN ({sessions})"),
+        Dialect::Postgres => {
+            format!("SELECT \"id\" FROM rasa_event WHERE \"session_id\" = ANY (ARRAY({sessions}))")
+        }
+    }
+}
+
+/// Ids of public rows, as those of internal tables are kept.
+fn own_type(dialect: Dialect, ids: &str) -> String {
+    match dialect {
+        // The bytes that the text spells.
+        Dialect::Sqlite => ids.replacen("SELECT \"id\"", "SELECT unhex(replace(\"id\", '-', ''))", 1),
+        Dialect::Postgres => ids.replacen("SELECT \"id\"", "SELECT \"id\"::uuid", 1),
+    }
+}
+
+/// Ids of the senders' slot states, which begin with sender and session. Ids compare as bytes, and `0` comes after `/`.
+fn slot_states(dialect: Dialect) -> String {
+    of_each(dialect, "rasa_session", "rasa_session_slot_state", &sessions(dialect), |row| {
+        let path = format!("{row}.\"sender_id\" || '/' || {row}.\"id\" ||");
+        (format!("{path} '/'"), format!("{path} '0'"))
+    })
+}
+
+/// Ids of the senders' commands: they begin with the milliseconds of the `user` event that they are derived of, as its own id
+/// does.
+fn commands(dialect: Dialect) -> String {
+    let messages = of_events(dialect).replacen("rasa_event", "rasa_user_message", 1);
+    of_each(dialect, "rasa_user_message", "rasa_llm_command", &messages, |row| {
+        let milliseconds = format!("substr({row}.\"id\", 1, 13)");
+        (milliseconds.clone(), format!("{milliseconds} || '~'"))
+    })
+}
+
+/// Ids in `table` from one bound to another, of the sender of each row that `rows` finds in `from`.
+fn of_each(
+    dialect: Dialect,
+    from: &str,
+    table: &str,
+    rows: &str,
+    bounds: impl Fn(&str) -> (String, String),
+) -> String {
+    let condition = rows.split_once(" WHERE ").map_or("", |(_, condition)| condition);
+    let (least, end) = bounds("found");
+    let inner =
+        format!("own.\"id\" >= {least} AND own.\"id\" < {end} AND own.\"sender_id\" = found.\"sender_id\"");
+    match dialect {
+        // A cross join is executed as it is written.
+        Dialect::Sqlite => format!(
+            "SELECT own.\"id\" FROM {from} AS found CROSS JOIN {table} AS own WHERE {} AND {inner}",
+            condition.replacen('"', "found.\"", 1)
+        ),
+        // A subquery that gives an array is executed once a row, and never turned into a join.
+        Dialect::Postgres => format!(
+            "SELECT unnest(ARRAY(SELECT own.\"id\" FROM {table} AS own WHERE {inner})) FROM {from} AS found WHERE {}",
+            condition.replacen('"', "found.\"", 1)
+        ),
+    }
+}
+
+fn is_one_of(dialect: Dialect, column: &str, ty: SqlType) -> String {
+    let sender = dialect.placeholder(1);
+    match dialect {
+        Dialect::Sqlite => format!("{column} = {sender}"),
+        Dialect::Postgres => format!("{column} = ANY ({sender}::{})", Dialect::array_type(ty)),
+    }
 }
 
 #[cfg(test)]
@@ -78,8 +186,13 @@ mod tests {
             assert_eq!(names.iter().any(|name| name == table.name), of_senders, "{}", table.name);
         }
         let place = |name: &str| names.iter().position(|other| other == name);
-        assert!(place("rasa_markers") < place("rasa_event"));
-        assert!(place("rasa_llm_command") < place("rasa_event"));
+        for found_by_events in
+            ["_turnmill_event_error", "rasa_markers", "rasa_action", "rasa_slot", "rasa_flow_status"]
+        {
+            assert!(place(found_by_events) < place("rasa_event"), "{found_by_events}");
+        }
+        assert!(place("rasa_llm_command") < place("rasa_user_message"));
+        assert!(place("rasa_session_slot_state") < place("rasa_session"));
         assert!(place("rasa_event") < place("rasa_session"));
         assert!(place("rasa_session") < place("rasa_sender"));
     }

@@ -99,6 +99,16 @@ impl AnyStore {
         }
     }
 
+    /// Tells `listener` what bringing the schema up to date does, step by step, where that may take its time: in PostgreSQL.
+    #[must_use]
+    pub fn with_notices(self, listener: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        match self {
+            Self::Sqlite(store) => Self::Sqlite(store),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(store) => store.with_notices(listener).into(),
+        }
+    }
+
     /// Opens a store that is there, whatever settings it was filled with, and says which. Creates, migrates and compares
     /// nothing: for tools that look.
     ///

@@ -221,15 +221,44 @@ impl Server {
 #[must_use]
 #[track_caller]
 pub fn database() -> Option<String> {
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    Some(shared()?.create_database(&fresh_name()))
+}
+
+/// As [`database`], with texts that compare by the rules of English, as databases of most systems have it, and not as bytes:
+/// under glibc's `en_US.UTF-8`, else under an ICU collation. `None` as well if the server has neither, which is noted.
+///
+/// # Panics
+///
+/// If a server is there and does not work.
+#[must_use]
+#[track_caller]
+pub fn english_database() -> Option<String> {
     let shared = shared()?;
-    // Other processes use the same server.
+    let name = fresh_name();
+    if let Some(url) = shared.create_english_database(&name) {
+        return Some(url);
+    }
+    crate::skip("PostgreSQL has neither the locale en_US.UTF-8 (Debian's `locales`, `localedef`) nor ICU");
+    None
+}
+
+/// As [`database`], made with further options of `CREATE DATABASE`.
+///
+/// # Panics
+///
+/// If the server does not.
+#[must_use]
+#[track_caller]
+pub fn database_with(options: &str) -> Option<String> {
+    let created = shared()?.try_create(&fresh_name(), options);
+    Some(created.unwrap_or_else(|error| panic!("TURNMILL_TEST_POSTGRES_URL: {error}")))
+}
+
+/// The name of a database that there is not. Other processes use the same server.
+fn fresh_name() -> String {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    Some(shared.create_database(&format!(
-        "turnmill_{}_{number}_{:08x}",
-        std::process::id(),
-        fastrand::u32(..)
-    )))
+    format!("turnmill_{}_{number}_{:08x}", std::process::id(), fastrand::u32(..))
 }
 
 /// The server that all tests share: the one that `TURNMILL_TEST_POSTGRES_URL` names, else one that is started for this
@@ -278,12 +307,40 @@ impl Shared {
     /// If the server does not.
     #[track_caller]
     pub fn create_database(&self, name: &str) -> String {
+        self.try_create(name, "").unwrap_or_else(|error| panic!("TURNMILL_TEST_POSTGRES_URL: {error}"))
+    }
+
+    /// Makes an empty database in which texts compare by the rules of English; none if the server knows no such rules.
+    #[must_use]
+    pub fn create_english_database(&self, name: &str) -> Option<String> {
+        let options = [
+            "LC_COLLATE 'en_US.UTF-8' LC_CTYPE 'en_US.UTF-8'",
+            "LC_COLLATE 'en_US.utf8' LC_CTYPE 'en_US.utf8'",
+            "LOCALE_PROVIDER icu ICU_LOCALE 'en-US' LOCALE 'C'",
+        ];
+        let mut attempts = options
+            .iter()
+            .map(|options| self.try_create(name, &format!("TEMPLATE template0 ENCODING 'UTF8' {options}")));
+        attempts.find_map(Result::ok)
+    }
+
+    /// Executes statements in one of its databases.
+    ///
+    /// # Panics
+    ///
+    /// If one fails.
+    #[track_caller]
+    pub fn execute(&self, url: &str, statements: &str) -> String {
         let mut command = self.psql.psql();
-        command.args(["-d", &self.url, "-c", &format!("CREATE DATABASE \"{name}\"")]);
-        if let Err(error) = find::output(&mut command) {
-            panic!("TURNMILL_TEST_POSTGRES_URL: {error}");
-        }
-        with_database(&self.url, name)
+        command.args(["-d", url, "-c", statements]);
+        find::output(&mut command).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn try_create(&self, name: &str, options: &str) -> Result<String, String> {
+        let mut command = self.psql.psql();
+        command.args(["-d", &self.url, "-c", &format!("CREATE DATABASE \"{name}\" {options}")]);
+        find::output(&mut command)?;
+        Ok(with_database(&self.url, name))
     }
 }
 

@@ -11,7 +11,7 @@ use turnmill_pipeline::{ExplainedSession, PatternTools, Stop};
 use turnmill_sink::ingest::Ingest;
 use turnmill_sink::{PatternSet, StoreError};
 
-use super::tools::{Display, close, open};
+use super::tools::{Display, close, open_to_look};
 use super::{Definitions, Failure, OnStore, show};
 
 /// Arguments of `turnmill markers explain`.
@@ -43,7 +43,7 @@ pub(super) async fn run(args: &Args) -> Result<bool, crate::Failure> {
             Some(found.ok_or_else(|| Failure::NoSuchMarker(args.name.clone()))?.config.clone())
         }
     };
-    let (mut store, settings) = open(args.on.place(), false).await?;
+    let (mut store, settings) = open_to_look(args.on.place()).await?;
     let decoder = RasaDecoder::new(&settings);
     let ingest = Ingest::new(&settings, &decoder, 0);
     let display = Display::new(args.json);

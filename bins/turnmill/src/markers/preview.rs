@@ -8,7 +8,7 @@ use turnmill_model::rasa::RasaDecoder;
 use turnmill_pipeline::{PatternTools, Preview, Sample, Stop};
 use turnmill_sink::ingest::Ingest;
 
-use super::tools::{Display, close, open};
+use super::tools::{Display, close, open_to_look};
 use super::{Definitions, OnStore, show};
 
 /// Arguments of `turnmill markers preview`.
@@ -30,7 +30,7 @@ pub(crate) struct Args {
 /// Shows what would be found.
 pub(super) async fn run(args: &Args) -> Result<bool, crate::Failure> {
     let markers = Definitions::needed(&args.files)?;
-    let (mut store, settings) = open(args.on.place(), false).await?;
+    let (mut store, settings) = open_to_look(args.on.place()).await?;
     let decoder = RasaDecoder::new(&settings);
     let ingest = Ingest::new(&settings, &decoder, 0);
     let display = Display::new(args.json);

@@ -28,6 +28,14 @@ pub(super) async fn open(place: Place<'_>, new: bool) -> Result<(AnyStore, Setti
     Ok((store, settings))
 }
 
+/// Opens a store that is there to look at it: nothing is written, and a standby or a user who may only read are enough.
+pub(super) async fn open_to_look(place: Place<'_>) -> Result<(AnyStore, Settings), crate::Failure> {
+    let mut store = place.store()?.read_only();
+    let settings = store.open_as_it_is().await?;
+    store.open(&settings).await?;
+    Ok((store, settings))
+}
+
 /// Closes the store.
 pub(super) fn close(store: AnyStore) -> Result<(), StoreError> {
     match store.finish() {

@@ -1,4 +1,4 @@
-//! `docs/tables.md` names the tables, columns and indexes that there are.
+//! `docs/tables.md` names the tables and columns that there are.
 
 use std::collections::BTreeMap;
 
@@ -83,18 +83,6 @@ fn no_table_is_documented_that_does_not_exist() {
         DOCUMENT.lines().filter_map(|line| line.strip_prefix("## ")).filter(|name| name.starts_with("rasa_"));
     let mut written: Vec<&str> = headings.collect();
     let mut there: Vec<&str> = PUBLIC.iter().map(|table| table.name).collect();
-    written.sort_unstable();
-    there.sort_unstable();
-    assert_eq!(written, there);
-}
-
-#[test]
-fn every_index_is_documented() {
-    let mut written: Vec<String> = rows_by_heading()["Indexes"].iter().map(|row| row.join(" | ")).collect();
-    let indexes = PUBLIC.iter().flat_map(|table| table.indexes.iter().map(move |index| (table, index)));
-    let mut there: Vec<String> = indexes
-        .map(|(table, index)| format!("{} | {} | {}", index.name, table.name, index.columns.join(", ")))
-        .collect();
     written.sort_unstable();
     there.sort_unstable();
     assert_eq!(written, there);

@@ -4,3 +4,4 @@
 mod log;
 mod patterns;
 mod serve;
+mod slow;

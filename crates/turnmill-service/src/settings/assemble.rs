@@ -279,7 +279,7 @@ impl Assembly<'_> {
             target,
             migrate: values.switch(Id::Migrate).unwrap_or(true),
             schema: values.text(Id::Schema).unwrap_or_default(),
-            foreign_keys: values.choice(Id::ForeignKeys) != Some("none"),
+            foreign_keys: values.choice(Id::ForeignKeys).unwrap_or("auto"),
             statement_timeout: limit(Id::StatementTimeout),
             lock_timeout: limit(Id::LockTimeout),
         })

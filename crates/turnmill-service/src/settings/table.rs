@@ -242,8 +242,8 @@ settings! {
         "Whether the schema is made and brought up to date at start. `false`: a schema that is not as expected is an error.";
     Schema, "database.schema", "TURNMILL_DB_SCHEMA", EVERYWHERE, Text, Some("public"), Obeyed,
         "Schema of PostgreSQL for all tables; it is made if it is missing. Tables of another product are never touched.";
-    ForeignKeys, "database.foreign_keys", "TURNMILL_DB_FOREIGN_KEYS", EVERYWHERE, Choice(&["declared", "none"]), Some("declared"), Obeyed,
-        "Whether the tables declare foreign keys. They hold either way; declared ones cost more than half of the writing speed.";
+    ForeignKeys, "database.foreign_keys", "TURNMILL_DB_FOREIGN_KEYS", EVERYWHERE, Choice(&["auto", "declared", "none"]), Some("auto"), Obeyed,
+        "Foreign keys of PostgreSQL's tables, which hold either way. `declared`: checked with every row, which triples the work; `auto`: declared and not enforced from PostgreSQL 18 on, none before. `turnmill foreign-keys` changes them later.";
     StatementTimeout, "database.statement_timeout_secs", "TURNMILL_DB_STATEMENT_TIMEOUT_SECS", EVERYWHERE, Seconds(0, 86_400), Some("60"), Obeyed,
         "After so long PostgreSQL ends a statement, which is then tried again. 0: never.";
     LockTimeout, "database.lock_timeout_secs", "TURNMILL_DB_LOCK_TIMEOUT_SECS", EVERYWHERE, Seconds(0, 86_400), Some("30"), Obeyed,

@@ -182,8 +182,8 @@ pub struct DatabaseSettings {
     pub migrate: bool,
     /// Schema of PostgreSQL.
     pub schema: String,
-    /// Whether the tables declare foreign keys.
-    pub foreign_keys: bool,
+    /// How references between the tables are kept: `auto`, `declared` or `none`.
+    pub foreign_keys: &'static str,
     /// Longest statement; none without a limit.
     pub statement_timeout: Option<Duration>,
     /// Longest wait for a lock; none without a limit.

@@ -143,7 +143,8 @@ fn defaults() {
     let DatabaseTarget::Postgres(target) = &settings.database.target else { panic!("PostgreSQL") };
     assert_eq!(target.hosts, [("db".to_owned(), 5432)]);
     assert_eq!(target.ssl_mode, None);
-    assert!(settings.database.migrate && settings.database.foreign_keys);
+    assert!(settings.database.migrate);
+    assert_eq!(settings.database.foreign_keys, "auto");
     assert_eq!(settings.database.lock_timeout, Some(Duration::from_secs(30)));
     assert_eq!(settings.database.schema, "public");
     assert_eq!(settings.dead_letters.topic, DeadLetterTopic::IfPresent("rasa-analytics-dlq".into()));

@@ -1,13 +1,17 @@
 //! Tests of the store in PostgreSQL, on a real server.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failure of a test is a panic")]
 
+mod arrange;
 mod concurrent;
 mod contract;
 mod equal;
 mod failures;
+mod growth;
 mod laws;
 mod opening;
 mod places;
+mod refused;
+mod silent;
 mod suite;
 mod summary;
 mod support;

@@ -1,12 +1,13 @@
-//! The conformance suite.
+//! The conformance suite, under either order of texts, with references that the server checks and as they are by default.
 
 use turnmill_sink::testkit::{suite, upkeep_suite};
+use turnmill_sink_postgres::ForeignKeys;
 
 use crate::support::{Schemas, block_on};
 
-#[test]
-fn the_store_conforms() {
-    let Some(mut schemas) = Schemas::new() else { return };
+fn conforms(schemas: Option<Schemas>, foreign_keys: ForeignKeys) {
+    let Some(schemas) = schemas else { return };
+    let mut schemas = schemas.with_foreign_keys(foreign_keys);
     block_on(suite(&mut schemas));
     block_on(upkeep_suite(&mut schemas));
     let rows: usize = schemas
@@ -15,4 +16,24 @@ fn the_store_conforms() {
         .map(|rows| rows[0].parse::<usize>().unwrap())
         .sum();
     assert!(rows > 1000, "the suite has written something: {rows}");
+}
+
+#[test]
+fn the_store_conforms() {
+    conforms(Schemas::new(), ForeignKeys::Auto);
+}
+
+#[test]
+fn the_store_conforms_with_checked_references() {
+    conforms(Schemas::new(), ForeignKeys::Declared);
+}
+
+#[test]
+fn the_store_conforms_under_the_order_of_a_language() {
+    conforms(Schemas::english(), ForeignKeys::Auto);
+}
+
+#[test]
+fn the_store_conforms_under_the_order_of_a_language_with_checked_references() {
+    conforms(Schemas::english(), ForeignKeys::Declared);
 }

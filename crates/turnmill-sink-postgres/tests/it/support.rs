@@ -6,7 +6,7 @@ use tokio_postgres::NoTls;
 use turnmill_model::Settings;
 use turnmill_sink::testkit::Fixture;
 use turnmill_sink::{Class, Store, StoreError};
-use turnmill_sink_postgres::{PostgresSettings, PostgresStore};
+use turnmill_sink_postgres::{ForeignKeys, PostgresSettings, PostgresStore};
 use turnmill_testbed::postgres;
 
 /// Runs a future with threads for the connections' traffic.
@@ -23,17 +23,33 @@ pub(crate) fn runtime() -> tokio::runtime::Runtime {
 #[derive(Debug)]
 pub(crate) struct Schemas {
     pub(crate) url: String,
+    foreign_keys: ForeignKeys,
     made: usize,
 }
 
 impl Schemas {
     /// None if there is no server; then the test is noted as skipped.
     pub(crate) fn new() -> Option<Self> {
-        Some(Self { url: postgres::database()?, made: 0 })
+        Some(Self::of(postgres::database()?))
+    }
+
+    /// The same, in a database whose texts compare by the rules of a language.
+    pub(crate) fn english() -> Option<Self> {
+        Some(Self::of(postgres::english_database()?))
+    }
+
+    fn of(url: String) -> Self {
+        Self { url, foreign_keys: ForeignKeys::default(), made: 0 }
+    }
+
+    /// With references that are kept so.
+    pub(crate) fn with_foreign_keys(self, foreign_keys: ForeignKeys) -> Self {
+        Self { foreign_keys, ..self }
     }
 
     pub(crate) fn settings(&self, schema: &str) -> PostgresSettings {
-        self.url.parse::<PostgresSettings>().unwrap().with_schema(schema)
+        let settings: PostgresSettings = self.url.parse().unwrap();
+        settings.with_schema(schema).with_foreign_keys(self.foreign_keys)
     }
 
     /// Settings for a schema that is not there yet.

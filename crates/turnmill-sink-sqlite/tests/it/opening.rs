@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 use turnmill_model::{SessionIdMode, Settings};
 use turnmill_sink::testkit::Fixture as _;
-use turnmill_sink::{Claim, Class, Inspect, Store, StoreError};
+use turnmill_sink::{Batch, Claim, Class, Inspect, Store, StoreError, Transaction};
 use turnmill_sink_sqlite::SqliteStore;
 
 use crate::support::{Files, one};
@@ -46,7 +46,7 @@ fn opening_again_changes_nothing() {
     let after: Vec<i64> =
         ["schema_version", "user_version"].map(|name| one(&file, &format!("PRAGMA {name}"))).into();
     assert_eq!(before, after);
-    assert_eq!(one::<i64>(&file, "SELECT count(*) FROM _turnmill_migrations"), 1);
+    assert_eq!(one::<i64>(&file, "SELECT count(*) FROM _turnmill_migrations"), 2);
     let applied: String = one(&file, "SELECT applied_at FROM _turnmill_migrations");
     assert!(turnmill_model::Micros::parse(&applied).is_some(), "{applied}");
 }
@@ -59,7 +59,7 @@ fn a_newer_store_is_refused_and_left_alone() {
     let before: i64 = one(&file, "PRAGMA data_version");
     for mut again in [files.connect(&store), files.connect(&store).read_only()] {
         let error = pollster::block_on(again.open(&Settings::default())).unwrap_err();
-        assert!(matches!(error, StoreError::Newer { found: 7, known: 1 }), "{error}");
+        assert!(matches!(error, StoreError::Newer { found: 7, known: 2 }), "{error}");
         assert!(error.to_string().contains("use a newer turnmill"), "{error}");
     }
     assert_eq!(one::<i64>(&file, "PRAGMA data_version"), before);
@@ -153,7 +153,9 @@ fn a_read_only_file_names_the_remedy() {
     open(&mut looking).unwrap();
     pollster::block_on(looking.digests()).unwrap();
     let claim = Claim::default();
-    assert!(fatal(pollster::block_on(looking.begin(&claim)).map(drop)).contains("for reading only"));
+    let mut tx = pollster::block_on(looking.begin(&claim)).unwrap();
+    assert!(fatal(pollster::block_on(tx.write(&Batch::default()))).contains("for reading only"));
+    drop(tx);
 }
 
 #[test]
@@ -163,7 +165,7 @@ fn an_unmarked_store_is_damaged() {
     file.execute_batch("DELETE FROM _turnmill_meta WHERE name = 'schema_version'").unwrap();
     assert!(fatal(open(&mut files.connect(&store))).contains("schema version"));
     file.execute_batch(
-        "DROP TABLE _turnmill_position; INSERT INTO _turnmill_meta VALUES ('schema_version', '1')",
+        "DROP TABLE _turnmill_position; INSERT INTO _turnmill_meta VALUES ('schema_version', '2')",
     )
     .unwrap();
     assert!(fatal(open(&mut files.connect(&store))).contains("not as turnmill made them"));

@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 
 use rusqlite::Connection;
 use turnmill_model::Settings;
+use turnmill_model::rasa::RasaDecoder;
 use turnmill_model::tables::{ColumnType, PUBLIC};
-use turnmill_sink::Store;
+use turnmill_sink::testkit::{Delivery, Driver, Given, conversation};
+use turnmill_sink::{Inspect, Store};
 use turnmill_sink_sqlite::SqliteStore;
-use turnmill_sql::internal;
+use turnmill_sql::{Dialect, References, indexes, internal};
 
 use crate::support::{Files, one};
 
@@ -28,6 +30,57 @@ fn columns(file: &Connection, table: &str) -> Vec<ColumnInfo> {
     let rows =
         query.query_map([table], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))).unwrap();
     rows.map(Result::unwrap).collect()
+}
+
+fn index_columns(file: &Connection, index: &str) -> Vec<String> {
+    let mut query =
+        file.prepare("SELECT name, \"desc\" FROM pragma_index_xinfo(?1) WHERE key ORDER BY seqno").unwrap();
+    let rows = query.query_map([index], |row| {
+        Ok(format!("{}{}", row.get::<_, String>(0)?, if row.get(1)? { " DESC" } else { "" }))
+    });
+    rows.unwrap().map(Result::unwrap).collect()
+}
+
+/// Indexes but those of keys.
+fn index_names(file: &Connection) -> BTreeSet<String> {
+    let names = "SELECT name FROM sqlite_master WHERE type = 'index' AND name NOT GLOB 'sqlite_*'";
+    let mut query = file.prepare(names).unwrap();
+    query.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+}
+
+#[test]
+fn a_store_of_version_1_gets_the_indexes_of_now_and_keeps_its_rows() {
+    let mut files = Files::new();
+    let settings = Settings::default();
+    let decoder = RasaDecoder::new(&settings);
+    let given: Vec<Given> = conversation("u1", 30, 1_656_382_549.5).into_iter().map(Given::body).collect();
+    pollster::block_on(async {
+        let mut driver = Driver::new(&mut files, &settings, &decoder, 1, 8, 4096).await;
+        driver.deliver(&Delivery { records: given.iter().collect(), ..Delivery::default() }).await;
+    });
+    let mut present = SqliteStore::file(files.paths().last().unwrap());
+    pollster::block_on(present.open(&settings)).unwrap();
+    let path = files.path();
+    let old = Connection::open(&path).unwrap();
+    old.execute_batch(include_str!("../data/version-1.sql")).unwrap();
+    old.execute("ATTACH ?1 AS present", [present.path().unwrap().to_str().unwrap()]).unwrap();
+    let tables = PUBLIC.iter().map(|table| table.name).chain(internal::ALL.map(|table| table.name));
+    for table in tables {
+        old.execute_batch(&format!("INSERT INTO {table} SELECT * FROM present.{table}")).unwrap();
+    }
+    old.execute_batch(
+        "UPDATE _turnmill_meta SET value = '1' WHERE name = 'schema_version'; \
+         DELETE FROM _turnmill_migrations WHERE number > 1; DETACH present",
+    )
+    .unwrap();
+    let mut store = SqliteStore::file(&path);
+    pollster::block_on(store.open(&settings)).unwrap();
+    let fresh = Connection::open(present.path().unwrap()).unwrap();
+    assert_eq!(index_names(&old), index_names(&fresh));
+    assert_eq!(one::<i64>(&old, "SELECT count(*) FROM _turnmill_migrations"), 2);
+    let digests = pollster::block_on(store.digests()).unwrap();
+    assert_eq!(digests, pollster::block_on(present.digests()).unwrap());
+    pollster::block_on(store.open(&settings)).unwrap();
 }
 
 #[test]
@@ -56,18 +109,6 @@ fn every_table_and_column_is_there_and_nothing_else() {
                 table.columns.iter().map(|column| column.name).collect::<Vec<_>>()
             );
         }
-        for index in table.indexes {
-            let mut query = file
-                .prepare("SELECT name, \"desc\" FROM pragma_index_xinfo(?1) WHERE key ORDER BY seqno")
-                .unwrap();
-            let rows = query.query_map([index.name], |row| {
-                Ok(format!("{}{}", row.get::<_, String>(0)?, if row.get(1)? { " DESC" } else { "" }))
-            });
-            let found: Vec<String> = rows.unwrap().map(Result::unwrap).collect();
-            let expected: Vec<&str> =
-                index.columns.iter().map(|column| column.trim_end_matches(" ASC")).collect();
-            assert_eq!(found, expected, "{}", index.name);
-        }
         let mut query = file.prepare("SELECT \"from\", \"table\" FROM pragma_foreign_key_list(?1)").unwrap();
         let found: BTreeSet<(String, String)> = query
             .query_map([table.name], |row| Ok((row.get(0)?, row.get(1)?)))
@@ -78,6 +119,10 @@ fn every_table_and_column_is_there_and_nothing_else() {
             table.columns.iter().filter_map(|column| Some((column.name.into(), column.references?.into())));
         assert_eq!(found, references.collect(), "{}", table.name);
     }
+    for index in indexes::all(Dialect::Sqlite, References::Declared) {
+        assert_eq!(index_columns(&file, &index.name), index.columns, "{}", index.name);
+    }
+    assert_eq!(index_names(&file).len(), indexes::all(Dialect::Sqlite, References::Declared).len() + 1);
     let mut names = file
         .prepare("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT GLOB 'sqlite_*'")
         .unwrap();
@@ -119,7 +164,7 @@ fn a_finished_file_stands_alone_and_takes_a_search_of_history_from_the_index() {
     assert!(!path.with_extension("sqlite-wal").exists());
     let file = Connection::open(copy).unwrap();
     assert_eq!(one::<String>(&file, "PRAGMA journal_mode"), "wal");
-    assert_eq!(one::<i64>(&file, "SELECT number FROM _turnmill_migrations"), 1);
+    assert_eq!(one::<i64>(&file, "SELECT max(number) FROM _turnmill_migrations"), 2);
     let plan: String = file
         .query_row(
             "EXPLAIN QUERY PLAN SELECT number, least FROM _turnmill_history \

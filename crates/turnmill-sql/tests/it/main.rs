@@ -6,7 +6,7 @@ use turnmill_model::tables::{
 };
 use turnmill_sql::metrics::{self, Options};
 use turnmill_sql::statements::{Input, OnConflict, Target};
-use turnmill_sql::{Dialect, Schema, internal};
+use turnmill_sql::{Dialect, References, Schema, indexes, internal, upkeep};
 
 const DIALECTS: [Dialect; 2] = [Dialect::Sqlite, Dialect::Postgres];
 
@@ -25,9 +25,14 @@ fn ddl() {
 fn ddl_options_change_only_what_they_name() {
     for dialect in DIALECTS {
         let plain = Schema::new(dialect).statements();
-        let without = Schema::new(dialect).foreign_keys(false).statements();
+        let of = |references| Schema::new(dialect).references(references).statements();
         let stripped: Vec<String> = plain.iter().map(|sql| strip_references(sql)).collect();
-        assert_eq!(without, stripped);
+        assert_eq!(of(References::None), stripped);
+        // Checked references are the same but for the indexes that they need.
+        let checked: Vec<String> =
+            of(References::Checked).into_iter().filter(|sql| !sql.contains("_turnmill_ref_")).collect();
+        let declared: Vec<String> = plain.iter().map(|sql| sql.replace(" NOT ENFORCED", "")).collect();
+        assert_eq!(checked, declared);
     }
 }
 
@@ -82,6 +87,32 @@ fn statements() {
         }
         all.push(Target::from(&internal::DEAD_LETTER).delete(dialect, Input::Rows(1)));
         assert_snapshot!(format!("statements_{dialect:?}"), script(all));
+    }
+}
+
+#[test]
+fn every_index_is_documented() {
+    let document = include_str!("../../../../docs/tables.md");
+    let (_, section) = document.split_once("## Indexes").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let written: Vec<Vec<&str>> = section
+        .lines()
+        .filter(|line| line.starts_with("| idx_") || line.starts_with("| _turnmill_"))
+        .map(|line| line.trim_matches('|').split('|').map(str::trim).take(3).collect())
+        .collect();
+    let there = indexes::all(Dialect::Postgres, References::None);
+    let there: Vec<Vec<String>> = there
+        .into_iter()
+        .map(|index| vec![index.name, index.table.to_owned(), index.columns.join(", ")])
+        .collect();
+    assert_eq!(written, there);
+}
+
+#[test]
+fn removals() {
+    for dialect in DIALECTS {
+        let all = upkeep::clear(dialect).into_iter().chain(upkeep::forget(dialect));
+        assert_snapshot!(format!("removals_{dialect:?}"), script(all.map(|removal| removal.sql)));
     }
 }
 

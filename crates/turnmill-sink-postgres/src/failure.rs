@@ -1,0 +1,34 @@
+//! Why a request to the server came to nothing.
+
+use std::fmt;
+use std::time::Duration;
+
+use tokio_postgres::Error;
+
+/// The driver's error, or none because there was no answer at all.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    Driver(Error),
+    /// So long nothing came, and the connection is given up.
+    Silent(Duration),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Driver(error)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Driver(error) => error.fmt(f),
+            Self::Silent(waited) => write!(
+                f,
+                "no answer for {} s although the connection is open, which is given up: look whether the server, or a pooler or \
+                 load balancer before it, hangs",
+                waited.as_secs_f64().ceil()
+            ),
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! The indexes of the public tables besides their primary keys, as data.
+//!
+//! They are what people ask and what turnmill's own statements ask: a session's events in order, the rows of a time window,
+//! the sessions of a sender. Columns that refer to other tables are indexed only where the database checks the references
+//! ([`References::Checked`]), because then every delete looks for rows that refer to what goes.
+//!
+//! [`PUBLISHED`] are those that earlier versions made, under the names that the closed product publishes. No statement uses
+//! them.
+
+use turnmill_model::tables::{Column, PUBLIC, Table};
+
+use crate::Dialect;
+use crate::dialect::quoted;
+use crate::schema::References;
+
+/// How an index is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IndexKind {
+    /// A B-tree.
+    Plain,
+    /// A B-tree in which no two rows have the same values.
+    Unique,
+    /// PostgreSQL's block ranges: a thousandth of the size, for windows of a column that grows with the table. SQLite has none.
+    BlockRange,
+}
+
+/// An index of a public table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableIndex {
+    /// Its name, unique in the schema.
+    pub name: String,
+    /// The table.
+    pub table: &'static str,
+    /// Its columns, as SQL writes them (`timestamp DESC`), and expressions.
+    pub columns: Vec<&'static str>,
+    /// How it is kept.
+    pub kind: IndexKind,
+}
+
+use IndexKind::{BlockRange, Plain, Unique};
+
+/// Name, table, columns, kind.
+type Described = (&'static str, &'static str, &'static [&'static str], IndexKind);
+
+/// What is indexed whether or not references are checked.
+const ALWAYS: [Described; 17] = [
+    // Two assistants may have senders of the same key.
+    ("idx_rasa_sender_assistant_sender_key", "rasa_sender", &["coalesce(\"assistant\", '')", "sender_key"], Unique),
+    ("idx_rasa_user_user_key", "rasa_user", &["user_key"], Unique),
+    ("idx_rasa_session_sender_seq", "rasa_session", &["sender_id", "start_sequence_number DESC"], Plain),
+    ("idx_rasa_session_timestamp", "rasa_session", &["timestamp"], Plain),
+    ("idx_rasa_turn_session_seq", "rasa_turn", &["session_id", "start_sequence_number"], Plain),
+    ("idx_rasa_event_session_seq", "rasa_event", &["session_id", "sequence_number"], Plain),
+    ("idx_rasa_event_timestamp", "rasa_event", &["timestamp"], BlockRange),
+    ("idx_rasa_bot_message_session_seq", "rasa_bot_message", &["session_id", "sequence_number"], Plain),
+    ("idx_rasa_bot_message_timestamp", "rasa_bot_message", &["timestamp"], BlockRange),
+    ("idx_rasa_user_message_session_seq", "rasa_user_message", &["session_id", "sequence_number"], Plain),
+    ("idx_rasa_user_message_timestamp", "rasa_user_message", &["timestamp"], BlockRange),
+    ("idx_rasa_action_timestamp", "rasa_action", &["timestamp"], BlockRange),
+    ("idx_rasa_slot_timestamp", "rasa_slot", &["timestamp"], BlockRange),
+    (
+        "idx_rasa_dialogue_stack_frame_session_seq",
+        "rasa_dialogue_stack_frame",
+        &["session_id", "start_sequence_number"],
+        Plain,
+    ),
+    ("idx_rasa_markers_session", "rasa_markers", &["session_id"], Plain),
+    ("idx_rasa_markers_pattern_session", "rasa_markers", &["pattern_id", "session_id"], Plain),
+    ("_turnmill_patterns_active_name", "rasa_patterns", &["name"], Unique),
+];
+
+/// Indexes that earlier versions made and that [`all`] no longer has.
+pub const PUBLISHED: [&str; 6] = [
+    "idx_rasa_sender_sender_key",
+    "idx_rasa_turn_sender_session_seq",
+    "idx_rasa_event_pattern_query",
+    "idx_rasa_event_stack_query",
+    "idx_rasa_event_was_processed",
+    "idx_rasa_dialogue_stack_frame_sender_session_seq",
+];
+
+/// The indexes of a database whose references are kept as `references` says.
+///
+/// ```
+/// use turnmill_sql::indexes::all;
+/// use turnmill_sql::{Dialect, References};
+/// let names = |references| all(Dialect::Postgres, references).len();
+/// assert!(names(References::Checked) > names(References::Declared));
+/// ```
+#[must_use]
+pub fn all(dialect: Dialect, references: References) -> Vec<TableIndex> {
+    let always = ALWAYS.into_iter().map(|(name, table, columns, kind)| TableIndex {
+        name: name.into(),
+        table,
+        columns: columns.to_vec(),
+        kind,
+    });
+    let mut indexes: Vec<TableIndex> =
+        always.filter(|index| dialect == Dialect::Postgres || index.kind != BlockRange).collect();
+    if references == References::Checked {
+        let led: Vec<(&str, &str)> = indexes.iter().filter_map(leads).collect();
+        indexes.extend(referring().filter(|index| !leads(index).is_some_and(|first| led.contains(&first))));
+    }
+    indexes
+}
+
+/// The table and the first column of an index that finds rows by it.
+fn leads(index: &TableIndex) -> Option<(&'static str, &'static str)> {
+    let first = index.columns.first()?.split(' ').next()?;
+    (index.kind != BlockRange).then_some((index.table, first))
+}
+
+/// An index of each column that refers to another table.
+pub fn referring() -> impl Iterator<Item = TableIndex> {
+    references().map(|(table, column, _)| TableIndex {
+        name: format!("_turnmill_ref_{}_{}", table.name, column.name),
+        table: table.name,
+        columns: vec![column.name],
+        kind: Plain,
+    })
+}
+
+/// Columns that refer to another table, with that table.
+pub fn references() -> impl Iterator<Item = (&'static Table, &'static Column, &'static str)> {
+    let columns = |table: &'static Table| table.columns.iter().map(move |column| (table, column));
+    PUBLIC
+        .into_iter()
+        .flat_map(columns)
+        .filter_map(|(table, column)| Some((table, column, column.references?)))
+}
+
+impl TableIndex {
+    /// Makes it.
+    #[must_use]
+    pub fn create(&self) -> String {
+        self.statement("")
+    }
+
+    /// Makes it beside running transactions, outside of any; PostgreSQL only.
+    #[must_use]
+    pub fn create_concurrently(&self) -> String {
+        self.statement("CONCURRENTLY ")
+    }
+
+    fn statement(&self, how: &str) -> String {
+        let column = |column: &&str| match column.split_once(' ') {
+            // An expression, not a column.
+            _ if column.contains('(') => (*column).to_owned(),
+            Some((name, order)) => format!("{} {order}", quoted(name)),
+            None => quoted(column),
+        };
+        let columns: Vec<String> = self.columns.iter().map(column).collect();
+        let (unique, method, options) = match self.kind {
+            Plain => ("", "", ""),
+            Unique => ("UNIQUE ", "", ""),
+            BlockRange => ("", "USING brin ", " WITH (autosummarize = on)"),
+        };
+        // Of one name there may be any number of patterns that no longer count.
+        let active = if self.table == "rasa_patterns" { " WHERE \"is_active\"" } else { "" };
+        format!(
+            "CREATE {unique}INDEX {how}{} ON {} {method}({}){options}{active}",
+            self.name,
+            self.table,
+            columns.join(", ")
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_index_is_of_columns_that_there_are_and_has_a_name_of_its_own() {
+        let mut names = BTreeSet::new();
+        for index in all(Dialect::Postgres, References::Checked) {
+            let table = PUBLIC.into_iter().find(|table| table.name == index.table).unwrap();
+            for column in index.columns.iter().filter(|column| !column.contains('(')) {
+                assert!(table.column(column.split(' ').next().unwrap()).is_some(), "{index:?}");
+            }
+            assert!(index.name.len() < 64, "PostgreSQL would cut {}", index.name);
+            assert!(!PUBLISHED.contains(&index.name.as_str()), "{}", index.name);
+            assert!(names.insert(index.name.clone()), "{} is there twice", index.name);
+        }
+    }
+
+    #[test]
+    fn checked_references_are_found_by_an_index() {
+        let indexes = all(Dialect::Postgres, References::Checked);
+        for (table, column, _) in references() {
+            let found = indexes.iter().any(|index| leads(index) == Some((table.name, column.name)));
+            assert!(found, "{}.{}", table.name, column.name);
+        }
+        let without = all(Dialect::Postgres, References::Declared);
+        assert_eq!(without.len(), ALWAYS.len());
+        assert!(all(Dialect::Sqlite, References::Declared).iter().all(|index| index.kind != BlockRange));
+    }
+}
