@@ -69,7 +69,7 @@ pub(crate) async fn load(
 fn store(args: &Args, to: &str) -> Result<AnyStore, Failure> {
     let variable = || std::env::var("TURNMILL_DB_SCHEMA").ok().filter(|schema| !schema.is_empty());
     let schema = args.schema.clone().or_else(variable);
-    let store = AnyStore::from_url(to)?.with_schema(schema.as_deref());
+    let store = AnyStore::from_url(to)?.with_schema(schema.as_deref()).with_password_of_process();
     let Some(keys) = args.foreign_keys else { return Ok(store) };
     Ok(match store {
         AnyStore::Sqlite(store) => store.foreign_keys(keys == ForeignKeys::Declared).into(),

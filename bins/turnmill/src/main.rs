@@ -82,7 +82,8 @@ impl StoreArgs {
 fn store_at(url: &str, schema: Option<&str>) -> Result<AnyStore, UnknownStore> {
     let variable = || std::env::var("TURNMILL_DB_SCHEMA").ok().filter(|schema| !schema.is_empty());
     let schema = schema.map(str::to_owned).or_else(variable);
-    AnyStore::from_url(url).map(|store| store.with_schema(schema.as_deref()))
+    let store = AnyStore::from_url(url)?.with_schema(schema.as_deref());
+    Ok(store.with_password_of_process())
 }
 
 /// Why a command failed.

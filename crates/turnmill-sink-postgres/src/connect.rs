@@ -6,14 +6,13 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::{join_all, try_join_all};
-use tokio_postgres::config::SslMode as Encryption;
 use tokio_postgres::{Client, Error, SimpleQueryMessage, Statement};
+use turnmill_postgres::Tls;
 use turnmill_sink::StoreError;
 
 use crate::error::{is_about_encryption, is_connection_lost, store_error};
-use crate::settings::{PostgresSettings, SslMode};
+use crate::settings::PostgresSettings;
 use crate::steps::Step;
-use crate::tls::Tls;
 
 /// The oldest PostgreSQL that can be used.
 const OLDEST: u32 = 11;
@@ -31,15 +30,10 @@ impl Connection {
     pub(crate) async fn open(settings: &PostgresSettings) -> Result<Self, StoreError> {
         let place = settings.to_string();
         let mut last = None;
-        let attempts: &[Encryption] = match settings.ssl_mode() {
-            SslMode::Disable => &[Encryption::Disable],
-            SslMode::Allow => &[Encryption::Disable, Encryption::Require],
-            SslMode::Prefer => &[Encryption::Prefer, Encryption::Disable],
-            SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => &[Encryption::Require],
-        };
-        let tls = Tls::new(settings)?;
-        for encryption in attempts {
-            let mut driver = settings.driver();
+        let tls = Tls::new(&settings.address)
+            .map_err(|error| StoreError::Unusable { detail: error.to_string(), source: None })?;
+        for encryption in settings.address.attempts() {
+            let mut driver = settings.address.driver();
             driver.ssl_mode(*encryption);
             match driver.connect(tls.clone()).await {
                 Ok((client, traffic)) => {

@@ -1,6 +1,6 @@
 //! Texts that name no store.
 
-/// Why a text names no store. No message holds more of a URL than its scheme.
+/// Why a text names no store. No message holds a password, or a part of a URL that may be one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UnknownStore {
@@ -9,7 +9,7 @@ pub enum UnknownStore {
         "unknown store `{scheme}`: expected sqlite:PATH or postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
     )]
     Scheme {
-        /// What it begins with.
+        /// The text as it may be shown.
         scheme: String,
     },
     /// `sqlite:` without a path.

@@ -18,8 +18,10 @@ mod arguments;
 mod escape;
 mod redact;
 mod secret;
+mod servers;
 
 pub use arguments::Arguments;
 pub use escape::{Escaped, escaped, escaped_bytes, escaped_lines};
 pub use redact::{HIDDEN, redact};
 pub use secret::Secret;
+pub use servers::{ServerProblem, check_brokers, check_host};

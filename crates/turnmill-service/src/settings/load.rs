@@ -5,13 +5,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use turnmill_text::Secret;
+
 use super::effective::Effective;
 use super::environment::Environment;
 use super::file::Said;
 use super::flags::Flags;
 use super::origin::Origin;
 use super::problem::{Note, Problem, SettingsError, Severity};
-use super::secret::Secret;
 use super::table::{Id, SETTINGS, Setting, Use};
 use super::typed::ServiceSettings;
 use super::value::Value;

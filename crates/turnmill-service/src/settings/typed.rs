@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use turnmill_model::Settings;
+use turnmill_text::Secret;
 
 use super::database::DatabaseTarget;
-use super::secret::Secret;
 
 /// How to talk to Kafka brokers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

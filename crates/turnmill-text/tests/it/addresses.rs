@@ -1,7 +1,7 @@
 //! No form of an address shows its password.
 
 use proptest::prelude::*;
-use turnmill_text::{Arguments, redact};
+use turnmill_text::{Arguments, ServerProblem, check_brokers, check_host, redact};
 
 /// Ways in which people write the address of a database or a broker, right and wrong; `SECRET` is the password.
 const WAYS: &[&str] = &[
@@ -135,6 +135,37 @@ fn messages_about_arguments_hide_what_is_in_them() {
         "invalid value 'postgresql://u:***@h/x' for --to=u:***@h: 'u:***@h', a\\u{1b}[31m"
     );
     assert!(!format!("{arguments:?}").contains("SECRET"));
+}
+
+#[test]
+fn brokers_and_hosts_are_names_and_ports() {
+    for good in
+        ["h", "h:9092", "a:1,b:2, c", "[::1]:9092", "SASL_SSL://h:9092", "my_kafka.svc:9092", "10.0.0.1:9092"]
+    {
+        assert_eq!(check_brokers(good), Ok(()), "{good}");
+    }
+    for (wrong, problem) in [
+        ("", ServerProblem::Empty),
+        ("a:1,,b:2", ServerProblem::Empty),
+        ("u:SECRET@h:9092", ServerProblem::Login),
+        ("sasl://u:SECRET@h:9092", ServerProblem::Login),
+        ("SECRET@h", ServerProblem::Login),
+        ("kafka://h:9092", ServerProblem::Scheme),
+        ("u:SECRET", ServerProblem::Port),
+        ("h:0", ServerProblem::Port),
+        ("h:99999", ServerProblem::Port),
+        ("h/x", ServerProblem::Host),
+        ("h x", ServerProblem::Host),
+    ] {
+        assert_eq!(check_brokers(wrong), Err(problem), "{wrong}");
+        assert!(!problem.to_string().contains("SECRET"));
+    }
+    for good in ["h", "::1", "fe80::1%eth0", "/var/run/postgresql", "my_db", "10.0.0.1"] {
+        assert_eq!(check_host(good), Ok(()), "{good}");
+    }
+    for wrong in ["", "u:SECRET@h", "SECRET@h", "h:5432", "h x", "postgresql://h"] {
+        assert!(check_host(wrong).is_err(), "{wrong}");
+    }
 }
 
 /// Texts that nothing else contains, with characters that mean something to addresses.
