@@ -371,12 +371,13 @@ impl Assembly<'_> {
             self.note(
                 Severity::Info,
                 Id::ApiToken,
-                "is not set: to other machines only /healthcheck and /metrics are open",
+                "is not set: to other machines only /, /healthcheck and /metrics are open",
             );
         }
         Some(HttpSettings {
             address: *address,
             api_token,
+            trust_loopback: self.values.switch(Id::TrustLoopback).unwrap_or_default(),
             stall_timeout: self.values.duration(Id::StallTimeout).filter(|limit| *limit > Duration::ZERO),
         })
     }
