@@ -14,7 +14,7 @@ use turnmill_source::Format;
 #[command(version, after_help = EXIT_CODES)]
 pub(crate) struct Args {
     /// Files (plain, gzip or Zstandard JSON lines), SQLite tracker stores and event brokers, `-` for standard input,
-    /// `postgresql://USER:PASSWORD@HOST/DATABASE` for those in PostgreSQL, `kafka:TOPIC` or `kafka:TOPIC/PARTITION`.
+    /// `postgresql://USER@HOST/DATABASE` for those in PostgreSQL, `kafka:TOPIC` or `kafka:TOPIC/PARTITION`.
     #[arg(required_unless_present = "from", value_name = "INPUT")]
     inputs: Vec<PathBuf>,
 
@@ -22,7 +22,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "INPUT")]
     from: Vec<PathBuf>,
 
-    /// Where it goes: `sqlite:PATH`, `postgresql://USER:PASSWORD@HOST/DATABASE` or `kafka:TOPIC`.
+    /// Where it goes: `sqlite:PATH`, `postgresql://USER@HOST/DATABASE` or `kafka:TOPIC`. The password of a database is
+    /// taken from `TURNMILL_DB_PASSWORD`, `PGPASSWORD` or the file `PGPASSFILE`.
     #[arg(long, value_name = "STORE", required_unless_present_any = ["dry_run", "dump"])]
     pub(crate) to: Option<String>,
 

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use turnmill_model::Reason;
 use turnmill_pipeline::Drained;
 use turnmill_sql::metrics::{Measured, Shape, Summary};
+use turnmill_text::escaped;
 
 use crate::progress::grouped;
 
@@ -67,7 +68,7 @@ impl Outcome {
                     let _ = writeln!(text, "  {}", metric.name);
                     for (name, count) in groups {
                         let name = name.as_deref().unwrap_or("(none)");
-                        let _ = writeln!(text, "    {name:<26} {:>12}", number(*count));
+                        let _ = writeln!(text, "    {:<26} {:>12}", escaped(name), number(*count));
                     }
                 }
             }

@@ -55,6 +55,10 @@ impl AnyStore {
     pub fn from_url(url: &str) -> Result<Self, UnknownStore> {
         let scheme = url.trim().split_once(':').map_or("", |(scheme, _)| scheme).to_ascii_lowercase();
         match scheme.split('+').next().unwrap_or_default() {
+            // As of a server: a path of SQLAlchemy has three slashes.
+            "sqlite" if url.contains("://") && !url.contains(":///") => {
+                Err(UnknownStore::Scheme { scheme: escaped(&redact(url)).to_string() })
+            }
             "sqlite" => SqliteStore::from_url(url).map(Self::Sqlite).ok_or(UnknownStore::NoPath),
             #[cfg(feature = "postgres")]
             "postgresql" | "postgres" => {

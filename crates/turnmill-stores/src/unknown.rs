@@ -5,9 +5,7 @@
 #[non_exhaustive]
 pub enum UnknownStore {
     /// Nothing that there is, or ever will be.
-    #[error(
-        "unknown store `{scheme}`: expected sqlite:PATH or postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
-    )]
+    #[error("unknown store `{scheme}`: expected sqlite:PATH or postgresql://USER@HOST:PORT/DATABASE")]
     Scheme {
         /// The text as it may be shown.
         scheme: String,
@@ -18,7 +16,7 @@ pub enum UnknownStore {
     /// A kind of store that is planned.
     #[error(
         "stores of the kind `{scheme}` are not supported yet: expected sqlite:PATH or \
-         postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+         postgresql://USER@HOST:PORT/DATABASE"
     )]
     NotYet {
         /// What it begins with.

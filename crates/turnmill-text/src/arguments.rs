@@ -1,6 +1,6 @@
 //! A message about a command line, without the secrets of that command line.
 
-use crate::escape::escaped;
+use crate::escape::{escaped, escaped_lines};
 use crate::redact::redact;
 
 /// The arguments of a command that must not be repeated as they are: they hold a password, or what a terminal would obey.
@@ -49,6 +49,25 @@ impl Arguments {
     pub fn hide_in(&self, message: &str) -> String {
         let hide = |message: String, (text, shown): &(String, String)| message.replace(text.as_str(), shown);
         self.0.iter().fold(message.to_owned(), hide)
+    }
+
+    /// As [`hide_in`](Self::hide_in) for a message with colours, and without them. A library that takes colours out of a message
+    /// takes parts of an argument out as well, so that it is no longer known.
+    ///
+    /// ```
+    /// use turnmill_text::Arguments;
+    /// let arguments = Arguments::new(["a\u{1b}[31mb"]);
+    /// assert_eq!(arguments.hide_in_coloured("\u{1b}[1merror:\u{1b}[0m a\u{1b}[31mb\n"), "error: a\\u{1b}[31mb\n");
+    /// ```
+    #[must_use]
+    pub fn hide_in_coloured(&self, message: &str) -> String {
+        let hidden = self.hide_in(message);
+        let mut parts = hidden.split('\u{1b}');
+        let mut plain = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            plain.push_str(part.split_once('m').map_or(part, |(_, rest)| rest));
+        }
+        escaped_lines(&plain).to_string()
     }
 }
 

@@ -30,6 +30,26 @@ pub fn escaped_lines(text: &str) -> Escaped<'_> {
     Escaped { bytes: text.as_bytes(), keeps_lines: true }
 }
 
+/// As [`escaped_lines`], with every line after the first indented: no text of the data inside of the message can be taken for a line
+/// of its own.
+///
+/// ```
+/// use turnmill_text::escaped_message;
+/// assert_eq!(escaped_message("two problems:\n  one\nERROR two"), "two problems:\n  one\n  ERROR two");
+/// ```
+#[must_use]
+pub fn escaped_message(text: &str) -> String {
+    let lines: Vec<String> = text
+        .lines()
+        .enumerate()
+        .map(|(number, line)| {
+            let indent = if number > 0 && !line.starts_with("  ") { "  " } else { "" };
+            format!("{indent}{}", escaped_lines(line))
+        })
+        .collect();
+    lines.join("\n")
+}
+
 /// As [`escaped`], for bytes that may be no text: those that are no UTF-8 show as `\x` and two digits.
 ///
 /// ```

@@ -21,7 +21,7 @@ mod secret;
 mod servers;
 
 pub use arguments::Arguments;
-pub use escape::{Escaped, escaped, escaped_bytes, escaped_lines};
+pub use escape::{Escaped, escaped, escaped_bytes, escaped_lines, escaped_message};
 pub use redact::{HIDDEN, redact};
 pub use secret::Secret;
 pub use servers::{ServerProblem, check_brokers, check_host};
