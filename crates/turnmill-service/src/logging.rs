@@ -5,7 +5,6 @@ use std::io::IsTerminal;
 use std::str::FromStr;
 
 use tracing::field::Field;
-use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
@@ -56,8 +55,8 @@ fn field(writer: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> std::fmt:
         // Where a record of the `log` crate came from; the target says it already.
         return Ok(());
     }
-    // A name of a field is ours.
-    write!(writer, "{}={}", field.name(), escaped(&text))
+    // The message comes first. A name of a field is ours.
+    write!(writer, " {}={}", field.name(), escaped(&text))
 }
 
 /// Logs from here on, for the whole process; records of the `log` crate too.
@@ -71,7 +70,7 @@ pub fn init(settings: &LogSettings) -> Result<(), LoggingError> {
         fmt::layer().json().flatten_event(true).with_writer(std::io::stderr).boxed()
     } else {
         fmt::layer()
-            .fmt_fields(debug_fn(field).delimited(" "))
+            .fmt_fields(debug_fn(field))
             .with_ansi(std::io::stderr().is_terminal())
             .with_writer(std::io::stderr)
             .boxed()

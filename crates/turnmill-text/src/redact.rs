@@ -80,6 +80,10 @@ const SCHEMES: [&str; 19] = [
 /// ```
 #[must_use]
 pub fn redact(text: &str) -> String {
+    // A topic of our command line, whatever is named as one.
+    if let Some(topic) = text.strip_prefix("kafka:").filter(|topic| !topic.starts_with("//")) {
+        return format!("kafka:{}", redact(topic));
+    }
     if let Some((front, body)) = text.split_once("://") {
         if front.trim_start_matches([' ', '\'', '"']).eq_ignore_ascii_case("sqlite") && body.starts_with('/')
         {

@@ -182,6 +182,7 @@ impl Assembly<'_> {
         }
         if topic == dead_letters {
             // Each dead letter would come back as another one, for ever.
+            let topic = escaped(&redact(topic)).to_string();
             self.problem(format!("RASA_ANALYTICS_DLQ: `{topic}` cannot be the topic that is read"));
         }
         let has_login = kafka.sasl_username.is_some() && kafka.sasl_password.is_some();

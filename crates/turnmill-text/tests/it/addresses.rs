@@ -12,6 +12,7 @@ fn no_way_of_writing_an_address_shows_its_password() {
         let shown = redact(way);
         assert!(!shown.contains("SECRET"), "{way} shows as {shown}");
         assert!(shown.contains("***"), "{way} shows as {shown}");
+        assert!(!redact(&format!("kafka:{way}")).contains("SECRET"), "kafka:{way}");
         // What was hidden once looks like an address and stays as it is, as far as anything is left of it.
         assert!(!redact(&shown).contains("SECRET"));
     }
