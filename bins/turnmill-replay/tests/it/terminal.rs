@@ -50,7 +50,7 @@ fn no_command_shows_what_a_terminal_obeys() {
             "{{\"sender_id\": \"u2\", \"event\": \"user\", \"timestamp\": 1e300, \"text\": {}}}",
             serde_json::json!(HOSTILE)
         ),
-        format!("garbage \u{1b}[31m \u{202e}"),
+        "garbage \u{1b}[31m \u{202e}".to_owned(),
     ];
     let (input, store) = (path("in.jsonl"), format!("sqlite:{}", path("h.sqlite")));
     std::fs::write(&input, lines.join("\n")).unwrap();

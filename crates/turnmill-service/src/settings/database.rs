@@ -7,6 +7,7 @@ use turnmill_postgres::PostgresAddress;
 /// Where the tables go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[allow(clippy::large_enum_variant, reason = "there is one of them")]
 pub enum DatabaseTarget {
     /// A PostgreSQL server.
     Postgres(PostgresAddress),

@@ -73,7 +73,7 @@ fn json_lines() {
     let text = log("true WARNING");
     let lines: Vec<serde_json::Value> =
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(lines.len(), 2, "{text}");
+    assert_eq!(lines.len(), 3, "{text}");
     assert_eq!((&lines[0]["level"], &lines[0]["setting"]), (&"WARN".into(), &"AWS_DEFAULT_REGION".into()));
     assert_eq!(lines[1]["message"], "theirs");
     let text = log("true INFO");
