@@ -14,7 +14,7 @@ use turnmill_source::Format;
 #[command(version, after_help = EXIT_CODES)]
 pub(crate) struct Args {
     /// Files of events, trackers, Kafka records or table rows (see docs/formats.md; also gzip and Zstandard), folders of them, SQLite
-    /// tracker stores and event brokers, `-` for standard input, `postgresql://USER:PASSWORD@HOST/DATABASE` for those in
+    /// tracker stores and event brokers, `-` for standard input, `postgresql://USER@HOST/DATABASE` for those in
     /// PostgreSQL, `kafka:TOPIC` or `kafka:TOPIC/PARTITION`.
     #[arg(required_unless_present_any = ["from", "endpoints"], value_name = "INPUT")]
     inputs: Vec<PathBuf>,
@@ -27,7 +27,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     pub(crate) endpoints: Option<PathBuf>,
 
-    /// Where it goes: `sqlite:PATH` (or a path that ends in .sqlite, .sqlite3 or .db), `postgresql://USER:PASSWORD@HOST/DATABASE` or `kafka:TOPIC`.
+    /// Where it goes: `sqlite:PATH` (or a path that ends in .sqlite, .sqlite3 or .db), `postgresql://USER@HOST/DATABASE` or `kafka:TOPIC`.
+    /// The password of a database is taken from `TURNMILL_DB_PASSWORD`, `PGPASSWORD` or the file `PGPASSFILE`.
     #[arg(long, value_name = "STORE", required_unless_present_any = ["dry_run", "dump"])]
     pub(crate) to: Option<String>,
 

@@ -185,7 +185,7 @@ impl Input {
     /// The input called `path`; opens it once, so that a mistake is noticed before anything is written.
     pub(crate) fn new(path: &Path, args: &Args) -> Result<Self, Failure> {
         let mut input = Self {
-            name: path.display().to_string(),
+            name: turnmill_text::escaped(&turnmill_text::redact(&path.to_string_lossy())).to_string(),
             kind: Kind::File(path.to_path_buf()),
             source: args.source.clone(),
             format: args.format,

@@ -70,8 +70,8 @@ impl Topics {
     pub(crate) fn input(&self, topic: &str) -> Result<KafkaSettings, Failure> {
         let (name, partition) = match topic.split_once('/') {
             Some((name, number)) => {
-                let wrong =
-                    || Failure::Usage(format!("`{number}` of `kafka:{topic}` is no partition's number"));
+                let input = || turnmill_text::redact(&format!("kafka:{topic}"));
+                let wrong = || Failure::Usage(format!("`{}` ends with no partition's number", input()));
                 (name, Some(number.parse::<u32>().map_err(|_| wrong())?))
             }
             None => (topic, None),

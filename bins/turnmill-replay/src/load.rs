@@ -106,7 +106,7 @@ async fn remove_if_empty(mut store: AnyStore, path: &Path) {
 fn store(args: &Args, to: &str) -> Result<AnyStore, Failure> {
     let variable = || std::env::var("TURNMILL_DB_SCHEMA").ok().filter(|schema| !schema.is_empty());
     let schema = args.schema.clone().or_else(variable);
-    let store = AnyStore::from_url(to)?.with_schema(schema.as_deref());
+    let store = AnyStore::from_url(to)?.with_schema(schema.as_deref()).with_password_of_process();
     let quiet = args.quiet;
     let store = store.with_notices(move |text| {
         if !quiet {

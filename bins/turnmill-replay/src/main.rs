@@ -31,8 +31,11 @@ use clap::Parser;
 use turnmill_model::rasa::RasaDecoder;
 use turnmill_pipeline::{PipelineError, Stop, TooManyDeadLetters, explain};
 use turnmill_sink::StoreError;
+#[cfg(feature = "postgres")]
+use turnmill_sink_postgres::Passwords;
 use turnmill_source::SourceError;
 use turnmill_stores::UnknownStore;
+use turnmill_text::{Arguments, escaped_lines, escaped_message};
 
 use crate::args::Args;
 use crate::dry_run::Found;
@@ -104,20 +107,47 @@ impl From<PipelineError> for Failure {
 }
 
 fn main() -> ExitCode {
-    match run(&Args::parse()) {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => return refuse(&error),
+    };
+    match run(&args) {
         Ok(false) => ExitCode::SUCCESS,
         Ok(true) => ExitCode::from(INTERRUPTED),
         Err(failure) => {
-            complain(&explain(&failure));
+            let text = explain(&failure);
+            complain(&text);
+            #[cfg(feature = "postgres")]
+            if let Some(warning) = Passwords::of_process().warning().filter(|_| text.contains("password")) {
+                complain(&warning);
+            }
             if matches!(failure, Failure::Usage(_)) { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
         }
     }
 }
 
-/// One line on standard error.
+/// The arguments of the command line, to be kept out of messages as far as they hold secrets.
+fn arguments() -> Arguments {
+    Arguments::new(std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()))
+}
+
+/// Says what is wrong with the command line, or shows the help that was asked for.
+fn refuse(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // With standard output gone there is nobody left to help.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let message = arguments().hide_in_coloured(&error.render().ansi().to_string());
+    let _ = write!(std::io::stderr(), "{message}");
+    ExitCode::from(USAGE)
+}
+
+/// A message on standard error.
 fn complain(text: &str) {
+    let text = arguments().hide_in(text);
     // With standard error gone there is nobody left to tell.
-    let _ = writeln!(std::io::stderr(), "turnmill-replay: {text}");
+    let _ = writeln!(std::io::stderr(), "turnmill-replay: {}", escaped_message(&text));
 }
 
 /// Does what the command line says; true if it was interrupted.
@@ -137,7 +167,7 @@ fn run(args: &Args) -> Result<bool, Failure> {
         if args.json {
             writeln!(out, "{json}")?;
         } else if !args.quiet {
-            out.write_all(text.as_bytes())?;
+            write!(out, "{}", escaped_lines(&text))?;
         }
         Ok(())
     };

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use turnmill_model::Reason;
 use turnmill_pipeline::Drained;
 use turnmill_sql::metrics::{Measured, Shape, Summary};
+use turnmill_text::escaped;
 
 use crate::progress::{counted, grouped};
 
@@ -87,6 +88,7 @@ impl Outcome {
                     lines.push(format!("  {}", metric.name));
                     for (name, count) in groups {
                         let name = name.as_deref().unwrap_or("(none)");
+                        let name = escaped(name);
                         lines.push(format!("    {name:<26} {:>12}", grouped(number(*count))));
                     }
                 }

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use turnmill_service::settings::{
-    DatabaseSettings, DatabaseTarget, PostgresTarget, SecurityProtocol as Protocol, ServiceSettings,
+    DatabaseSettings, DatabaseTarget, SecurityProtocol as Protocol, ServiceSettings,
 };
 use turnmill_sink::StoreError;
-use turnmill_sink_postgres::{PostgresSettings, PostgresStore, SettingsError};
+use turnmill_sink_postgres::{
+    AddressError, Passwords, PostgresAddress, PostgresSettings, PostgresStore, SettingsError,
+};
 use turnmill_sink_sqlite::SqliteStore;
 use turnmill_source_kafka::{KafkaSettings, ProducerSettings, SaslMechanism, SecurityProtocol};
 use turnmill_stores::AnyStore;
@@ -79,12 +81,9 @@ pub(crate) fn producer(settings: &ServiceSettings) -> ProducerSettings {
 }
 
 /// PostgreSQL as it is set up.
-pub(crate) fn postgres(
-    target: &PostgresTarget,
-    database: &DatabaseSettings,
-) -> Result<PostgresSettings, SettingsError> {
-    let settings = target.url().expose().parse::<PostgresSettings>()?;
-    Ok(settings
+pub(crate) fn postgres(address: &PostgresAddress, database: &DatabaseSettings) -> PostgresSettings {
+    PostgresSettings::from(address.clone())
+        .or_password_from(&Passwords::of_process())
         .with_schema(&database.schema)
         .with_migrations(database.migrate)
         .with_statement_timeout(database.statement_timeout.unwrap_or(Duration::ZERO))
@@ -107,9 +106,9 @@ impl Target {
                 migrate: database.migrate,
                 foreign_keys: database.foreign_keys != "none",
             },
-            DatabaseTarget::Postgres(target) => Self::Postgres(Box::new(postgres(target, database)?)),
+            DatabaseTarget::Postgres(address) => Self::Postgres(Box::new(postgres(address, database))),
             // A kind that the settings know and nothing here does.
-            _ => return Err(SettingsError::Scheme { scheme: "something else".into() }),
+            _ => return Err(AddressError::Scheme { address: "something else".into() }.into()),
         })
     }
 

@@ -9,6 +9,7 @@ use turnmill_pipeline::{Retried, retry_dead_letter};
 use turnmill_sink::ingest::Ingest;
 use turnmill_sink::{DeadLetter, Inspect, Store};
 use turnmill_stores::AnyStore;
+use turnmill_text::{escaped, escaped_bytes};
 
 use crate::{Failure, StoreArgs};
 
@@ -31,7 +32,7 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Show some whole, original bytes included.
+    /// Show some whole. Control characters of their bytes are escaped; `--json` has the bytes as they are.
     Show {
         #[command(flatten)]
         store: StoreArgs,
@@ -74,9 +75,9 @@ pub(crate) async fn run(command: &Command) -> Result<bool, Failure> {
                 if *json {
                     writeln!(out, "{}", as_json(letter))?;
                 } else {
-                    let (id, reason, key, place) =
-                        (letter.id, letter.reason.as_str(), &letter.key, &letter.place);
-                    writeln!(out, "{id:>8}  {reason:<22}  {key} at {place}  {}", letter.detail)?;
+                    let (id, reason, place) = (letter.id, letter.reason.as_str(), escaped(&letter.place));
+                    let (key, detail) = (letter.key.to_string(), escaped(&letter.detail));
+                    writeln!(out, "{id:>8}  {reason:<22}  {} at {place}  {detail}", escaped(&key))?;
                 }
                 Ok(())
             })
@@ -150,30 +151,32 @@ fn as_json(letter: &DeadLetter) -> Value {
 
 fn show(out: &mut impl Write, letter: &DeadLetter) -> std::io::Result<()> {
     writeln!(out, "dead letter {}", letter.id)?;
-    writeln!(out, "reason:      {} ({})", letter.reason, letter.detail)?;
-    writeln!(out, "from:        {} at {}", letter.key, letter.place)?;
+    writeln!(out, "reason:      {} ({})", letter.reason, escaped(&letter.detail))?;
+    let key = letter.key.to_string();
+    writeln!(out, "from:        {} at {}", escaped(&key), escaped(&letter.place))?;
     if let Some(sender) = &letter.sender {
-        writeln!(out, "sender:      {sender}")?;
+        writeln!(out, "sender:      {}", escaped(sender))?;
     }
     if let Some(time) = letter.time {
         writeln!(out, "time:        {time}")?;
     }
     if let Some(environment) = &letter.environment {
-        writeln!(out, "environment: {environment}")?;
+        writeln!(out, "environment: {}", escaped(environment))?;
     }
     if let Some(key) = &letter.record_key {
-        writeln!(out, "key:         {}", String::from_utf8_lossy(key))?;
+        writeln!(out, "key:         {}", escaped_bytes(key))?;
     }
     for (name, value) in &letter.headers {
         writeln!(
             out,
-            "header:      {name} = {}",
-            String::from_utf8_lossy(value.as_deref().unwrap_or_default())
+            "header:      {} = {}",
+            escaped(name),
+            escaped_bytes(value.as_deref().unwrap_or_default())
         )?;
     }
     writeln!(out, "{} bytes:", letter.payload.len())?;
-    out.write_all(&letter.payload)?;
-    writeln!(out, "\n")
+    // Escaped for terminals; `--json` has them as they are.
+    writeln!(out, "{}\n", escaped_bytes(&letter.payload))
 }
 
 async fn retry(
@@ -206,7 +209,7 @@ async fn retry(
             Retried::Refused(why) => {
                 refused += 1;
                 if !json {
-                    writeln!(out, "{id}: still refused: {why}")?;
+                    writeln!(out, "{id}: still refused: {}", escaped(&why.to_string()))?;
                 }
             }
         }

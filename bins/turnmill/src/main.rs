@@ -19,7 +19,12 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use turnmill_pipeline::explain;
 use turnmill_sink::{PositionKey, StoreError};
+use turnmill_sink_postgres::Passwords;
 use turnmill_stores::{AnyStore, UnknownStore};
+use turnmill_text::{Arguments, escaped, escaped_message};
+
+/// Exit code of a wrong command line.
+const USAGE: u8 = 2;
 
 /// Conversation analytics that are always right.
 #[derive(Debug, Parser)]
@@ -70,7 +75,8 @@ enum Command {
 /// The store that a tool is about.
 #[derive(Debug, clap::Args)]
 struct StoreArgs {
-    /// The store: `sqlite:PATH` or `postgresql://USER:PASSWORD@HOST:PORT/DATABASE`.
+    /// The store: `sqlite:PATH` or `postgresql://USER@HOST:PORT/DATABASE`, with its password in `TURNMILL_DB_PASSWORD`,
+    /// `PGPASSWORD` or the file `PGPASSFILE`.
     store: String,
     /// Schema of PostgreSQL; `TURNMILL_DB_SCHEMA`, or else `public`, unless given.
     #[arg(long)]
@@ -88,7 +94,8 @@ impl StoreArgs {
 fn store_at(url: &str, schema: Option<&str>) -> Result<AnyStore, UnknownStore> {
     let variable = || std::env::var("TURNMILL_DB_SCHEMA").ok().filter(|schema| !schema.is_empty());
     let schema = schema.map(str::to_owned).or_else(variable);
-    AnyStore::from_url(url).map(|store| store.with_schema(schema.as_deref()))
+    let store = AnyStore::from_url(url)?.with_schema(schema.as_deref());
+    Ok(store.with_password_of_process())
 }
 
 /// Why a command failed.
@@ -98,7 +105,11 @@ enum Failure {
     UnknownStore(#[from] UnknownStore),
     #[error("there is no dead letter {0}")]
     NoSuchLetter(u64),
-    #[error("there is no position of {key}; there are those of: {known}. Use --new to set it all the same")]
+    #[error(
+        "there is no position of {}; there are those of: {}. Use --new to set it all the same",
+        escaped(&key.to_string()),
+        escaped(known)
+    )]
     NoSuchPosition { key: PositionKey, known: String },
     #[error("the position is moving: stop the service, or try again")]
     Moving(#[source] StoreError),
@@ -115,7 +126,11 @@ enum Failure {
 }
 
 fn main() -> ExitCode {
-    let result = match Args::parse().command {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => return refuse(&error),
+    };
+    let result = match args.command {
         Command::Run(args) => run::run(&args).map_err(Failure::from),
         Command::Check(args) => wait(check::run(&args)),
         Command::Verify(args) => wait(verify::run(&args)),
@@ -130,11 +145,38 @@ fn main() -> ExitCode {
         // The reader of the output has seen enough.
         Err(Failure::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(failure) => {
-            // With standard error gone there is nobody left to tell.
-            let _ = writeln!(std::io::stderr(), "turnmill: {}", explain(&failure));
+            let text = explain(&failure);
+            say(&text);
+            if let Some(warning) = Passwords::of_process().warning().filter(|_| text.contains("password")) {
+                say(&warning);
+            }
             ExitCode::FAILURE
         }
     }
+}
+
+/// The arguments of the command line, to be kept out of messages as far as they hold secrets.
+fn arguments() -> Arguments {
+    Arguments::new(std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()))
+}
+
+/// Says what is wrong with the command line, or shows the help that was asked for.
+fn refuse(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // With standard output gone there is nobody left to help.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let message = arguments().hide_in_coloured(&error.render().ansi().to_string());
+    let _ = write!(std::io::stderr(), "{message}");
+    ExitCode::from(USAGE)
+}
+
+/// A message on standard error.
+fn say(text: &str) {
+    let text = arguments().hide_in(text);
+    // With standard error gone there is nobody left to tell.
+    let _ = writeln!(std::io::stderr(), "turnmill: {}", escaped_message(&text));
 }
 
 /// Runs a tool; false stands for exit code 1.

@@ -5,6 +5,7 @@ use std::io::Write;
 use serde_json::json;
 use turnmill_sink::{Advance, Claim, Class, Inspect, PositionKey, Store, Transaction};
 use turnmill_source::Position;
+use turnmill_text::escaped;
 
 use crate::{Failure, StoreArgs};
 
@@ -70,6 +71,7 @@ pub(crate) async fn run(command: &Command) -> Result<bool, Failure> {
             }
             writeln!(out, "{:<24}  {:<40}  position", "source", "partition")?;
             for (PositionKey { source, partition }, position) in &positions {
+                let (source, partition, position) = (escaped(source), escaped(partition), escaped(position));
                 writeln!(out, "{source:<24}  {partition:<40}  {position}")?;
             }
         }
@@ -98,7 +100,8 @@ pub(crate) async fn run(command: &Command) -> Result<bool, Failure> {
                 result => result?,
             }
             store.finish()?;
-            writeln!(out, "{key}: {} -> {to}", from.as_deref().unwrap_or("(none)"))?;
+            let from = from.as_deref().unwrap_or("(none)");
+            writeln!(out, "{}: {} -> {to}", escaped(&key.to_string()), escaped(from))?;
             // With standard error gone there is nobody left to tell.
             let _ = writeln!(
                 std::io::stderr(),

@@ -224,7 +224,7 @@ impl Display {
     fn say(&self, text: &str) {
         if !self.quiet {
             // With standard error gone there is nobody left to tell.
-            self.bar.suspend(|| _ = writeln!(std::io::stderr(), "turnmill: {text}"));
+            self.bar.suspend(|| crate::say(text));
         }
     }
 }

@@ -4,6 +4,7 @@ use std::io::Write;
 
 use serde_json::{Map, Value, json};
 use turnmill_sink::Inspect;
+use turnmill_text::escaped;
 
 use crate::{Failure, StoreArgs};
 
@@ -63,7 +64,8 @@ pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
     for (source, counts) in &ledger {
         writeln!(
             out,
-            "{source:<20} {:>12} {:>12} {:>12} {:>12} {:>12}{}",
+            "{:<20} {:>12} {:>12} {:>12} {:>12} {:>12}{}",
+            escaped(source),
             counts.records,
             counts.events,
             counts.duplicates,

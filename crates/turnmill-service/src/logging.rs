@@ -1,12 +1,16 @@
 //! Logging: text or JSON lines on standard error.
 
+use std::fmt::Debug;
 use std::io::IsTerminal;
 use std::str::FromStr;
 
+use tracing::field::Field;
 use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{Registry, fmt};
+use turnmill_text::{escaped, escaped_message};
 
 use crate::settings::{Loaded, LogLevel, LogSettings, Severity};
 
@@ -40,6 +44,21 @@ pub fn filter(settings: &LogSettings) -> Result<Targets, LoggingError> {
     Ok(Targets::new().with_default(theirs).with_target("turnmill", ours))
 }
 
+/// Writes a field of a line of text. What a terminal obeys is escaped, and a line after the first is indented: no text of the data
+/// can be taken for a line of the log.
+fn field(writer: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> std::fmt::Result {
+    let text = format!("{value:?}");
+    if field.name() == "message" {
+        return writer.write_str(&escaped_message(&text));
+    }
+    if field.name().starts_with("log.") {
+        // Where a record of the `log` crate came from; the target says it already.
+        return Ok(());
+    }
+    // The message comes first. A name of a field is ours.
+    write!(writer, " {}={}", field.name(), escaped(&text))
+}
+
 /// Logs from here on, for the whole process; records of the `log` crate too.
 ///
 /// # Errors
@@ -50,7 +69,11 @@ pub fn init(settings: &LogSettings) -> Result<(), LoggingError> {
     let output = if settings.json {
         fmt::layer().json().flatten_event(true).with_writer(std::io::stderr).boxed()
     } else {
-        fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr).boxed()
+        fmt::layer()
+            .fmt_fields(debug_fn(field))
+            .with_ansi(std::io::stderr().is_terminal())
+            .with_writer(std::io::stderr)
+            .boxed()
     };
     Registry::default().with(output.with_filter(filter)).try_init().map_err(LoggingError::Twice)
 }

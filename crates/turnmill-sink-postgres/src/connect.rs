@@ -10,16 +10,15 @@ use futures_util::future::try_join_all;
 use futures_util::stream::FuturesOrdered;
 use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::task::AbortHandle;
-use tokio_postgres::config::SslMode as Encryption;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error, Row, SimpleQueryMessage, Statement, ToStatement};
+use turnmill_postgres::Tls;
 use turnmill_sink::StoreError;
 
 use crate::error::{is_about_encryption, is_connection_lost, is_of_the_server, store_error};
 use crate::failure::Failure;
-use crate::settings::{PostgresSettings, SslMode};
+use crate::settings::PostgresSettings;
 use crate::steps::Step;
-use crate::tls::Tls;
 
 /// The oldest PostgreSQL that can be used.
 const OLDEST: u32 = 11;
@@ -65,15 +64,10 @@ impl Drop for Connection {
 async fn connect(settings: &PostgresSettings) -> Result<(Client, AbortHandle), StoreError> {
     let place = settings.to_string();
     let mut last = None;
-    let attempts: &[Encryption] = match settings.ssl_mode() {
-        SslMode::Disable => &[Encryption::Disable],
-        SslMode::Allow => &[Encryption::Disable, Encryption::Require],
-        SslMode::Prefer => &[Encryption::Prefer, Encryption::Disable],
-        SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => &[Encryption::Require],
-    };
-    let tls = Tls::new(settings)?;
-    for encryption in attempts {
-        let mut driver = settings.driver();
+    let tls = Tls::new(&settings.address)
+        .map_err(|error| StoreError::Unusable { detail: error.to_string(), source: None })?;
+    for encryption in settings.address.attempts() {
+        let mut driver = settings.address.driver();
         driver.ssl_mode(*encryption);
         match driver.connect(tls.clone()).await {
             Ok((client, traffic)) => {

@@ -13,6 +13,7 @@ use crate::failure::Failure;
 
 /// The setting that holds the database URL.
 const URL: &str = "the database URL (`RASA_ANALYTICS_DB_URL`)";
+const PASSWORD: &str = "the password (`TURNMILL_DB_PASSWORD`, `PGPASSWORD` or `PGPASSFILE`)";
 
 /// Makes a store's error of a failure. `place` is the database, `doing` what was attempted.
 pub(crate) fn store_error(failure: Failure, place: &str, doing: &str) -> StoreError {
@@ -50,7 +51,7 @@ pub(crate) fn store_error(failure: Failure, place: &str, doing: &str) -> StoreEr
             StoreError::Refused { detail: format!("{doing}: {}", describe(db)) }
         }
         _ if is_class(code, &["28"]) => unusable(
-            format!("{detail}: set user and password in {URL}, and allow them in pg_hba.conf"),
+            format!("{detail}: name the user in {URL}, set {PASSWORD}, and allow the user in pg_hba.conf"),
             error,
         ),
         "3D000" => unusable(format!("{detail}: create the database, or name another in {URL}"), error),
@@ -154,7 +155,7 @@ fn driver_error(error: Error, place: &str, doing: &str) -> StoreError {
     let text = error.to_string();
     // The server wants something else than we have: a password, another kind of authentication.
     if text.contains("authentication") || text.contains("invalid configuration") {
-        return unusable(format!("{detail}: set user and password in {URL}"), error);
+        return unusable(format!("{detail}: name the user in {URL}, and set {PASSWORD}"), error);
     }
     // A value of another type than the column's is not what we have written.
     if ["serializing", "deserializing", "column", "parameters", "number of rows"]

@@ -49,14 +49,13 @@ mod sql;
 mod steps;
 mod store;
 mod survey;
-mod tls;
 mod transaction;
 mod upkeep;
-mod url;
 mod value;
 mod write;
 
-pub use settings::{ForeignKeys, PostgresSettings, RootCert, SettingsError, SslMode};
+pub use settings::{ForeignKeys, PostgresSettings, SettingsError};
 pub use store::PostgresStore;
 pub use survey::{SchemaFound, Survey};
 pub use transaction::PostgresTransaction;
+pub use turnmill_postgres::{AddressError, Passwords, PostgresAddress, RootCert, SslMode};

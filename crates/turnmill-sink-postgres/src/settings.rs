@@ -1,12 +1,10 @@
 //! Where the database is and how to use it.
 
 use std::fmt;
-use std::net::IpAddr;
-use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
-use tokio_postgres::Config;
-use tokio_postgres::config::{ChannelBinding, LoadBalanceHosts, SslNegotiation, TargetSessionAttrs};
+use turnmill_postgres::{AddressError, Passwords, PostgresAddress, RootCert, SslMode};
 use turnmill_sink::StoreError;
 use turnmill_sql::References;
 
@@ -31,28 +29,7 @@ const NOT_ENFORCED: u32 = 180_000;
 /// Neither `Display` nor `Debug` shows the password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PostgresSettings {
-    pub(crate) hosts: Vec<(String, u16)>,
-    /// Their addresses, if names are not to be looked up.
-    pub(crate) host_addresses: Vec<IpAddr>,
-    pub(crate) user: Option<String>,
-    pub(crate) password: Option<String>,
-    pub(crate) database: Option<String>,
-    pub(crate) options: Option<String>,
-    pub(crate) application_name: String,
-    pub(crate) connect_timeout: Duration,
-    pub(crate) keepalives: bool,
-    pub(crate) keepalives_idle: Duration,
-    pub(crate) keepalives_interval: Duration,
-    pub(crate) keepalives_count: u32,
-    pub(crate) tcp_user_timeout: Option<Duration>,
-    pub(crate) target_session_attrs: TargetSessionAttrs,
-    pub(crate) channel_binding: ChannelBinding,
-    pub(crate) load_balance_hosts: LoadBalanceHosts,
-    pub(crate) ssl_negotiation: SslNegotiation,
-    pub(crate) ssl_mode: Option<SslMode>,
-    pub(crate) ssl_root_cert: Option<RootCert>,
-    pub(crate) ssl_cert: Option<PathBuf>,
-    pub(crate) ssl_key: Option<PathBuf>,
+    pub(crate) address: PostgresAddress,
     pub(crate) schema: String,
     pub(crate) statement_timeout: Duration,
     pub(crate) lock_timeout: Duration,
@@ -60,62 +37,6 @@ pub struct PostgresSettings {
     pub(crate) migrations: bool,
     pub(crate) foreign_keys: ForeignKeys,
     pub(crate) read_only: bool,
-}
-
-/// Whether the connection is encrypted, and what is checked, with the meaning that libpq gives these words.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SslMode {
-    /// Never encrypted.
-    Disable,
-    /// Encrypted only if the server insists.
-    Allow,
-    /// Encrypted if the server can.
-    #[default]
-    Prefer,
-    /// Always encrypted; the server's certificate is checked only if there is a root certificate to check it with.
-    Require,
-    /// Always encrypted, and the certificate comes from a trusted authority, whatever name it has.
-    VerifyCa,
-    /// Always encrypted, and the certificate comes from a trusted authority and names the host.
-    VerifyFull,
-}
-
-impl SslMode {
-    pub(crate) const ALL: [(Self, &'static str); 6] = [
-        (Self::Disable, "disable"),
-        (Self::Allow, "allow"),
-        (Self::Prefer, "prefer"),
-        (Self::Require, "require"),
-        (Self::VerifyCa, "verify-ca"),
-        (Self::VerifyFull, "verify-full"),
-    ];
-
-    /// As `sslmode` spells it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        Self::ALL.iter().find(|(mode, _)| *mode == self).map_or("prefer", |(_, name)| name)
-    }
-}
-
-impl std::str::FromStr for SslMode {
-    type Err = SettingsError;
-
-    fn from_str(text: &str) -> Result<Self, SettingsError> {
-        let found = Self::ALL.iter().find(|(_, name)| *name == text).map(|(mode, _)| *mode);
-        found.ok_or_else(|| {
-            let names: Vec<&str> = Self::ALL.iter().map(|(_, name)| *name).collect();
-            SettingsError::value("sslmode", text, &names.join(", "))
-        })
-    }
-}
-
-/// Whom to trust.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RootCert {
-    /// The authorities in a PEM file.
-    File(PathBuf),
-    /// Those that the operating system trusts.
-    System,
 }
 
 /// How the references between the tables are kept. They hold in any case, and the rows are the same.
@@ -158,26 +79,9 @@ impl std::str::FromStr for ForeignKeys {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SettingsError {
-    /// It is no PostgreSQL URL.
-    #[error("the database URL must begin with `postgresql://` or `postgres://`, not with `{scheme}`")]
-    Scheme {
-        /// What it begins with.
-        scheme: String,
-    },
-    /// A part of the URL cannot be read.
-    #[error("the database URL has {problem}: write user and password with %XX for special characters")]
-    Malformed {
-        /// What is wrong.
-        problem: String,
-    },
-    /// A parameter that nobody knows.
-    #[error("the database URL has the unknown parameter `{name}`; known are {known}")]
-    UnknownParameter {
-        /// Its name.
-        name: String,
-        /// All that there are.
-        known: String,
-    },
+    /// The address cannot be used.
+    #[error(transparent)]
+    Address(#[from] AddressError),
     /// A value that a setting cannot have.
     #[error("`{name}` cannot be `{value}`: {expected}")]
     Value {
@@ -200,31 +104,25 @@ impl SettingsError {
     }
 }
 
+impl FromStr for PostgresSettings {
+    type Err = SettingsError;
+
+    fn from_str(url: &str) -> Result<Self, SettingsError> {
+        Ok(url.parse::<PostgresAddress>()?.into())
+    }
+}
+
+impl From<PostgresAddress> for PostgresSettings {
+    fn from(address: PostgresAddress) -> Self {
+        Self { address: address.or_application_name("turnmill"), ..Self::default() }
+    }
+}
+
 impl Default for PostgresSettings {
     /// The database of one's own name on this machine.
     fn default() -> Self {
         Self {
-            hosts: vec![("localhost".into(), 5432)],
-            host_addresses: Vec::new(),
-            user: None,
-            password: None,
-            database: None,
-            options: None,
-            application_name: "turnmill".into(),
-            connect_timeout: Duration::from_secs(10),
-            keepalives: true,
-            keepalives_idle: Duration::from_secs(30),
-            keepalives_interval: Duration::from_secs(10),
-            keepalives_count: 3,
-            tcp_user_timeout: None,
-            target_session_attrs: TargetSessionAttrs::Any,
-            channel_binding: ChannelBinding::Prefer,
-            load_balance_hosts: LoadBalanceHosts::Disable,
-            ssl_negotiation: SslNegotiation::Postgres,
-            ssl_mode: None,
-            ssl_root_cert: None,
-            ssl_cert: None,
-            ssl_key: None,
+            address: PostgresAddress::default().or_application_name("turnmill"),
             schema: "public".into(),
             statement_timeout: Duration::from_secs(60),
             lock_timeout: Duration::from_secs(30),
@@ -237,6 +135,19 @@ impl Default for PostgresSettings {
 }
 
 impl PostgresSettings {
+    /// Whether `url` is one of a PostgreSQL database, by its scheme: `postgresql://` or `postgres://`, also with the name of a
+    /// Python driver as in `postgresql+psycopg2://`.
+    ///
+    /// ```
+    /// use turnmill_sink_postgres::PostgresSettings;
+    /// assert!(PostgresSettings::is_url("postgresql+psycopg2://db/rasa"));
+    /// assert!(!PostgresSettings::is_url("redshift://db/rasa"));
+    /// ```
+    #[must_use]
+    pub fn is_url(url: &str) -> bool {
+        PostgresAddress::is_url(url)
+    }
+
     /// The schema to use; `public` by default. It is created if it is missing.
     #[must_use]
     pub fn with_schema(self, schema: impl Into<String>) -> Self {
@@ -265,49 +176,55 @@ impl PostgresSettings {
     /// Takes the place of the URL's `sslmode`.
     #[must_use]
     pub fn with_ssl_mode(self, mode: SslMode) -> Self {
-        Self { ssl_mode: Some(mode), ..self }
+        Self { address: self.address.with_ssl_mode(mode), ..self }
     }
 
     /// Takes the place of the URL's `sslrootcert`.
     #[must_use]
     pub fn with_ssl_root_cert(self, root: RootCert) -> Self {
-        Self { ssl_root_cert: Some(root), ..self }
+        Self { address: self.address.with_ssl_root_cert(root), ..self }
     }
 
     /// The mode if the URL has none.
     #[must_use]
     pub fn or_ssl_mode(self, mode: SslMode) -> Self {
-        Self { ssl_mode: self.ssl_mode.or(Some(mode)), ..self }
+        Self { address: self.address.or_ssl_mode(mode), ..self }
     }
 
     /// Whom to trust if the URL does not say.
     #[must_use]
     pub fn or_ssl_root_cert(self, root: RootCert) -> Self {
-        Self { ssl_root_cert: self.ssl_root_cert.or(Some(root)), ..self }
+        Self { address: self.address.or_ssl_root_cert(root), ..self }
     }
 
     /// The password if the URL has none.
     #[must_use]
     pub fn or_password(self, password: impl Into<String>) -> Self {
-        Self { password: self.password.or_else(|| Some(password.into())), ..self }
+        Self { address: self.address.or_password(password), ..self }
+    }
+
+    /// The password that `passwords` has for this database if the URL has none.
+    #[must_use]
+    pub fn or_password_from(self, passwords: &Passwords) -> Self {
+        Self { address: self.address.or_password_from(passwords), ..self }
     }
 
     /// The one server to connect to, where there is no URL.
     #[must_use]
     pub fn with_host(self, host: impl Into<String>, port: u16) -> Self {
-        Self { hosts: vec![(host.into(), port)], host_addresses: Vec::new(), ..self }
+        Self { address: self.address.with_host(host, port), ..self }
     }
 
     /// The user, where there is no URL.
     #[must_use]
     pub fn with_user(self, user: impl Into<String>) -> Self {
-        Self { user: Some(user.into()), ..self }
+        Self { address: self.address.with_user(user), ..self }
     }
 
     /// The database, where there is no URL.
     #[must_use]
     pub fn with_database(self, database: impl Into<String>) -> Self {
-        Self { database: Some(database.into()), ..self }
+        Self { address: self.address.with_database(database), ..self }
     }
 
     /// Whether opening brings the schema up to date; it does by default. Without that the schema is not touched, and what
@@ -332,7 +249,7 @@ impl PostgresSettings {
     /// Whether and how the connection is encrypted.
     #[must_use]
     pub fn ssl_mode(&self) -> SslMode {
-        self.ssl_mode.unwrap_or_default()
+        self.address.ssl_mode()
     }
 
     /// The schema.
@@ -344,15 +261,17 @@ impl PostgresSettings {
     /// The database, if the URL names one; otherwise it is that of the user's name.
     #[must_use]
     pub fn database(&self) -> Option<&str> {
-        self.database.as_deref()
+        self.address.database()
     }
 
     /// How long connecting may take, greeting and log-in included, before it is given up; as long as it likes if
     /// `connect_timeout` is 0.
     pub(crate) fn connecting_limit(&self) -> Option<Duration> {
-        let hosts = u32::try_from(self.hosts.len().max(1)).unwrap_or(1);
+        let hosts = u32::try_from(self.address.hosts().len().max(1)).unwrap_or(1);
+        let driver = self.address.driver();
         // The driver's own limit is for each address, and a name may have several.
-        (!self.connect_timeout.is_zero()).then(|| self.connect_timeout * hosts + Duration::from_secs(5))
+        let limit = driver.get_connect_timeout().filter(|limit| !limit.is_zero());
+        limit.map(|limit| *limit * hosts + Duration::from_secs(5))
     }
 
     /// Whether PostgreSQL can have a schema of this name.
@@ -375,61 +294,11 @@ impl PostgresSettings {
             format!("the schema cannot be `{name}`: {problem}; set `TURNMILL_DB_SCHEMA` to another name");
         Err(StoreError::Unusable { detail, source: None })
     }
-
-    /// What the driver is to do. Whether to encrypt is decided by attempt.
-    pub(crate) fn driver(&self) -> Config {
-        let mut config = Config::new();
-        for (host, port) in &self.hosts {
-            config.host(host).port(*port);
-        }
-        for address in &self.host_addresses {
-            config.hostaddr(*address);
-        }
-        if let Some(user) = &self.user {
-            config.user(user);
-        }
-        if let Some(password) = &self.password {
-            config.password(password);
-        }
-        if let Some(database) = &self.database {
-            config.dbname(database);
-        }
-        if let Some(options) = &self.options {
-            config.options(options);
-        }
-        if let Some(timeout) = self.tcp_user_timeout {
-            config.tcp_user_timeout(timeout);
-        }
-        config
-            .application_name(&self.application_name)
-            .connect_timeout(self.connect_timeout)
-            .keepalives(self.keepalives)
-            .keepalives_idle(self.keepalives_idle)
-            .keepalives_interval(self.keepalives_interval)
-            .keepalives_retries(self.keepalives_count)
-            .target_session_attrs(self.target_session_attrs)
-            .channel_binding(self.channel_binding)
-            .load_balance_hosts(self.load_balance_hosts)
-            .ssl_negotiation(self.ssl_negotiation);
-        config
-    }
 }
 
 impl fmt::Display for PostgresSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("postgresql://")?;
-        if let Some(user) = &self.user {
-            let password = if self.password.is_some() { ":***" } else { "" };
-            write!(f, "{user}{password}@")?;
-        }
-        for (number, (host, port)) in self.hosts.iter().enumerate() {
-            let comma = if number > 0 { "," } else { "" };
-            match host.contains(':') {
-                true => write!(f, "{comma}[{host}]:{port}")?,
-                false => write!(f, "{comma}{host}:{port}")?,
-            }
-        }
-        write!(f, "/{}", self.database.as_deref().unwrap_or_default())?;
+        self.address.fmt(f)?;
         if self.schema == "public" { Ok(()) } else { write!(f, " (schema {})", self.schema) }
     }
 }
@@ -439,7 +308,7 @@ impl fmt::Debug for PostgresSettings {
         f.debug_struct("PostgresSettings")
             .field("url", &self.to_string())
             .field("ssl_mode", &self.ssl_mode())
-            .field("ssl_root_cert", &self.ssl_root_cert)
+            .field("ssl_root_cert", &self.address.ssl_root_cert())
             .field("migrations", &self.migrations)
             .field("foreign_keys", &self.foreign_keys)
             .field("statement_timeout", &self.statement_timeout)

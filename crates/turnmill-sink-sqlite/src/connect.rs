@@ -1,6 +1,9 @@
 //! Opening a file: whose it is, which version it has, and bringing it up to date.
 
 use std::collections::{BTreeMap, BTreeSet};
+#[cfg(unix)]
+use std::fs::OpenOptions;
+use std::path::Path;
 use std::time::Instant;
 
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags};
@@ -93,6 +96,18 @@ pub(crate) fn open_as_it_is(store: &SqliteStore) -> Result<(Connection, Settings
     Ok((connection, settings))
 }
 
+/// Makes the file for its owner alone, if it is not there: it holds what people said. SQLite gives the files beside it the same
+/// rights. A file that is there keeps its rights, which somebody may have chosen.
+#[cfg(unix)]
+fn make_private(path: &Path) {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    // Whatever is wrong with the path, opening it says better.
+    let _ = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+}
+
+#[cfg(not(unix))]
+fn make_private(_: &Path) {}
+
 fn connect(store: &SqliteStore, create: bool) -> Result<Connection, StoreError> {
     let fail = |error| store.error(error, "opening");
     let access = match (store.read_only, create) {
@@ -112,6 +127,9 @@ fn connect(store: &SqliteStore, create: bool) -> Result<Connection, StoreError> 
             if !create && !absolute.exists() {
                 let detail = format!("`{}` does not exist: name the file of a store", path.display());
                 return Err(StoreError::Unusable { detail, source: None });
+            }
+            if create {
+                make_private(&absolute);
             }
             Connection::open_with_flags(absolute, flags).map_err(fail)?
         }

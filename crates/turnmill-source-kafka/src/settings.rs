@@ -257,17 +257,9 @@ impl KafkaSettings {
     }
 
     fn validate_brokers(&self) -> Result<(), KafkaError> {
-        let broker = |broker: &str| {
-            let address = broker.rsplit_once("://").map_or(broker, |(_, address)| address);
-            let (host, port) = address.rsplit_once(':')?;
-            (!host.is_empty() && port.parse::<u16>().is_ok()).then_some(())
-        };
-        match self.brokers.split(',').map(str::trim).find(|address| broker(address).is_none()) {
-            Some(address) => {
-                Err(setting("KAFKA_BROKER_ADDRESS", format!("`{address}` is not of the form host:port")))
-            }
-            None => Ok(()),
-        }
+        // What is written there may hold a password, so it is not repeated.
+        turnmill_text::check_brokers(&self.brokers)
+            .map_err(|problem| setting("KAFKA_BROKER_ADDRESS", format!("{problem}; expected host:port")))
     }
 
     fn validate_security(&self) -> Result<(), KafkaError> {

@@ -34,10 +34,6 @@
 #[cfg(feature = "postgres")]
 mod postgres;
 mod sqlite;
-#[cfg(feature = "postgres")]
-mod tls;
-#[cfg(feature = "postgres")]
-mod url;
 
 #[cfg(feature = "postgres")]
 pub use postgres::{PostgresTracker, PostgresTrackerError};

@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-use ::postgres::{Client, NoTls, Row, Statement};
+use ::postgres::{Client, Config, Row, Statement};
 use turnmill_source::{
     BatchLimits, NewRecord, Opened, Partition, Position, Progress, RecordBatch, Source, SourceError,
 };
 
-use crate::tls::connector;
-use crate::url::{Address, SslMode, is_postgres};
+use turnmill_postgres::{AddressError, Passwords, PostgresAddress, Tls, TlsError};
+
 use crate::{Shape, TrackerOptions};
 
 /// Rows of one query at most; they are all in memory at once.
@@ -29,10 +29,15 @@ const WRITERS: &str = "SELECT virtualtransaction FROM pg_locks \
 #[non_exhaustive]
 pub enum PostgresTrackerError {
     /// The URL cannot be used.
-    #[error("the database's URL cannot be used: {problem}")]
-    Url {
+    #[error(transparent)]
+    Url(#[from] AddressError),
+    /// Encryption cannot be set up as the URL says.
+    #[error("cannot connect to {database}: {source}")]
+    Tls {
+        /// The database, without user and password.
+        database: String,
         /// Why.
-        problem: String,
+        source: TlsError,
     },
     /// The server cannot be reached, or refuses a log-in or a query.
     #[error("cannot read {database}")]
@@ -63,6 +68,12 @@ pub enum PostgresTrackerError {
     /// No thread could be started to connect on.
     #[error("cannot start a thread")]
     Thread(#[source] std::io::Error),
+    /// The thread that connects has panicked.
+    #[error("connecting to {database} panicked")]
+    Panicked {
+        /// The database, without user and password.
+        database: String,
+    },
 }
 
 /// The table `events` of a PostgreSQL database as a [`Source`].
@@ -80,7 +91,7 @@ pub enum PostgresTrackerError {
 /// use turnmill_source::{BatchLimits, RecordBatch, Source};
 /// use turnmill_source_tracker::{PostgresTracker, TrackerOptions};
 ///
-/// let url = "postgresql://rasa:secret@localhost:5432/rasa?sslmode=verify-full";
+/// let url = "postgresql://rasa:secret@localhost:5432/rasa?sslmode=verify-full&sslrootcert=system";
 /// let mut source = PostgresTracker::open(url, TrackerOptions::default(), None)?;
 /// let mut batch = RecordBatch::new();
 /// source.next_batch(&BatchLimits::default(), &mut batch)?;
@@ -117,7 +128,7 @@ impl PostgresTracker {
     /// driver as in `postgresql+psycopg2://`.
     #[must_use]
     pub fn is_url(text: &str) -> bool {
-        is_postgres(text)
+        PostgresAddress::is_url(text)
     }
 
     /// What `url` is called in positions: host, port and database, without user and password.
@@ -126,11 +137,11 @@ impl PostgresTracker {
     ///
     /// [`PostgresTrackerError::Url`].
     pub fn name(url: &str) -> Result<String, PostgresTrackerError> {
-        Address::parse(url).map(|address| address.name)
+        Ok(url.parse::<PostgresAddress>()?.name())
     }
 
-    /// Opens the database `url` behind the position `resume_from`. `sslmode` and `sslrootcert` are as in libpq, but that
-    /// `verify-ca` and client certificates are not supported. May also be called on a thread that drives an async runtime.
+    /// Opens the database `url` after the position `resume_from`. A password that the URL lacks comes from the environment or the
+    /// password file ([`Passwords`]). May also be called on a thread that drives an async runtime.
     ///
     /// # Errors
     ///
@@ -140,32 +151,45 @@ impl PostgresTracker {
         options: TrackerOptions,
         resume_from: Option<&Position>,
     ) -> Result<Self, PostgresTrackerError> {
-        let address = Address::parse(url)?;
+        let address: PostgresAddress = url.parse()?;
+        let address =
+            address.or_application_name("turnmill-replay").or_password_from(&Passwords::of_process());
         // The driver has a runtime of its own, which does not start where another one is.
         std::thread::scope(|scope| {
             let connecting = std::thread::Builder::new()
                 .name("turnmill-tracker".into())
                 .spawn_scoped(scope, || Self::connect(&address, options, resume_from))
                 .map_err(PostgresTrackerError::Thread)?;
-            let panicked = |_| PostgresTrackerError::Url { problem: "the driver panicked over it".into() };
+            let panicked = |_| PostgresTrackerError::Panicked { database: address.name() };
             connecting.join().map_err(panicked)?
         })
     }
 
     fn connect(
-        address: &Address,
+        address: &PostgresAddress,
         options: TrackerOptions,
         resume_from: Option<&Position>,
     ) -> Result<Self, PostgresTrackerError> {
-        let database = || address.name.clone();
+        let database = || address.name();
         let failed = |source| PostgresTrackerError::Database { database: database(), source };
-        let mut client = match address.mode {
-            SslMode::Disable => address.config.connect(NoTls),
-            SslMode::Prefer | SslMode::Require | SslMode::VerifyFull => {
-                address.config.connect(connector(address)?)
-            }
-        }
-        .map_err(failed)?;
+        let tls = Tls::new(address)
+            .map_err(|source| PostgresTrackerError::Tls { database: address.name(), source })?;
+        let connect = |encryption| {
+            let mut driver = address.driver();
+            driver.ssl_mode(encryption);
+            Config::from(driver).connect(tls.clone())
+        };
+        // The first attempt is what the mode asks for first, so its error is the one to tell.
+        let mut first = None;
+        let opened = address
+            .attempts()
+            .iter()
+            .find_map(|encryption| connect(*encryption).map_err(|error| first.get_or_insert(error)).ok());
+        let mut client = match (opened, first) {
+            (Some(client), _) => client,
+            (None, Some(error)) => return Err(failed(error)),
+            (None, None) => return Err(PostgresTrackerError::Panicked { database: database() }),
+        };
         client.batch_execute("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY").map_err(failed)?;
 
         let rows = client.query(COLUMNS, &[]).map_err(failed)?;
@@ -191,7 +215,7 @@ impl PostgresTracker {
             ))
             .map_err(failed)?;
         let mut source = Self {
-            partition: Partition::new(options.source, address.name.clone()),
+            partition: Partition::new(options.source, address.name()),
             client,
             follow: options.follow,
             shape,

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use turnmill_text::{escaped, redact};
+
 use crate::{Compression, Foreign, Partition, RecordBatch};
 
 /// When a batch is full; whichever limit is reached first ends it.
@@ -79,7 +81,7 @@ pub trait Source: Send {
 #[non_exhaustive]
 pub enum SourceError {
     /// The file cannot be opened.
-    #[error("cannot open `{}`", path.display())]
+    #[error("cannot open `{}`", escaped(&redact(&path.to_string_lossy())))]
     Open {
         /// The file as it was named.
         path: PathBuf,

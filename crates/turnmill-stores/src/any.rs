@@ -9,6 +9,7 @@ use turnmill_sink::{Claim, Counts, DeadLetter, Inspect, Opened, PatternSet, Posi
 use turnmill_sink_postgres::{PostgresSettings, PostgresStore};
 use turnmill_sink_sqlite::SqliteStore;
 use turnmill_sql::metrics::{Options, Summary};
+use turnmill_text::{escaped, redact};
 
 use crate::transaction::AnyTransaction;
 use crate::unknown::UnknownStore;
@@ -58,8 +59,12 @@ impl AnyStore {
                 .map(Self::Sqlite)
                 .ok_or(UnknownStore::NoPath);
         }
-        let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme).to_ascii_lowercase();
+        let scheme = url.trim().split_once(':').map_or("", |(scheme, _)| scheme).to_ascii_lowercase();
         match scheme.split('+').next().unwrap_or_default() {
+            // As of a server: a path of SQLAlchemy has three slashes.
+            "sqlite" if url.contains("://") && !url.contains(":///") => {
+                Err(UnknownStore::Scheme { scheme: escaped(&redact(url)).to_string() })
+            }
             "sqlite" => SqliteStore::from_url(url).map(Self::Sqlite).ok_or(UnknownStore::NoPath),
             #[cfg(feature = "postgres")]
             "postgresql" | "postgres" => {
@@ -69,11 +74,7 @@ impl AnyStore {
             #[cfg(not(feature = "postgres"))]
             "postgresql" | "postgres" => Err(UnknownStore::LeftOut { scheme, feature: "postgres" }),
             "redshift" | "file" => Err(UnknownStore::NotYet { scheme }),
-            // What has no scheme is a file's name, mostly; what has a strange one may hold a secret behind it.
-            "" => {
-                Err(UnknownStore::Scheme { scheme: url.split(['@', '?']).next().unwrap_or_default().into() })
-            }
-            _ => Err(UnknownStore::Scheme { scheme }),
+            _ => Err(UnknownStore::Scheme { scheme: escaped(&redact(url)).to_string() }),
         }
     }
 
@@ -86,6 +87,20 @@ impl AnyStore {
                 PostgresStore::new(store.settings().clone().with_schema(schema)).into()
             }
             (store, _) => store,
+        }
+    }
+
+    /// Takes the password that the URL lacks from the environment or from PostgreSQL's password file, if it is a store in
+    /// PostgreSQL: `TURNMILL_DB_PASSWORD`, `PGPASSWORD`, `PGPASSFILE`.
+    #[must_use]
+    pub fn with_password_of_process(self) -> Self {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(store) => {
+                let passwords = turnmill_sink_postgres::Passwords::of_process();
+                PostgresStore::new(store.settings().clone().or_password_from(&passwords)).into()
+            }
+            store => store,
         }
     }
 
@@ -230,7 +245,7 @@ impl Inspect for AnyStore {
 
 /// The path, if `url` is one of a SQLite file without `sqlite:` in front.
 fn path_of_file(url: &str) -> Result<Option<&str>, UnknownStore> {
-    let scheme = url.split_once(':').map(|(scheme, rest)| (scheme.to_ascii_lowercase(), rest));
+    let scheme = url.trim().split_once(':').map(|(scheme, rest)| (scheme.to_ascii_lowercase(), rest));
     if url == ":memory:"
         || scheme.as_ref().is_some_and(|(scheme, rest)| scheme == "sqlite" && rest.ends_with(":memory:"))
     {

@@ -1,15 +1,13 @@
 //! Texts that name no store.
 
-/// Why a text names no store. No message holds more of a URL than its scheme.
+/// Why a text names no store. No message holds a password, or a part of a URL that may be one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UnknownStore {
     /// Nothing that there is, or ever will be.
-    #[error(
-        "unknown store `{scheme}`: expected sqlite:PATH or postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
-    )]
+    #[error("unknown store `{scheme}`: expected sqlite:PATH or postgresql://USER@HOST:PORT/DATABASE")]
     Scheme {
-        /// What it begins with.
+        /// The text as it may be shown.
         scheme: String,
     },
     /// `sqlite:` without a path.
@@ -27,7 +25,7 @@ pub enum UnknownStore {
     /// A kind of store that is planned.
     #[error(
         "stores of the kind `{scheme}` are not supported yet: expected sqlite:PATH or \
-         postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+         postgresql://USER@HOST:PORT/DATABASE"
     )]
     NotYet {
         /// What it begins with.

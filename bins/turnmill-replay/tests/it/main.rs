@@ -8,5 +8,7 @@ mod kill;
 mod published;
 mod readme;
 mod rebuild;
+mod secrets;
 mod servers;
 mod support;
+mod terminal;

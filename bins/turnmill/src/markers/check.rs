@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 use turnmill_markers::Diagnostic;
+use turnmill_text::escaped;
 
 use super::Definitions;
 
@@ -28,7 +29,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, crate::Failure> {
     if args.json {
         writeln!(out, "{}", Value::Array(errors.iter().map(as_json).collect()))?;
     } else {
-        errors.iter().try_for_each(|error| writeln!(out, "{error}"))?;
+        errors.iter().try_for_each(|error| writeln!(out, "{}", escaped(&error.to_string())))?;
     }
     if let Ok(definitions) = &checked {
         for warning in &definitions.warnings {

@@ -22,7 +22,11 @@ impl Definitions {
         for path in paths {
             match files::read_path(path.as_ref()) {
                 Ok(mut found) => sources.append(&mut found),
-                Err(mut found) => errors.append(&mut found),
+                Err(mut found) => {
+                    // What was named may be an address in the wrong place.
+                    found.iter_mut().for_each(|error| error.file = turnmill_text::redact(&error.file));
+                    errors.append(&mut found);
+                }
             }
         }
         match MarkerSet::parse(&sources) {

@@ -19,7 +19,7 @@ use super::{Definitions, Failure, tools};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// SQLite tracker stores and event brokers, files (plain, gzip or Zstandard JSON lines), tracker dumps, `-` for standard
-    /// input, `postgresql://USER:PASSWORD@HOST/DATABASE` for a tracker store in PostgreSQL.
+    /// input, `postgresql://USER@HOST/DATABASE` for a tracker store in PostgreSQL.
     #[arg(required = true, value_name = "INPUT")]
     inputs: Vec<PathBuf>,
     /// Marker files, or folders with such; may be given several times.

@@ -5,11 +5,13 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use turnmill_markers::Node;
+use turnmill_markers::explain::NodeExplanation;
 use turnmill_model::SessionId;
 use turnmill_model::rasa::RasaDecoder;
 use turnmill_pipeline::{ExplainedSession, PatternTools, Stop};
 use turnmill_sink::ingest::Ingest;
 use turnmill_sink::{PatternSet, StoreError};
+use turnmill_text::escaped;
 
 use super::tools::{Display, close, open_to_look};
 use super::{Definitions, Failure, OnStore, show};
@@ -113,13 +115,22 @@ fn text(
     explained: &ExplainedSession,
     scope: Option<&Times>,
 ) -> std::io::Result<()> {
-    writeln!(out, "{}: {config}", args.name)?;
-    writeln!(out, "session {} of {}\n", args.session, explained.sender_key)?;
+    writeln!(out, "{}: {}", escaped(&args.name), escaped(&config.to_string()))?;
+    writeln!(out, "session {} of {}\n", args.session, escaped(&explained.sender_key))?;
     for (event, explanation) in explained.events.iter().zip(&explained.explanation.events) {
         let outside =
             if in_scope(scope, event.timestamp.0) { "" } else { ", outside of the pattern's times: no row" };
-        writeln!(out, "{} {}{outside}", show::time(event.timestamp), event.event_type)?;
+        writeln!(out, "{} {}{outside}", show::time(event.timestamp), escaped(&event.event_type))?;
+        let mut explanation = explanation.clone();
+        explanation.event = escaped(&explanation.event).to_string();
+        escape(&mut explanation.node);
         write!(out, "{explanation}")?;
     }
     Ok(())
+}
+
+/// Escapes the conditions, which name intents and slots as the data has them.
+fn escape(node: &mut NodeExplanation) {
+    node.text = node.text.take().map(|text| escaped(&text).to_string());
+    node.sub_markers.iter_mut().for_each(escape);
 }

@@ -17,6 +17,7 @@ use std::process::ExitCode;
 use turnmill_markers::Diagnostic;
 use turnmill_source::SourceError;
 use turnmill_stores::{AnyStore, UnknownStore};
+use turnmill_text::escaped;
 
 pub(crate) use self::definitions::{Definitions, now};
 pub(crate) use self::show::as_json;
@@ -52,7 +53,8 @@ pub(crate) enum Command {
 /// Which store.
 #[derive(Debug, clap::Args)]
 pub(crate) struct OnStore {
-    /// The store: `sqlite:PATH` or `postgresql://USER:PASSWORD@HOST:PORT/DATABASE`.
+    /// The store: `sqlite:PATH` or `postgresql://USER@HOST:PORT/DATABASE`, with its password in `TURNMILL_DB_PASSWORD`,
+    /// `PGPASSWORD` or the file `PGPASSFILE`.
     #[arg(long, value_name = "STORE")]
     on: String,
     /// Schema of PostgreSQL; `TURNMILL_DB_SCHEMA`, or else `public`, unless given.
@@ -63,7 +65,7 @@ pub(crate) struct OnStore {
 /// Which store, or which service.
 #[derive(Debug, clap::Args)]
 pub(crate) struct OnStoreOrService {
-    /// The store: `sqlite:PATH` or `postgresql://USER:PASSWORD@HOST:PORT/DATABASE`. Or a running service: `http://HOST:PORT`,
+    /// The store: `sqlite:PATH` or `postgresql://USER@HOST:PORT/DATABASE`. Or a running service: `http://HOST:PORT`,
     /// with its token in `TURNMILL_API_TOKEN`.
     #[arg(long, value_name = "STORE|URL")]
     on: String,
@@ -113,7 +115,7 @@ impl Place<'_> {
 pub(crate) enum Failure {
     #[error("{}", list(.0))]
     Definitions(Vec<Diagnostic>),
-    #[error("there is no active pattern `{name}`; there are: {known}")]
+    #[error("there is no active pattern `{}`; there are: {}", escaped(name), escaped(known))]
     NoSuchPattern { name: String, known: String },
     #[error("there is no marker `{0}` in these files")]
     NoSuchMarker(String),
@@ -141,7 +143,7 @@ pub(crate) enum Failure {
 
 /// All that is wrong, a line each.
 fn list(diagnostics: &[Diagnostic]) -> String {
-    let lines: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
+    let lines: Vec<String> = diagnostics.iter().map(|one| escaped(&one.to_string()).to_string()).collect();
     format!("the markers cannot be used:\n{}", lines.join("\n"))
 }
 

@@ -10,6 +10,7 @@ use turnmill_model::rasa::RasaDecoder;
 use turnmill_pipeline::{PatternChange, PatternTools, Stop, Swept};
 use turnmill_sink::ingest::Ingest;
 use turnmill_sink::{PatternSet, Store, StoredPattern};
+use turnmill_text::escaped;
 use uuid::Uuid;
 
 use super::tools::{Display, close, open};
@@ -186,7 +187,7 @@ pub(super) async fn remove(args: &Remove) -> Result<bool, crate::Failure> {
     let mut out = std::io::stdout().lock();
     let Some(service) = args.on.service()? else {
         let (_, swept) = change(args.on.place(), &Change::Remove(&args.name), false, false).await?;
-        writeln!(out, "`{}` is no longer active", args.name)?;
+        writeln!(out, "`{}` is no longer active", escaped(&args.name))?;
         told(&mut out, &swept)?;
         return Ok(true);
     };
@@ -203,7 +204,7 @@ pub(super) async fn remove(args: &Remove) -> Result<bool, crate::Failure> {
         return Err(Failure::NoSuchPattern { name: args.name.clone(), known }.into());
     };
     service.remove(id)?;
-    writeln!(out, "`{}` is no longer active", args.name)?;
+    writeln!(out, "`{}` is no longer active", escaped(&args.name))?;
     Ok(true)
 }
 

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use turnmill_model::rasa::RasaDecoder;
 use turnmill_pipeline::{PatternTools, Preview, Sample, Stop};
 use turnmill_sink::ingest::Ingest;
+use turnmill_text::escaped;
 
 use super::tools::{Display, close, open_to_look};
 use super::{Definitions, OnStore, show};
@@ -82,16 +83,16 @@ fn text(out: &mut impl Write, preview: &Preview) -> std::io::Result<()> {
     writeln!(out, "{:<28} {:>10} {:>10} {:>10}", "marker", "results", "sessions", "senders")?;
     for marker in markers {
         let (results, sessions, senders) = (marker.results, marker.sessions, marker.senders);
-        writeln!(out, "{:<28} {results:>10} {sessions:>10} {senders:>10}", marker.name)?;
+        writeln!(out, "{:<28} {results:>10} {sessions:>10} {senders:>10}", escaped(&marker.name))?;
     }
     for marker in markers.iter().filter(|marker| !marker.samples.is_empty()) {
-        writeln!(out, "\n{}, for example", marker.name)?;
+        writeln!(out, "\n{}, for example", escaped(&marker.name))?;
         for sample in &marker.samples {
             writeln!(
                 out,
                 "  {} of {} at {} after {} user turns",
                 sample.session_id,
-                sample.sender_key,
+                escaped(&sample.sender_key),
                 show::time(sample.timestamp),
                 sample.num_preceding_user_turns
             )?;

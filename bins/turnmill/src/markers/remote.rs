@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use turnmill_markers::MarkerSet;
+use turnmill_text::{escaped, redact};
 
 use super::Failure;
 
@@ -63,7 +64,7 @@ impl Service {
     }
 
     fn read(&self, answer: Answer) -> Result<Value, Failure> {
-        let failed = |error| Failure::Unreachable { url: self.url.clone(), source: Box::new(error) };
+        let failed = |error| Failure::Unreachable { url: shown(&self.url), source: Box::new(error) };
         let mut answer = answer.map_err(failed)?;
         let status = answer.status().as_u16();
         let text = answer.body_mut().read_to_string().map_err(failed)?;
@@ -75,7 +76,9 @@ impl Service {
                     error.get(key).and_then(Value::as_str).unwrap_or("?").to_owned()
                 };
                 let line = |error: &Value| {
-                    format!("{}: {} ({})", of(error, "name"), of(error, "message"), of(error, "kind"))
+                    let line =
+                        format!("{}: {} ({})", of(error, "name"), of(error, "message"), of(error, "kind"));
+                    escaped(&line).to_string()
                 };
                 let lines: Vec<String> = errors.iter().map(line).collect();
                 Err(Failure::Refused(lines.join("\n")))
@@ -87,10 +90,15 @@ impl Service {
                         .into(),
                     _ => text.chars().take(200).collect::<String>().trim().to_owned(),
                 };
-                Err(Failure::Answer { url: self.url.clone(), status, answer: hint })
+                Err(Failure::Answer { url: shown(&self.url), status, answer: hint })
             }
         }
     }
+}
+
+/// A URL as it may be printed.
+fn shown(url: &str) -> String {
+    escaped(&redact(url)).to_string()
 }
 
 /// The set as one JSON document, in the order of definition.

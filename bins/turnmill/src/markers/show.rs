@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use turnmill_model::Micros;
 use turnmill_sink::{PatternSet, StoredPattern};
+use turnmill_text::escaped;
 
 /// The patterns as the API lists them, in the order of their upload.
 pub(crate) fn as_json(set: &PatternSet, active: bool) -> Value {
@@ -39,10 +40,11 @@ pub(super) fn as_text(patterns: &Value) -> String {
         let state = if active { "active" } else { "ended" };
         let config = pattern.get("config").map(Value::to_string).unwrap_or_default();
         text += &format!(
-            "{:<28} {state:<8} {:<27} {:<27} {config}\n",
-            of("name", ""),
+            "{:<28} {state:<8} {:<27} {:<27} {}\n",
+            escaped(&of("name", "")),
             of("effective_from", "all history"),
             of("effective_until", ""),
+            escaped(&config),
         );
     }
     text

@@ -1,6 +1,6 @@
 //! What the commands on stores have in common.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use turnmill_model::Settings;
@@ -12,8 +12,7 @@ use super::Place;
 
 /// Tells people something beside the output.
 pub(super) fn say(text: &str) {
-    // With standard error gone there is nobody left to tell.
-    let _ = writeln!(std::io::stderr(), "turnmill: {text}");
+    crate::say(text);
 }
 
 /// Opens the store with the settings that it was filled with; `new` makes it if it is not there.

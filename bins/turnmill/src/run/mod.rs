@@ -19,7 +19,7 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use turnmill_markers::MarkerSet;
 use turnmill_pipeline::{Stop, explain};
-use turnmill_service::http::{self, Server, ServerError};
+use turnmill_service::http::{self, Door, Server, ServerError};
 use turnmill_service::logging::{self, LoggingError};
 use turnmill_service::metrics::ServiceMetrics;
 use turnmill_service::settings::{DeadLetterTopic, Flags, Loaded, Needs, ServiceSettings, SettingsError};
@@ -120,7 +120,8 @@ async fn serve(
     tracing::info!(address = %server.address(), "serving HTTP");
     let stop = lifecycle.shutdown().stop().clone();
     let patterns = Patterns::new(target.clone(), settings.rows.clone(), stop.clone(), Handle::current());
-    let site = http::router(metrics.clone(), settings.http.api_token.as_ref(), patterns.router());
+    let door = Door::new(settings.http.api_token.as_ref()).trusting_loopback(settings.http.trust_loopback);
+    let site = http::router(metrics.clone(), door, patterns.router());
     let web = lifecycle.background("http");
     tokio::spawn(async move {
         // It answers until the process ends.

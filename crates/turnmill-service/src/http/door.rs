@@ -9,33 +9,42 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 
+use super::host::{host, is_this_machine};
 use crate::settings::Secret;
 
 /// The caller's address, an extension of each request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer(pub SocketAddr);
 
-/// Lets callers of this machine in, and with the token those of others.
+/// Lets in callers with the token; where no token is set, callers of this machine.
 ///
-/// | caller | no token is set | a token is set |
-/// | --- | --- | --- |
-/// | of this machine | in | in |
-/// | another, without a token | 403 | 401 |
-/// | another, with a wrong token | 403 | 401 |
-/// | another, with the token | 403 | in |
+/// | caller | no token is set | a token is set | a token is set, and loopback is trusted |
+/// | --- | --- | --- | --- |
+/// | of this machine, without a token | in | 401 | in |
+/// | of this machine, with a wrong token | in | 401 | in |
+/// | of this machine, with the token | in | in | in |
+/// | another, without a token | 403 | 401 | 401 |
+/// | another, with a wrong token | 403 | 401 | 401 |
+/// | another, with the token | 403 | in | in |
+/// | any, with a malformed `Host` | 400 | 400 | 400 |
 ///
-/// A caller is of this machine if its address is a loopback address, and nothing says that it speaks for another: a proxy's
-/// headers, a `Host` that is no name of this machine (a web page that had its name changed to 127.0.0.1), or an `Origin` of
-/// elsewhere (a web page of somebody else, open in a browser here).
+/// A caller is of this machine if its address is a loopback address, and nothing says that it speaks for another: a header of a
+/// proxy, a `Host` that is no name of this machine (a web page that had its name changed to 127.0.0.1), or an `Origin` of
+/// elsewhere (a web page of somebody else, open in a browser here). A proxy on this machine that adds no header makes every
+/// caller one of this machine; therefore a token is asked of everybody.
 #[derive(Clone)]
 pub struct Door {
     /// Digests are compared, so that the time of a comparison says nothing about the token.
     token: Option<[u8; 32]>,
+    trusts_loopback: bool,
 }
 
 impl std::fmt::Debug for Door {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Door").field("has_token", &self.token.is_some()).finish()
+        f.debug_struct("Door")
+            .field("has_token", &self.token.is_some())
+            .field("trusts_loopback", &self.trusts_loopback)
+            .finish()
     }
 }
 
@@ -43,16 +52,33 @@ impl Door {
     /// A door to which `token` is the key.
     #[must_use]
     pub fn new(token: Option<&Secret>) -> Self {
-        Self { token: token.map(|token| digest(token.expose().trim())) }
+        Self { token: token.map(|token| digest(token.expose().trim())), trusts_loopback: false }
+    }
+
+    /// Whether callers of this machine need no token, although one is set.
+    #[must_use]
+    pub fn trusting_loopback(self, trusts_loopback: bool) -> Self {
+        Self { trusts_loopback, ..self }
     }
 
     /// Whether this caller may come in; the error is the answer to those who may not.
     ///
     /// # Errors
     ///
-    /// 403 if there is no way in, 401 if the token is missing or wrong.
+    /// 400 for a malformed `Host`, 403 if there is no way in, 401 if the token is missing or wrong.
     pub fn check(&self, peer: IpAddr, headers: &HeaderMap) -> Result<(), StatusCode> {
-        if peer.to_canonical().is_loopback() && speaks_for_itself(headers) {
+        let hosts: Vec<Option<&str>> =
+            headers.get_all(header::HOST).iter().map(|value| host(value.to_str().ok()?)).collect();
+        let host = match hosts.as_slice() {
+            [] => None,
+            [Some(name)] => Some(*name),
+            _ => return Err(StatusCode::BAD_REQUEST),
+        };
+        let is_here = peer.to_canonical().is_loopback()
+            && host.is_none_or(is_this_machine)
+            && has_own_origin(headers)
+            && !headers.keys().any(|name| is_of_a_proxy(name.as_str()));
+        if is_here && (self.token.is_none() || self.trusts_loopback) {
             return Ok(());
         }
         let Some(token) = self.token else { return Err(StatusCode::FORBIDDEN) };
@@ -72,37 +98,49 @@ fn digest(text: &str) -> [u8; 32] {
     Sha256::digest(text.as_bytes()).into()
 }
 
-fn speaks_for_itself(headers: &HeaderMap) -> bool {
-    let proxied =
-        ["forwarded", "x-forwarded-for", "x-real-ip"].iter().any(|name| headers.contains_key(*name));
-    let here = |name| match headers.get(name).map(|value| value.to_str()) {
-        None => true,
-        Some(Ok(value)) => is_this_machine(value),
-        Some(Err(_)) => false,
-    };
-    !proxied && here(header::HOST) && here(header::ORIGIN)
+/// Whether no web page of elsewhere made this request.
+fn has_own_origin(headers: &HeaderMap) -> bool {
+    headers.get_all(header::ORIGIN).iter().all(|origin| {
+        let authority = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+        authority.and_then(|(_, authority)| host(authority)).is_some_and(is_this_machine)
+    })
 }
 
-/// Whether a `Host` or `Origin` names this machine.
-fn is_this_machine(value: &str) -> bool {
-    let authority = value.split_once("://").map_or(value, |(_, authority)| authority);
-    let host = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((v6, _)) => v6,
-        None => authority.split_once(':').map_or(authority, |(host, _)| host),
-    };
-    host.eq_ignore_ascii_case("localhost")
-        || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+/// Whether a header says that its sender speaks for another: `Forwarded`, `X-Forwarded-*`, `Via`, and the headers in which proxies
+/// and content networks pass on the address of their client. There is no list of them all, so they are known by their words;
+/// a header too many only means that the token is asked for.
+fn is_of_a_proxy(name: &str) -> bool {
+    let words =
+        ["forward", "proxy", "client-ip", "clientip", "client-addr", "real-ip", "connecting-ip", "remote-"];
+    let fronts =
+        ["x-envoy-", "cf-", "x-original-", "x-azure-", "x-amz-cf-", "x-amzn-", "x-appengine-", "fastly-"];
+    matches!(name, "via" | "x-via" | "cdn-loop" | "x-host" | "x-scheme" | "x-client" | "max-forwards")
+        || (name.ends_with("-ip") || name.ends_with("-addr"))
+        || words.iter().any(|word| name.contains(word))
+        || fronts.iter().any(|front| name.starts_with(front))
 }
 
 /// Keeps out whom [`Door::check`] keeps out.
 pub(super) async fn guard(State(door): State<Arc<Door>>, request: Request, next: Next) -> Response {
     // A request without an address did not come through our server, so nothing is known about it.
     let peer = request.extensions().get::<Peer>().map_or(IpAddr::from([0, 0, 0, 0]), |Peer(peer)| peer.ip());
-    match door.check(peer, request.headers()) {
+    // The target of `GET http://host/` counts for more than `Host` does.
+    let target = request.uri().authority().map(|authority| authority.as_str().to_owned());
+    let mut headers = request.headers().clone();
+    if let Some(value) = target.and_then(|target| target.parse().ok()) {
+        headers.append(header::HOST, value);
+        // Two that are the same are one.
+        let first = headers.get_all(header::HOST).iter().next().cloned();
+        if let Some(first) = first.filter(|first| headers.get_all(header::HOST).iter().all(|v| v == first)) {
+            headers.insert(header::HOST, first);
+        }
+    }
+    match door.check(peer, &headers) {
         Ok(()) => next.run(request).await,
         Err(StatusCode::UNAUTHORIZED) => {
             (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")]).into_response()
         }
+        Err(StatusCode::BAD_REQUEST) => (StatusCode::BAD_REQUEST, "malformed Host\n").into_response(),
         Err(code) => (code, "set TURNMILL_API_TOKEN to open this to other machines\n").into_response(),
     }
 }
@@ -112,7 +150,11 @@ mod tests {
     use super::*;
 
     fn headers(all: &[(&'static str, &str)]) -> HeaderMap {
-        all.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+        let mut headers = HeaderMap::new();
+        for (name, value) in all {
+            headers.append(*name, value.parse().unwrap());
+        }
+        headers
     }
 
     #[test]
@@ -120,31 +162,91 @@ mod tests {
         const TOKEN: &str = "a-token-of-some-length";
         let none = Door::new(None);
         let some = Door::new(Some(&Secret::new(TOKEN)));
+        let trusting = some.clone().trusting_loopback(true);
         let bearer = format!("Bearer {TOKEN}");
         let (forbidden, unauthorized) = (Err(StatusCode::FORBIDDEN), Err(StatusCode::UNAUTHORIZED));
+        let malformed = Err(StatusCode::BAD_REQUEST);
         let local = [("host", "localhost:8732")];
         type Answer = Result<(), StatusCode>;
-        type Row<'r> = (&'r str, &'r [(&'static str, &'r str)], Answer, Answer);
+        type Row<'r> = (&'r str, &'r [(&'static str, &'r str)], Answer, Answer, Answer);
         let table: &[Row<'_>] = &[
-            ("127.0.0.1", &local, Ok(()), Ok(())),
-            ("127.8.8.8", &[], Ok(()), Ok(())),
-            ("::1", &[("host", "[::1]:8732")], Ok(()), Ok(())),
-            ("::ffff:127.0.0.1", &[("host", "127.0.0.1")], Ok(()), Ok(())),
-            ("127.0.0.1", &[("host", "evil.example")], forbidden, unauthorized),
-            ("127.0.0.1", &[("origin", "https://evil.example")], forbidden, unauthorized),
-            ("127.0.0.1", &[("origin", "http://localhost:8732")], Ok(()), Ok(())),
-            ("127.0.0.1", &[("origin", "null")], forbidden, unauthorized),
-            ("127.0.0.1", &[("x-forwarded-for", "10.0.0.9")], forbidden, unauthorized),
-            ("10.0.0.9", &local, forbidden, unauthorized),
-            ("10.0.0.9", &[("authorization", "Bearer guess")], forbidden, unauthorized),
-            ("10.0.0.9", &[("authorization", "Bearer")], forbidden, unauthorized),
-            ("10.0.0.9", &[("authorization", &bearer)], forbidden, Ok(())),
-            ("127.0.0.1", &[("host", "evil.example"), ("authorization", &bearer)], forbidden, Ok(())),
+            ("127.0.0.1", &local, Ok(()), unauthorized, Ok(())),
+            ("127.8.8.8", &[], Ok(()), unauthorized, Ok(())),
+            ("::1", &[("host", "[::1]:8732")], Ok(()), unauthorized, Ok(())),
+            ("::ffff:127.0.0.1", &[("host", "127.0.0.1")], Ok(()), unauthorized, Ok(())),
+            ("127.0.0.1", &[("authorization", "Bearer guess")], Ok(()), unauthorized, Ok(())),
+            ("127.0.0.1", &[("authorization", &bearer)], Ok(()), Ok(()), Ok(())),
+            ("127.0.0.1", &[("host", "evil.example")], forbidden, unauthorized, unauthorized),
+            ("127.0.0.1", &[("host", "")], forbidden, unauthorized, unauthorized),
+            ("127.0.0.1", &[("host", "[::1]evil.example")], malformed, malformed, malformed),
+            ("127.0.0.1", &[("host", "localhost:x@evil")], malformed, malformed, malformed),
+            (
+                "127.0.0.1",
+                &[("host", "localhost"), ("host", "evil.example")],
+                malformed,
+                malformed,
+                malformed,
+            ),
+            ("127.0.0.1", &[("origin", "https://evil.example")], forbidden, unauthorized, unauthorized),
+            ("127.0.0.1", &[("origin", "http://localhost:8732")], Ok(()), unauthorized, Ok(())),
+            ("127.0.0.1", &[("origin", "http://[::1]evil.example")], forbidden, unauthorized, unauthorized),
+            ("127.0.0.1", &[("origin", "null")], forbidden, unauthorized, unauthorized),
+            ("10.0.0.9", &local, forbidden, unauthorized, unauthorized),
+            ("10.0.0.9", &[("authorization", "Bearer guess")], forbidden, unauthorized, unauthorized),
+            ("10.0.0.9", &[("authorization", "Bearer")], forbidden, unauthorized, unauthorized),
+            ("10.0.0.9", &[("authorization", &bearer)], forbidden, Ok(()), Ok(())),
+            ("127.0.0.1", &[("host", "evil.example"), ("authorization", &bearer)], forbidden, Ok(()), Ok(())),
         ];
-        for (peer, given, without, with) in table {
+        for (peer, given, without, with, with_trust) in table {
             let (peer, given) = (peer.parse().unwrap(), headers(given));
             assert_eq!(none.check(peer, &given), *without, "{peer} {given:?}, no token set");
             assert_eq!(some.check(peer, &given), *with, "{peer} {given:?}, token set");
+            assert_eq!(
+                trusting.check(peer, &given),
+                *with_trust,
+                "{peer} {given:?}, token set, loopback trusted"
+            );
+        }
+        let here = "127.0.0.1".parse().unwrap();
+        for name in [
+            "forwarded",
+            "via",
+            "x-forwarded-for",
+            "x-forwarded-host",
+            "x-forwarded-proto",
+            "x-forwarded-port",
+            "x-forwarded-by",
+            "x-real-ip",
+            "x-client-ip",
+            "x-cluster-client-ip",
+            "true-client-ip",
+            "cf-connecting-ip",
+            "cf-ray",
+            "fastly-client-ip",
+            "x-envoy-external-address",
+            "x-original-forwarded-for",
+            "x-original-host",
+            "x-azure-clientip",
+            "x-remote-addr",
+            "x-remote-ip",
+            "client-ip",
+            "wl-proxy-client-ip",
+            "proxy-connection",
+            "x-proxyuser-ip",
+            "x-originating-ip",
+            "cdn-loop",
+            "x-amzn-trace-id",
+            "x-host",
+        ] {
+            let given = headers(&[local[0], (name, "10.0.0.9")]);
+            assert_eq!(none.check(here, &given), forbidden, "{name}");
+            assert_eq!(trusting.check(here, &given), unauthorized, "{name}");
+        }
+        for usual in
+            ["accept", "user-agent", "sec-fetch-site", "cookie", "referer", "x-request-id", "traceparent"]
+        {
+            let headers = headers(&[local[0], (usual, "x")]);
+            assert_eq!(none.check(here, &headers), Ok(()), "{usual}");
         }
         assert!(!format!("{some:?}").contains(TOKEN));
     }

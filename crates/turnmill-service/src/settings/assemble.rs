@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use turnmill_model::{AssistantNameBuf, SessionIdMode, Settings, SourceFactsBuf};
+use turnmill_postgres::{PostgresAddress, RootCert};
+use turnmill_text::{check_brokers, check_host, escaped, redact};
 
-use super::database::{self, DatabaseTarget, PostgresTarget, SslMode};
+use super::database::{self, DatabaseTarget};
 use super::load::{Needs, Values};
+use super::origin::Origin;
 use super::problem::{Note, Problem, Severity};
 use super::table::Id;
 use super::typed::{
@@ -124,6 +127,16 @@ impl Assembly<'_> {
         self.problems.push(Problem::new(text));
     }
 
+    /// A problem of the value of one setting, where that stands.
+    fn problem_of(&mut self, id: Id, detail: &str) {
+        let problem = match self.values.origin(id) {
+            // It is the name of the setting already.
+            origin @ Origin::Variable(_) => Problem::at(&origin, detail),
+            origin => Problem::at(&origin, format_args!("{}: {detail}", id.setting().variable)),
+        };
+        self.problems.push(problem);
+    }
+
     fn note(&mut self, severity: Severity, id: Id, text: impl Into<String>) {
         self.notes.push(Note { severity, setting: id.setting().variable, text: text.into() });
     }
@@ -172,6 +185,10 @@ impl Assembly<'_> {
                 "KAFKA_BROKER_ADDRESS is required: the bootstrap servers, host:port (or --kafka-brokers, kafka.brokers in \
                  turnmill.toml, or --endpoints endpoints.yml)",
             );
+        } else if let Err(problem) = check_brokers(&kafka.brokers) {
+            let expected =
+                "expected host:port,host:port, with KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD for a log-in";
+            self.problem_of(Id::Brokers, &format!("{problem}; {expected}"));
         }
         let topic = kafka.topic.as_str();
         let dead_letters = self.values.text(Id::DeadLetterTopic).unwrap_or_default();
@@ -179,13 +196,15 @@ impl Assembly<'_> {
             let is_none = topic.is_empty() && id == Id::DeadLetterTopic;
             if !is_none && !is_topic(topic) {
                 self.problem(format!(
-                    "{}: `{topic}` is no name of a topic: letters, digits, `.`, `_` and `-`, 249 at most",
-                    id.setting().variable
+                    "{}: `{}` is no name of a topic: letters, digits, `.`, `_` and `-`, 249 at most",
+                    id.setting().variable,
+                    escaped(&redact(topic))
                 ));
             }
         }
         if topic == dead_letters {
             // Each dead letter would come back as another one, for ever.
+            let topic = escaped(&redact(topic)).to_string();
             self.problem(format!("RASA_ANALYTICS_DLQ: `{topic}` cannot be the topic that is read"));
         }
         let has_login = kafka.sasl_username.is_some() && kafka.sasl_password.is_some();
@@ -296,12 +315,11 @@ impl Assembly<'_> {
                 );
             }
         }
-        let origin = self.values.origin(Id::DatabaseUrl);
         match database::parse(url.expose()) {
-            Ok(DatabaseTarget::Postgres(target)) => self.complete(target),
+            Ok(DatabaseTarget::Postgres(address)) => self.complete(address),
             Ok(sqlite @ DatabaseTarget::Sqlite { .. }) => Some(sqlite),
             Err(detail) => {
-                self.problem(format!("{origin}: RASA_ANALYTICS_DB_URL: {detail}"));
+                self.problem_of(Id::DatabaseUrl, &detail);
                 None
             }
         }
@@ -320,43 +338,50 @@ impl Assembly<'_> {
             });
             return None;
         };
+        if let Err(problem) = check_host(&host) {
+            let expected = "expected the name of a host, with RASA_ANALYTICS_DB_PORT, RASA_ANALYTICS_DB_USERNAME and \
+                 TURNMILL_DB_PASSWORD beside it";
+            self.problem_of(Id::DatabaseHost, &format!("{problem}; {expected}"));
+            return None;
+        }
         let port = values.integer(Id::DatabasePort).and_then(|port| u16::try_from(port).ok()).unwrap_or(5432);
-        let target = PostgresTarget {
-            hosts: vec![(host, port)],
-            user: values.text(Id::DatabaseUser),
-            password: None,
-            database,
-            ssl_mode: None,
-            ssl_root_cert: None,
-            parameters: Vec::new(),
+        let address = PostgresAddress::default().with_host(host, port).with_database(database);
+        let address = match values.text(Id::DatabaseUser) {
+            Some(user) => address.with_user(user),
+            None => address,
         };
-        self.complete(target)
+        self.complete(address)
     }
 
     /// Adds what stands beside the URL; what stands in it wins.
-    fn complete(&mut self, mut target: PostgresTarget) -> Option<DatabaseTarget> {
+    fn complete(&mut self, mut address: PostgresAddress) -> Option<DatabaseTarget> {
         let values = self.values;
         let taken = |taken: bool| if taken { "is set and has no effect: the URL says it" } else { "" };
         let beside = [
-            (Id::DatabaseSslMode, taken(target.ssl_mode.is_some())),
-            (Id::DatabaseSslCa, taken(target.ssl_root_cert.is_some())),
-            (Id::DatabasePassword, taken(target.password.is_some())),
+            (Id::DatabaseSslMode, taken(address.has_ssl_mode())),
+            (Id::DatabaseSslCa, taken(address.ssl_root_cert().is_some())),
+            (Id::DatabasePassword, taken(address.password().is_some())),
         ];
         for (id, text) in beside.into_iter().filter(|(id, text)| !text.is_empty() && values.is_given(*id)) {
             self.note(Severity::Warning, id, text);
         }
-        let beside = values.choice(Id::DatabaseSslMode).and_then(SslMode::named);
-        target.ssl_mode = target.ssl_mode.or(beside);
-        target.ssl_root_cert = target.ssl_root_cert.or_else(|| values.path(Id::DatabaseSslCa));
-        target.password = target.password.or_else(|| values.secret(Id::DatabasePassword));
-        if values.switch(Id::RdsIam) == Some(true) && target.password.is_none() {
+        if let Some(mode) = values.choice(Id::DatabaseSslMode).and_then(|mode| mode.parse().ok()) {
+            address = address.or_ssl_mode(mode);
+        }
+        if let Some(file) = values.path(Id::DatabaseSslCa) {
+            address = address.or_ssl_root_cert(RootCert::File(file));
+        }
+        if let Some(password) = values.secret(Id::DatabasePassword) {
+            address = address.or_password(password.expose());
+        }
+        if values.switch(Id::RdsIam) == Some(true) && address.password().is_none() {
             self.problem(
                 "RDS_SQL_DB_AWS_IAM_ENABLED: logging in by AWS IAM is not supported; give the database user a password, and \
                  set RASA_ANALYTICS_DB_URL, or TURNMILL_DB_PASSWORD beside RASA_ANALYTICS_DB_HOST_NAME",
             );
             return None;
         }
-        Some(DatabaseTarget::Postgres(target))
+        Some(DatabaseTarget::Postgres(address))
     }
 
     fn http(&mut self) -> Option<HttpSettings> {
@@ -369,12 +394,13 @@ impl Assembly<'_> {
             self.note(
                 Severity::Info,
                 Id::ApiToken,
-                "is not set: to other machines only /healthcheck and /metrics are open",
+                "is not set: to other machines only /, /healthcheck and /metrics are open",
             );
         }
         Some(HttpSettings {
             address: *address,
             api_token,
+            trust_loopback: self.values.switch(Id::TrustLoopback).unwrap_or_default(),
             stall_timeout: self.values.duration(Id::StallTimeout).filter(|limit| *limit > Duration::ZERO),
         })
     }

@@ -2,11 +2,13 @@
 
 use std::fmt;
 
+use turnmill_text::{HIDDEN, escaped, redact};
+
 use super::load::Values;
 use super::origin::Origin;
-use super::secret::{HIDDEN, redact_url};
+use super::properties::print_properties;
 use super::table::{Id, Kind, SETTINGS};
-use super::value::{Value, print_properties};
+use super::value::Value;
 
 /// One setting's value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,9 +56,22 @@ impl Effective {
 
 fn print(id: Id, value: &Value) -> String {
     match value {
-        Value::Secret(url) if id.setting().kind == Kind::DatabaseUrl => redact_url(url.expose()),
+        Value::Secret(url) if id.setting().kind == Kind::DatabaseUrl => {
+            escaped(&redact(url.expose())).to_string()
+        }
         Value::Secret(_) => HIDDEN.to_owned(),
-        Value::Text(text) => text.clone(),
+        // `user:password`, where only the user belongs.
+        Value::Text(text) if matches!(id, Id::SaslUsername | Id::DatabaseUser) => {
+            match text.split_once(':') {
+                Some((user, _)) => escaped(&format!("{user}:{HIDDEN}")).to_string(),
+                None => escaped(text).to_string(),
+            }
+        }
+        // It is refused if it is used, and shown also if it is not.
+        Value::Text(text) if matches!(id, Id::Brokers | Id::DatabaseHost) && text.contains('@') => {
+            HIDDEN.to_owned()
+        }
+        Value::Text(text) => escaped(&redact(text)).to_string(),
         Value::Switch(on) => on.to_string(),
         Value::Integer(number) => number.to_string(),
         Value::Duration(duration) => match id.setting().kind {

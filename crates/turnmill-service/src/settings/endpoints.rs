@@ -9,7 +9,7 @@ use super::environment::Environment;
 use super::file::Said;
 use super::origin::Origin;
 use super::problem::{Note, Problem, Severity};
-use super::secret::is_sensitive;
+use super::properties::is_sensitive;
 use super::table::Id;
 
 /// What Rasa uses where the file says nothing: not what librdkafka and `KAFKA_SECURITY_PROTOCOL` default to.

@@ -1,9 +1,12 @@
 //! Reading all layers: default, `endpoints.yml`, `turnmill.toml`, environment, flags; each wins over those before it.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use turnmill_text::{Secret, escaped, redact};
 
 use super::effective::Effective;
 use super::environment::Environment;
@@ -11,7 +14,6 @@ use super::file::Said;
 use super::flags::Flags;
 use super::origin::Origin;
 use super::problem::{Note, Problem, SettingsError, Severity};
-use super::secret::Secret;
 use super::table::{Id, SETTINGS, Setting, Use};
 use super::typed::ServiceSettings;
 use super::value::Value;
@@ -47,7 +49,27 @@ impl Loaded {
     ///
     /// Everything that is wrong, at once.
     pub fn of_process(flags: &Flags, needs: Needs) -> Result<Self, SettingsError> {
-        Self::read(flags, &Environment::of_process(), &|path| std::fs::read_to_string(path), needs)
+        let open = RefCell::new(Vec::new());
+        let read = |path: &Path| {
+            let text = std::fs::read_to_string(path)?;
+            if can_be_written_by_all(path) {
+                open.borrow_mut().push(path.to_owned());
+            }
+            Ok(text)
+        };
+        let mut loaded = Self::read(flags, &Environment::of_process(), &read, needs)?;
+        for path in open.take() {
+            let path = escaped(&path.to_string_lossy()).to_string();
+            let text = format!(
+                "every user of this machine can change {path}, and so where the data goes: chmod o-w {path}"
+            );
+            loaded.notes.push(Note {
+                severity: Severity::Warning,
+                setting: Id::Config.setting().variable,
+                text,
+            });
+        }
+        Ok(loaded)
     }
 
     /// Reads settings. `read_file` gives the text of a file.
@@ -95,6 +117,17 @@ impl Loaded {
     }
 }
 
+#[cfg(unix)]
+fn can_be_written_by_all(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o002 != 0)
+}
+
+#[cfg(not(unix))]
+fn can_be_written_by_all(_: &Path) -> bool {
+    false
+}
+
 /// Gives the text of a file.
 pub type ReadFile<'r> = dyn Fn(&Path) -> io::Result<String> + 'r;
 
@@ -121,7 +154,8 @@ impl Layers<'_> {
         match read_file(path) {
             Ok(text) => Some(text),
             Err(error) => {
-                self.problems.push(Problem::at(origin, format!("cannot read {}: {error}", path.display())));
+                let path = escaped(&redact(&path.to_string_lossy())).to_string();
+                self.problems.push(Problem::at(origin, format!("cannot read {path}: {error}")));
                 None
             }
         }

@@ -15,14 +15,14 @@ mod flags;
 mod load;
 mod origin;
 mod problem;
-mod secret;
+mod properties;
 mod suggest;
 mod table;
 mod tracker_store;
 mod typed;
 mod value;
 
-pub use database::{DatabaseTarget, PostgresTarget, SslMode};
+pub use database::DatabaseTarget;
 pub use document::{example, markdown};
 pub use effective::{Effective, EffectiveValue};
 pub use environment::Environment;
@@ -30,9 +30,9 @@ pub use flags::Flags;
 pub use load::{Loaded, Needs, ReadFile};
 pub use origin::Origin;
 pub use problem::{Note, Problem, SettingsError, Severity};
-pub use secret::{Secret, redact_url};
 pub use table::{Id, Kind, Places, SETTINGS, Setting, Use};
 pub use tracker_store::TrackerStore;
+pub use turnmill_text::Secret;
 pub use typed::{
     DatabaseSettings, DeadLetterSettings, DeadLetterTopic, HttpSettings, KafkaSettings, LogLevel,
     LogSettings, SecurityProtocol, ServiceSettings, WorkSettings,

@@ -285,9 +285,11 @@ settings! {
         "When more than that share of the last 10,000 records was refused, the service stops. 1: no limit.";
 
     HttpAddress, "http.address", "TURNMILL_HTTP_ADDRESS", EVERYWHERE, Address, Some("0.0.0.0:8732"), Obeyed,
-        "Where HTTP is served. `/healthcheck` and `/metrics` are for everybody, all else for this machine, and with the token.";
+        "Where HTTP is served. `/`, `/healthcheck` and `/metrics` are for everybody, all else with the token; while none is set, for this machine only.";
     ApiToken, "http.api_token", "TURNMILL_API_TOKEN", NO_FLAG, Secret, None, Obeyed,
-        "Bearer token for callers from other machines. Without it they get 403.";
+        "Bearer token for all but the open pages. Once it is set everybody needs it, callers of this machine as well. While it is not, other machines get 403.";
+    TrustLoopback, "http.trust_loopback", "TURNMILL_HTTP_TRUST_LOOPBACK", EVERYWHERE, Switch, Some("false"), Obeyed,
+        "Whether callers of this machine need no token although one is set. Not for a machine with a proxy, a sidecar or other users: their callers come from this machine.";
     StallTimeout, "health.stall_secs", "TURNMILL_HEALTH_STALL_SECS", EVERYWHERE, Seconds(0, 86_400), Some("0"), Obeyed,
         "After so long without progress, with records waiting and neither database nor broker away, `/healthcheck` says unhealthy. 0: never.";
     ShutdownTimeout, "shutdown.secs", "TURNMILL_SHUTDOWN_SECS", EVERYWHERE, Seconds(1, 3600), Some("20"), Obeyed,

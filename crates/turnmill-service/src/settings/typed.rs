@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use turnmill_model::{Settings, SourceFactsBuf};
 use turnmill_pipeline::{DeadLetterLimits, Share};
+use turnmill_text::Secret;
 
 use super::database::DatabaseTarget;
-use super::secret::Secret;
 use super::table::Id;
 
 /// How to talk to Kafka brokers.
@@ -289,8 +289,10 @@ pub struct WorkSettings {
 pub struct HttpSettings {
     /// Where to listen.
     pub address: SocketAddr,
-    /// Token for callers from other machines.
+    /// Token that everybody needs once it is set.
     pub api_token: Option<Secret>,
+    /// Whether callers of this machine need none all the same.
+    pub trust_loopback: bool,
     /// Unhealthy after so long without progress; none never.
     pub stall_timeout: Option<Duration>,
 }

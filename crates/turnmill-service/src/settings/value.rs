@@ -3,7 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use super::secret::{Secret, is_sensitive};
+use turnmill_text::{Secret, escaped, redact};
+
+use super::properties::properties;
 use super::table::Kind;
 
 /// A value that was read.
@@ -44,11 +46,16 @@ impl Value {
     }
 }
 
+/// What was found in place of what was expected; a secret may have got there.
+fn shown(text: &str) -> String {
+    escaped(&redact(text)).to_string()
+}
+
 fn switch(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "yes" | "on" | "1" => Ok(true),
         "false" | "no" | "off" | "0" => Ok(false),
-        _ => Err(format!("expected true or false, found `{text}`")),
+        _ => Err(format!("expected true or false, found `{}`", shown(text))),
     }
 }
 
@@ -56,7 +63,7 @@ fn integer(text: &str, least: u64, most: u64, what: &str) -> Result<u64, String>
     let range = if most == u64::MAX { format!("{least} or more") } else { format!("{least} to {most}") };
     match text.replace('_', "").parse::<u64>() {
         Ok(number) if (least..=most).contains(&number) => Ok(number),
-        _ => Err(format!("expected {what}, {range}, found `{text}`")),
+        _ => Err(format!("expected {what}, {range}, found `{}`", shown(text))),
     }
 }
 
@@ -74,14 +81,16 @@ fn bytes(text: &str, least: u64) -> Result<u64, String> {
         .zip(number)
         .and_then(|(shift, number)| number.checked_mul(1 << shift))
         .filter(|bytes| (least..=1 << 48).contains(bytes))
-        .ok_or_else(|| format!("expected bytes, {least} or more, such as 65536 or 64MiB, found `{text}`"))
+        .ok_or_else(|| {
+            format!("expected bytes, {least} or more, such as 65536 or 64MiB, found `{}`", shown(text))
+        })
 }
 
 fn share(text: &str) -> Result<f64, String> {
     let (digits, of) = text.strip_suffix('%').map_or((text, 1.0), |digits| (digits, 100.0));
     match digits.trim().parse::<f64>() {
         Ok(share) if (0.0..=of).contains(&share) => Ok(share / of),
-        _ => Err(format!("expected a share from 0 to 1 or 0% to 100%, found `{text}`")),
+        _ => Err(format!("expected a share from 0 to 1 or 0% to 100%, found `{}`", shown(text))),
     }
 }
 
@@ -93,7 +102,7 @@ fn choice(text: &str, names: &'static [&'static str]) -> Result<&'static str, St
         .iter()
         .find(|name| name.eq_ignore_ascii_case(wanted))
         .copied()
-        .ok_or_else(|| format!("expected one of {}, found `{text}`", names.join(", ")))
+        .ok_or_else(|| format!("expected one of {}, found `{}`", names.join(", "), shown(text)))
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {
@@ -104,56 +113,6 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     if let Some(port) = text.strip_prefix(':').and_then(port) {
         return Ok(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port));
     }
-    text.parse().map_err(|_| format!("expected an address and port such as 0.0.0.0:8732, found `{text}`"))
-}
-
-/// Properties of librdkafka that the service sets by itself, and what to use instead.
-const RESERVED: [(&str, &str); 8] = [
-    ("bootstrap.servers", "KAFKA_BROKER_ADDRESS sets it"),
-    ("metadata.broker.list", "KAFKA_BROKER_ADDRESS sets it"),
-    ("group.id", "RASA_ANALYTICS_CONSUMER_ID sets it"),
-    ("group.instance.id", "TURNMILL_KAFKA_GROUP_INSTANCE_ID sets it"),
-    ("enable.auto.commit", "positions are in the store"),
-    ("enable.auto.offset.store", "positions are in the store"),
-    ("auto.offset.reset", "positions are in the store"),
-    ("enable.partition.eof", "turnmill needs it as it is"),
-];
-
-fn properties(text: &str) -> Result<Vec<(String, Secret)>, String> {
-    let mut found: Vec<(String, Secret)> = Vec::new();
-    for part in text.split(',').filter(|part| !part.trim().is_empty()) {
-        // A part without a name may be half of a secret, so it is not repeated.
-        let Some((name, value)) = part.split_once('=') else {
-            return Err("expected name=value pairs, separated by commas; one has no `=`".into());
-        };
-        found.push((name.trim().to_owned(), Secret::new(value.trim())));
-    }
-    check_properties(&found)?;
-    Ok(found)
-}
-
-/// Refuses properties that are named badly, twice, or are not for the user to set.
-pub(crate) fn check_properties(properties: &[(String, Secret)]) -> Result<(), String> {
-    for (number, (name, _)) in properties.iter().enumerate() {
-        if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
-        {
-            return Err("the name of a property has letters, digits, `.`, `_` and `-` only".into());
-        }
-        if let Some((_, why)) = RESERVED.iter().find(|(reserved, _)| reserved == name) {
-            return Err(format!("`{name}` cannot be set here: {why}"));
-        }
-        if properties[..number].iter().any(|(earlier, _)| earlier == name) {
-            return Err(format!("`{name}` is set twice"));
-        }
-    }
-    Ok(())
-}
-
-/// Properties as they may be printed.
-pub(crate) fn print_properties(properties: &[(String, Secret)]) -> String {
-    let print = |(name, value): &(String, Secret)| {
-        let value = if is_sensitive(name) { super::secret::HIDDEN } else { value.expose() };
-        format!("{name}={value}")
-    };
-    properties.iter().map(print).collect::<Vec<_>>().join(",")
+    text.parse()
+        .map_err(|_| format!("expected an address and port such as 0.0.0.0:8732, found `{}`", shown(text)))
 }

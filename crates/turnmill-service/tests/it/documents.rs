@@ -76,6 +76,18 @@ fn the_example_file_is_valid_and_says_the_defaults() {
     assert_eq!(filled, plain);
 }
 
+/// The table of callers in the documentation of the code, which a unit test goes through row by row.
+#[test]
+fn who_comes_in_is_documented() {
+    let code = include_str!("../../src/http/door.rs");
+    let rows: Vec<&str> = code.lines().filter_map(|line| line.strip_prefix("/// |")).collect();
+    assert_eq!(rows.len(), 9, "{rows:?}");
+    let operations = read("docs/operations.md");
+    for row in rows {
+        assert!(operations.contains(&format!("\n|{row}\n")), "docs/operations.md lacks |{row}");
+    }
+}
+
 fn metrics_table() -> String {
     let mut text = "| metric | type | labels | meaning |\n| --- | --- | --- | --- |\n".to_owned();
     for Metric { name, kind, labels, help } in names::ALL {

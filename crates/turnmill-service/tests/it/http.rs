@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::{get, post};
-use turnmill_service::http::{MAX_BODY, Server, router};
+use turnmill_service::http::{Door, MAX_BODY, Server, router};
 use turnmill_service::metrics::{BatchCommitted, PartitionAt, ServiceMetrics};
 use turnmill_service::settings::Secret;
 use turnmill_service::{Health, Phase, Shutdown};
@@ -14,20 +14,24 @@ use turnmill_service::{Health, Phase, Shutdown};
 const TOKEN: &str = "a-token-of-some-length";
 
 /// A running site; it ends with this.
-struct Site {
+pub(crate) struct Site {
     metrics: ServiceMetrics,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     shutdown: Shutdown,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Site {
-    fn start(token: Option<&str>) -> Self {
+    pub(crate) fn start(token: Option<&str>) -> Self {
+        Self::behind(Door::new(token.map(Secret::new).as_ref()))
+    }
+
+    fn behind(door: Door) -> Self {
         let metrics = ServiceMetrics::new(Health::default());
         let pages = Router::new()
             .route("/api/v1/patterns", get(|| async { "[]" }))
             .route("/api/v1/upload", post(|body: String| async move { body.len().to_string() }));
-        let site = router(metrics.clone(), token.map(Secret::new).as_ref(), pages);
+        let site = router(metrics.clone(), door, pages);
         let shutdown = Shutdown::default();
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -121,28 +125,56 @@ fn metrics_are_open_and_in_the_format_that_is_asked_for() {
 }
 
 #[test]
-fn all_else_is_for_this_machine_and_for_those_with_the_token() {
+fn all_else_is_for_those_with_the_token_and_for_this_machine_while_none_is_set() {
     let (closed, open) = (Site::start(None), Site::start(Some(TOKEN)));
-    let stranger = "X-Forwarded-For: 10.0.0.9\r\n";
+    let trusting = Site::behind(Door::new(Some(&Secret::new(TOKEN))).trusting_loopback(true));
+    let stranger = "X-Forwarded-Host: elsewhere.example\r\n";
     let page = "Host: evil.example\r\n";
+    let mine = format!("Authorization: Bearer {TOKEN}\r\n");
     let wrong = format!("{stranger}Authorization: Bearer {TOKEN}x\r\n");
     let right = format!("{stranger}Authorization: Bearer {TOKEN}\r\n");
-    for path in ["/api/v1/patterns", "/api/v1/status", "/", "/no/such/page"] {
+    for path in ["/api/v1/patterns", "/api/v1/status", "/no/such/page"] {
         let there = if path.starts_with("/api/v1/") { 200 } else { 404 };
-        for (headers, without, with) in [
-            ("", there, there),
-            (stranger, 403, 401),
-            (page, 403, 401),
-            (wrong.as_str(), 403, 401),
-            (right.as_str(), 403, there),
+        for (headers, without, with, with_trust) in [
+            ("", there, 401, there),
+            (mine.as_str(), there, there, there),
+            (stranger, 403, 401, 401),
+            ("Via: 1.1 proxy\r\n", 403, 401, 401),
+            (page, 403, 401, 401),
+            ("Host: [::1]evil.example\r\n", 400, 400, 400),
+            ("Host: localhost:x@evil\r\n", 400, 400, 400),
+            (wrong.as_str(), 403, 401, 401),
+            (right.as_str(), 403, there, there),
         ] {
             assert_eq!(closed.get(path, headers).0, without, "{path} {headers}, no token is set");
             assert_eq!(open.get(path, headers).0, with, "{path} {headers}, a token is set");
+            assert_eq!(trusting.get(path, headers).0, with_trust, "{path} {headers}, loopback is trusted");
         }
     }
-    let (_, head, _) =
-        open.ask(open.address, "GET /api/v1/status", &format!("Host: localhost\r\n{stranger}"), b"");
+    let (_, head, _) = open.ask(open.address, "GET /api/v1/status", "Host: localhost\r\n", b"");
     assert!(head.contains("www-authenticate: bearer"), "{head}");
+}
+
+#[test]
+fn the_target_of_a_request_counts_as_its_host_does() {
+    let site = Site::start(None);
+    let ask = |target: &str, headers: &str| site.ask(site.address, &format!("GET {target}"), headers, b"").0;
+    assert_eq!(ask("http://localhost/api/v1/status", "Host: localhost\r\n"), 200);
+    assert_eq!(ask("http://evil.example/api/v1/status", "Host: localhost\r\n"), 400);
+    assert_eq!(ask("http://evil.example/api/v1/status", ""), 403);
+}
+
+#[test]
+fn the_front_page_says_what_is_there_to_everybody() {
+    let site = Site::start(Some(TOKEN));
+    let (code, text) = site.get("/", "Host: elsewhere.example\r\nX-Forwarded-For: 10.0.0.9\r\n");
+    assert_eq!(code, 200);
+    let html = site.get("/", "Accept: text/html\r\n").1;
+    for path in ["/healthcheck", "/metrics", "/api/v1/status", "/api/v1/patterns"] {
+        assert!(text.contains(path), "{text}");
+        assert!(html.contains(&format!("href=\"{path}\"")), "{html}");
+    }
+    assert!(!text.contains(TOKEN) && !html.contains(TOKEN));
 }
 
 /// The address by which others know this machine, if it has one. Nothing is sent.
@@ -154,11 +186,13 @@ fn outer_address() -> Option<IpAddr> {
 
 #[test]
 fn a_caller_is_known_by_its_address() {
-    let site = Site::start(Some(TOKEN));
+    let site = Site::start(None);
     // Without a network there is only this machine.
-    let (address, expected) = outer_address().map_or((site.address.ip(), 200), |address| (address, 401));
+    let (address, expected) = outer_address().map_or((site.address.ip(), 200), |address| (address, 403));
     let address = SocketAddr::new(address, site.address.port());
     assert_eq!(site.ask(address, "GET /api/v1/status", "Host: localhost\r\n", b"").0, expected);
+    let site = Site::start(Some(TOKEN));
+    let address = SocketAddr::new(address.ip(), site.address.port());
     let bearer = format!("Host: turnmill\r\nAuthorization: bearer {TOKEN}\r\n");
     assert_eq!(site.ask(address, "GET /api/v1/status", &bearer, b"").0, 200);
 }

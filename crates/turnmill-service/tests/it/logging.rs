@@ -28,6 +28,8 @@ fn child() {
     tracing::debug!(target: "turnmill_pipeline", "ours in detail");
     tracing::debug!(target: "hyper", "theirs in detail");
     tracing::error!(target: "hyper", "theirs");
+    let hostile = "\u{1b}[31m\u{9b}1m\u{202e}\nERROR fake";
+    tracing::error!(error = %hostile, text = hostile, "hostile {hostile}");
 }
 
 fn log(role: &str) -> String {
@@ -56,7 +58,14 @@ fn text() {
     assert!(log("false DEBUG").contains("ours in detail"));
     assert!(!log("false DEBUG").contains("theirs in detail"));
     let quiet = log("false CRITICAL");
-    assert_eq!(quiet.lines().count(), 1, "{quiet}");
+    // The message of the data's lines is one of two lines.
+    assert_eq!(quiet.lines().count(), 3, "{quiet}");
+    assert!(
+        quiet.contains("hostile \\u{1b}[31m\\u{9b}1m\\u{202e}\n  ERROR fake error=\\u{1b}[31m"),
+        "{quiet}"
+    );
+    let obeyed = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+    assert!(!quiet.contains(obeyed) && !quiet.lines().any(|line| line.starts_with("ERROR")), "{quiet:?}");
 }
 
 #[test]
@@ -64,7 +73,7 @@ fn json_lines() {
     let text = log("true WARNING");
     let lines: Vec<serde_json::Value> =
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(lines.len(), 2, "{text}");
+    assert_eq!(lines.len(), 3, "{text}");
     assert_eq!((&lines[0]["level"], &lines[0]["setting"]), (&"WARN".into(), &"AWS_DEFAULT_REGION".into()));
     assert_eq!(lines[1]["message"], "theirs");
     let text = log("true INFO");

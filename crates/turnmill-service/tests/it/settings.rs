@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use clap::Parser;
 use turnmill_model::SessionIdMode;
+use turnmill_postgres::{PostgresAddress, RootCert, SslMode};
 use turnmill_service::settings::{
-    DatabaseTarget, DeadLetterTopic, Environment, Flags, Id, Kind, Loaded, LogLevel, Needs, PostgresTarget,
-    SETTINGS, Secret, SecurityProtocol, Setting, SslMode, Use,
+    DatabaseTarget, DeadLetterTopic, Environment, Flags, Id, Kind, Loaded, LogLevel, Needs, SETTINGS, Secret,
+    SecurityProtocol, Setting, Use,
 };
 
 use crate::support::Case;
@@ -141,8 +142,8 @@ fn defaults() {
         assert_eq!(property(kafka.producer_properties(), name).as_deref(), Some(value), "{name}");
     }
     let DatabaseTarget::Postgres(target) = &settings.database.target else { panic!("PostgreSQL") };
-    assert_eq!(target.hosts, [("db".to_owned(), 5432)]);
-    assert_eq!(target.ssl_mode, None);
+    assert_eq!(target.hosts(), [("db".to_owned(), 5432)]);
+    assert!(!target.has_ssl_mode());
     assert!(settings.database.migrate);
     assert_eq!(settings.database.foreign_keys, "auto");
     assert_eq!(settings.database.lock_timeout, Some(Duration::from_secs(30)));
@@ -228,12 +229,13 @@ fn database_urls() {
     let target = |url: &str| match Case::minimal().variable("RASA_ANALYTICS_DB_URL", url).load() {
         Ok(loaded) => match loaded.settings.database.target {
             DatabaseTarget::Postgres(target) => {
-                let PostgresTarget { hosts, user, password, database, ssl_mode, parameters, .. } = &target;
-                let password = password.as_ref().map(Secret::expose);
+                let password = target.password().map(Secret::expose);
                 format!(
-                    "{hosts:?} {user:?} {password:?} {database} {ssl_mode:?} {} -> {}",
-                    parameters.len(),
-                    target.url().expose()
+                    "{:?} {:?} {password:?} {} {:?}",
+                    target.hosts(),
+                    target.user(),
+                    target.database().unwrap_or("none"),
+                    target.ssl_mode()
                 )
             }
             DatabaseTarget::Sqlite { url, path } => format!("{url} {}", path.display()),
@@ -243,26 +245,15 @@ fn database_urls() {
     };
     let hosts = r#"[("db", 5432)]"#;
     let table = [
-        (
-            "postgresql://u:p@db:5432/d",
-            format!(r#"{hosts} Some("u") Some("p") d None 0 -> postgresql://u:p@db:5432/d"#),
-        ),
-        ("postgres://db/d", format!("{hosts} None None d None 0 -> postgresql://db:5432/d")),
-        (
-            "postgresql+psycopg2://u@db/d",
-            format!(r#"{hosts} Some("u") None d None 0 -> postgresql://u@db:5432/d"#),
-        ),
+        ("postgresql://u:p@db:5432/d", format!(r#"{hosts} Some("u") Some("p") d Prefer"#)),
+        ("POSTGRES://db/d", format!("{hosts} None None d Prefer")),
+        ("postgresql+psycopg2://u@db/d", format!(r#"{hosts} Some("u") None d Prefer"#)),
+        ("postgresql://u:Hm4/xT0#p@L@db/d", format!(r#"{hosts} Some("u") Some("Hm4/xT0#p@L") d Prefer"#)),
         (
             "postgresql://u%40x:p%2F%3A%25@db/d?sslmode=verify-full&application_name=a%20b",
-            format!(
-                r#"{hosts} Some("u@x") Some("p/:%") d Some(VerifyFull) 1 -> postgresql://u%40x:p%2F%3A%25@db:5432/d?sslmode=verify-full&application_name=a%20b"#
-            ),
+            format!(r#"{hosts} Some("u@x") Some("p/:%") d VerifyFull"#),
         ),
-        (
-            "postgresql://u:p@[::1]:7,b/d",
-            r#"[("::1", 7), ("b", 5432)] Some("u") Some("p") d None 0 -> postgresql://u:p@[::1]:7,b:5432/d"#
-                .into(),
-        ),
+        ("postgresql://u:p@[::1]:7,b/d", r#"[("::1", 7), ("b", 5432)] Some("u") Some("p") d Prefer"#.into()),
         ("sqlite:x.sqlite", "sqlite:x.sqlite x.sqlite".into()),
         ("sqlite:////var/x.sqlite", "sqlite:////var/x.sqlite /var/x.sqlite".into()),
     ];
@@ -275,8 +266,9 @@ fn database_urls() {
         ("file:///tmp?format=csv", "does not write files yet"),
         ("postgresql://u:p@h", "names no database"),
         ("postgresql://u:p@h:99999/d", "port"),
-        ("postgresql://u:p?w@h/d", "write `?` in the password as %3F"),
-        ("postgresql://h/d?sslmode=sometimes", "sslmode: expected one of"),
+        ("postgresql://u:p?w@h/d", "`?` in a password is %3F"),
+        ("postgresql://u:p@h/d?pasword=x", "unknown parameter `pasword`"),
+        ("postgresql://h/d?sslmode=sometimes", "`sslmode` cannot be `sometimes`: expected one of"),
         ("h/d", "expected postgresql://"),
         ("sqlite:", "expected sqlite:PATH"),
     ] {
@@ -299,12 +291,9 @@ fn a_database_from_its_parts() {
         .variable("RASA_ANALYTICS_DB_SSL_MODE", "verify-ca")
         .variable("RASA_ANALYTICS_DB_SSL_CA_LOCATION", "/ca.pem");
     let DatabaseTarget::Postgres(target) = full.load().unwrap().settings.database.target else { panic!() };
-    assert_eq!(
-        target.url().expose(),
-        "postgresql://u:p%40ss@db:5433/d?sslmode=verify-ca&sslrootcert=%2Fca.pem"
-    );
-    assert_eq!(target.ssl_mode, Some(SslMode::VerifyCa));
-    assert_eq!(target.ssl_root_cert.as_deref(), Some("/ca.pem".as_ref()));
+    let expected = PostgresAddress::default().with_host("db", 5433).with_user("u").with_database("d");
+    let expected = expected.or_password("p@ss").with_ssl_mode(SslMode::VerifyCa);
+    assert_eq!(target, expected.with_ssl_root_cert(RootCert::File("/ca.pem".into())));
     // With IAM only a password helps.
     assert!(full.clone().variable("RDS_SQL_DB_AWS_IAM_ENABLED", "true").load().is_ok());
     let error = parts.clone().variable("RDS_SQL_DB_AWS_IAM_ENABLED", "true").error();
@@ -317,7 +306,7 @@ fn a_database_from_its_parts() {
         assert_eq!(both.notes(name).len(), 1, "{name}");
     }
     let DatabaseTarget::Postgres(target) = both.load().unwrap().settings.database.target else { panic!() };
-    assert_eq!((target.hosts[0].0.as_str(), target.ssl_mode), ("z", Some(SslMode::Require)));
+    assert_eq!((target.hosts()[0].0.as_str(), target.ssl_mode()), ("z", SslMode::Require));
 }
 
 #[test]

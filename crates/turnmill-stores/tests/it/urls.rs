@@ -22,7 +22,7 @@ fn what_names_none_is_said_without_secrets() {
         ("redshift://u:secret@h/d", "`redshift` are not supported yet"),
         ("redshift+psycopg2://u:secret@h/d", "not supported yet"),
         ("file:///data?format=csv", "`file` are not supported yet"),
-        ("mysql://u:secret@h/d", "unknown store `mysql`"),
+        ("mysql://u:secret@h/d", "unknown store `mysql://u:***@h/d`"),
         ("rasa.sqlite", "unknown store `rasa.sqlite`"),
         ("sqlite:", "names no file"),
         ("postgres://u:secret@h:99999/d", "a port"),

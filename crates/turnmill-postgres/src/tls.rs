@@ -16,26 +16,35 @@ use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootC
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
-use turnmill_sink::StoreError;
 
-use crate::settings::{PostgresSettings, RootCert, SslMode};
+use crate::address::{PostgresAddress, RootCert, SslMode};
 
-/// Makes TLS connections as the settings say.
+/// Why encryption cannot be set up as an address says.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct TlsError(String);
+
+/// Makes TLS connections as an address says.
 #[derive(Clone, Debug)]
-pub(crate) struct Tls(Arc<ClientConfig>);
+pub struct Tls(Arc<ClientConfig>);
 
 impl Tls {
-    pub(crate) fn new(settings: &PostgresSettings) -> Result<Self, StoreError> {
+    /// Reads the certificates that the address names.
+    ///
+    /// # Errors
+    ///
+    /// A certificate that cannot be read, and parameters that do not go together.
+    pub fn new(address: &PostgresAddress) -> Result<Self, TlsError> {
         let provider = Arc::new(ring::default_provider());
-        let verifier = Verifier::new(settings, &provider)?;
+        let verifier = Verifier::new(address, &provider)?;
         let failed = |error: Error| unusable(format!("TLS cannot be set up: {error}"));
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(failed)?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier));
-        let mut config = match (&settings.ssl_cert, &settings.ssl_key) {
-            _ if settings.ssl_mode() == SslMode::Disable => config.with_no_client_auth(),
+        let mut config = match (&address.ssl_cert, &address.ssl_key) {
+            _ if address.ssl_mode() == SslMode::Disable => config.with_no_client_auth(),
             (None, None) => config.with_no_client_auth(),
             (Some(cert), Some(key)) => {
                 let chain = certificates("sslcert", cert)?;
@@ -53,7 +62,7 @@ impl Tls {
     }
 }
 
-fn certificates(setting: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, StoreError> {
+fn certificates(setting: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     match read {
         Ok(found) if !found.is_empty() => Ok(found),
@@ -62,12 +71,12 @@ fn certificates(setting: &str, path: &Path) -> Result<Vec<CertificateDer<'static
     }
 }
 
-fn unreadable(setting: &str, path: &Path, problem: &str) -> StoreError {
+fn unreadable(setting: &str, path: &Path, problem: &str) -> TlsError {
     unusable(format!("`{setting}` cannot be read from `{}`: {problem}", path.display()))
 }
 
-fn unusable(detail: String) -> StoreError {
-    StoreError::Unusable { detail, source: None }
+fn unusable(detail: String) -> TlsError {
+    TlsError(detail)
 }
 
 /// Checks of a server's certificate what the mode asks for. That the server holds the certificate's key is always checked.
@@ -82,12 +91,12 @@ struct Verifier {
 }
 
 impl Verifier {
-    fn new(settings: &PostgresSettings, provider: &Arc<CryptoProvider>) -> Result<Self, StoreError> {
-        let mode = settings.ssl_mode();
+    fn new(address: &PostgresAddress, provider: &Arc<CryptoProvider>) -> Result<Self, TlsError> {
+        let mode = address.ssl_mode();
         let name = mode == SslMode::VerifyFull;
         let unchecked =
             || Self { provider: Arc::clone(provider), chain: None, roots: Vec::new(), name: false };
-        let root = match (mode, &settings.ssl_root_cert) {
+        let root = match (mode, &address.ssl_root_cert) {
             (SslMode::Disable | SslMode::Allow | SslMode::Prefer, _) | (SslMode::Require, None) => {
                 return Ok(unchecked());
             }
@@ -189,7 +198,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> MakeTlsConnect<S> for T
 }
 
 /// A handshake to be.
-pub(crate) struct Connect {
+#[derive(Debug)]
+pub struct Connect {
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
 }
@@ -206,7 +216,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> TlsConnect<S> for Conne
 }
 
 /// An encrypted connection.
-pub(crate) struct Stream<S>(tokio_rustls::client::TlsStream<S>);
+#[derive(Debug)]
+pub struct Stream<S>(tokio_rustls::client::TlsStream<S>);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<S> {
     fn poll_read(

@@ -1,0 +1,4 @@
+//! What is shown of addresses and of data.
+
+mod addresses;
+mod characters;
