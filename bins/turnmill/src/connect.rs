@@ -30,6 +30,7 @@ pub(crate) fn kafka(settings: &ServiceSettings, index: usize) -> KafkaSettings {
     let mut kafka = KafkaSettings::new(from.brokers.clone());
     kafka.topics = vec![from.topic.clone()];
     kafka.group_id.clone_from(&from.group_id);
+    kafka.take_over_group = from.take_over_group;
     kafka.group_instance_id = from.group_instance_id.as_ref().map(|id| match consumers {
         1 => id.clone(),
         _ => format!("{id}-{index}"),

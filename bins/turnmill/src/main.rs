@@ -9,6 +9,7 @@ mod markers;
 mod positions;
 mod rebuild;
 mod run;
+mod store_args;
 mod verify;
 
 use std::future::Future;
@@ -19,6 +20,8 @@ use clap::{Parser, Subcommand};
 use turnmill_pipeline::explain;
 use turnmill_sink::{PositionKey, StoreError};
 use turnmill_stores::{AnyStore, UnknownStore};
+
+use self::store_args::StoreArgs;
 
 /// Conversation analytics that are always right.
 #[derive(Debug, Parser)]
@@ -61,23 +64,6 @@ enum Command {
     Positions(positions::Command),
 }
 
-/// The store that a tool is about.
-#[derive(Debug, clap::Args)]
-struct StoreArgs {
-    /// The store: `sqlite:PATH` or `postgresql://USER:PASSWORD@HOST:PORT/DATABASE`.
-    store: String,
-    /// Schema of PostgreSQL; `TURNMILL_DB_SCHEMA`, or else `public`, unless given.
-    #[arg(long)]
-    schema: Option<String>,
-}
-
-impl StoreArgs {
-    /// The store, not opened yet.
-    fn store(&self) -> Result<AnyStore, UnknownStore> {
-        store_at(&self.store, self.schema.as_deref())
-    }
-}
-
 /// The store at `url`, not opened yet, in `schema` or in that of the environment.
 fn store_at(url: &str, schema: Option<&str>) -> Result<AnyStore, UnknownStore> {
     let variable = || std::env::var("TURNMILL_DB_SCHEMA").ok().filter(|schema| !schema.is_empty());
@@ -90,10 +76,18 @@ fn store_at(url: &str, schema: Option<&str>) -> Result<AnyStore, UnknownStore> {
 enum Failure {
     #[error(transparent)]
     UnknownStore(#[from] UnknownStore),
+    #[error("no store is named, and the configured one cannot be used: {0}")]
+    Configured(turnmill_service::settings::SettingsError),
+    #[error("gave up after {wait} (--wait)")]
+    GaveUp { wait: String, source: StoreError },
+    #[error("`{0}` is no number of a dead letter; a store stands before all numbers")]
+    NoNumber(String),
     #[error("there is no dead letter {0}")]
     NoSuchLetter(u64),
     #[error("there is no position of {key}; there are those of: {known}. Use --new to set it all the same")]
     NoSuchPosition { key: PositionKey, known: String },
+    #[error("expected [STORE] SOURCE PARTITION POSITION, the position an offset or `earliest`; found `{0}`")]
+    NoPosition(String),
     #[error("the position is moving: stop the service, or try again")]
     Moving(#[source] StoreError),
     #[error(transparent)]

@@ -1,7 +1,7 @@
 //! A store with the means to fill it, and what every way of filling it has in common.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use turnmill_model::{Decoder, Settings};
 use turnmill_sink::ingest::{Accounting, Ingest};
@@ -22,9 +22,17 @@ pub struct Pipeline<'d, S> {
     pub(crate) decoder: Arc<dyn Decoder>,
     pub(crate) reading: ReadOptions,
     backoff: Backoff,
+    patience: Option<Duration>,
     limits: DeadLetterLimits,
     seen: Seen,
     pub(crate) stop: Stop,
+}
+
+/// Failures in a row.
+#[derive(Clone, Copy, Debug, Default)]
+struct Failures {
+    count: u32,
+    since: Option<Instant>,
 }
 
 /// What became of trying to commit a batch.
@@ -62,6 +70,7 @@ impl<'d, S: Store> Pipeline<'d, S> {
             decoder,
             reading: ReadOptions { limits: BatchLimits::default(), rewrite: None, leave_idle: false },
             backoff: Backoff::default(),
+            patience: None,
             limits: DeadLetterLimits::default(),
             seen: Seen::default(),
             stop,
@@ -86,6 +95,13 @@ impl<'d, S: Store> Pipeline<'d, S> {
     #[must_use]
     pub fn with_backoff(mut self, backoff: Backoff) -> Self {
         self.backoff = backoff;
+        self
+    }
+
+    /// Gives up a store that stays away for longer than this; by default it is waited for without end.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = Some(patience);
         self
     }
 
@@ -115,11 +131,11 @@ impl<'d, S: Store> Pipeline<'d, S> {
 
     /// Opens the store, however long that takes.
     pub(crate) async fn open(&mut self, observer: &mut dyn Observer) -> Result<Opened, StoreError> {
-        let mut attempt = 0;
+        let mut failed = Failures::default();
         loop {
             match self.store.open(&self.settings).await {
                 Ok(opened) => return Ok(opened),
-                Err(error) => self.pause_or_fail(error, &mut attempt, observer).await?,
+                Err(error) => self.pause_or_fail(error, &mut failed, observer).await?,
             }
         }
     }
@@ -144,7 +160,7 @@ impl<'d, S: Store> Pipeline<'d, S> {
         let advances: Vec<Advance> = batch.parts().iter().filter_map(advance).collect();
         let accounting = Accounting::Source(&batch.partition().source);
         let started = Instant::now();
-        let mut attempt = 0;
+        let mut failed = Failures::default();
         let report = loop {
             if !wanted() {
                 return Ok(Outcome::Dropped);
@@ -157,7 +173,7 @@ impl<'d, S: Store> Pipeline<'d, S> {
                     observer.observe(&Event::Fenced { error: &error });
                     return Ok(Outcome::Fenced);
                 }
-                Err(error) => self.pause_or_fail(error, &mut attempt, observer).await?,
+                Err(error) => self.pause_or_fail(error, &mut failed, observer).await?,
             }
         };
         self.seen = seen;
@@ -166,7 +182,8 @@ impl<'d, S: Store> Pipeline<'d, S> {
         drained.replays += report.replays;
         drained.bytes += batch.bytes() as u64;
         let (took, cached) = (started.elapsed(), self.ingest.cached());
-        observer.observe(&Event::Committed { batch, report: &report, took, cached });
+        let refused = arrivals.refused();
+        observer.observe(&Event::Committed { batch, report: &report, refused, took, cached });
         Ok(Outcome::Committed)
     }
 
@@ -174,12 +191,16 @@ impl<'d, S: Store> Pipeline<'d, S> {
     async fn pause_or_fail(
         &self,
         error: StoreError,
-        attempt: &mut u32,
+        failed: &mut Failures,
         observer: &mut dyn Observer,
     ) -> Result<(), StoreError> {
         let Class::Retryable { after } = error.class() else { return Err(error) };
-        let pause = self.backoff.pause(*attempt).max(after.unwrap_or_default());
-        *attempt = attempt.saturating_add(1);
+        let pause = self.backoff.pause(failed.count).max(after.unwrap_or_default());
+        failed.count = failed.count.saturating_add(1);
+        let since = *failed.since.get_or_insert_with(Instant::now);
+        if self.patience.is_some_and(|patience| since.elapsed() + pause > patience) {
+            return Err(error);
+        }
         observer.observe(&Event::Retrying { error: &error, pause });
         if self.stop.pause(pause).await { Err(error) } else { Ok(()) }
     }

@@ -10,6 +10,7 @@ use turnmill_sql::migrations::{SCHEMA_VERSION, pending};
 use turnmill_sql::{Dialect, Schema, meta};
 
 use crate::SqliteStore;
+use crate::read_only;
 use crate::store::{Place, roll_back};
 
 /// Pages in memory: 64 MiB.
@@ -112,7 +113,11 @@ fn connect(store: &SqliteStore, create: bool) -> Result<Connection, StoreError> 
                 let detail = format!("`{}` does not exist: name the file of a store", path.display());
                 return Err(StoreError::Unusable { detail, source: None });
             }
-            Connection::open_with_flags(absolute, flags).map_err(fail)?
+            if store.read_only {
+                read_only::open(&absolute, store.busy_timeout).map_err(fail)?
+            } else {
+                Connection::open_with_flags(absolute, flags).map_err(fail)?
+            }
         }
     };
     connection.set_prepared_statement_cache_capacity(STATEMENTS);

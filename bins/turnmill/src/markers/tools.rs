@@ -1,31 +1,19 @@
 //! What the commands on stores have in common.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use turnmill_model::Settings;
-use turnmill_pipeline::PatternEvent;
-use turnmill_sink::{Class, Store, StoreError};
+use turnmill_pipeline::{PatternEvent, counted, explain, rounded};
+use turnmill_sink::{Class, StoreError};
 use turnmill_stores::AnyStore;
 
-use super::Place;
-
-/// Tells people something beside the output.
-pub(super) fn say(text: &str) {
-    // With standard error gone there is nobody left to tell.
-    let _ = writeln!(std::io::stderr(), "turnmill: {text}");
-}
+use crate::store_args::StoreChoice;
+pub(super) use crate::store_args::say;
 
 /// Opens the store with the settings that it was filled with; `new` makes it if it is not there.
-pub(super) async fn open(place: Place<'_>, new: bool) -> Result<(AnyStore, Settings), crate::Failure> {
-    let settings = match place.store()?.read_only().open_as_it_is().await {
-        Ok(settings) => settings,
-        Err(StoreError::Unusable { .. }) if new => Settings::default(),
-        Err(error) => return Err(error.into()),
-    };
-    let mut store = place.store()?;
-    store.open(&settings).await?;
-    Ok((store, settings))
+pub(super) async fn open(choice: StoreChoice<'_>, new: bool) -> Result<(AnyStore, Settings), crate::Failure> {
+    choice.for_writing(new.then(Settings::default)).await
 }
 
 /// Closes the store.
@@ -59,10 +47,10 @@ impl Display {
             PatternEvent::Reached { sender, senders } => {
                 // Ids are spread evenly, so the first bits tell how much is done.
                 self.bar.set_position((sender.0.as_u128() >> 96) as u64);
-                self.bar.set_message(format!("{senders} senders"));
+                self.bar.set_message(counted(*senders, "sender"));
             }
             PatternEvent::Retrying { error, pause } if !self.quiet => {
-                let text = format!("{error}; trying again in {:.1} s", pause.as_secs_f64());
+                let text = format!("{}; trying again in {}", explain(*error), rounded(*pause));
                 self.bar.suspend(|| say(&text));
             }
             _ => {}

@@ -32,6 +32,6 @@ pub use problem::{Note, Problem, SettingsError, Severity};
 pub use secret::{Secret, redact_url};
 pub use table::{Id, Kind, Places, SETTINGS, Setting, Use};
 pub use typed::{
-    DatabaseSettings, DeadLetterSettings, DeadLetterTopic, HttpSettings, KafkaSettings, LogLevel,
-    LogSettings, SecurityProtocol, ServiceSettings, WorkSettings,
+    DatabaseSettings, DeadLetterSettings, HttpSettings, KafkaSettings, LogLevel, LogSettings,
+    SecurityProtocol, ServiceSettings, WorkSettings,
 };
