@@ -86,7 +86,7 @@ enum Failure {
     NoSuchLetter(u64),
     #[error("there is no position of {key}; there are those of: {known}. Use --new to set it all the same")]
     NoSuchPosition { key: PositionKey, known: String },
-    #[error("expected [STORE] SOURCE PARTITION POSITION, the position an offset or `earliest`; found `{0}`")]
+    #[error("expected an offset or `earliest` at the end of [STORE] SOURCE PARTITION POSITION, found `{0}`")]
     NoPosition(String),
     #[error("the position is moving: stop the service, or try again")]
     Moving(#[source] StoreError),
@@ -119,7 +119,11 @@ fn main() -> ExitCode {
         Err(failure) => {
             // With standard error gone there is nobody left to tell.
             let _ = writeln!(std::io::stderr(), "turnmill: {}", explain(&failure));
-            ExitCode::FAILURE
+            match failure {
+                // What the command line's own reader would have refused, if the store were not optional.
+                Failure::NoNumber(_) | Failure::NoPosition(_) => ExitCode::from(2),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }
