@@ -39,6 +39,9 @@ pub(crate) async fn load(
     if inputs.len() > 1 {
         pipeline = pipeline.leaving_idle_sources();
     }
+    if !args.follow {
+        pipeline = pipeline.with_patience(Duration::from_secs(args.wait));
+    }
     let started = Instant::now();
     let result = drain(&mut pipeline, inputs, args, stop).await;
     let elapsed = started.elapsed();

@@ -130,8 +130,9 @@ pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
         });
         writeln!(out, "{said}")?;
     } else if !args.quiet {
+        let were = if senders == 1 { "was" } else { "were" };
         let (senders, events) = (counted(senders, "sender"), counted(events, "event"));
-        writeln!(out, "{senders} with {events} made again in {}", rounded(began.elapsed()))?;
+        writeln!(out, "{senders} with {events} {were} made again in {}", rounded(began.elapsed()))?;
     }
     Ok(true)
 }

@@ -2,28 +2,20 @@
 
 use std::time::Duration;
 
-/// A count with its noun, singular or plural, and thousands set apart.
+/// A count with its noun, singular or plural.
 ///
 /// ```
 /// use turnmill_pipeline::counted;
 /// assert_eq!(counted(1, "record"), "1 record");
 /// assert_eq!(counted(0, "record"), "0 records");
-/// assert_eq!(counted(12_345, "dead letter"), "12,345 dead letters");
+/// assert_eq!(counted(12_345, "dead letter"), "12345 dead letters");
 /// assert_eq!(counted(2, "duplicate of a reply"), "2 duplicates of a reply");
 /// assert_eq!(counted(2, "query"), "2 queries");
 /// ```
 #[must_use]
 pub fn counted(count: u64, noun: &str) -> String {
-    let digits = count.to_string();
-    let mut text = String::with_capacity(digits.len() * 4 / 3 + noun.len() + 3);
-    for (place, digit) in digits.char_indices() {
-        if place > 0 && (digits.len() - place) % 3 == 0 {
-            text.push(',');
-        }
-        text.push(digit);
-    }
+    let mut text = format!("{count} ");
     let (head, rest) = noun.split_once(" of ").map_or((noun, None), |(head, rest)| (head, Some(rest)));
-    text.push(' ');
     match head.strip_suffix('y') {
         Some(stem) if count != 1 => text.extend([stem, "ies"]),
         _ if count != 1 => text.extend([head, "s"]),

@@ -121,7 +121,7 @@ mod tests {
         let now = Totals { records: 1_211, events: 1_209, duplicates: 1, dead_letters: 1, ..before };
         assert_eq!(
             sign_of_life(&now, &before, minute, &[at(Some(0), Some(0.0))]),
-            "1,201 records in the last 60 s: 1,200 events, 0 duplicates, 1 dead letter; lag 0 records"
+            "1201 records in the last 60 s: 1200 events, 0 duplicates, 1 dead letter; lag 0 records"
         );
         assert_eq!(
             sign_of_life(&before, &before, minute, &[at(Some(1), Some(12.34)), at(None, None)]),

@@ -134,7 +134,7 @@ where
     let own = settings.extra.get("client.id").unwrap_or(&settings.client_id);
     let of_group = |group: &GroupInfo| {
         let members = group.members().iter().map(|member| (member.client_id(), member.client_host()));
-        let others = members.filter(|(client, _)| *client != own && *client != DEFAULT_CLIENT);
+        let others = members.filter(|(client, _)| *client != own && !client.starts_with(DEFAULT_CLIENT));
         others
             .map(|(client, host)| format!("`{client}` at {}", host.trim_start_matches('/')))
             .collect::<Vec<_>>()
