@@ -54,6 +54,10 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) follow: bool,
 
+    /// Seconds to wait for a database that is away; with --follow it is waited for without end.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub(crate) wait: u64,
+
     /// Only read and decode, and say what would come of it; no store is touched.
     #[arg(long)]
     pub(crate) dry_run: bool,

@@ -267,9 +267,7 @@ impl Input {
                 (found, 0, Vec::new())
             }
             #[cfg(feature = "postgres")]
-            Kind::Postgres(_) => {
-                (probe::look(&mut *self.source(None)?, &decoder, &told)?, 0, Vec::new())
-            }
+            Kind::Postgres(_) => (probe::look(&mut *self.source(None)?, &decoder, &told)?, 0, Vec::new()),
             #[cfg(feature = "kafka")]
             Kind::Kafka(_) => return Ok(()),
         };

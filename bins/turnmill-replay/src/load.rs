@@ -53,6 +53,9 @@ pub(crate) async fn load(
     if inputs.len() > 1 {
         pipeline = pipeline.leaving_idle_sources();
     }
+    if !args.follow {
+        pipeline = pipeline.with_patience(Duration::from_secs(args.wait));
+    }
     let started = Instant::now();
     let mut without_events = 0;
     let result = drain(&mut pipeline, inputs, args, stop, &mut without_events).await;

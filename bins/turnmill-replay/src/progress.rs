@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use turnmill_pipeline::{Event, Observer};
+use turnmill_pipeline::{Event, Observer, explain, rounded};
 use turnmill_source::{Opened, RecordBatch, RecordOutcome};
 
 use crate::inputs::Input;
@@ -71,9 +71,11 @@ impl Observer for Display {
                 self.say(&format!("{partition} is another one than before and is read from its start"));
             }
             Event::Retrying { error, pause } => {
-                self.say(&format!("{error}; trying again in {:.1} s", pause.as_secs_f64()));
+                self.say(&format!("{}; trying again in {}", explain(*error), rounded(*pause)));
             }
-            Event::Fenced { error } => self.say(&format!("{error}; reading on from the stored position")),
+            Event::Fenced { error } => {
+                self.say(&format!("{}; reading on from the stored position", explain(*error)))
+            }
             _ => {}
         }
     }

@@ -1,27 +1,20 @@
 //! `turnmill check`.
 
+mod brokers;
+mod sample;
+
 use std::fmt::Display;
 use std::io::Write;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
-use turnmill_pipeline::explain;
-use turnmill_service::settings::{
-    DeadLetterTopic, Flags, Loaded, Needs, ServiceSettings, SettingsError, Severity,
-};
+use turnmill_pipeline::{counted, explain};
+use turnmill_service::settings::{Flags, Loaded, Needs, ServiceSettings, SettingsError, Severity};
 use turnmill_sink::{StoreError, check_settings};
 use turnmill_sink_postgres::{PostgresStore, SchemaFound};
-use turnmill_source::{GroupLimits, GroupProgress, GroupSource, RecordBatch};
-use turnmill_source_kafka::{KafkaError, KafkaGroup, KafkaRange, KafkaSettings, check_connectivity};
 
 use crate::Failure;
 use crate::connect::{self, Target};
 use crate::markers::Definitions;
-
-/// How long brokers may take to answer.
-const BROKERS: Duration = Duration::from_secs(10);
-/// How long to read for records, to see whether they have keys.
-const RECORDS: Duration = Duration::from_secs(5);
 
 /// Arguments of `turnmill check`.
 #[derive(Debug, clap::Args)]
@@ -79,7 +72,7 @@ pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
     let target = match Target::new(&settings.database) {
         Ok(target) => Some(target),
         Err(error) => {
-            findings.problem(format_args!("RASA_ANALYTICS_DB_URL: {error}"))?;
+            findings.problem(format_args!("RASA_ANALYTICS_DB_URL: {}", explain(&error)))?;
             None
         }
     };
@@ -95,7 +88,7 @@ pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
         findings.note("nothing was connected to; --connect does")?;
         return Ok(findings.sound);
     }
-    brokers(settings, &kafka, &mut findings)?;
+    brokers::look(&loaded, &kafka, &mut findings)?;
     if let Some(target) = target {
         database(settings, &target, &mut findings).await?;
     }
@@ -109,99 +102,12 @@ fn markers(path: &Path, findings: &mut Findings<impl Write>) -> std::io::Result<
             for warning in &warnings {
                 findings.note(format_args!("warning: TURNMILL_MARKERS: {warning}"))?;
             }
-            let count = markers.markers().len();
-            findings.ok(format_args!("TURNMILL_MARKERS: {count} markers, nothing is wrong"))
+            let count = counted(markers.markers().len() as u64, "marker");
+            findings.ok(format_args!("TURNMILL_MARKERS: {count}, nothing is wrong"))
         }
         Err(errors) => {
             errors.iter().try_for_each(|error| findings.problem(format_args!("TURNMILL_MARKERS: {error}")))
         }
-    }
-}
-
-fn brokers(
-    settings: &ServiceSettings,
-    kafka: &KafkaSettings,
-    findings: &mut Findings<impl Write>,
-) -> std::io::Result<()> {
-    let mirror = match &settings.dead_letters.topic {
-        DeadLetterTopic::IfPresent(topic) | DeadLetterTopic::Wanted(topic) => Some(topic.as_str()),
-        DeadLetterTopic::None => None,
-    };
-    let others: Vec<&str> = mirror.into_iter().collect();
-    let found = match check_connectivity(kafka, &others, BROKERS) {
-        Ok(found) => found,
-        Err(KafkaError::Unreachable { brokers, problem }) => {
-            return findings
-                .problem(format_args!("KAFKA_BROKER_ADDRESS: no broker of {brokers} answers: {problem}"));
-        }
-        Err(error) => return findings.problem(explain(&error)),
-    };
-    findings.ok(format_args!("Kafka cluster {} answers, {} brokers", found.cluster, found.brokers))?;
-    for topic in &found.topics {
-        let name = &topic.topic;
-        match topic.partitions {
-            Some(count) if Some(name.as_str()) == mirror => {
-                findings.ok(format_args!("dead-letter topic `{name}` is there, {count} partitions"))?;
-            }
-            Some(count) => {
-                findings.ok(format_args!("topic `{name}` is there, {count} partitions"))?;
-                if connect::consumers(settings) > count {
-                    findings.note(format_args!(
-                        "RASA_ANALYTICS_CONSUMER_COUNT: more consumers than the topic has partitions have nothing to do"
-                    ))?;
-                }
-                keys(kafka, findings)?;
-            }
-            None if matches!(&settings.dead_letters.topic, DeadLetterTopic::Wanted(wanted) if wanted == name) =>
-            {
-                findings.problem(format_args!(
-                    "RASA_ANALYTICS_DLQ: there is no topic `{name}`; it is never created, and the table keeps the dead letters"
-                ))?;
-            }
-            None if Some(name.as_str()) == mirror => {
-                findings.note(format_args!("there is no dead-letter topic `{name}`; the table keeps all"))?;
-            }
-            None => findings.problem(format_args!(
-                "KAFKA_TOPIC: there is no topic `{name}`; the service would wait for it"
-            ))?,
-        }
-    }
-    Ok(())
-}
-
-/// Looks at a few records.
-fn keys(kafka: &KafkaSettings, findings: &mut Findings<impl Write>) -> std::io::Result<()> {
-    let mut settings = kafka.clone();
-    settings.range = Some(KafkaRange::default());
-    settings.group_instance_id = None;
-    let seen = KafkaGroup::start(&settings).map_err(|error| explain(&error)).and_then(|mut group| {
-        let (control, mut batch) = (group.control(), RecordBatch::new());
-        let limits = GroupLimits { records: 100, ..GroupLimits::default() };
-        let end = Instant::now() + RECORDS;
-        while Instant::now() < end {
-            match group.next(&limits, &mut batch).map_err(|error| explain(&error))? {
-                GroupProgress::Assigned(assignment) => {
-                    let partitions =
-                        assignment.partitions.into_iter().map(|assigned| (assigned.partition, None));
-                    control.start(assignment.generation, partitions.collect());
-                }
-                GroupProgress::Batch if !batch.is_empty() => {
-                    return Ok(Some(batch.iter().all(|record| record.key.is_some())));
-                }
-                GroupProgress::Revoked { generation, .. } => control.released(generation),
-                GroupProgress::Batch | GroupProgress::Idle => {}
-                GroupProgress::End => return Ok(None),
-            }
-        }
-        Ok(None)
-    });
-    match seen {
-        Ok(Some(true)) => findings.ok("its records can be read and have keys"),
-        Ok(Some(false)) => findings
-            .ok("its records can be read and have no keys: the tables are right all the same; \
-             `partition_by_sender: true` in the assistant's event_broker is faster"),
-        Ok(None) => findings.note("it has no records yet"),
-        Err(problem) => findings.problem(format_args!("KAFKA_TOPIC: its records cannot be read: {problem}")),
     }
 }
 

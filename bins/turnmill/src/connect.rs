@@ -32,6 +32,7 @@ pub(crate) fn kafka(settings: &ServiceSettings, index: usize) -> KafkaSettings {
     let mut kafka = KafkaSettings::new(from.brokers.clone());
     kafka.topics = vec![from.topic.clone()];
     kafka.group_id.clone_from(&from.group_id);
+    kafka.take_over_group = from.take_over_group;
     kafka.group_instance_id = from.group_instance_id.as_ref().map(|id| match consumers {
         1 => id.clone(),
         _ => format!("{id}-{index}"),
@@ -88,7 +89,8 @@ pub(crate) fn postgres(address: &PostgresAddress, database: &DatabaseSettings) -
         .with_migrations(database.migrate)
         .with_statement_timeout(database.statement_timeout.unwrap_or(Duration::ZERO))
         .with_lock_timeout(database.lock_timeout.unwrap_or(Duration::ZERO))
-        .with_foreign_keys(database.foreign_keys.parse()?))
+        // The settings take only the names that there are.
+        .with_foreign_keys(database.foreign_keys.parse().unwrap_or_default())
 }
 
 /// Where the tables go; not opened yet.

@@ -3,18 +3,21 @@
 use std::io::Write;
 
 use serde_json::{Value, json};
+use turnmill_model::Reason;
 use turnmill_model::rasa::RasaDecoder;
-use turnmill_model::{Reason, Settings};
-use turnmill_pipeline::{Retried, retry_dead_letter};
+use turnmill_pipeline::{Retried, counted, retry_dead_letter};
 use turnmill_sink::ingest::Ingest;
-use turnmill_sink::{DeadLetter, Inspect, Store};
+use turnmill_sink::{DeadLetter, Inspect};
 use turnmill_stores::AnyStore;
 use turnmill_text::{escaped, escaped_bytes};
 
-use crate::{Failure, StoreArgs};
+use crate::Failure;
+use crate::store_args::{StoreArgs, StoreChoice, StoreOptions, split_numbers};
 
 /// Dead letters read at a time.
 const PAGE: usize = 500;
+/// Bytes of a payload that are shown unless all are asked for.
+const SHOWN_BYTES: usize = 4_000;
 /// Memory for senders' states while retrying.
 const CACHE_BYTES: usize = 16 << 20;
 
@@ -32,23 +35,28 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Show some whole. Control characters of their bytes are escaped; `--json` has the bytes as they are.
+    /// Show some, with their original bytes, of which a terminal gets the first 4,000. Control characters are escaped;
+    /// `--json` has the bytes as they are.
     Show {
+        /// The store (without it the configured one), and their numbers.
+        #[arg(required = true, value_name = "[STORE] NUMBER")]
+        arguments: Vec<String>,
         #[command(flatten)]
-        store: StoreArgs,
-        /// Their numbers.
-        #[arg(required = true)]
-        ids: Vec<u64>,
+        options: StoreOptions,
+        /// Show all bytes.
+        #[arg(long, conflicts_with = "json")]
+        full: bool,
         /// Print JSON, one object a line.
         #[arg(long)]
         json: bool,
     },
     /// Try some again, or all: those that land move to the events or duplicates, the others stay.
     Retry {
+        /// The store (without it the configured one), and their numbers; all unless given.
+        #[arg(value_name = "[STORE] NUMBER")]
+        arguments: Vec<String>,
         #[command(flatten)]
-        store: StoreArgs,
-        /// Their numbers; all unless given.
-        ids: Vec<u64>,
+        options: StoreOptions,
         /// Only those with this reason.
         #[arg(long)]
         reason: Option<Reason>,
@@ -66,8 +74,7 @@ pub(crate) async fn run(command: &Command) -> Result<bool, Failure> {
     let mut out = std::io::stdout().lock();
     match command {
         Command::List { store, reason, json } => {
-            let mut store = store.store()?.read_only();
-            store.open_as_it_is().await?;
+            let (mut store, _) = store.choice().for_reading().await?;
             if !json {
                 writeln!(out, "{:>8}  {:<22}  where  what", "number", "reason")?;
             }
@@ -83,17 +90,22 @@ pub(crate) async fn run(command: &Command) -> Result<bool, Failure> {
             })
             .await?;
         }
-        Command::Show { store, ids, json } => {
-            let mut store = store.store()?.read_only();
-            store.open_as_it_is().await?;
-            each(&mut store, ids, None, |letter| {
-                if *json { writeln!(out, "{}", as_json(letter)) } else { show(&mut out, letter) }
+        Command::Show { arguments, options, full, json } => {
+            let (url, ids) = split_numbers(arguments)?;
+            if ids.is_empty() {
+                return Err(Failure::NoNumber(arguments.join(" ")));
+            }
+            let (mut store, _) = options.choice(url).for_reading().await?;
+            let most = if *full { usize::MAX } else { SHOWN_BYTES };
+            each(&mut store, &ids, None, |letter| {
+                if *json { writeln!(out, "{}", as_json(letter)) } else { show(&mut out, letter, most) }
                     .map_err(Into::into)
             })
             .await?;
         }
-        Command::Retry { store, ids, reason, timestamp, json } => {
-            return retry(&mut out, store, ids, *reason, *timestamp, *json).await;
+        Command::Retry { arguments, options, reason, timestamp, json } => {
+            let (url, ids) = split_numbers(arguments)?;
+            return retry(&mut out, options.choice(url), &ids, *reason, *timestamp, *json).await;
         }
     }
     Ok(true)
@@ -149,7 +161,8 @@ fn as_json(letter: &DeadLetter) -> Value {
     })
 }
 
-fn show(out: &mut impl Write, letter: &DeadLetter) -> std::io::Result<()> {
+/// Shows a letter with at most so many bytes of its payload.
+fn show(out: &mut impl Write, letter: &DeadLetter, most: usize) -> std::io::Result<()> {
     writeln!(out, "dead letter {}", letter.id)?;
     writeln!(out, "reason:      {} ({})", letter.reason, escaped(&letter.detail))?;
     let key = letter.key.to_string();
@@ -174,22 +187,39 @@ fn show(out: &mut impl Write, letter: &DeadLetter) -> std::io::Result<()> {
             escaped_bytes(value.as_deref().unwrap_or_default())
         )?;
     }
-    writeln!(out, "{} bytes:", letter.payload.len())?;
-    // Escaped for terminals; `--json` has them as they are.
-    writeln!(out, "{}\n", escaped_bytes(&letter.payload))
+    let payload = &letter.payload;
+    let shown = cut(payload, most);
+    writeln!(out, "{}:", counted(payload.len() as u64, "byte"))?;
+    write!(out, "{}", escaped_bytes(shown))?;
+    if shown.len() < payload.len() {
+        write!(
+            out,
+            "\n... and {} more; --full shows all",
+            counted((payload.len() - shown.len()) as u64, "byte")
+        )?;
+    }
+    writeln!(out, "\n")
+}
+
+/// The first `most` bytes, and not half of a character.
+fn cut(payload: &[u8], most: usize) -> &[u8] {
+    let Some(shown) = payload.get(..most) else { return payload };
+    match std::str::from_utf8(shown) {
+        // What is wrong at the very end is a character that was cut.
+        Err(error) if error.error_len().is_none() => shown.get(..error.valid_up_to()).unwrap_or(shown),
+        _ => shown,
+    }
 }
 
 async fn retry(
     out: &mut impl Write,
-    place: &StoreArgs,
+    choice: StoreChoice<'_>,
     ids: &[u64],
     reason: Option<Reason>,
     time: Option<f64>,
     json: bool,
 ) -> Result<bool, Failure> {
-    let settings: Settings = place.store()?.read_only().open_as_it_is().await?;
-    let mut store = place.store()?;
-    store.open(&settings).await?;
+    let (mut store, settings) = choice.for_writing(None).await?;
     let decoder = RasaDecoder::new(&settings);
     let mut ingest = Ingest::new(&settings, &decoder, CACHE_BYTES);
 
@@ -221,4 +251,18 @@ async fn retry(
         writeln!(out, "{landed} landed, {refused} refused")?;
     }
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payload_is_cut_between_characters() {
+        let text = "aé€𝄞".as_bytes();
+        let whole = |most| std::str::from_utf8(cut(text, most)).unwrap();
+        assert_eq!((whole(1), whole(2), whole(3), whole(5)), ("a", "a", "aé", "aé"));
+        assert_eq!((whole(6), whole(9), whole(100)), ("aé€", "aé€", "aé€𝄞"));
+        assert_eq!(cut(b"\xff\xfe\xfd", 2), b"\xff\xfe", "bytes that are no text are cut anywhere");
+    }
 }

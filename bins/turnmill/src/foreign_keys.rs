@@ -4,7 +4,8 @@ use std::io::Write;
 
 use turnmill_stores::AnyStore;
 
-use crate::{Failure, StoreArgs};
+use crate::Failure;
+use crate::store_args::{StoreArgs, say};
 
 /// Arguments of `turnmill foreign-keys`.
 #[derive(Debug, clap::Args)]
@@ -19,10 +20,7 @@ pub(crate) struct Args {
 
 /// Makes indexes and foreign keys so, and says what it does.
 pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
-    let store = args.store.store()?.with_notices(|text| {
-        // With standard error gone there is nobody left to tell.
-        let _ = writeln!(std::io::stderr(), "turnmill: {text}");
-    });
+    let store = args.store.choice().store()?.with_notices(say);
     let mut out = std::io::stdout().lock();
     let AnyStore::Postgres(store) = store else {
         writeln!(out, "SQLite declares foreign keys and does not check them; there is nothing to do")?;

@@ -10,6 +10,7 @@ mod markers;
 mod positions;
 mod rebuild;
 mod run;
+mod store_args;
 mod verify;
 
 use std::future::Future;
@@ -25,6 +26,8 @@ use turnmill_text::{Arguments, escaped, escaped_message};
 
 /// Exit code of a wrong command line.
 const USAGE: u8 = 2;
+
+use self::store_args::StoreArgs;
 
 /// Conversation analytics that are always right.
 #[derive(Debug, Parser)]
@@ -72,24 +75,6 @@ enum Command {
     Positions(positions::Command),
 }
 
-/// The store that a tool is about.
-#[derive(Debug, clap::Args)]
-struct StoreArgs {
-    /// The store: `sqlite:PATH` or `postgresql://USER@HOST:PORT/DATABASE`, with its password in `TURNMILL_DB_PASSWORD`,
-    /// `PGPASSWORD` or the file `PGPASSFILE`.
-    store: String,
-    /// Schema of PostgreSQL; `TURNMILL_DB_SCHEMA`, or else `public`, unless given.
-    #[arg(long)]
-    schema: Option<String>,
-}
-
-impl StoreArgs {
-    /// The store, not opened yet.
-    fn store(&self) -> Result<AnyStore, UnknownStore> {
-        store_at(&self.store, self.schema.as_deref())
-    }
-}
-
 /// The store at `url`, not opened yet, in `schema` or in that of the environment.
 fn store_at(url: &str, schema: Option<&str>) -> Result<AnyStore, UnknownStore> {
     let variable = || std::env::var("TURNMILL_DB_SCHEMA").ok().filter(|schema| !schema.is_empty());
@@ -103,6 +88,12 @@ fn store_at(url: &str, schema: Option<&str>) -> Result<AnyStore, UnknownStore> {
 enum Failure {
     #[error(transparent)]
     UnknownStore(#[from] UnknownStore),
+    #[error("no store is named, and the configured one cannot be used: {0}")]
+    Configured(turnmill_service::settings::SettingsError),
+    #[error("gave up after {wait} (--wait)")]
+    GaveUp { wait: String, source: StoreError },
+    #[error("`{0}` is no number of a dead letter; a store stands before all numbers")]
+    NoNumber(String),
     #[error("there is no dead letter {0}")]
     NoSuchLetter(u64),
     #[error(
@@ -111,6 +102,8 @@ enum Failure {
         escaped(known)
     )]
     NoSuchPosition { key: PositionKey, known: String },
+    #[error("expected an offset or `earliest` at the end of [STORE] SOURCE PARTITION POSITION, found `{0}`")]
+    NoPosition(String),
     #[error("the position is moving: stop the service, or try again")]
     Moving(#[source] StoreError),
     #[error(transparent)]
@@ -150,7 +143,11 @@ fn main() -> ExitCode {
             if let Some(warning) = Passwords::of_process().warning().filter(|_| text.contains("password")) {
                 say(&warning);
             }
-            ExitCode::FAILURE
+            match failure {
+                // What the command line's own reader would have refused, if the store were not optional.
+                Failure::NoNumber(_) | Failure::NoPosition(_) => ExitCode::from(USAGE),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }

@@ -7,12 +7,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use turnmill_model::rasa::RasaDecoder;
 use turnmill_model::{SenderId, SessionIdMode, Settings};
-use turnmill_pipeline::Attempts;
+use turnmill_pipeline::{Attempts, counted, explain, rounded};
 use turnmill_sink::ingest::{Ingest, Rebuilt};
 use turnmill_sink::{Class, StoreError, Upkeep};
 use turnmill_stores::AnyStore;
 
-use crate::{Failure, StoreArgs};
+use crate::Failure;
+use crate::store_args::{StoreArgs, say};
 
 /// Arguments of `turnmill rebuild`.
 #[derive(Debug, clap::Args)]
@@ -74,29 +75,31 @@ fn session_id_mode(text: &str) -> Result<SessionIdMode, String> {
 
 /// Makes all rows again.
 pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
-    let stored = args.store.store()?.read_only().open_as_it_is().await?;
+    let choice = args.store.choice();
+    let (_, stored) = choice.for_reading().await?;
     let settings = args.settings(stored);
     let decoder = RasaDecoder::new(&settings);
     let mut rebuild = Rebuild {
-        store: args.store.store()?.with_notices({
+        store: choice.store()?.with_notices({
             let quiet = args.quiet;
             move |text| {
                 if !quiet {
-                    let _ = writeln!(std::io::stderr(), "turnmill: {text}");
+                    say(text);
                 }
             }
         }),
         ingest: Ingest::new(&settings, &decoder, 0),
         display: Display::new(args.quiet || args.json),
-        attempts: Attempts::default(),
+        attempts: Attempts::giving_up_after(choice.wait()),
     };
     let began = Instant::now();
     let state = loop {
         match rebuild.store.begin_rebuild(&settings).await {
             Ok(state) => break state,
-            Err(error) => rebuild.pause_or_fail(error).await?,
+            Err(error) => rebuild.pause_or_fail(error).await.map_err(|error| choice.gave_up(error))?,
         }
     };
+    rebuild.attempts.succeeded();
     let changed = state.stored != settings;
     if changed {
         rebuild
@@ -107,11 +110,14 @@ pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
         rebuild.display.say("going on where an interrupted rebuild was");
     }
     let assistant = args.assistant.clone().or(state.assistant);
-    let rebuilt = rebuild.all(state.after, args.batch, assistant.as_deref()).await?;
+    let rebuilt = rebuild
+        .all(state.after, args.batch, assistant.as_deref())
+        .await
+        .map_err(|error| choice.gave_up(error))?;
     loop {
         match rebuild.store.end_rebuild(&settings).await {
             Ok(()) => break,
-            Err(error) => rebuild.pause_or_fail(error).await?,
+            Err(error) => rebuild.pause_or_fail(error).await.map_err(|error| choice.gave_up(error))?,
         }
     }
     let Rebuild { store, display, .. } = rebuild;
@@ -130,11 +136,14 @@ pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
         });
         writeln!(out, "{said}")?;
     } else if !args.quiet {
-        writeln!(out, "{senders} senders with {events} events were made again in {seconds:.1} s")?;
+        let were = if senders == 1 { "was" } else { "were" };
+        let (senders, events) = (counted(senders, "sender"), counted(events, "event"));
+        writeln!(out, "{senders} with {events} {were} made again in {}", rounded(began.elapsed()))?;
         if duplicates > 0 {
             writeln!(
                 out,
-                "{duplicates} events of the history are copies of others by the rules of this version, and count as duplicates now"
+                "by the rules of this version {} of the history now counts as duplicate",
+                counted(duplicates, "event")
             )?;
         }
     }
@@ -192,7 +201,7 @@ impl Rebuild<'_> {
     /// Waits before the next attempt if the error may pass, else gives it back.
     async fn pause_or_fail(&mut self, error: StoreError) -> Result<(), StoreError> {
         let Some(pause) = self.attempts.failed(&error) else { return Err(error) };
-        self.display.say(&format!("{error}; trying again in {:.1} s", pause.as_secs_f64()));
+        self.display.say(&format!("{}; trying again in {}", explain(&error), rounded(pause)));
         tokio::time::sleep(pause).await;
         Ok(())
     }
@@ -218,7 +227,7 @@ impl Display {
     fn at(&self, sender: SenderId, sum: &Rebuilt) {
         let front = (sender.0.as_u128() >> 96) as u64;
         self.bar.set_position(front);
-        self.bar.set_message(format!("{} senders, {} events", sum.senders, sum.events));
+        self.bar.set_message(format!("{}, {}", counted(sum.senders, "sender"), counted(sum.events, "event")));
     }
 
     fn say(&self, text: &str) {

@@ -20,8 +20,7 @@ pub(crate) struct Args {
 
 /// Prints digests and ledger; false if the ledger does not add up.
 pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
-    let mut store = args.store.store()?.read_only();
-    store.open_as_it_is().await?;
+    let (mut store, _) = args.store.choice().for_reading().await?;
     let digests = store.digests().await?;
     let ledger = store.ledger().await?;
     let sound = ledger.iter().all(|(_, counts)| counts.adds_up());

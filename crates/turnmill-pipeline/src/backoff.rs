@@ -2,7 +2,7 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use turnmill_sink::{Class, StoreError};
 
@@ -51,9 +51,17 @@ pub(crate) const TOO_SLOW: u32 = 3;
 pub struct Attempts {
     backoff: Backoff,
     failed: u32,
+    since: Option<Instant>,
+    patience: Option<Duration>,
 }
 
 impl Attempts {
+    /// Attempts for work that is given up when it has failed for so long; by default it is tried without end.
+    #[must_use]
+    pub fn giving_up_after(patience: Duration) -> Self {
+        Self { patience: Some(patience), ..Self::default() }
+    }
+
     /// How long to wait before the next attempt; none if there is no use in one.
     pub fn failed(&mut self, error: &StoreError) -> Option<Duration> {
         if matches!(error, StoreError::TimeLimit { .. }) && self.failed >= TOO_SLOW {
@@ -66,11 +74,13 @@ impl Attempts {
         };
         let pause = self.backoff.pause(self.failed).max(least);
         self.failed = self.failed.saturating_add(1);
-        Some(pause)
+        let since = *self.since.get_or_insert_with(Instant::now);
+        let late = self.patience.is_some_and(|patience| since.elapsed() + pause > patience);
+        (!late).then_some(pause)
     }
 
     /// The last attempt was none too many.
     pub fn succeeded(&mut self) {
-        self.failed = 0;
+        (self.failed, self.since) = (0, None);
     }
 }

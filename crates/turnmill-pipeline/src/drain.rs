@@ -7,7 +7,7 @@ use turnmill_source::{Position, Source, SourceError};
 
 use crate::event::{Drained, Observer, PipelineError};
 use crate::pipeline::{Outcome, Pipeline, parse_position};
-use crate::prepare::{Read, Reading};
+use crate::prepare::{Read, Reading, position_key};
 
 /// Opens a source behind a position.
 pub type OpenSource<'o> = dyn FnMut(Option<&Position>) -> Result<Box<dyn Source>, SourceError> + 'o;
@@ -18,7 +18,8 @@ impl<S: Store> Pipeline<'_, S> {
     ///
     /// # Errors
     ///
-    /// Fatal errors of the store and any of the source; everything committed before stays.
+    /// Fatal errors of the store and any of the source, and [`PipelineError::Position`] if `key` is not what the source
+    /// reads; everything committed before stays.
     pub async fn drain(
         &mut self,
         key: Option<&PositionKey>,
@@ -31,7 +32,7 @@ impl<S: Store> Pipeline<'_, S> {
             let stored = key.and_then(|key| opened.position(key));
             let position = stored.map(parse_position).transpose()?;
             let source = open(position.as_ref())?;
-            if self.read(source, &mut drained, observer).await? {
+            if self.read(key, source, &mut drained, observer).await? {
                 drained.stopped |= self.stop.is_set();
                 return Ok(drained);
             }
@@ -42,6 +43,7 @@ impl<S: Store> Pipeline<'_, S> {
     /// Reads `source` until it ends (true) or another writer turns out to have moved on (false).
     async fn read(
         &mut self,
+        key: Option<&PositionKey>,
         source: Box<dyn Source>,
         drained: &mut Drained,
         observer: &mut dyn Observer,
@@ -53,11 +55,29 @@ impl<S: Store> Pipeline<'_, S> {
         let wanted = || !stop.is_set();
         while let Ok(read) = reading.incoming.recv().await {
             match read {
-                Read::Batch(prepared) => match self.commit(&prepared, &wanted, drained, observer).await? {
-                    Outcome::Committed => reading.recycle(*prepared),
-                    Outcome::Fenced => return Ok(false),
-                    Outcome::Dropped => return Ok(true),
-                },
+                Read::Batch(prepared) => {
+                    // Opened at the position of something else, the source would be fenced by its own, and be opened there
+                    // again without end.
+                    let mut positioned = prepared.batch().parts().iter().filter(|part| part.to.is_some());
+                    let found = positioned.next().map(|part| position_key(&part.partition));
+                    let wrong = |found: &PositionKey| PipelineError::Position {
+                        expected: key.cloned(),
+                        found: found.clone(),
+                    };
+                    if let (Some(found), Some(key)) = (&found, key)
+                        && found != key
+                    {
+                        return Err(wrong(found));
+                    }
+                    match self.commit(&prepared, &wanted, drained, observer).await? {
+                        Outcome::Committed => reading.recycle(*prepared),
+                        Outcome::Fenced => match (found, key) {
+                            (Some(found), None) => return Err(wrong(&found)),
+                            _ => return Ok(false),
+                        },
+                        Outcome::Dropped => return Ok(true),
+                    }
+                }
                 Read::Idle | Read::Assigned(_) | Read::Revoked { .. } => {}
                 Read::End => return Ok(true),
                 Read::Failed(error) => return Err(error.into()),

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use turnmill_model::Refused;
 use turnmill_sink::ingest::Report;
-use turnmill_sink::{Counts, StoreError};
+use turnmill_sink::{Counts, PositionKey, StoreError};
 use turnmill_source::{Assignment, Opened, Partition, Position, RecordBatch, SourceError};
 
 use crate::limits::TooManyDeadLetters;
@@ -18,6 +19,8 @@ pub enum Event<'e> {
         batch: &'e RecordBatch,
         /// What became of it.
         report: &'e Report,
+        /// Which of its records could not be decoded, ascending, and why.
+        refused: &'e [(usize, Refused)],
         /// How long it took, from the first attempt to the end of the commit.
         took: Duration,
         /// Timelines in memory, and their bytes.
@@ -86,9 +89,21 @@ pub enum PipelineError {
     /// Too much of what is read becomes dead letters. Nothing of the batch in question was committed.
     #[error(transparent)]
     DeadLetters(#[from] TooManyDeadLetters),
+    /// The source reads another partition than the stored position is of, so no batch of it could ever be committed.
+    #[error("the source reads {found}, and the position it was opened at is {}", of(.expected.as_ref()))]
+    Position {
+        /// What the position is of; none for a source that should have none.
+        expected: Option<PositionKey>,
+        /// What is read.
+        found: PositionKey,
+    },
     /// The thread that reads could not be started.
     #[error("cannot start the reading thread")]
     Thread(#[source] std::io::Error),
+}
+
+fn of(key: Option<&PositionKey>) -> String {
+    key.map_or_else(|| "of no partition".into(), |key| format!("of {key}"))
 }
 
 /// What a [`Pipeline::drain`](crate::Pipeline::drain) or [`Pipeline::serve`](crate::Pipeline::serve) did.

@@ -22,6 +22,7 @@ mod prepare;
 mod retry;
 mod serve;
 mod stop;
+mod words;
 
 pub use backoff::{Attempts, Backoff};
 pub use drain::OpenSource;
@@ -36,3 +37,4 @@ pub use pipeline::Pipeline;
 pub use prepare::Rewrite;
 pub use retry::{Retried, retry_dead_letter};
 pub use stop::Stop;
+pub use words::{counted, rounded};

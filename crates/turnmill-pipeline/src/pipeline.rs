@@ -1,7 +1,7 @@
 //! A store with the means to fill it, and what every way of filling it has in common.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use turnmill_model::{Decoder, Settings, SourceFactsBuf};
 use turnmill_sink::ingest::{Accounting, Ingest, Report};
@@ -23,11 +23,19 @@ pub struct Pipeline<'d, S> {
     pub(crate) decoder: Arc<dyn Decoder>,
     pub(crate) reading: ReadOptions,
     backoff: Backoff,
+    patience: Option<Duration>,
     limits: DeadLetterLimits,
     seen: Seen,
     /// Records of a transaction at most, after the store has ended a statement that took too long.
     part: usize,
     pub(crate) stop: Stop,
+}
+
+/// Failures in a row.
+#[derive(Clone, Copy, Debug, Default)]
+struct Failures {
+    count: u32,
+    since: Option<Instant>,
 }
 
 /// What became of trying to commit a batch.
@@ -69,6 +77,7 @@ impl<'d, S: Store> Pipeline<'d, S> {
                 leave_idle: false,
             },
             backoff: Backoff::default(),
+            patience: None,
             limits: DeadLetterLimits::default(),
             seen: Seen::default(),
             part: usize::MAX,
@@ -94,6 +103,13 @@ impl<'d, S: Store> Pipeline<'d, S> {
     #[must_use]
     pub fn with_backoff(mut self, backoff: Backoff) -> Self {
         self.backoff = backoff;
+        self
+    }
+
+    /// Gives up a store that stays away for longer than this; by default it is waited for without end.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = Some(patience);
         self
     }
 
@@ -130,11 +146,11 @@ impl<'d, S: Store> Pipeline<'d, S> {
 
     /// Opens the store, however long that takes.
     pub(crate) async fn open(&mut self, observer: &mut dyn Observer) -> Result<Opened, StoreError> {
-        let mut attempt = 0;
+        let mut failed = Failures::default();
         loop {
             match self.store.open(&self.settings).await {
                 Ok(opened) => return Ok(opened),
-                Err(error) => self.pause_or_fail(error, &mut attempt, observer).await?,
+                Err(error) => self.pause_or_fail(error, &mut failed, observer).await?,
             }
         }
     }
@@ -161,7 +177,7 @@ impl<'d, S: Store> Pipeline<'d, S> {
         let started = Instant::now();
         let mut parts = Parts::new(arrivals.len(), self.part);
         let mut whole: Option<Report> = None;
-        let mut attempt = 0;
+        let mut failed = Failures::default();
         while let Some(range) = parts.next() {
             if !wanted() {
                 return Ok(Outcome::Dropped);
@@ -182,17 +198,19 @@ impl<'d, S: Store> Pipeline<'d, S> {
                     drained.replays += report.replays;
                     add(&mut whole, report);
                     parts.done(&range);
-                    attempt = 0;
+                    failed = Failures::default();
                 }
                 Err(error) if error.class() == Class::Fenced => {
                     observer.observe(&Event::Fenced { error: &error });
                     return Ok(Outcome::Fenced);
                 }
-                Err(error @ StoreError::TimeLimit { .. }) if !parts.halve(&range) && attempt >= TOO_SLOW => {
+                Err(error @ StoreError::TimeLimit { .. })
+                    if !parts.halve(&range) && failed.count >= TOO_SLOW =>
+                {
                     // Repeating it does not help, and it cannot be made smaller.
                     return Err(error.into());
                 }
-                Err(error) => self.pause_or_fail(error, &mut attempt, observer).await?,
+                Err(error) => self.pause_or_fail(error, &mut failed, observer).await?,
             }
         }
         self.part = parts.next_size();
@@ -200,7 +218,8 @@ impl<'d, S: Store> Pipeline<'d, S> {
         self.seen = seen;
         drained.bytes += batch.bytes() as u64;
         let (took, cached) = (started.elapsed(), self.ingest.cached());
-        observer.observe(&Event::Committed { batch, report: &report, took, cached });
+        let refused = arrivals.refused();
+        observer.observe(&Event::Committed { batch, report: &report, refused, took, cached });
         Ok(Outcome::Committed)
     }
 
@@ -208,12 +227,16 @@ impl<'d, S: Store> Pipeline<'d, S> {
     async fn pause_or_fail(
         &self,
         error: StoreError,
-        attempt: &mut u32,
+        failed: &mut Failures,
         observer: &mut dyn Observer,
     ) -> Result<(), StoreError> {
         let Class::Retryable { after } = error.class() else { return Err(error) };
-        let pause = self.backoff.pause(*attempt).max(after.unwrap_or_default());
-        *attempt = attempt.saturating_add(1);
+        let pause = self.backoff.pause(failed.count).max(after.unwrap_or_default());
+        failed.count = failed.count.saturating_add(1);
+        let since = *failed.since.get_or_insert_with(Instant::now);
+        if self.patience.is_some_and(|patience| since.elapsed() + pause > patience) {
+            return Err(error);
+        }
         observer.observe(&Event::Retrying { error: &error, pause });
         if self.stop.pause(pause).await { Err(error) } else { Ok(()) }
     }

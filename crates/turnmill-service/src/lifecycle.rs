@@ -195,7 +195,8 @@ impl Lifecycle {
             None => health.enter(Phase::Stopping),
         }
         self.shutdown.request();
-        let stopped = self.wait(&mut signals).await;
+        let first = failure.as_ref().map(|(_, reason)| reason.clone());
+        let stopped = self.wait(&mut signals, first.as_deref()).await;
         match (failure, stopped) {
             (Some((component, reason)), _) | (None, Err(Ended::Failed { component, reason })) => {
                 Ended::Failed { component, reason }
@@ -205,14 +206,16 @@ impl Lifecycle {
         }
     }
 
-    /// Waits until all components are gone, a second signal comes, or the budget is spent.
-    async fn wait(&mut self, signals: &mut Signals) -> Result<(), Ended> {
+    /// Waits until all components are gone, a second signal comes, or the budget is spent. `first` is the failure that all
+    /// are stopped for.
+    async fn wait(&mut self, signals: &mut Signals, first: Option<&str>) -> Result<(), Ended> {
         let deadline = Instant::now() + self.budget;
         let mut failure = None;
         loop {
             let left: Vec<String> = self.registry.alive().components.values().cloned().collect();
             while let Ok(departure) = self.departures.try_recv() {
-                failure = failure.or_else(|| departure.failure());
+                let ended = departure.failure(first);
+                failure = failure.or(ended);
             }
             if left.is_empty() {
                 return failure.map_or(Ok(()), Err);
@@ -225,7 +228,8 @@ impl Lifecycle {
             };
             match timeout_at(deadline, next).await {
                 Ok(Ok(departure)) => {
-                    failure = failure.or_else(|| departure.and_then(Departure::failure));
+                    let ended = departure.and_then(|departure| departure.failure(first));
+                    failure = failure.or(ended);
                 }
                 Ok(Err(signal)) => {
                     tracing::warn!(signal, components = left.join(", "), "a second signal: ending at once");
@@ -245,11 +249,16 @@ impl Lifecycle {
 }
 
 impl Departure {
-    /// The end that this means for the service, if it was not right.
-    fn failure(self) -> Option<Ended> {
+    /// The end that this means for the service, if it was not right. What ends several components at once, such as a
+    /// database that is full, is one error in the log.
+    fn failure(self, first: Option<&str>) -> Option<Ended> {
         let Self { component, reason } = self;
         let reason = reason?;
-        tracing::error!(component, "failed while stopping: {reason}");
+        if first == Some(reason.as_str()) {
+            tracing::debug!(component, "ended by the same failure");
+        } else {
+            tracing::error!(component, "failed while stopping: {reason}");
+        }
         Some(Ended::Failed { component, reason })
     }
 }

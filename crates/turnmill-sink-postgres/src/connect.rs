@@ -204,8 +204,9 @@ impl Connection {
     }
 
     fn look_after(&self) -> Duration {
-        let connecting = Some(self.settings.connect_timeout).filter(|limit| !limit.is_zero());
-        connecting.unwrap_or(PATIENCE) * LOOK_AFTER
+        let driver = self.settings.address.driver();
+        let connecting = driver.get_connect_timeout().filter(|limit| !limit.is_zero());
+        *connecting.unwrap_or(&PATIENCE) * LOOK_AFTER
     }
 
     /// Whether the server is there and still has work to do for this connection.

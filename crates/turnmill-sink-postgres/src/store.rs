@@ -85,7 +85,7 @@ impl PostgresStore {
     ///
     /// As for [`open_as_it_is`](Self::open_as_it_is); fatal if a row refers to another that is not there.
     pub async fn arrange(&mut self) -> Result<Vec<String>, StoreError> {
-        let settings = self.open_as_it_is().await?;
+        self.open_as_it_is().await?;
         let connection = self.connection()?;
         let alone = Alone::begin(connection, &self.settings, &self.notices).await?;
         let references = self.settings.foreign_keys.on(connection.version());

@@ -14,6 +14,7 @@ use turnmill_sql::migrations::{Change, SCHEMA_VERSION, pending};
 use turnmill_sql::{Dialect, References, Schema, meta};
 
 use crate::SqliteStore;
+use crate::read_only;
 use crate::store::{Place, roll_back};
 
 /// Pages in memory: 64 MiB.
@@ -131,7 +132,11 @@ fn connect(store: &SqliteStore, create: bool) -> Result<Connection, StoreError> 
             if create {
                 make_private(&absolute);
             }
-            Connection::open_with_flags(absolute, flags).map_err(fail)?
+            if store.read_only {
+                read_only::open(&absolute, store.busy_timeout).map_err(fail)?
+            } else {
+                Connection::open_with_flags(absolute, flags).map_err(fail)?
+            }
         }
     };
     connection.set_prepared_statement_cache_capacity(STATEMENTS);

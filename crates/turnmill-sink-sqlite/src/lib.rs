@@ -42,6 +42,7 @@ mod connect;
 mod error;
 mod inspect;
 mod patterns;
+mod read_only;
 mod sql;
 mod store;
 mod transaction;

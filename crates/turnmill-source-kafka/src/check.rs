@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
+use rdkafka::topic_partition_list::TopicPartitionList;
 
 use crate::context::lock;
 use crate::error::{explain, refusal};
+use crate::poll::membership;
 use crate::{KafkaError, KafkaSettings};
 
 /// What the brokers said.
@@ -20,6 +22,20 @@ pub struct Connectivity {
     pub brokers: usize,
     /// The topics asked for.
     pub topics: Vec<TopicFound>,
+    /// Other topics of the cluster whose name says that they hold anonymised events.
+    pub anonymised: Vec<String>,
+    /// What other programs have in the consumer group.
+    pub group: GroupFound,
+}
+
+/// What other programs have in a consumer group.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupFound {
+    /// Members, by client id and host; joining would take partitions from them. Not looked for when the group is to be taken
+    /// over.
+    pub members: Vec<String>,
+    /// Partitions with committed offsets, as `topic/3`; they are left alone.
+    pub offsets: Vec<String>,
 }
 
 /// What is known of a topic.
@@ -63,8 +79,9 @@ impl ClientContext for Watch {
 
 impl ConsumerContext for Watch {}
 
-/// Reaches the brokers, and looks up the topics of the settings and `others`, such as the dead-letter topic. Whether
-/// their records have keys cannot be seen from outside.
+/// Reaches the brokers, and looks up the topics of the settings and `others`, such as the dead-letter topic, and what other
+/// programs have in the consumer group. Joins no group and commits nothing. Whether records have keys cannot be seen from
+/// outside.
 ///
 /// # Errors
 ///
@@ -118,5 +135,43 @@ pub fn check_connectivity(
         let partitions = found.map(|found| found.partitions().len()).filter(|count| *count > 0);
         topics.push(TopicFound { topic: topic.to_owned(), partitions });
     }
-    Ok(Connectivity { cluster, brokers, topics })
+    let left = end.saturating_duration_since(Instant::now()).max(Duration::from_secs(1));
+    let group = group(&consumer, settings, &topics, left);
+    let names = consumer.fetch_metadata(None, left).ok();
+    let names = names.iter().flat_map(|metadata| metadata.topics()).map(|topic| topic.name().to_owned());
+    let mut anonymised: Vec<String> = names.filter(|name| is_anonymised(name, settings, others)).collect();
+    anonymised.sort();
+    Ok(Connectivity { cluster, brokers, topics, anonymised, group })
+}
+
+/// Whether a topic that was not asked for says by its name that it holds anonymised events.
+fn is_anonymised(name: &str, settings: &KafkaSettings, others: &[&str]) -> bool {
+    let asked = settings.topics.iter().any(|topic| topic == name) || others.contains(&name);
+    !asked && name.to_ascii_lowercase().contains("anonym")
+}
+
+/// What other programs have in the group of the settings. What cannot be found out counts as nothing.
+fn group(
+    consumer: &BaseConsumer<Watch>,
+    settings: &KafkaSettings,
+    topics: &[TopicFound],
+    timeout: Duration,
+) -> GroupFound {
+    if settings.take_over_group {
+        return GroupFound::default();
+    }
+    let mut list = TopicPartitionList::new();
+    for topic in topics.iter().filter(|topic| settings.topics.contains(&topic.topic)) {
+        for number in 0..topic.partitions.and_then(|count| i32::try_from(count).ok()).unwrap_or_default() {
+            list.add_partition(&topic.topic, number);
+        }
+    }
+    let committed = (list.count() > 0).then(|| consumer.committed_offsets(list, timeout).ok()).flatten();
+    let offsets = committed.map(|list| membership::foreign_offsets(settings, &list)).unwrap_or_default();
+    let mut offsets: Vec<_> = offsets.into_iter().collect();
+    offsets.sort();
+    GroupFound {
+        members: membership::foreign_members(consumer, settings, timeout),
+        offsets: offsets.into_iter().map(|(topic, number)| format!("{topic}/{number}")).collect(),
+    }
 }

@@ -38,6 +38,18 @@ pub enum KafkaError {
         /// The environment variables to look at.
         variable: &'static str,
     },
+    /// The consumer group has members of other programs, from which joining would take partitions away.
+    #[error(
+        "RASA_ANALYTICS_CONSUMER_ID: the consumer group `{group}` has members that are not turnmill's ({members}), and \
+         joining it would take partitions away from them; name a group of turnmill's own, or stop them and set \
+         TURNMILL_KAFKA_TAKE_OVER_GROUP=true"
+    )]
+    GroupInUse {
+        /// The group's id.
+        group: String,
+        /// Client ids and hosts of some.
+        members: String,
+    },
     /// The topic is not there, where it has to be.
     #[error("topic `{topic}` does not exist")]
     NoTopic {

@@ -29,7 +29,7 @@ mod poll;
 mod producer;
 mod settings;
 
-pub use check::{Connectivity, TopicFound, check_connectivity};
+pub use check::{Connectivity, GroupFound, TopicFound, check_connectivity};
 pub use error::KafkaError;
 pub use group::KafkaGroup;
 pub use producer::{Delivery, KafkaProducer, OutgoingRecord, ProducerSettings};

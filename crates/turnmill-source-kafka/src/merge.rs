@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::time::{Duration, Instant};
 
-use turnmill_source::{GroupLimits, NewRecord, Opened, Partition, Position, RecordBatch};
+use turnmill_source::{GroupLimits, LastRecord, NewRecord, Opened, Partition, Position, RecordBatch};
 
 /// Records of a chunk, after which the next one is begun; a chunk's memory is used again when it is empty.
 const CHUNK_RECORDS: usize = 512;
@@ -41,7 +41,14 @@ struct Chunk {
 pub(crate) struct Lane {
     pub(crate) partition: Partition,
     /// What the store holds once all that was handed over is committed.
-    pub(crate) from: Option<u64>,
+    pub(crate) from: Option<Position>,
+    /// The last record handed over, or read before the stored position.
+    last: Option<LastRecord>,
+    /// The record that the log has to have, or it is not the log that the stored position is of. Nothing is taken before it
+    /// was seen.
+    pub(crate) expects: Option<LastRecord>,
+    /// Another record came in its place.
+    pub(crate) rewritten: bool,
     /// Whether it has positions at all.
     pub(crate) positioned: bool,
     /// Next offset to hand over.
@@ -66,10 +73,13 @@ pub(crate) struct Lane {
 
 impl Lane {
     /// A partition to be read from `next` on; the store holds `from`.
-    pub(crate) fn new(partition: Partition, from: Option<u64>, next: u64, now: Instant) -> Self {
+    pub(crate) fn new(partition: Partition, from: Option<Position>, next: u64, now: Instant) -> Self {
         Self {
             partition,
+            last: from.as_ref().and_then(|from| from.last),
             from,
+            expects: None,
+            rewritten: false,
             positioned: true,
             next,
             expected: next,
@@ -88,7 +98,27 @@ impl Lane {
 
     /// Whether all was read that is to be read.
     pub(crate) fn done(&self) -> bool {
-        self.stop.is_some_and(|stop| self.expected >= stop || self.at_end.is_some())
+        self.expects.is_none() && self.stop.is_some_and(|stop| self.expected >= stop || self.at_end.is_some())
+    }
+
+    /// Where to begin to read: before the position, if the log has to be recognised first.
+    pub(crate) fn first(&self) -> u64 {
+        self.expects.map_or(self.next, |last| last.offset)
+    }
+
+    /// Whether the log is recognised, now that `record` has come. Sets [`rewritten`](Self::rewritten) if it is another one.
+    fn recognised(&mut self, record: &NewRecord<'_>) -> bool {
+        let Some(expected) = self.expects.filter(|last| !self.rewritten && record.offset >= last.offset)
+        else {
+            return self.expects.is_none();
+        };
+        if last_record(record.offset, record.time, record.key, record.payload.unwrap_or_default()) == expected
+        {
+            self.expects = None;
+        } else {
+            self.rewritten = true;
+        }
+        self.expects.is_none()
     }
 
     fn waited_for(&self) -> Option<Instant> {
@@ -102,7 +132,7 @@ impl Lane {
 
     /// Whether there is something to tell although there may be no records.
     fn urgent(&self) -> bool {
-        self.advance.is_some() || matches!(self.opened, Some(Opened::Replaced | Opened::Gap { .. }))
+        self.advance.is_some() || self.opened.is_some_and(Opened::moved)
     }
 }
 
@@ -143,6 +173,9 @@ impl Merge {
     /// read before, or that is behind the stop, is left out (`None`).
     pub(crate) fn push(&mut self, lane: usize, record: &NewRecord<'_>, now: Instant) -> Option<u64> {
         let lane = self.lanes.get_mut(lane)?;
+        if !lane.recognised(record) {
+            return None;
+        }
         if record.offset < lane.expected || lane.stop.is_some_and(|stop| record.offset >= stop) {
             if record.offset >= lane.expected {
                 // All before the stop was read.
@@ -179,11 +212,17 @@ impl Merge {
 
     /// All of the partition number `lane` was read that there is for now.
     pub(crate) fn reached_end(&mut self, lane: usize, now: Instant) {
-        if let Some(lane) = self.lanes.get_mut(lane)
-            && lane.at_end.is_none()
-        {
-            lane.at_end = Some(now);
+        if let Some(lane) = self.lanes.get_mut(lane) {
+            // The end came, and not the record that was read last.
+            lane.rewritten |= lane.expects.is_some();
+            lane.at_end.get_or_insert(now);
         }
+    }
+
+    /// Partitions whose log is not the one that the stored position is of, with that position.
+    pub(crate) fn rewritten(&self) -> Vec<(Partition, Position)> {
+        let lanes = self.lanes.iter().filter(|lane| lane.rewritten);
+        lanes.filter_map(|lane| Some((lane.partition.clone(), lane.from.clone()?))).collect()
     }
 
     /// When a batch is due.
@@ -234,6 +273,8 @@ impl Merge {
         let overdue = waiting.map(|chunk| chunk.arrived + limits.linger).min().is_some_and(|at| at <= now);
         let least = if overdue { limits.records / 4 } else { 1 };
         let mut parts: Vec<Option<usize>> = vec![None; self.lanes.len()];
+        // Number of each partition's last record in the batch.
+        let mut latest: Vec<Option<usize>> = vec![None; self.lanes.len()];
         let mut heads: BinaryHeap<_> = self
             .lanes
             .iter()
@@ -249,6 +290,9 @@ impl Merge {
             let before = out.bytes();
             out.push_copy(part, &record);
             let bytes = out.bytes() - before;
+            if let Some(latest) = latest.get_mut(at) {
+                *latest = Some(out.len() - 1);
+            }
             lane.next = record.offset + 1;
             lane.time = record.time;
             chunk.head += 1;
@@ -271,7 +315,10 @@ impl Merge {
                 break;
             }
         }
-        for (lane, part) in self.lanes.iter_mut().zip(&mut parts) {
+        for ((lane, part), latest) in self.lanes.iter_mut().zip(&mut parts).zip(latest) {
+            if let Some(record) = latest.and_then(|latest| out.get(latest)) {
+                lane.last = Some(last_record(record.offset, record.time, record.key, record.payload));
+            }
             if lane.records == 0
                 && let Some(advance) = lane.advance.take()
             {
@@ -283,8 +330,9 @@ impl Merge {
                 *part = Some(begin_part(lane, out));
             }
             if let (Some(part), true) = (*part, lane.positioned) {
-                out.end_part(part, Some(Position::at(lane.next)));
-                lane.from = Some(lane.next);
+                let to = Position { last: lane.last, ..Position::at(lane.next) };
+                lane.from = Some(to.clone());
+                out.end_part(part, Some(to));
             }
         }
     }
@@ -315,12 +363,16 @@ impl Merge {
 }
 
 fn begin_part(lane: &mut Lane, out: &mut RecordBatch) -> usize {
-    let from = lane.from.filter(|_| lane.positioned).map(Position::at);
-    let part = out.begin_part(&lane.partition, from.as_ref());
+    let from = lane.from.as_ref().filter(|_| lane.positioned);
+    let part = out.begin_part(&lane.partition, from);
     if let Some(opened) = lane.opened.take() {
         out.set_part_opened(part, opened);
     }
     part
+}
+
+fn last_record(offset: u64, time: Option<f64>, key: Option<&[u8]>, payload: &[u8]) -> LastRecord {
+    LastRecord::new(offset, time.map(millis), key, payload)
 }
 
 #[allow(clippy::cast_possible_truncation, reason = "saturates, and comes from milliseconds")]

@@ -1,5 +1,6 @@
 //! The thread that polls Kafka. The only place that talks to a consumer.
 
+pub(crate) mod membership;
 mod message;
 mod range;
 mod trouble;
@@ -64,6 +65,10 @@ pub(crate) struct Poller {
     lanes: HashMap<String, HashMap<i32, usize>>,
     /// Where the partitions ended when they were first seen.
     stops: HashMap<TopicPartition, u64>,
+    /// Stored positions that are not of the logs that are there now.
+    rewritten: HashMap<Partition, Position>,
+    /// Whether the group's offsets are ours to write.
+    mirroring: membership::Mirroring,
     /// Where a range begins.
     begins: HashMap<TopicPartition, u64>,
     /// Lanes that may move past offsets without records: number, offset expected, and where to.
@@ -95,6 +100,8 @@ impl Poller {
             watermarks: HashMap::new(),
             lanes: HashMap::new(),
             stops: HashMap::new(),
+            rewritten: HashMap::new(),
+            mirroring: membership::Mirroring::default(),
             begins: HashMap::new(),
             settling: Vec::new(),
             quiet: 0,
@@ -139,6 +146,7 @@ impl Poller {
                     break;
                 }
             }
+            self.read_rewritten_logs_anew();
             self.asks();
             self.advance_phase()?;
             self.settle();
@@ -164,6 +172,7 @@ impl Poller {
 
     fn join(&mut self) -> Result<(), KafkaError> {
         self.join = None;
+        self.refuse_foreign_members()?;
         let topics: Vec<&str> = self.settings.topics.iter().map(String::as_str).collect();
         self.consumer.subscribe(&topics).map_err(|error| KafkaError::failed("cannot subscribe", &error))
     }
@@ -199,7 +208,7 @@ impl Poller {
         }
         for notice in self.consumer.context().take() {
             match notice {
-                Notice::Assigned(partitions) => self.assigned(partitions),
+                Notice::Assigned(partitions) => self.assigned(partitions)?,
                 Notice::Revoked { lost } => self.revoked(lost),
                 Notice::Stats(ends) => self.told(&ends),
                 Notice::Error(code, reason) => self.trouble(code, reason)?,
@@ -231,10 +240,26 @@ impl Poller {
         self.shared.ready.notify_all();
     }
 
-    fn assigned(&mut self, partitions: Vec<TopicPartition>) {
+    fn assigned(&mut self, partitions: Vec<TopicPartition>) -> Result<(), KafkaError> {
         lock(&self.shared.state).stats.rebalances += 1;
+        self.refuse_foreign_members()?;
         self.partitions = partitions;
+        self.mirroring = membership::Mirroring::default();
         self.again();
+        Ok(())
+    }
+
+    /// Reports the assignment again if a log turned out not to be the one that its stored position is of. The next
+    /// [`begin`](Self::begin) reads that one from its earliest record.
+    fn read_rewritten_logs_anew(&mut self) {
+        if !matches!(self.phase, Phase::Reading) {
+            return;
+        }
+        let rewritten = lock(&self.shared.state).merge.rewritten();
+        if !rewritten.is_empty() {
+            self.rewritten.extend(rewritten);
+            self.again();
+        }
     }
 
     /// Reports the assignment under a new generation.
@@ -251,6 +276,7 @@ impl Poller {
         drop(state);
         self.look_up();
         let committed = self.committed();
+        let foreign = |topic_partition: &TopicPartition| self.mirroring.is_foreign(topic_partition);
         let partitions = self.partitions.iter().map(|topic_partition| {
             let watermarks = self.watermarks.get(topic_partition);
             AssignedPartition {
@@ -258,6 +284,7 @@ impl Poller {
                 begin: watermarks.map(|(begin, _)| *begin),
                 end: watermarks.map(|(_, end)| *end),
                 committed: committed.get(topic_partition).copied(),
+                foreign: foreign(topic_partition),
             }
         });
         let partitions: Vec<_> = partitions.collect();
@@ -297,12 +324,12 @@ impl Poller {
         true
     }
 
-    fn committed(&self) -> HashMap<TopicPartition, u64> {
+    /// Offsets that the group has; also finds out whose they are.
+    fn committed(&mut self) -> HashMap<TopicPartition, u64> {
         if self.settings.range.is_some() || self.partitions.is_empty() {
             return HashMap::new();
         }
-        let list = self.list(&self.partitions, |_| Offset::Invalid);
-        self.consumer.committed_offsets(list, ANSWER).map(|list| offsets(&list)).unwrap_or_default()
+        self.look_at_group_offsets().map(|list| offsets(&list)).unwrap_or_default()
     }
 
     fn list(
@@ -428,23 +455,31 @@ impl Poller {
         for topic_partition in &self.partitions {
             let partition = self.partition(topic_partition);
             let (begin, end) = self.watermarks.get(topic_partition).copied().unwrap_or_default();
-            let stored = positions.get(&partition).and_then(Option::as_ref).map(|position| position.offset);
+            let position = positions.get(&partition).and_then(Option::as_ref);
+            let stored = position.map(|position| position.offset);
             let fixed = self.begins.get(topic_partition).copied();
+            let rewritten = position.is_some() && self.rewritten.get(&partition) == position;
             let (next, opened) = match (fixed, stored) {
                 (Some(fixed), _) => (fixed.max(begin), Opened::Fresh),
                 (None, None) => (begin, Opened::Fresh),
+                (None, Some(_)) if rewritten => (begin, Opened::Rewritten),
                 (None, Some(stored)) if stored > end => (begin, Opened::Replaced),
                 (None, Some(stored)) if stored < begin => (begin, Opened::Gap { missing: begin - stored }),
                 (None, Some(stored)) => (stored, Opened::Resumed),
             };
             match opened {
-                Opened::Replaced => resets += 1,
+                Opened::Replaced | Opened::Rewritten => resets += 1,
                 Opened::Gap { missing } => gaps += missing,
                 Opened::Fresh | Opened::Resumed => {}
             }
-            let mut lane = Lane::new(partition.clone(), stored, next, now);
+            let mut lane = Lane::new(partition.clone(), position.cloned(), next, now);
             lane.positioned = fixed.is_none();
             lane.opened = Some(opened);
+            if opened == Opened::Resumed {
+                // Unless retention has deleted it.
+                lane.expects =
+                    position.and_then(|position| position.last).filter(|last| last.offset >= begin);
+            }
             if self.settings.until_end {
                 self.stops.entry(topic_partition.clone()).or_insert(end);
             }
@@ -454,7 +489,7 @@ impl Poller {
             lock(&self.shared.state).ends.insert(partition, end);
             lanes.push(lane);
         }
-        let offsets: HashMap<_, _> = self.partitions.iter().zip(lanes.iter().map(|lane| lane.next)).collect();
+        let offsets: HashMap<_, _> = self.partitions.iter().zip(lanes.iter().map(Lane::first)).collect();
         let list = self.list(&self.partitions, |topic_partition| {
             Offset::Offset(signed(offsets.get(topic_partition).copied().unwrap_or_default()))
         });

@@ -13,6 +13,11 @@ use crate::KafkaError;
 /// The client library may hold this part of what may be read ahead, besides it.
 const AHEAD: usize = 16;
 
+/// The group that a turnmill without `RASA_ANALYTICS_CONSUMER_ID` joins. No other program has it.
+pub(crate) const DEFAULT_GROUP: &str = "turnmill";
+/// Name of the client in the brokers' logs and among the members of the group.
+pub(crate) const DEFAULT_CLIENT: &str = "turnmill";
+
 /// How brokers are talked to: `KAFKA_SECURITY_PROTOCOL`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SecurityProtocol {
@@ -94,12 +99,14 @@ impl FromStr for SaslMechanism {
         if let Some(known) = known.into_iter().find(|known| known.as_str().eq_ignore_ascii_case(text)) {
             return Ok(known);
         }
-        let problem = if ["GSSAPI", "OAUTHBEARER"].iter().any(|name| name.eq_ignore_ascii_case(text)) {
-            format!("`{text}` is not supported; supported are PLAIN, SCRAM-SHA-256, SCRAM-SHA-512")
-        } else {
-            format!("`{text}` is none of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512")
+        let problem = match text.to_ascii_uppercase().as_str() {
+            "AWS_MSK_IAM" => "logging in by AWS IAM is unsupported",
+            "GSSAPI" => "logging in by Kerberos is unsupported",
+            "OAUTHBEARER" => "logging in by OAuth tokens is unsupported",
+            _ => "is not known",
         };
-        Err(setting("KAFKA_SASL_MECHANISM", problem))
+        let supported = "supported are PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, and with KAFKA_SECURITY_PROTOCOL=SSL client certificates";
+        Err(setting("KAFKA_SASL_MECHANISM", format!("`{text}`: {problem}; {supported}")))
     }
 }
 
@@ -110,6 +117,8 @@ pub enum Edge {
     Offset(u64),
     /// The first record whose Kafka timestamp is this or later, in Unix seconds.
     Time(f64),
+    /// So many offsets before the end.
+    Last(u64),
 }
 
 /// Reads topics without a group, up to where they end now or earlier: for replays.
@@ -134,7 +143,10 @@ pub struct KafkaSettings {
     pub group_id: String,
     /// `TURNMILL_KAFKA_GROUP_INSTANCE_ID`: a name of this process that outlives restarts, for static membership.
     pub group_instance_id: Option<String>,
-    /// Name of the client in the brokers' logs.
+    /// `TURNMILL_KAFKA_TAKE_OVER_GROUP`: whether the group is joined although other programs are members of it, and offsets
+    /// that other programs have committed are overwritten.
+    pub take_over_group: bool,
+    /// Name of the client in the brokers' logs, and among the group's members.
     pub client_id: String,
     /// `KAFKA_SECURITY_PROTOCOL`.
     pub security_protocol: SecurityProtocol,
@@ -176,16 +188,17 @@ pub struct KafkaSettings {
 }
 
 impl KafkaSettings {
-    /// The documented defaults: topic `rasa_core_events`, group `rasa-analytics-group`, no security; 64 MiB or 100,000
+    /// The documented defaults: topic `rasa_core_events`, group `turnmill`, no security; 64 MiB or 100,000
     /// records read ahead.
     #[must_use]
     pub fn new(brokers: impl Into<String>) -> Self {
         Self {
             brokers: brokers.into(),
             topics: vec!["rasa_core_events".into()],
-            group_id: "rasa-analytics-group".into(),
+            group_id: DEFAULT_GROUP.into(),
             group_instance_id: None,
-            client_id: "turnmill".into(),
+            take_over_group: false,
+            client_id: DEFAULT_CLIENT.into(),
             security_protocol: SecurityProtocol::default(),
             sasl_mechanism: SaslMechanism::default(),
             sasl_username: None,

@@ -392,7 +392,7 @@ impl FileSource {
         let covered =
             usize::try_from(self.consumed).map_or(prefix.len(), |consumed| consumed.min(prefix.len()));
         let fingerprint = (covered > 0).then(|| Fingerprint::of(&prefix[..covered]));
-        Some(Position { offset: self.consumed, fingerprint })
+        Some(Position { fingerprint, ..Position::at(self.consumed) })
     }
 
     /// Whether the file at the path is still the one that is read.

@@ -70,6 +70,8 @@ pub struct AssignedPartition {
     pub end: Option<u64>,
     /// Where the group itself stands, if known. Informs only: the store's position is what counts.
     pub committed: Option<u64>,
+    /// Whether another program committed that offset. It is left alone.
+    pub foreign: bool,
 }
 
 /// A source whose partitions are handed out by a group and may be taken away again, as by Kafka's consumer groups.
@@ -157,7 +159,7 @@ pub struct GroupStats {
     pub rebalances: u64,
     /// Assignments that were lost without having been asked back.
     pub lost: u64,
-    /// Partitions that were read from their earliest record because the stored position is behind their log's end.
+    /// Partitions that were read from their earliest record because their log is not the one that the stored position is of.
     pub resets: u64,
     /// Offsets that were gone before they could be read.
     pub gaps: u64,

@@ -65,5 +65,5 @@ pub use group::{
     PartitionLag,
 };
 pub use input::Compression;
-pub use position::{FINGERPRINT_BYTES, Fingerprint, InvalidPosition, Partition, Position};
+pub use position::{FINGERPRINT_BYTES, Fingerprint, InvalidPosition, LastRecord, Partition, Position};
 pub use source::{BatchLimits, Opened, Progress, Source, SourceError};

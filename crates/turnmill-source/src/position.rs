@@ -78,17 +78,51 @@ impl Fingerprint {
     }
 }
 
+/// The last record that was read before a position of a log.
+///
+/// An offset alone does not tell that a topic was deleted and created again, or that its log was truncated and has grown
+/// past the offset since. The record that was read last does: whoever goes on at the position first reads that record again
+/// and compares it.
+///
+/// ```
+/// use turnmill_source::LastRecord;
+/// let last = LastRecord::new(299, Some(1_656_382_549_326), Some(b"u1"), b"{}");
+/// assert_eq!(last, LastRecord::new(299, Some(1_656_382_549_326), Some(b"u1"), b"{}"));
+/// assert_ne!(last, LastRecord::new(299, Some(1_656_382_549_326), Some(b"u2"), b"{}"));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LastRecord {
+    /// Its offset: less than the position's, by more than one if the offsets between hold no record.
+    pub offset: u64,
+    /// Its time in Unix milliseconds, if it has one.
+    pub millis: Option<i64>,
+    digest: [u8; 8],
+}
+
+impl LastRecord {
+    /// The record at `offset` with this time, key and payload. A payload that is missing counts as an empty one.
+    #[must_use]
+    pub fn new(offset: u64, millis: Option<i64>, key: Option<&[u8]>, payload: &[u8]) -> Self {
+        let key = key.unwrap_or_default();
+        let hash = Sha256::new().chain_update((key.len() as u64).to_le_bytes()).chain_update(key);
+        let mut digest = [0; 8];
+        digest.copy_from_slice(&hash.chain_update(payload).finalize()[..8]);
+        Self { offset, millis, digest }
+    }
+}
+
 /// How far a partition has been consumed.
 ///
-/// Its text form is short and stable, for a store's text column: `OFFSET` or `OFFSET@COVERED:DIGEST`.
+/// Its text form is short and stable, for a store's text column: `OFFSET` or, of a file, `OFFSET@COVERED:DIGEST` or, of a
+/// log, `OFFSET~LAST:MILLIS:DIGEST`.
 ///
 /// ```
 /// use turnmill_source::{Fingerprint, Position};
-/// let position = Position { offset: 9, fingerprint: Some(Fingerprint::of(b"one line\n")) };
+/// let position = Position { fingerprint: Some(Fingerprint::of(b"one line\n")), ..Position::at(9) };
 /// let text = position.to_string();
 /// assert!(text.starts_with("9@9:"));
 /// assert_eq!(text.parse(), Ok(position));
-/// assert_eq!("78".parse(), Ok(Position { offset: 78, fingerprint: None }));
+/// assert_eq!("78".parse(), Ok(Position::at(78)));
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Position {
@@ -96,13 +130,15 @@ pub struct Position {
     pub offset: u64,
     /// Fingerprint of the file, if the partition is one and something was consumed.
     pub fingerprint: Option<Fingerprint>,
+    /// The record that was read last, if the partition is a log's and something was read.
+    pub last: Option<LastRecord>,
 }
 
 impl Position {
     /// A position without fingerprint.
     #[must_use]
     pub fn at(offset: u64) -> Self {
-        Self { offset, fingerprint: None }
+        Self { offset, fingerprint: None, last: None }
     }
 }
 
@@ -111,12 +147,22 @@ impl fmt::Display for Position {
         write!(f, "{}", self.offset)?;
         if let Some(fingerprint) = &self.fingerprint {
             write!(f, "@{}:", fingerprint.covered)?;
-            for byte in fingerprint.digest {
-                write!(f, "{byte:02x}")?;
+            return write_hex(f, &fingerprint.digest);
+        }
+        if let Some(last) = &self.last {
+            write!(f, "~{}:", last.offset)?;
+            if let Some(millis) = last.millis {
+                write!(f, "{millis}")?;
             }
+            write!(f, ":")?;
+            return write_hex(f, &last.digest);
         }
         Ok(())
     }
+}
+
+fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
+    bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
 }
 
 impl FromStr for Position {
@@ -128,20 +174,44 @@ impl FromStr for Position {
 }
 
 fn parse(text: &str) -> Option<Position> {
+    if let Some((offset, last)) = text.split_once('~') {
+        return Some(Position { last: Some(parse_last(last)?), ..Position::at(decimal(offset)?) });
+    }
     let Some((offset, fingerprint)) = text.split_once('@') else {
         return Some(Position::at(decimal(text)?));
     };
     let (covered, hex) = fingerprint.split_once(':')?;
     let covered = u16::try_from(decimal(covered)?).ok()?;
-    if usize::from(covered) > FINGERPRINT_BYTES || hex.len() != 32 {
+    if usize::from(covered) > FINGERPRINT_BYTES {
         return None;
     }
-    let mut digest = [0; 16];
-    for (byte, pair) in digest.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
+    let fingerprint = Fingerprint { covered, digest: parse_hex(hex)? };
+    Some(Position { fingerprint: Some(fingerprint), ..Position::at(decimal(offset)?) })
+}
+
+fn parse_last(text: &str) -> Option<LastRecord> {
+    let (offset, rest) = text.split_once(':')?;
+    let (millis, hex) = rest.split_once(':')?;
+    let millis = match millis {
+        "" => None,
+        millis => {
+            let magnitude = i64::try_from(decimal(millis.strip_prefix('-').unwrap_or(millis))?).ok()?;
+            Some(if millis.starts_with('-') { -magnitude } else { magnitude })
+        }
+    };
+    Some(LastRecord { offset: decimal(offset)?, millis, digest: parse_hex(hex)? })
+}
+
+fn parse_hex<const N: usize>(hex: &str) -> Option<[u8; N]> {
+    if hex.len() != 2 * N {
+        return None;
+    }
+    let mut bytes = [0; N];
+    for (byte, pair) in bytes.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
         let digit = |c: u8| char::from(c).to_digit(16).and_then(|d| u8::try_from(d).ok());
         *byte = digit(pair[0])? << 4 | digit(pair[1])?;
     }
-    Some(Position { offset: decimal(offset)?, fingerprint: Some(Fingerprint { covered, digest }) })
+    Some(bytes)
 }
 
 fn decimal(text: &str) -> Option<u64> {
@@ -151,7 +221,7 @@ fn decimal(text: &str) -> Option<u64> {
 
 /// A text that is no [`Position`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("invalid position `{0}`: expected OFFSET or OFFSET@COVERED:DIGEST")]
+#[error("invalid position `{0}`: expected OFFSET, OFFSET@COVERED:DIGEST or OFFSET~LAST:MILLIS:DIGEST")]
 pub struct InvalidPosition(pub String);
 
 #[cfg(test)]
@@ -162,7 +232,22 @@ mod tests {
 
     #[test]
     fn nonsense_is_no_position() {
-        for text in ["", "-1", "+1", "1@", "1@2", "1@2:ab", "1@1025:00112233445566778899aabbccddeeff", "1 "] {
+        for text in [
+            "",
+            "-1",
+            "+1",
+            "1@",
+            "1@2",
+            "1@2:ab",
+            "1@1025:00112233445566778899aabbccddeeff",
+            "1 ",
+            "1~",
+            "1~0:1",
+            "1~0:x:0011223344556677",
+            "1~0:1:00",
+            "1~0:+1:0011223344556677",
+            "1~-1:1:0011223344556677",
+        ] {
             assert_eq!(text.parse::<Position>(), Err(InvalidPosition(text.into())));
         }
     }
@@ -170,7 +255,16 @@ mod tests {
     proptest! {
         #[test]
         fn text_round_trips(offset: u64, prefix: Option<Vec<u8>>) {
-            let position = Position { offset, fingerprint: prefix.as_deref().map(Fingerprint::of) };
+            let position = Position { fingerprint: prefix.as_deref().map(Fingerprint::of), ..Position::at(offset) };
+            prop_assert_eq!(position.to_string().parse(), Ok(position));
+        }
+
+        #[test]
+        fn the_last_record_round_trips(
+            offset: u64, before: u64, millis in prop::option::of(-1_i64 << 60..1 << 60), key: Option<Vec<u8>>, payload: Vec<u8>,
+        ) {
+            let last = LastRecord::new(before, millis, key.as_deref(), &payload);
+            let position = Position { last: Some(last), ..Position::at(offset) };
             prop_assert_eq!(position.to_string().parse(), Ok(position));
         }
 

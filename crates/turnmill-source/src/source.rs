@@ -46,6 +46,9 @@ pub enum Opened {
     /// From the start, because the file is not the one that the position is of: another one took its place, or it
     /// was truncated. Records that were read before count as duplicates.
     Replaced,
+    /// From the start, because the log does not hold the record that was read last before the stored position: it was
+    /// made anew, or truncated, and has grown past the position since. Records that were read before count as duplicates.
+    Rewritten,
     /// Behind the stored position, because records that were never read are gone: a log's retention was shorter
     /// than the pause.
     Gap {

@@ -45,7 +45,12 @@ type Described = (&'static str, &'static str, &'static [&'static str], IndexKind
 /// What is indexed whether or not references are checked.
 const ALWAYS: [Described; 17] = [
     // Two assistants may have senders of the same key.
-    ("idx_rasa_sender_assistant_sender_key", "rasa_sender", &["coalesce(\"assistant\", '')", "sender_key"], Unique),
+    (
+        "idx_rasa_sender_assistant_sender_key",
+        "rasa_sender",
+        &["coalesce(\"assistant\", '')", "sender_key"],
+        Unique,
+    ),
     ("idx_rasa_user_user_key", "rasa_user", &["user_key"], Unique),
     ("idx_rasa_session_sender_seq", "rasa_session", &["sender_id", "start_sequence_number DESC"], Plain),
     ("idx_rasa_session_timestamp", "rasa_session", &["timestamp"], Plain),

@@ -45,18 +45,20 @@ pub(super) async fn run(args: &Args) -> Result<bool, crate::Failure> {
             Some(found.ok_or_else(|| Failure::NoSuchMarker(args.name.clone()))?.config.clone())
         }
     };
-    let (mut store, settings) = open_to_look(args.on.place()).await?;
+    let (mut store, settings) = open_to_look(args.on.choice()).await?;
     let decoder = RasaDecoder::new(&settings);
     let ingest = Ingest::new(&settings, &decoder, 0);
     let display = Display::new(args.json);
     let mut tell = |event: turnmill_pipeline::PatternEvent<'_>| display.tell(&event);
-    let mut tools = PatternTools::new(&mut store, Stop::default(), &mut tell);
-    let set = tools.list().await?;
+    let mut tools =
+        PatternTools::new(&mut store, Stop::default(), &mut tell).with_patience(args.on.choice().wait());
+    let gave_up = |error| args.on.choice().gave_up(error);
+    let set = tools.list().await.map_err(gave_up)?;
     let (config, scope) = match of_files {
         Some(config) => (config, None),
         None => stored(&set, &args.name)?,
     };
-    let explained = tools.explain(&ingest, SessionId(id), &config).await?;
+    let explained = tools.explain(&ingest, SessionId(id), &config).await.map_err(gave_up)?;
     close(store)?;
     let explained = explained.ok_or(Failure::NoSuchSession(id))?;
     let mut out = std::io::stdout().lock();

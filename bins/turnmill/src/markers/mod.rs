@@ -16,8 +16,9 @@ use std::process::ExitCode;
 
 use turnmill_markers::Diagnostic;
 use turnmill_source::SourceError;
-use turnmill_stores::{AnyStore, UnknownStore};
 use turnmill_text::escaped;
+
+use crate::store_args::{StoreChoice, StoreOptions};
 
 pub(crate) use self::definitions::{Definitions, now};
 pub(crate) use self::show::as_json;
@@ -53,60 +54,44 @@ pub(crate) enum Command {
 /// Which store.
 #[derive(Debug, clap::Args)]
 pub(crate) struct OnStore {
-    /// The store: `sqlite:PATH` or `postgresql://USER@HOST:PORT/DATABASE`, with its password in `TURNMILL_DB_PASSWORD`,
-    /// `PGPASSWORD` or the file `PGPASSFILE`.
+    /// The store: `sqlite:PATH` or `postgresql://USER@HOST:PORT/DATABASE`. Without it the configured one.
     #[arg(long, value_name = "STORE")]
-    on: String,
-    /// Schema of PostgreSQL; `TURNMILL_DB_SCHEMA`, or else `public`, unless given.
-    #[arg(long, value_name = "NAME")]
-    schema: Option<String>,
+    on: Option<String>,
+    #[command(flatten)]
+    options: StoreOptions,
 }
 
 /// Which store, or which service.
 #[derive(Debug, clap::Args)]
 pub(crate) struct OnStoreOrService {
     /// The store: `sqlite:PATH` or `postgresql://USER@HOST:PORT/DATABASE`. Or a running service: `http://HOST:PORT`,
-    /// with its token in `TURNMILL_API_TOKEN`.
+    /// with its token in `TURNMILL_API_TOKEN`. Without it the configured store.
     #[arg(long, value_name = "STORE|URL")]
-    on: String,
-    /// Schema of PostgreSQL; `TURNMILL_DB_SCHEMA`, or else `public`, unless given.
-    #[arg(long, value_name = "NAME")]
-    schema: Option<String>,
-}
-
-/// A store that is not open yet.
-#[derive(Clone, Copy, Debug)]
-struct Place<'p> {
-    url: &'p str,
-    schema: Option<&'p str>,
+    on: Option<String>,
+    #[command(flatten)]
+    options: StoreOptions,
 }
 
 impl OnStore {
-    fn place(&self) -> Place<'_> {
-        Place { url: &self.on, schema: self.schema.as_deref() }
+    fn choice(&self) -> StoreChoice<'_> {
+        self.options.choice(self.on.as_deref())
     }
 }
 
 impl OnStoreOrService {
-    fn place(&self) -> Place<'_> {
-        Place { url: &self.on, schema: self.schema.as_deref() }
+    fn choice(&self) -> StoreChoice<'_> {
+        self.options.choice(self.on.as_deref())
     }
 
     /// The service, if it is one.
     fn service(&self) -> Result<Option<remote::Service>, Failure> {
-        let is = |scheme: &str| {
-            self.on.get(..scheme.len()).is_some_and(|front| front.eq_ignore_ascii_case(scheme))
-        };
+        let Some(on) = &self.on else { return Ok(None) };
+        let is =
+            |scheme: &str| on.get(..scheme.len()).is_some_and(|front| front.eq_ignore_ascii_case(scheme));
         if is("https://") {
             return Err(Failure::Https);
         }
-        Ok(is("http://").then(|| remote::Service::new(&self.on)))
-    }
-}
-
-impl Place<'_> {
-    fn store(self) -> Result<AnyStore, UnknownStore> {
-        crate::store_at(self.url, self.schema)
+        Ok(is("http://").then(|| remote::Service::new(on)))
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use turnmill_model::rasa::RasaDecoder;
-use turnmill_pipeline::{PatternTools, Preview, Sample, Stop};
+use turnmill_pipeline::{PatternTools, Preview, Sample, Stop, counted};
 use turnmill_sink::ingest::Ingest;
 use turnmill_text::escaped;
 
@@ -31,13 +31,17 @@ pub(crate) struct Args {
 /// Shows what would be found.
 pub(super) async fn run(args: &Args) -> Result<bool, crate::Failure> {
     let markers = Definitions::needed(&args.files)?;
-    let (mut store, settings) = open_to_look(args.on.place()).await?;
+    let (mut store, settings) = open_to_look(args.on.choice()).await?;
     let decoder = RasaDecoder::new(&settings);
     let ingest = Ingest::new(&settings, &decoder, 0);
     let display = Display::new(args.json);
     let mut tell = |event: turnmill_pipeline::PatternEvent<'_>| display.tell(&event);
-    let mut tools = PatternTools::new(&mut store, Stop::default(), &mut tell);
-    let preview = tools.preview(&ingest, &markers, args.samples).await?;
+    let mut tools =
+        PatternTools::new(&mut store, Stop::default(), &mut tell).with_patience(args.on.choice().wait());
+    let preview = tools
+        .preview(&ingest, &markers, args.samples)
+        .await
+        .map_err(|error| args.on.choice().gave_up(error))?;
     display.clear();
     close(store)?;
     let mut out = std::io::stdout().lock();
@@ -79,7 +83,9 @@ fn as_json(preview: &Preview) -> Value {
 
 fn text(out: &mut impl Write, preview: &Preview) -> std::io::Result<()> {
     let Preview { senders, sessions, events, markers, .. } = preview;
-    writeln!(out, "{senders} senders, {sessions} sessions, {events} events")?;
+    let (senders, sessions, events) =
+        (counted(*senders, "sender"), counted(*sessions, "session"), counted(*events, "event"));
+    writeln!(out, "{senders}, {sessions}, {events}")?;
     writeln!(out, "{:<28} {:>10} {:>10} {:>10}", "marker", "results", "sessions", "senders")?;
     for marker in markers {
         let (results, sessions, senders) = (marker.results, marker.sessions, marker.senders);
@@ -90,11 +96,11 @@ fn text(out: &mut impl Write, preview: &Preview) -> std::io::Result<()> {
         for sample in &marker.samples {
             writeln!(
                 out,
-                "  {} of {} at {} after {} user turns",
+                "  {} of {} at {} after {}",
                 sample.session_id,
                 escaped(&sample.sender_key),
                 show::time(sample.timestamp),
-                sample.num_preceding_user_turns
+                counted(u64::from(sample.num_preceding_user_turns.unsigned_abs()), "user turn")
             )?;
         }
     }

@@ -4,33 +4,21 @@ use std::io::IsTerminal;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use turnmill_model::Settings;
-use turnmill_pipeline::PatternEvent;
-use turnmill_sink::{Class, Store, StoreError};
+use turnmill_pipeline::{PatternEvent, counted, explain, rounded};
+use turnmill_sink::{Class, Store as _, StoreError};
 use turnmill_stores::AnyStore;
 
-use super::Place;
-
-/// Tells people something beside the output.
-pub(super) fn say(text: &str) {
-    crate::say(text);
-}
+use crate::store_args::StoreChoice;
+pub(super) use crate::store_args::say;
 
 /// Opens the store with the settings that it was filled with; `new` makes it if it is not there.
-pub(super) async fn open(place: Place<'_>, new: bool) -> Result<(AnyStore, Settings), crate::Failure> {
-    let settings = match place.store()?.read_only().open_as_it_is().await {
-        Ok(settings) => settings,
-        Err(StoreError::Unusable { .. }) if new => Settings::default(),
-        Err(error) => return Err(error.into()),
-    };
-    let mut store = place.store()?;
-    store.open(&settings).await?;
-    Ok((store, settings))
+pub(super) async fn open(choice: StoreChoice<'_>, new: bool) -> Result<(AnyStore, Settings), crate::Failure> {
+    choice.for_writing(new.then(Settings::default)).await
 }
 
 /// Opens a store that is there to look at it: nothing is written, and a standby or a user who may only read are enough.
-pub(super) async fn open_to_look(place: Place<'_>) -> Result<(AnyStore, Settings), crate::Failure> {
-    let mut store = place.store()?.read_only();
-    let settings = store.open_as_it_is().await?;
+pub(super) async fn open_to_look(choice: StoreChoice<'_>) -> Result<(AnyStore, Settings), crate::Failure> {
+    let (mut store, settings) = choice.for_reading().await?;
     store.open(&settings).await?;
     Ok((store, settings))
 }
@@ -66,10 +54,10 @@ impl Display {
             PatternEvent::Reached { sender, senders } => {
                 // Ids are spread evenly, so the first bits tell how much is done.
                 self.bar.set_position((sender.0.as_u128() >> 96) as u64);
-                self.bar.set_message(format!("{senders} senders"));
+                self.bar.set_message(counted(*senders, "sender"));
             }
             PatternEvent::Retrying { error, pause } if !self.quiet => {
-                let text = format!("{error}; trying again in {:.1} s", pause.as_secs_f64());
+                let text = format!("{}; trying again in {}", explain(*error), rounded(*pause));
                 self.bar.suspend(|| say(&text));
             }
             _ => {}

@@ -1,9 +1,10 @@
-//! How far behind the partitions are, and how the source is.
+//! How far behind the partitions are, how the source is, and signs of life.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use turnmill_service::metrics::PartitionAt;
+use turnmill_pipeline::{counted, rounded};
+use turnmill_service::metrics::{PartitionAt, PartitionStatus, Totals};
 use turnmill_source::GroupStats;
 
 use super::Service;
@@ -14,10 +15,11 @@ const EVERY: Duration = Duration::from_secs(1);
 /// So long after the last error the brokers count as there again.
 const QUIET: Duration = Duration::from_secs(30);
 
-/// Tells metrics and health, until the process ends.
+/// Tells metrics, health and the log, until the process ends.
 pub(super) async fn watch(service: Arc<Service>) {
     let mut before: Vec<GroupStats> = Vec::new();
     let mut failed: Option<Instant> = None;
+    let mut told = (Instant::now(), Totals::default());
     loop {
         tokio::time::sleep(EVERY).await;
         let (mut records, mut bytes, mut paused, mut errors) = (0, 0, 0, 0);
@@ -51,13 +53,84 @@ pub(super) async fn watch(service: Arc<Service>) {
         if let Some(error) = last_error {
             // Once per spell; the metric counts on.
             if failed.is_none() {
-                tracing::warn!("Kafka: {error}; trying again");
+                tracing::warn!("brokers unavailable, retrying: {error}");
             }
             failed = Some(Instant::now());
-            service.shared.waiting.set("brokers", true);
+            service.shared.waiting.begin("brokers");
         } else if failed.is_some_and(|at| at.elapsed() > QUIET) {
             failed = None;
-            service.shared.waiting.set("brokers", false);
+            service.shared.waiting.end("brokers");
         }
+        let passed = told.0.elapsed();
+        if service.settings.log.status.is_some_and(|every| passed >= every) {
+            let totals = service.metrics.totals();
+            let text = sign_of_life(&totals, &told.1, passed, &service.metrics.partitions());
+            match service.health.report().waiting {
+                Some(waiting) => tracing::info!("{text}; waiting for {waiting}"),
+                None => tracing::info!("{text}"),
+            }
+            told = (Instant::now(), totals);
+        }
+    }
+}
+
+/// What was committed since the last time, and what is waiting.
+fn sign_of_life(now: &Totals, before: &Totals, passed: Duration, partitions: &[PartitionStatus]) -> String {
+    let since = |count: fn(&Totals) -> u64, noun| counted(count(now).saturating_sub(count(before)), noun);
+    let mut text = format!(
+        "{} in the last {}: {}, {}, {}",
+        since(|totals| totals.records, "record"),
+        rounded(passed),
+        since(|totals| totals.events, "event"),
+        since(|totals| totals.duplicates, "duplicate"),
+        since(|totals| totals.dead_letters, "dead letter"),
+    );
+    if now.skipped > before.skipped {
+        text.push_str(&format!(", {} skipped", now.skipped - before.skipped));
+    }
+    let known: Vec<u64> = partitions.iter().filter_map(|partition| partition.lag_events).collect();
+    if partitions.is_empty() {
+        text.push_str("; no partition is assigned");
+    } else if known.is_empty() {
+        text.push_str("; lag unknown");
+    } else {
+        text.push_str(&format!("; lag {}", counted(known.iter().sum(), "record")));
+        let seconds = partitions.iter().filter_map(|partition| partition.lag_seconds).fold(0.0, f64::max);
+        if seconds > 0.0 {
+            text.push_str(&format!(", {}", rounded(Duration::from_secs_f64(seconds.min(1e9)))));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sign_of_life_has_counts_and_lag() {
+        let at = |lag_events, lag_seconds| PartitionStatus {
+            topic: "events".into(),
+            partition: 0,
+            at: PartitionAt::default(),
+            lag_events,
+            lag_seconds,
+        };
+        let minute = Duration::from_millis(60_004);
+        let before = Totals { records: 10, events: 9, duplicates: 1, ..Totals::default() };
+        let now = Totals { records: 1_211, events: 1_209, duplicates: 1, dead_letters: 1, ..before };
+        assert_eq!(
+            sign_of_life(&now, &before, minute, &[at(Some(0), Some(0.0))]),
+            "1201 records in the last 60 s: 1200 events, 0 duplicates, 1 dead letter; lag 0 records"
+        );
+        assert_eq!(
+            sign_of_life(&before, &before, minute, &[at(Some(1), Some(12.34)), at(None, None)]),
+            "0 records in the last 60 s: 0 events, 0 duplicates, 0 dead letters; lag 1 record, 12 s"
+        );
+        let skipped = Totals { records: 11, skipped: 1, ..before };
+        assert!(
+            sign_of_life(&skipped, &before, minute, &[at(None, None)]).ends_with(", 1 skipped; lag unknown")
+        );
+        assert!(sign_of_life(&now, &before, minute, &[]).ends_with("no partition is assigned"));
     }
 }

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use turnmill_pipeline::explain;
 use turnmill_service::Component;
-use turnmill_service::settings::DeadLetterTopic;
 use turnmill_sink::{
     Advance, Claim, Class, DeadLetter, Inspect, PositionKey, Store, StoreError, Transaction,
 };
@@ -23,7 +22,7 @@ use crate::connect;
 const SOURCE: &str = "dead-letter-topic";
 /// Time between two looks at the table.
 const EVERY: Duration = Duration::from_secs(1);
-/// Time between two looks for a topic that is wanted and not there, and before another try after a failure.
+/// Time between two looks for a topic that is not there, and before another try after a failure.
 const PAUSE: Duration = Duration::from_secs(10);
 /// Letters sent before the position moves.
 const PAGE: usize = 200;
@@ -32,15 +31,11 @@ const DELIVERY: Duration = Duration::from_secs(30);
 /// A number that is missing may be of a transaction that has not ended yet. So long it is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Mirrors until stopped, or until there is nothing to mirror to.
+/// Mirrors until stopped.
 pub(super) fn run(service: &Arc<Service>, component: Component) {
-    let (topic, wanted) = match &service.settings.dead_letters.topic {
-        DeadLetterTopic::IfPresent(topic) => (topic.clone(), false),
-        DeadLetterTopic::Wanted(topic) => (topic.clone(), true),
-        DeadLetterTopic::None => return component.finish(),
-    };
+    let Some(topic) = service.settings.dead_letters.topic.clone() else { return component.finish() };
     let result = Mirror::new(service, &topic).and_then(|mut mirror| {
-        if mirror.find_topic(wanted) {
+        if mirror.find_topic() {
             tracing::info!(topic, "dead letters are mirrored");
             mirror.run()?;
         }
@@ -70,16 +65,12 @@ impl<'s> Mirror<'s> {
         Ok(Self { service, topic: topic.to_owned(), producer, store, gap: None })
     }
 
-    /// Waits until it is known whether the topic is there, and if it is wanted, until it is. False if there is none.
-    fn find_topic(&self, wanted: bool) -> bool {
+    /// Waits until the topic is there; false if stopping was asked for before.
+    fn find_topic(&self) -> bool {
         let mut told = false;
         while !self.service.stop.is_set() {
             match self.producer.topic_exists(&self.topic, Duration::from_secs(5)) {
                 Ok(true) => return true,
-                Ok(false) if !wanted => {
-                    tracing::info!(topic = self.topic, "there is no dead-letter topic; the table keeps all");
-                    return false;
-                }
                 Ok(false) if !told => {
                     tracing::warn!(
                         topic = self.topic,
@@ -225,7 +216,7 @@ impl<'s> Mirror<'s> {
                 }
                 Some(Err(error)) => {
                     failed += 1;
-                    tracing::error!(letter, "a dead letter stays in the table alone: {error}");
+                    tracing::error!(letter, "a dead letter stays in the table alone: {}", explain(error));
                 }
                 _ => sent += 1,
             }
@@ -244,7 +235,7 @@ impl<'s> Mirror<'s> {
             return Err(error);
         }
         *failed += 1;
-        tracing::error!(letter, "a dead letter stays in the table alone: {error}");
+        tracing::error!(letter, "a dead letter stays in the table alone: {}", explain(&error));
         Ok(())
     }
 }

@@ -18,11 +18,11 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 use turnmill_markers::MarkerSet;
-use turnmill_pipeline::{Stop, explain};
+use turnmill_pipeline::{Stop, counted, explain, rounded};
 use turnmill_service::http::{self, Door, Server, ServerError};
 use turnmill_service::logging::{self, LoggingError};
 use turnmill_service::metrics::ServiceMetrics;
-use turnmill_service::settings::{DeadLetterTopic, Flags, Loaded, Needs, ServiceSettings, SettingsError};
+use turnmill_service::settings::{Flags, Loaded, Needs, ServiceSettings, SettingsError};
 use turnmill_service::{Component, Health, Lifecycle, Phase, Shutdown};
 use turnmill_sink::{Store, StoreError};
 
@@ -52,8 +52,6 @@ pub(crate) enum Failure {
     Kafka(#[from] turnmill_source_kafka::KafkaError),
     #[error(transparent)]
     Http(#[from] ServerError),
-    #[error("TURNMILL_MARKERS: the markers cannot be used, {0} errors; see `turnmill markers check`")]
-    Markers(usize),
     #[error("cannot start a thread")]
     Thread(#[from] std::io::Error),
 }
@@ -82,7 +80,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let target = Target::new(&settings.database)?;
     connect::kafka(&settings, 0).validate()?;
     connect::producer(&settings).validate()?;
-    let markers = markers(settings.markers.as_deref())?;
+    let Ok(markers) = markers(settings.markers.as_deref()) else { return Ok(ExitCode::FAILURE) };
     if settings.kafka.consumers > connect::consumers(&settings) {
         tracing::warn!(
             setting = "RASA_ANALYTICS_CONSUMER_COUNT",
@@ -96,12 +94,13 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     ended
 }
 
-/// The markers of a file or folder.
-fn markers(path: Option<&Path>) -> Result<Option<MarkerSet>, Failure> {
+/// The markers of a file or folder. What is wrong with them is logged.
+fn markers(path: Option<&Path>) -> Result<Option<MarkerSet>, ()> {
     let Some(path) = path else { return Ok(None) };
     let definitions = Definitions::read(&[path]).map_err(|errors| {
-        errors.iter().for_each(|error| tracing::error!(setting = "TURNMILL_MARKERS", "{error}"));
-        Failure::Markers(errors.len())
+        let lines: String = errors.iter().map(|error| format!("\n  {error}")).collect();
+        let count = counted(errors.len() as u64, "error");
+        tracing::error!(setting = "TURNMILL_MARKERS", "the markers cannot be used, {count}:{lines}");
     })?;
     definitions.warnings.iter().for_each(|warning| tracing::warn!(setting = "TURNMILL_MARKERS", "{warning}"));
     Ok(Some(definitions.markers))
@@ -144,12 +143,7 @@ async fn serve(
     let consumers = (0..connect::consumers(&service.settings))
         .map(|index| lifecycle.component(format!("consumer {index}")))
         .collect();
-    let mirror = match &service.settings.dead_letters.topic {
-        DeadLetterTopic::None => None,
-        DeadLetterTopic::IfPresent(_) | DeadLetterTopic::Wanted(_) => {
-            Some(lifecycle.component("dead letters"))
-        }
-    };
+    let mirror = service.settings.dead_letters.topic.as_ref().map(|_| lifecycle.component("dead letters"));
     let opener = lifecycle.component("store");
     spawn("store", move || start(&service, opener, consumers, mirror))?;
     Ok(lifecycle.run(&health).await.exit_code())
@@ -191,9 +185,9 @@ fn start(service: &Arc<Service>, opener: Component, consumers: Vec<Component>, m
 /// Opens the store, however long that takes; false if stopping was asked for.
 async fn open(service: &Service) -> Result<bool, StoreError> {
     let retrying = |error: &StoreError, pause| {
-        tracing::warn!(?pause, "the database is not there, trying again: {}", explain(error));
+        tracing::warn!("database unavailable, retrying in {}: {}", rounded(pause), explain(error));
         service.metrics.retrying("unavailable");
-        service.shared.waiting.set("database", true);
+        service.shared.waiting.begin("database");
     };
     let opened = retried(&service.stop, retrying, async || {
         let mut store = service.target.store()?;
@@ -202,9 +196,11 @@ async fn open(service: &Service) -> Result<bool, StoreError> {
         }
         store.open(&service.settings.rows).await.map(drop)
     });
-    let opened = opened.await;
-    service.shared.waiting.set("database", false);
-    Ok(opened?.is_some())
+    let opened = opened.await?.is_some();
+    if opened {
+        service.shared.waiting.end("database");
+    }
+    Ok(opened)
 }
 
 /// What a person has to hear about an error of the store: what happened, and which setting it is about.

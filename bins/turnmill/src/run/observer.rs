@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use turnmill_pipeline::{Event, Observer, explain};
+use turnmill_model::{Reason, Refused};
+use turnmill_pipeline::{Event, Observer, counted, explain, rounded};
 use turnmill_service::metrics::{BatchCommitted, Operation, PartitionAt, PositionReset, Rebalance};
+use turnmill_sink::StoreError;
 use turnmill_sink::ingest::Report;
 use turnmill_source::{AssignedPartition, Assignment, Opened, Partition, Position, RecordBatch};
 
@@ -42,8 +44,9 @@ impl Watch {
         self.service.metrics.committed(&BatchCommitted {
             source: &batch.partition().source,
             events: number(counts.events),
-            repeated: number(counts.duplicates - counts.anonymised),
+            repeated: number(counts.duplicates - counts.anonymised - counts.changed),
             anonymised: number(counts.anonymised),
+            changed: number(counts.changed),
             dead_letters: &dead_letters,
             skipped: number(counts.skipped),
             late: report.late,
@@ -79,10 +82,28 @@ impl Watch {
             duplicates = counts.duplicates,
             dead_letters = counts.dead_letters,
             late = report.late,
-            took = ?took,
+            took = rounded(took),
             "committed"
         );
         self.tell_of_keys(batch);
+    }
+
+    /// Says what the first dead letter of each reason is. The metric counts all, and the store keeps them.
+    fn tell_of_dead_letters(&self, batch: &RecordBatch, report: &Report, refused: &[(usize, Refused)]) {
+        let new = report.dead_letters.keys().filter(|reason| self.service.shared.tell_of_reason(**reason));
+        for reason in new {
+            let first = refused.iter().find(|(_, refused)| refused.reason == *reason);
+            let place = first
+                .and_then(|(record, _)| batch.get(*record)?.origin)
+                .map(|origin| format!(" at {}/{}@{}", origin.topic, origin.partition, origin.offset));
+            tracing::warn!(
+                reason = reason.as_str(),
+                "first dead letter of its kind since the start{}: {reason}; `turnmill dead-letters list --reason {}` shows \
+                 all of them",
+                place.unwrap_or_default(),
+                Reason::as_str(*reason),
+            );
+        }
     }
 
     /// Says once what the topic's keys mean.
@@ -105,8 +126,8 @@ impl Watch {
     fn assigned(&mut self, assignment: &Assignment, positions: &[Option<Position>]) {
         self.service.metrics.rebalanced(Rebalance::Assigned);
         // Joining a group takes brokers, and knowing the positions takes the store.
-        self.service.shared.waiting.set("brokers", false);
-        self.service.shared.waiting.set("database", false);
+        self.service.shared.waiting.end("brokers");
+        self.service.shared.waiting.end("database");
         let mut now = Vec::new();
         let mut text = Vec::new();
         for (assigned, position) in assignment.partitions.iter().zip(positions) {
@@ -116,11 +137,15 @@ impl Watch {
                 "{topic}/{number}@{}",
                 begins.map_or("earliest".into(), |offset| offset.to_string())
             ));
-            let at = PartitionAt { position: begins.or(assigned.begin), end: assigned.end, event_time: None };
+            // Known before the first new record comes: what was read last is kept beside the position.
+            let last = position.as_ref().and_then(|position| position.last?.millis);
+            let event_time = last.map(|millis| millis as f64 / 1000.0);
+            let at = PartitionAt { position: begins.or(assigned.begin), end: assigned.end, event_time };
             self.service.metrics.partition(topic, number, &at);
             now.push((topic.to_owned(), number));
             tell_of_group(assigned, begins);
         }
+        self.tell_of_foreign_offsets(assignment);
         self.leave(|kept| now.contains(kept));
         self.partitions = now;
         tracing::info!(
@@ -129,6 +154,23 @@ impl Watch {
             partitions = text.join(", "),
             "partitions assigned"
         );
+    }
+
+    /// Names the offsets of another program, which are left alone.
+    fn tell_of_foreign_offsets(&self, assignment: &Assignment) {
+        let foreign = assignment.partitions.iter().filter(|assigned| assigned.foreign);
+        let offsets: Vec<String> = foreign
+            .filter_map(|assigned| Some(format!("{}@{}", assigned.partition.partition, assigned.committed?)))
+            .collect();
+        if !offsets.is_empty() {
+            tracing::warn!(
+                group = self.service.settings.kafka.group_id,
+                offsets = offsets.join(", "),
+                "the consumer group has offsets that turnmill did not commit: they are left alone, so lag tools that watch \
+                 this group do not follow turnmill. Name another group in RASA_ANALYTICS_CONSUMER_ID, or set \
+                 TURNMILL_KAFKA_TAKE_OVER_GROUP=true if no other program needs them"
+            );
+        }
     }
 
     /// Tells no more of the partitions that are not kept.
@@ -144,12 +186,13 @@ impl Observer for Watch {
         let Self { consumer, .. } = *self;
         let metrics = self.service.metrics.clone();
         match event {
-            Event::Committed { batch, report, took, cached } => {
-                self.service.shared.waiting.set("database", false);
-                self.service.shared.waiting.set("brokers", false);
+            Event::Committed { batch, report, refused, took, cached } => {
+                self.service.shared.waiting.end("database");
+                self.service.shared.waiting.end("brokers");
                 let (timelines, bytes) = self.service.shared.cached(consumer, *cached);
                 metrics.set_cache(timelines, bytes);
                 self.committed(batch, report, *took);
+                self.tell_of_dead_letters(batch, report, refused);
             }
             Event::Assigned { assignment, positions } => self.assigned(assignment, positions),
             Event::Revoked { lost } => {
@@ -160,12 +203,20 @@ impl Observer for Watch {
                 tracing::info!(consumer, lost, partitions = partitions.join(", "), "partitions revoked");
             }
             Event::Dropped { records } => {
-                tracing::info!(consumer, records, "dropped a batch of partitions that are no longer ours");
+                let records = counted(*records as u64, "record");
+                tracing::info!(
+                    consumer,
+                    "dropped a batch of {records} of partitions that are no longer ours"
+                );
             }
             Event::Retrying { error, pause } => {
                 metrics.retrying("unavailable");
-                self.service.shared.waiting.set("database", true);
-                tracing::warn!(consumer, pause = ?pause, "trying again: {}", explain(*error));
+                self.service.shared.waiting.begin("database");
+                let what = match error {
+                    StoreError::Unavailable { .. } => "database unavailable",
+                    _ => "transaction failed",
+                };
+                tracing::warn!(consumer, "{what}, retrying in {}: {}", rounded(*pause), explain(*error));
             }
             Event::Fenced { error } => {
                 metrics.fenced();
@@ -177,8 +228,11 @@ impl Observer for Watch {
                     tracing::warn!(
                         consumer,
                         %partition,
-                        missing,
-                        "records were deleted before they were read: the topic's retention is shorter than the pause was"
+                        "{} deleted before they were read: the topic's retention is shorter than the pause was",
+                        match missing {
+                            1 => "1 record was".to_owned(),
+                            _ => format!("{} were", counted(*missing, "record")),
+                        },
                     );
                 }
                 Opened::Replaced => {
@@ -186,8 +240,18 @@ impl Observer for Watch {
                     tracing::warn!(
                         consumer,
                         %partition,
-                        "the stored position is behind the log's end, as after the topic was made anew: reading from its \
-                         earliest record; what is known counts as duplicates"
+                        "stored offset is past the end of the log; the topic was probably recreated. Reading from the \
+                         earliest record; known events will count as duplicates"
+                    );
+                }
+                Opened::Rewritten => {
+                    metrics.position_reset(PositionReset::Replaced);
+                    tracing::warn!(
+                        consumer,
+                        %partition,
+                        "the log lacks the record that was read last before the stored offset; the topic was probably \
+                         recreated, or its log truncated. Reading from the earliest record; known events will count as \
+                         duplicates"
                     );
                 }
                 Opened::Fresh | Opened::Resumed => {}
@@ -197,7 +261,7 @@ impl Observer for Watch {
     }
 }
 
-/// The group's own offset counts for nothing, which whoever has set it back should hear.
+/// Reports a group's offset that was set back: by itself it changes nothing.
 fn tell_of_group(assigned: &AssignedPartition, position: Option<u64>) {
     let (Some(committed), Some(position)) = (assigned.committed, position) else { return };
     if committed < position {
@@ -207,8 +271,8 @@ fn tell_of_group(assigned: &AssignedPartition, position: Option<u64>) {
             partition,
             group_offset = committed,
             position,
-            "the group's offset is behind the store's position, which is what counts. To read from there again: \
-             turnmill positions set \"$RASA_ANALYTICS_DB_URL\" {source} {partition} {committed}"
+            "the group's offset is before the store's position, which is what counts. To read from there again: \
+             turnmill positions set {source} {partition} {committed}"
         );
     }
 }

@@ -16,7 +16,7 @@ use tokio::runtime::Handle;
 use turnmill_markers::{Diagnostic, FileFormat, MarkerSet, SourceFile};
 use turnmill_model::Settings;
 use turnmill_model::rasa::RasaDecoder;
-use turnmill_pipeline::{PatternChange, PatternEvent, PatternTools, Stop, explain};
+use turnmill_pipeline::{PatternChange, PatternEvent, PatternTools, Stop, counted, explain, rounded};
 use turnmill_sink::ingest::Ingest;
 use turnmill_sink::{PatternSet, Store, StoreError};
 use turnmill_stores::AnyStore;
@@ -63,8 +63,9 @@ impl IntoResponse for Refusal {
         let (code, text) = match self {
             Self::NotYet => (StatusCode::SERVICE_UNAVAILABLE, "the store is not open yet\n".into()),
             Self::Store(error) => {
-                tracing::warn!("patterns: {}", explain(&error));
-                (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n"))
+                let text = explain(&error);
+                tracing::warn!("patterns: {text}");
+                (StatusCode::SERVICE_UNAVAILABLE, format!("{text}\n"))
             }
             Self::Lost => (StatusCode::SERVICE_UNAVAILABLE, "the service is stopping\n".into()),
         };
@@ -97,6 +98,7 @@ impl Patterns {
                 changed = changed.changed,
                 "markers are uploaded"
             );
+            tell_of_history(&changed.set);
         }
         self.0.open.store(true, Ordering::Release);
         self.sweep();
@@ -165,14 +167,14 @@ fn tools<'t>(
 #[allow(clippy::needless_pass_by_value, reason = "what PatternTools calls takes it so")]
 fn tell(event: PatternEvent<'_>) {
     if let PatternEvent::Retrying { error, pause } = event {
-        tracing::warn!(?pause, "patterns: trying again: {}", explain(error));
+        tracing::warn!("patterns: retrying in {}: {}", rounded(pause), explain(error));
     }
 }
 
 fn close(store: AnyStore) {
     if let Err(error) = store.finish() {
         // The consumers use it as well.
-        tracing::debug!("{error}");
+        tracing::debug!("{}", explain(&error));
     }
 }
 
@@ -262,9 +264,21 @@ impl Patterns {
     fn changed(&self, change: &PatternChange) -> Response {
         if change.changed {
             tracing::info!(active = change.set.active().count(), "the markers were changed");
+            tell_of_history(&change.set);
             self.sweep();
         }
         answer(&as_json(&change.set, false))
+    }
+}
+
+/// Says what it takes to find markers in events that were there before them.
+fn tell_of_history(set: &PatternSet) {
+    let later = set.active().filter(|pattern| pattern.effective_from().is_some()).count();
+    if later > 0 {
+        let (markers, hold) = (counted(later as u64, "marker"), if later == 1 { "holds" } else { "hold" });
+        tracing::info!(
+            "{markers} {hold} for new events only; `turnmill markers backfill` applies active markers to history"
+        );
     }
 }
 

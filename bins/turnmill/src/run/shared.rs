@@ -1,9 +1,12 @@
 //! What the consumers of a process tell together.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
+use turnmill_model::Reason;
+use turnmill_pipeline::rounded;
 use turnmill_service::Health;
 use turnmill_source::GroupControl;
 
@@ -11,6 +14,8 @@ use turnmill_source::GroupControl;
 pub(crate) struct Shared {
     pub(crate) waiting: Waiting,
     keys_told: AtomicBool,
+    /// Reasons of dead letters that were told.
+    reasons: Mutex<BTreeSet<&'static str>>,
     /// Timelines and bytes in each consumer's cache.
     caches: Mutex<Vec<(usize, usize)>>,
     controls: Mutex<Vec<Arc<dyn GroupControl>>>,
@@ -21,6 +26,7 @@ impl Shared {
         Self {
             waiting: Waiting { health, away: Mutex::default() },
             keys_told: AtomicBool::new(false),
+            reasons: Mutex::default(),
             caches: Mutex::new(vec![(0, 0); consumers]),
             controls: Mutex::default(),
         }
@@ -29,6 +35,11 @@ impl Shared {
     /// True once.
     pub(crate) fn tell_of_keys(&self) -> bool {
         !self.keys_told.swap(true, Ordering::Relaxed)
+    }
+
+    /// True once for each reason.
+    pub(crate) fn tell_of_reason(&self, reason: Reason) -> bool {
+        lock(&self.reasons).insert(reason.as_str())
     }
 
     /// Notes one consumer's cache, and gives the sum of all.
@@ -49,21 +60,34 @@ impl Shared {
     }
 }
 
-/// What is away just now, as far as anybody has noticed.
+/// What is away, and since when, as far as it was noticed.
 pub(crate) struct Waiting {
     health: Health,
-    away: Mutex<BTreeSet<&'static str>>,
+    away: Mutex<BTreeMap<&'static str, Instant>>,
 }
 
 impl Waiting {
-    pub(crate) fn set(&self, what: &'static str, away: bool) {
+    /// Notes that `what` is away.
+    pub(crate) fn begin(&self, what: &'static str) {
         let mut all = lock(&self.away);
-        let changed = if away { all.insert(what) } else { all.remove(what) };
-        if changed {
-            let names: Vec<&str> = all.iter().copied().collect();
-            self.health.set_waiting((!names.is_empty()).then(|| names.join(", ")));
+        if !all.contains_key(what) {
+            all.insert(what, Instant::now());
+            self.health.set_waiting(names(&all));
         }
     }
+
+    /// Notes that `what` is there, and logs it if it was away.
+    pub(crate) fn end(&self, what: &'static str) {
+        let mut all = lock(&self.away);
+        if let Some(since) = all.remove(what) {
+            self.health.set_waiting(names(&all));
+            tracing::info!("{what} available again after {}", rounded(since.elapsed()));
+        }
+    }
+}
+
+fn names(away: &BTreeMap<&'static str, Instant>) -> Option<String> {
+    (!away.is_empty()).then(|| away.keys().copied().collect::<Vec<_>>().join(", "))
 }
 
 /// Goes on with what a panicking thread left: every change here is complete in itself.

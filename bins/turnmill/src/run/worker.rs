@@ -52,13 +52,13 @@ fn consume(service: &Arc<Service>, index: usize) -> Result<Drained, String> {
     let drained = service.runtime.block_on(serve).map_err(|error| match &error {
         PipelineError::Store(error) => complaint(error),
         PipelineError::DeadLetters(_) => {
-            format!("{error} (TURNMILL_DEAD_LETTER_MAX_RUN, TURNMILL_DEAD_LETTER_MAX_SHARE)")
+            format!("{} (TURNMILL_DEAD_LETTER_MAX_RUN, TURNMILL_DEAD_LETTER_MAX_SHARE)", explain(&error))
         }
         _ => explain(&error),
     })?;
     if let Err(error) = pipeline.into_store().finish() {
         // Somebody is looking at the file just now; the log beside it is a part of it until they are done.
-        tracing::info!("{error}");
+        tracing::info!("{}", explain(&error));
     }
     Ok(drained)
 }

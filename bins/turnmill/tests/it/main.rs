@@ -6,6 +6,7 @@ mod dead_letters;
 mod markers;
 mod markers_document;
 mod markers_store;
+mod operator;
 mod service;
 mod support;
 mod tls;

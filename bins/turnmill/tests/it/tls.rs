@@ -37,6 +37,7 @@ fn sasl_ssl_and_verify_full() {
         ("KAFKA_SASL_USERNAME", kafka::USER),
         ("KAFKA_SASL_PASSWORD", kafka::PASSWORD),
         ("KAFKA_SSL_CA_LOCATION", kafka_ca.to_str().unwrap()),
+        ("RASA_ANALYTICS_DLQ", "rasa-analytics-dlq"),
     ] {
         settings.push((name.into(), value.into()));
     }

@@ -109,6 +109,13 @@ impl<'t, S: Upkeep> PatternTools<'t, S> {
         self
     }
 
+    /// Gives up a store that stays away for longer than this; by default it is waited for without end.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.attempts = Attempts::giving_up_after(patience);
+        self
+    }
+
     /// The patterns as they are.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! Integration tests of the pipeline.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod drain;
 mod log;
 mod patterns;
 mod serve;

@@ -53,6 +53,8 @@ pub struct BatchCommitted<'b> {
     pub repeated: u64,
     /// Anonymised copies that took the place of the plain ones.
     pub anonymised: u64,
+    /// Copies with another content than the one that stands, of messages that are told by their id.
+    pub changed: u64,
     /// Records that were refused.
     pub dead_letters: &'b [(Reason, u64)],
     /// Records without events: tombstones, blank lines.
@@ -245,7 +247,7 @@ impl ServiceMetrics {
         let inner = &self.0;
         let source = || ("source", batch.source.to_owned());
         let refused = batch.dead_letters.iter().map(|(_, count)| count).sum::<u64>();
-        let duplicates = batch.repeated + batch.anonymised;
+        let duplicates = batch.repeated + batch.anonymised + batch.changed;
         let outcomes = [
             ("events", batch.events),
             ("duplicates", duplicates),
@@ -255,7 +257,9 @@ impl ServiceMetrics {
         for (outcome, count) in outcomes {
             inner.records.get_or_create(&[source(), ("outcome", outcome.to_owned())]).inc_by(count);
         }
-        for (kind, count) in [("repeated", batch.repeated), ("anonymised", batch.anonymised)] {
+        let kinds =
+            [("repeated", batch.repeated), ("anonymised", batch.anonymised), ("changed", batch.changed)];
+        for (kind, count) in kinds {
             inner.duplicates.get_or_create(&[source(), ("kind", kind.to_owned())]).inc_by(count);
         }
         for (reason, count) in batch.dead_letters {

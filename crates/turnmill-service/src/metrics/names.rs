@@ -38,7 +38,7 @@ metrics! {
     RECORDS, "turnmill_records_total", Counter, ["source", "outcome"],
         "Records that were read and committed, by what became of them: events, duplicates, dead_letters or skipped";
     DUPLICATES, "turnmill_duplicates_total", Counter, ["source", "kind"],
-        "Events that were known: repeated, or anonymised copies that took the place of the plain ones";
+        "Events that were known: repeated, anonymised copies that took the place of the plain ones, or changed copies of a message";
     DEAD_LETTERS, "turnmill_dead_letters_total", Counter, ["source", "reason"],
         "Records that could not become rows, by reason";
     LATE_EVENTS, "turnmill_late_events_total", Counter, ["source"],

@@ -12,13 +12,10 @@ use super::origin::Origin;
 use super::problem::{Note, Problem, Severity};
 use super::table::Id;
 use super::typed::{
-    DatabaseSettings, DeadLetterSettings, DeadLetterTopic, HttpSettings, KafkaSettings, LogLevel,
-    LogSettings, SecurityProtocol, ServiceSettings, WorkSettings,
+    DatabaseSettings, DeadLetterSettings, HttpSettings, KafkaSettings, LogLevel, LogSettings,
+    SecurityProtocol, ServiceSettings, WorkSettings,
 };
 use super::value::Value;
-
-/// The topic of dead letters that deployments of the closed service have, unless told otherwise.
-const DEFAULT_DEAD_LETTER_TOPIC: &str = "rasa-analytics-dlq";
 
 /// Builds the settings; none only with at least one problem.
 pub(crate) fn settings(
@@ -54,11 +51,6 @@ pub(crate) fn settings(
         Some((Value::Share(share), _)) if *share < 1.0 => Some(*share),
         _ => None,
     };
-    let topic = match values.text(Id::DeadLetterTopic) {
-        None => DeadLetterTopic::IfPresent(DEFAULT_DEAD_LETTER_TOPIC.to_owned()),
-        Some(topic) if topic.is_empty() => DeadLetterTopic::None,
-        Some(topic) => DeadLetterTopic::Wanted(topic),
-    };
     Some(ServiceSettings {
         rows: Settings {
             session_id: match values.choice(Id::SessionId) {
@@ -72,7 +64,7 @@ pub(crate) fn settings(
         source: source_facts(values, &kafka.topic, problems),
         markers: values.path(Id::Markers),
         dead_letters: DeadLetterSettings {
-            topic,
+            topic: values.text(Id::DeadLetterTopic).filter(|topic| !topic.is_empty()),
             max_run: values.integer(Id::DeadLetterMaxRun).filter(|run| *run > 0),
             max_share: share,
         },
@@ -86,6 +78,7 @@ pub(crate) fn settings(
             },
             json: values.switch(Id::JsonLogging).unwrap_or_default(),
             filter: values.text(Id::LogFilter),
+            status: values.duration(Id::LogStatus).filter(|every| !every.is_zero()),
         },
         http: http?,
         work,
@@ -154,6 +147,7 @@ impl Assembly<'_> {
             brokers: values.text(Id::Brokers).unwrap_or_default(),
             topic: values.text(Id::Topic).unwrap_or_default(),
             group_id: values.text(Id::GroupId).unwrap_or_default(),
+            take_over_group: values.switch(Id::TakeOverGroup).unwrap_or_default(),
             consumers: values.integer(Id::Consumers).and_then(|n| usize::try_from(n).ok()).unwrap_or(1),
             group_instance_id: values.text(Id::GroupInstanceId),
             security_protocol: protocol.map(|(_, protocol)| protocol).unwrap_or_default(),
@@ -249,10 +243,14 @@ impl Assembly<'_> {
 
     fn check_login(&mut self, kafka: &KafkaSettings, has_login: bool) {
         let mechanism = kafka.sasl_mechanism;
-        if matches!(mechanism, "GSSAPI" | "OAUTHBEARER") {
+        if let Some(why) = unsupported(mechanism) {
+            let origin = match self.values.origin(Id::SaslMechanism) {
+                Origin::Variable(_) => String::new(),
+                origin => format!(" ({origin})"),
+            };
             self.problem(format!(
-                "{}: KAFKA_SASL_MECHANISM {mechanism} is not supported; expected PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512",
-                self.values.origin(Id::SaslMechanism)
+                "KAFKA_SASL_MECHANISM {mechanism}{origin}: {why}; supported are PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512 with \
+                 KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD, and client certificates with KAFKA_SECURITY_PROTOCOL=SSL"
             ));
         } else if !has_login {
             let protocol = kafka.security_protocol.as_str();
@@ -404,6 +402,18 @@ impl Assembly<'_> {
             stall_timeout: self.values.duration(Id::StallTimeout).filter(|limit| *limit > Duration::ZERO),
         })
     }
+}
+
+/// Why nobody can log in by this mechanism here.
+fn unsupported(mechanism: &str) -> Option<&'static str> {
+    Some(match mechanism {
+        "AWS_MSK_IAM" => {
+            "logging in by AWS IAM is unsupported (Amazon MSK has SCRAM-SHA-512 as well, on port 9096)"
+        }
+        "GSSAPI" => "logging in by Kerberos is unsupported",
+        "OAUTHBEARER" => "logging in by OAuth tokens is unsupported",
+        _ => return None,
+    })
 }
 
 /// Whether Kafka would take this for a topic.

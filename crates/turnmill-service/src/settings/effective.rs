@@ -95,7 +95,10 @@ impl fmt::Display for Effective {
             match &entry.origin {
                 Origin::Default => {}
                 Origin::Variable(_) => write!(f, "  (environment)")?,
-                origin @ (Origin::Endpoints { .. } | Origin::File { .. } | Origin::Flag(_)) => {
+                origin @ (Origin::Endpoints { .. }
+                | Origin::EndpointsDefault { .. }
+                | Origin::File { .. }
+                | Origin::Flag(_)) => {
                     write!(f, "  ({origin})")?;
                 }
             }

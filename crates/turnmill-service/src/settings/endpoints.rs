@@ -27,6 +27,49 @@ const KEYS: [(&str, Id); 9] = [
     ("ssl_keyfile", Id::KafkaSslKey),
 ];
 
+/// What an `endpoints.yml` says.
+#[derive(Default)]
+pub(crate) struct Endpoints {
+    pub(crate) said: Said,
+    pub(crate) anonymised: Option<Anonymised>,
+}
+
+/// Topics that anonymised copies of the events go to.
+pub(crate) struct Anonymised {
+    origin: Origin,
+    topics: Vec<String>,
+}
+
+impl Anonymised {
+    /// Says what there is to choose from. Which topic to read is nobody's guess: whoever anonymises events probably wants
+    /// the copies read, and they are not where events are without the key.
+    pub(crate) fn choose(
+        self,
+        chosen: bool,
+        problems: &mut Vec<Problem>,
+        notes: &mut Vec<Note>,
+    ) -> Vec<String> {
+        let Self { origin, topics } = self;
+        let (list, are) = (topics.join("`, `"), if topics.len() == 1 { "is" } else { "are" });
+        if chosen {
+            let text = format!(
+                "{origin}: event_broker.anonymization_topics: anonymised copies of the events are in `{list}`; KAFKA_TOPIC \
+                 chooses what is read"
+            );
+            notes.push(Note { severity: Severity::Info, setting: Id::Endpoints.setting().variable, text });
+        } else {
+            problems.push(Problem::at(
+                &origin,
+                format!(
+                    "event_broker.anonymization_topics {are} `{list}`, and there is no `topic`: set KAFKA_TOPIC to the topic \
+                     to read, an anonymised one or that of the plain events (Rasa's default is `rasa_core_events`)"
+                ),
+            ));
+        }
+        topics
+    }
+}
+
 /// Reads the text of an `endpoints.yml`.
 pub(crate) fn read(
     path: &Path,
@@ -34,19 +77,21 @@ pub(crate) fn read(
     environment: &Environment,
     problems: &mut Vec<Problem>,
     notes: &mut Vec<Note>,
-) -> Said {
+) -> Endpoints {
+    let nothing = Endpoints::default();
     let mut reader = Reader { path: path.to_owned(), section: "event_broker", environment, problems };
-    let Some(documents) = reader.documents(text) else { return Said::new() };
+    let Some(documents) = reader.documents(text) else { return nothing };
     let Some((line, broker)) = documents.first().and_then(|document| entry(document, "event_broker")) else {
         reader.problem(1, "there is no `event_broker`, so it names no topic to read".into());
-        return Said::new();
+        return nothing;
     };
     let kind = reader.scalar(broker, "type").map_or_else(|| "pika".to_owned(), |(_, kind)| kind);
     if !kind.eq_ignore_ascii_case("kafka") {
         reader.problem(line, other_broker(&kind));
-        return Said::new();
+        return nothing;
     }
-    reader.kafka(line, broker, notes)
+    let said = reader.kafka(line, broker, notes);
+    Endpoints { said, anonymised: reader.anonymised(broker) }
 }
 
 fn other_broker(kind: &str) -> String {
@@ -54,6 +99,10 @@ fn other_broker(kind: &str) -> String {
         "file" => "read its file with `turnmill-replay`",
         "sql" => "read its database with `turnmill-replay`",
         "pika" => "RabbitMQ is not supported",
+        kind if kind.contains('.') => {
+            "where a broker class of your own writes is known to it alone; if it is Kafka, leave this file out and set \
+             KAFKA_BROKER_ADDRESS and KAFKA_TOPIC; what it writes to files or databases `turnmill-replay` reads"
+        }
         _ => "it is not known here",
     };
     format!("the event broker has type `{kind}`, the service reads from `kafka`: {advice}")
@@ -111,7 +160,9 @@ impl Reader<'_> {
             }
         }
         if !said.iter().any(|(id, ..)| *id == Id::SecurityProtocol) {
-            said.push((Id::SecurityProtocol, DEFAULT_PROTOCOL.to_owned(), self.origin(line)));
+            let (path, key) = (self.path.clone(), "security_protocol");
+            let origin = Origin::EndpointsDefault { path, line, key };
+            said.push((Id::SecurityProtocol, DEFAULT_PROTOCOL.to_owned(), origin));
         }
         let is_on =
             |found: Option<(usize, String)>| found.is_some_and(|(_, on)| on.eq_ignore_ascii_case("true"));
@@ -125,6 +176,19 @@ impl Reader<'_> {
             });
         }
         said
+    }
+
+    /// The topics of `anonymization_topics`, a list of names and rules.
+    fn anonymised(&mut self, broker: &MarkedYaml<'_>) -> Option<Anonymised> {
+        let (line, value) = entry(broker, "anonymization_topics")?;
+        let YamlData::Sequence(items) = &value.data else { return None };
+        let mut topics = Vec::new();
+        for item in items {
+            if let Some((_, name)) = self.scalar(item, "name") {
+                topics.push(name);
+            }
+        }
+        (!topics.is_empty()).then(|| Anonymised { origin: self.origin(line), topics })
     }
 
     /// The text of `key`; of a list, its texts with commas. None if it is missing, null or empty.

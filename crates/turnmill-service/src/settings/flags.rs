@@ -68,6 +68,7 @@ impl clap::Args for Flags {
         command.args(with_flag.map(|(setting, flag)| {
             let name = match setting.kind {
                 Kind::Choice(_) | Kind::Text => "VALUE",
+                Kind::Brokers => "HOST:PORT,…",
                 Kind::Secret | Kind::DatabaseUrl => "URL",
                 Kind::Path => "PATH",
                 Kind::Switch => "BOOL",

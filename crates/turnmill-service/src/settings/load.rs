@@ -40,6 +40,8 @@ pub struct Loaded {
     pub notes: Vec<Note>,
     /// Every setting with its value and where it came from, without secrets.
     pub effective: Effective,
+    /// Topics that the assistant's `endpoints.yml` sends anonymised copies of the events to.
+    pub anonymization_topics: Vec<String>,
 }
 
 impl Loaded {
@@ -96,7 +98,8 @@ impl Loaded {
         read_file: &ReadFile<'_>,
         needs: Needs,
     ) -> Result<Self, SettingsError> {
-        let mut layers = Layers { environment, given: Vec::new(), problems: Vec::new(), notes: Vec::new() };
+        let (given, problems, notes, anonymised) = Default::default();
+        let mut layers = Layers { environment, needs, given, problems, notes, anonymised };
         layers.files(flags, read_file);
         layers.variables();
         for setting in SETTINGS {
@@ -104,13 +107,18 @@ impl Loaded {
                 layers.given.push((setting.id, text.to_owned(), Origin::Flag(format!("--{flag}"))));
             }
         }
-        let Layers { given, mut problems, mut notes, .. } = layers;
+        let Layers { given, mut problems, mut notes, anonymised, .. } = layers;
         let mut values = Values::resolve(given, &mut problems);
+        let anonymization_topics = match anonymised {
+            Some(anonymised) => anonymised.choose(values.is_given(Id::Topic), &mut problems, &mut notes),
+            None => Vec::new(),
+        };
         values.say_what_is_not_obeyed(&mut notes);
         let settings = assemble::settings(&mut values, needs, &mut problems, &mut notes);
         match settings {
-            Some(settings) if problems.is_empty() => {
-                Ok(Self { settings, notes, effective: Effective::new(&values) })
+            Some(mut settings) if problems.is_empty() => {
+                settings.source.anonymised |= anonymization_topics.contains(&settings.kafka.topic);
+                Ok(Self { settings, notes, effective: Effective::new(&values), anonymization_topics })
             }
             _ => Err(SettingsError { problems }),
         }
@@ -133,10 +141,12 @@ pub type ReadFile<'r> = dyn Fn(&Path) -> io::Result<String> + 'r;
 
 struct Layers<'e> {
     environment: &'e Environment,
+    needs: Needs,
     /// In ascending order of precedence.
     given: Said,
     problems: Vec<Problem>,
     notes: Vec<Note>,
+    anonymised: Option<endpoints::Anonymised>,
 }
 
 impl Layers<'_> {
@@ -181,11 +191,15 @@ impl Layers<'_> {
         let said = text.map(|text| file::read(&path, &text, &mut self.problems)).unwrap_or_default();
         let in_file = said.iter().find(|(id, path, _)| *id == Id::Endpoints && !path.is_empty());
         let in_file = in_file.map(|(_, path, origin)| (PathBuf::from(path), origin.clone()));
-        if let Some((path, origin)) = self.path(flags, Id::Endpoints).or(in_file)
+        // It says nothing about a database.
+        if self.needs == Needs::Service
+            && let Some((path, origin)) = self.path(flags, Id::Endpoints).or(in_file)
             && let Some(text) = self.text(&path, &origin, read_file)
         {
-            let said = endpoints::read(&path, &text, self.environment, &mut self.problems, &mut self.notes);
-            self.given.extend(said);
+            let endpoints =
+                endpoints::read(&path, &text, self.environment, &mut self.problems, &mut self.notes);
+            self.given.extend(endpoints.said);
+            self.anonymised = endpoints.anonymised;
         }
         self.given.extend(said);
     }
@@ -249,7 +263,7 @@ impl Values {
                 // In a file or an endpoints.yml the name is not part of the origin.
                 let detail = match &origin {
                     Origin::File { .. } => format!("{}: {expected}", setting.key),
-                    Origin::Endpoints { .. } => {
+                    Origin::Endpoints { .. } | Origin::EndpointsDefault { .. } => {
                         format!("{} (from event_broker): {expected}", setting.variable)
                     }
                     Origin::Default | Origin::Variable(_) | Origin::Flag(_) => expected,

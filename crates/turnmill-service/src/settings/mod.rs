@@ -34,6 +34,6 @@ pub use table::{Id, Kind, Places, SETTINGS, Setting, Use};
 pub use tracker_store::TrackerStore;
 pub use turnmill_text::Secret;
 pub use typed::{
-    DatabaseSettings, DeadLetterSettings, DeadLetterTopic, HttpSettings, KafkaSettings, LogLevel,
-    LogSettings, SecurityProtocol, ServiceSettings, WorkSettings,
+    DatabaseSettings, DeadLetterSettings, HttpSettings, KafkaSettings, LogLevel, LogSettings,
+    SecurityProtocol, ServiceSettings, WorkSettings,
 };

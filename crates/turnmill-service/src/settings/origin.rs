@@ -16,6 +16,15 @@ pub enum Origin {
         /// Line of the key, from 1.
         line: usize,
     },
+    /// Rasa's own default, where the `endpoints.yml` says nothing.
+    EndpointsDefault {
+        /// Its path.
+        path: PathBuf,
+        /// Line of the `event_broker`, from 1.
+        line: usize,
+        /// The key that is missing.
+        key: &'static str,
+    },
     /// `turnmill.toml`.
     File {
         /// Its path.
@@ -35,6 +44,9 @@ impl fmt::Display for Origin {
             Self::Default => f.write_str("default"),
             Self::Endpoints { path, line } | Self::File { path, line } => {
                 write!(f, "{}:{line}", path.display())
+            }
+            Self::EndpointsDefault { path, line, key } => {
+                write!(f, "{}:{line} has no `{key}`, and this is Rasa's default", path.display())
             }
             Self::Variable(name) => f.write_str(name),
             Self::Flag(flag) => f.write_str(flag),

@@ -6,6 +6,8 @@
 pub enum Kind {
     /// Any text.
     Text,
+    /// Addresses of brokers, separated by commas; a port that is missing is 9092.
+    Brokers,
     /// A text that is never printed.
     Secret,
     /// A database URL; its password is never printed.
@@ -38,6 +40,7 @@ impl Kind {
     pub fn describe(self) -> String {
         match self {
             Self::Text => "text".into(),
+            Self::Brokers => "host:port,…".into(),
             Self::Secret => "secret".into(),
             Self::DatabaseUrl => "URL".into(),
             Self::Path => "path".into(),
@@ -153,8 +156,8 @@ macro_rules! settings {
 }
 
 use Kind::{
-    Address, Bytes, Choice, DatabaseUrl, Integer, Millis, Path, Properties, Seconds, Secret, Share, Switch,
-    Text,
+    Address, Brokers, Bytes, Choice, DatabaseUrl, Integer, Millis, Path, Properties, Seconds, Secret, Share,
+    Switch, Text,
 };
 use Use::{Ignored, Obeyed, Unsupported};
 
@@ -167,8 +170,8 @@ settings! {
     Endpoints, "endpoints", "TURNMILL_ENDPOINTS", EVERYWHERE, Path, None, Obeyed,
         "The assistant's `endpoints.yml`: broker, topic and security are taken from its `event_broker`, where nothing else sets them.";
 
-    Brokers, "kafka.brokers", "KAFKA_BROKER_ADDRESS", EVERYWHERE, Text, None, Obeyed,
-        "Bootstrap servers, `host:port[,host:port]`. Required.";
+    Brokers, "kafka.brokers", "KAFKA_BROKER_ADDRESS", EVERYWHERE, Brokers, None, Obeyed,
+        "Bootstrap servers, `host:port[,host:port]`. Required. Without a port it is 9092; an IPv6 address with one stands in brackets.";
     Topic, "kafka.topic", "KAFKA_TOPIC", EVERYWHERE, Text, Some("rasa_core_events"), Obeyed,
         "Topic to read. It need not exist yet.";
     AnonymisedTopics, "kafka.anonymised_topics", "TURNMILL_KAFKA_ANONYMISED_TOPICS", EVERYWHERE, Text, None, Obeyed,
@@ -177,8 +180,8 @@ settings! {
         Choice(&["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]), Some("PLAINTEXT"), Obeyed,
         "How to talk to the brokers.";
     SaslMechanism, "kafka.sasl_mechanism", "KAFKA_SASL_MECHANISM", EVERYWHERE,
-        Choice(&["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "GSSAPI", "OAUTHBEARER"]), Some("PLAIN"), Obeyed,
-        "How to log in, with a `SASL_` protocol. `GSSAPI` and `OAUTHBEARER` are known but not supported.";
+        Choice(&["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "GSSAPI", "OAUTHBEARER", "AWS_MSK_IAM"]), Some("PLAIN"), Obeyed,
+        "How to log in, with a `SASL_` protocol. `GSSAPI`, `OAUTHBEARER` and `AWS_MSK_IAM` are known but not supported.";
     SaslUsername, "kafka.sasl_username", "KAFKA_SASL_USERNAME", EVERYWHERE, Text, None, Obeyed,
         "User, with a `SASL_` protocol.";
     SaslPassword, "kafka.sasl_password", "KAFKA_SASL_PASSWORD", NO_FLAG, Secret, None, Obeyed,
@@ -202,8 +205,10 @@ settings! {
     MaxPollInterval, "kafka.consumer_max_poll_interval_ms", "KAFKA_CONSUMER_MAX_POLL_INTERVAL_MS", EVERYWHERE,
         Millis(1, 86_400_000), Some("600000"), Obeyed,
         "After so long without a poll a consumer leaves its group. Polling goes on also while the database is away.";
-    GroupId, "kafka.group_id", "RASA_ANALYTICS_CONSUMER_ID", EVERYWHERE, Text, Some("rasa-analytics-group"), Obeyed,
-        "The consumer group. It spreads partitions over processes; where to go on is in the store.";
+    GroupId, "kafka.group_id", "RASA_ANALYTICS_CONSUMER_ID", EVERYWHERE, Text, Some("turnmill"), Obeyed,
+        "The consumer group. It spreads partitions over processes; where to go on is in the store. A group that other programs are members of is refused.";
+    TakeOverGroup, "kafka.take_over_group", "TURNMILL_KAFKA_TAKE_OVER_GROUP", EVERYWHERE, Switch, Some("false"), Obeyed,
+        "Join the group although other programs are members of it, and overwrite offsets that they have committed. For groups whose former program is stopped for good.";
     Consumers, "kafka.consumers", "RASA_ANALYTICS_CONSUMER_COUNT", EVERYWHERE, Integer(1, 64), Some("1"), Obeyed,
         "Consumers in this process.";
     GroupInstanceId, "kafka.group_instance_id", "TURNMILL_KAFKA_GROUP_INSTANCE_ID", EVERYWHERE, Text, None, Obeyed,
@@ -278,7 +283,7 @@ settings! {
         "File or folder with marker definitions.";
 
     DeadLetterTopic, "dead_letters.topic", "RASA_ANALYTICS_DLQ", EVERYWHERE, Text, None, Obeyed,
-        "Topic that mirrors the dead letters; it is never created. Unset: `rasa-analytics-dlq`, if it exists at start. Empty: none.";
+        "Topic that mirrors the dead letters; it is never created. Unset or empty: none, the table keeps them.";
     DeadLetterMaxRun, "dead_letters.max_run", "TURNMILL_DEAD_LETTER_MAX_RUN", EVERYWHERE, Integer(0, u64::MAX), Some("1000"), Obeyed,
         "When more records in a row than that are refused, the service stops: the topic is probably not what it should be. 0: no limit.";
     DeadLetterMaxShare, "dead_letters.max_share", "TURNMILL_DEAD_LETTER_MAX_SHARE", EVERYWHERE, Share, Some("0.5"), Obeyed,
@@ -298,6 +303,8 @@ settings! {
         "The least severe messages that are logged. Libraries say no more than `INFO`.";
     JsonLogging, "log.json", "FORCE_JSON_LOGGING", EVERYWHERE, Switch, Some("false"), Obeyed,
         "Log one JSON object per line.";
+    LogStatus, "log.status_secs", "TURNMILL_LOG_STATUS_SECS", EVERYWHERE, Seconds(0, 86_400), Some("60"), Obeyed,
+        "How often the service logs what it has read since, and how much is waiting. 0: never.";
     LogFilter, "log.filter", "TURNMILL_LOG", EVERYWHERE, Text, None, Obeyed,
         "Levels by module in place of the level, e.g. `info,turnmill_pipeline=debug`.";
 

@@ -66,6 +66,8 @@ pub struct KafkaSettings {
     pub topic: String,
     /// Consumer group.
     pub group_id: String,
+    /// Whether the group is joined although it has members of other programs, and their offsets are overwritten.
+    pub take_over_group: bool,
     /// Consumers in this process, at least one.
     pub consumers: usize,
     /// Static membership.
@@ -190,22 +192,11 @@ pub struct DatabaseSettings {
     pub lock_timeout: Option<Duration>,
 }
 
-/// Which topic mirrors the dead letters.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DeadLetterTopic {
-    /// This one, if it exists at start; that it does not is no news. `RASA_ANALYTICS_DLQ` is not set.
-    IfPresent(String),
-    /// This one; that it does not exist is worth a warning.
-    Wanted(String),
-    /// None: `RASA_ANALYTICS_DLQ` is set to nothing.
-    None,
-}
-
 /// What concerns dead letters.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeadLetterSettings {
-    /// Which topic mirrors them.
-    pub topic: DeadLetterTopic,
+    /// The topic that mirrors them, if one does. That it does not exist is worth a warning.
+    pub topic: Option<String>,
     /// The service stops after more than so many in a row; none without a limit.
     pub max_run: Option<u64>,
     /// The service stops when more than this share of the last [`SHARE_WINDOW`](Self::SHARE_WINDOW) records was refused;
@@ -265,6 +256,8 @@ pub struct LogSettings {
     pub json: bool,
     /// Levels by module in place of the level.
     pub filter: Option<String>,
+    /// Time between two lines that say what was read; none without such lines.
+    pub status: Option<Duration>,
 }
 
 /// How much is worked on at once.

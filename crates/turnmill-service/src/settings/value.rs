@@ -1,9 +1,9 @@
 //! From text to value, by the kind of setting. Messages never repeat a secret.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use turnmill_text::{Secret, escaped, redact};
+use turnmill_text::{Secret, check_brokers, escaped, redact};
 
 use super::properties::properties;
 use super::table::Kind;
@@ -28,6 +28,7 @@ impl Value {
         let trimmed = text.trim();
         match kind {
             Kind::Text | Kind::Path => Ok(Self::Text(trimmed.to_owned())),
+            Kind::Brokers => brokers(trimmed).map(Self::Text),
             // Blanks may belong to a password, the line break at the end of a mounted file never does.
             Kind::Secret => Ok(Self::Secret(Secret::new(text.trim_end_matches(['\r', '\n'])))),
             Kind::DatabaseUrl => Ok(Self::Secret(Secret::new(trimmed))),
@@ -49,6 +50,53 @@ impl Value {
 /// What was found in place of what was expected; a secret may have got there.
 fn shown(text: &str) -> String {
     escaped(&redact(text)).to_string()
+}
+
+/// The port of Kafka's brokers, unless another is given.
+const KAFKA_PORT: u16 = 9092;
+
+/// Addresses of brokers in one spelling: no blanks, a port each, IPv6 in brackets.
+fn brokers(text: &str) -> Result<String, String> {
+    let addresses = text.split(',').map(str::trim).filter(|address| !address.is_empty());
+    let addresses: Vec<String> = addresses.map(broker).collect::<Result<_, _>>()?;
+    if addresses.is_empty() {
+        return Err("expected host:port[,host:port]".into());
+    }
+    Ok(addresses.join(","))
+}
+
+fn broker(address: &str) -> Result<String, String> {
+    // What is written there may hold a password, so it is not repeated.
+    check_brokers(address).map_err(|problem| format!("{problem}; expected host:port[,host:port]"))?;
+    let wrong = || "expected host:port[,host:port]".to_owned();
+    let (scheme, rest) = match address.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest.trim_end_matches('/')),
+        None => (String::new(), address),
+    };
+    if rest.parse::<Ipv6Addr>().is_ok() {
+        return Ok(format!("{scheme}[{rest}]:{KAFKA_PORT}"));
+    }
+    let (host, port) = match rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, port)) if host.parse::<Ipv6Addr>().is_ok() => {
+            (format!("[{host}]"), port.strip_prefix(':').or(port.is_empty().then_some("")).ok_or_else(wrong)?)
+        }
+        Some(_) => return Err(wrong()),
+        None => match rest.split_once(':') {
+            Some((host, port)) => {
+                (host.to_owned(), Some(port).filter(|port| !port.is_empty()).ok_or_else(wrong)?)
+            }
+            None => (rest.to_owned(), ""),
+        },
+    };
+    let is_host = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | '[' | ']' | ':');
+    if host.is_empty() || !host.chars().all(is_host) {
+        return Err(wrong());
+    }
+    let port = if port.is_empty() { Ok(KAFKA_PORT) } else { port.parse::<u16>() };
+    match port {
+        Ok(port) if port > 0 => Ok(format!("{scheme}{host}:{port}")),
+        _ => Err(wrong()),
+    }
 }
 
 fn switch(text: &str) -> Result<bool, String> {

@@ -173,6 +173,7 @@ fn every_metric_is_exposed_under_its_name_with_its_labels_and_nothing_else_is() 
         events: 10,
         repeated: 3,
         anonymised: 1,
+        changed: 1,
         dead_letters: &[(Reason::NotJson, 2)],
         skipped: 4,
         late: 1,

@@ -67,12 +67,43 @@ fn rasas_default_protocol_is_not_librdkafkas() {
     let case = endpoints("event_broker: {type: kafka, url: 'kafka:9092'}\n");
     let error = case.error();
     assert!(
-        error.contains("KAFKA_SASL_USERNAME") && error.contains("SASL_PLAINTEXT (endpoints.yml:1)"),
+        error.contains("KAFKA_SASL_USERNAME")
+            && error.contains(
+                "SASL_PLAINTEXT (endpoints.yml:1 has no `security_protocol`, and this is Rasa's default)"
+            ),
         "{error}"
     );
     let case = case.variable("KAFKA_SECURITY_PROTOCOL", "PLAINTEXT");
     assert_eq!(case.load().unwrap().settings.kafka.topic, "rasa_core_events");
     assert!(case.notes("TURNMILL_ENDPOINTS")[0].contains("partition_by_sender"));
+}
+
+#[test]
+fn topics_of_anonymised_copies_are_named_and_one_has_to_be_chosen() {
+    let broker = "event_broker:\n  type: kafka\n  url: kafka\n  security_protocol: PLAINTEXT\n";
+    let topics =
+        "  anonymization_topics:\n    - name: topic_1\n      anonymization_rules: r\n    - name: topic_2\n";
+    let silent = endpoints(&format!("{broker}{topics}"));
+    let error = silent.error();
+    for part in [
+        "endpoints.yml:5: ",
+        "anonymization_topics are `topic_1`, `topic_2`",
+        "KAFKA_TOPIC",
+        "rasa_core_events",
+    ] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    for chosen in
+        [silent.variable("KAFKA_TOPIC", "topic_2"), endpoints(&format!("{broker}  topic: plain\n{topics}"))]
+    {
+        let loaded = chosen.load().unwrap();
+        assert_eq!(loaded.anonymization_topics, ["topic_1", "topic_2"]);
+        let notes = chosen.notes("TURNMILL_ENDPOINTS");
+        assert!(notes.iter().any(|note| note.contains("`topic_1`, `topic_2`; KAFKA_TOPIC")), "{notes:?}");
+    }
+    for none in ["", "  anonymization_topics: []\n", "  anonymization_topics: ~\n"] {
+        assert!(endpoints(&format!("{broker}{none}")).load().unwrap().anonymization_topics.is_empty());
+    }
 }
 
 #[test]
@@ -83,7 +114,8 @@ fn what_cannot_be_read_is_said_with_its_line() {
             "event_broker:\n  url: rabbit\n",
             "has type `pika`, the service reads from `kafka`: RabbitMQ is not supported",
         ),
-        ("event_broker:\n  type: my.own.Broker\n", "it is not known here"),
+        ("event_broker:\n  type: my.own.Broker\n", "set KAFKA_BROKER_ADDRESS and KAFKA_TOPIC"),
+        ("event_broker:\n  type: nats\n", "it is not known here"),
         ("action_endpoint: {}\n", "there is no `event_broker`"),
         ("", "there is no `event_broker`"),
         (

@@ -17,6 +17,7 @@ fn sample(setting: &Setting, number: usize) -> (String, String) {
     let plain = |text: String| (text.clone(), text);
     match setting.kind {
         Kind::Text => plain(format!("text-{number}")),
+        Kind::Brokers => (format!("b{number}, c"), format!("b{number}:9092,c:9092")),
         Kind::Path => plain(format!("dir/file-{number}")),
         Kind::Secret => (format!("long-enough-secret-{number}"), "***".into()),
         Kind::DatabaseUrl => {
@@ -38,7 +39,8 @@ fn sample(setting: &Setting, number: usize) -> (String, String) {
         Kind::Share => plain(format!("0.{number}1")),
         Kind::Choice(names) => {
             // Not those that are refused or change what others mean.
-            let usable: Vec<_> = names.iter().filter(|n| !matches!(**n, "GSSAPI" | "OAUTHBEARER")).collect();
+            let usable: Vec<_> =
+                names.iter().filter(|n| !matches!(**n, "GSSAPI" | "OAUTHBEARER" | "AWS_MSK_IAM")).collect();
             plain((*usable[(number + 1) % usable.len()]).to_owned())
         }
         Kind::Address => plain(format!("127.0.0.{number}:80")),
@@ -113,14 +115,14 @@ fn the_table_is_in_order() {
 fn defaults() {
     let settings = Case::minimal().load().unwrap().settings;
     let kafka = &settings.kafka;
-    assert_eq!((kafka.topic.as_str(), kafka.group_id.as_str()), ("rasa_core_events", "rasa-analytics-group"));
+    assert_eq!((kafka.topic.as_str(), kafka.group_id.as_str()), ("rasa_core_events", "turnmill"));
     assert_eq!((kafka.consumers, kafka.security_protocol), (1, SecurityProtocol::Plaintext));
     let property = |all: Vec<(String, Secret)>, name: &str| {
         all.into_iter().find(|(known, _)| known == name).map(|(_, value)| value.expose().to_owned())
     };
     for (name, value) in [
         ("bootstrap.servers", Some("kafka:9092")),
-        ("group.id", Some("rasa-analytics-group")),
+        ("group.id", Some("turnmill")),
         ("security.protocol", Some("PLAINTEXT")),
         ("socket.keepalive.enable", Some("true")),
         ("metadata.max.age.ms", Some("180000")),
@@ -148,7 +150,8 @@ fn defaults() {
     assert_eq!(settings.database.foreign_keys, "auto");
     assert_eq!(settings.database.lock_timeout, Some(Duration::from_secs(30)));
     assert_eq!(settings.database.schema, "public");
-    assert_eq!(settings.dead_letters.topic, DeadLetterTopic::IfPresent("rasa-analytics-dlq".into()));
+    assert!(!kafka.take_over_group, "a group of others is left alone");
+    assert_eq!(settings.dead_letters.topic, None);
     assert_eq!(settings.dead_letters.max_run, Some(1000));
     assert_eq!(settings.dead_letters.max_share, Some(0.5));
     assert_eq!(settings.http.address, "0.0.0.0:8732".parse().unwrap());
@@ -310,14 +313,14 @@ fn a_database_from_its_parts() {
 }
 
 #[test]
-fn the_dead_letter_topic_has_three_states() {
+fn dead_letters_go_to_no_topic_unless_one_is_named() {
     let topic = |case: Case| case.load().unwrap().settings.dead_letters.topic;
-    let wanted = DeadLetterTopic::Wanted("dlq".into());
-    assert_eq!(topic(Case::minimal()), DeadLetterTopic::IfPresent("rasa-analytics-dlq".into()));
+    let wanted = Some("dlq".to_owned());
+    assert_eq!(topic(Case::minimal()), None);
     assert_eq!(topic(Case::minimal().variable("RASA_ANALYTICS_DLQ", "dlq")), wanted);
-    assert_eq!(topic(Case::minimal().variable("RASA_ANALYTICS_DLQ", "")), DeadLetterTopic::None);
+    assert_eq!(topic(Case::minimal().variable("RASA_ANALYTICS_DLQ", "")), None);
     let file = Case::minimal().file("turnmill.toml", "[dead_letters]\ntopic = \"\"\n");
-    assert_eq!(topic(file.clone()), DeadLetterTopic::None);
+    assert_eq!(topic(file.clone()), None);
     assert_eq!(topic(file.variable("RASA_ANALYTICS_DLQ", "dlq")), wanted);
 }
 
@@ -405,7 +408,15 @@ fn settings_that_contradict_each_other() {
     assert!(login.load().is_ok());
     for (case, part) in [
         (sasl, "KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD are required"),
-        (login.variable("KAFKA_SASL_MECHANISM", "GSSAPI"), "KAFKA_SASL_MECHANISM GSSAPI is not supported"),
+        (login.clone().variable("KAFKA_SASL_MECHANISM", "GSSAPI"), "logging in by Kerberos is unsupported"),
+        (
+            login.clone().variable("KAFKA_SASL_MECHANISM", "aws_msk_iam"),
+            "logging in by AWS IAM is not supported",
+        ),
+        (
+            login.variable("KAFKA_SASL_MECHANISM", "OAUTHBEARER"),
+            "supported are PLAIN, SCRAM-SHA-256 and SCRAM",
+        ),
         (Case::minimal().variable("KAFKA_SSL_CERTFILE_LOCATION", "c"), "belong together"),
         (Case::minimal().variable("KAFKA_CONSUMER_SESSION_TIMEOUT_MS", "3000"), "must be less than"),
         (Case::minimal().variable("KAFKA_CONSUMER_MAX_POLL_INTERVAL_MS", "3000"), "must not be less than"),
@@ -426,6 +437,43 @@ fn settings_that_contradict_each_other() {
         let error = case.error();
         assert!(error.contains(part), "{part}: {error}");
     }
+}
+
+#[test]
+fn brokers_are_written_in_many_ways() {
+    for (text, brokers) in [
+        ("kafka", "kafka:9092"),
+        ("b1:9096, b2 ,", "b1:9096,b2:9092"),
+        ("10.0.0.1", "10.0.0.1:9092"),
+        ("::1", "[::1]:9092"),
+        ("[fe80::1], [::1]:9093", "[fe80::1]:9092,[::1]:9093"),
+        ("SASL_SSL://b1.example.net:9096", "SASL_SSL://b1.example.net:9096"),
+        ("my_broker", "my_broker:9092"),
+    ] {
+        let case = Case::minimal().variable("KAFKA_BROKER_ADDRESS", text);
+        assert_eq!(case.load().unwrap().settings.kafka.brokers, brokers, "{text}");
+        assert_eq!(case.shown(Id::Brokers).0, brokers);
+    }
+    for text in [
+        "no port",
+        "b1:",
+        "b1:0",
+        "b1:70000",
+        ":9092",
+        "b1:9092:9093",
+        "[::1",
+        "[x]:9092",
+        "b1/x",
+        "b1:9092,b2:x",
+    ] {
+        let error = Case::minimal().variable("KAFKA_BROKER_ADDRESS", text).error();
+        assert!(
+            error.contains("KAFKA_BROKER_ADDRESS: expected host:port[,host:port], found `"),
+            "{text}: {error}"
+        );
+    }
+    let error = Case::minimal().variable("KAFKA_BROKER_ADDRESS", "kafka://rasa:secret@b1:9092").error();
+    assert!(error.contains("KAFKA_SASL_PASSWORD") && !error.contains("secret"), "{error}");
 }
 
 #[test]

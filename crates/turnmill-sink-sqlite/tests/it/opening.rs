@@ -185,3 +185,67 @@ fn a_store_can_be_looked_at_without_knowing_its_settings() {
     std::fs::write(empty.path().unwrap(), "").unwrap();
     assert!(fatal(empty.open_as_it_is().map(drop)).contains("is empty"));
 }
+
+/// Names of the files beside a store.
+fn beside(path: &std::path::Path) -> Vec<String> {
+    let entries = std::fs::read_dir(path.parent().unwrap()).unwrap();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn looking_leaves_nothing_behind() {
+    let mut files = Files::new();
+    let (store, file) = created(&mut files);
+    let path = store.path().unwrap().to_owned();
+    drop(file);
+    store.finish().unwrap();
+    let (before, bytes) = (beside(&path), std::fs::read(&path).unwrap());
+    let mut looking = SqliteStore::file(&path).read_only();
+    open(&mut looking).unwrap();
+    pollster::block_on(looking.digests()).unwrap();
+    looking.finish().unwrap();
+    // Also without being finished, and without being opened for good.
+    let mut dropped = SqliteStore::file(&path).read_only();
+    dropped.open_as_it_is().unwrap();
+    drop(dropped);
+    assert_eq!(beside(&path), before);
+    assert_eq!(std::fs::read(&path).unwrap(), bytes);
+
+    // While another one writes, its log is read and stays.
+    let mut writing = SqliteStore::file(&path);
+    open(&mut writing).unwrap();
+    let mut looking = SqliteStore::file(&path).read_only();
+    open(&mut looking).unwrap();
+    pollster::block_on(looking.digests()).unwrap();
+    looking.finish().unwrap();
+    writing.finish().unwrap();
+    assert_eq!(beside(&path), before);
+}
+
+#[test]
+fn a_log_that_a_killed_writer_left_is_read_and_kept() {
+    let mut files = Files::new();
+    let (store, file) = created(&mut files);
+    let path = store.path().unwrap().to_owned();
+    file.execute_batch("INSERT INTO _turnmill_meta VALUES ('left', 'over')").unwrap();
+    // As after a kill: a copy of the file and its log, taken while the log is in use.
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("copy.sqlite");
+    let log = |path: &std::path::Path| std::path::PathBuf::from(format!("{}-wal", path.display()));
+    std::fs::copy(&path, &copy).unwrap();
+    std::fs::copy(log(&path), log(&copy)).unwrap();
+    let kept = std::fs::read(log(&copy)).unwrap();
+    assert!(!kept.is_empty());
+    let mut looking = SqliteStore::file(&copy).read_only();
+    open(&mut looking).unwrap();
+    looking.finish().unwrap();
+    assert_eq!(std::fs::read(log(&copy)).unwrap(), kept);
+    let connection = rusqlite::Connection::open(&copy).unwrap();
+    let found: i64 = connection
+        .query_row("SELECT count(*) FROM _turnmill_meta WHERE name = 'left'", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(found, 1);
+}

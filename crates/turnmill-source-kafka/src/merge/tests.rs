@@ -18,6 +18,10 @@ fn push(merge: &mut Merge, lane: usize, offset: u64, time: Option<f64>, now: Ins
     merge.push(lane, &NewRecord { payload: Some(b"{}"), offset, time, ..NewRecord::default() }, now)
 }
 
+fn offset(position: Option<&Position>) -> Option<u64> {
+    position.map(|position| position.offset)
+}
+
 fn handed(batch: &RecordBatch) -> Vec<(usize, u64)> {
     let number = |part: usize| batch.parts()[part].partition.partition[2..].parse().unwrap();
     batch.iter().map(|record| (number(record.part), record.offset)).collect()
@@ -35,7 +39,7 @@ fn records_come_in_the_order_of_their_times() {
     merge.fill(&NO_LIMITS, 7, now, &mut out);
     assert_eq!(handed(&out), [(0, 0), (1, 0), (1, 1), (0, 1), (1, 2)]);
     assert_eq!(out.generation(), 7);
-    assert_eq!(out.parts()[1].to, Some(Position::at(3)));
+    assert_eq!(offset(out.parts()[1].to.as_ref()), Some(3));
 }
 
 #[test]
@@ -101,7 +105,7 @@ fn a_position_moves_past_what_holds_no_record_without_one() {
     assert_eq!(merge.due(&NO_LIMITS, now), Due::Now);
     merge.fill(&NO_LIMITS, 1, now, &mut out);
     assert!(out.is_empty());
-    assert_eq!((out.from(), out.to()), (Some(&Position::at(4)), Some(&Position::at(6))));
+    assert_eq!((offset(out.from()), offset(out.to())), (Some(4), Some(6)));
     assert_eq!(merge.due(&NO_LIMITS, now), Due::Never);
 }
 
@@ -144,7 +148,7 @@ proptest! {
             for part in out.parts() {
                 let lane: usize = part.partition.partition[2..].parse().unwrap();
                 assert_eq!(part.from, positions[lane]);
-                assert_eq!(part.to, came[lane].last().map(|last| Position::at(last + 1)));
+                assert_eq!(offset(part.to.as_ref()), came[lane].last().map(|last| last + 1));
                 positions[lane].clone_from(&part.to);
             }
             out.len()
@@ -172,4 +176,58 @@ proptest! {
         prop_assert_eq!(merge.held(), (0, 0));
         prop_assert!(merge.lanes.iter().all(|lane| (lane.records, lane.bytes) == (0, 0)));
     }
+}
+
+/// A merge of one partition that was read up to the record at `offset`, and is to be read on in a log.
+fn resumed(offset: u64, value: &[u8], now: Instant) -> Merge {
+    let last = LastRecord::new(offset, Some(1000), None, value);
+    let stored = Position { last: Some(last), ..Position::at(offset + 3) };
+    let mut lane = Lane::new(Partition::new("k", "t/0"), Some(stored), offset + 3, now);
+    lane.expects = Some(last);
+    assert_eq!(lane.first(), offset, "the record is read once more");
+    let mut merge = Merge::default();
+    merge.reset(vec![lane]);
+    merge
+}
+
+#[test]
+fn a_log_is_read_on_only_if_it_has_the_record_that_was_read_last() {
+    let now = Instant::now();
+    let record =
+        |offset, value| NewRecord { payload: Some(value), offset, time: Some(1.0), ..NewRecord::default() };
+    let same: &[u8] = b"same";
+
+    let mut merge = resumed(7, same, now);
+    assert_eq!(merge.push(0, &record(7, same), now), None, "it was read before");
+    assert_eq!(merge.push(0, &record(10, b"next"), now), Some(0));
+    assert!(merge.rewritten().is_empty());
+    let mut out = RecordBatch::new();
+    merge.fill(&NO_LIMITS, 1, now, &mut out);
+    let expected =
+        Position { last: Some(LastRecord::new(10, Some(1000), None, b"next")), ..Position::at(11) };
+    assert_eq!((handed(&out), out.to()), (vec![(0, 10)], Some(&expected)));
+
+    for other in [record(7, b"other"), record(8, same), NewRecord { time: None, ..record(7, same) }] {
+        let mut merge = resumed(7, same, now);
+        assert_eq!(merge.push(0, &other, now), None);
+        assert_eq!(merge.push(0, &record(10, b"next"), now), None, "nothing more is taken of that log");
+        assert_eq!(offset(merge.rewritten().first().map(|(_, stored)| stored)), Some(10));
+        assert_eq!(merge.held(), (0, 0));
+    }
+
+    let mut merge = resumed(7, same, now);
+    merge.reached_end(0, now);
+    assert_eq!(merge.rewritten().len(), 1, "the end came without it");
+}
+
+#[test]
+fn a_range_does_not_end_before_its_log_was_recognised() {
+    let now = Instant::now();
+    let mut merge = resumed(7, b"same", now);
+    merge.lanes[0].stop = Some(10);
+    merge.lanes[0].opened = None;
+    assert!(!merge.ended());
+    let same = NewRecord { payload: Some(b"same"), offset: 7, time: Some(1.0), ..NewRecord::default() };
+    merge.push(0, &same, now);
+    assert!(merge.ended());
 }

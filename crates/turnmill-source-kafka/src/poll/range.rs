@@ -72,6 +72,7 @@ impl Poller {
         let cut = self.watermarks.iter().map(|(partition, (begin, end))| {
             let offset = match edge {
                 Edge::Offset(offset) => offset,
+                Edge::Last(offsets) => end.saturating_sub(offsets),
                 // Nothing is as late as that.
                 Edge::Time(_) => found.get(partition).copied().unwrap_or(*end),
             };

@@ -23,10 +23,14 @@ impl Poller {
             let detail = detail.unwrap_or_else(|| explain(error));
             return self.fatal(code.unwrap_or(code_of(error)), detail);
         }
-        if matches!(code, Code::AutoOffsetReset | Code::OffsetOutOfRange)
-            && matches!(self.phase, Phase::Reading)
-        {
-            // Something was deleted under our feet. Which partition it was is not said: look at all.
+        let gone = match code {
+            Code::AutoOffsetReset | Code::OffsetOutOfRange => true,
+            // Of several topics, one that does not exist yet says so again and again.
+            Code::UnknownTopicOrPartition | Code::UnknownTopicId => self.settings.topics.len() == 1,
+            _ => false,
+        };
+        if gone && matches!(self.phase, Phase::Reading) {
+            // Something was deleted while it was read. Which partition it was is not said: look at all.
             self.again();
         }
         self.trouble(code, explain(error))

@@ -6,7 +6,9 @@ use std::time::Instant;
 use rdkafka::consumer::{CommitMode, Consumer};
 use rdkafka::topic_partition_list::Offset;
 
-use super::{HASTE, LOOK_AHEAD, MIRROR, Phase, Poller, QUIET_POLLS, SETTLED, offsets, signed, unsigned};
+use super::{
+    HASTE, LOOK_AHEAD, MIRROR, Phase, Poller, QUIET_POLLS, SETTLED, membership, offsets, signed, unsigned,
+};
 use crate::context::{Ends, TopicPartition, lock};
 use crate::group::State;
 use crate::merge::Budget;
@@ -27,9 +29,10 @@ impl Poller {
             let State { merge, ends, .. } = &mut *state;
             let lane = number.and_then(|number| merge.lanes.get(number));
             let known = ends.entry(partition).or_default();
-            let high = unsigned(told.high);
+            // What may be read ends at the last stable offset: records of an open transaction are not waiting for us.
+            let end = unsigned(if told.stable >= 0 { told.stable } else { told.high });
             // Statistics of a paused partition are as old as the pause.
-            *known = if lane.is_some_and(|lane| lane.paused) { high.max(*known) } else { high };
+            *known = if lane.is_some_and(|lane| lane.paused) { end.max(*known) } else { end };
             let Some(lane) = lane.filter(|_| reading) else { continue };
             let settled = lane.at_end.is_some_and(|since| since.elapsed() >= SETTLED);
             let eof = unsigned(told.eof);
@@ -124,6 +127,9 @@ impl Poller {
             return;
         }
         self.mirrored = Instant::now();
+        if !self.may_mirror() {
+            return;
+        }
         let mut state = lock(&self.shared.state);
         let stored = std::mem::take(&mut state.mirror);
         drop(state);
@@ -136,9 +142,10 @@ impl Poller {
             .collect();
         if !ours.is_empty() {
             let partitions: Vec<_> = ours.keys().map(|topic_partition| (*topic_partition).clone()).collect();
-            let list = self.list(&partitions, |topic_partition| {
+            let mut list = self.list(&partitions, |topic_partition| {
                 Offset::Offset(signed(ours.get(topic_partition).copied().unwrap_or_default()))
             });
+            membership::mark(&mut list);
             let _ = self.consumer.commit(&list, CommitMode::Async);
         }
     }

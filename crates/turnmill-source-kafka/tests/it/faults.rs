@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use turnmill_source::Opened;
+use turnmill_source::{Opened, Position};
 use turnmill_testbed::kafka::{Broker, Options};
 use turnmill_testbed::or_skip;
 
@@ -48,6 +48,55 @@ fn what_happens_to_a_topic_is_told_and_nothing_is_skipped() {
     // New partitions are picked up.
     broker.set_partitions("events", 3);
     reader.until("three", |reader| reader.assigned.as_ref().is_some_and(|all| all.partitions.len() == 3));
+}
+
+#[test]
+fn a_topic_made_anew_is_read_from_its_start_also_if_it_is_longer() {
+    let Some((broker, settings)) = broker("events") else { return };
+    write(&settings, None, &names("r", 0..100));
+    let mut reader = Reader::new(&settings, Stored::new());
+    reader.until_count(100);
+    let stored = reader.stored.clone();
+    drop(reader);
+
+    // Read on where nothing has happened.
+    let mut reader = Reader::new(&settings, stored.clone());
+    write(&settings, None, &names("r", 100..110));
+    reader.until_count(10);
+    assert_eq!(reader.opened, [Opened::Resumed]);
+    drop(reader);
+
+    broker.delete_topic("events");
+    std::thread::sleep(Duration::from_secs(1));
+    broker.create_topic("events", 1, &[]);
+    write(&settings, None, &names("new", 0..300));
+    let mut reader = Reader::new(&settings, stored.clone());
+    reader.until_count(300);
+    assert_eq!(reader.order, names("new", 0..300));
+    assert_eq!(reader.opened, [Opened::Rewritten]);
+    assert_eq!((reader.control.stats().resets, reader.control.stats().gaps), (1, 0));
+    drop(reader);
+
+    // A position of an older version says nothing about the record before it.
+    let old = stored.into_iter().map(|(partition, position)| (partition, Position::at(position.offset)));
+    let mut reader = Reader::new(&settings, old.collect());
+    reader.until_count(200);
+    assert_eq!(reader.opened, [Opened::Resumed]);
+}
+
+#[test]
+fn a_topic_made_anew_while_it_is_read_is_read_from_its_start() {
+    let Some((broker, settings)) = broker("events") else { return };
+    write(&settings, None, &names("r", 0..100));
+    let mut reader = Reader::new(&settings, Stored::new());
+    reader.until_count(100);
+    broker.delete_topic("events");
+    broker.create_topic("events", 1, &[]);
+    write(&settings, None, &names("new", 0..300));
+    reader.until("all of the new topic is read", |reader| reader.order.len() >= 400);
+    assert_eq!(reader.order[100..], names("new", 0..300));
+    // What the group hands out meanwhile may be empty, and be empty again.
+    assert!(reader.opened.iter().any(|opened| opened.moved()), "{:?}", reader.opened);
 }
 
 #[test]

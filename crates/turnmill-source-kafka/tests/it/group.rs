@@ -5,9 +5,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use turnmill_source::{
-    GroupLimits, GroupProgress, GroupSource, Opened, Position, RecordBatch, RecordOutcome,
-};
+use turnmill_source::{GroupLimits, GroupProgress, GroupSource, Opened, RecordBatch, RecordOutcome};
 use turnmill_source_kafka::OutgoingRecord;
 use turnmill_testbed::kafka;
 
@@ -59,7 +57,7 @@ fn a_record_keeps_key_headers_time_and_a_null_value_is_skipped() {
     assert_eq!((first.time, first.sender), (Some(1_656_382_549.326), None));
     assert_eq!(first.origin.map(|origin| (origin.topic, origin.offset)), Some((topic.as_str(), 0)));
     assert_eq!(batch.get(1).unwrap().outcome, RecordOutcome::Skipped);
-    assert_eq!(batch.to(), Some(&Position::at(2)));
+    assert_eq!(batch.to().map(|position| position.offset), Some(2));
 }
 
 #[test]
@@ -211,6 +209,49 @@ fn control_records_and_aborted_ones_do_not_hold_the_position_back() {
     write(&settings, None, &names("r", 0..1));
     reader.until_count(3);
     assert_eq!(reader.control.stats().passed, 6);
+}
+
+#[test]
+fn records_of_an_open_transaction_are_no_lag() {
+    let Some((bootstrap, topic)) = kafka::topic(1) else { return };
+    let settings = settings(&bootstrap, &topic);
+    let transactional: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", &bootstrap)
+        .set("transactional.id", format!("open-{topic}"))
+        .create()
+        .unwrap();
+    let wait = Duration::from_secs(20);
+    transactional.init_transactions(wait).unwrap();
+    let send = |values: &[String]| {
+        transactional.begin_transaction().unwrap();
+        for value in values {
+            let record = BaseRecord::<(), str>::to(&topic).payload(value);
+            transactional.send(record).map_err(|(error, _)| error).unwrap();
+        }
+        transactional.flush(wait).unwrap();
+    };
+    send(&names("r", 0..100));
+    transactional.commit_transaction(wait).unwrap();
+    let mut reader = Reader::new(&settings, Stored::new());
+    reader.until_count(100);
+    send(&names("r", 100..200));
+    // Statistics come every second, and so does what is waiting for.
+    let end = Instant::now() + Duration::from_secs(5);
+    while Instant::now() < end {
+        reader.step(&LIMITS);
+        let lag = reader.control.lag();
+        assert!(lag.iter().all(|lag| lag.offsets().unwrap_or_default() <= 1), "{lag:?}");
+    }
+    // The same for one that begins to read now.
+    let late = Reader::new(&settings, reader.stored.clone());
+    drop(reader);
+    let mut reader = late;
+    reader.until("assignment", |reader| reader.assigned.is_some());
+    let ends = reader.assigned.as_ref().unwrap().partitions.iter().map(|assigned| assigned.end);
+    assert_eq!(ends.collect::<Vec<_>>(), [Some(101)], "100 records and the end of their transaction");
+    transactional.commit_transaction(wait).unwrap();
+    reader.until_count(100);
+    assert_eq!(reader.order, names("r", 100..200));
 }
 
 #[test]

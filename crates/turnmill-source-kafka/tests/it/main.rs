@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod faults;
+mod foreign;
 mod group;
 mod range;
 mod reader;
