@@ -6,7 +6,7 @@ use clap::Parser;
 use turnmill_model::SessionIdMode;
 use turnmill_postgres::{PostgresAddress, RootCert, SslMode};
 use turnmill_service::settings::{
-    DatabaseTarget, DeadLetterTopic, Environment, Flags, Id, Kind, Loaded, LogLevel, Needs, SETTINGS, Secret,
+    DatabaseTarget, Environment, Flags, Id, Kind, Loaded, LogLevel, Needs, SETTINGS, Secret,
     SecurityProtocol, Setting, Use,
 };
 

@@ -1,7 +1,7 @@
 //! Indexes and foreign keys of stores that are in use.
 
 use turnmill_model::rasa::RasaDecoder;
-use turnmill_model::tables::PUBLIC;
+use turnmill_model::tables::{EVENT_ERROR, PUBLIC};
 use turnmill_model::{SessionIdMode, Settings};
 use turnmill_sink::ingest::Ingest;
 use turnmill_sink::testkit::{Delivery, Driver, Given, conversation};
@@ -54,9 +54,18 @@ fn of_version_1(schemas: &mut Schemas, present: &PostgresStore) -> PostgresStore
     let schema = settings.schema().to_owned();
     let mut script = format!("CREATE SCHEMA \"{schema}\"; SET search_path TO \"{schema}\";");
     script.push_str(include_str!("../data/version-1.sql"));
-    let own = internal::ALL.map(|table| table.name).into_iter().chain(["_turnmill_event_error"]);
-    for table in PUBLIC.iter().map(|table| table.name).chain(own) {
-        script.push_str(&format!("INSERT INTO {table} SELECT * FROM \"{from}\".{table};"));
+    let public = PUBLIC
+        .into_iter()
+        .chain([&EVENT_ERROR])
+        .map(|table| (table.name, table.columns.iter().map(|column| column.name).collect::<Vec<_>>()));
+    let own =
+        internal::ALL.map(|table| (table.name, table.columns.iter().map(|column| column.name).collect()));
+    for (table, mut columns) in public.chain(own) {
+        // Version 2 added these.
+        columns.retain(|column| !["assistant", "changed", "record_row", "facts"].contains(column));
+        let columns = columns.iter().map(|column| format!("\"{column}\"")).collect::<Vec<_>>().join(", ");
+        script
+            .push_str(&format!("INSERT INTO {table} ({columns}) SELECT {columns} FROM \"{from}\".{table};"));
     }
     script.push_str(
         "UPDATE _turnmill_meta SET value = '1' WHERE name = 'schema_version'; \
@@ -81,10 +90,11 @@ fn a_store_of_version_1_becomes_like_a_new_one_and_keeps_its_rows() {
             let mut present = filled(&mut schemas, 3, 20).await;
             let mut old = of_version_1(&mut schemas, &present);
             let SchemaFound::Store { pending, .. } = old.survey().await.unwrap().schema else { panic!() };
-            assert_eq!(pending.len(), 1, "{pending:?}");
-            assert!(pending[0].contains("2 (indexes and foreign keys)"), "{pending:?}");
-            assert!(pending[0].contains("idx_rasa_event_session_seq"), "{pending:?}");
-            assert!(pending[0].contains("idx_rasa_event_pattern_query"), "{pending:?}");
+            assert_eq!(pending.len(), 2, "{pending:?}");
+            assert!(pending[0].contains("2 (columns for assistants and sources)"), "{pending:?}");
+            assert!(pending[1].contains("3 (indexes and foreign keys)"), "{pending:?}");
+            assert!(pending[1].contains("idx_rasa_event_session_seq"), "{pending:?}");
+            assert!(pending[1].contains("idx_rasa_event_pattern_query"), "{pending:?}");
             let said = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
             let told = std::sync::Arc::clone(&said);
             old = old.with_notices(move |text| told.lock().unwrap().push(text.to_owned()));
@@ -96,16 +106,12 @@ fn a_store_of_version_1_becomes_like_a_new_one_and_keeps_its_rows() {
             assert_eq!(old.digests().await.unwrap(), present.digests().await.unwrap());
             // Nothing is left of what other ids replace.
             let rows = old.digests().await.unwrap().tables["rasa_session_slot_state"].rows;
-            let settings = Settings {
-                session_id: SessionIdMode::Off,
-                assistant: Some("x".into()),
-                ..Settings::default()
-            };
+            let settings = Settings { session_id: SessionIdMode::Off, ..Settings::default() };
             let decoder = RasaDecoder::new(&settings);
             let mut ingest = Ingest::new(&settings, &decoder, 0);
             old.begin_rebuild(&settings).await.unwrap();
             let senders = old.senders(None, 100).await.unwrap();
-            ingest.rebuild(&mut old, &senders).await.unwrap();
+            ingest.rebuild(&mut old, &senders, Some("x")).await.unwrap();
             old.end_rebuild(&settings).await.unwrap();
             assert_eq!(old.digests().await.unwrap().tables["rasa_session_slot_state"].rows, rows);
         });

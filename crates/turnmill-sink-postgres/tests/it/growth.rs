@@ -61,7 +61,7 @@ async fn work(schemas: &mut Schemas, senders: u32) -> (u64, u64) {
     let mut store = PostgresStore::new(place.clone());
     store.begin_rebuild(&settings).await.unwrap();
     let some: Vec<SenderId> = store.senders(None, 4).await.unwrap();
-    ingest.rebuild(&mut store, &some).await.unwrap();
+    ingest.rebuild(&mut store, &some, None).await.unwrap();
     store.end_rebuild(&settings).await.unwrap();
     drop(store);
     (late - start, touched(schemas, place.schema()).await - late)
