@@ -46,7 +46,7 @@ fn opening_again_changes_nothing() {
     let after: Vec<i64> =
         ["schema_version", "user_version"].map(|name| one(&file, &format!("PRAGMA {name}"))).into();
     assert_eq!(before, after);
-    assert_eq!(one::<i64>(&file, "SELECT count(*) FROM _turnmill_migrations"), 2);
+    assert_eq!(one::<i64>(&file, "SELECT count(*) FROM _turnmill_migrations"), 3);
     let applied: String = one(&file, "SELECT applied_at FROM _turnmill_migrations");
     assert!(turnmill_model::Micros::parse(&applied).is_some(), "{applied}");
 }
@@ -59,7 +59,7 @@ fn a_newer_store_is_refused_and_left_alone() {
     let before: i64 = one(&file, "PRAGMA data_version");
     for mut again in [files.connect(&store), files.connect(&store).read_only()] {
         let error = pollster::block_on(again.open(&Settings::default())).unwrap_err();
-        assert!(matches!(error, StoreError::Newer { found: 7, known: 2 }), "{error}");
+        assert!(matches!(error, StoreError::Newer { found: 7, known: 3 }), "{error}");
         assert!(error.to_string().contains("use a newer turnmill"), "{error}");
     }
     assert_eq!(one::<i64>(&file, "PRAGMA data_version"), before);
@@ -165,7 +165,7 @@ fn an_unmarked_store_is_damaged() {
     file.execute_batch("DELETE FROM _turnmill_meta WHERE name = 'schema_version'").unwrap();
     assert!(fatal(open(&mut files.connect(&store))).contains("schema version"));
     file.execute_batch(
-        "DROP TABLE _turnmill_position; INSERT INTO _turnmill_meta VALUES ('schema_version', '2')",
+        "DROP TABLE _turnmill_position; INSERT INTO _turnmill_meta VALUES ('schema_version', '3')",
     )
     .unwrap();
     assert!(fatal(open(&mut files.connect(&store))).contains("not as turnmill made them"));

@@ -36,7 +36,11 @@ fn index_columns(file: &Connection, index: &str) -> Vec<String> {
     let mut query =
         file.prepare("SELECT name, \"desc\" FROM pragma_index_xinfo(?1) WHERE key ORDER BY seqno").unwrap();
     let rows = query.query_map([index], |row| {
-        Ok(format!("{}{}", row.get::<_, String>(0)?, if row.get(1)? { " DESC" } else { "" }))
+        Ok(format!(
+            "{}{}",
+            row.get::<_, Option<String>>(0)?.unwrap_or_default(),
+            if row.get(1)? { " DESC" } else { "" }
+        ))
     });
     rows.unwrap().map(Result::unwrap).collect()
 }
@@ -64,9 +68,17 @@ fn a_store_of_version_1_gets_the_indexes_of_now_and_keeps_its_rows() {
     let old = Connection::open(&path).unwrap();
     old.execute_batch(include_str!("../data/version-1.sql")).unwrap();
     old.execute("ATTACH ?1 AS present", [present.path().unwrap().to_str().unwrap()]).unwrap();
-    let tables = PUBLIC.iter().map(|table| table.name).chain(internal::ALL.map(|table| table.name));
-    for table in tables {
-        old.execute_batch(&format!("INSERT INTO {table} SELECT * FROM present.{table}")).unwrap();
+    let public = PUBLIC
+        .iter()
+        .map(|table| (table.name, table.columns.iter().map(|column| column.name).collect::<Vec<_>>()));
+    let own =
+        internal::ALL.map(|table| (table.name, table.columns.iter().map(|column| column.name).collect()));
+    for (table, mut columns) in public.chain(own) {
+        // Version 2 added these.
+        columns.retain(|column| !["assistant", "changed", "record_row", "facts"].contains(column));
+        let columns = columns.iter().map(|column| format!("\"{column}\"")).collect::<Vec<_>>().join(", ");
+        old.execute_batch(&format!("INSERT INTO {table} ({columns}) SELECT {columns} FROM present.{table}"))
+            .unwrap();
     }
     old.execute_batch(
         "UPDATE _turnmill_meta SET value = '1' WHERE name = 'schema_version'; \
@@ -77,7 +89,7 @@ fn a_store_of_version_1_gets_the_indexes_of_now_and_keeps_its_rows() {
     pollster::block_on(store.open(&settings)).unwrap();
     let fresh = Connection::open(present.path().unwrap()).unwrap();
     assert_eq!(index_names(&old), index_names(&fresh));
-    assert_eq!(one::<i64>(&old, "SELECT count(*) FROM _turnmill_migrations"), 2);
+    assert_eq!(one::<i64>(&old, "SELECT count(*) FROM _turnmill_migrations"), 3);
     let digests = pollster::block_on(store.digests()).unwrap();
     assert_eq!(digests, pollster::block_on(present.digests()).unwrap());
     pollster::block_on(store.open(&settings)).unwrap();
@@ -120,7 +132,10 @@ fn every_table_and_column_is_there_and_nothing_else() {
         assert_eq!(found, references.collect(), "{}", table.name);
     }
     for index in indexes::all(Dialect::Sqlite, References::Declared) {
-        assert_eq!(index_columns(&file, &index.name), index.columns, "{}", index.name);
+        // An expression has no name.
+        let named = |column: &str| if column.contains('(') { String::new() } else { column.to_owned() };
+        let expected: Vec<String> = index.columns.iter().map(|column| named(column)).collect();
+        assert_eq!(index_columns(&file, &index.name), expected, "{}", index.name);
     }
     assert_eq!(index_names(&file).len(), indexes::all(Dialect::Sqlite, References::Declared).len() + 1);
     let mut names = file
@@ -164,7 +179,7 @@ fn a_finished_file_stands_alone_and_takes_a_search_of_history_from_the_index() {
     assert!(!path.with_extension("sqlite-wal").exists());
     let file = Connection::open(copy).unwrap();
     assert_eq!(one::<String>(&file, "PRAGMA journal_mode"), "wal");
-    assert_eq!(one::<i64>(&file, "SELECT max(number) FROM _turnmill_migrations"), 2);
+    assert_eq!(one::<i64>(&file, "SELECT max(number) FROM _turnmill_migrations"), 3);
     let plan: String = file
         .query_row(
             "EXPLAIN QUERY PLAN SELECT number, least FROM _turnmill_history \

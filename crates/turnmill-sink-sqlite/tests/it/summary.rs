@@ -11,7 +11,7 @@ use crate::support::Files;
 /// Four sessions of three senders, two of which are the same person's; hand-overs in three sessions, of each kind one.
 const ROWS: &str = "
 INSERT INTO rasa_user VALUES ('p', 'person', '', '');
-INSERT INTO rasa_sender VALUES ('a', 'A', 'rest', '', '', 'p'), ('b', 'B', 'rest', '', '', 'p'), ('c', 'C', NULL, '', '', NULL);
+INSERT INTO rasa_sender VALUES ('a', 'A', 'rest', '', '', 'p', NULL), ('b', 'B', 'rest', '', '', 'p', NULL), ('c', 'C', NULL, '', '', NULL, NULL);
 INSERT INTO rasa_session VALUES ('s1', 'a', '', 1, 9), ('s2', 'a', '', 11, 19), ('s3', 'b', '', 1, 9), ('s4', 'c', '', 1, 1);
 INSERT INTO rasa_turn VALUES ('t1', 'a', 's1', 1, 4), ('t2', 'a', 's1', 5, 9), ('t3', 'a', 's2', 11, 19), ('t4', 'b', 's3', 1, 9);
 INSERT INTO rasa_event VALUES
