@@ -76,7 +76,7 @@ fn check_says_what_is_there_and_what_is_missing() {
     assert!(offline.contains(&format!("KAFKA_TOPIC = {}", topic.name)), "{offline}");
     assert!(offline.contains("MAX_MESSAGES_TO_FETCH: is set and has no effect"), "{offline}");
     assert!(!offline.contains("turnmill-secret"), "{offline}");
-    assert!(check(&[], &[("KAFKA_BROKER_ADDRESS", "x")], 1).contains("PROBLEM"));
+    assert!(check(&[], &[("KAFKA_BROKER_ADDRESS", "x:y")], 1).contains("PROBLEM"));
 
     let empty = check(&["--connect"], &[], 0);
     for part in [
