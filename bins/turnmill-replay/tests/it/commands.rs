@@ -117,7 +117,7 @@ fn failures_are_told_with_their_exit_code() {
     assert!(complaint(replay(&["no-such-file", "--to", &url]), 1).contains("no-such-file"));
     assert!(!store.exists(), "a mistyped input is noticed before a store is made");
     assert!(complaint(replay(&[input]), 2).contains("--to"));
-    assert!(complaint(replay(&[input, "--to", "oracle:x"]), 1).contains("unknown store `oracle`"));
+    assert!(complaint(replay(&[input, "--to", "oracle:x"]), 1).contains("unknown store `oracle:***`"));
     assert!(complaint(replay(&[input, "--to", "sqlite:/no/such/folder/x"]), 1).contains("/no/such/folder"));
     assert!(complaint(turnmill(&["verify", &url]), 1).contains("store.sqlite"));
 

@@ -217,12 +217,20 @@ fn a_service_takes_markers_from_a_file_and_by_http() {
     settings.retain(|(name, _)| name != "TURNMILL_MARKERS");
     settings.push(("TURNMILL_API_TOKEN".into(), "a-token-of-some-length".into()));
     let mut service = Service::start(&settings);
-    service.wait("the store is open", |service| service.get(path).unwrap().0 == 200);
+    let with = [foreign[0], ("Authorization", "Bearer a-token-of-some-length")];
+    let get = |service: &Service| service.request("GET", &format!("{path}?active=true"), &with, "").unwrap();
+    service.wait("the store is open", |service| get(service).0 == 200);
     for (method, path) in [("GET", path), ("PUT", path), ("DELETE", "/api/v1/patterns/x")] {
         assert_eq!(service.request(method, path, &foreign, "{}").unwrap().0, 401);
+        assert_eq!(service.request(method, path, &[], "{}").unwrap().0, 401, "of this machine");
     }
-    let with = [foreign[0], ("Authorization", "Bearer a-token-of-some-length")];
-    assert_eq!(service.request("GET", path, &with, "").unwrap().0, 200);
-    assert_eq!(list(&service, "?active=true").len(), 1, "what was uploaded is still there");
+    let left: Vec<Value> = serde_json::from_str(&get(&service).1).unwrap();
+    assert_eq!(left.len(), 1, "what was uploaded is still there");
+    // The tools take the token from the environment.
+    let url = format!("http://{}", service.address());
+    ran(turnmill(&["markers", "list", "--on", &url]), 1);
+    let mut command = turnmill(&["markers", "list", "--on", &url]);
+    command.env("TURNMILL_API_TOKEN", "a-token-of-some-length");
+    ran(command, 0);
     service.stop();
 }
