@@ -81,7 +81,7 @@ impl Address {
         if root.is_some() && mode != SslMode::VerifyFull {
             return Err(bad("`sslrootcert` needs `sslmode=verify-full`".into()));
         }
-        let plain = format!("postgresql://{place}?{}", others.join("&"));
+        let plain = format!("postgresql://{place}?{}", others.join("&").replace('@', "%40"));
         let mut config: Config = plain.parse().map_err(|error: ::postgres::Error| {
             let cause = std::error::Error::source(&error).map(ToString::to_string);
             bad(cause.unwrap_or_else(|| error.to_string()))
