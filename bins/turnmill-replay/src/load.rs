@@ -1,7 +1,7 @@
 //! `--to STORE`: the inputs into a store.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -36,7 +36,12 @@ pub(crate) async fn load(
         AnyStore::Postgres(_) => store.to_string(),
     };
     // Of a file that this run makes nothing is left behind unless something landed in it.
-    let made = name.strip_prefix("sqlite:").map(PathBuf::from).filter(|path| !path.exists());
+    let file = match &store {
+        AnyStore::Sqlite(store) => store.path().map(Path::to_path_buf),
+        #[cfg(feature = "postgres")]
+        AnyStore::Postgres(_) => None,
+    };
+    let made = file.filter(|path| !path.exists());
     let settings = args.settings();
     let decoder = RasaDecoder::new(&settings);
     let ingest = Ingest::new(&settings, &decoder, args.cache << 20);

@@ -251,12 +251,10 @@ fn path_of_file(url: &str) -> Result<Option<&str>, UnknownStore> {
     {
         return Err(UnknownStore::Memory);
     }
-    if let Some((_, rest)) =
-        scheme.as_ref().filter(|(scheme, rest)| scheme.starts_with("sqlite") && rest.starts_with("//"))
-    {
-        // SQLAlchemy has an empty host between two slashes and a third one.
-        let path = rest.strip_prefix("///").unwrap_or(rest.trim_start_matches('/'));
-        return Err(UnknownStore::Spelling { right: format!("sqlite:{path}") });
+    // SQLAlchemy has an empty host between two slashes and a third one; with two only, the file would be a host.
+    let slashes = |rest: &str| rest.starts_with("//") && !rest.starts_with("///");
+    if let Some((_, rest)) = scheme.as_ref().filter(|(scheme, rest)| scheme == "sqlite" && slashes(rest)) {
+        return Err(UnknownStore::Spelling { right: format!("sqlite:{}", &rest[2..]) });
     }
     let end = url.rsplit_once('.').map(|(_, end)| end.to_ascii_lowercase());
     let is_path = !url.contains(':') && matches!(end.as_deref(), Some("sqlite" | "sqlite3" | "db"));

@@ -16,8 +16,8 @@ pub enum UnknownStore {
     /// A database in memory, which nothing could read afterwards.
     #[error("`:memory:` is gone when the command ends: name a file, as in sqlite:rasa.sqlite")]
     Memory,
-    /// A SQLite file with slashes as in URLs of SQLAlchemy.
-    #[error("a SQLite store is spelled sqlite:PATH, without `//`: {right}")]
+    /// A SQLite file with slashes that make it a host.
+    #[error("a SQLite store is spelled sqlite:PATH, without `//`: here {right}")]
     Spelling {
         /// How it is spelled here.
         right: String,

@@ -4,7 +4,7 @@ use turnmill_stores::{AnyStore, UnknownStore};
 
 #[test]
 fn urls_name_their_store() {
-    for url in ["sqlite:a.sqlite", "sqlite:///a.sqlite"] {
+    for url in ["sqlite:a.sqlite", "sqlite:///a.sqlite", "a.sqlite", "/tmp/A.DB", "a.sqlite3"] {
         assert!(matches!(AnyStore::from_url(url), Ok(AnyStore::Sqlite(_))), "{url}");
     }
     for url in
@@ -23,7 +23,11 @@ fn what_names_none_is_said_without_secrets() {
         ("redshift+psycopg2://u:secret@h/d", "not supported yet"),
         ("file:///data?format=csv", "`file` are not supported yet"),
         ("mysql://u:secret@h/d", "unknown store `mysql://u:***@h/d`"),
-        ("rasa.sqlite", "unknown store `rasa.sqlite`"),
+        ("rasa.txt", "unknown store `rasa.txt`"),
+        ("sqlite://rasa.sqlite", "here sqlite:rasa.sqlite"),
+        (":memory:", "name a file"),
+        ("sqlite::memory:", "name a file"),
+        ("sqlite:///:memory:", "name a file"),
         ("sqlite:", "names no file"),
         ("postgres://u:secret@h:99999/d", "a port"),
         ("", "unknown store"),
