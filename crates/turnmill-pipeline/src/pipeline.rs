@@ -25,10 +25,15 @@ pub struct Pipeline<'d, S> {
     backoff: Backoff,
     limits: DeadLetterLimits,
     seen: Seen,
+    /// How often in a row another writer was found to have moved on.
+    fenced: u32,
     /// Records of a transaction at most, after the store has ended a statement that took too long.
     part: usize,
     pub(crate) stop: Stop,
 }
+
+/// Losing against another writer more often than this in a row is no bad luck: what the store keeps contradicts itself.
+const FENCES: u32 = 50;
 
 /// What became of trying to commit a batch.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -67,6 +72,7 @@ impl<'d, S: Store> Pipeline<'d, S> {
             backoff: Backoff::default(),
             limits: DeadLetterLimits::default(),
             seen: Seen::default(),
+            fenced: 0,
             part: usize::MAX,
             stop,
         }
@@ -171,9 +177,13 @@ impl<'d, S: Store> Pipeline<'d, S> {
                     drained.replays += report.replays;
                     add(&mut whole, report);
                     parts.done(&range);
-                    attempt = 0;
+                    (attempt, self.fenced) = (0, 0);
                 }
                 Err(error) if error.class() == Class::Fenced => {
+                    self.fenced += 1;
+                    if self.fenced > FENCES {
+                        return Err(contradiction(&error).into());
+                    }
                     observer.observe(&Event::Fenced { error: &error });
                     return Ok(Outcome::Fenced);
                 }
@@ -205,6 +215,15 @@ impl<'d, S: Store> Pipeline<'d, S> {
         *attempt = attempt.saturating_add(1);
         observer.observe(&Event::Retrying { error: &error, pause });
         if self.stop.pause(pause).await { Err(error) } else { Ok(()) }
+    }
+}
+
+/// Nobody else was faster so often without anything being written in between.
+fn contradiction(error: &StoreError) -> StoreError {
+    StoreError::Damaged {
+        detail: format!(
+            "{error}, {FENCES} times in a row with nothing written in between: look at it with `turnmill verify`"
+        ),
     }
 }
 
