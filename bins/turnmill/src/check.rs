@@ -150,6 +150,9 @@ async fn database(
                     }
                 }
             }
+            for problem in survey.problems {
+                findings.problem(format_args!("RASA_ANALYTICS_DB_URL: {problem}"))?;
+            }
             for step in survey.to_arrange {
                 findings.note(format_args!(
                     "TURNMILL_DB_FOREIGN_KEYS: the tables are not as it says; `turnmill foreign-keys` {step}"

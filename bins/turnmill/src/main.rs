@@ -49,10 +49,11 @@ enum Command {
     ///
     /// Exit code 1 if there is a problem. Nothing is written.
     Check(Box<check::Args>),
-    /// Count the rows of each table, digest them, and check that every record is accounted for.
+    /// Count the rows of each table, digest them, and look for damage.
     ///
     /// Equal digests mean equal tables, whatever the store and the order in which records arrived. Exit code 1 if the ledger does
-    /// not add up.
+    /// not add up, or something is damaged: pages and indexes, references, rows that are not as many as ledger and history say,
+    /// states that cannot be read.
     Verify(verify::Args),
     /// Look at the records that could not become rows, and try them again.
     #[command(subcommand)]

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use serde_json::{Map, Value, json};
-use turnmill_sink::Inspect;
+use turnmill_sink::{Inspect, examine};
 use turnmill_text::escaped;
 
 use crate::{Failure, StoreArgs};
@@ -13,17 +13,31 @@ use crate::{Failure, StoreArgs};
 pub(crate) struct Args {
     #[command(flatten)]
     store: StoreArgs,
+    /// Look at indexes also if the store is large: SQLite's integrity check, or PostgreSQL's amcheck.
+    #[arg(long)]
+    thorough: bool,
     /// Print JSON.
     #[arg(long)]
     json: bool,
 }
 
-/// Prints digests and ledger; false if the ledger does not add up.
+/// Prints digests, ledger, and what was looked at; false if something is wrong.
 pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
     let (mut store, _) = args.store.choice().for_reading().await?;
-    let digests = store.digests().await?;
+    let examined = examine(&mut store, args.thorough).await?;
+    let digests = match store.digests().await {
+        Ok(digests) => digests,
+        Err(error) => {
+            // With standard error gone there is nobody left to tell.
+            for finding in &examined.findings {
+                let _ = writeln!(std::io::stderr(), "damaged: {}", escaped(finding));
+            }
+            return Err(error.into());
+        }
+    };
     let ledger = store.ledger().await?;
-    let sound = ledger.iter().all(|(_, counts)| counts.adds_up());
+    let adds_up = ledger.iter().all(|(_, counts)| counts.adds_up());
+    let sound = adds_up && examined.findings.is_empty();
 
     let mut out = std::io::stdout().lock();
     if args.json {
@@ -47,7 +61,16 @@ pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
                 })
             })
             .collect();
-        writeln!(out, "{}", json!({"digest": digests.to_string(), "tables": tables, "ledger": ledger}))?;
+        let said = json!({
+            "digest": digests.to_string(),
+            "tables": tables,
+            "ledger": ledger,
+            "sound": sound,
+            "looked_at": examined.looked_at,
+            "left_out": examined.left_out,
+            "findings": examined.findings,
+        });
+        writeln!(out, "{said}")?;
         return Ok(sound);
     }
     writeln!(out, "{:<28} {:>12}  digest", "table", "rows")?;
@@ -73,8 +96,23 @@ pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
             if counts.adds_up() { "" } else { "  does not add up" },
         )?;
     }
-    if !sound {
+    writeln!(out, "\nlooked at: {}", examined.looked_at.join("; "))?;
+    if !examined.left_out.is_empty() {
+        writeln!(out, "not looked at: {}", examined.left_out.join("; "))?;
+    }
+    if !adds_up {
         writeln!(out, "\nthe ledger does not add up: records are missing or counted twice")?;
+    }
+    if !examined.findings.is_empty() {
+        writeln!(out)?;
+        for finding in &examined.findings {
+            writeln!(out, "damaged: {}", escaped(finding))?;
+        }
+        writeln!(
+            out,
+            "rows are made again from the history by `turnmill rebuild`; a damaged file or index needs its backup, or a new \
+             store that is filled from the events"
+        )?;
     }
     Ok(sound)
 }

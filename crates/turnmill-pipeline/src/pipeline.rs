@@ -26,6 +26,8 @@ pub struct Pipeline<'d, S> {
     patience: Option<Duration>,
     limits: DeadLetterLimits,
     seen: Seen,
+    /// How often in a row another writer was found to have moved on.
+    fenced: u32,
     /// Records of a transaction at most, after the store has ended a statement that took too long.
     part: usize,
     pub(crate) stop: Stop,
@@ -37,6 +39,8 @@ struct Failures {
     count: u32,
     since: Option<Instant>,
 }
+/// Losing against another writer more often than this in a row is no bad luck: what the store keeps contradicts itself.
+const FENCES: u32 = 50;
 
 /// What became of trying to commit a batch.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -80,6 +84,7 @@ impl<'d, S: Store> Pipeline<'d, S> {
             patience: None,
             limits: DeadLetterLimits::default(),
             seen: Seen::default(),
+            fenced: 0,
             part: usize::MAX,
             stop,
         }
@@ -199,8 +204,13 @@ impl<'d, S: Store> Pipeline<'d, S> {
                     add(&mut whole, report);
                     parts.done(&range);
                     failed = Failures::default();
+                    self.fenced = 0;
                 }
                 Err(error) if error.class() == Class::Fenced => {
+                    self.fenced += 1;
+                    if self.fenced > FENCES {
+                        return Err(contradiction(&error).into());
+                    }
                     observer.observe(&Event::Fenced { error: &error });
                     return Ok(Outcome::Fenced);
                 }
@@ -239,6 +249,15 @@ impl<'d, S: Store> Pipeline<'d, S> {
         }
         observer.observe(&Event::Retrying { error: &error, pause });
         if self.stop.pause(pause).await { Err(error) } else { Ok(()) }
+    }
+}
+
+/// Nobody else was faster so often without anything being written in between.
+fn contradiction(error: &StoreError) -> StoreError {
+    StoreError::Damaged {
+        detail: format!(
+            "{error}, {FENCES} times in a row with nothing written in between: look at it with `turnmill verify`"
+        ),
     }
 }
 

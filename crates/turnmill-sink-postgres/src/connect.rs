@@ -133,7 +133,8 @@ impl Connection {
              SET default_transaction_isolation = 'read committed'; \
              SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off; \
              SELECT set_config(name, 'force_generic_plan', false) FROM pg_settings WHERE name = 'plan_cache_mode'; \
-             {read_only}SELECT current_setting('server_version_num'), pg_backend_pid()",
+             {read_only}SELECT current_setting('server_version_num'), pg_backend_pid(), \
+             current_setting('transaction_read_only') = 'on' AND NOT pg_is_in_recovery()",
             schema = quoted(&settings.schema),
             statement = milliseconds(settings.statement_timeout),
             lock = milliseconds(settings.lock_timeout),
@@ -153,6 +154,17 @@ impl Connection {
         if self.version / 10_000 < OLDEST {
             return Err(StoreError::Unusable {
                 detail: format!("`{}` is no PostgreSQL {OLDEST} or newer: use one that is", self.place),
+                source: None,
+            });
+        }
+        // A standby may be promoted; this is somebody's decision.
+        if value(2) == Some("t") && !settings.read_only {
+            return Err(StoreError::Unusable {
+                detail: format!(
+                    "`{}` begins transactions as read-only: `ALTER DATABASE ... RESET default_transaction_read_only`, the same \
+                     for the user with `ALTER ROLE`, or name another database",
+                    self.place
+                ),
                 source: None,
             });
         }

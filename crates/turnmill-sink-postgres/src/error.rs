@@ -15,6 +15,10 @@ use crate::failure::Failure;
 const URL: &str = "the database URL (`RASA_ANALYTICS_DB_URL`)";
 const PASSWORD: &str = "the password (`TURNMILL_DB_PASSWORD`, `PGPASSWORD` or `PGPASSFILE`)";
 
+/// What to do about a pooler that gives connections to others between transactions or statements.
+pub(crate) const SESSION_POOLER: &str = "connect to PostgreSQL itself, or through a pooler that keeps the session (PgBouncer: \
+     `pool_mode = session`)";
+
 /// Makes a store's error of a failure. `place` is the database, `doing` what was attempted.
 pub(crate) fn store_error(failure: Failure, place: &str, doing: &str) -> StoreError {
     let error = match failure {
@@ -29,11 +33,11 @@ pub(crate) fn store_error(failure: Failure, place: &str, doing: &str) -> StoreEr
     let code = db.code().code();
     match code {
         "23505" if is_ours(db) => StoreError::Fenced { detail },
+        "08P01" if db.message().contains("pooling mode") => {
+            unusable(format!("{detail}: {SESSION_POOLER}"), error)
+        }
         // The connection is one of a pooler that changes servers between transactions.
-        "26000" | "42P05" => unusable(
-            format!("{detail}: connect to PostgreSQL itself, or through a pooler that keeps the session"),
-            error,
-        ),
+        "26000" | "42P05" => unusable(format!("{detail}: {SESSION_POOLER}"), error),
         // Which of the two it was is said in the language of the server; without a limit, though, nobody else ends statements.
         "57014" if !db.message().contains("user request") => StoreError::TimeLimit {
             detail: format!(

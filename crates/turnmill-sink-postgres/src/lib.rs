@@ -38,6 +38,7 @@
 mod arrange;
 mod connect;
 mod error;
+mod examine;
 mod failure;
 mod history;
 mod inspect;

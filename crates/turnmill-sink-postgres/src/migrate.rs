@@ -149,7 +149,7 @@ pub(crate) fn named(migration: &Migration) -> String {
 /// Looks whose tables are in the schema. Somebody else's are an error if they have names of ours.
 pub(crate) async fn look(connection: &Connection, place: &PostgresSettings) -> Result<Found, StoreError> {
     let doing = "looking at its tables";
-    let sql = "SELECT n.nspname IS NOT NULL, c.relname FROM (VALUES (1)) AS one (row) \
+    let sql = "SELECT n.nspname IS NOT NULL, c.relname, COALESCE(has_schema_privilege(n.oid, 'USAGE'), true) FROM (VALUES (1)) AS one (row) \
          LEFT JOIN pg_catalog.pg_namespace AS n ON n.nspname = $1 \
          LEFT JOIN pg_catalog.pg_class AS c ON c.relnamespace = n.oid AND c.relkind IN ('r', 'p', 'v', 'm', 'f') \
          ORDER BY c.relname";
@@ -160,6 +160,16 @@ pub(crate) async fn look(connection: &Connection, place: &PostgresSettings) -> R
         let exists: bool = row.try_get(0).map_err(|error| connection.fail(error, doing))?;
         if !exists {
             return Ok(Found::Nothing);
+        }
+        let may_use: bool = row.try_get(2).map_err(|error| connection.fail(error, doing))?;
+        if !may_use {
+            let schema = &place.schema;
+            let detail = format!(
+                "`{place}`: the user may not use the schema `{schema}`: `GRANT USAGE, CREATE ON SCHEMA {}` to it, or set \
+                 `TURNMILL_DB_SCHEMA` to another",
+                quoted(schema)
+            );
+            return Err(StoreError::Unusable { detail, source: None });
         }
         let name: Option<String> = row.try_get(1).map_err(|error| connection.fail(error, doing))?;
         names.extend(name);

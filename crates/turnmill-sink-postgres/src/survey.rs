@@ -1,5 +1,8 @@
 //! What there is to know of a database before it is opened: for tools that check a configuration.
 
+use std::time::Duration;
+
+use tokio_postgres::SimpleQueryMessage;
 use turnmill_model::Settings;
 use turnmill_sink::StoreError;
 use turnmill_sql::migrations::{Change, Migration, pending};
@@ -7,8 +10,13 @@ use turnmill_sql::{Dialect, Schema, meta};
 
 use crate::PostgresStore;
 use crate::arrange::Plan;
-use crate::connect::Connection;
+use crate::connect::{Connection, RollBack};
+use crate::error::SESSION_POOLER;
 use crate::migrate::{Found, look, named};
+use crate::settings::PostgresSettings;
+
+/// How long a pooler may take to give a process.
+const POOLER: Duration = Duration::from_secs(5);
 
 /// What was found in a database. Nothing was changed.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +29,8 @@ pub struct Survey {
     pub schema: SchemaFound,
     /// What is to be done for indexes and foreign keys to be as the settings want them; nothing of it happens by itself.
     pub to_arrange: Vec<String>,
+    /// What keeps the store from working as it should, with the remedy.
+    pub problems: Vec<String>,
     /// Privileges that this user would need and has not.
     pub lacking: Vec<String>,
 }
@@ -51,6 +61,39 @@ const TABLES_LACKING: &str = "SELECT c.relname::text FROM pg_catalog.pg_class AS
      AND NOT (has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT') \
      AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE')) ORDER BY c.relname";
 
+const ENCODING: &str = "SELECT pg_encoding_to_char(encoding)::text, pg_is_in_recovery() FROM pg_catalog.pg_database \
+     WHERE datname = current_database()";
+const PROCESS: &str = "SELECT pg_backend_pid()";
+
+/// Looks whether a connection stays with its server process, as prepared statements and settings of the session need. A pooler
+/// gives a process that is free to whoever asks first, so a second connection takes it by a transaction.
+async fn pooled(place: &PostgresSettings, connection: &Connection) -> Result<Option<String>, StoreError> {
+    let doing = "looking for a pooler";
+    let process = async |connection: &Connection| {
+        let row = connection.client().simple_query(PROCESS).await;
+        row.map(|answers| {
+            answers.iter().find_map(|answer| match answer {
+                SimpleQueryMessage::Row(row) => row.get(0).map(ToOwned::to_owned),
+                _ => None,
+            })
+        })
+    };
+    let first = process(connection).await.map_err(|error| connection.fail(error, doing))?;
+    let other = Connection::open(place).await?;
+    other.batch_execute("BEGIN").await.map_err(|error| other.fail(error, doing))?;
+    let _guard = RollBack::new(&other);
+    process(&other).await.map_err(|error| other.fail(error, doing))?;
+    let second = process(connection);
+    let second = match tokio::time::timeout(POOLER, second).await {
+        Ok(second) => second.map_err(|error| connection.fail(error, doing))?,
+        // The only process is taken.
+        Err(_) => None,
+    };
+    Ok((first != second).then(|| {
+        format!("a pooler between gives the connection another server process from one transaction to the next: {SESSION_POOLER}")
+    }))
+}
+
 impl PostgresStore {
     /// Connects, and looks without touching anything: what the schema holds, and what this user may do there.
     ///
@@ -70,6 +113,25 @@ impl PostgresStore {
             answer.map_err(|error| connection.fail(error, doing))
         };
         let (mut lacking, mut to_arrange) = (Vec::new(), Vec::new());
+        let mut problems = Vec::new();
+        let row = connection.query_one(ENCODING, &[]).await;
+        let (encoding, standby): (String, bool) = row
+            .and_then(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
+            .map_err(|error| connection.fail(error, doing))?;
+        if encoding != "UTF8" {
+            problems.push(format!(
+                "the database has the encoding {encoding}: records with characters that it lacks would become dead letters; create \
+                 one with `ENCODING 'UTF8'`"
+            ));
+        }
+        if standby {
+            let primary = "the server is a standby, which cannot be written to: name the primary, or several hosts with \
+                 `target_session_attrs=read-write`";
+            problems.push(primary.into());
+        }
+        if let Some(pooler) = pooled(place, &connection).await? {
+            problems.push(pooler);
+        }
         let found = look(&connection, place).await?;
         let schema = match found {
             Found::Nothing => {
@@ -107,6 +169,6 @@ impl PostgresStore {
                 lacking.push(format!("SELECT, INSERT, UPDATE and DELETE on `{table}`"));
             }
         }
-        Ok(Survey { server, encrypted, schema, to_arrange, lacking })
+        Ok(Survey { server, encrypted, schema, to_arrange, problems, lacking })
     }
 }

@@ -24,6 +24,7 @@ impl SqliteStore {
         self.versions = Versions::default();
         let (connection, settings) = connect::open_as_it_is(self)?;
         self.connection = Some(connection);
+        self.opened = self.file_id();
         Ok(settings)
     }
 

@@ -40,6 +40,7 @@
 
 mod connect;
 mod error;
+mod examine;
 mod inspect;
 mod patterns;
 mod read_only;

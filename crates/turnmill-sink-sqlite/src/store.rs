@@ -30,10 +30,15 @@ pub struct SqliteStore {
     pub(crate) foreign_keys: bool,
     pub(crate) busy_timeout: Duration,
     pub(crate) connection: Option<Connection>,
+    /// The file that was opened, as the system knows it.
+    pub(crate) opened: Option<FileId>,
     pub(crate) sql: Sql,
     pub(crate) versions: Versions,
     pub(crate) gate: Gate,
 }
+
+/// Device and number of a file.
+type FileId = (u64, u64);
 
 /// Where the database is.
 #[derive(Clone, Debug)]
@@ -88,6 +93,7 @@ impl SqliteStore {
             foreign_keys: true,
             busy_timeout: BUSY_TIMEOUT,
             connection: None,
+            opened: None,
             sql: Sql::new(),
             versions: Versions::default(),
             gate: Gate::default(),
@@ -148,6 +154,31 @@ impl SqliteStore {
         self.gate.limit = statements;
     }
 
+    /// The file that is at the path now; none if there is none, or where the system does not number files.
+    pub(crate) fn file_id(&self) -> Option<FileId> {
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt as _;
+            let file = std::fs::metadata(self.path()?).ok()?;
+            Some((file.dev(), file.ino()))
+        }
+        #[cfg(not(unix))]
+        None
+    }
+
+    /// What is written to a file that was deleted goes with its last connection, and SQLite does not say so.
+    fn is_still_there(&self) -> Result<(), StoreError> {
+        if self.opened.is_none() || self.opened == self.file_id() {
+            return Ok(());
+        }
+        let detail = format!(
+            "`{}` was deleted or replaced while it was open, and what is written now would be lost: bring the file back, or \
+             start again to fill a new one",
+            self.name()
+        );
+        Err(StoreError::Unusable { detail, source: None })
+    }
+
     /// The place, for messages.
     pub(crate) fn name(&self) -> String {
         match &self.place {
@@ -188,6 +219,7 @@ impl SqliteStore {
     /// Begins, checks the positions, and finds out whether others have written. Gives the patterns' revision.
     fn lock(&mut self, claim: &Claim) -> Result<u64, StoreError> {
         let doing = "beginning a transaction";
+        self.is_still_there()?;
         let connection = self.connection()?;
         if self.read_only && !claim.advances.is_empty() {
             return Err(self.reading_only());
@@ -300,6 +332,7 @@ impl Store for SqliteStore {
         self.versions = Versions::default();
         let connection = connect::open(self, settings, Purpose::Fill)?;
         self.connection = Some(connection);
+        self.opened = self.file_id();
         Ok(Opened { positions: self.read_positions()? })
     }
 

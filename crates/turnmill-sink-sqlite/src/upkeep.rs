@@ -69,6 +69,7 @@ impl Upkeep for SqliteStore {
             .execute(&self.sql.put_meta, [meta::REBUILD, &rebuild.to_json()])
             .map_err(|error| self.error(error, "noting a rebuild"))?;
         self.connection = Some(connection);
+        self.opened = self.file_id();
         Ok(RebuildState { stored, assistant: meta::assistant(&meta), after: rebuild.after })
     }
 

@@ -13,6 +13,7 @@
 
 mod batch;
 mod error;
+mod examine;
 mod memory;
 mod patterns;
 mod store;
@@ -28,6 +29,7 @@ pub use batch::{
     SenderClaim, TimelineWrite,
 };
 pub use error::{Class, SinkError, StoreError};
+pub use examine::{Equal, Examine, Examined, Kept, examine};
 pub use memory::{MemoryStore, MemoryTransaction, OwnedValue, Rows};
 pub use patterns::{PatternSet, StoredPattern};
 pub use store::{

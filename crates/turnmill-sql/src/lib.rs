@@ -9,6 +9,7 @@
 //! - [`statements`] gives inserts, updates, deletes and upserts of any table.
 //! - [`patterns`] says how those of markers are kept.
 //! - [`upkeep`] gives the statements that remove all of a sender.
+//! - [`examine`] gives the queries that look whether a store agrees with itself.
 //! - [`metrics`] gives the ten metrics of conversation analytics as queries.
 //! - [`meta`] and [`headers`] say how settings and dead letters' headers are written down.
 //!
@@ -21,6 +22,7 @@
 mod dialect;
 mod schema;
 
+pub mod examine;
 pub mod facts;
 pub mod headers;
 pub mod indexes;

@@ -2,9 +2,12 @@
 
 use std::fmt;
 
-use turnmill_model::Settings;
+use turnmill_model::{SenderId, Settings};
 use turnmill_sink::digest::Digests;
-use turnmill_sink::{Claim, Counts, DeadLetter, Inspect, Opened, PatternSet, PositionKey, Store, StoreError};
+use turnmill_sink::{
+    Claim, Counts, DeadLetter, Equal, Examine, Examined, Inspect, Kept, Opened, PatternSet, PositionKey,
+    Store, StoreError,
+};
 #[cfg(feature = "postgres")]
 use turnmill_sink_postgres::{PostgresSettings, PostgresStore};
 use turnmill_sink_sqlite::SqliteStore;
@@ -222,6 +225,28 @@ impl Store for AnyStore {
             #[cfg(feature = "postgres")]
             Self::Postgres(store) => store.begin(claim).await.map(AnyTransaction::from),
         }
+    }
+}
+
+impl Examine for AnyStore {
+    async fn integrity(&mut self, thorough: bool) -> Result<Examined, StoreError> {
+        each!(self, store => store.integrity(thorough).await)
+    }
+
+    async fn references(&mut self) -> Result<Examined, StoreError> {
+        each!(self, store => store.references().await)
+    }
+
+    async fn equal_numbers(&mut self) -> Result<Vec<Equal>, StoreError> {
+        each!(self, store => store.equal_numbers().await)
+    }
+
+    async fn kept(
+        &mut self,
+        after: Option<SenderId>,
+        limit: usize,
+    ) -> Result<Vec<(SenderId, Kept)>, StoreError> {
+        each!(self, store => store.kept(after, limit).await)
     }
 }
 

@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Runtime;
 use turnmill_model::rasa::RasaDecoder;
 use turnmill_model::{Reason, Settings};
 use turnmill_pipeline::{Backoff, Drained, Event, Pipeline, PipelineError, Stop};
@@ -23,7 +24,7 @@ struct Outcome {
 }
 
 /// Loads a file into a database that sleeps so long for each event, and ends a statement after a second.
-fn load(seconds_an_event: f64) -> Option<Outcome> {
+fn load(seconds_an_event: f64) -> Option<(Outcome, Runtime)> {
     let url = postgres::database()?;
     let settings = Settings::default();
     let place: PostgresSettings = url.parse().unwrap();
@@ -66,19 +67,16 @@ fn load(seconds_an_event: f64) -> Option<Outcome> {
             .await;
         Outcome { drained, retries, store: pipeline.into_store(), records: lines.len() }
     });
-    // The connection's traffic needs it until the end.
-    std::mem::forget(runtime);
-    Some(outcome)
+    Some((outcome, runtime))
 }
 
 #[test]
 fn a_batch_that_takes_too_long_is_written_in_parts() {
-    let Some(mut outcome) = load(0.01) else { return };
+    let Some((mut outcome, runtime)) = load(0.01) else { return };
     let drained = outcome.drained.unwrap();
     assert_eq!(drained.counts.records as usize, outcome.records);
     assert_eq!(drained.counts.dead_letters, 1);
     assert!((1..6).contains(&outcome.retries), "{}", outcome.retries);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         outcome.store.open(&Settings::default()).await.unwrap();
         let (_, counts) = outcome.store.ledger().await.unwrap().remove(0);
@@ -92,7 +90,7 @@ fn a_batch_that_takes_too_long_is_written_in_parts() {
 
 #[test]
 fn a_record_that_takes_too_long_alone_ends_it_and_the_setting_is_named() {
-    let Some(outcome) = load(2.0) else { return };
+    let Some((outcome, _runtime)) = load(2.0) else { return };
     let Err(PipelineError::Store(error)) = outcome.drained else { panic!("it has landed") };
     assert!(matches!(error, StoreError::TimeLimit { .. }), "{error}");
     assert!(error.to_string().contains("TURNMILL_DB_STATEMENT_TIMEOUT_SECS"), "{error}");

@@ -4,6 +4,7 @@
 mod concurrent;
 mod contract;
 mod equal;
+mod examine;
 mod laws;
 mod opening;
 mod schema;

@@ -1,0 +1,94 @@
+//! The queries that look whether a store agrees with itself.
+
+use crate::dialect::quoted;
+use crate::indexes;
+
+/// A reference, and the query for the number of rows in which it leads nowhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dangling {
+    /// The table.
+    pub table: &'static str,
+    /// The column that refers.
+    pub column: &'static str,
+    /// The table it refers to.
+    pub parent: &'static str,
+    /// The query.
+    pub sql: String,
+}
+
+/// Every reference between the public tables, whether the database declares it or not.
+///
+/// ```
+/// let queries = turnmill_sql::examine::dangling();
+/// assert!(queries.iter().any(|query| (query.table, query.column) == ("rasa_markers", "event_id")));
+/// ```
+#[must_use]
+pub fn dangling() -> Vec<Dangling> {
+    let declared = indexes::references().map(|(table, column, parent)| (table.name, column.name, parent));
+    // The documents call it a reference and not a foreign key.
+    let all = declared.chain([("rasa_markers", "event_id", "rasa_event")]);
+    all.map(|(table, column, parent)| Dangling {
+        table,
+        column,
+        parent,
+        sql: format!(
+            "SELECT count(*) FROM {table} AS own WHERE own.{column} IS NOT NULL \
+             AND NOT EXISTS (SELECT 1 FROM {parent} AS other WHERE other.\"id\" = own.{column})",
+            column = quoted(column)
+        ),
+    })
+    .collect()
+}
+
+/// Two numbers that have to be equal, in words, and the expressions that give them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EqualNumbers {
+    /// The one, with its verb.
+    pub expected: &'static str,
+    /// The other, with its verb.
+    pub found: &'static str,
+    expected_sql: &'static str,
+    found_sql: &'static str,
+}
+
+/// What has to be equal.
+pub const EQUAL: [EqualNumbers; 5] = [
+    EqualNumbers {
+        expected: "events in the ledger:",
+        found: "rows of rasa_event:",
+        expected_sql: "SELECT sum(events) FROM _turnmill_ledger",
+        found_sql: "SELECT count(*) FROM rasa_event",
+    },
+    of_events(
+        "`user` events:",
+        "rows of rasa_user_message:",
+        "user",
+        "SELECT count(*) FROM rasa_user_message",
+    ),
+    of_events("`bot` events:", "rows of rasa_bot_message:", "bot", "SELECT count(*) FROM rasa_bot_message"),
+    of_events("`action` events:", "rows of rasa_action:", "action", "SELECT count(*) FROM rasa_action"),
+    of_events("`slot` events:", "rows of rasa_slot:", "slot", "SELECT count(*) FROM rasa_slot"),
+];
+
+const fn of_events(
+    expected: &'static str,
+    found: &'static str,
+    event_type: &'static str,
+    found_sql: &'static str,
+) -> EqualNumbers {
+    let expected_sql = match event_type.as_bytes() {
+        b"user" => "SELECT count(*) FROM rasa_event WHERE event_type = 'user'",
+        b"bot" => "SELECT count(*) FROM rasa_event WHERE event_type = 'bot'",
+        b"action" => "SELECT count(*) FROM rasa_event WHERE event_type = 'action'",
+        _ => "SELECT count(*) FROM rasa_event WHERE event_type = 'slot'",
+    };
+    EqualNumbers { expected, found, expected_sql, found_sql }
+}
+
+/// The query for all numbers of [`EQUAL`] at one moment: pairs, one after the other.
+#[must_use]
+pub fn equal_numbers() -> String {
+    let pairs = EQUAL.iter().flat_map(|pair| [pair.expected_sql, pair.found_sql]);
+    let columns: Vec<String> = pairs.map(|sql| format!("CAST(coalesce(({sql}), 0) AS bigint)")).collect();
+    format!("SELECT {}", columns.join(", "))
+}
