@@ -135,8 +135,10 @@ fn check_looks_at_the_marker_files() {
         );
     }
     // What is wrong elsewhere does not hide it, and the other way round.
-    let both = check(&["--connect"], &[variable[0], ("KAFKA_BROKER_ADDRESS", "x:y")], 1);
-    assert!(both.contains("TURNMILL_MARKERS: ") && both.contains("KAFKA_BROKER_ADDRESS: "), "{both}");
+    let elsewhere =
+        [variable[0], ("KAFKA_SECURITY_PROTOCOL", "SSL"), ("KAFKA_SSL_CA_LOCATION", "/no/such/file")];
+    let both = check(&["--connect"], &elsewhere, 1);
+    assert!(both.contains("TURNMILL_MARKERS: ") && both.contains("KAFKA_SSL_CA_LOCATION: "), "{both}");
 
     std::fs::write(&file, "a: {intent: greet, action: utter_greet}\nb: {intent: bye}\n").unwrap();
     let sound = check(&["--markers", folder.path().to_str().unwrap()], &[], 0);
