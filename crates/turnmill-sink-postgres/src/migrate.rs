@@ -165,7 +165,7 @@ pub(crate) async fn look(connection: &Connection, place: &PostgresSettings) -> R
         if !may_use {
             let schema = &place.schema;
             let detail = format!(
-                "`{place}`: the user may not use the schema `{schema}`: `GRANT USAGE, CREATE ON SCHEMA {}` to it, or set \
+                "`{place}`: the user may not use the schema `{schema}`: grant it that (`GRANT USAGE, CREATE ON SCHEMA {} TO ...`), or set \
                  `TURNMILL_DB_SCHEMA` to another",
                 quoted(schema)
             );

@@ -365,9 +365,13 @@ struct Tools {
 
 impl Tools {
     fn find() -> Result<Self, Unavailable> {
+        // Of another version than the one that is installed, to look whether that works as well.
+        let named = std::env::var_os("TURNMILL_TESTBED_POSTGRES").filter(|folder| !folder.is_empty());
         let on_path = find::program("initdb").and_then(|file| file.parent().map(Path::to_owned));
-        let folders = on_path
+        let folders = named
+            .map(PathBuf::from)
             .into_iter()
+            .chain(on_path)
             .chain(find::versioned("/usr/lib/postgresql", ""))
             .chain(find::versioned("/usr", "pgsql-"))
             .chain(find::versioned("/opt/homebrew/opt", "postgresql@"));
@@ -460,14 +464,7 @@ fn initialise(tools: &Tools, account: &Account, place: &Path) -> Result<(), Unav
     write_private(&password, PASSWORD).map_err(failed)?;
     account.own(&password)?;
     let mut command = account.command(&tools.initdb);
-    command.current_dir(place).args([
-        "-U",
-        USER,
-        "--encoding=UTF8",
-        "--locale=C",
-        "--no-sync",
-        "--no-instructions",
-    ]);
+    command.current_dir(place).args(["-U", USER, "--encoding=UTF8", "--locale=C", "--no-sync"]);
     command.arg("--auth=scram-sha-256").arg("--pwfile").arg(&password).arg("-D").arg(place.join("data"));
     find::output(&mut command).map_err(failed)?;
     Ok(())
