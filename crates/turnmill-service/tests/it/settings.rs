@@ -411,7 +411,7 @@ fn settings_that_contradict_each_other() {
         (login.clone().variable("KAFKA_SASL_MECHANISM", "GSSAPI"), "logging in by Kerberos is unsupported"),
         (
             login.clone().variable("KAFKA_SASL_MECHANISM", "aws_msk_iam"),
-            "logging in by AWS IAM is not supported",
+            "logging in by AWS IAM is unsupported",
         ),
         (
             login.variable("KAFKA_SASL_MECHANISM", "OAUTHBEARER"),
