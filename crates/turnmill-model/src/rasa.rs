@@ -12,7 +12,7 @@ mod kept;
 mod scan;
 mod wire;
 
-use crate::json::{Limits, MAX_DEPTH, ParseError, Raw, Tree, deeper_than};
+use crate::json::{Fault, Limits, MAX_DEPTH, ParseError, Raw, Tree};
 use crate::{Decoder, Event, Reason, Record, Refused, Settings, TimeUnit};
 use wire::Wire;
 
@@ -132,15 +132,16 @@ fn readable(payload: &[u8], max_bytes: usize) -> Result<Option<&str>, Refused> {
 
 /// Finds the fields of the object that `text` is.
 fn parse<'a>(text: &'a str, wire: &mut Wire<'a>) -> Result<(), Refused> {
-    if deeper_than(text.as_bytes(), MAX_DEPTH) {
-        let detail = format!("more than {MAX_DEPTH} levels of lists and objects");
-        return Err(Refused::new(Reason::TooDeep, detail));
-    }
-    let not_json = |error: ParseError| Refused::new(Reason::NotJson, error.to_string());
+    let refused = |error: ParseError| match error.fault {
+        Fault::TooDeep => {
+            Refused::new(Reason::TooDeep, format!("more than {MAX_DEPTH} levels of lists and objects"))
+        }
+        _ => Refused::new(Reason::NotJson, error.to_string()),
+    };
     if !text.trim_ascii_start().starts_with('{') {
-        let value = Raw::parse(text).map_err(not_json)?;
+        let value = Raw::parse(text).map_err(refused)?;
         let detail = format!("a JSON {}, not an object", format!("{:?}", value.kind()).to_lowercase());
         return Err(Refused::new(Reason::NotAnObject, detail));
     }
-    wire.lenient(text).map_err(not_json)
+    wire.lenient(text).map_err(refused)
 }

@@ -33,10 +33,10 @@ pub fn decode(settings: &Settings, record: &Record<'_>) -> Result<Option<Event<'
     if content.is_empty() || content == "null" {
         return Ok(None);
     }
-    if json::too_deep(payload) {
+    let body = json::parse(payload).ok_or(Reason::NotJson)?;
+    if body.too_deep() {
         return Err(Reason::TooDeep);
     }
-    let body = json::parse(payload).ok_or(Reason::NotJson)?;
     if !matches!(body, Json::Object(_)) {
         return Err(Reason::NotAnObject);
     }

@@ -14,6 +14,8 @@ pub(crate) enum Json {
     List(Vec<Json>),
     /// Unique keys: of equal ones the first place and the last value.
     Object(Vec<(String, Json)>),
+    /// A list or an object that is one level too deep, whatever it holds.
+    Deep,
 }
 
 /// Most levels of lists and objects inside each other.
@@ -56,9 +58,19 @@ impl Json {
         out
     }
 
+    /// Whether more than [`MAX_DEPTH`] lists and objects are inside each other.
+    pub(crate) fn too_deep(&self) -> bool {
+        match self {
+            Json::Deep => true,
+            Json::List(elements) => elements.iter().any(Json::too_deep),
+            Json::Object(members) => members.iter().any(|(_, value)| value.too_deep()),
+            _ => false,
+        }
+    }
+
     fn write(&self, out: &mut String) {
         match self {
-            Json::Null | Json::NotFinite => out.push_str("null"),
+            Json::Null | Json::NotFinite | Json::Deep => out.push_str("null"),
             Json::Bool(true) => out.push_str("true"),
             Json::Bool(false) => out.push_str("false"),
             Json::Number(token) => out.push_str(token),
@@ -147,31 +159,9 @@ fn unique<V>(members: Vec<(String, V)>) -> Vec<(String, V)> {
     out
 }
 
-/// Whether brackets nest deeper than [`MAX_DEPTH`], looked at before syntax.
-pub(crate) fn too_deep(text: &str) -> bool {
-    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
-    for byte in text.bytes() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            _ if in_string => {}
-            b'[' | b'{' => {
-                depth += 1;
-                if depth > MAX_DEPTH {
-                    return true;
-                }
-            }
-            b']' | b'}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    false
-}
-
-/// Reads one JSON document that is not [`too_deep`]; `None` if it is none, not even as Python writes it.
+/// Reads one JSON document; `None` if it is none, not even as Python writes it.
 pub(crate) fn parse(text: &str) -> Option<Json> {
-    let mut parser = Parser { text, at: 0 };
+    let mut parser = Parser { text, at: 0, level: 0 };
     parser.space();
     let value = parser.value()?;
     parser.space();
@@ -181,6 +171,8 @@ pub(crate) fn parse(text: &str) -> Option<Json> {
 struct Parser<'t> {
     text: &'t str,
     at: usize,
+    /// Lists and objects around.
+    level: usize,
 }
 
 impl Parser<'_> {
@@ -205,8 +197,9 @@ impl Parser<'_> {
 
     fn value(&mut self) -> Option<Json> {
         match self.peek()? {
-            b'{' => self.object(),
-            b'[' => self.list(),
+            b'{' | b'[' if self.level == MAX_DEPTH => self.flat().map(|()| Json::Deep),
+            b'{' => self.inside(Self::object),
+            b'[' => self.inside(Self::list),
             b'"' => self.string().map(Json::Text),
             b'-' | b'0'..=b'9' if !self.text[self.at..].starts_with("-I") => self.number().map(Json::Number),
             _ if self.eat("null") => Some(Json::Null),
@@ -215,6 +208,62 @@ impl Parser<'_> {
             _ if self.eat("NaN") || self.eat("Infinity") || self.eat("-Infinity") => Some(Json::NotFinite),
             _ => None,
         }
+    }
+
+    fn inside(&mut self, read: fn(&mut Self) -> Option<Json>) -> Option<Json> {
+        self.level += 1;
+        let value = read(self);
+        self.level -= 1;
+        value
+    }
+
+    /// Goes past a list or an object of any depth.
+    fn flat(&mut self) -> Option<()> {
+        let mut open: Vec<u8> = Vec::new();
+        loop {
+            self.space();
+            // A value begins.
+            let first = self.peek()?;
+            if matches!(first, b'{' | b'[') {
+                self.at += 1;
+                open.push(first);
+                self.space();
+                let empty = if first == b'{' { "}" } else { "]" };
+                if !self.text[self.at..].starts_with(empty) {
+                    self.member(first)?;
+                    continue;
+                }
+            } else {
+                self.value()?;
+            }
+            // A value has ended.
+            loop {
+                self.space();
+                let Some(&last) = open.last() else { return Some(()) };
+                if self.eat(if last == b'{' { "}" } else { "]" }) {
+                    open.pop();
+                } else if self.eat(",") {
+                    self.space();
+                    self.member(last)?;
+                    break;
+                } else {
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Goes past the key in front of a value in an object; of a list there is none.
+    fn member(&mut self, container: u8) -> Option<()> {
+        if container == b'{' {
+            if self.peek()? != b'"' {
+                return None;
+            }
+            self.string()?;
+            self.space();
+            return self.eat(":").then_some(());
+        }
+        Some(())
     }
 
     fn list(&mut self) -> Option<Json> {
@@ -397,12 +446,16 @@ mod tests {
     }
 
     #[test]
-    fn depth_counts_brackets_outside_of_strings() {
+    fn depth_is_that_of_what_is_left() {
         let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        let too_deep = |text: &str| parse(text).unwrap().too_deep();
         assert!(!too_deep(&nested(512)));
         assert!(too_deep(&nested(513)));
+        assert!(too_deep(&nested(1_000_000)));
+        assert_eq!(parse(&nested(600)[1..]), None);
         assert!(!too_deep(&format!("\"{}\"", "[".repeat(600))));
-        assert!(!too_deep(&format!("\"\\\"{}\"", "[".repeat(600))));
+        assert!(!too_deep(&format!(r#"{{"a": {}, "a": 1}}"#, nested(600))), "nobody reads the first");
+        assert!(too_deep(&format!(r#"{{"a": 1, "a": {}}}"#, nested(600))));
         assert_eq!(parse(&nested(512)).unwrap().size(), (512, 512));
         assert_eq!(parse(r#"{"a": [1, {}], "b": null}"#).unwrap().size(), (3, 5));
     }

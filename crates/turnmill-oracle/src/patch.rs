@@ -8,10 +8,7 @@ const MAX_VALUES: usize = 100_000;
 /// The stack after the patch `update`; `None` if it does not apply.
 pub(crate) fn apply(stack: &Json, update: Option<&str>) -> Option<Json> {
     let update = update?;
-    if json::too_deep(update) {
-        return None;
-    }
-    let patch = json::parse(update)?;
+    let patch = json::parse(update).filter(|patch| !patch.too_deep())?;
     let Json::List(operations) = within_limits(patch)? else { return None };
     let mut stack = stack.clone();
     for operation in &operations {

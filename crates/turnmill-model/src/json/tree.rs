@@ -1,5 +1,7 @@
 //! A parser for what Python's `json.loads` accepts, into a flat borrowed tree.
 
+use std::collections::HashMap;
+
 use memchr::memchr2;
 
 use super::{MAX_DEPTH, Raw};
@@ -107,7 +109,8 @@ impl<'a> Tree<'a> {
     /// Parses `text`, which is one JSON value, maybe with white space around it.
     ///
     /// Accepts `NaN`, `Infinity`, `-Infinity`, escapes of lone surrogates and numbers of any length; is otherwise as
-    /// strict as the standard.
+    /// strict as the standard. What is no JSON is that first, however deep it is; and a value under a key that comes again
+    /// is nobody's, so it may be of any depth, and is then taken for one that holds nothing.
     ///
     /// # Errors
     ///
@@ -121,11 +124,36 @@ impl<'a> Tree<'a> {
             at: 0,
             spans: Vec::new(),
             open: Vec::new(),
+            deep: Vec::new(),
             values: 0,
             limits: *limits,
         };
         parser.document()?;
-        Ok(Self { text, spans: parser.spans })
+        let deep = parser.deep;
+        let tree = Self { text, spans: parser.spans };
+        match tree.first_that_counts(&deep) {
+            Some(index) => {
+                Err(ParseError { position: tree.span(index).start as usize, fault: Fault::TooDeep })
+            }
+            None => Ok(tree),
+        }
+    }
+
+    /// The first of the values at these ascending indices that no later value under the same key replaces.
+    fn first_that_counts(&self, deep: &[usize]) -> Option<usize> {
+        if deep.is_empty() {
+            return None;
+        }
+        let (mut first, mut open) = (None, vec![self.root()]);
+        while let Some(node) = open.pop() {
+            if deep.binary_search(&node.index).is_ok() {
+                first = Some(first.map_or(node.index, |index: usize| index.min(node.index)));
+            }
+            open.extend(node.items());
+            let last: HashMap<_, _> = node.entries().map(|(key, value)| (key.as_key(), value)).collect();
+            open.extend(last.into_values());
+        }
+        first
     }
 
     /// The outermost value.
@@ -229,6 +257,8 @@ struct Parser<'a> {
     spans: Vec<Span>,
     /// Indices of the spans of the open lists and objects.
     open: Vec<usize>,
+    /// Those of the lists and objects that are too deep to be looked into.
+    deep: Vec<usize>,
     values: usize,
     limits: Limits,
 }
@@ -271,27 +301,79 @@ impl Parser<'_> {
         if self.values == self.limits.max_values {
             return Err(self.fault(Fault::TooManyValues));
         }
-        match first {
-            Some(b'{' | b'[') => {
-                if self.open.len() >= self.limits.max_depth {
-                    return Err(self.fault(Fault::TooDeep));
-                }
-                self.open.push(self.spans.len());
-                self.at += 1;
-            }
-            Some(b'"') => self.string()?,
-            Some(b'n') => self.word(b"null")?,
-            Some(b't') => self.word(b"true")?,
-            Some(b'f') => self.word(b"false")?,
-            Some(b'N') => self.word(b"NaN")?,
-            Some(b'I') => self.word(b"Infinity")?,
-            Some(b'-') if self.bytes.get(start + 1) == Some(&b'I') => self.word(b"-Infinity")?,
-            Some(b'-' | b'0'..=b'9') => self.number()?,
-            _ => return Err(self.fault(Fault::ExpectedValue)),
+        let is_container = matches!(first, Some(b'{' | b'['));
+        let is_deep = is_container && self.open.len() >= self.limits.max_depth;
+        if is_deep {
+            self.deep.push(self.spans.len());
+            self.pass()?;
+        } else if is_container {
+            self.open.push(self.spans.len());
+            self.at += 1;
+        } else {
+            self.scalar()?;
         }
         self.values += 1;
         self.push(start);
-        Ok(matches!(first, Some(b'{' | b'[')))
+        Ok(is_container && !is_deep)
+    }
+
+    /// Reads a value that is no list and no object.
+    fn scalar(&mut self) -> Result<(), ParseError> {
+        match self.peek() {
+            Some(b'"') => self.string(),
+            Some(b'n') => self.word(b"null"),
+            Some(b't') => self.word(b"true"),
+            Some(b'f') => self.word(b"false"),
+            Some(b'N') => self.word(b"NaN"),
+            Some(b'I') => self.word(b"Infinity"),
+            Some(b'-') if self.bytes.get(self.at + 1) == Some(&b'I') => self.word(b"-Infinity"),
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            _ => Err(self.fault(Fault::ExpectedValue)),
+        }
+    }
+
+    /// Goes past a value of any depth, adding no span.
+    fn pass(&mut self) -> Result<(), ParseError> {
+        // The closing brackets of what is open.
+        let mut closings = Vec::new();
+        loop {
+            match self.peek() {
+                Some(bracket @ (b'{' | b'[')) => {
+                    self.at += 1;
+                    let closing = bracket.wrapping_add(2);
+                    closings.push(closing);
+                    if self.peek() != Some(closing) {
+                        if closing == b'}' {
+                            self.name()?;
+                            self.colon()?;
+                        }
+                        continue;
+                    }
+                }
+                _ => self.scalar()?,
+            }
+            // Here a value has ended, or an empty container is about to.
+            while let Some(&closing) = closings.last() {
+                match self.peek() {
+                    Some(byte) if byte == closing => {
+                        self.at += 1;
+                        closings.pop();
+                    }
+                    Some(b',') => {
+                        self.at += 1;
+                        if closing == b'}' {
+                            self.name()?;
+                            self.colon()?;
+                        }
+                        break;
+                    }
+                    _ => return Err(self.fault(Fault::ExpectedComma)),
+                }
+            }
+            if closings.is_empty() {
+                return Ok(());
+            }
+        }
     }
 
     /// Whether the container just opened holds nothing. If it is an object that does, its first key is read.
@@ -308,12 +390,18 @@ impl Parser<'_> {
     }
 
     fn key(&mut self) -> Result<(), ParseError> {
-        if self.peek() != Some(b'"') {
-            return Err(self.fault(Fault::ExpectedKey));
-        }
+        self.peek();
         let start = self.at;
-        self.string()?;
+        self.name()?;
         self.push(start);
+        self.colon()
+    }
+
+    fn name(&mut self) -> Result<(), ParseError> {
+        if self.peek() == Some(b'"') { self.string() } else { Err(self.fault(Fault::ExpectedKey)) }
+    }
+
+    fn colon(&mut self) -> Result<(), ParseError> {
         if self.peek() != Some(b':') {
             return Err(self.fault(Fault::ExpectedColon));
         }

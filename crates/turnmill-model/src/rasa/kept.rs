@@ -41,7 +41,7 @@ pub(super) fn facts(record: &Record<'_>, wire: &Wire<'_>) -> Option<Vec<u8>> {
     }
     let mut parse_data = Object::default();
     parse_data.object("intent", intent);
-    parse_data.list("intent_ranking", parsed.intent_ranking.map(ranking).unwrap_or_default());
+    parse_data.list("intent_ranking", &parsed.intent_ranking.map(ranking).unwrap_or_default());
     if let Some(list) = parsed.commands.filter(|list| list.is_list()) {
         // A command keeps its index.
         let commands = commands(list);
@@ -51,7 +51,7 @@ pub(super) fn facts(record: &Record<'_>, wire: &Wire<'_>) -> Option<Vec<u8>> {
                 *place = without_values(command);
             }
         }
-        parse_data.list("commands", kept);
+        parse_data.list("commands", &kept);
     }
     body.object("parse_data", parse_data);
     body.finish().map(String::into_bytes)
@@ -150,7 +150,7 @@ impl Object {
     }
 
     /// Adds a list, unless it is empty.
-    fn list(&mut self, key: &str, items: Vec<String>) {
+    fn list(&mut self, key: &str, items: &[String]) {
         if !items.is_empty() {
             self.member(key, &format!("[{}]", items.join(", ")));
         }

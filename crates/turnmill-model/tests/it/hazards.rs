@@ -97,7 +97,9 @@ fn earlier_reasons_win() {
     assert_eq!(reason(&[0xff; 3001]), Err(Reason::TooLarge));
     assert_eq!(reason(&[b' '; 3000]), Ok(()));
     let mut deep = vec![b'['; 513];
-    assert_eq!(reason(&deep), Err(Reason::TooDeep), "before it is known to be no JSON");
+    assert_eq!(reason(&deep), Err(Reason::NotJson), "before its depth");
+    deep.extend([b']'; 513]);
+    assert_eq!(reason(&deep), Err(Reason::TooDeep), "before its type");
     deep.push(0xff);
     assert_eq!(reason(&deep), Err(Reason::NotUtf8));
     assert_eq!(reason(b"{\"event\": 5}"), Err(Reason::NoEventType), "before the sender");

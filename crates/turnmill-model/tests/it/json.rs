@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use serde_json::{Value, json};
-use turnmill_model::json::{Fault, Kind, Limits, Raw, Tree, canonical, deeper_than, to_value};
+use turnmill_model::json::{Fault, Kind, Limits, Raw, Tree, canonical, to_value};
 
 fn raw(text: &str) -> Raw<'_> {
     Raw::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"))
@@ -120,10 +120,31 @@ fn limits_hold() {
     let wide = |values: usize| format!("[{}1]", "1,".repeat(values - 2));
     assert!(to_value(&wide(100_000), &Limits::STACK).is_some());
     assert_eq!(to_value(&wide(100_001), &Limits::STACK), None);
-    assert!(!deeper_than(deep(512).as_bytes(), 512));
-    assert!(deeper_than(deep(513).as_bytes(), 512));
-    assert!(!deeper_than("]".repeat(5000).as_bytes(), 512));
-    assert!(deeper_than(format!("\"\\\\\"{}", "[{".repeat(300)).as_bytes(), 512));
+}
+
+#[test]
+fn what_is_replaced_may_be_of_any_depth() {
+    let deep = format!("{}1{}", r#"{"a": ["#.repeat(400), "]}".repeat(400));
+    let fault = |text: &str| Tree::parse(text, &Limits::default()).map(|_| ()).map_err(|error| error.fault);
+    assert_eq!(fault(&deep), Err(Fault::TooDeep));
+    assert_eq!(fault(&format!(r#"{{"x": {deep}, "x": 1}}"#)), Ok(()));
+    assert_eq!(fault(&format!(r#"{{"x": {deep}, "\u0078": 1}}"#)), Ok(()), "a key is what it stands for");
+    assert_eq!(fault(&format!(r#"{{"x": 1, "x": {deep}}}"#)), Err(Fault::TooDeep));
+    assert_eq!(fault(&format!(r#"{{"x": [{deep}], "y": 0, "x": [1]}}"#)), Ok(()), "with what holds it");
+    assert_eq!(fault(&format!(r#"{{"x": {deep}, "y": {deep}, "x": 1}}"#)), Err(Fault::TooDeep));
+    let text = format!(r#"{{"x": {deep}, "x": [2, [3]], "y": {{}}}}"#);
+    assert_eq!(canonical(Raw::parse(&text).unwrap()), r#"{"x": [2, [3]], "y": {}}"#);
+    // What is no JSON is that first, wherever it is broken.
+    for broken in [
+        &deep[..deep.len() - 1],
+        &format!("{deep} x"),
+        &deep.replace('1', "01"),
+        &deep.replace("]}]}", "]}}"),
+    ] {
+        assert!(!matches!(fault(broken), Ok(()) | Err(Fault::TooDeep)), "{broken}");
+        let replaced = format!(r#"{{"x": {broken}, "x": 1}}"#);
+        assert!(!matches!(fault(&replaced), Ok(()) | Err(Fault::TooDeep)), "{replaced}");
+    }
 }
 
 #[test]
