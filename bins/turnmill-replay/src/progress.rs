@@ -74,7 +74,7 @@ impl Observer for Display {
                 self.say(&format!("{}; trying again in {}", explain(*error), rounded(*pause)));
             }
             Event::Fenced { error } => {
-                self.say(&format!("{}; reading on from the stored position", explain(*error)))
+                self.say(&format!("{}; reading on from the stored position", explain(*error)));
             }
             _ => {}
         }

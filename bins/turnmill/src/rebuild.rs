@@ -54,7 +54,7 @@ pub(crate) struct Args {
 
 impl Args {
     /// The settings to rebuild with: those of the store, as far as nothing else was asked for.
-    fn settings(&self, stored: Settings) -> Settings {
+    fn settings(&self, stored: &Settings) -> Settings {
         Settings {
             session_id: self.session_id.unwrap_or(stored.session_id),
             bare_slot_strings: (stored.bare_slot_strings || self.bare_slot_strings)
@@ -76,8 +76,7 @@ fn session_id_mode(text: &str) -> Result<SessionIdMode, String> {
 /// Makes all rows again.
 pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
     let choice = args.store.choice();
-    let (_, stored) = choice.for_reading().await?;
-    let settings = args.settings(stored);
+    let settings = args.settings(&choice.stored_settings().await?);
     let decoder = RasaDecoder::new(&settings);
     let mut rebuild = Rebuild {
         store: choice.store()?.with_notices({

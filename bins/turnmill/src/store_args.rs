@@ -90,6 +90,11 @@ impl StoreChoice<'_> {
         .await
     }
 
+    /// The settings that the store was filled with, also if its schema is older than this turnmill's.
+    pub(crate) async fn stored_settings(self) -> Result<Settings, Failure> {
+        self.patiently(async || Ok(self.store()?.read_only().stored_settings().await?)).await
+    }
+
     /// The store for writing, with the settings that it was filled with. `missing` are those of a store that is to be made
     /// if it is not there yet.
     pub(crate) async fn for_writing(

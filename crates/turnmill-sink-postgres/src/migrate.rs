@@ -115,31 +115,43 @@ pub(crate) async fn up_to_date(
     connection: &Connection,
     place: &PostgresSettings,
 ) -> Result<BTreeMap<String, String>, StoreError> {
+    let meta = of_any_version(connection, place).await?;
+    let version = meta::schema_version(&meta)?;
+    let steps = pending(version)?;
+    if steps.is_empty() {
+        return Ok(meta);
+    }
+    let names: Vec<String> = steps.iter().map(named).collect();
+    let names = names.join(", ");
+    let lacks = format!("the schema `{}` has version {version} and lacks migration {names}", place.schema);
+    Err(unusable(place, &lacks, meta::way_forward(&meta)))
+}
+
+/// What the store remembers, if there is one and it is not newer than this turnmill. Touches nothing.
+pub(crate) async fn of_any_version(
+    connection: &Connection,
+    place: &PostgresSettings,
+) -> Result<BTreeMap<String, String>, StoreError> {
     let missing = match look(connection, place).await? {
         Found::Nothing => format!("there is no schema `{}`", place.schema),
         Found::Empty => format!("the schema `{}` has no tables of turnmill", place.schema),
         Found::Ours(meta) => {
-            let version = meta::schema_version(&meta)?;
-            let steps = pending(version)?;
-            if steps.is_empty() {
-                return Ok(meta);
-            }
-            let names: Vec<String> = steps.iter().map(named).collect();
-            format!(
-                "the schema `{}` has version {version} and lacks migration {}",
-                place.schema,
-                names.join(", ")
-            )
+            pending(meta::schema_version(&meta)?)?;
+            return Ok(meta);
         }
     };
+    Err(unusable(place, &missing, "open it once for writing"))
+}
+
+fn unusable(place: &PostgresSettings, missing: &str, way_forward: &str) -> StoreError {
     let detail = if place.read_only {
-        format!("`{place}`: {missing}; open it once for writing, or name another with `TURNMILL_DB_SCHEMA`")
+        format!("`{place}`: {missing}; {way_forward}, or name another with `TURNMILL_DB_SCHEMA`")
     } else {
         format!(
             "`{place}`: {missing}; set `RUN_ANALYTICS_DB_MIGRATIONS` to true for one start, by a user who may create tables"
         )
     };
-    Err(StoreError::Unusable { detail, source: None })
+    StoreError::Unusable { detail, source: None }
 }
 
 pub(crate) fn named(migration: &Migration) -> String {

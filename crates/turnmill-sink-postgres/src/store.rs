@@ -117,6 +117,17 @@ impl PostgresStore {
         Ok(settings)
     }
 
+    /// The settings that a store was filled with, also if its schema is of an older version. The store stays as it was, open
+    /// or not: for who is about to make all rows again.
+    ///
+    /// # Errors
+    ///
+    /// Fatal if the schema is missing, not turnmill's, or of a newer version; retryable if the server cannot be reached.
+    pub async fn stored_settings(&self) -> Result<Settings, StoreError> {
+        let connection = Connection::open(&self.settings).await?;
+        turnmill_sql::meta::settings(&migrate::of_any_version(&connection, &self.settings).await?)
+    }
+
     /// Whether the connection is encrypted, as the server says: for tools that check a configuration.
     ///
     /// # Errors

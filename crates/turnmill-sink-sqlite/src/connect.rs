@@ -88,13 +88,23 @@ pub(crate) fn open_as_it_is(store: &SqliteStore) -> Result<(Connection, Settings
     let version = meta::schema_version(&meta)?;
     if !pending(version)?.is_empty() {
         let detail = format!(
-            "`{}` has schema version {version} and this turnmill needs {SCHEMA_VERSION}: open it once for writing",
-            store.name()
+            "`{}` has schema version {version} and this turnmill needs {SCHEMA_VERSION}: {}",
+            store.name(),
+            meta::way_forward(&meta)
         );
         return Err(StoreError::Unusable { detail, source: None });
     }
     let settings = meta::settings(&meta)?;
     Ok((connection, settings))
+}
+
+/// The settings that a database was filled with, whatever its schema version.
+pub(crate) fn stored_settings(store: &SqliteStore) -> Result<Settings, StoreError> {
+    let connection = connect(store, false)?;
+    require_ours(store, &connection)?;
+    let meta = read_meta(store, &connection)?;
+    pending(meta::schema_version(&meta)?)?;
+    meta::settings(&meta)
 }
 
 /// Makes the file for its owner alone, if it is not there: it holds what people said. SQLite gives the files beside it the same

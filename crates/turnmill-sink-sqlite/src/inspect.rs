@@ -28,6 +28,16 @@ impl SqliteStore {
         Ok(settings)
     }
 
+    /// The settings that a store was filled with, also if its schema is of an older version. The store stays as it was,
+    /// open or not: for who is about to make all rows again.
+    ///
+    /// # Errors
+    ///
+    /// Fatal if the file is missing, not turnmill's, or of a newer schema version.
+    pub fn stored_settings(&self) -> Result<Settings, StoreError> {
+        connect::stored_settings(self)
+    }
+
     /// The metrics of [`turnmill_sql::metrics`], all of the same moment.
     ///
     /// # Errors

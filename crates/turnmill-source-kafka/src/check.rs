@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
+use rdkafka::metadata::Metadata;
 use rdkafka::topic_partition_list::TopicPartitionList;
 
 use crate::context::lock;
@@ -138,7 +139,7 @@ pub fn check_connectivity(
     let left = end.saturating_duration_since(Instant::now()).max(Duration::from_secs(1));
     let group = group(&consumer, settings, &topics, left);
     let names = consumer.fetch_metadata(None, left).ok();
-    let names = names.iter().flat_map(|metadata| metadata.topics()).map(|topic| topic.name().to_owned());
+    let names = names.iter().flat_map(Metadata::topics).map(|topic| topic.name().to_owned());
     let mut anonymised: Vec<String> = names.filter(|name| is_anonymised(name, settings, others)).collect();
     anonymised.sort();
     Ok(Connectivity { cluster, brokers, topics, anonymised, group })

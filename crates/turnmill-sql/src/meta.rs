@@ -120,6 +120,16 @@ pub fn assistant(meta: &BTreeMap<String, String>) -> Option<String> {
     settings.get(ASSISTANT)?.as_str().map(Into::into)
 }
 
+/// What to do about a store whose schema is older than that of this turnmill.
+#[must_use]
+pub fn way_forward(meta: &BTreeMap<String, String>) -> &'static str {
+    if meta.get(ENGINE_VERSION) == Some(&turnmill_engine::VERSION.to_string()) {
+        "open it once for writing"
+    } else {
+        "run `turnmill rebuild`, or use the turnmill that made it"
+    }
+}
+
 /// Whether rows made now fit those in the store.
 ///
 /// # Errors
@@ -181,6 +191,14 @@ mod tests {
         assert_eq!(settings(&meta).unwrap(), Settings { bare_slot_strings: true, ..Settings::default() });
         assert_eq!(assistant(&meta).as_deref(), Some("bank"));
         assert_eq!(assistant(&self::meta(&Settings::default())), None);
+    }
+
+    #[test]
+    fn an_older_store_is_brought_forward_by_who_can() {
+        let mut meta = meta(&Settings::default());
+        assert_eq!(way_forward(&meta), "open it once for writing");
+        meta.insert(ENGINE_VERSION.into(), "1".into());
+        assert!(way_forward(&meta).contains("turnmill rebuild"));
     }
 
     #[test]

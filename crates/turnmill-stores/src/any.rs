@@ -141,6 +141,20 @@ impl AnyStore {
         }
     }
 
+    /// The settings that a store was filled with, also if its schema is of an older version. The store stays as it was,
+    /// open or not: for who is about to make all rows again.
+    ///
+    /// # Errors
+    ///
+    /// Fatal if it is missing, not turnmill's, or of a newer schema version; retryable if a server cannot be reached.
+    pub async fn stored_settings(&self) -> Result<Settings, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.stored_settings(),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(store) => store.stored_settings().await,
+        }
+    }
+
     /// The metrics of [`turnmill_sql::metrics`], all of the same moment.
     ///
     /// # Errors

@@ -2,16 +2,19 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use flate2::read::GzDecoder;
 use serde_json::{Value, json};
 use turnmill_testbed::postgres;
 
 use crate::support::{capture, json, replay, run, turnmill, url};
 
 const PARCEL: &str = "parcel/file-broker.jsonl.gz";
+const HOSTILE: &str = "hostile/file-broker.jsonl.gz";
 
 /// Loads a capture; gives the store's digest.
 fn load(store: &str, capture_of: &str, more: &[&str]) -> Value {
@@ -39,34 +42,59 @@ fn rebuild_with_kills(store: &str, flags: &[&str]) -> u32 {
     killed
 }
 
-fn every_law(store: &str, other: &str) {
+fn every_law(store: &str, others: &Path) {
     let before = load(store, PARCEL, &[]);
     let said = json(turnmill(&["rebuild", store, "--json"]), 0);
     assert_eq!((&said["events"], &said["settings_changed"]), (&json!(15161), &json!(false)));
     assert_eq!(digest(store), before, "the same settings give the same rows");
 
-    let settings = ["--assistant", "parcel", "--bare-slot-strings", "--no-stack-events"];
-    let expected = load(other, PARCEL, &settings);
+    let assistant = ["--assistant", "parcel"];
+    let settings = ["--bare-slot-strings", "--no-stack-events"];
+    let flags = [assistant, settings].concat();
+    let expected = load(&sqlite(others, "changed.sqlite"), PARCEL, &flags);
     assert_ne!(expected, before);
-    assert!(rebuild_with_kills(store, &settings) > 0);
+    assert!(rebuild_with_kills(store, &flags) > 0);
     assert_eq!(digest(store), expected, "no kill shows in the rows");
 
-    // Back again; killed for sure before its end, so that others are refused meanwhile.
-    let back = ["--no-assistant", "--no-bare-slot-strings", "--stack-events"];
-    let mut child =
-        turnmill(&[&["rebuild", store, "--batch", "1", "--quiet"][..], &back].concat()).spawn().unwrap();
-    std::thread::sleep(Duration::from_millis(150));
+    // Back again; killed for sure between its beginning and its end, so that others are refused meanwhile.
+    let back = ["--no-bare-slot-strings", "--stack-events"];
+    let expected = load(&sqlite(others, "back.sqlite"), PARCEL, &assistant);
+    let rebuild = [&["rebuild", store, "--batch", "1"][..], &back].concat();
+    let mut child = turnmill(&rebuild).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = String::new();
+    BufReader::new(child.stderr.take().unwrap()).read_line(&mut said).unwrap();
     child.kill().unwrap();
-    if !child.wait().unwrap().success() && digest(store) != before {
-        let input = capture("moodbot/sql-broker.jsonl.gz");
-        for flags in [&[][..], &settings[..]] {
-            let refused = run(replay(&[&[input.to_str().unwrap(), "--to", store][..], flags].concat()), 1);
-            let told = String::from_utf8(refused.stderr).unwrap();
-            assert!(told.contains("rebuild") || told.contains("assistant"), "{told}");
-        }
+    assert!(!child.wait().unwrap().success(), "{said}");
+    assert!(said.contains("nobody else can write until this is finished"), "{said}");
+    let input = capture("moodbot/sql-broker.jsonl.gz");
+    for flags in [&[][..], &settings[..]] {
+        let refused = run(replay(&[&[input.to_str().unwrap(), "--to", store][..], flags].concat()), 1);
+        let told = String::from_utf8(refused.stderr).unwrap();
+        assert!(told.contains("rebuild"), "{told}");
     }
     run(turnmill(&[&["rebuild", store][..], &back].concat()), 0);
-    assert_eq!(digest(store), before);
+    assert_eq!(digest(store), expected);
+}
+
+/// Engine 1 gave the rows other ids, so only all of them together can become those of now.
+#[test]
+fn a_store_of_the_first_engine_becomes_one_of_now() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, now) = (folder.path().join("old.sqlite"), sqlite(folder.path(), "now.sqlite"));
+    let packed = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/engine-1.sqlite.gz");
+    let mut old = std::fs::File::create(&path).unwrap();
+    std::io::copy(&mut GzDecoder::new(std::fs::File::open(packed).unwrap()), &mut old).unwrap();
+    let old = url(&path);
+    let input = capture(HOSTILE);
+    for refused in [turnmill(&["verify", &old]), replay(&[input.to_str().unwrap(), "--to", &old])] {
+        let told = String::from_utf8(run(refused, 1).stderr).unwrap();
+        assert!(told.contains("`turnmill rebuild`"), "{told}");
+    }
+    run(turnmill(&["rebuild", &old, "--quiet"]), 0);
+    assert_eq!(digest(&old), load(&now, HOSTILE, &[]));
+    // What comes again is known there.
+    load(&old, "hostile/tracker-store.jsonl.gz", &[]);
+    assert_eq!(digest(&old), load(&now, "hostile/tracker-store.jsonl.gz", &[]));
 }
 
 fn beside_writers(store: &str, other: &str) {
@@ -95,7 +123,7 @@ fn sqlite(folder: &Path, name: &str) -> String {
 #[test]
 fn a_rebuild_of_a_file_survives_kills() {
     let folder = tempfile::tempdir().unwrap();
-    every_law(&sqlite(folder.path(), "store.sqlite"), &sqlite(folder.path(), "other.sqlite"));
+    every_law(&sqlite(folder.path(), "store.sqlite"), folder.path());
 }
 
 #[test]
@@ -108,7 +136,7 @@ fn a_rebuild_of_a_file_goes_beside_writers() {
 fn a_rebuild_in_postgres_survives_kills() {
     let folder = tempfile::tempdir().unwrap();
     let Some(database) = postgres::database() else { return };
-    every_law(&database, &sqlite(folder.path(), "other.sqlite"));
+    every_law(&database, folder.path());
 }
 
 #[test]

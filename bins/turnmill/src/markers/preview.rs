@@ -100,7 +100,7 @@ fn text(out: &mut impl Write, preview: &Preview) -> std::io::Result<()> {
                 sample.session_id,
                 escaped(&sample.sender_key),
                 show::time(sample.timestamp),
-                counted(u64::from(sample.num_preceding_user_turns.unsigned_abs()), "user turn")
+                counted(sample.num_preceding_user_turns.unsigned_abs(), "user turn")
             )?;
         }
     }

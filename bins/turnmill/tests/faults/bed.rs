@@ -49,9 +49,7 @@ impl Turn {
     pub(crate) fn fresh(&self, name: &str) -> (String, String) {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("{name}-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-        // The captures' times are not of today.
-        let any_time = [("retention.ms", "-1"), ("message.timestamp.after.max.ms", "9223372036854775807")];
-        self.bed.broker.create_topic(&name, 3, &any_time);
+        self.bed.broker.create_topic(&name, 3, &[]);
         let url = self.bed.postgres.create_database(&name);
         (name, url)
     }

@@ -98,7 +98,7 @@ impl Plan {
                 Some(Change::Remove) => None,
                 Some(Change::Replace { copy, kept }) => Some(stored.with_copy(Some(arrivals), *copy, kept)),
             };
-            let chunk = rewrite(decoder, chunk, change)?;
+            let chunk = rewrite(decoder, &chunk, change)?;
             plan.history.push(HistoryWrite { sender: whose.sender, chunk, replaces: true });
         }
         Ok(plan)
@@ -158,7 +158,7 @@ impl Plan {
 /// The chunk with `change` of each of its events; `None` takes one out.
 pub(super) fn rewrite(
     decoder: &dyn Decoder,
-    chunk: Chunk,
+    chunk: &Chunk,
     mut change: impl FnMut(Stored) -> Option<Stored>,
 ) -> Result<Chunk, StoreError> {
     let unpacked = unpack(&chunk.bytes)?;
@@ -167,7 +167,7 @@ pub(super) fn rewrite(
     let changed: Vec<Stored> = stored.filter_map(&mut change).collect();
     let entries = changed.iter().map(Stored::entry).collect();
     let bytes = Entries { decoder: decoder.name(), entries }.pack();
-    Ok(Chunk { bytes, ..chunk })
+    Ok(Chunk { bytes, number: chunk.number, least: chunk.least, greatest: chunk.greatest })
 }
 
 /// Finds the stored events of the `wanted` keys, and the chunks in which they are.

@@ -347,7 +347,7 @@ impl Ingest<'_> {
                     Some(changed) => changed.clone(),
                     None => Some(stored),
                 };
-                let chunk = if touched { rewrite(self.decoder, chunk, change)? } else { chunk };
+                let chunk = if touched { rewrite(self.decoder, &chunk, change)? } else { chunk };
                 batch.history.push(HistoryWrite { sender, chunk, replaces: old == sender });
             }
             if page.next.is_none() {

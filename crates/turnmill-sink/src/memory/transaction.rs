@@ -25,7 +25,7 @@ enum Undo {
     Checkpoint((SenderId, EventTime), Option<Vec<u8>>),
     Position(PositionKey, Option<String>),
     Ledger(String, Option<Counts>),
-    DeadLetter(u64, Option<DeadLetter>),
+    DeadLetter(u64, Option<Box<DeadLetter>>),
     Rebuild(Option<(Settings, Option<SenderId>)>),
 }
 /// A transaction of a [`MemoryStore`]; only one at a time.
@@ -223,7 +223,9 @@ impl State {
             Undo::Checkpoint(key, before) => restore(&mut self.checkpoints, key, before),
             Undo::Position(key, before) => restore(&mut self.positions, key, before),
             Undo::Ledger(key, before) => restore(&mut self.ledger, key, before),
-            Undo::DeadLetter(key, before) => restore(&mut self.dead_letters, key, before),
+            Undo::DeadLetter(key, before) => {
+                restore(&mut self.dead_letters, key, before.map(|letter| *letter));
+            }
             Undo::Rebuild(before) => self.rebuild = before,
         }
     }
@@ -367,7 +369,7 @@ impl Transaction for MemoryTransaction<'_> {
                     detail: format!("dead letter {id} has been retried elsewhere"),
                 });
             }
-            self.step(|state| Undo::DeadLetter(*id, state.dead_letters.remove(id)))?;
+            self.step(|state| Undo::DeadLetter(*id, state.dead_letters.remove(id).map(Box::new)))?;
         }
         for letter in &batch.dead_letters {
             self.step(|state| {

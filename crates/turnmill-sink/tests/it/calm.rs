@@ -40,7 +40,7 @@ fn records() -> Vec<OwnedRecord> {
 /// The rows of a table as texts by column, those of each sender under its key, in their order.
 fn by_sender(tables: &Tables, table: &str, order: &str) -> BTreeMap<String, Vec<BTreeMap<String, String>>> {
     let text = |value: &OwnedValue| match value {
-        OwnedValue::Text(text) => text.to_string(),
+        OwnedValue::Text(text) => text.clone(),
         other => other.to_string(),
     };
     let column =

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::groups::GroupInfo;
-use rdkafka::metadata::MetadataPartition;
+use rdkafka::metadata::{MetadataPartition, MetadataTopic};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
 
 use super::{ANSWER, HASTE, Poller};
@@ -90,7 +90,7 @@ impl Poller {
                 continue;
             };
             let found = metadata.topics().iter().filter(|found| found.name() == topic);
-            let numbers = found.flat_map(|found| found.partitions()).map(MetadataPartition::id);
+            let numbers = found.flat_map(MetadataTopic::partitions).map(MetadataPartition::id);
             partitions.extend(numbers.map(|number| (topic.clone(), number)));
         }
         partitions.sort();

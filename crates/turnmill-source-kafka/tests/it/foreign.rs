@@ -92,7 +92,7 @@ fn a_group_that_another_program_joins_later_is_left() {
         other.poll(Duration::from_millis(20));
         match reader.group.next(&LIMITS, &mut RecordBatch::new()) {
             Ok(turnmill_source::GroupProgress::Revoked { generation, .. }) => {
-                reader.control.released(generation)
+                reader.control.released(generation);
             }
             Ok(_) => {}
             Err(error) => break error.source().unwrap().to_string(),

@@ -49,6 +49,9 @@ pub(super) fn text(
     }
     set("default.replication.factor", "1");
     set("auto.create.topics.enable", "false");
+    // Records may be of the day of a capture, however long ago, and of days to come.
+    set("log.retention.ms", "-1");
+    set("log.message.timestamp.after.max.ms", "9223372036854775807");
     // Tests are in a hurry: no waiting for further members of a group, sessions as short as tests need, and soon back
     // after a kill. A cluster accepts a broker only after the session has ended that it had before.
     set("group.initial.rebalance.delay.ms", "0");
