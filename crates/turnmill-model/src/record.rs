@@ -255,7 +255,7 @@ pub enum Reason {
     TooDeep,
     /// The record is larger than the limit (16 MiB unless configured).
     TooLarge,
-    /// `event` is missing or not a text.
+    /// `event` is missing, empty or not a text.
     NoEventType,
     /// `sender_id` is missing, not a text or empty, and the envelope names no sender.
     NoSenderId,

@@ -40,7 +40,7 @@ pub fn decode(settings: &Settings, record: &Record<'_>) -> Result<Option<Event<'
     if !matches!(body, Json::Object(_)) {
         return Err(Reason::NotAnObject);
     }
-    let event_type = body.text("event").ok_or(Reason::NoEventType)?;
+    let event_type = body.text("event").filter(|name| !name.is_empty()).ok_or(Reason::NoEventType)?;
     let sender_key = body
         .text("sender_id")
         .filter(|key| !key.is_empty())

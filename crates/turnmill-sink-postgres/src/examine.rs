@@ -94,6 +94,7 @@ impl Examine for PostgresStore {
                 expected_count: row.try_get(number * 2)?,
                 found: pair.found.into(),
                 found_count: row.try_get(number * 2 + 1)?,
+                may_be_less: pair.may_be_less,
             })
         };
         EQUAL.iter().enumerate().map(pair).collect::<Result<_, _>>().map_err(fail)

@@ -73,6 +73,7 @@ impl Examine for SqliteStore {
                     expected_count: row.get(number * 2)?,
                     found: pair.found.into(),
                     found_count: row.get(number * 2 + 1)?,
+                    may_be_less: pair.may_be_less,
                 })
             };
             EQUAL.iter().enumerate().map(pair).collect()

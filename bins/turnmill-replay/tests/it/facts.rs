@@ -1,11 +1,14 @@
 //! Facts of the captures, found by an independent script over Rasa's own tracker store.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
 
+use flate2::read::GzDecoder;
 use rusqlite::Connection;
 use serde_json::{Value, json};
-use turnmill_model::Record;
 use turnmill_model::json::{Limits, to_value};
+use turnmill_model::{Record, Settings};
 
 use crate::support::{capture, digest, expected, json, lines, replayed, turnmill, url, verified};
 
@@ -246,4 +249,39 @@ fn every_hostile_line_is_a_row_or_a_dead_letter() {
         json(turnmill(&["dead-letters", "retry", &url, "--timestamp", "1795230000.5", "--json"]), 0);
     assert_eq!(retried, json!({"landed": 3, "refused": 0}));
     assert_eq!(verified(&both)["ledger"][0]["dead_letters"], 0);
+}
+
+#[test]
+fn damaged_records_are_counted_by_what_is_wrong_with_them() {
+    let reasons = |figures: [u64; 6]| {
+        let [not_json, not_utf8, no_usable_timestamp, too_deep, no_event_type, no_sender_id] = figures;
+        json!({
+            "not_json": not_json, "not_utf8": not_utf8, "no_usable_timestamp": no_usable_timestamp,
+            "too_deep": too_deep, "no_event_type": no_event_type, "no_sender_id": no_sender_id,
+        })
+    };
+    for (name, events, duplicates, dead_letters) in [
+        ("parcel.bin.gz", 498, 1, reasons([571, 164, 121, 73, 43, 26])),
+        // One of the duplicates is a user message told by its id, with another text.
+        ("calm.bin.gz", 508, 16, reasons([529, 176, 146, 46, 43, 28])),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let packed = capture("../mutated").join(name);
+        let mut lines = Vec::new();
+        GzDecoder::new(File::open(&packed).unwrap()).read_to_end(&mut lines).unwrap();
+        let lines = lines.split(|byte| *byte == b'\n');
+        let records: Vec<_> = lines.map(|payload| Record { payload, ..Record::default() }).collect();
+        let expected = digest(&turnmill_oracle::tables(&Settings::default(), &records));
+        for batch in ["1", "97", "10000"] {
+            let store = folder.path().join(format!("{batch}.sqlite"));
+            let said = replayed(&[&packed], &store, &["--format", "rasa", "--batch", batch]);
+            assert_eq!(
+                (&said["events"], &said["duplicates"]),
+                (&json!(events), &json!(duplicates)),
+                "{name}"
+            );
+            assert_eq!(said["dead_letters_by_reason"], dead_letters, "{name}");
+            assert_eq!(verified(&store)["digest"], expected, "{name} in batches of {batch}");
+        }
+    }
 }

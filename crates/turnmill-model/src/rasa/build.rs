@@ -21,7 +21,8 @@ pub(super) fn event<'a>(
     out: &mut Vec<Event<'a>>,
 ) -> Result<(), Refused> {
     let event_type = text(wire.event)
-        .ok_or_else(|| Refused::new(Reason::NoEventType, "`event` is missing or not a text"))?;
+        .filter(|event_type| !event_type.is_empty())
+        .ok_or_else(|| Refused::new(Reason::NoEventType, "`event` is missing, empty or not a text"))?;
     let sender_key = sender_key(sender(record, wire)?);
     let assistant = assistant(record, wire);
     // The events of one message come together, so the event before is often of the same sender.

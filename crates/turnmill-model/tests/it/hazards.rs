@@ -62,6 +62,8 @@ fn refusals_have_their_reason() {
         ("\u{feff}{}", Reason::NotJson),
         ("{}", Reason::NoEventType),
         (r#"{"event": null, "sender_id": "u"}"#, Reason::NoEventType),
+        (r#"{"event": "", "sender_id": "u"}"#, Reason::NoEventType),
+        (r#"{"event": "\u0000", "sender_id": "u"}"#, Reason::NoEventType),
         (r#"{"event": 5, "sender_id": "u"}"#, Reason::NoEventType),
         (r#"{"event\u0000": "restart", "sender_id": "u"}"#, Reason::NoEventType),
         (r#"{"event": "restart"}"#, Reason::NoSenderId),

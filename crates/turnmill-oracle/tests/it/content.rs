@@ -307,6 +307,7 @@ fn what_becomes_no_event() {
         ("NaN", Reason::NotAnObject),
         ("{}", Reason::NoEventType),
         (r#"{"event": null}"#, Reason::NoEventType),
+        (r#"{"event": "\u0000"}"#, Reason::NoEventType),
         (r#"{"event": "e"}"#, Reason::NoSenderId),
         (r#"{"event": "e", "sender_id": "\u0000"}"#, Reason::NoSenderId),
         (r#"{"event": "e", "sender_id": "s"}"#, Reason::NoUsableTimestamp),

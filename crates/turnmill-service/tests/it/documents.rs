@@ -209,13 +209,14 @@ fn every_metric_is_exposed_under_its_name_with_its_labels_and_nothing_else_is() 
     assert_eq!(types, names::ALL.len());
     for line in [
         r#"turnmill_records_total{source="kafka",outcome="events"} 20"#,
-        r#"turnmill_records_total{source="kafka",outcome="duplicates"} 8"#,
+        r#"turnmill_records_total{source="kafka",outcome="duplicates"} 10"#,
         r#"turnmill_records_total{source="kafka",outcome="dead_letters"} 4"#,
         r#"turnmill_records_total{source="kafka",outcome="skipped"} 8"#,
         r#"turnmill_duplicates_total{source="kafka",kind="anonymised"} 2"#,
+        r#"turnmill_duplicates_total{source="kafka",kind="changed"} 2"#,
         r#"turnmill_dead_letters_total{source="kafka",reason="not_json"} 4"#,
         r#"turnmill_rows_total{table="rasa_event",operation="insert"} 20"#,
-        "turnmill_batch_records_sum 40.0",
+        "turnmill_batch_records_sum 42.0",
         "turnmill_batch_records_count 2",
         r#"turnmill_lag_events{topic="rasa",partition="0"} 4"#,
         "turnmill_healthy 0",
