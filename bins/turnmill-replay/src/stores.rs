@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use turnmill_service::settings::{Environment, TrackerStore};
+use turnmill_text::redact;
 
 use crate::Failure;
 
@@ -94,6 +95,8 @@ pub(crate) fn refused_url(text: &str) -> Option<String> {
     }
     match name {
         "sqlite" if !Path::new(text).exists() => {
+            let shown = redact(text);
+            let rest = shown.split_once(':').map_or("PATH", |(_, rest)| rest);
             let path = rest.strip_prefix("///").unwrap_or(rest.trim_start_matches("//"));
             Some(format!("a SQLite tracker store is named by its file alone: `{path}`"))
         }

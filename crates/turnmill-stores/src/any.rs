@@ -292,8 +292,11 @@ fn path_of_file(url: &str) -> Result<Option<&str>, UnknownStore> {
     }
     // SQLAlchemy has an empty host between two slashes and a third one; with two only, the file would be a host.
     let slashes = |rest: &str| rest.starts_with("//") && !rest.starts_with("///");
-    if let Some((_, rest)) = scheme.as_ref().filter(|(scheme, rest)| scheme == "sqlite" && slashes(rest)) {
-        return Err(UnknownStore::Spelling { right: format!("sqlite:{}", &rest[2..]) });
+    if scheme.as_ref().is_some_and(|(scheme, rest)| scheme == "sqlite" && slashes(rest)) {
+        // Such a text may as well be the address of a server with a scheme written wrongly.
+        let shown = redact(url.trim());
+        let path = shown.split_once("://").map_or("PATH", |(_, path)| path);
+        return Err(UnknownStore::Spelling { right: format!("sqlite:{}", escaped(path)) });
     }
     let end = url.rsplit_once('.').map(|(_, end)| end.to_ascii_lowercase());
     let is_path = !url.contains(':') && matches!(end.as_deref(), Some("sqlite" | "sqlite3" | "db"));

@@ -12,3 +12,4 @@ mod secrets;
 mod servers;
 mod support;
 mod terminal;
+mod told;

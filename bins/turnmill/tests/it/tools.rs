@@ -60,7 +60,7 @@ fn a_store_in_a_schema_is_found_by_flag_and_by_variable() {
 fn what_is_no_store_is_said() {
     for (url, part) in [
         ("redshift://u:secret@h/d", "not supported yet"),
-        ("rasa.sqlite", "expected sqlite:PATH"),
+        ("rasa.tables", "expected sqlite:PATH"),
         ("sqlite:no-such-file.sqlite", "does not exist"),
     ] {
         let error = String::from_utf8(ran(turnmill(&["verify", url]), 1).stderr).unwrap();
