@@ -31,6 +31,8 @@ fn read(settings: &KafkaSettings, from: Option<Edge>, to: Option<Edge>) -> Reade
     settings.range = Some(KafkaRange { from, to });
     let mut reader = Reader::new(&settings, Stored::new());
     reader.read_to_end();
+    // Of partitions that answer late the records come late.
+    reader.order.sort();
     reader
 }
 

@@ -10,7 +10,10 @@ type Change = fn(&mut KafkaSettings);
 #[test]
 fn a_mistake_is_told_by_the_name_of_its_variable() {
     let cases: [(Change, &str); 10] = [
-        (|settings| settings.brokers.clear(), "KAFKA_BROKER_ADDRESS: an address is empty"),
+        (
+            |settings| settings.brokers.clear(),
+            "KAFKA_BROKER_ADDRESS: an address is empty; expected host:port",
+        ),
         (
             |settings| settings.brokers = "a:1,b:x".into(),
             "KAFKA_BROKER_ADDRESS: an address has a port that is no number from 1 to 65535; expected host:port",
