@@ -121,7 +121,10 @@ impl AnyStore {
     #[must_use]
     pub fn with_notices(self, listener: impl Fn(&str) + Send + Sync + 'static) -> Self {
         match self {
-            Self::Sqlite(store) => Self::Sqlite(store),
+            Self::Sqlite(store) => {
+                drop(listener);
+                Self::Sqlite(store)
+            }
             #[cfg(feature = "postgres")]
             Self::Postgres(store) => store.with_notices(listener).into(),
         }
