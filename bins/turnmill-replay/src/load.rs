@@ -77,14 +77,20 @@ pub(crate) async fn load(
         }
         Ok(drained) => drained,
     };
+    // They take as long as the store is large, so only if somebody sees them.
+    let (tables, metrics) = if args.json || !args.quiet {
+        (store.row_counts().await?, store.summary(&metrics::Options::default()).await?)
+    } else {
+        (Vec::new(), metrics::Summary { metrics: Vec::new() })
+    };
     let outcome = Outcome {
         inputs: inputs.len(),
         refused_files: Vec::new(),
         without_events,
         drained,
         elapsed,
-        tables: store.row_counts().await?,
-        metrics: store.summary(&metrics::Options::default()).await?,
+        tables,
+        metrics,
         dead_letters: dead_letters(&mut store).await?,
         store: name,
     };
