@@ -77,7 +77,7 @@ pub(crate) async fn load(
         }
         Ok(drained) => drained,
     };
-    // They take as long as the store is large, so only if somebody sees them.
+    // Both grow with the store, so they are left out when nothing prints them.
     let (tables, metrics) = if args.json || !args.quiet {
         (store.row_counts().await?, store.summary(&metrics::Options::default()).await?)
     } else {

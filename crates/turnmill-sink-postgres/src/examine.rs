@@ -72,12 +72,7 @@ impl Examine for PostgresStore {
             let rows: i64 = rows
                 .and_then(|row| Ok(row.try_get(0)?))
                 .map_err(|error| connection.fail(error, &format!("looking at {}", query.table)))?;
-            if rows > 0 {
-                examined.findings.push(format!(
-                    "{rows} rows of {} have a {} that {} lacks",
-                    query.table, query.column, query.parent
-                ));
-            }
+            examined.findings.extend(query.finding(rows));
         }
         examined.looked_at.push(format!("{} references between tables", queries.len()));
         Ok(examined)
@@ -89,13 +84,7 @@ impl Examine for PostgresStore {
         let fail = |error: Failure| connection.fail(error, "counting rows");
         let row = connection.query_one(equal_numbers().as_str(), &[]).await.map_err(fail)?;
         let pair = |(number, pair): (usize, &turnmill_sql::examine::EqualNumbers)| -> Result<Equal, Failure> {
-            Ok(Equal {
-                expected: pair.expected.into(),
-                expected_count: row.try_get(number * 2)?,
-                found: pair.found.into(),
-                found_count: row.try_get(number * 2 + 1)?,
-                may_be_less: pair.may_be_less,
-            })
+            Ok(pair.counted(row.try_get(number * 2)?, row.try_get(number * 2 + 1)?))
         };
         EQUAL.iter().enumerate().map(pair).collect::<Result<_, _>>().map_err(fail)
     }

@@ -54,12 +54,7 @@ impl Examine for SqliteStore {
         for query in &queries {
             let rows: Result<i64, _> = self.connection()?.query_row(&query.sql, [], |row| row.get(0));
             let rows = rows.map_err(|error| self.error(error, &format!("looking at {}", query.table)))?;
-            if rows > 0 {
-                examined.findings.push(format!(
-                    "{rows} rows of {} have a {} that {} lacks",
-                    query.table, query.column, query.parent
-                ));
-            }
+            examined.findings.extend(query.finding(rows));
         }
         examined.looked_at.push(format!("{} references between tables", queries.len()));
         Ok(examined)
@@ -68,13 +63,7 @@ impl Examine for SqliteStore {
     async fn equal_numbers(&mut self) -> Result<Vec<Equal>, StoreError> {
         let numbers = self.connection()?.query_row(&equal_numbers(), [], |row| {
             let pair = |(number, pair): (usize, &turnmill_sql::examine::EqualNumbers)| {
-                Ok(Equal {
-                    expected: pair.expected.into(),
-                    expected_count: row.get(number * 2)?,
-                    found: pair.found.into(),
-                    found_count: row.get(number * 2 + 1)?,
-                    may_be_less: pair.may_be_less,
-                })
+                Ok(pair.counted(row.get(number * 2)?, row.get(number * 2 + 1)?))
             };
             EQUAL.iter().enumerate().map(pair).collect()
         });

@@ -1,5 +1,7 @@
 //! The queries that look whether a store agrees with itself.
 
+use turnmill_sink::Equal;
+
 use crate::dialect::quoted;
 use crate::indexes;
 
@@ -14,6 +16,15 @@ pub struct Dangling {
     pub parent: &'static str,
     /// The query.
     pub sql: String,
+}
+
+impl Dangling {
+    /// Returns the finding for the number of `rows` that the query gave, or `None` if there are none.
+    #[must_use]
+    pub fn finding(&self, rows: i64) -> Option<String> {
+        let Self { table, column, parent, .. } = self;
+        (rows > 0).then(|| format!("{rows} rows of {table} have a {column} that {parent} lacks"))
+    }
 }
 
 /// Every reference between the public tables, whether the database declares it or not.
@@ -51,6 +62,20 @@ pub struct EqualNumbers {
     pub may_be_less: bool,
     expected_sql: &'static str,
     found_sql: &'static str,
+}
+
+impl EqualNumbers {
+    /// Returns the pair with the two numbers that the database gave.
+    #[must_use]
+    pub fn counted(&self, expected_count: i64, found_count: i64) -> Equal {
+        Equal {
+            expected: self.expected.into(),
+            expected_count,
+            found: self.found.into(),
+            found_count,
+            may_be_less: self.may_be_less,
+        }
+    }
 }
 
 /// What has to be equal.
