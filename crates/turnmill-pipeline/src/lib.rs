@@ -14,6 +14,7 @@ mod backoff;
 mod drain;
 mod event;
 mod explain;
+mod fences;
 mod limits;
 mod parts;
 mod patterns;

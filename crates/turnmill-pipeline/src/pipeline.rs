@@ -10,6 +10,7 @@ use turnmill_source::{BatchLimits, Part, Position};
 
 use crate::backoff::{Backoff, TOO_SLOW};
 use crate::event::{Drained, Event, Observer, PipelineError};
+use crate::fences::{Fences, contradiction};
 use crate::limits::{DeadLetterLimits, Seen};
 use crate::parts::{Parts, add};
 use crate::prepare::{LettersFrom, Preparation, Prepared, ReadOptions, Rewrite, position_key};
@@ -26,8 +27,8 @@ pub struct Pipeline<'d, S> {
     patience: Option<Duration>,
     limits: DeadLetterLimits,
     seen: Seen,
-    /// How often in a row another writer was found to have moved on.
-    fenced: u32,
+    /// Fences since the last commit.
+    fences: Fences,
     /// Records of a transaction at most, after the store has ended a statement that took too long.
     part: usize,
     pub(crate) stop: Stop,
@@ -39,9 +40,6 @@ struct Failures {
     count: u32,
     since: Option<Instant>,
 }
-/// Losing against another writer more often than this in a row is no bad luck: what the store keeps contradicts itself.
-const FENCES: u32 = 50;
-
 /// What became of trying to commit a batch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Outcome {
@@ -84,7 +82,7 @@ impl<'d, S: Store> Pipeline<'d, S> {
             patience: None,
             limits: DeadLetterLimits::default(),
             seen: Seen::default(),
-            fenced: 0,
+            fences: Fences::default(),
             part: usize::MAX,
             stop,
         }
@@ -204,11 +202,10 @@ impl<'d, S: Store> Pipeline<'d, S> {
                     add(&mut whole, report);
                     parts.done(&range);
                     failed = Failures::default();
-                    self.fenced = 0;
+                    self.fences = Fences::default();
                 }
                 Err(error) if error.class() == Class::Fenced => {
-                    self.fenced += 1;
-                    if self.fenced > FENCES {
+                    if self.fences.is_contradiction(&error) {
                         return Err(contradiction(&error).into());
                     }
                     observer.observe(&Event::Fenced { error: &error });
@@ -249,15 +246,6 @@ impl<'d, S: Store> Pipeline<'d, S> {
         }
         observer.observe(&Event::Retrying { error: &error, pause });
         if self.stop.pause(pause).await { Err(error) } else { Ok(()) }
-    }
-}
-
-/// Nobody else was faster so often without anything being written in between.
-fn contradiction(error: &StoreError) -> StoreError {
-    StoreError::Damaged {
-        detail: format!(
-            "{error}, {FENCES} times in a row with nothing written in between: look at it with `turnmill verify`"
-        ),
     }
 }
 

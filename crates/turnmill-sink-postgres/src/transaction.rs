@@ -232,12 +232,9 @@ fn compare(connection: &Connection, claimed: &[&Advance], rows: Vec<Row>) -> Res
             values.map_err(|error| connection.fail(error, "reading positions"))?;
         stored.insert((source, partition), position);
     }
-    for Advance { key, from, .. } in claimed {
-        let found = stored.get(&(key.source.clone(), key.partition.clone()));
-        if found != from.as_ref() {
-            let detail = format!("{key} stands at {found:?}, expected {from:?}");
-            return Err(StoreError::Fenced { detail });
-        }
+    for advance in claimed {
+        let key = (advance.key.source.clone(), advance.key.partition.clone());
+        advance.check(stored.get(&key).map(String::as_str))?;
     }
     Ok(())
 }

@@ -257,10 +257,7 @@ impl SqliteStore {
                     query.query_row([&key.source, &key.partition], |row| row.get(0)).optional()
                 })
                 .map_err(|error| self.error(error, "reading a position"))?;
-            if stored != advance.from {
-                let detail = format!("{key} stands at {stored:?}, expected {:?}", advance.from);
-                return Err(StoreError::Fenced { detail });
-            }
+            advance.check(stored.as_deref())?;
         }
         let data_version = connection
             .prepare_cached("PRAGMA data_version")

@@ -7,6 +7,8 @@ use std::ops::AddAssign;
 use turnmill_engine::Checkpoint;
 use turnmill_model::{Changes, EventTime, Reason, Record, SenderId, SourceFactsBuf};
 
+use crate::error::StoreError;
+
 /// Where a source is read from: its name, and the part of it that is read in order (a file, a partition of a topic).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PositionKey {
@@ -31,6 +33,24 @@ pub struct Advance {
     pub from: Option<String>,
     /// The position after this batch, in the source's own notation.
     pub to: String,
+}
+
+impl Advance {
+    /// Compares the position that a store has with the one that this step starts from.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::PositionMoved`] if they differ.
+    pub fn check(&self, stored: Option<&str>) -> Result<(), StoreError> {
+        if stored == self.from.as_deref() {
+            return Ok(());
+        }
+        Err(StoreError::PositionMoved {
+            key: self.key.clone(),
+            stored: stored.map(str::to_owned),
+            expected: self.from.clone(),
+        })
+    }
 }
 
 /// What a transaction is about: it locks these positions and senders and checks that they are as expected.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::batch::PositionKey;
+
 /// What to do about an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
@@ -43,7 +45,17 @@ pub enum StoreError {
         /// The constraint or limit at fault.
         detail: String,
     },
-    /// The position or a sender is not as it was when the batch was made.
+    /// A position is not where the batch begins: another writer has committed records of the same partition.
+    #[error("another writer has moved on: {key} is at {}, expected {}", told(stored), told(expected))]
+    PositionMoved {
+        /// Which position.
+        key: PositionKey,
+        /// Where the store has it; `None` if it has none.
+        stored: Option<String>,
+        /// Where the batch begins.
+        expected: Option<String>,
+    },
+    /// A sender or a row is not as it was when the batch was made.
     #[error("another writer has moved on: {detail}")]
     Fenced {
         /// What differs.
@@ -107,12 +119,17 @@ impl StoreError {
         match self {
             Self::Unavailable { .. } | Self::TimeLimit { .. } => Class::Retryable { after: None },
             Self::Refused { .. } => Class::Poison,
-            Self::Fenced { .. } => Class::Fenced,
+            Self::PositionMoved { .. } | Self::Fenced { .. } => Class::Fenced,
             Self::Newer { .. } | Self::Settings { .. } | Self::Unusable { .. } | Self::Damaged { .. } => {
                 Class::Fatal
             }
         }
     }
+}
+
+/// A position as an error shows it.
+fn told(position: &Option<String>) -> &str {
+    position.as_deref().unwrap_or("no position")
 }
 
 impl From<turnmill_engine::UnreadableState> for StoreError {

@@ -49,11 +49,7 @@ impl<'s> MemoryTransaction<'s> {
                 });
             }
             for advance in &claim.advances {
-                let stored = state.positions.get(&advance.key);
-                if stored != advance.from.as_ref() {
-                    let detail = format!("{} stands at {stored:?}, expected {:?}", advance.key, advance.from);
-                    return Err(StoreError::Fenced { detail });
-                }
+                advance.check(state.positions.get(&advance.key).map(String::as_str))?;
             }
             state.busy = true;
             Ok(())
