@@ -78,7 +78,7 @@ fn fill(input: &Path, store: &Path, markers: Option<&MarkerSet>) -> Result<Secon
     let (counts, took) = seconds(|| {
         let drained = pollster::block_on(pipeline.drain(None, &mut open, &mut |_: &Event<'_>| {}))?;
         pipeline.into_store().finish()?;
-        Ok(drained.counts)
+        Ok(drained.report.counts)
     })?;
     if counts.events == 0 || counts.dead_letters > 0 {
         return Err(format!("not all became events: {counts:?}").into());

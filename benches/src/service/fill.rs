@@ -87,11 +87,12 @@ impl Reading {
         let limits = GroupLimits { records: self.batch, linger: self.linger, ..GroupLimits::default() };
         let mut filled = Filled { reading: Some(self.clone()), ..Filled::default() };
         let drained = runtime.block_on(pipeline.serve(Box::new(source), limits, &mut filled))?;
-        let counts = drained.counts;
+        let counts = drained.report.counts;
         if counts.dead_letters > 0 {
             return Err(format!("dead letters: {counts:?}").into());
         }
-        (filled.events, filled.late, filled.replays) = (counts.events, drained.late, drained.replays);
+        (filled.events, filled.late, filled.replays) =
+            (counts.events, drained.report.late, drained.report.replays);
         Ok(filled)
     }
 }

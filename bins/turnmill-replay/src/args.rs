@@ -75,6 +75,11 @@ pub(crate) struct Args {
     #[arg(long, short)]
     pub(crate) quiet: bool,
 
+    /// End with the row counts and metrics of the whole store, too. They take time that grows with the store. A run that fills a
+    /// new store ends with them anyway.
+    #[arg(long, conflicts_with_all = ["dump", "dry_run"])]
+    pub(crate) totals: bool,
+
     /// Memory for senders' states, in MiB. More than that many open conversations are loaded from the store when they go on.
     #[arg(long, value_name = "MIB", default_value_t = 256)]
     pub(crate) cache: usize,

@@ -1,16 +1,14 @@
 //! `--to STORE`: the inputs into a store.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use turnmill_formats::rasa::{RasaDecoder, shift_timestamp};
 use turnmill_ingest::Ingest;
-use turnmill_model::Reason;
 use turnmill_pipeline::{Drained, Pipeline, PipelineError, Stop};
 use turnmill_service::settings::DeadLetterSettings;
-use turnmill_sink::{Class, Inspect, StoreError};
+use turnmill_sink::{Class, Counts, Inspect, StoreError};
 use turnmill_source::BatchLimits;
 use turnmill_sql::metrics;
 use turnmill_stores::AnyStore;
@@ -18,7 +16,7 @@ use turnmill_stores::AnyStore;
 use crate::args::{Args, ForeignKeys};
 use crate::inputs::{Input, Opened, group_limits};
 use crate::progress::Display;
-use crate::summary::Outcome;
+use crate::summary::{Outcome, Totals};
 use crate::{Failure, complain};
 
 /// Loads all inputs. None if it was interrupted while waiting for the store.
@@ -77,21 +75,24 @@ pub(crate) async fn load(
         }
         Ok(drained) => drained,
     };
-    // Both grow with the store, so they are left out when nothing prints them.
-    let (tables, metrics) = if args.json || !args.quiet {
-        (store.row_counts().await?, store.summary(&metrics::Options::default()).await?)
-    } else {
-        (Vec::new(), metrics::Summary { metrics: Vec::new() })
-    };
+    let (mut before, mut whole) = (0, None);
+    if args.json || !args.quiet {
+        let ledger = ledger_sum(&mut store).await?;
+        let run = drained.report.counts;
+        before = u64::try_from(ledger.dead_letters - run.dead_letters).unwrap_or_default();
+        // Nothing else has ever filled the store if all that it counts is of this run.
+        if args.totals || ledger == run {
+            whole = Some(totals(&mut store).await?);
+        }
+    }
     let outcome = Outcome {
         inputs: inputs.len(),
         refused_files: Vec::new(),
         without_events,
         drained,
         elapsed,
-        tables,
-        metrics,
-        dead_letters: dead_letters(&mut store).await?,
+        totals: whole,
+        dead_letters_before: before,
         store: name,
     };
     match store.finish() {
@@ -177,16 +178,17 @@ async fn drain(
     }
 }
 
-/// The store's dead letters by reason.
-async fn dead_letters(store: &mut AnyStore) -> Result<Vec<(Reason, u64)>, StoreError> {
-    let mut reasons = BTreeMap::new();
-    let mut after = 0;
-    loop {
-        let page = store.dead_letters(after, 1000).await?;
-        let Some(last) = page.last() else { return Ok(reasons.into_iter().collect()) };
-        after = last.id;
-        for letter in &page {
-            *reasons.entry(letter.reason).or_default() += 1;
-        }
-    }
+/// The counts of everything that the store was ever filled with: one row a source, whatever the store holds.
+async fn ledger_sum(store: &mut AnyStore) -> Result<Counts, StoreError> {
+    let mut sum = Counts::default();
+    store.ledger().await?.into_iter().for_each(|(_, counts)| sum += counts);
+    Ok(sum)
+}
+
+/// Counts all rows and computes the metrics. Both take time that grows with the store, so this is done on request, or when this
+/// run has filled the store and so has done as much work already.
+async fn totals(store: &mut AnyStore) -> Result<Totals, StoreError> {
+    let tables = store.row_counts().await?;
+    let metrics = store.summary(&metrics::Options::default()).await?;
+    Ok(Totals { tables, metrics })
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
-use turnmill_model::Reason;
+use turnmill_ingest::RowCounts;
+use turnmill_model::tables::PUBLIC;
 use turnmill_pipeline::Drained;
 use turnmill_sql::metrics::{Measured, Shape, Summary};
 use turnmill_text::escaped;
@@ -23,22 +24,27 @@ pub(crate) struct Outcome {
     pub(crate) without_events: u64,
     pub(crate) drained: Drained,
     pub(crate) elapsed: Duration,
+    /// Dead letters that the store has besides those of this run.
+    pub(crate) dead_letters_before: u64,
+    /// What the whole store holds. None unless that was asked for, or all of it is this run's.
+    pub(crate) totals: Option<Totals>,
+}
+
+/// What the whole store holds.
+pub(crate) struct Totals {
     pub(crate) tables: Vec<(&'static str, u64)>,
     pub(crate) metrics: Summary,
-    /// Dead letters of the store by reason, all of them and not only this run's.
-    pub(crate) dead_letters: Vec<(Reason, u64)>,
 }
 
 impl Outcome {
     fn rate(&self) -> u64 {
-        let records = self.drained.counts.records as f64;
+        let records = self.drained.report.counts.records as f64;
         (records / self.elapsed.as_secs_f64().max(0.001)) as u64
     }
 
     /// For people.
     pub(crate) fn text(&self) -> String {
-        let counts = &self.drained.counts;
-        let number = |count: i64| u64::try_from(count).unwrap_or_default();
+        let counts = &self.drained.report.counts;
         let mut lines = self.problems();
         if !lines.is_empty() {
             lines.push(String::new());
@@ -50,7 +56,6 @@ impl Outcome {
             counted(inputs, "input"),
             self.store
         ));
-        let row = |name: &str, value: String| format!("  {name:<28} {value:>12}");
         for (what, count) in [
             ("new events", counts.events),
             ("duplicates", counts.duplicates),
@@ -59,18 +64,114 @@ impl Outcome {
         ] {
             lines.push(row(what, grouped(number(count))));
         }
-        if self.drained.late > 0 {
-            lines.push(row("of the events, late", grouped(self.drained.late)));
+        let late = self.drained.report.late;
+        if late > 0 {
+            lines.push(row("of the events, late", grouped(late)));
         }
         lines.push(row("time", format!("{:.1} s", self.elapsed.as_secs_f64())));
         lines.push(row("records per second", grouped(self.rate())));
 
-        lines.push("\nRows in the store".into());
+        lines.push(String::new());
+        match &self.totals {
+            // Of a new store these are the rows of this run.
+            Some(totals) => lines.extend(totals.lines()),
+            None => lines.extend(self.written()),
+        }
+        lines.join("\n") + "\n"
+    }
+
+    /// The rows of public tables that this run changed, in the order of the tables.
+    fn rows(&self) -> impl Iterator<Item = &RowCounts> {
+        let rows = &self.drained.report.rows;
+        PUBLIC.iter().filter_map(|table| rows.iter().find(|rows| rows.table == table.name))
+    }
+
+    /// Lines about the rows that this run changed.
+    fn written(&self) -> Vec<String> {
+        let line =
+            |name: &str, [one, two, three]: [&str; 3]| format!("{name:<30} {one:>12} {two:>12} {three:>12}");
+        let mut lines = vec![line("Rows of this run", ["inserted", "updated", "deleted"])];
+        for table in self.rows() {
+            let [inserts, updates, deletes] = [table.inserts, table.updates, table.deletes].map(grouped);
+            lines.push(line(&format!("  {}", table.table), [&inserts, &updates, &deletes]));
+        }
+        if lines.len() == 1 { vec!["No row changed".into()] } else { lines }
+    }
+
+    /// What went wrong.
+    fn problems(&self) -> Vec<String> {
+        let mut lines = complaints(&self.refused_files, self.without_events);
+        let (now, before) = (number(self.drained.report.counts.dead_letters), self.dead_letters_before);
+        if now + before == 0 {
+            return lines;
+        }
+        if now == 0 {
+            lines.push(format!("the store holds {} of earlier runs", counted(before, "dead letter")));
+        } else {
+            let became = dead_letters(now);
+            let earlier = if before > 0 {
+                format!(", beside {} of earlier runs", grouped(before))
+            } else {
+                String::new()
+            };
+            lines.push(format!("{} cannot be decoded and became {became}{earlier}:", counted(now, "record")));
+        }
+        for (reason, count) in &self.drained.report.dead_letters {
+            lines.push(format!("  {:<28} {:>12}", reason.as_str(), grouped(*count)));
+        }
+        lines.push(format!("  see them with: turnmill dead-letters list {}", self.store));
+        lines
+    }
+
+    /// For programs.
+    pub(crate) fn json(&self) -> Value {
+        let report = &self.drained.report;
+        let counts = &report.counts;
+        let rows: Map<_, _> = self
+            .rows()
+            .map(|rows| {
+                let RowCounts { table, inserts, updates, deletes } = rows;
+                ((*table).to_owned(), json!({"inserted": inserts, "updated": updates, "deleted": deletes}))
+            })
+            .collect();
+        let dead_letters: Map<_, _> = report
+            .dead_letters
+            .iter()
+            .map(|(reason, count)| (reason.to_string(), Value::from(*count)))
+            .collect();
+        json!({
+            "store": self.store,
+            "records": counts.records,
+            "events": counts.events,
+            "duplicates": counts.duplicates,
+            "anonymised": counts.anonymised,
+            "dead_letters": counts.dead_letters,
+            "skipped": counts.skipped,
+            "trackers_without_events": self.without_events,
+            "refused_files": self.refused_files,
+            "late": report.late,
+            "replays": report.replays,
+            "interrupted": self.drained.stopped,
+            "seconds": self.elapsed.as_secs_f64(),
+            "records_per_second": self.rate(),
+            "rows": rows,
+            "dead_letters_by_reason": dead_letters,
+            "dead_letters_before": self.dead_letters_before,
+            "tables": self.totals.as_ref().map(Totals::tables_json),
+            "metrics": self.totals.as_ref().map(Totals::metrics_json),
+        })
+    }
+}
+
+impl Totals {
+    /// For people.
+    fn lines(&self) -> Vec<String> {
+        let mut lines = vec!["Rows in the store".into()];
         let filled = || self.tables.iter().filter(|(_, rows)| *rows > 0);
         lines.extend(filled().map(|(table, rows)| row(table, grouped(*rows))));
         if filled().count() == 0 {
             lines.push("  none; all tables are empty".into());
-            return lines.join("\n") + "\n";
+            return lines;
         }
         lines.push("\nMetrics".into());
         for (metric, measured) in &self.metrics.metrics {
@@ -94,68 +195,29 @@ impl Outcome {
                 }
             }
         }
-        lines.join("\n") + "\n"
-    }
-
-    /// What went wrong.
-    fn problems(&self) -> Vec<String> {
-        let mut lines = complaints(&self.refused_files, self.without_events);
-        let now = u64::try_from(self.drained.counts.dead_letters).unwrap_or_default();
-        let all: u64 = self.dead_letters.iter().map(|(_, count)| count).sum();
-        if all == 0 {
-            return lines;
-        }
-        lines.push(if now == all {
-            format!("{} cannot be decoded and became {}:", counted(now, "record"), dead_letters(now))
-        } else if now == 0 {
-            format!("{} of earlier inputs in the store:", counted(all, "dead letter"))
-        } else {
-            let of = counted(all, "dead letter");
-            format!("{} cannot be decoded; the store holds {of}:", counted(now, "record"))
-        });
-        for (reason, count) in &self.dead_letters {
-            lines.push(format!("  {:<28} {:>12}", reason.as_str(), grouped(*count)));
-        }
-        lines.push(format!("  see them with: turnmill dead-letters list {}", self.store));
         lines
     }
 
-    /// For programs.
-    pub(crate) fn json(&self) -> Value {
-        let counts = &self.drained.counts;
-        let tables: Map<_, _> =
-            self.tables.iter().map(|(table, rows)| ((*table).to_owned(), Value::from(*rows))).collect();
-        let metrics: Map<_, _> = self
-            .metrics
-            .metrics
-            .iter()
-            .map(|(metric, measured)| (metric.name.replace(' ', "_"), value(measured)))
-            .collect();
-        let dead_letters: Map<_, _> = self
-            .dead_letters
-            .iter()
-            .map(|(reason, count)| (reason.to_string(), Value::from(*count)))
-            .collect();
-        json!({
-            "store": self.store,
-            "records": counts.records,
-            "events": counts.events,
-            "duplicates": counts.duplicates,
-            "anonymised": counts.anonymised,
-            "dead_letters": counts.dead_letters,
-            "skipped": counts.skipped,
-            "trackers_without_events": self.without_events,
-            "refused_files": self.refused_files,
-            "late": self.drained.late,
-            "replays": self.drained.replays,
-            "interrupted": self.drained.stopped,
-            "seconds": self.elapsed.as_secs_f64(),
-            "records_per_second": self.rate(),
-            "tables": tables,
-            "metrics": metrics,
-            "dead_letters_by_reason": dead_letters,
-        })
+    fn tables_json(&self) -> Value {
+        let rows = |(table, rows): &(&str, u64)| ((*table).to_owned(), Value::from(*rows));
+        Value::Object(self.tables.iter().map(rows).collect())
     }
+
+    fn metrics_json(&self) -> Value {
+        let metrics = self.metrics.metrics.iter();
+        let named = metrics.map(|(metric, measured)| (metric.name.replace(' ', "_"), value(measured)));
+        Value::Object(named.collect())
+    }
+}
+
+/// A line with one number or word.
+fn row(name: &str, value: String) -> String {
+    format!("  {name:<28} {value:>12}")
+}
+
+/// A count of the ledger, none of which is negative in one run's sum.
+fn number(count: i64) -> u64 {
+    u64::try_from(count).unwrap_or_default()
 }
 
 /// Lines about files that were left out, and trackers that are empty.

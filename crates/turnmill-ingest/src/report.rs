@@ -1,6 +1,7 @@
 //! What became of a batch.
 
 use std::collections::BTreeMap;
+use std::ops::AddAssign;
 use std::time::Duration;
 
 use turnmill_model::{Changes, Reason};
@@ -52,5 +53,28 @@ impl RowCounts {
             }
         });
         counts
+    }
+}
+
+impl AddAssign<&Self> for Report {
+    /// Adds what became of another batch.
+    fn add_assign(&mut self, other: &Self) {
+        self.counts += other.counts;
+        self.late += other.late;
+        self.replays += other.replays;
+        self.commit += other.commit;
+        for (reason, letters) in &other.dead_letters {
+            *self.dead_letters.entry(*reason).or_default() += letters;
+        }
+        for rows in &other.rows {
+            match self.rows.iter_mut().find(|known| known.table == rows.table) {
+                None => self.rows.push(*rows),
+                Some(known) => {
+                    known.inserts += rows.inserts;
+                    known.updates += rows.updates;
+                    known.deletes += rows.deletes;
+                }
+            }
+        }
     }
 }

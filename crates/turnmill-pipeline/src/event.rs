@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use turnmill_ingest::Report;
 use turnmill_model::Refused;
-use turnmill_sink::{Counts, PositionKey, StoreError};
+use turnmill_sink::{PositionKey, StoreError};
 use turnmill_source::{Assignment, Opened, Partition, Position, RecordBatch, SourceError};
 
 use crate::limits::TooManyDeadLetters;
@@ -107,14 +107,10 @@ fn of(key: Option<&PositionKey>) -> String {
 }
 
 /// What a [`Pipeline::drain`](crate::Pipeline::drain) or [`Pipeline::serve`](crate::Pipeline::serve) did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Drained {
-    /// What became of the records read in it.
-    pub counts: Counts,
-    /// Events that came late.
-    pub late: u64,
-    /// Stretches of history replayed for them.
-    pub replays: u64,
+    /// What became of the records read in it: the sum of the batches' reports.
+    pub report: Report,
     /// Uncompressed bytes read.
     pub bytes: u64,
     /// Whether it ended because stopping was asked for.
@@ -124,9 +120,7 @@ pub struct Drained {
 impl Drained {
     /// Adds another source's.
     pub fn add(&mut self, other: &Self) {
-        self.counts += other.counts;
-        self.late += other.late;
-        self.replays += other.replays;
+        self.report += &other.report;
         self.bytes += other.bytes;
         self.stopped |= other.stopped;
     }

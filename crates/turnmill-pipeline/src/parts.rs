@@ -2,8 +2,6 @@
 
 use std::ops::Range;
 
-use turnmill_ingest::Report;
-
 /// Which records of a batch to write next.
 #[derive(Debug)]
 pub(crate) struct Parts {
@@ -42,32 +40,6 @@ impl Parts {
     /// The size for the next batch: a bit more, lest a slow moment is remembered for ever.
     pub(crate) fn next_size(&self) -> usize {
         if self.size >= self.records { usize::MAX } else { self.size.saturating_mul(2) }
-    }
-}
-
-/// Adds what became of a part.
-pub(crate) fn add(whole: &mut Option<Report>, part: Report) {
-    match whole {
-        None => *whole = Some(part),
-        Some(whole) => {
-            whole.counts += part.counts;
-            whole.late += part.late;
-            whole.replays += part.replays;
-            whole.commit += part.commit;
-            for (reason, letters) in part.dead_letters {
-                *whole.dead_letters.entry(reason).or_default() += letters;
-            }
-            for rows in part.rows {
-                match whole.rows.iter_mut().find(|known| known.table == rows.table) {
-                    None => whole.rows.push(rows),
-                    Some(known) => {
-                        known.inserts += rows.inserts;
-                        known.updates += rows.updates;
-                        known.deletes += rows.deletes;
-                    }
-                }
-            }
-        }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::backoff::{Backoff, TOO_SLOW};
 use crate::event::{Drained, Event, Observer, PipelineError};
 use crate::fences::{Fences, contradiction};
 use crate::limits::{DeadLetterLimits, Seen};
-use crate::parts::{Parts, add};
+use crate::parts::Parts;
 use crate::prepare::{LettersFrom, Preparation, Prepared, ReadOptions, Rewrite, position_key};
 use crate::stop::Stop;
 
@@ -179,7 +179,7 @@ impl<'d, S: Store> Pipeline<'d, S> {
         let accounting = Accounting::Source(&batch.partition().source);
         let started = Instant::now();
         let mut parts = Parts::new(arrivals.len(), self.part);
-        let mut whole: Option<Report> = None;
+        let mut whole = Report::default();
         let mut failed = Failures::default();
         while let Some(range) = parts.next() {
             if !wanted() {
@@ -196,10 +196,8 @@ impl<'d, S: Store> Pipeline<'d, S> {
             };
             match result {
                 Ok(report) => {
-                    drained.counts += report.counts;
-                    drained.late += report.late;
-                    drained.replays += report.replays;
-                    add(&mut whole, report);
+                    drained.report += &report;
+                    whole += &report;
                     parts.done(&range);
                     failed = Failures::default();
                     self.fences = Fences::default();
@@ -221,12 +219,11 @@ impl<'d, S: Store> Pipeline<'d, S> {
             }
         }
         self.part = parts.next_size();
-        let report = whole.unwrap_or_default();
         self.seen = seen;
         drained.bytes += batch.bytes() as u64;
         let (took, cached) = (started.elapsed(), self.ingest.cached());
         let refused = arrivals.refused();
-        observer.observe(&Event::Committed { batch, report: &report, refused, took, cached });
+        observer.observe(&Event::Committed { batch, report: &whole, refused, took, cached });
         Ok(Outcome::Committed)
     }
 

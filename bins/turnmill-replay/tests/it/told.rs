@@ -27,7 +27,7 @@ fn two_assistants_share_a_store_and_no_sender() {
             let said = replayed(&[&events], &store, &["--assistant", assistant, "--source", assistant]);
             assert_eq!((&said["events"], &said["duplicates"]), (&one["events"], &json!(0)));
         }
-        let again = replayed(&[&events], &store, &["--assistant", order[0], "--source", "again"]);
+        let again = replayed(&[&events], &store, &["--assistant", order[0], "--source", "again", "--totals"]);
         assert_eq!((&again["events"], &again["duplicates"]), (&json!(0), &one["events"]));
         assert_eq!(of(&again, "rasa_sender"), 2 * of(&one, "rasa_sender"));
         assert_eq!(of(&again, "rasa_session"), 2 * of(&one, "rasa_session"));

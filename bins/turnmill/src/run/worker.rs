@@ -21,7 +21,7 @@ pub(super) fn run(service: &Arc<Service>, index: usize, component: Component) {
     drop(alive);
     match result {
         Ok(drained) => {
-            let counts = &drained.counts;
+            let counts = &drained.report.counts;
             tracing::info!(
                 consumer = index,
                 records = counts.records,

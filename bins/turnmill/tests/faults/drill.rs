@@ -131,7 +131,7 @@ fn replay(dump: &std::path::Path, file: &std::path::Path) -> String {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let drained = runtime.block_on(pipeline.drain(None, &mut open, &mut |_: &Event<'_>| {})).unwrap();
-    assert!(drained.counts.adds_up());
+    assert!(drained.report.counts.adds_up());
     pipeline.into_store().finish().unwrap();
     format!("sqlite:{}", file.display())
 }

@@ -146,7 +146,7 @@ impl Topic {
         };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let drained = runtime.block_on(pipeline.drain(None, &mut open, &mut |_: &Event<'_>| {})).unwrap();
-        assert_eq!(drained.counts.records, self.produced.len() as i64);
+        assert_eq!(drained.report.counts.records, self.produced.len() as i64);
         pipeline.into_store().finish().unwrap();
         verify(&format!("sqlite:{}", file.display()))["tables"].clone()
     }

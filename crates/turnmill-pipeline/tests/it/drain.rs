@@ -61,7 +61,7 @@ fn drain(
     };
     let mut observer = |_: &Event<'_>| {};
     let drained = pipeline.drain(key.as_ref(), &mut open, &mut observer);
-    pollster::block_on(drained).map(|drained| drained.counts.records)
+    pollster::block_on(drained).map(|drained| drained.report.counts.records)
 }
 
 #[test]

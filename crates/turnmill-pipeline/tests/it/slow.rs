@@ -74,13 +74,13 @@ fn load(seconds_an_event: f64) -> Option<(Outcome, Runtime)> {
 fn a_batch_that_takes_too_long_is_written_in_parts() {
     let Some((mut outcome, runtime)) = load(0.01) else { return };
     let drained = outcome.drained.unwrap();
-    assert_eq!(drained.counts.records as usize, outcome.records);
-    assert_eq!(drained.counts.dead_letters, 1);
+    assert_eq!(drained.report.counts.records as usize, outcome.records);
+    assert_eq!(drained.report.counts.dead_letters, 1);
     assert!((1..6).contains(&outcome.retries), "{}", outcome.retries);
     runtime.block_on(async {
         outcome.store.open(&Settings::default()).await.unwrap();
         let (_, counts) = outcome.store.ledger().await.unwrap().remove(0);
-        assert_eq!(counts, drained.counts);
+        assert_eq!(counts, drained.report.counts);
         assert_eq!(outcome.store.digests().await.unwrap().tables["rasa_event"].rows, counts.events as u64);
         let letters = outcome.store.dead_letters(0, 9).await.unwrap();
         assert_eq!((letters[0].payload.as_slice(), letters[0].reason), (&b"not JSON"[..], Reason::NotJson));
