@@ -1,17 +1,17 @@
-//! Kafka to PostgreSQL against binary COPY of the rows that it leaves.
+//! Kafka to PostgreSQL against binary COPY of the rows that it leaves, into tables with nothing but primary keys.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt as _, TryStreamExt as _, pin_mut};
-use turnmill_model::tables::PUBLIC;
+use turnmill_model::tables::{PUBLIC, Table};
 use turnmill_sink_postgres::ForeignKeys;
 use turnmill_sql::{Dialect, References, Schema};
 
-use super::fill::{BATCH, Filled, into_schema};
-use super::servers::{Keys, Servers};
+use super::fill::{Filled, into_tables, make_schema};
+use super::servers::{Keys, Servers, Spent};
 use crate::body::Mix;
-use crate::measure::{Failure, Figures, Seconds};
+use crate::measure::{Failure, Figures};
 use crate::stream::Shape;
 
 /// Bytes of a message of a COPY.
@@ -46,19 +46,26 @@ async fn read(servers: &Servers, schema: &str) -> Result<(Vec<Rows>, u64), Failu
     Ok((all, count))
 }
 
-/// Copies the rows into the empty tables of another schema, one COPY a table, in one transaction.
-fn copy(servers: &Servers, schema: &str, keys: ForeignKeys, all: &[Rows]) -> Result<Seconds, Failure> {
-    let references = if keys == ForeignKeys::Declared { References::Checked } else { References::None };
-    let ddl = Schema::new(Dialect::Postgres).references(references);
+/// The least that a table of the same rows is: its columns and its primary key.
+fn create_tables() -> Result<Vec<String>, Failure> {
+    let ddl = Schema::new(Dialect::Postgres).references(References::None);
+    let create = |table: &&'static Table| {
+        let statement = ddl.table(table).into_iter().next().ok_or("a table without DDL")?;
+        // Room for updates is ours alone.
+        Ok(statement.split(" WITH (").next().unwrap_or_default().to_owned())
+    };
+    PUBLIC.iter().map(create).collect()
+}
+
+/// Copies the rows into the tables of another schema, one COPY a table, in one transaction; what it costs, and the bytes of the
+/// tables.
+fn copy(servers: &Servers, schema: &str, all: &[Rows]) -> Result<(Spent, f64), Failure> {
     let client = servers.runtime.block_on(async {
         let client = servers.connect().await?;
         client.batch_execute(&format!("CREATE SCHEMA {schema}; SET search_path TO {schema}")).await?;
-        for table in PUBLIC {
-            client.batch_execute(&ddl.table(table).join("; ")).await?;
-        }
+        client.batch_execute(&create_tables()?.join("; ")).await?;
         Ok::<_, Failure>(client)
     })?;
-    servers.settle();
     let work = async {
         client.batch_execute("BEGIN").await?;
         for Rows { copy_in, bytes } in all {
@@ -72,56 +79,88 @@ fn copy(servers: &Servers, schema: &str, keys: ForeignKeys, all: &[Rows]) -> Res
         }
         Ok(client.batch_execute("COMMIT").await?)
     };
-    Ok(servers.measure(|| servers.runtime.block_on(work))?.1)
+    let ((), spent) = servers.measure(|| servers.runtime.block_on(work))?;
+    Ok((spent, servers.stored(schema)?))
 }
 
-/// Prints the ratios, of foreign keys off and on.
+/// The figures of several runs.
+#[derive(Debug, Default)]
+struct Ratios {
+    wall: Figures,
+    processors: Figures,
+    server: Figures,
+    stored: Figures,
+    stored_raw: Figures,
+    wal: Figures,
+    wal_raw: Figures,
+    micros: Figures,
+    rate: Figures,
+    copied: Figures,
+    busy: Figures,
+    commits: Figures,
+}
+
+/// Prints the ratios of the wanted ways to keep references.
 pub(crate) fn measure(
     mixes: &[Mix],
     consumers: &[u32],
     events: u64,
+    batch: usize,
     runs: usize,
-    only: Option<bool>,
+    only: Option<ForeignKeys>,
 ) -> Result<(), Failure> {
     let servers = Servers::start()?;
     for (mix, consumers) in mixes.iter().flat_map(|mix| consumers.iter().map(move |number| (mix, *number))) {
         let topic = servers.produce(&Shape::new(*mix, events, 1), consumers, Keys::Sender)?;
-        for (keys, declared) in [(ForeignKeys::None, false), (ForeignKeys::Declared, true)] {
-            if only.is_some_and(|only| only != declared) {
+        let raw = topic.bytes as f64;
+        for keys in [ForeignKeys::Auto, ForeignKeys::Declared] {
+            if only.is_some_and(|only| only != keys) {
                 continue;
             }
-            let [mut wall, mut cpu, mut rate, mut copied, mut commits, mut busy] =
-                std::array::from_fn(|_| Figures::default());
+            let mut ratios = Ratios::default();
             let mut count = 0;
             for run in 0..=runs {
                 let (schema, plain) = (format!("ours_{run}"), format!("plain_{run}"));
-                let fill = || into_schema(&servers, &topic, &schema, keys, consumers as usize, BATCH);
+                let place = make_schema(&servers, &schema, keys)?;
+                let fill = || into_tables(&servers, &topic, &place, consumers as usize, batch);
                 let (filled, ours) = servers.measure(fill)?;
+                let stored = servers.stored(&schema)?;
                 let took = Filled::seconds(&filled);
                 let (rows, number) = servers.runtime.block_on(read(&servers, &schema))?;
                 servers.drop_schema(&schema);
-                let theirs = copy(&servers, &plain, keys, &rows)?;
+                let (theirs, plainly) = copy(&servers, &plain, &rows)?;
                 servers.drop_schema(&plain);
                 count = number;
                 // The first is for warming up.
                 if run > 0 {
-                    wall.push(theirs.wall / took);
-                    cpu.push(theirs.cpu / ours.cpu);
-                    rate.push(number as f64 / took / 1000.0);
-                    copied.push(number as f64 / theirs.wall / 1000.0);
+                    ratios.wall.push(theirs.seconds.wall / took);
+                    ratios.processors.push(theirs.seconds.cpu / ours.seconds.cpu);
+                    ratios.server.push(ours.server / theirs.server);
+                    ratios.stored.push(stored / plainly);
+                    ratios.stored_raw.push(stored / raw);
+                    ratios.wal.push(ours.wal / theirs.wal);
+                    ratios.wal_raw.push(ours.wal / raw);
+                    ratios.micros.push(ours.server * 1e6 / events as f64);
+                    ratios.rate.push(number as f64 / took / 1000.0);
+                    ratios.copied.push(number as f64 / theirs.seconds.wall / 1000.0);
                     let share = |of: fn(&Filled) -> Duration| {
                         filled.iter().map(of).sum::<Duration>().as_secs_f64() / filled.len() as f64 / took
                     };
-                    busy.push(share(|filled| filled.busy));
-                    commits.push(share(|filled| filled.commits));
+                    ratios.busy.push(share(|filled| filled.busy));
+                    ratios.commits.push(share(|filled| filled.commits));
                 }
             }
             println!(
-                "{mix:?}, {events} events, {count} public rows, batches of {BATCH}, foreign keys {keys:?}, {consumers} consumers"
+                "{mix:?}, {events} events of {:.0} bytes, {count} public rows, batches of {batch}, foreign keys {keys:?}, \
+                 {consumers} consumers; COPY is of the same rows into tables with primary keys only",
+                raw / events as f64
             );
-            println!(
-                "  rate from Kafka / rate of binary COPY of the same rows: {wall} wall, {cpu} processors"
-            );
+            let Ratios { server, stored, stored_raw, wal, wal_raw, micros, .. } = &ratios;
+            println!("  PostgreSQL's processors, ours / COPY: {server}; {micros} us an event");
+            println!("  bytes stored / raw bytes of the events: {stored_raw}; / COPY: {stored}");
+            println!("  WAL / raw bytes of the events: {wal_raw}; / COPY: {wal}");
+            let Ratios { wall, processors, rate, copied, busy, commits, .. } = &ratios;
+            println!("  rate from Kafka / rate of COPY: {wall} wall, {processors} processors of all");
             println!("  {rate} and {copied} thousand rows a second");
             println!("  of our time: transactions {busy}, waiting for commits {commits}");
         }

@@ -10,15 +10,15 @@ use turnmill_ingest::Ingest;
 use turnmill_model::Settings;
 use turnmill_pipeline::{Event, Observer, Pipeline, Stop};
 use turnmill_sink::Store;
-use turnmill_sink_postgres::{ForeignKeys, PostgresStore};
+use turnmill_sink_postgres::{ForeignKeys, PostgresSettings, PostgresStore};
 use turnmill_source::GroupLimits;
 use turnmill_source_kafka::{KafkaGroup, KafkaSettings};
 
 use super::servers::{Servers, Topic};
 use crate::measure::Failure;
 
-/// Events of a batch, unless a measurement says otherwise.
-pub(crate) const BATCH: usize = 5_000;
+/// Events of a batch, unless a measurement says otherwise: what the service takes by default.
+pub(crate) const BATCH: usize = 10_000;
 
 /// How to read a topic.
 #[derive(Clone, Debug)]
@@ -136,8 +136,8 @@ impl Observer for Filled {
     }
 }
 
-/// Fills a schema from the whole of a topic with so many consumers of one group, in batches of so many events; what each
-/// did.
+/// Makes the tables of a schema, fills it from the whole of a topic with so many consumers of one group, in batches of so
+/// many events; what each did.
 pub(crate) fn into_schema(
     servers: &Servers,
     topic: &Topic,
@@ -146,13 +146,35 @@ pub(crate) fn into_schema(
     consumers: usize,
     batch: usize,
 ) -> Result<Vec<Filled>, Failure> {
+    let place = make_schema(servers, schema, keys)?;
+    servers.settle();
+    into_tables(servers, topic, &place, consumers, batch)
+}
+
+/// Makes the tables of a schema, unless they are there.
+pub(crate) fn make_schema(
+    servers: &Servers,
+    schema: &str,
+    keys: ForeignKeys,
+) -> Result<PostgresSettings, Failure> {
     let place = servers.store(schema, keys)?;
     servers.runtime.block_on(PostgresStore::new(place.clone()).open(&Settings::default()))?;
+    Ok(place)
+}
+
+/// Fills tables that are there, see [`into_schema`].
+pub(crate) fn into_tables(
+    servers: &Servers,
+    topic: &Topic,
+    place: &PostgresSettings,
+    consumers: usize,
+    batch: usize,
+) -> Result<Vec<Filled>, Failure> {
+    let schema = place.schema();
     let mut reading = Reading::new(topic, format!("group-{schema}"));
     // A partition that ends does not end its consumer, who may get another one.
     (reading.until_end, reading.together) = (false, Some(Arc::default()));
     reading.batch = batch;
-    servers.settle();
     let filled: Vec<Filled> = std::thread::scope(|scope| {
         let consume = || reading.fill(PostgresStore::new(place.clone()), servers.runtime.handle());
         let threads: Vec<_> = (0..consumers).map(|_| scope.spawn(consume)).collect();

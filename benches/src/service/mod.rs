@@ -12,6 +12,7 @@ mod workers;
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use turnmill_sink_postgres::ForeignKeys;
 
 use crate::body::Mix;
 use crate::measure::Failure;
@@ -34,17 +35,20 @@ pub(crate) enum Service {
         #[arg(long)]
         mix: Option<Mix>,
         /// Events.
-        #[arg(long, default_value_t = 200_000)]
+        #[arg(long, default_value_t = 300_000)]
         events: u64,
         /// Runs.
         #[arg(long, default_value_t = 5)]
         runs: usize,
         /// Consumers, each with a partition of its own.
-        #[arg(long, default_values_t = [1, 2])]
+        #[arg(long, default_values_t = [1])]
         consumers: Vec<u32>,
-        /// Only with foreign keys declared (true), or only without (false).
+        /// Events of a batch at most; what the service takes unless told otherwise.
+        #[arg(long, default_value_t = fill::BATCH)]
+        batch: usize,
+        /// Only with references kept so: auto, declared, none; both of the first unless given.
         #[arg(long)]
-        foreign_keys: Option<bool>,
+        foreign_keys: Option<ForeignKeys>,
     },
     /// One worker keyed, one unkeyed, three unkeyed.
     Workers {
@@ -115,9 +119,9 @@ pub(crate) enum Service {
 pub(crate) fn measure(what: Service) -> Result<(), Failure> {
     match what {
         Service::Kafka { events, runs } => discard::measure(events, runs),
-        Service::Postgres { mix, events, runs, consumers, foreign_keys } => {
+        Service::Postgres { mix, events, runs, consumers, batch, foreign_keys } => {
             let mixes = mix.map_or_else(|| vec![Mix::Lean, Mix::Capture], |mix| vec![mix]);
-            copy::measure(&mixes, &consumers, events, runs, foreign_keys)
+            copy::measure(&mixes, &consumers, events, batch, runs, foreign_keys)
         }
         Service::Workers { mix, events, batch, runs } => {
             batch.into_iter().try_for_each(|batch| workers::measure(mix, events, batch, runs))

@@ -39,6 +39,19 @@ pub(crate) struct Topic {
     pub(crate) name: String,
     pub(crate) partitions: u32,
     pub(crate) records: u64,
+    /// Bytes of the records' payloads.
+    pub(crate) bytes: u64,
+}
+
+/// What a piece of work cost.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spent {
+    /// Wall clock, and the processor seconds of this process and of PostgreSQL.
+    pub(crate) seconds: Seconds,
+    /// Processor seconds of all of PostgreSQL's processes.
+    pub(crate) server: f64,
+    /// Bytes that PostgreSQL wrote to its write-ahead log.
+    pub(crate) wal: f64,
 }
 
 impl Servers {
@@ -84,15 +97,31 @@ impl Servers {
         self.sql(&format!("SET client_min_messages = warning; DROP SCHEMA IF EXISTS {schema} CASCADE"));
     }
 
-    /// Measures `work`: the processor seconds are those of this process and of PostgreSQL's.
+    /// Bytes of the tables of a schema with their indexes and out-of-line values.
+    pub(crate) fn stored(&self, schema: &str) -> Result<f64, Failure> {
+        self.figure(&format!(
+            "SELECT sum(pg_total_relation_size(oid)) FROM pg_class \
+             WHERE relkind = 'r' AND relnamespace = '{schema}'::regnamespace"
+        ))
+    }
+
+    fn figure(&self, sql: &str) -> Result<f64, Failure> {
+        Ok(self.sql(sql).first().ok_or("no row")?.parse()?)
+    }
+
+    /// Measures `work`, which begins with nothing left to be written for what was measured before.
     pub(crate) fn measure<T>(
         &self,
         work: impl FnOnce() -> Result<T, Failure>,
-    ) -> Result<(T, Seconds), Failure> {
+    ) -> Result<(T, Spent), Failure> {
         let pid = self.postgres.pid().ok_or("PostgreSQL has ended")?;
-        let before = process_cpu(pid)?;
+        let log = "SELECT pg_current_wal_insert_lsn() - '0/0'";
+        self.settle();
+        let (written, before) = (self.figure(log)?, process_cpu(pid)?);
         let (result, own) = seconds(work)?;
-        Ok((result, Seconds { wall: own.wall, cpu: own.cpu + process_cpu(pid)? - before }))
+        let server = process_cpu(pid)? - before;
+        let seconds = Seconds { wall: own.wall, cpu: own.cpu + server };
+        Ok((result, Spent { seconds, server, wal: self.figure(log)? - written }))
     }
 
     /// A new topic without records.
@@ -100,7 +129,7 @@ impl Servers {
         let number = self.topics.fetch_add(1, Ordering::Relaxed);
         let name = format!("rasa_core_events_{number}");
         self.broker.create_topic(&name, partitions, &[]);
-        Topic { bootstrap: self.broker.bootstrap(), name, partitions, records: 0 }
+        Topic { bootstrap: self.broker.bootstrap(), name, partitions, records: 0, bytes: 0 }
     }
 
     /// A topic with the stream of `shape`, uncompressed as Rasa sends it.
@@ -111,6 +140,7 @@ impl Servers {
         shape.each(|line, _| {
             let sent = send(&producer, &topic, line, keys, topic.records);
             topic.records += 1;
+            topic.bytes += line.len() as u64;
             failed = sent;
             failed.is_ok()
         });

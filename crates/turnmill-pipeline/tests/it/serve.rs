@@ -62,7 +62,7 @@ fn serve_by(
     let group_limits = GroupLimits { records, ..GroupLimits::default() };
     let mut observer = |event: &Event<'_>| on_event(event);
     let served = pollster::block_on(pipeline.serve(Box::new(member), group_limits, &mut observer))?;
-    Ok(served.counts)
+    Ok(served.report.counts)
 }
 
 fn count(records: &AtomicU64, event: &Event<'_>) {
