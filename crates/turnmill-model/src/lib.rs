@@ -19,8 +19,15 @@
 //! assert_eq!(events[0].event_type, "restart");
 //! # Ok::<(), turnmill_model::Refused>(())
 //! ```
+//!
+//! # Features
+//!
+//! - `chrono`, off by default: converts [`EventTime`] and [`Micros`] to and from
+//!   `chrono::DateTime<Utc>`, by `From` and `TryFrom`.
 
 mod changes;
+#[cfg(feature = "chrono")]
+mod date_time;
 mod event;
 mod id;
 mod identity;
@@ -34,6 +41,8 @@ pub mod tables;
 pub mod text;
 
 pub use changes::{Changes, End, Key, Mark, RowView, Rows, TableChanges};
+#[cfg(feature = "chrono")]
+pub use date_time::TimeOutOfRange;
 pub use event::{AnonymisedAt, Body, Command, Event, FlowStatus, SessionRule, UserMessage};
 pub use id::{EventId, EventKey, IdentityDigest, SenderId, SessionId, UserId};
 pub use identity::{EventIdentity, WrittenTime};

@@ -4,6 +4,7 @@
 
 mod captures;
 mod corpus;
+mod date_time;
 mod docs;
 mod hazards;
 mod json;
