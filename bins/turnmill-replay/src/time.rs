@@ -14,14 +14,14 @@ pub(crate) fn unix_seconds(text: &str) -> Result<f64, String> {
     }
     let expected = "expected a time like 2026-11-21T14:00:00Z, 2026-11-21, or Unix seconds";
     let time = iso_8601(text).ok_or(expected)?;
-    // chrono counts the milliseconds of a leap second from 1000 on. Clocks repeat the second before.
+    // chrono counts the milliseconds of a leap second from 1000 on. Clocks repeat that second.
     let millis = time.timestamp() * 1000 + i64::from(time.timestamp_subsec_millis() % 1000);
     #[allow(clippy::cast_precision_loss, reason = "milliseconds of this era are exact")]
     Ok(millis as f64 / 1000.0)
 }
 
-/// Reads a date, and perhaps `T` or a space, a time of day and an offset. Separators inside of these
-/// are optional: `2026-11-21 14:05+01:00` is `20261121T1405+01`.
+/// Reads a date, and perhaps `T` or a space, a time of day and an offset. Separators inside of
+/// these are optional: `2026-11-21 14:05+01:00` is `20261121T1405+01`.
 ///
 /// Spells out what is left out, and leaves the rest to chrono's parser of RFC 3339.
 fn iso_8601(text: &str) -> Option<DateTime<FixedOffset>> {

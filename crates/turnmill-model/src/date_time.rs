@@ -26,8 +26,8 @@ impl From<EventTime> for DateTime<Utc> {
 /// Returns the event time whose float is nearest to the date and time: the one that a producer
 /// writes.
 ///
-/// [`EventTime::micros`] gives whole microseconds back unchanged. Nanoseconds are rounded: floats of
-/// these years have steps of an eighth to a half of a microsecond.
+/// [`EventTime::micros`] gives whole microseconds back unchanged. Nanoseconds are rounded: floats
+/// of these years have steps of an eighth to a half of a microsecond.
 ///
 /// # Errors
 ///
