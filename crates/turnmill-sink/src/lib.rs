@@ -7,9 +7,9 @@
 //!   ledger, and the source's position) is written in one [`Transaction`], so that a crash at any moment leaves either all of
 //!   it or nothing.
 //! - A [`Sink`] is somewhere else to put the changes: one required method.
-//! - [`ingest::Ingest`] takes decoded records through a transaction: duplicates are recognised, late events replayed, records
-//!   that the store refuses set aside.
-//! - [`MemoryStore`] is a store without a database, and `testkit` (a feature) the suite that every store passes.
+//! - [`MemoryStore`] is a store without a database.
+//!
+//! What takes decoded records through a transaction is `turnmill-ingest`, which also has the suite that every store passes.
 
 mod batch;
 mod error;
@@ -19,17 +19,13 @@ mod patterns;
 mod store;
 
 pub mod digest;
-pub mod history;
-pub mod ingest;
-#[cfg(feature = "testkit")]
-pub mod testkit;
 
 pub use batch::{
     Advance, Batch, CheckpointWrite, Chunk, Claim, Counts, DeadLetter, HistoryWrite, Locked, PositionKey,
     SenderClaim, TimelineWrite,
 };
 pub use error::{Class, SinkError, StoreError};
-pub use examine::{Equal, Examine, Examined, Kept, examine};
+pub use examine::{Equal, Examine, Examined, Kept};
 pub use memory::{MemoryStore, MemoryTransaction, OwnedValue, Rows};
 pub use patterns::{PatternSet, StoredPattern};
 pub use store::{
@@ -51,7 +47,3 @@ pub fn check_settings(stored: &Settings, configured: &Settings) -> Result<(), St
     differ("bare_slot_strings", &stored.bare_slot_strings, &configured.bare_slot_strings)?;
     differ("stack_events", &stored.stack_events, &configured.stack_events)
 }
-
-#[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
-struct Readme;

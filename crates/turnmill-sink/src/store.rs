@@ -12,7 +12,7 @@ use crate::{
 
 /// A place that holds the truth: rows, history, positions, ledger and dead letters, changed together or not at all.
 ///
-/// An implementation passes the conformance suite of the feature `testkit`.
+/// An implementation passes the conformance suite `turnmill_ingest::testkit`.
 pub trait Store: Send {
     /// A transaction under way.
     type Tx<'s>: Transaction

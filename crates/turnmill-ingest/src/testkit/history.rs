@@ -4,7 +4,7 @@ use turnmill_engine::Checkpoint;
 use turnmill_model::{EventTime, SenderId, Settings};
 
 use super::Fixture;
-use crate::{
+use turnmill_sink::{
     Batch, CheckpointWrite, Chunk, Claim, HistoryRequest, HistoryWrite, Store, StoreError, Transaction,
 };
 

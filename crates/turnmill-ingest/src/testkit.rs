@@ -3,7 +3,7 @@
 //! Implement [`Fixture`] for the store and call [`suite`] in a test:
 //!
 //! ```
-//! use turnmill_sink::testkit::{suite, Fixture};
+//! use turnmill_ingest::testkit::{suite, Fixture};
 //! use turnmill_sink::MemoryStore;
 //!
 //! struct Memory;
@@ -42,7 +42,7 @@ use std::fmt::Write as _;
 
 pub use self::drive::{Delivery, Driver, Given};
 pub use self::memory::Memory;
-use crate::{Inspect, Store, Upkeep};
+use turnmill_sink::{Inspect, Store, Upkeep};
 
 /// How the suite gets stores to test.
 pub trait Fixture {

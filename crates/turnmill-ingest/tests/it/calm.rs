@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 
 use serde_json::Value;
+use turnmill_ingest::testkit::Memory;
 use turnmill_model::SourceFactsBuf;
 use turnmill_oracle::generate::{OwnedRecord, shuffle_keeping};
 use turnmill_oracle::laws::{self, Plan};
 use turnmill_oracle::{OwnedValue, Tables};
-use turnmill_sink::testkit::Memory;
 
 use crate::laws::check;
 use crate::memory::tables;

@@ -1,7 +1,7 @@
 //! The memory store, as the suite takes stores.
 
 use super::Fixture;
-use crate::MemoryStore;
+use turnmill_sink::MemoryStore;
 
 /// The fixture of [`MemoryStore`]: for its own tests, and to compare other stores with.
 #[derive(Debug)]

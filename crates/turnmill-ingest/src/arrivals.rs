@@ -3,16 +3,13 @@
 use std::collections::HashMap;
 
 use turnmill_model::{Decoder, Event, Record, Refused, SenderId};
-
-use super::groups::{Item, grouped};
-use crate::history::{Entries, Entry};
-use crate::{Chunk, DeadLetter};
+use turnmill_sink::{Chunk, DeadLetter};
 
 /// Records in their order of arrival, with the events that they gave.
 ///
 /// ```
 /// use turnmill_model::{rasa::RasaDecoder, Record, Settings};
-/// use turnmill_sink::ingest::Arrivals;
+/// use turnmill_ingest::Arrivals;
 /// let decoder = RasaDecoder::new(&Settings::default());
 /// let mut arrivals = Arrivals::default();
 /// arrivals.push(&decoder, Record { payload: b"not JSON", ..Record::default() });
@@ -27,16 +24,16 @@ pub struct Arrivals<'a> {
     pub(crate) record_of: Vec<usize>,
     pub(crate) refused: Vec<(usize, Refused)>,
     pub(crate) skipped: usize,
-    packed: Option<Packed>,
+    pub(crate) packed: Option<Packed>,
 }
 
 /// The senders' events as the history keeps them.
 #[derive(Debug)]
-struct Packed {
+pub(crate) struct Packed {
     /// Name of the decoder.
-    decoder: &'static str,
+    pub(crate) decoder: &'static str,
     /// Number of events, and the chunks that hold them.
-    chunks: HashMap<SenderId, (usize, Vec<Chunk>)>,
+    pub(crate) chunks: HashMap<SenderId, (usize, Vec<Chunk>)>,
 }
 
 impl<'a> Arrivals<'a> {
@@ -63,21 +60,6 @@ impl<'a> Arrivals<'a> {
     pub fn push_skipped(&mut self) {
         self.records.push(Record::default());
         self.skipped += 1;
-    }
-
-    /// Packs what the history will keep of them, as read by `decoder`. [`ingest`](super::Ingest::ingest) does it unless it is done;
-    /// on the thread that decodes it costs the one that writes nothing.
-    pub fn pack(&mut self, decoder: &dyn Decoder) {
-        let nothing = HashMap::new();
-        let mut chunks = HashMap::new();
-        for mut group in grouped(self, |_| true) {
-            group.settle(self, decoder, &nothing);
-            let entries: Vec<Entry<'_>> = group.items.iter().map(Item::entry).collect();
-            let events = entries.len();
-            let packed = Entries { decoder: decoder.name(), entries }.chunks();
-            chunks.insert(group.sender, (events, packed));
-        }
-        self.packed = Some(Packed { decoder: decoder.name(), chunks });
     }
 
     /// The chunks of a sender, if they were packed from so many events: some of them may turn out to be stored already.

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use turnmill_engine::{Patterns, Timeline};
 use turnmill_model::{Changes, Event, SenderId, SessionId};
 
-use super::Ingest;
-use super::reader::{Reader, Whose};
-use crate::{Claim, Locked, Store, StoreError, Transaction};
+use crate::ingest::Ingest;
+use crate::reader::{Reader, Whose};
+use crate::whole_history::WholeHistory;
+use turnmill_sink::{Claim, Locked, Store, StoreError, Transaction};
 
 /// A sender, as its history makes it.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +47,8 @@ impl Ingest<'_> {
             let name = Timeline::name_of(&state)?;
             let timeline = Timeline::new(*sender, &name.key, name.assistant.as_deref());
             rows.clear();
-            let made = self.run_history(&engine, &mut tx, *sender, timeline, &mut rows).await?;
+            let history = WholeHistory { engine: &engine, decoder: self.decoder };
+            let made = history.run(&mut tx, *sender, timeline, &mut rows).await?;
             show(Look { sender: *sender, sender_key: &name.key, events: made.events, rows: &rows });
         }
         Ok(())

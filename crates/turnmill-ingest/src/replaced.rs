@@ -5,13 +5,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use turnmill_model::{Body, Decoder, Event, EventId, EventKey, EventTime};
 
-use super::Arrivals;
-use super::ahead::ReadAhead;
-use super::copies::{Before, Holder, fold};
-use super::groups::{Copies, Item};
-use super::reader::{Reader, Stored, Whose};
+use crate::arrivals::Arrivals;
+use crate::copies::{Before, Holder, fold};
+use crate::groups::{Copies, Item};
 use crate::history::{Entries, unpack};
-use crate::{Chunk, HistoryWrite, StoreError, Transaction};
+use crate::reader::{ReadAhead, Reader, Stored, Whose};
+use turnmill_sink::{Chunk, HistoryWrite, StoreError, Transaction};
 
 /// What becomes of a stored event.
 #[derive(Debug)]
@@ -156,7 +155,7 @@ impl Plan {
 }
 
 /// The chunk with `change` of each of its events; `None` takes one out.
-pub(super) fn rewrite(
+pub(crate) fn rewrite(
     decoder: &dyn Decoder,
     chunk: &Chunk,
     mut change: impl FnMut(Stored) -> Option<Stored>,
@@ -211,7 +210,7 @@ async fn find<T: Transaction>(
 }
 
 /// From where on the history has the stored copies of these known items; none: anywhere.
-pub(super) fn since<'i, 'e: 'i, 'a: 'e + 'i>(
+pub(crate) fn since<'i, 'e: 'i, 'a: 'e + 'i>(
     known: impl Iterator<Item = &'i Item<'e, 'a>> + Clone,
 ) -> Option<EventTime> {
     let timed = known.clone().all(|item| item.event.id.has_time());

@@ -1,17 +1,16 @@
 //! A batch's events by sender: which of them are new, and which are copies of what the store knows.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashMap;
 
 use smallvec::{SmallVec, smallvec};
 use turnmill_engine::{Place, Timeline};
-use turnmill_model::{Decoder, Event, EventId, EventKey, EventTime, Record, Refused, SenderId};
+use turnmill_model::{Decoder, Event, EventId, EventKey, EventTime, Record, SenderId};
 
-use super::copies::{Before, Holder, fold};
-use super::report::Report;
-use super::{Accounting, Arrivals, Letters};
+use crate::arrivals::Arrivals;
+use crate::copies::{Before, Holder, fold};
 use crate::history::Entry;
-use crate::{Advance, Batch, Counts, StoreError, Transaction};
+use turnmill_sink::{StoreError, Transaction};
 
 /// The copies of one event in a batch: numbers of the batch's events, in the order of their arrival.
 pub(crate) type Copies = SmallVec<[usize; 2]>;
@@ -25,7 +24,7 @@ pub(crate) struct Item<'e, 'a> {
     /// What the history keeps of the plain copy that this anonymised one replaced.
     kept: Option<Vec<u8>>,
     /// Number of the event that gives the place.
-    pub(super) arrival: usize,
+    pub(crate) arrival: usize,
     /// The store has a copy of it, and what these copies change is decided when that one is read. Empty if it is new.
     pub(crate) copies: Copies,
 }
@@ -50,87 +49,22 @@ impl Item<'_, '_> {
 
 /// One sender's part of a batch.
 #[derive(Debug)]
-pub(super) struct Group<'e, 'a> {
-    pub(super) sender: SenderId,
+pub(crate) struct Group<'e, 'a> {
+    pub(crate) sender: SenderId,
     /// Its events by key, in the order of their first arrival.
     keys: Vec<Copies>,
     /// What is to be applied, in the sender's order; filled by [`settle`](Self::settle).
-    pub(super) items: Vec<Item<'e, 'a>>,
+    pub(crate) items: Vec<Item<'e, 'a>>,
     /// Number of copies.
-    pub(super) copies: i64,
+    pub(crate) copies: i64,
     /// Anonymised copies that took the place of another copy of the batch.
-    pub(super) anonymised: i64,
+    pub(crate) anonymised: i64,
     /// Copies whose content differs from that of the copy that stands, of events that are told by their key.
-    pub(super) changed: i64,
-}
-
-/// What [`Ingest::attempt`] is for.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Attempt<'p> {
-    /// Write everything and commit.
-    Commit,
-    /// Only see whether the rows of these records would be accepted.
-    Try(&'p [usize]),
-}
-
-/// A batch to ingest.
-pub(super) struct Task<'t, 'a> {
-    pub(super) arrivals: &'t Arrivals<'a>,
-    pub(super) advances: &'t [Advance],
-    pub(super) accounting: &'t Accounting<'t>,
-    pub(super) letters: &'t dyn Letters,
-    /// Records that the store refuses.
-    pub(super) excluded: BTreeMap<usize, Refused>,
-}
-
-impl<'t, 'a> Task<'t, 'a> {
-    /// The events by sender and key.
-    pub(super) fn groups(&self, attempt: Attempt<'_>) -> Vec<Group<'t, 'a>> {
-        let tried: Option<HashSet<usize>> = match attempt {
-            Attempt::Commit => None,
-            Attempt::Try(records) => Some(records.iter().copied().collect()),
-        };
-        let taken = |arrival: &usize| {
-            let record = self.arrivals.record_of[*arrival];
-            tried.as_ref().is_none_or(|tried| tried.contains(&record)) && !self.excluded.contains_key(&record)
-        };
-        grouped(self.arrivals, taken)
-    }
-
-    /// Whether these are all of the batch's records.
-    pub(super) fn is_whole(&self, attempt: Attempt<'_>) -> bool {
-        attempt == Attempt::Commit && self.excluded.is_empty()
-    }
-
-    /// Adds the counts to the ledger.
-    pub(super) fn account(&self, batch: &mut Batch, report: &mut Report) {
-        for (_, refused) in
-            self.arrivals.refused.iter().map(|(record, refused)| (record, refused)).chain(&self.excluded)
-        {
-            *report.dead_letters.entry(refused.reason).or_default() += 1;
-        }
-        let refused = (self.arrivals.refused.len() + self.excluded.len()) as i64;
-        let skipped = self.arrivals.skipped as i64;
-        let rest = Counts { records: refused + skipped, dead_letters: refused, skipped, ..Counts::default() };
-        report.counts += rest;
-        match self.accounting {
-            Accounting::Source(source) => {
-                batch.ledger.insert((*source).to_owned(), report.counts);
-            }
-            // The record is counted already, as a dead letter.
-            Accounting::Retry { source, .. } if report.counts.dead_letters == 0 => {
-                let mut moved = report.counts;
-                moved.records -= 1;
-                moved.dead_letters -= 1;
-                batch.ledger.insert((*source).to_owned(), moved);
-            }
-            Accounting::Retry { .. } => {}
-        }
-    }
+    pub(crate) changed: i64,
 }
 
 /// The events `taken` by sender and key.
-pub(super) fn grouped<'t, 'a>(
+pub(crate) fn grouped<'t, 'a>(
     arrivals: &'t Arrivals<'a>,
     taken: impl Fn(&usize) -> bool,
 ) -> Vec<Group<'t, 'a>> {
@@ -165,12 +99,12 @@ pub(super) fn grouped<'t, 'a>(
 
 impl<'e, 'a> Group<'e, 'a> {
     /// The first of its events to arrive, before they are settled.
-    pub(super) fn first<'g, 'r>(&self, arrivals: &'g Arrivals<'r>) -> Option<&'g Event<'r>> {
+    pub(crate) fn first<'g, 'r>(&self, arrivals: &'g Arrivals<'r>) -> Option<&'g Event<'r>> {
         self.keys.first().and_then(|copies| arrivals.events.get(*copies.first()?))
     }
 
     /// Works out what is to be applied, where the store has the events `stored` (ids by key).
-    pub(super) fn settle(
+    pub(crate) fn settle(
         &mut self,
         arrivals: &'e Arrivals<'a>,
         decoder: &dyn Decoder,
@@ -255,7 +189,7 @@ impl<'e, 'a> Group<'e, 'a> {
 }
 
 /// Works out what each group is to apply, after asking the store for copies of those events that it may know.
-pub(super) async fn recognise<'t, 'a, T: Transaction>(
+pub(crate) async fn recognise<'t, 'a, T: Transaction>(
     tx: &mut T,
     groups: &mut [Group<'t, 'a>],
     arrivals: &'t Arrivals<'a>,

@@ -1,10 +1,10 @@
 //! The laws of order, once, nothing lost and together, on generated conversations.
 
 use proptest::prelude::*;
+use turnmill_ingest::testkit::Memory;
 use turnmill_oracle::generate::{Options, OwnedRecord, conversations, records, shuffle_keeping};
 use turnmill_oracle::laws::{self, Plan, plans};
 use turnmill_oracle::uploads::{check_uploads, uploads};
-use turnmill_sink::testkit::Memory;
 
 use crate::memory::tables;
 

@@ -1,7 +1,7 @@
 //! Using a store without a database: records in arbitrary order, twice, and one of them broken; the tables do not show it.
 //!
 //! ```text
-//! cargo run -p turnmill-sink --example memory_store
+//! cargo run -p turnmill-ingest --example memory_store
 //! ```
 //!
 //! Everything here works with any [`Store`]; `MemoryStore` is the one that needs nothing. Reading files, retrying and reading
@@ -9,9 +9,9 @@
 
 #![allow(clippy::print_stdout, reason = "it is a program that prints")]
 
+use turnmill_ingest::{Accounting, Arrivals, Ingest, Letters};
 use turnmill_model::rasa::RasaDecoder;
 use turnmill_model::{Record, Refused, Settings, SourceFactsBuf};
-use turnmill_sink::ingest::{Accounting, Arrivals, Ingest, Letters};
 use turnmill_sink::{Advance, DeadLetter, Inspect, MemoryStore, PositionKey, Store, StoreError};
 
 const RECORDS: [&str; 6] = [

@@ -1,7 +1,7 @@
 //! The memory store as a fixture.
 
+use turnmill_ingest::testkit::{Memory, suite, upkeep_suite};
 use turnmill_oracle::Tables;
-use turnmill_sink::testkit::{Memory, suite, upkeep_suite};
 use turnmill_sink::{MemoryStore, OwnedValue};
 
 /// The store's public tables, as the oracle has them.

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize, Serializer};
 use turnmill_model::{Event, EventTime, Record, TimeUnit};
 
-use crate::{Chunk, StoreError};
+use turnmill_sink::{Chunk, StoreError};
 
 /// Version of the encoding, the first byte of a chunk.
 const VERSION: u8 = 2;
@@ -115,7 +115,7 @@ impl Entries<'_> {
     /// The chunk's bytes.
     ///
     /// ```
-    /// use turnmill_sink::history::{Entries, Entry, unpack};
+    /// use turnmill_ingest::history::{Entries, Entry, unpack};
     /// # use turnmill_model::{rasa::RasaDecoder, Decoder, Record, Settings};
     /// let payload = br#"{"sender_id": "u1", "event": "restart", "timestamp": 1656382549.5}"#;
     /// let record = Record { payload, ..Record::default() };

@@ -5,9 +5,9 @@ use turnmill_model::{Reason, SessionIdMode, Settings};
 
 use super::drive::PlainLetters;
 use super::{Fixture, Given, conversation};
-use crate::digest::Digests;
-use crate::ingest::{Accounting, Arrivals, Ingest, Report};
-use crate::{Advance, Class, Inspect, PositionKey, Store, StoreError};
+use crate::{Accounting, Arrivals, Ingest, Report};
+use turnmill_sink::digest::Digests;
+use turnmill_sink::{Advance, Class, Inspect, PositionKey, Store, StoreError};
 
 pub(super) const START: f64 = 1_656_382_549.5;
 

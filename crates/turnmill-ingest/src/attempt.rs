@@ -1,86 +1,33 @@
-//! From decoded records to a committed transaction.
-//!
-//! [`Ingest`] does what the laws ask for, on any [`Store`]: known events are duplicates and change nothing; events that are
-//! newer than their sender's newest are applied directly; late ones, and anonymised copies of stored ones, by replaying the
-//! stretch of history that they touch; records that can never be written become dead letters while their neighbours land; and
-//! all of it commits with the source's position, or not at all.
+//! One attempt to take a batch through a transaction: lock, recognise, apply, write, commit.
 
-mod ahead;
-mod arrivals;
-mod cache;
-mod copies;
-mod groups;
-mod late;
-mod look;
-mod reader;
-mod replaced;
-mod report;
-mod upkeep;
-
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Instant;
 
-use turnmill_engine::{Engine, Timeline};
-use turnmill_model::{Changes, Decoder, EventId, EventTime, Reason, Refused, SenderId, SessionId, Settings};
+use turnmill_engine::{Engine, Place, Timeline};
+use turnmill_model::{Changes, Decoder, EventId, EventTime, SenderId, SessionId};
+use turnmill_sink::{
+    Batch, CheckpointWrite, Chunk, Claim, Counts, HistoryWrite, Locked, SenderClaim, Store, StoreError,
+    TimelineWrite, Transaction,
+};
 use uuid::Uuid;
 
-use self::ahead::{Ahead, ReadAhead};
-pub use self::arrivals::{Arrivals, Letters};
-use self::cache::Cache;
-use self::groups::{Attempt, Group, Item, Task, recognise};
-use self::late::Replayer;
-pub use self::look::Look;
-pub use self::report::{Report, RowCounts};
-pub use self::upkeep::Rebuilt;
+use crate::accounting::Accounting;
+use crate::ahead::Ahead;
+use crate::arrivals::Arrivals;
+use crate::batch_task::{BatchTask, Purpose};
+use crate::cache::Cache;
+use crate::groups::{Group, Item, recognise};
 use crate::history::Entries;
-use crate::{
-    Advance, Batch, CheckpointWrite, Chunk, Claim, Class, HistoryWrite, Locked, SenderClaim, Store,
-    StoreError, TimelineWrite, Transaction,
-};
+use crate::late::{self, Replayer};
+use crate::reader::ReadAhead;
+use crate::report::{Report, RowCounts};
+use crate::setback::{Setback, check_patterns};
 
-/// Takes batches of records through transactions of a store, and keeps senders' timelines in memory between them.
-pub struct Ingest<'d> {
-    engine: Engine,
-    decoder: &'d dyn Decoder,
-    cache: Cache,
-}
-
-impl std::fmt::Debug for Ingest<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Ingest")
-            .field("engine", &self.engine)
-            .field("decoder", &self.decoder.name())
-            .finish_non_exhaustive()
-    }
-}
-
-/// Why an attempt came to nothing.
-#[derive(Debug)]
-pub(crate) enum Setback {
-    Store(StoreError),
-    /// The store's patterns are not those of the engine.
-    OtherPatterns,
-}
-
-impl From<StoreError> for Setback {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
-}
-
-/// How a batch is counted.
-#[derive(Clone, Debug)]
-pub enum Accounting<'s> {
-    /// Records that a source delivered, counted under its name.
-    Source(&'s str),
-    /// One dead letter, tried again: it moves to events or duplicates, or stays where it is.
-    Retry {
-        /// The source it was counted under.
-        source: &'s str,
-        /// Its id.
-        letter: u64,
-    },
+/// What an attempt works with.
+pub(crate) struct Attempt<'i> {
+    pub(crate) engine: &'i Engine,
+    pub(crate) decoder: &'i dyn Decoder,
+    pub(crate) cache: &'i mut Cache,
 }
 
 /// One sender's part of a batch.
@@ -100,154 +47,28 @@ struct Applied {
     claims: Vec<(EventId, Uuid)>,
 }
 
-impl<'d> Ingest<'d> {
-    /// Ingests with `decoder` under `settings`, which must be those of the decoder and of the opened store; timelines are
-    /// cached up to `cache_bytes`.
-    #[must_use]
-    pub fn new(settings: &Settings, decoder: &'d dyn Decoder, cache_bytes: usize) -> Self {
-        Self { engine: Engine::new(settings), decoder, cache: Cache::new(cache_bytes) }
-    }
-
-    /// Replaces the engine, for one with another distance of checkpoints.
-    #[must_use]
-    pub fn with_engine(mut self, engine: Engine) -> Self {
-        self.engine = engine;
-        self
-    }
-
-    /// The decoder.
-    #[must_use]
-    pub fn decoder(&self) -> &'d dyn Decoder {
-        self.decoder
-    }
-
-    /// Number and bytes of the timelines in memory.
-    #[must_use]
-    pub fn cached(&self) -> (usize, usize) {
-        self.cache.usage()
-    }
-
-    /// Forgets the timelines in memory: after a fence, or whenever the store may have changed behind our back.
-    pub fn forget(&mut self) {
-        self.cache.clear();
-    }
-
-    /// Writes what `arrivals` change and moves the positions of `advances`, in one transaction.
+impl Attempt<'_> {
+    /// Takes the batch through one transaction of `store`. A probe is never committed.
     ///
     /// # Errors
     ///
-    /// The store's, other than poison: a record of which the store refuses a row becomes a dead letter made by `letters`.
-    /// After an error nothing has changed, and the same call may be tried again if its class says so.
-    pub async fn ingest<S: Store>(
+    /// The store's, or [`Setback::OtherPatterns`]. After an error nothing is written, and what is in the cache is out of date.
+    pub(crate) async fn run<S: Store>(
         &mut self,
         store: &mut S,
-        arrivals: &Arrivals<'_>,
-        advances: &[Advance],
-        accounting: &Accounting<'_>,
-        letters: &dyn Letters,
-    ) -> Result<Report, StoreError> {
-        let mut task = Task { arrivals, advances, accounting, letters, excluded: BTreeMap::new() };
-        let result = self.retried(store, &task, Attempt::Commit).await;
-        let result = match result {
-            Err(error) if error.class() == Class::Poison => {
-                task.excluded = self.find_poison(store, &task, error).await?;
-                self.retried(store, &task, Attempt::Commit).await
-            }
-            result => result,
-        };
-        if result.is_err() {
-            // What is in memory was made for rows that are not there.
-            self.cache.clear();
-        }
-        result
-    }
-
-    /// Finds the records of which the store refuses a row, by halving.
-    async fn find_poison<S: Store>(
-        &mut self,
-        store: &mut S,
-        task: &Task<'_, '_>,
-        whole: StoreError,
-    ) -> Result<BTreeMap<usize, Refused>, StoreError> {
-        let records: BTreeSet<usize> = task.arrivals.record_of.iter().copied().collect();
-        let mut suspects = vec![records.into_iter().collect::<Vec<_>>()];
-        let mut poison = BTreeMap::new();
-        while let Some(part) = suspects.pop() {
-            self.cache.clear();
-            match self.retried(store, task, Attempt::Try(&part)).await {
-                Ok(_) => {}
-                Err(error) if error.class() != Class::Poison => return Err(error),
-                Err(error) => match part.as_slice() {
-                    [record] => {
-                        poison.insert(*record, Refused::new(Reason::RefusedByStore, error.to_string()));
-                    }
-                    _ => {
-                        let (front, back) = part.split_at(part.len() / 2);
-                        suspects.extend([back.to_vec(), front.to_vec()]);
-                    }
-                },
-            }
-        }
-        self.cache.clear();
-        // Nothing is refused on its own: then no record can be named, and none may be lost.
-        if poison.is_empty() { Err(StoreError::Damaged { detail: whole.to_string() }) } else { Ok(poison) }
-    }
-
-    /// Attempts with the store's present patterns.
-    async fn retried<S: Store>(
-        &mut self,
-        store: &mut S,
-        task: &Task<'_, '_>,
-        attempt: Attempt<'_>,
-    ) -> Result<Report, StoreError> {
-        loop {
-            match self.attempt(store, task, attempt).await {
-                Ok(report) => return Ok(report),
-                Err(setback) => self.overcome(setback, store).await?,
-            }
-        }
-    }
-
-    /// Sees to it that the next attempt may come further, if that can be.
-    pub(crate) async fn overcome<S: Store>(
-        &mut self,
-        setback: Setback,
-        store: &mut S,
-    ) -> Result<(), StoreError> {
-        match setback {
-            Setback::OtherPatterns => self.learn_patterns(store).await,
-            Setback::Store(error) => Err(error),
-        }
-    }
-
-    async fn learn_patterns<S: Store>(&mut self, store: &mut S) -> Result<(), StoreError> {
-        let patterns = store.patterns().await?.compile()?;
-        self.engine = self.engine.clone().with_patterns(Arc::new(patterns));
-        Ok(())
-    }
-
-    /// Whether the transaction has to be begun again with other patterns.
-    pub(crate) fn knows_patterns<T: Transaction>(&self, tx: &T) -> Result<(), Setback> {
-        let known = tx.patterns_revision() == self.engine.patterns().revision();
-        if known { Ok(()) } else { Err(Setback::OtherPatterns) }
-    }
-
-    async fn attempt<S: Store>(
-        &mut self,
-        store: &mut S,
-        task: &Task<'_, '_>,
-        attempt: Attempt<'_>,
+        task: &BatchTask<'_, '_>,
+        purpose: Purpose<'_>,
     ) -> Result<Report, Setback> {
-        let mut groups = task.groups(attempt);
+        let mut groups = task.groups(purpose);
         let claim = Claim {
-            advances: if attempt == Attempt::Commit { task.advances.to_vec() } else { Vec::new() },
+            advances: if purpose == Purpose::Commit { task.advances.to_vec() } else { Vec::new() },
             senders: groups
                 .iter()
                 .map(|group| SenderClaim { sender: group.sender, cached: self.cache.version(group.sender) })
                 .collect(),
         };
         let mut tx = store.begin(&claim).await?;
-        self.knows_patterns(&tx)?;
+        check_patterns(self.engine, &tx)?;
         let mut states = self.states(&groups, task.arrivals, tx.timelines().await?)?;
         recognise(&mut tx, &mut groups, task.arrivals, self.decoder, &states).await?;
 
@@ -255,7 +76,7 @@ impl<'d> Ingest<'d> {
         let applied = loop {
             batch.changes.clear();
             let mut applied = Vec::with_capacity(groups.len());
-            let mut ahead = Ahead::new(&self.engine, &groups, &states);
+            let mut ahead = Ahead::new(self.engine, &groups, &states);
             for (number, (group, (_, timeline))) in groups.iter().zip(&states).enumerate() {
                 let page = ahead.page(&mut tx, number).await?;
                 let part = Part { group, arrivals: task.arrivals, timeline };
@@ -279,17 +100,17 @@ impl<'d> Ingest<'d> {
         let mut report = Report { rows: RowCounts::of(&batch.changes), ..Report::default() };
         let mut kept = Vec::with_capacity(groups.len());
         for ((group, (version, before)), applied) in groups.iter().zip(states).zip(applied) {
-            report.count(group, &applied, &before);
+            count(&mut report, group, &applied, &before);
             let changed = applied.late.is_some() || !group.items.is_empty();
             let version = version + u64::from(changed);
             if changed {
-                let arrivals = task.is_whole(attempt).then_some(task.arrivals);
+                let arrivals = task.is_whole(purpose).then_some(task.arrivals);
                 self.keep(&mut batch, group, arrivals, &applied, version);
             }
             kept.push((version, applied.into_timeline(&mut batch)));
         }
         task.account(&mut batch, &mut report);
-        if attempt == Attempt::Commit {
+        if purpose == Purpose::Commit {
             for (record, refused) in &task.arrivals.refused {
                 batch.dead_letters.push(task.letters.letter(*record, refused));
             }
@@ -304,7 +125,7 @@ impl<'d> Ingest<'d> {
             }
         }
         tx.write(&batch).await?;
-        if attempt == Attempt::Commit {
+        if purpose == Purpose::Commit {
             let started = Instant::now();
             tx.commit().await?;
             report.commit = started.elapsed();
@@ -356,7 +177,7 @@ impl<'d> Ingest<'d> {
         let mut since: Option<EventTime> = timeline.owes(self.engine.patterns());
         if since.is_none() && ahead.is_none() {
             let events = group.items.iter().map(|item| &*item.event);
-            match late::run(&self.engine, timeline, events, out) {
+            match late::run(self.engine, timeline, events, out) {
                 Ok((next, finished)) => {
                     let checkpoints = late::new_checkpoints(timeline, finished.checkpoints);
                     return Ok(Applied { timeline: next, late: None, checkpoints, claims: finished.claims });
@@ -364,7 +185,7 @@ impl<'d> Ingest<'d> {
                 Err(moving) => since = Some(moving),
             }
         }
-        let mut replayer = Replayer { tx, engine: &self.engine, decoder: self.decoder, ahead };
+        let mut replayer = Replayer { tx, engine: self.engine, decoder: self.decoder, ahead };
         let mut outcome = replayer.apply(timeline, &group.items, arrivals, since, out).await?;
         let claims = std::mem::take(&mut outcome.claims);
         Ok(Applied { timeline: outcome.timeline.clone(), late: Some(outcome), checkpoints: None, claims })
@@ -453,4 +274,23 @@ fn last_sender_updates(changes: &mut Changes) {
     updates.reverse();
     updates.retain(|row| seen.insert(row.id));
     updates.reverse();
+}
+
+/// Adds what became of one sender's part, whose state was `before`, to the report.
+fn count(report: &mut Report, group: &Group<'_, '_>, applied: &Applied, before: &Timeline) {
+    let new = || group.items.iter().filter(|item| !item.is_known());
+    let late = applied.late.as_ref();
+    let removed = late.map_or(0, |late| late.removed);
+    let events = new().count() as i64 - removed;
+    report.late += new().filter(|item| before.place(&item.event) == Place::Behind).count() as u64;
+    report.replays += late.map_or(0, |late| late.replays);
+    report.counts += Counts {
+        records: group.copies,
+        events,
+        // Every copy that is no event; and the stored events that an anonymised copy made duplicates.
+        duplicates: group.copies - events,
+        anonymised: group.anonymised + late.map_or(0, |late| late.anonymised),
+        changed: group.changed + late.map_or(0, |late| late.changed),
+        ..Counts::default()
+    };
 }

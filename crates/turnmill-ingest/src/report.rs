@@ -3,12 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use turnmill_engine::{Place, Timeline};
 use turnmill_model::{Changes, Reason};
-
-use super::Applied;
-use super::groups::Group;
-use crate::Counts;
+use turnmill_sink::Counts;
 
 /// What became of a batch.
 #[derive(Clone, Debug, Default)]
@@ -42,7 +38,7 @@ pub struct RowCounts {
 
 impl RowCounts {
     /// Those of the tables that `changes` touches.
-    pub(super) fn of(changes: &Changes) -> Vec<Self> {
+    pub(crate) fn of(changes: &Changes) -> Vec<Self> {
         let mut counts = Vec::new();
         changes.for_each_table(|rows| {
             let count = Self {
@@ -56,25 +52,5 @@ impl RowCounts {
             }
         });
         counts
-    }
-}
-
-impl Report {
-    pub(super) fn count(&mut self, group: &Group<'_, '_>, applied: &Applied, before: &Timeline) {
-        let new = || group.items.iter().filter(|item| !item.is_known());
-        let late = applied.late.as_ref();
-        let removed = late.map_or(0, |late| late.removed);
-        let events = new().count() as i64 - removed;
-        self.late += new().filter(|item| before.place(&item.event) == Place::Behind).count() as u64;
-        self.replays += late.map_or(0, |late| late.replays);
-        self.counts += Counts {
-            records: group.copies,
-            events,
-            // Every copy that is no event; and the stored events that an anonymised copy made duplicates.
-            duplicates: group.copies - events,
-            anonymised: group.anonymised + late.map_or(0, |late| late.anonymised),
-            changed: group.changed + late.map_or(0, |late| late.changed),
-            ..Counts::default()
-        };
     }
 }

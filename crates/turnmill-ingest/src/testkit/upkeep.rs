@@ -5,8 +5,8 @@ use turnmill_model::{AssistantNameBuf, Micros, SenderId, SessionIdMode, Settings
 
 use super::cases::{Bench, START, expected_of, expected_with};
 use super::{Fixture, Given, conversation};
-use crate::ingest::Ingest;
-use crate::{Class, Inspect, Store, Upkeep};
+use crate::Ingest;
+use turnmill_sink::{Class, Inspect, Store, Upkeep};
 
 /// Several senders, their events in a mess.
 fn lines() -> Vec<String> {

@@ -12,12 +12,11 @@ use turnmill_engine::{Checkpoint, Engine, Finished, Place, Replay, Step, Timelin
 use turnmill_model::{Changes, Decoder, Event, EventId, EventTime};
 use uuid::Uuid;
 
-use super::Arrivals;
-use super::ahead::ReadAhead;
-use super::groups::Item;
-use super::reader::{Reader, Whose};
-use super::replaced::{Change, Plan};
-use crate::{CheckpointWrite, HistoryWrite, StoreError, Transaction};
+use crate::arrivals::Arrivals;
+use crate::groups::Item;
+use crate::reader::{ReadAhead, Reader, Whose};
+use crate::replaced::{Change, Plan};
+use turnmill_sink::{CheckpointWrite, HistoryWrite, StoreError, Transaction};
 
 /// What the late events of a sender led to, besides row changes.
 #[derive(Debug)]

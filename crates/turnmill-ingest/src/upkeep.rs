@@ -1,20 +1,18 @@
 //! Making senders' rows again from their history.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
-
-use turnmill_engine::{Checkpoint, Engine, SenderName, Step, Timeline};
-use turnmill_model::{Changes, Event, EventId, EventKey, EventTime, SenderId, SessionId};
-use uuid::Uuid;
-
-use super::copies::{Before, Holder, fold};
-use super::late::Replayer;
-use super::reader::{Reader, Stored, Whose};
-use super::replaced::rewrite;
-use super::{Ingest, Setback};
-use crate::{
+use turnmill_engine::{SenderName, Timeline};
+use turnmill_model::{EventTime, SenderId};
+use turnmill_sink::{
     Batch, CheckpointWrite, Claim, Counts, HistoryRequest, HistoryWrite, Locked, Store, StoreError,
     TimelineWrite, Transaction,
 };
+
+use crate::ingest::Ingest;
+use crate::late::Replayer;
+use crate::reader::{Stored, Whose};
+use crate::replaced::rewrite;
+use crate::setback::{Setback, check_patterns};
+use crate::whole_history::{Rewritten, WholeHistory};
 
 /// Chunks of history to copy at a time.
 const PAGE: usize = 256;
@@ -32,19 +30,6 @@ pub struct Rebuilt {
 
 /// The source under which the ledger counts events that a rebuild found to be duplicates.
 const LEDGER_SOURCE: &str = "rebuild";
-
-/// A sender's rows, made from its history.
-pub(super) struct Made {
-    /// Number of events.
-    pub(super) events: u64,
-    timeline: Timeline,
-    checkpoints: Vec<Checkpoint>,
-    /// What of the history has to change, by chunk and place in it.
-    rewritten: Rewritten,
-}
-
-/// Stored events, by chunk and place in it, that others take the place of, or that go.
-type Rewritten = BTreeMap<(u64, usize), Option<Stored>>;
 
 impl Ingest<'_> {
     /// Makes all rows of `senders` (ascending, each once) again from their history, in one transaction. Those that have no
@@ -80,7 +65,7 @@ impl Ingest<'_> {
         claims.dedup();
         let claim = Claim::of_senders(&claims);
         let mut tx = store.begin(&claim).await?;
-        self.knows_patterns(&tx)?;
+        check_patterns(&self.engine, &tx)?;
         let locked = tx.timelines().await?;
         let mut batch = Batch { rebuilt: senders.last().copied(), ..Batch::default() };
         let mut rebuilt = Rebuilt::default();
@@ -137,7 +122,7 @@ impl Ingest<'_> {
     async fn try_catch_up<S: Store>(&mut self, store: &mut S, senders: &[SenderId]) -> Result<u64, Setback> {
         let claim = Claim::of_senders(senders);
         let mut tx = store.begin(&claim).await?;
-        self.knows_patterns(&tx)?;
+        check_patterns(&self.engine, &tx)?;
         let locked = tx.timelines().await?;
         let (mut batch, mut caught_up) = (Batch::default(), 0);
         for (sender, locked) in senders.iter().zip(locked) {
@@ -191,7 +176,8 @@ impl Ingest<'_> {
     ) -> Result<(u64, u64), StoreError> {
         let sender = whose.sender;
         let timeline = Timeline::new(sender, &whose.name.key, whose.name.assistant.as_deref());
-        let made = self.run_history(&self.engine, tx, old, timeline, &mut batch.changes).await?;
+        let history = WholeHistory { engine: &self.engine, decoder: self.decoder };
+        let made = history.run(tx, old, timeline, &mut batch.changes).await?;
         if old == sender {
             batch.cleared.push(old);
         } else {
@@ -205,121 +191,6 @@ impl Ingest<'_> {
         batch.checkpoints.push(CheckpointWrite { sender, stretch, checkpoints: made.checkpoints });
         let gone = made.rewritten.values().filter(|entry| entry.is_none()).count() as u64;
         Ok((made.events, gone))
-    }
-
-    /// Applies the whole history of `old` to `timeline`, which is empty, where its session ids are its own.
-    pub(super) async fn run_history<T: Transaction>(
-        &self,
-        engine: &Engine,
-        tx: &mut T,
-        old: SenderId,
-        mut timeline: Timeline,
-        out: &mut Changes,
-    ) -> Result<Made, StoreError> {
-        let sender = timeline.sender();
-        let mark = out.mark();
-        loop {
-            let (made, claims) = self.run_all(engine, tx, old, &timeline, out).await?;
-            let mut foreign = false;
-            for (_, key) in &claims {
-                let owner = tx.session_owners(&[SessionId(*key)]).await?.into_iter().next().flatten();
-                if owner.is_some_and(|owner| owner != sender && owner != old) {
-                    foreign |= timeline.mark_foreign(*key);
-                }
-            }
-            if !foreign {
-                return Ok(made);
-            }
-            out.rollback(mark);
-        }
-    }
-
-    /// Applies the whole history of `old` to `timeline`.
-    async fn run_all<T: Transaction>(
-        &self,
-        engine: &Engine,
-        tx: &mut T,
-        old: SenderId,
-        timeline: &Timeline,
-        out: &mut Changes,
-    ) -> Result<(Made, Vec<(EventId, Uuid)>), StoreError> {
-        let whose = Whose::of(timeline);
-        let mut made = timeline.clone();
-        let mut reader = Reader::open(tx, old, None, self.decoder.name(), None).await?;
-        let (mut events, mut rewritten) = (0, Rewritten::new());
-        // Copies without a time of their own need not be at the same time.
-        let mut timeless: HashSet<EventKey> = HashSet::new();
-        let mut run = engine.run(&mut made, out);
-        loop {
-            // All events of one time: there all copies of an event are.
-            let mut together = Vec::new();
-            reader.fill(tx).await?;
-            let Some((time, _)) = reader.peek() else { break };
-            while reader.peek().is_some_and(|(next, _)| next == time)
-                && let Some(stored) = reader.next()
-            {
-                together.push(stored);
-                reader.fill(tx).await?;
-            }
-            for stored in self.without_copies(&whose, together, &mut rewritten)? {
-                let event = stored.event(self.decoder, &whose)?;
-                if !event.id.has_time() && event.told_by_key && !timeless.insert(event.id.key()) {
-                    rewritten.insert(stored.chunk, None);
-                    continue;
-                }
-                if let Step::Behind { .. } = run.apply(&event) {
-                    return Err(StoreError::Damaged {
-                        detail: format!("the history of sender {old} has event {} twice", event.id),
-                    });
-                }
-                events += 1;
-            }
-        }
-        let finished = run.finish();
-        let made = Made { events, timeline: made, checkpoints: finished.checkpoints, rewritten };
-        Ok((made, finished.claims))
-    }
-
-    /// Of stored events of one time those that are events by the present rules; what becomes of the others goes to
-    /// `rewritten`. Rules of earlier versions told events apart in other ways: they kept some anonymised copies beside the plain
-    /// ones.
-    fn without_copies(
-        &self,
-        whose: &Whose,
-        together: Vec<Stored>,
-        rewritten: &mut Rewritten,
-    ) -> Result<Vec<Stored>, StoreError> {
-        if together.len() < 2 {
-            return Ok(together);
-        }
-        let events = together.iter().map(|stored| stored.event(self.decoder, whose));
-        let events: Vec<Event<'_>> = events.collect::<Result<_, _>>()?;
-        let mut keys: BTreeMap<EventKey, Vec<usize>> = BTreeMap::new();
-        for (number, event) in events.iter().enumerate() {
-            keys.entry(event.id.key()).or_default().push(number);
-        }
-        let mut gone: BTreeSet<usize> = BTreeSet::new();
-        let mut changed: BTreeMap<usize, Stored> = BTreeMap::new();
-        for copies in keys.values_mut().filter(|copies| copies.len() > 1) {
-            copies.sort_by_key(|number| together[*number].chunk);
-            let verdict = fold(&Before::Nothing, copies.iter().map(|number| (*number, &events[*number])));
-            let mut stays: Vec<usize> = verdict.plain.to_vec();
-            if let (Some(Holder::Arrived(stands)), Some(&first)) = (verdict.stands, copies.first()) {
-                // It takes the place of the first to arrive.
-                let kept = match verdict.facts {
-                    Some(Holder::Arrived(plain)) => Some(together[plain].facts(self.decoder, whose)),
-                    _ => together[stands].kept.clone(),
-                };
-                changed.insert(first, together[first].replaced_by(&together[stands], kept));
-                stays.push(first);
-            }
-            gone.extend(copies.iter().copied().filter(|number| !stays.contains(number)));
-        }
-        let kept = together.iter().enumerate().filter(|(number, _)| !gone.contains(number));
-        let kept = kept.map(|(number, stored)| changed.get(&number).unwrap_or(stored).clone()).collect();
-        rewritten.extend(gone.iter().map(|number| (together[*number].chunk, None)));
-        rewritten.extend(changed.into_values().map(|stored| (stored.chunk, Some(stored))));
-        Ok(kept)
     }
 
     /// Adds to `batch` the history of `old` as that of `sender`, with what is `rewritten`. Of a sender that keeps its id only

@@ -5,20 +5,13 @@ use std::collections::VecDeque;
 use turnmill_engine::{Engine, Place, Timeline};
 use turnmill_model::EventTime;
 
-use super::groups::{Group, Item};
-use super::reader::first_page;
-use super::replaced;
-use crate::{HistoryPage, HistoryRequest, StoreError, Transaction};
+use crate::groups::{Group, Item};
+use crate::reader::{ReadAhead, first_page};
+use crate::replaced;
+use turnmill_sink::{HistoryRequest, StoreError, Transaction};
 
 /// Senders whose pages are read at once, which bounds the memory that they take.
 const SENDERS: usize = 64;
-
-/// A page that was read before it was asked for.
-#[derive(Debug)]
-pub(crate) struct ReadAhead {
-    pub(crate) request: HistoryRequest,
-    pub(crate) page: HistoryPage,
-}
 
 /// Reads pages ahead, in the order of a batch's groups.
 #[derive(Debug)]

@@ -4,9 +4,9 @@ use turnmill_engine::Engine;
 use turnmill_model::{Decoder, Record, Refused, Settings, SourceFactsBuf};
 
 use super::Fixture;
-use crate::digest::Digests;
-use crate::ingest::{Accounting, Arrivals, Ingest, Letters, Report};
-use crate::{Advance, Class, DeadLetter, Inspect, PositionKey, Store, StoreError};
+use crate::{Accounting, Arrivals, Ingest, Letters, Report};
+use turnmill_sink::digest::Digests;
+use turnmill_sink::{Advance, Class, DeadLetter, Inspect, PositionKey, Store, StoreError};
 
 /// A record to deliver.
 #[derive(Clone, Debug, Default, PartialEq)]

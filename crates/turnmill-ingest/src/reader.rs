@@ -5,11 +5,10 @@ use std::collections::{BTreeMap, VecDeque};
 use turnmill_engine::{Checkpoint, SenderName, Timeline};
 use turnmill_model::{AssistantName, Decoder, Event, EventTime, Record, SenderId, SourceFacts, TimeUnit};
 
-use super::Arrivals;
-use super::ahead::ReadAhead;
-use super::copies::Holder;
+use crate::arrivals::Arrivals;
+use crate::copies::Holder;
 use crate::history::{Entries, Entry, unpack};
-use crate::{Chunk, HistoryPage, HistoryRequest, StoreError, Transaction};
+use turnmill_sink::{Chunk, HistoryPage, HistoryRequest, StoreError, Transaction};
 
 /// Chunks of the first page; later pages grow.
 const FIRST_PAGE: usize = 6;
@@ -167,6 +166,13 @@ pub(crate) struct Reader {
     shown: usize,
     /// The chunks of which events are in `pending`, to write one again with an event replaced.
     chunks: BTreeMap<u64, Chunk>,
+}
+
+/// A page that was read before it was asked for.
+#[derive(Debug)]
+pub(crate) struct ReadAhead {
+    pub(crate) request: HistoryRequest,
+    pub(crate) page: HistoryPage,
 }
 
 /// What a reader asks first.
