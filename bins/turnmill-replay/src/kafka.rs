@@ -7,6 +7,7 @@ use turnmill_source_kafka::{
 };
 
 use crate::Failure;
+use crate::time::unix_seconds;
 
 /// How long the brokers may take to answer at first.
 const ANSWER: Duration = Duration::from_secs(15);
@@ -21,11 +22,11 @@ pub(crate) struct Topics {
     brokers: Option<String>,
 
     /// Read topics from the first record with this Kafka time or a later one: `2026-11-21T14:00Z`, `2026-11-21`, Unix seconds.
-    #[arg(long, value_name = "TIME", value_parser = time, conflicts_with = "from_offset", allow_negative_numbers = true)]
+    #[arg(long, value_name = "TIME", value_parser = unix_seconds, conflicts_with = "from_offset", allow_negative_numbers = true)]
     since: Option<f64>,
 
     /// Read topics up to the first record with this Kafka time or a later one, without it.
-    #[arg(long, value_name = "TIME", value_parser = time, conflicts_with = "to_offset", allow_negative_numbers = true)]
+    #[arg(long, value_name = "TIME", value_parser = unix_seconds, conflicts_with = "to_offset", allow_negative_numbers = true)]
     until: Option<f64>,
 
     /// Read each partition from this offset.
@@ -153,43 +154,4 @@ fn variable(name: &str) -> Option<String> {
 fn number<N: std::str::FromStr>(variable: &'static str, text: &str) -> Result<N, Failure> {
     let problem = || KafkaError::Setting { variable, problem: format!("`{text}` is no number that fits") };
     text.parse().map_err(|_| Failure::Kafka(problem()))
-}
-
-/// A time: Unix seconds, or a date or date and time of ISO 8601, in UTC unless it says otherwise.
-fn time(text: &str) -> Result<f64, String> {
-    if let Ok(seconds) = text.parse::<f64>() {
-        return if seconds.is_finite() { Ok(seconds) } else { Err("not a finite number".into()) };
-    }
-    let timestamp = text.parse::<jiff::Timestamp>().or_else(|_| {
-        let civil: jiff::civil::DateTime = text.parse()?;
-        Ok::<_, jiff::Error>(civil.to_zoned(jiff::tz::TimeZone::UTC)?.timestamp())
-    });
-    let expected = "expected a time like 2026-11-21T14:00:00Z, 2026-11-21, or Unix seconds";
-    let timestamp = timestamp.map_err(|_| expected.to_owned())?;
-    #[allow(clippy::cast_precision_loss, reason = "milliseconds of this era are exact")]
-    Ok(timestamp.as_millisecond() as f64 / 1000.0)
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests")]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_iso_or_unix_seconds() {
-        for (text, seconds) in [
-            ("0", 0.0),
-            ("1795225520.25", 1_795_225_520.25),
-            ("2026-11-21T14:05:20Z", 1_795_269_920.0),
-            ("2026-11-21T15:05:20.5+01:00", 1_795_269_920.5),
-            ("2026-11-21T14:05:20", 1_795_269_920.0),
-            ("2026-11-21 14:05", 1_795_269_900.0),
-            ("2026-11-21", 1_795_219_200.0),
-        ] {
-            assert_eq!(time(text), Ok(seconds), "{text}");
-        }
-        for text in ["", "now", "inf", "21.11.2026", "2026-13-01"] {
-            assert!(time(text).is_err(), "{text}");
-        }
-    }
 }

@@ -23,6 +23,8 @@ mod progress;
 mod publish;
 mod stores;
 mod summary;
+#[cfg(feature = "kafka")]
+mod time;
 
 use std::io::Write;
 use std::process::ExitCode;

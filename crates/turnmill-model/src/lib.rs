@@ -17,8 +17,15 @@
 //! assert!(EventTime::from_seconds(1_656_382_549.326_936).is_some());
 //! assert_eq!(tables::public("rasa_event").unwrap().columns[0].name, "id");
 //! ```
+//!
+//! # Features
+//!
+//! - `chrono`, off by default: converts [`EventTime`] and [`Micros`] to and from
+//!   `chrono::DateTime<Utc>`, by `From` and `TryFrom`.
 
 mod changes;
+#[cfg(feature = "chrono")]
+mod date_time;
 mod event;
 mod id;
 mod identity;
@@ -31,6 +38,8 @@ pub mod tables;
 pub mod text;
 
 pub use changes::{Changes, End, Key, Mark, RowView, Rows, TableChanges};
+#[cfg(feature = "chrono")]
+pub use date_time::TimeOutOfRange;
 pub use event::{AnonymisedAt, Body, Command, Event, FlowStatus, SessionRule, UserMessage};
 pub use id::{EventId, EventKey, IdentityDigest, SenderId, SessionId, UserId};
 pub use identity::{EventIdentity, WrittenTime};

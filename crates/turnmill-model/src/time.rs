@@ -22,6 +22,8 @@ pub const LATEST_SECONDS: f64 = 4_102_444_800.0;
 /// assert_eq!(time.micros(), 1_656_382_549_326_936);
 /// assert!(EventTime::from_seconds(5.0).is_none(), "before the year 2000");
 /// ```
+///
+/// The feature `chrono` converts it from and to `chrono::DateTime<Utc>`.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct EventTime(f64);
 

@@ -1,16 +1,23 @@
 //! Checking a store against the laws: whatever the order of arrival, the batches, the writers and the failures, its tables are
 //! the oracle's.
-#![allow(clippy::missing_panics_doc, clippy::missing_errors_doc, reason = "used in tests only")]
+#![allow(
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    clippy::missing_errors_doc,
+    reason = "used in tests only"
+)]
 
 use proptest::prelude::*;
 use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::testkit::{Delivery, Driver, Fixture, Given};
+use turnmill_model::tables::{Column, ColumnType, PUBLIC};
 use turnmill_model::{Decoder, Event, Record, Refused, SessionIdMode, SessionRule, Settings};
-use turnmill_sink::Counts;
 use turnmill_sink::digest::Digests;
+use turnmill_sink::{Counts, MemoryStore};
+use uuid::Uuid;
 
-use crate::Oracle;
 use crate::generate::OwnedRecord;
+use crate::{Oracle, OwnedValue, Tables};
 
 /// How records are delivered.
 #[derive(Clone, Debug)]
@@ -207,12 +214,32 @@ where
 #[must_use]
 pub fn digests(oracle: &Oracle) -> Digests {
     let mut digests = Digests::default();
-    for table in turnmill_model::tables::PUBLIC {
+    for table in PUBLIC {
         for row in oracle.tables.get(table.name).into_iter().flatten() {
-            digests.add(table, row.iter().map(crate::OwnedValue::as_value));
+            digests.add(table, row.iter().map(OwnedValue::as_value));
         }
     }
     digests
+}
+
+/// The public tables of a store in memory, as the oracle has them.
+#[must_use]
+pub fn memory_tables(store: &MemoryStore) -> Tables {
+    let value = |(value, column): (&turnmill_sink::OwnedValue, &Column)| match (value, column.ty) {
+        (turnmill_sink::OwnedValue::Text(id), ColumnType::Id) => {
+            OwnedValue::Id(Uuid::parse_str(id).expect("a UUID in a column of ids"))
+        }
+        (value, _) => value.as_value().into(),
+    };
+    let mut tables = Tables::new();
+    for table in PUBLIC {
+        let rows = store.rows(table.name).into_values();
+        let mut rows: Vec<Vec<OwnedValue>> =
+            rows.map(|row| row.iter().zip(table.columns).map(value).collect()).collect();
+        rows.sort();
+        tables.insert(table.name, rows);
+    }
+    tables
 }
 
 /// Compares digests only; the error names the tables that differ.

@@ -10,8 +10,7 @@ mod stream;
 
 use std::collections::BTreeMap;
 
-use jiff::civil::DateTime;
-use jiff::tz::TimeZone;
+use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime};
 use postgres::{Client, NoTls, SimpleQueryMessage};
 use serde_json::Value;
 
@@ -87,7 +86,7 @@ enum Cell {
     Text(String),
     Integer(i64),
     Real(f64),
-    Time(DateTime),
+    Time(NaiveDateTime),
 }
 
 impl Cell {
@@ -98,7 +97,7 @@ impl Cell {
             "varchar" => Self::Text(text.to_owned()),
             "int8" => Self::Integer(text.parse().unwrap()),
             "float8" | "numeric" => Self::Real(text.parse().unwrap()),
-            "timestamp" => Self::Time(text.parse().unwrap()),
+            "timestamp" => Self::Time(NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f").unwrap()),
             other => panic!("{other}: {text}"),
         }
     }
@@ -136,8 +135,8 @@ impl From<f64> for Cell {
     }
 }
 
-impl From<DateTime> for Cell {
-    fn from(time: DateTime) -> Self {
+impl From<NaiveDateTime> for Cell {
+    fn from(time: NaiveDateTime) -> Self {
         Self::Time(time)
     }
 }
@@ -211,16 +210,20 @@ fn seconds(event: &Value) -> f64 {
 }
 
 /// When the event was, UTC, to the nearest microsecond.
-fn time(event: &Value) -> DateTime {
+fn time(event: &Value) -> NaiveDateTime {
     let (whole, part) = (seconds(event).floor(), seconds(event).fract());
     let (whole, micros) = (whole as i64, (part * 1e6).round_ties_even() as i64);
-    let time = jiff::Timestamp::from_microsecond(whole * 1_000_000 + micros).unwrap();
-    TimeZone::UTC.to_datetime(time)
+    DateTime::from_timestamp_micros(whole * 1_000_000 + micros).unwrap().naive_utc()
 }
 
 /// Midnight of the first day of the month in which the event was.
-fn month(event: &Value) -> DateTime {
-    time(event).date().first_of_month().to_datetime(jiff::civil::Time::midnight())
+fn month(event: &Value) -> NaiveDateTime {
+    first_of_month(time(event).year(), time(event).month())
+}
+
+/// Midnight of the first day of a month.
+fn first_of_month(year: i32, month: u32) -> NaiveDateTime {
+    NaiveDate::from_ymd_opt(year, month, 1).unwrap().and_time(NaiveTime::MIN)
 }
 
 /// The sum of the events' weights in each month, over the number of sessions that have an event with a weight in that
@@ -228,8 +231,8 @@ fn month(event: &Value) -> DateTime {
 fn per_month<'a>(
     sessions: &[Session<'a>],
     weight: impl Fn(&'a Value) -> Option<i64>,
-) -> BTreeMap<DateTime, f64> {
-    let mut groups: BTreeMap<(DateTime, usize), i64> = BTreeMap::new();
+) -> BTreeMap<NaiveDateTime, f64> {
+    let mut groups: BTreeMap<(NaiveDateTime, usize), i64> = BTreeMap::new();
     for (number, session) in sessions.iter().enumerate() {
         for event in &session.events {
             if let Some(weight) = weight(event) {
@@ -237,7 +240,7 @@ fn per_month<'a>(
             }
         }
     }
-    let mut months: BTreeMap<DateTime, (i64, i64)> = BTreeMap::new();
+    let mut months: BTreeMap<NaiveDateTime, (i64, i64)> = BTreeMap::new();
     for ((month, _), weight) in groups {
         let (sum, count) = months.entry(month).or_default();
         (*sum, *count) = (*sum + weight, *count + 1);

@@ -7,11 +7,10 @@ use serde_json::Value;
 use turnmill_ingest::testkit::Memory;
 use turnmill_model::SourceFactsBuf;
 use turnmill_oracle::generate::{OwnedRecord, shuffle_keeping};
-use turnmill_oracle::laws::{self, Plan};
+use turnmill_oracle::laws::{self, Plan, memory_tables};
 use turnmill_oracle::{OwnedValue, Tables};
 
 use crate::laws::check;
-use crate::memory::tables;
 
 const ANONYMISED: &str = "rasa-events-anonymized";
 
@@ -82,7 +81,7 @@ fn stacks_slots_and_counts_are_those_of_the_assistant() {
     let truth: BTreeMap<String, Value> = serde_json::from_reader(fixture("truth.json")).unwrap();
     let mut found = Tables::new();
     laws::check(&mut Memory, &Plan::default(), &records, &records, |store, _, _| {
-        found = tables(store);
+        found = memory_tables(store);
         Ok(())
     })
     .unwrap();
@@ -133,7 +132,7 @@ fn anonymising_changes_no_count_and_leaves_no_plain_text() {
     let tables_of = |arrival: &[OwnedRecord]| {
         let mut found = Tables::new();
         laws::check(&mut Memory, &Plan::default(), arrival, arrival, |store, _, _| {
-            found = tables(store);
+            found = memory_tables(store);
             Ok(())
         })
         .unwrap();

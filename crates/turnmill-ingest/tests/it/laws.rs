@@ -3,15 +3,13 @@
 use proptest::prelude::*;
 use turnmill_ingest::testkit::Memory;
 use turnmill_oracle::generate::{Options, OwnedRecord, conversations, records, shuffle_keeping};
-use turnmill_oracle::laws::{self, Plan, plans};
+use turnmill_oracle::laws::{self, Plan, memory_tables, plans};
 use turnmill_oracle::uploads::{check_uploads, uploads};
-
-use crate::memory::tables;
 
 /// Delivers `arrival` as planned and compares every row with what the oracle makes of `records`.
 pub(crate) fn check(plan: &Plan, records: &[OwnedRecord], arrival: &[OwnedRecord]) -> Result<(), String> {
     laws::check(&mut Memory, plan, records, arrival, |store, digests, expected| {
-        if let Some(diff) = turnmill_oracle::diff(&expected.tables, &tables(store)) {
+        if let Some(diff) = turnmill_oracle::diff(&expected.tables, &memory_tables(store)) {
             return Err(diff);
         }
         laws::compare_digests(&digests, expected)?;
@@ -64,7 +62,7 @@ proptest! {
     ) {
         let arrival = shuffle_keeping(&records, seed);
         let checked = check_uploads(&mut Memory, &plan, &uploads, &records, &arrival, |store, digests, expected| {
-            let (found, rows) = (tables(store), "rasa_markers");
+            let (found, rows) = (memory_tables(store), "rasa_markers");
             if found[rows] != expected.tables[rows] {
                 let gone = expected.tables[rows].iter().filter(|row| !found[rows].contains(row)).count();
                 let more = found[rows].iter().filter(|row| !expected.tables[rows].contains(row)).count();
@@ -150,7 +148,7 @@ fn sessions_by_key_and_by_gap_in_any_order() {
         for rule in [&key as &(dyn Fn(&Event<'_>) -> SessionRule + Send + Sync), &gap] {
             let result =
                 laws::check_rule(&mut Memory, &plan, rule, &records, &arrival, |store, _, expected| {
-                    turnmill_oracle::diff(&expected.tables, &tables(store)).map_or(Ok(()), Err)
+                    turnmill_oracle::diff(&expected.tables, &memory_tables(store)).map_or(Ok(()), Err)
                 });
             if let Err(diff) = result {
                 panic!("seed {seed}: {diff}");

@@ -18,12 +18,12 @@ fn numbers_increase_where_microseconds_tie() {
         times.push(times[times.len() - 1].next_up());
     }
     let records: Vec<_> = times.iter().map(|time| body("bot", time - START, "")).collect();
-    let numbers = shown(&of(&records), "rasa_event", "sequence_number", &["sequence_number"]);
+    let numbers = shown(&of(&records).tables, "rasa_event", "sequence_number", &["sequence_number"]);
     let base = 1_700_000_000_500_000_i64;
     assert_eq!(numbers, [0, 1, 2, 3].map(|bump| (base + bump).to_string()));
     // A rest of a microsecond is rounded by itself, half to even.
     let oracle = of(&[record(r#"{"sender_id": "u1", "event": "bot", "timestamp": 1795225518.9071784}"#)]);
-    assert_eq!(shown(&oracle, "rasa_event", "id", &["timestamp"]), ["2026-11-21 01:45:18.907178"]);
+    assert_eq!(shown(&oracle.tables, "rasa_event", "id", &["timestamp"]), ["2026-11-21 01:45:18.907178"]);
 }
 
 #[test]
@@ -38,11 +38,11 @@ fn user_messages_and_commands() {
     let oracle = of(&records);
     let columns = ["intent", "retrieval_intent", "confidence", "text", "model_id", "message_id"];
     assert_eq!(
-        shown(&oracle, "rasa_user_message", "id", &columns),
+        shown(&oracle.tables, "rasa_user_message", "id", &columns),
         [r#""greet" "faq/x" 1.0 "hi �" "m" "m1""#]
     );
     let columns = ["command", "user_message_id", "flow_identifier", "set_slot_name", "clarification_options"];
-    let mut commands = shown(&oracle, "rasa_llm_command", "id", &columns);
+    let mut commands = shown(&oracle.tables, "rasa_llm_command", "id", &columns);
     commands.sort();
     assert_eq!(
         commands,
@@ -53,10 +53,10 @@ fn user_messages_and_commands() {
             r#""start flow" "m1" "f" NULL NULL"#,
         ]
     );
-    let mut expected: Vec<_> = [0, 2, 3, 4].map(|index| event_ids(&oracle)[0].command(index)).to_vec();
+    let mut expected: Vec<_> = [0, 2, 3, 4].map(|index| event_ids(&oracle.tables)[0].command(index)).to_vec();
     expected.sort();
     let found: Vec<_> =
-        by(&oracle, "rasa_llm_command", "id").iter().map(|row| crate::script::uuid(&row[0])).collect();
+        by(&oracle.tables, "rasa_llm_command", "id").iter().map(|row| crate::script::uuid(&row[0])).collect();
     assert_eq!(found, expected);
 }
 
@@ -78,20 +78,21 @@ fn wrong_types_are_as_absent() {
         body("my_event", 8.0, ""),
         body("action", 9.0, r#", "name": "x", "confidence": -0.0"#),
     ]);
-    assert_eq!(shown(&oracle, "rasa_sender", "id", &["channel"]), ["\"web\""]);
+    assert_eq!(shown(&oracle.tables, "rasa_sender", "id", &["channel"]), ["\"web\""]);
     assert_eq!(
-        shown(&oracle, "rasa_user_message", "timestamp", &["intent", "confidence", "text"]),
+        shown(&oracle.tables, "rasa_user_message", "timestamp", &["intent", "confidence", "text"]),
         ["NULL NULL NULL"; 3]
     );
     assert_eq!(
-        shown(&oracle, "rasa_bot_message", "id", &["template_name", "model_id"]),
+        shown(&oracle.tables, "rasa_bot_message", "id", &["template_name", "model_id"]),
         ["\"utter_old\" NULL"]
     );
     assert_eq!(
-        shown(&oracle, "rasa_action", "timestamp", &["name", "confidence", "policy"]),
+        shown(&oracle.tables, "rasa_action", "timestamp", &["name", "confidence", "policy"]),
         ["NULL NULL NULL", "\"x\" 0.0 NULL"]
     );
-    let statuses = shown(&oracle, "rasa_flow_status", "id", &["flow_identifier", "flow_status", "step_id"]);
+    let statuses =
+        shown(&oracle.tables, "rasa_flow_status", "id", &["flow_identifier", "flow_status", "step_id"]);
     assert_eq!(statuses, [r#""f" "cancelled" NULL"#]);
     assert!(oracle.tables["rasa_slot"].is_empty());
     assert_eq!(oracle.tables["rasa_event"].len(), 10);
@@ -107,13 +108,13 @@ fn slots() {
         body("slot", 3.0, &format!(r#", "name": "v", "value": "{}""#, "ü".repeat(70_000))),
     ];
     let oracle = of(&records);
-    let values = shown(&oracle, "rasa_slot", "timestamp", &["name", "value"]);
+    let values = shown(&oracle.tables, "rasa_slot", "timestamp", &["name", "value"]);
     assert_eq!(values[..2], [r#""s" "{\"a\": \"x\"}""#, r#""s" "\"text\"""#]);
     assert!(
         values[2].ends_with("(200 chars) \"null\"") && values[3].ends_with("(65535 chars)"),
         "{values:?}"
     );
-    let states = shown(&oracle, "rasa_session_slot_state", "timestamp", &["timestamp"]);
+    let states = shown(&oracle.tables, "rasa_session_slot_state", "timestamp", &["timestamp"]);
     assert_eq!(states.len(), 3);
     for row in &oracle.tables["rasa_session_slot_state"] {
         let OwnedValue::Text(path) = &row[0] else { panic!("{path}", path = row[0]) };
@@ -125,7 +126,7 @@ fn slots() {
         );
     }
     let bare = of_with(&Settings { bare_slot_strings: true, ..Settings::default() }, &records);
-    assert_eq!(shown(&bare, "rasa_slot", "timestamp", &["value"])[1], "\"text\"");
+    assert_eq!(shown(&bare.tables, "rasa_slot", "timestamp", &["value"])[1], "\"text\"");
 }
 
 #[test]
@@ -149,7 +150,7 @@ fn stack_frames() {
     ];
     let oracle = of(&records);
     let base = 1_700_000_000_i64;
-    let seconds: Vec<String> = by(&oracle, "rasa_dialogue_stack_frame", "start_sequence_number")
+    let seconds: Vec<String> = by(&oracle.tables, "rasa_dialogue_stack_frame", "start_sequence_number")
         .iter()
         .map(|row| {
             let at = |value: &OwnedValue| value.to_string().parse::<i64>().unwrap() / 1_000_000 - base;
@@ -166,7 +167,7 @@ fn stack_frames() {
             r#"NULL "only" 13..13"#,
         ]
     );
-    let events = event_ids(&oracle);
+    let events = event_ids(&oracle.tables);
     assert_eq!(oracle.event_errors, [events[3], events[5], events[7]].into());
 
     let without = of_with(&Settings { stack_events: false, ..Settings::default() }, &records);
@@ -197,11 +198,11 @@ fn senders_and_end_users() {
         at("\"b\\u0000\"", -3.0, r#", "user_id": "p1\u0000""#),
         at(&format!("\"{long}\""), 0.0, ""),
     ]);
-    let keys = shown(&oracle, "rasa_sender", "sender_key", &["sender_key", "first_seen", "last_seen"]);
+    let keys = shown(&oracle.tables, "rasa_sender", "sender_key", &["sender_key", "first_seen", "last_seen"]);
     assert_eq!(keys[0], "\"a\" 2023-11-14 22:13:21.500000 2023-11-14 22:13:29.500000");
     assert!(keys[1].starts_with("\"b\" "));
     assert!(keys[2].contains("(255 chars)"));
-    let users = shown(&oracle, "rasa_user", "user_key", &["user_key", "first_seen", "last_seen"]);
+    let users = shown(&oracle.tables, "rasa_user", "user_key", &["user_key", "first_seen", "last_seen"]);
     assert_eq!(
         users,
         [
@@ -209,7 +210,7 @@ fn senders_and_end_users() {
             "\"p2\" 2023-11-14 22:13:21.500000 2023-11-14 22:13:21.500000"
         ]
     );
-    let linked = by(&oracle, "rasa_sender", "sender_key")[0][5].clone();
+    let linked = by(&oracle.tables, "rasa_sender", "sender_key")[0][5].clone();
     assert_eq!(linked, OwnedValue::from(turnmill_model::UserId::new("p1")));
 }
 
@@ -229,14 +230,15 @@ fn copies() {
     let texts = |records: &[OwnedRecord]| {
         let oracle = of(records);
         let duplicates = oracle.ledger.duplicates;
-        let mut shown = shown(&oracle, "rasa_user_message", "id", &["text"]);
+        let mut shown = shown(&oracle.tables, "rasa_user_message", "id", &["text"]);
         shown.push(oracle.tables["rasa_llm_command"].len().to_string());
         (shown.join(" "), duplicates.reexported, duplicates.anonymised)
     };
     let expect = |text: &str, reexported, anonymised| (text.to_owned(), reexported, anonymised);
     let (live, export) = (plain(Some("production")), plain(None));
     assert_eq!(texts(&[live.clone(), export.clone()]), expect("\"my name is Ann\" 1", 1, 0));
-    let environment = |records: &[OwnedRecord]| shown(&of(records), "rasa_event", "id", &["environment"]);
+    let environment =
+        |records: &[OwnedRecord]| shown(&of(records).tables, "rasa_event", "id", &["environment"]);
     assert_eq!(environment(&[live.clone(), export.clone()]), ["\"production\""]);
     assert_eq!(environment(&[export, live.clone()]), ["NULL"]);
 
@@ -273,8 +275,8 @@ fn copies() {
     );
     let replacement = OwnedRecord { time: Some(START + 9.0), ..replacement };
     let oracle = of(&[unplaced(START + 7.0), unplaced(START), replacement]);
-    assert_eq!(shown(&oracle, "rasa_event", "id", &["model_id"]), ["\"m\""]);
-    assert_eq!(shown(&oracle, "rasa_event", "id", &["timestamp"]), ["2023-11-14 22:13:27.500000"]);
+    assert_eq!(shown(&oracle.tables, "rasa_event", "id", &["model_id"]), ["\"m\""]);
+    assert_eq!(shown(&oracle.tables, "rasa_event", "id", &["timestamp"]), ["2023-11-14 22:13:27.500000"]);
 }
 
 #[test]

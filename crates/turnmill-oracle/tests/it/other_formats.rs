@@ -46,16 +46,16 @@ fn gaps() {
             .map(|(seconds, body)| event("u1", seconds, gap, body))
             .collect();
     let expected = tables_of_events(&Settings::default(), &events);
-    assert_eq!(layout(&expected), "A- A1 A1 B1 B1", "exactly 60 seconds are no gap");
+    assert_eq!(layout(&expected.tables), "A- A1 A1 B1 B1", "exactly 60 seconds are no gap");
     // From the first event, whether it begins anything or not.
-    let ids = event_ids(&expected);
-    assert_eq!(session_ids(&expected), [ids[0].session().0, ids[3].session().0]);
+    let ids = event_ids(&expected.tables);
+    assert_eq!(session_ids(&expected.tables), [ids[0].session().0, ids[3].session().0]);
     assert_eq!(expected.ledger.records, 5);
     events.reverse();
     assert_eq!(tables_of_events(&Settings::default(), &events).tables, expected.tables);
     // A late event closes a gap.
     events.push(event("u1", 100.0, gap, bot()));
-    assert_eq!(layout(&tables_of_events(&Settings::default(), &events)), "A- A1 A1 A1 A2 A2");
+    assert_eq!(layout(&tables_of_events(&Settings::default(), &events).tables), "A- A1 A1 A1 A2 A2");
 }
 
 #[test]
@@ -68,10 +68,10 @@ fn keys() {
         event("u1", 3.0, key(2), user()),
     ];
     let oracle = tables_of_events(&Settings::default(), &events);
-    assert_eq!(layout(&oracle), "A1 B1 A1 B2");
-    assert_eq!(session_ids(&oracle), [id(1), id(2)]);
+    assert_eq!(layout(&oracle.tables), "A1 B1 A1 B2");
+    assert_eq!(session_ids(&oracle.tables), [id(1), id(2)]);
     // The key of another sender.
     let both = [events.to_vec(), vec![event("u2", -1.0, key(2), user())]].concat();
     let oracle = tables_of_events(&Settings::default(), &both);
-    assert_eq!(session_ids(&oracle)[0], SessionId::of_sender(SenderId::new(None, "u2"), id(2)).0);
+    assert_eq!(session_ids(&oracle.tables)[0], SessionId::of_sender(SenderId::new(None, "u2"), id(2)).0);
 }

@@ -1,14 +1,31 @@
 //! The rules of sessions and turns, each with a small conversation.
+//!
+//! Every expectation is written out, and holds for the oracle as well as for the engine.
 
 use turnmill_model::{SenderId, SessionId, SessionIdMode, Settings};
+use turnmill_oracle::Tables;
+use turnmill_oracle::generate::OwnedRecord;
 
 use crate::script::{
-    START, conversation, conversation_of, event_ids, id, layout, of, of_with, record, session_ids,
+    START, by, conversation, conversation_of, event_ids, id, layout, of_each, record, session_ids, uuid,
 };
 
+/// Checks the layout of each conversation.
 fn check(table: &[(&str, &str)]) {
     for (words, expected) in table {
-        assert_eq!(layout(&of(&conversation(words))), *expected, "{words}");
+        each(words, |by_whom, tables| assert_eq!(layout(tables), *expected, "{by_whom}: {words}"));
+    }
+}
+
+/// Calls `check` with the tables of a conversation by the oracle and by the engine.
+fn each(words: &str, check: impl Fn(&str, &Tables)) {
+    each_of(&[&conversation(words)], check);
+}
+
+/// Calls `check` with the tables of conversations that arrive one after the other.
+fn each_of(conversations: &[&[OwnedRecord]], check: impl Fn(&str, &Tables)) {
+    for (by_whom, tables) in of_each(&Settings::default(), conversations) {
+        check(by_whom, &tables);
     }
 }
 
@@ -125,8 +142,9 @@ fn rule_1_a_session_takes_another_id() {
         ("user#1 bot#2 start#1", "A1 B- A1"),
         ("ssm#1 bot#2", "A- B-"),
     ]);
-    let taken = of(&conversation("ssm#1 start#2 started#2 bot#1"));
-    assert_eq!(session_ids(&taken), [id(2)]);
+    each("ssm#1 start#2 started#2 bot#1", |by_whom, tables| {
+        assert_eq!(session_ids(tables), [id(2)], "{by_whom}");
+    });
 }
 
 #[test]
@@ -139,29 +157,29 @@ fn rule_1_modes() {
         };
         [body("bot", START), body("session_started", START + 1.0)]
     };
-    let ids = |mode, written: &str| {
+    // The session, and the one that is derived from the event with which it began.
+    let check = |mode, written: &str, session: &dyn Fn(SessionId) -> SessionId| {
         let settings = Settings { session_id: mode, ..Settings::default() };
-        let oracle = of_with(&settings, &records(written));
-        assert_eq!(session_ids(&oracle).len(), 1);
-        (session_ids(&oracle)[0], event_ids(&oracle)[1].session().0)
+        for (by_whom, tables) in of_each(&settings, &[&records(written)]) {
+            let derived = event_ids(&tables)[1].session();
+            assert_eq!(session_ids(&tables), [session(derived).0], "{by_whom}: {mode:?} {written}");
+        }
     };
     use SessionIdMode::{Any, Off, Uuid};
     let canonical = "\"7cdb5700-ac9c-493a-a469-87b77d91c363\"";
-    let parsed: uuid::Uuid = "7cdb5700-ac9c-493a-a469-87b77d91c363".parse().unwrap();
+    let parsed = SessionId("7cdb5700-ac9c-493a-a469-87b77d91c363".parse().unwrap());
     for mode in [Uuid, Any] {
-        assert_eq!(ids(mode, canonical).0, parsed);
+        check(mode, canonical, &|_| parsed);
     }
     let not_canonical =
         ["\"7CDB5700-AC9C-493A-A469-87B77D91C363\"", "\"7cdb5700ac9c493aa46987b77d91c363\"", "\"s1\""];
     for written in not_canonical {
-        assert_eq!(ids(Any, written).0, SessionId::from_text(written.trim_matches('"')).0);
-        let (session, derived) = ids(Uuid, written);
-        assert_eq!(session, derived, "{written}");
+        check(Any, written, &|_| SessionId::from_text(written.trim_matches('"')));
+        check(Uuid, written, &|derived| derived);
     }
     for (mode, written) in [(Off, canonical), (Any, "\"\""), (Any, "5"), (Uuid, "null"), (Any, "\"\\u0000\"")]
     {
-        let (session, derived) = ids(mode, written);
-        assert_eq!(session, derived, "{written}");
+        check(mode, written, &|derived| derived);
     }
 }
 
@@ -170,14 +188,18 @@ fn ids_that_two_senders_use() {
     let (u1, u2) = (SenderId::new(None, "u1"), SenderId::new(None, "u2"));
     let first = conversation_of("u1", START + 50.0, "start#1 user#1");
     let second = conversation_of("u2", START, "start#1 user#1");
-    let oracle = of(&[first.clone(), second.clone()].concat());
-    assert_eq!(session_ids(&oracle), [SessionId::of_sender(u2, id(1)).0, id(1)]);
-    let oracle = of(&[second, first].concat());
-    assert_eq!(session_ids(&oracle), [id(1), SessionId::of_sender(u1, id(1)).0]);
-    // A former id is nobody's.
+    each_of(&[&first, &second], |by_whom, tables| {
+        assert_eq!(session_ids(tables), [SessionId::of_sender(u2, id(1)).0, id(1)], "{by_whom}");
+    });
+    each_of(&[&second, &first], |by_whom, tables| {
+        assert_eq!(session_ids(tables), [id(1), SessionId::of_sender(u1, id(1)).0], "{by_whom}");
+    });
+    // A former id belongs to no sender.
     let former = conversation_of("u1", START, "ssm#1 start#2");
-    let oracle = of(&[former, conversation_of("u2", START + 9.0, "start#1")].concat());
-    assert_eq!(session_ids(&oracle), [id(2), id(1)]);
+    let other = conversation_of("u2", START + 9.0, "start#1");
+    each_of(&[&former, &other], |by_whom, tables| {
+        assert_eq!(session_ids(tables), [id(2), id(1)], "{by_whom}");
+    });
 }
 
 #[test]
@@ -185,29 +207,37 @@ fn derived_session_ids() {
     let sender = SenderId::new(None, "u1");
     // From the event with which it began: start, session_started or user.
     for (words, began) in [("bot slot user bot", 2), ("slot started user", 1), ("start started", 0)] {
-        let oracle = of(&conversation(words));
-        assert_eq!(session_ids(&oracle), [event_ids(&oracle)[began].session().0], "{words}");
+        each(words, |by_whom, tables| {
+            assert_eq!(session_ids(tables), [event_ids(tables)[began].session().0], "{by_whom}: {words}");
+        });
     }
     // With the metadata slot that moves along.
-    let oracle = of(&conversation("user ssm start"));
-    assert_eq!(session_ids(&oracle)[1], event_ids(&oracle)[2].session().0);
+    each("user ssm start", |by_whom, tables| {
+        assert_eq!(session_ids(tables)[1], event_ids(tables)[2].session().0, "{by_whom}");
+    });
     // Before it has begun.
-    let oracle = of(&conversation("bot slot"));
-    assert_eq!(session_ids(&oracle), [SessionId::leading(sender, None).0]);
-    let oracle = of(&conversation("user end bot"));
-    assert_eq!(session_ids(&oracle)[1], SessionId::leading(sender, Some(event_ids(&oracle)[1])).0);
+    each("bot slot", |by_whom, tables| {
+        assert_eq!(session_ids(tables), [SessionId::leading(sender, None).0], "{by_whom}");
+    });
+    each("user end bot", |by_whom, tables| {
+        let end = event_ids(tables)[1];
+        assert_eq!(session_ids(tables)[1], SessionId::leading(sender, Some(end)).0, "{by_whom}");
+    });
     // So that a late event at its front changes no id.
-    let late = [conversation("start user bot"), conversation_of("u1", START - 60.0, "bot")].concat();
-    let oracle = of(&late);
-    assert_eq!(layout(&oracle), "A- A- A1 A1");
-    assert_eq!(session_ids(&oracle), session_ids(&of(&conversation("start user bot"))));
+    let conversation = conversation("start user bot");
+    let late = conversation_of("u1", START - 60.0, "bot");
+    each_of(&[&conversation, &late], |by_whom, tables| {
+        assert_eq!(layout(tables), "A- A- A1 A1", "{by_whom}");
+        assert_eq!(session_ids(tables), [event_ids(tables)[1].session().0], "{by_whom}");
+    });
 }
 
 #[test]
 fn turn_ids_are_those_of_their_user_events() {
-    let oracle = of(&conversation("start user bot user"));
-    let events = event_ids(&oracle);
-    let turns: Vec<_> = crate::script::by(&oracle, "rasa_turn", "start_sequence_number");
-    assert_eq!(crate::script::uuid(&turns[0][0]), events[1].turn());
-    assert_eq!(crate::script::uuid(&turns[1][0]), events[3].turn());
+    each("start user bot user", |by_whom, tables| {
+        let events = event_ids(tables);
+        let turns = by(tables, "rasa_turn", "start_sequence_number");
+        let turns: Vec<_> = turns.into_iter().map(|turn| uuid(&turn[0])).collect();
+        assert_eq!(turns, [events[1].turn(), events[3].turn()], "{by_whom}");
+    });
 }

@@ -1,7 +1,10 @@
 //! Small conversations in words.
 
+use turnmill_ingest::testkit::Memory;
 use turnmill_model::{EventId, Record, Settings};
-use turnmill_oracle::{Oracle, OwnedValue, generate::OwnedRecord, tables};
+use turnmill_oracle::generate::OwnedRecord;
+use turnmill_oracle::laws::{self, Plan, memory_tables};
+use turnmill_oracle::{Oracle, OwnedValue, Tables};
 use uuid::Uuid;
 
 /// Time of the first event of a [`conversation`]; the others follow second by second.
@@ -56,9 +59,37 @@ pub(crate) fn of(records: &[OwnedRecord]) -> Oracle {
 
 pub(crate) fn of_with(settings: &Settings, records: &[OwnedRecord]) -> Oracle {
     let borrowed: Vec<Record<'_>> = records.iter().map(OwnedRecord::as_record).collect();
-    let oracle = tables(settings, &borrowed);
+    let oracle = turnmill_oracle::tables(settings, &borrowed);
     assert!(oracle.ledger.adds_up());
     oracle
+}
+
+/// Returns the tables of `conversations`, which arrive one after the other: the oracle's, and the
+/// engine's through a store in memory. Each has a name for messages.
+///
+/// The engine gets the events in one batch, then one by one, then those of each conversation last
+/// first. Then all but the first to arrive are late: `u1: start, hi` arrives as `hi | late: start`.
+pub(crate) fn of_each(settings: &Settings, conversations: &[&[OwnedRecord]]) -> Vec<(&'static str, Tables)> {
+    let in_order = conversations.concat();
+    let reversed: Vec<OwnedRecord> =
+        conversations.iter().flat_map(|conversation| conversation.iter().rev().cloned()).collect();
+    let mut all = vec![("oracle", of_with(settings, &in_order).tables)];
+    for (name, arrival, batch) in [
+        ("engine, one batch", &in_order, in_order.len()),
+        ("engine, one by one", &in_order, 1),
+        ("engine, last first", &reversed, 1),
+    ] {
+        let plan =
+            Plan { settings: settings.clone(), batches: vec![batch], checkpoint_every: 2, ..Plan::default() };
+        let mut tables = Tables::new();
+        let checked = laws::check(&mut Memory, &plan, &in_order, arrival, |store, _, _| {
+            tables = memory_tables(store);
+            Ok(())
+        });
+        assert_eq!(checked, Ok(()), "{name}");
+        all.push((name, tables));
+    }
+    all
 }
 
 /// The value in the column `column` of `row` of `table`.
@@ -67,18 +98,18 @@ pub(crate) fn value<'r>(table: &str, row: &'r [OwnedValue], column: &str) -> &'r
 }
 
 /// The rows of a table in order of one of its columns.
-pub(crate) fn by<'o>(oracle: &'o Oracle, table: &str, column: &str) -> Vec<&'o Vec<OwnedValue>> {
-    let mut rows: Vec<_> = oracle.tables[table].iter().collect();
+pub(crate) fn by<'t>(tables: &'t Tables, table: &str, column: &str) -> Vec<&'t Vec<OwnedValue>> {
+    let mut rows: Vec<_> = tables[table].iter().collect();
     rows.sort_by_key(|row| value(table, row, column));
     rows
 }
 
 /// The values of the wanted columns, row by row, in order of `column`.
-pub(crate) fn shown(oracle: &Oracle, table: &str, column: &str, wanted: &[&str]) -> Vec<String> {
+pub(crate) fn shown(tables: &Tables, table: &str, column: &str, wanted: &[&str]) -> Vec<String> {
     let show = |row: &Vec<OwnedValue>| {
         wanted.iter().map(|column| value(table, row, column).to_string()).collect::<Vec<_>>().join(" ")
     };
-    by(oracle, table, column).into_iter().map(show).collect()
+    by(tables, table, column).into_iter().map(show).collect()
 }
 
 pub(crate) fn uuid(value: &OwnedValue) -> Uuid {
@@ -90,17 +121,17 @@ pub(crate) fn uuid(value: &OwnedValue) -> Uuid {
 
 /// For each event, in order, its session as a letter (by first appearance) and its turn as a number in the session, or
 /// `-`.
-pub(crate) fn layout(oracle: &Oracle) -> String {
+pub(crate) fn layout(tables: &Tables) -> String {
     let mut sessions = Vec::new();
     let mut out = Vec::new();
-    for row in by(oracle, "rasa_event", "sequence_number") {
+    for row in by(tables, "rasa_event", "sequence_number") {
         let (session, number) =
             (value("rasa_event", row, "session_id"), value("rasa_event", row, "sequence_number"));
         if !sessions.contains(&session) {
             sessions.push(session);
         }
         let letter = sessions.iter().position(|other| *other == session).unwrap();
-        let turns: Vec<_> = by(oracle, "rasa_turn", "start_sequence_number")
+        let turns: Vec<_> = by(tables, "rasa_turn", "start_sequence_number")
             .into_iter()
             .filter(|turn| value("rasa_turn", turn, "session_id") == session)
             .collect();
@@ -112,11 +143,11 @@ pub(crate) fn layout(oracle: &Oracle) -> String {
 }
 
 /// Ids of the sessions in order of their start.
-pub(crate) fn session_ids(oracle: &Oracle) -> Vec<Uuid> {
-    by(oracle, "rasa_session", "start_sequence_number").into_iter().map(|row| uuid(&row[0])).collect()
+pub(crate) fn session_ids(tables: &Tables) -> Vec<Uuid> {
+    by(tables, "rasa_session", "start_sequence_number").into_iter().map(|row| uuid(&row[0])).collect()
 }
 
 /// Ids of the events in order.
-pub(crate) fn event_ids(oracle: &Oracle) -> Vec<EventId> {
-    by(oracle, "rasa_event", "sequence_number").into_iter().map(|row| EventId(uuid(&row[0]))).collect()
+pub(crate) fn event_ids(tables: &Tables) -> Vec<EventId> {
+    by(tables, "rasa_event", "sequence_number").into_iter().map(|row| EventId(uuid(&row[0]))).collect()
 }

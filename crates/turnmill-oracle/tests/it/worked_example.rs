@@ -52,7 +52,7 @@ fn ranges(oracle: &Oracle, table: &str) -> Vec<String> {
         let number: i64 = value.to_string().parse().unwrap();
         (number - 1_700_000_000_000_000) / 1000
     };
-    by(oracle, table, "start_sequence_number")
+    by(&oracle.tables, table, "start_sequence_number")
         .into_iter()
         .map(|row| {
             let at = |column| number(value(table, row, column));
@@ -65,11 +65,11 @@ fn ranges(oracle: &Oracle, table: &str) -> Vec<String> {
 fn whole() {
     let oracle = of(&events(1000));
     let expected: Vec<String> = ROWS.lines().map(|row| row.split(' ').skip(3).collect::<String>()).collect();
-    assert_eq!(layout(&oracle), expected.join(" "));
+    assert_eq!(layout(&oracle.tables), expected.join(" "));
     assert_eq!(ranges(&oracle, "rasa_session"), ["78..92", "140..148", "149..151"]);
     assert_eq!(ranges(&oracle, "rasa_turn"), ["83..87", "90..92", "146..148"]);
 
-    let sessions = by(&oracle, "rasa_session", "start_sequence_number");
+    let sessions = by(&oracle.tables, "rasa_session", "start_sequence_number");
     let states = |session: usize| {
         let mut names: Vec<String> = oracle.tables["rasa_session_slot_state"]
             .iter()

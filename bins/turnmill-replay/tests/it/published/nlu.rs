@@ -3,11 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
-use jiff::civil::{DateTime, date};
-use jiff::tz::TimeZone;
+use chrono::NaiveDateTime;
 use serde_json::{Value, json};
 
-use super::{Cell, Loaded, month, nulls_last, per_month, real, seconds, sessions, time};
+use super::{Cell, Loaded, first_of_month, month, nulls_last, per_month, real, seconds, sessions, time};
 use crate::support::lines;
 
 /// The capture `parcel`, spread over half a year, with the intents and responses that the published queries name.
@@ -49,10 +48,9 @@ fn spread(events: &mut [Value]) {
     let mut shifts: BTreeMap<String, f64> = BTreeMap::new();
     for (number, (sender, mut times)) in (0..).zip(senders) {
         times.sort_by(f64::total_cmp);
-        let shift = match i8::try_from(number % 6).unwrap() {
+        let shift = match number % 6 {
             0 => {
-                let month = date(2026, i8::try_from(6 + number / 6 % 5).unwrap(), 1);
-                let start = month.to_zoned(TimeZone::UTC).unwrap().timestamp().as_second();
+                let start = first_of_month(2026, 6 + number / 6 % 5).and_utc().timestamp();
                 start as f64 - times[times.len() / 2].floor()
             }
             months => f64::from(months - 1) * -30.0 * 86_400.0,
@@ -76,7 +74,7 @@ fn sessions_per_month() {
     let sessions = sessions(&parcel.events);
     let started = parcel.events.iter().filter(|event| event["event"] == "session_started").count();
     assert_eq!(sessions.len(), started, "as in Rasa");
-    let mut months: BTreeMap<DateTime, i64> = BTreeMap::new();
+    let mut months: BTreeMap<NaiveDateTime, i64> = BTreeMap::new();
     for session in &sessions {
         *months.entry(month(session.events[0])).or_default() += 1;
     }
@@ -96,7 +94,7 @@ fn sessions_per_month() {
 #[test]
 fn senders_per_channel_and_first_seen() {
     let Some(parcel) = parcel() else { return };
-    let mut senders: BTreeMap<&str, (Option<&str>, DateTime)> = BTreeMap::new();
+    let mut senders: BTreeMap<&str, (Option<&str>, NaiveDateTime)> = BTreeMap::new();
     for session in sessions(&parcel.events) {
         let (channel, _) = senders.entry(session.sender).or_insert((None, time(session.events[0])));
         *channel = channel.or(session.of("user").find_map(|event| event["input_channel"].as_str()));
@@ -196,7 +194,7 @@ fn escalation_by_intent() {
 #[test]
 fn abandonment() {
     let Some(parcel) = parcel() else { return };
-    let mut months: BTreeMap<DateTime, (i64, i64)> = BTreeMap::new();
+    let mut months: BTreeMap<NaiveDateTime, (i64, i64)> = BTreeMap::new();
     for session in sessions(&parcel.events) {
         let Some(last) = session.of("bot").last() else { continue };
         let (abandoned, all) = months.entry(month(last)).or_default();
