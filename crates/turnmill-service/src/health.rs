@@ -1,36 +1,36 @@
-//! Whether the service is healthy, for probes that restart what is not.
+//! Health of the service, for probes that restart an unhealthy process.
 //!
 //! | state | `/healthcheck` |
 //! | --- | --- |
 //! | starting, migrating | 200 |
 //! | running, with at least one consumer | 200 |
-//! | running, database or brokers away | 200: a restart brings neither back; metrics and alerts tell |
-//! | running, every consumer gone | 503 |
-//! | running, records waiting and nothing committed for longer than the limit, if there is one | 503 |
+//! | running, database or brokers unavailable | 200: a restart would not help; metrics and alerts report it |
+//! | running, all consumers ended | 503 |
+//! | running, records waiting and nothing committed for longer than the limit, if one is set | 503 |
 //! | stopping | 503 |
-//! | failed for good | 503, until the process ends |
+//! | failed permanently | 503, until the process exits |
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What the service is doing.
+/// Phase of the service's life.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Phase {
-    /// Not much yet.
+    /// The process has started and does not read yet.
     #[default]
     Starting,
-    /// Making the schema, or bringing it up to date.
+    /// The schema is being created or migrated.
     Migrating,
-    /// Its work.
+    /// Records are read and written.
     Running,
-    /// Its last.
+    /// A stop was requested.
     Stopping,
-    /// It cannot go on, for this reason.
+    /// The service failed permanently, for this reason.
     Failed(String),
 }
 
 impl Phase {
-    /// Its name, for people and machines.
+    /// Returns the name used in `/api/v1/status`.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -46,20 +46,21 @@ impl Phase {
 /// The health of the service at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthReport {
-    /// Whether all is well, as far as a restart could help.
+    /// Whether the service is healthy. A condition that a restart cannot change does not make it
+    /// unhealthy.
     pub healthy: bool,
-    /// Consumers alive.
+    /// Number of running consumers.
     pub alive: usize,
-    /// What the service is doing.
+    /// Phase of the service.
     pub phase: Phase,
-    /// What it waits for, e.g. a database that is away.
+    /// What the service waits for, such as an unavailable database.
     pub waiting: Option<String>,
-    /// Why it is not healthy.
+    /// Why the service is unhealthy.
     pub why: Option<&'static str>,
 }
 
 impl HealthReport {
-    /// The body that `/healthcheck` is documented to have.
+    /// Returns the documented body of `/healthcheck`.
     ///
     /// ```
     /// use turnmill_service::{Health, Phase};
@@ -80,7 +81,7 @@ impl HealthReport {
     }
 }
 
-/// A handle on the service's health, shared between those who work and those who tell.
+/// A handle to the health of the service. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Health(Arc<Inner>);
 
@@ -96,13 +97,15 @@ struct State {
     alive: usize,
     waiting: Option<String>,
     lag: u64,
-    /// The last time that something was committed, that nothing was to do, or that waiting ended.
+    /// Last time that a batch was committed, that no record was waiting, or that waiting ended.
     progress: Option<Instant>,
 }
 
 impl Health {
-    /// Health of a service that is starting. With `stall_timeout` it counts as ill when so long nothing was committed though
-    /// records are waiting and nothing is known to be away.
+    /// Creates the health of a service that is starting.
+    ///
+    /// With `stall_timeout` the service is unhealthy if it commits nothing for that time, although
+    /// records are waiting and both database and brokers are available.
     #[must_use]
     pub fn new(stall_timeout: Option<Duration>) -> Self {
         Self(Arc::new(Inner { stall_timeout, state: Mutex::default() }))
@@ -112,33 +115,34 @@ impl Health {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says what the service is doing now. Nothing follows on a failure, and only a failure on stopping.
+    /// Enters a phase. `Failed` is final, and after `Stopping` only `Failed` is accepted; other
+    /// calls have no effect.
     pub fn enter(&self, phase: Phase) {
         let mut state = self.state();
-        let last = match state.phase {
+        let is_final = match state.phase {
             Phase::Failed(_) => true,
             Phase::Stopping => !matches!(phase, Phase::Failed(_)),
             Phase::Starting | Phase::Migrating | Phase::Running => false,
         };
-        if !last {
+        if !is_final {
             state.phase = phase;
             state.progress = Some(Instant::now());
         }
     }
 
-    /// A consumer is alive as long as what this returns.
+    /// Counts a running consumer until the returned guard is dropped.
     #[must_use]
     pub fn consumer(&self) -> ConsumerAlive {
         self.state().alive += 1;
         ConsumerAlive(self.clone())
     }
 
-    /// Something was committed.
+    /// Notes that a batch was committed.
     pub fn progressed(&self) {
         self.state().progress = Some(Instant::now());
     }
 
-    /// So many records are waiting, in all partitions.
+    /// Sets the number of waiting records in all partitions.
     pub fn set_lag(&self, lag: u64) {
         let mut state = self.state();
         if state.lag == 0 || lag == 0 {
@@ -147,14 +151,14 @@ impl Health {
         state.lag = lag;
     }
 
-    /// The service waits for something that is away (a text for people), or no longer does.
-    pub fn set_waiting(&self, what: Option<String>) {
+    /// Sets what the service waits for, such as an unavailable database. `None`: nothing.
+    pub fn set_waiting(&self, waiting: Option<String>) {
         let mut state = self.state();
         state.progress = Some(Instant::now());
-        state.waiting = what;
+        state.waiting = waiting;
     }
 
-    /// The health now.
+    /// Returns the health at this moment.
     #[must_use]
     pub fn report(&self) -> HealthReport {
         self.report_at(Instant::now())
@@ -168,8 +172,8 @@ impl Health {
             && self.0.stall_timeout.is_some_and(|longest| idle > longest);
         let why = match &state.phase {
             Phase::Starting | Phase::Migrating => None,
-            Phase::Running if state.alive == 0 => Some("no consumer is alive"),
-            Phase::Running if stalled => Some("records are waiting and nothing is committed"),
+            Phase::Running if state.alive == 0 => Some("no consumer is running"),
+            Phase::Running if stalled => Some("records are waiting, but nothing is committed"),
             Phase::Running => None,
             Phase::Stopping => Some("stopping"),
             Phase::Failed(_) => Some("failed"),
@@ -184,7 +188,7 @@ impl Health {
     }
 }
 
-/// As long as this exists, a consumer is alive.
+/// Guard of a running consumer. Dropping it means that the consumer ended.
 #[derive(Debug)]
 pub struct ConsumerAlive(Health);
 
@@ -215,7 +219,7 @@ mod tests {
         health.enter(Phase::Migrating);
         assert!(health.report().healthy);
         health.enter(Phase::Running);
-        assert_eq!(health.report().why, Some("no consumer is alive"));
+        assert_eq!(health.report().why, Some("no consumer is running"));
     }
 
     #[test]

@@ -1,13 +1,14 @@
-//! The outside of the service `turnmill run`: settings, logging, metrics, HTTP, and stopping.
+//! The operational side of `turnmill run`: settings, logging, metrics, HTTP and shutdown.
 //!
-//! What is absent here: any source, store or driver. This crate knows neither Kafka nor a database; it gets numbers and gives
-//! plain types. It decides nothing about rows, and prints nothing unless it is told to.
+//! What is absent: sources, stores and drivers. This crate connects to neither Kafka nor a
+//! database, and decides nothing about rows. It receives numbers and returns plain types.
 //!
-//! - [`settings`] reads `turnmill.toml`, the environment and flags into one typed structure.
+//! - [`settings`] reads `turnmill.toml`, environment variables and flags into one typed structure.
 //! - [`logging`] writes text or JSON lines to standard error.
-//! - [`Health`] is what `/healthcheck` tells; [`metrics`] what `/metrics` tells.
-//! - [`http`] serves both, and lets others in only as far as they may come.
-//! - [`Lifecycle`] ends a process as a whole: by signal, in time, and never by halves.
+//! - [`Health`] is served at `/healthcheck`, [`metrics`] at `/metrics`.
+//! - [`http`] serves both, and restricts access to all other paths.
+//! - [`Lifecycle`] stops all components of a process on a signal or on the failure of one, within a
+//!   time limit.
 
 mod health;
 pub mod http;

@@ -1,7 +1,9 @@
-//! Stopping: by signal, by request, or because something died; all of it or nothing, within a budget.
+//! Shutdown of all components of a process: on a signal, on request, or after a failure, within a
+//! time limit.
 //!
-//! A service of several threads and tasks must not live on as half of itself. Each registers as a component; one that ends
-//! before stopping was asked for, by an error, a panic or a bug, makes the others stop, and the exit code says so.
+//! A service must not keep running with some of its threads and tasks gone. Each of them registers
+//! as a component. If one ends before a stop was requested (an error, a panic or a bug), all others
+//! are stopped and the exit code is 1.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -17,23 +19,25 @@ use crate::health::{Health, Phase};
 /// How a service ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// Everything stopped as asked.
+    /// All components stopped on request.
     Clean,
-    /// A component could not go on.
+    /// A component failed.
     Failed {
-        /// Its name.
+        /// Name of the component.
         component: String,
-        /// What it said.
+        /// Error message of the component.
         reason: String,
     },
-    /// These components were still busy when the budget was spent. What they were at is not committed, which is safe.
+    /// These components were still busy at the time limit. Their work is not committed, which is
+    /// safe.
     OverBudget(Vec<String>),
-    /// A second signal came.
+    /// A second signal arrived.
     Forced,
 }
 
 impl Ended {
-    /// What the process should say to whoever started it: 0 for a clean end, 130 after a second signal, else 1.
+    /// Returns the exit code of the process: 0 for a clean end, 130 after a second signal,
+    /// otherwise 1.
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
         match self {
@@ -44,34 +48,34 @@ impl Ended {
     }
 }
 
-/// Asks for a stop, and waits for one being asked for.
+/// Requests a stop, and waits for a request. Clones share the request.
 #[derive(Clone, Debug, Default)]
 pub struct Shutdown {
     stop: Stop,
-    asked: Arc<watch::Sender<bool>>,
+    is_requested: Arc<watch::Sender<bool>>,
 }
 
 impl Shutdown {
-    /// The request as threads want it.
+    /// Returns the request in the form that threads poll.
     #[must_use]
     pub fn stop(&self) -> &Stop {
         &self.stop
     }
 
-    /// Asks everything to stop.
+    /// Requests that all components stop.
     pub fn request(&self) {
         self.stop.set();
-        self.asked.send_replace(true);
+        self.is_requested.send_replace(true);
     }
 
-    /// Returns as soon as stopping was asked for.
+    /// Returns as soon as a stop was requested.
     pub async fn requested(&self) {
         // The sender lives as long as `self`, so waiting cannot fail.
-        let _ = self.asked.subscribe().wait_for(|asked| *asked).await;
+        let _ = self.is_requested.subscribe().wait_for(|is_requested| *is_requested).await;
     }
 }
 
-/// Starts with the process and ends with it.
+/// Registers the components of a process, and stops all of them together.
 ///
 /// ```
 /// # async fn service() -> std::process::ExitCode {
@@ -88,7 +92,7 @@ impl Shutdown {
 ///     component.finish();
 /// });
 /// let ended = lifecycle.run(&Health::default()).await;
-/// // Return from `main` with this; threads that are still busy end with the process.
+/// // Return this from `main`. Threads that are still busy end with the process.
 /// ended.exit_code()
 /// # }
 /// ```
@@ -97,45 +101,45 @@ pub struct Lifecycle {
     budget: Duration,
     shutdown: Shutdown,
     registry: Registry,
-    departures: mpsc::UnboundedReceiver<Departure>,
+    exits: mpsc::UnboundedReceiver<ComponentExit>,
 }
 
 #[derive(Clone, Debug)]
 struct Registry {
-    alive: Arc<Mutex<Alive>>,
-    departed: mpsc::UnboundedSender<Departure>,
+    running: Arc<Mutex<RunningComponents>>,
+    exits: mpsc::UnboundedSender<ComponentExit>,
 }
 
 #[derive(Debug, Default)]
-struct Alive {
+struct RunningComponents {
     next: u64,
-    /// Those that a stop waits for.
+    /// Names of the components that a stop waits for.
     components: BTreeMap<u64, String>,
 }
 
 #[derive(Debug)]
-struct Departure {
+struct ComponentExit {
     component: String,
-    /// None if it was right to end.
+    /// Why the component failed, or `None` if it ended as it should.
     reason: Option<String>,
 }
 
 impl Registry {
-    fn alive(&self) -> MutexGuard<'_, Alive> {
-        self.alive.lock().unwrap_or_else(PoisonError::into_inner)
+    fn running(&self) -> MutexGuard<'_, RunningComponents> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Lifecycle {
-    /// A lifecycle in which stopping may take as long as `budget`.
+    /// Creates a lifecycle whose shutdown may take as long as `budget`.
     #[must_use]
     pub fn new(budget: Duration) -> Self {
-        let (departed, departures) = mpsc::unbounded_channel();
-        let registry = Registry { alive: Arc::default(), departed };
-        Self { budget, shutdown: Shutdown::default(), registry, departures }
+        let (sender, exits) = mpsc::unbounded_channel();
+        let registry = Registry { running: Arc::default(), exits: sender };
+        Self { budget, shutdown: Shutdown::default(), registry, exits }
     }
 
-    /// The means to ask for a stop and to hear of one.
+    /// Returns a handle that requests a stop or waits for a request.
     #[must_use]
     pub fn shutdown(&self) -> Shutdown {
         self.shutdown.clone()
@@ -147,41 +151,48 @@ impl Lifecycle {
         self.register(name.into(), true)
     }
 
-    /// Registers a component that goes on to the very end, such as the one that answers probes: a stop does not wait for it.
+    /// Registers a component that runs until the process exits, such as the server that answers
+    /// probes. A stop does not wait for it.
     #[must_use]
     pub fn background(&self, name: impl Into<String>) -> Component {
         self.register(name.into(), false)
     }
 
     fn register(&self, name: String, awaited: bool) -> Component {
-        let mut alive = self.registry.alive();
-        alive.next += 1;
-        let id = alive.next;
+        let mut running = self.registry.running();
+        running.next += 1;
+        let id = running.next;
         if awaited {
-            alive.components.insert(id, name.clone());
+            running.components.insert(id, name.clone());
         }
-        drop(alive);
-        Component { id, name, registry: self.registry.clone(), shutdown: self.shutdown.clone(), told: false }
+        drop(running);
+        Component {
+            id,
+            name,
+            registry: self.registry.clone(),
+            shutdown: self.shutdown.clone(),
+            has_reported: false,
+        }
     }
 
-    /// Waits for a signal (`SIGTERM`, `SIGINT`), a request, the end of all components or the death of one; then stops
-    /// everything.
+    /// Waits for a signal (`SIGTERM`, `SIGINT`), a request, the end of all components or the
+    /// failure of one. Then stops all components.
     pub async fn run(mut self, health: &Health) -> Ended {
         let mut signals = Signals::new();
         let failure = loop {
             tokio::select! {
                 biased;
-                departure = self.departures.recv() => {
-                    let Some(Departure { component, reason }) = departure else { break None };
+                exit = self.exits.recv() => {
+                    let Some(ComponentExit { component, reason }) = exit else { break None };
                     if let Some(reason) = reason {
                         break Some((component, reason));
                     }
-                    if self.registry.alive().components.is_empty() {
+                    if self.registry.running().components.is_empty() {
                         break None;
                     }
                 }
                 name = signals.next() => {
-                    tracing::info!(signal = name, "stopping");
+                    tracing::info!(signal = name, "signal received, stopping");
                     break None;
                 }
                 () = self.shutdown.requested() => break None,
@@ -189,7 +200,7 @@ impl Lifecycle {
         };
         match &failure {
             Some((component, reason)) => {
-                tracing::error!(component, "cannot go on: {reason}");
+                tracing::error!(component, "component failed, stopping: {reason}");
                 health.enter(Phase::Failed(format!("{component}: {reason}")));
             }
             None => health.enter(Phase::Stopping),
@@ -206,15 +217,15 @@ impl Lifecycle {
         }
     }
 
-    /// Waits until all components are gone, a second signal comes, or the budget is spent. `first` is the failure that all
-    /// are stopped for.
+    /// Waits until all components have ended, a second signal arrives, or the time limit is
+    /// reached. `first` is the failure that caused the stop.
     async fn wait(&mut self, signals: &mut Signals, first: Option<&str>) -> Result<(), Ended> {
         let deadline = Instant::now() + self.budget;
         let mut failure = None;
         loop {
-            let left: Vec<String> = self.registry.alive().components.values().cloned().collect();
-            while let Ok(departure) = self.departures.try_recv() {
-                let ended = departure.failure(first);
+            let left: Vec<String> = self.registry.running().components.values().cloned().collect();
+            while let Ok(exit) = self.exits.try_recv() {
+                let ended = exit.failure(first);
                 failure = failure.or(ended);
             }
             if left.is_empty() {
@@ -222,23 +233,27 @@ impl Lifecycle {
             }
             let next = async {
                 tokio::select! {
-                    departure = self.departures.recv() => Ok(departure),
+                    exit = self.exits.recv() => Ok(exit),
                     name = signals.next() => Err(name),
                 }
             };
             match timeout_at(deadline, next).await {
-                Ok(Ok(departure)) => {
-                    let ended = departure.and_then(|departure| departure.failure(first));
+                Ok(Ok(exit)) => {
+                    let ended = exit.and_then(|exit| exit.failure(first));
                     failure = failure.or(ended);
                 }
                 Ok(Err(signal)) => {
-                    tracing::warn!(signal, components = left.join(", "), "a second signal: ending at once");
+                    tracing::warn!(
+                        signal,
+                        components = left.join(", "),
+                        "second signal received, exiting at once"
+                    );
                     return Err(Ended::Forced);
                 }
                 Err(_) => {
                     tracing::warn!(
                         components = left.join(", "),
-                        "stopping took longer than {} s (TURNMILL_SHUTDOWN_SECS): ending as it is, which loses nothing",
+                        "shutdown exceeded {} s (TURNMILL_SHUTDOWN_SECS), exiting; no data is lost",
                         self.budget.as_secs()
                     );
                     return Err(Ended::OverBudget(left));
@@ -248,69 +263,69 @@ impl Lifecycle {
     }
 }
 
-impl Departure {
-    /// The end that this means for the service, if it was not right. What ends several components at once, such as a
-    /// database that is full, is one error in the log.
+impl ComponentExit {
+    /// Logs a failure and returns it. A failure that several components share, such as a full disk
+    /// of the database, is logged as an error once.
     fn failure(self, first: Option<&str>) -> Option<Ended> {
         let Self { component, reason } = self;
         let reason = reason?;
         if first == Some(reason.as_str()) {
-            tracing::debug!(component, "ended by the same failure");
+            tracing::debug!(component, "component failed for the same reason");
         } else {
-            tracing::error!(component, "failed while stopping: {reason}");
+            tracing::error!(component, "component failed during shutdown: {reason}");
         }
         Some(Ended::Failed { component, reason })
     }
 }
 
-/// A component's membership. Dropping it before a stop was asked for means that the component died.
+/// Guard of a running component. Dropping it before a stop was requested counts as a failure.
 #[derive(Debug)]
 pub struct Component {
     id: u64,
     name: String,
     registry: Registry,
     shutdown: Shutdown,
-    told: bool,
+    has_reported: bool,
 }
 
 impl Component {
-    /// The component has done all there was to do.
+    /// Reports that the component has finished its work.
     pub fn finish(mut self) {
-        self.depart(None);
+        self.report(None);
     }
 
-    /// The component cannot go on: everything stops, and the process fails.
+    /// Reports that the component failed. All others are stopped, and the process fails.
     pub fn fail(mut self, reason: impl Into<String>) {
-        self.depart(Some(reason.into()));
+        self.report(Some(reason.into()));
     }
 
-    fn depart(&mut self, reason: Option<String>) {
-        self.told = true;
-        // Under the lock, so that whoever finds nobody left has heard from all of them.
-        let mut alive = self.registry.alive();
-        // Nobody listens any more once the lifecycle is over.
-        let _ = self.registry.departed.send(Departure { component: self.name.clone(), reason });
-        alive.components.remove(&self.id);
+    fn report(&mut self, reason: Option<String>) {
+        self.has_reported = true;
+        // Sends under the lock: a reader that finds no running component can receive every exit.
+        let mut running = self.registry.running();
+        // Fails only if the lifecycle has ended, and then the exit is of no interest.
+        let _ = self.registry.exits.send(ComponentExit { component: self.name.clone(), reason });
+        running.components.remove(&self.id);
     }
 }
 
 impl Drop for Component {
     fn drop(&mut self) {
-        if self.told {
+        if self.has_reported {
             return;
         }
         let reason = if std::thread::panicking() {
-            Some("it panicked".to_owned())
+            Some("panicked".to_owned())
         } else if self.shutdown.stop.is_set() {
             None
         } else {
-            Some("it ended unexpectedly".to_owned())
+            Some("ended unexpectedly".to_owned())
         };
-        self.depart(reason);
+        self.report(reason);
     }
 }
 
-/// The signals that ask for a stop.
+/// The signals that request a stop.
 #[derive(Debug)]
 struct Signals {
     #[cfg(unix)]
@@ -336,14 +351,14 @@ impl Signals {
         }
     }
 
-    /// The name of the next one.
+    /// Waits for the next signal and returns its name.
     async fn next(&mut self) -> &'static str {
         async fn one(signal: &mut Option<tokio::signal::unix::Signal>) {
-            let heard = match signal {
+            let received = match signal {
                 Some(signal) => signal.recv().await,
                 None => None,
             };
-            if heard.is_none() {
+            if received.is_none() {
                 std::future::pending::<()>().await;
             }
         }
@@ -360,7 +375,7 @@ impl Signals {
         Self {}
     }
 
-    /// The name of the next one.
+    /// Waits for the next signal and returns its name.
     async fn next(&mut self) -> &'static str {
         match tokio::signal::ctrl_c().await {
             Ok(()) => "Ctrl-C",

@@ -14,19 +14,20 @@ use turnmill_text::{escaped, escaped_message};
 
 use crate::settings::{Loaded, LogLevel, LogSettings, Severity};
 
-/// Why logging could not be set up.
+/// Error of setting up logging.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoggingError {
-    /// `TURNMILL_LOG` cannot be read.
-    #[error("TURNMILL_LOG: expected levels by module such as info,turnmill_pipeline=debug")]
+    /// `TURNMILL_LOG` cannot be parsed.
+    #[error("TURNMILL_LOG: expected levels by module, such as info,turnmill_pipeline=debug")]
     Filter(#[source] tracing_subscriber::filter::ParseError),
-    /// The process logs already.
+    /// Logging was set up before.
     #[error("logging is set up already")]
     Twice(#[source] TryInitError),
 }
 
-/// Which messages are logged: ours from the level on, those of libraries too, but not in more detail than `INFO`.
+/// Returns the filter of log messages. Libraries log at the configured level too, but never below
+/// `INFO`.
 ///
 /// # Errors
 ///
@@ -44,26 +45,28 @@ pub fn filter(settings: &LogSettings) -> Result<Targets, LoggingError> {
     Ok(Targets::new().with_default(theirs).with_target("turnmill", ours))
 }
 
-/// Writes a field of a line of text. What a terminal obeys is escaped, and a line after the first is indented: no text of the data
-/// can be taken for a line of the log.
+/// Writes a field of a text line.
+///
+/// Control characters are escaped and lines after the first are indented, so that no text of the
+/// data can look like a log line.
 fn field(writer: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> std::fmt::Result {
     let text = format!("{value:?}");
     if field.name() == "message" {
         return writer.write_str(&escaped_message(&text));
     }
     if field.name().starts_with("log.") {
-        // Where a record of the `log` crate came from; the target says it already.
+        // The origin of a record of the `log` crate, which the target contains as well.
         return Ok(());
     }
-    // The message comes first. A name of a field is ours.
+    // The message comes first. Field names come from our code, so they need no escaping.
     write!(writer, " {}={}", field.name(), escaped(&text))
 }
 
-/// Logs from here on, for the whole process; records of the `log` crate too.
+/// Sets up logging for the whole process, including records of the `log` crate.
 ///
 /// # Errors
 ///
-/// A filter that cannot be read, and a second call.
+/// [`LoggingError::Filter`], and [`LoggingError::Twice`] at a second call.
 pub fn init(settings: &LogSettings) -> Result<(), LoggingError> {
     let filter = filter(settings)?;
     let output = if settings.json {
@@ -78,7 +81,7 @@ pub fn init(settings: &LogSettings) -> Result<(), LoggingError> {
     Registry::default().with(output.with_filter(filter)).try_init().map_err(LoggingError::Twice)
 }
 
-/// Logs the effective configuration, and what there is to say about it: once, at start.
+/// Logs the effective configuration and the notes about it. The service calls it once, at start.
 pub fn announce(loaded: &Loaded) {
     if loaded.settings.log.json {
         tracing::info!(settings = %loaded.effective.json(), "effective configuration");
@@ -87,8 +90,8 @@ pub fn announce(loaded: &Loaded) {
     }
     for note in &loaded.notes {
         match note.severity {
-            Severity::Info => tracing::info!(setting = note.setting, "{}", note.text),
-            Severity::Warning => tracing::warn!(setting = note.setting, "{}", note.text),
+            Severity::Info => tracing::info!("{note}"),
+            Severity::Warning => tracing::warn!("{note}"),
         }
     }
 }

@@ -1,10 +1,12 @@
-//! The `Host` header: whether it is well-formed, and whether it names this machine.
+//! Parses the `Host` header, and decides whether it names this machine.
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// The name in a well-formed `Host`: a name or an address, and a port if there is one. None if it is malformed.
+/// Returns the name or address in a well-formed `Host` without its port, or `None` if it is
+/// malformed.
 ///
-/// What is not checked here may be taken for one host by us and for another by a proxy: `[::1]evil.example`, `localhost:x@evil`.
+/// Strict parsing matters: turnmill and a proxy could take `[::1]evil.example` or
+/// `localhost:x@evil` for different hosts.
 pub(super) fn host(value: &str) -> Option<&str> {
     let is_port = |port: &str| {
         port.is_empty() || (port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok())
@@ -15,12 +17,13 @@ pub(super) fn host(value: &str) -> Option<&str> {
         return (v6.parse::<Ipv6Addr>().is_ok() && is_port(port)).then_some(v6);
     }
     let (name, port) = value.split_once(':').unwrap_or((value, ""));
-    // RFC 3986, `reg-name`: an underscore is in names of Docker Compose and Kubernetes.
+    // RFC 3986, `reg-name`. It allows the underscore, which Docker Compose and Kubernetes use in
+    // names.
     let is_name = |c: char| c.is_ascii_alphanumeric() || "-._~!$&'()*+,;=%".contains(c);
     (name.chars().all(is_name) && is_port(port)).then_some(name)
 }
 
-/// Whether a name from a `Host` is one of this machine.
+/// Returns whether a name or address from a `Host` names this machine.
 pub(super) fn is_this_machine(name: &str) -> bool {
     name.eq_ignore_ascii_case("localhost")
         || name.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())

@@ -1,12 +1,14 @@
-//! HTTP: `/`, `/healthcheck` and `/metrics` for everybody; all else with the token, and for this machine if none is set.
+//! HTTP server of the service.
 //!
-//! [`router`] takes further pages; whatever they are, they are behind the same door. [`Server`] is a small HTTP/1.1 server with
-//! limits on everything that a caller could stretch.
+//! `/`, `/healthcheck` and `/metrics` are public. All other paths require the token or, if no token
+//! is set, a request from this machine. [`router`] takes further pages and restricts access to them
+//! in the same way. [`Server`] is a small HTTP/1.1 server that limits time, size and number of
+//! everything a client can send.
 
-mod door;
+mod access;
+mod connections;
 mod host;
 mod index;
-mod places;
 mod server;
 mod stall;
 
@@ -19,63 +21,64 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::sync::Semaphore;
 
-pub use self::door::{Door, Peer};
+pub use self::access::{HttpAccess, Peer};
 pub use self::server::{Server, ServerError};
 use crate::metrics::ServiceMetrics;
 
-/// Texts of metrics made at once.
+/// Number of concurrent scrapes.
 const SCRAPES: usize = 1;
 
-/// What pages for everybody need.
+/// State of the public pages.
 #[derive(Clone)]
-struct Open {
+struct PublicState {
     metrics: ServiceMetrics,
     scrapes: Arc<Semaphore>,
 }
 
-/// Bytes of a request's body at most.
+/// Maximum size of a request body in bytes.
 pub const MAX_BODY: usize = 1 << 20;
 
-/// The whole site: `/`, `/healthcheck`, `/metrics`, `/api/v1/status`, and `pages`, which bring their full paths along.
+/// Builds the whole site: `/`, `/healthcheck`, `/metrics`, `/api/v1/status`, and `pages`, whose
+/// routes are full paths.
 ///
 /// ```
 /// use axum::{Router, routing::get};
 /// use turnmill_service::Health;
-/// use turnmill_service::http::Door;
+/// use turnmill_service::http::HttpAccess;
 /// use turnmill_service::metrics::ServiceMetrics;
 /// let metrics = ServiceMetrics::new(Health::default());
 /// let patterns = Router::new().route("/api/v1/patterns", get(|| async { "[]" }));
-/// let site = turnmill_service::http::router(metrics, Door::new(None), patterns);
+/// let site = turnmill_service::http::router(metrics, HttpAccess::new(None), patterns);
 /// ```
-pub fn router(metrics: ServiceMetrics, door: Door, pages: Router) -> Router {
-    let door = Arc::new(door);
+pub fn router(metrics: ServiceMetrics, access: HttpAccess, pages: Router) -> Router {
+    let access = Arc::new(access);
     let guarded = Router::new()
         .route("/api/v1/status", get(status))
         .with_state(metrics.clone())
         .merge(pages)
-        // Unknown paths are behind the door too, so that nobody learns from outside what is there.
+        // Access is checked for unknown paths too. Otherwise a 404 would reveal which paths exist.
         .fallback(|| async { StatusCode::NOT_FOUND })
-        .layer(axum::middleware::from_fn_with_state(door, door::guard));
+        .layer(axum::middleware::from_fn_with_state(access, access::guard));
     Router::new()
         .route("/", get(index::index))
         .route("/healthcheck", get(healthcheck))
         .route("/metrics", get(scrape))
-        .with_state(Open { metrics, scrapes: Arc::new(Semaphore::new(SCRAPES)) })
+        .with_state(PublicState { metrics, scrapes: Arc::new(Semaphore::new(SCRAPES)) })
         .merge(guarded)
         .layer(DefaultBodyLimit::max(MAX_BODY))
 }
 
-async fn healthcheck(State(open): State<Open>) -> Response {
-    let report = open.metrics.health().report();
+async fn healthcheck(State(public): State<PublicState>) -> Response {
+    let report = public.metrics.health().report();
     let code = if report.healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
     (code, headers, report.body()).into_response()
 }
 
-async fn scrape(State(open): State<Open>, headers: HeaderMap) -> Response {
-    // Those who ask for more wait for their turn, and what answers probes has the processor meanwhile.
-    let _turn = open.scrapes.acquire().await;
-    let metrics = &open.metrics;
+async fn scrape(State(public): State<PublicState>, headers: HeaderMap) -> Response {
+    // Encoding is expensive. Concurrent scrapes wait here, so that probes are answered meanwhile.
+    let _permit = public.scrapes.acquire().await;
+    let metrics = &public.metrics;
     let accepts_open = headers
         .get(header::ACCEPT)
         .and_then(|accept| accept.to_str().ok())

@@ -1,8 +1,9 @@
-//! A small HTTP/1.1 server that answers whatever others do to it.
+//! A small HTTP/1.1 server that stays reachable for probes, whatever other clients do.
 //!
-//! Connections have places. When all are taken, a new connection takes the place of the one that has waited longest for its
-//! caller: for a request, or for an answer to be read. So a caller that holds connections open loses them, and a probe gets in.
-//! Some places are kept for callers of this machine.
+//! Each connection occupies a slot. If all slots are occupied, a new connection replaces the one
+//! that has been waiting longest for its client: for a request, or for a response to be read. So a
+//! client that holds connections open loses them, and a probe is accepted. Some slots are reserved
+//! for clients on this machine.
 
 use std::io;
 use std::net::SocketAddr;
@@ -22,23 +23,24 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tower_service::Service;
 
-use super::door::Peer;
-use super::places::{Place, Places};
+use super::access::Peer;
+use super::connections::{ConnectionSlot, ConnectionSlots};
 use super::stall::StallLimit;
 use crate::lifecycle::Shutdown;
 
-/// Time a caller has for a request's headers, and for sending another request on the same connection.
+/// Time a client has to send the headers of a request, and to send another request on the same
+/// connection.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// Time from a request's headers to its answer.
+/// Time from the headers of a request to its response.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-/// Time for which a caller may read nothing of an answer.
+/// Time for which a client may read nothing of a response.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Time after which a connection ends with the answer under way.
-const LIFE: Duration = Duration::from_secs(300);
-/// Time for an answer under way when a connection's life or the server ends.
-const LAST_ANSWER: Duration = Duration::from_secs(1);
+/// Maximum lifetime of a connection; it then closes after the response in progress.
+const MAX_LIFETIME: Duration = Duration::from_secs(300);
+/// Time for the response in progress when a connection reaches its lifetime or the server stops.
+const LAST_RESPONSE: Duration = Duration::from_secs(1);
 
-/// Why the server cannot serve.
+/// Error of listening on an address.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address} (TURNMILL_HTTP_ADDRESS)")]
 pub struct ServerError {
@@ -46,7 +48,8 @@ pub struct ServerError {
     source: io::Error,
 }
 
-/// Listens, and answers once it runs.
+/// An HTTP server. It listens from [`bind`](Self::bind) on, and responds while [`run`](Self::run)
+/// runs.
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
@@ -54,11 +57,11 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens on `address`; port 0 takes any.
+    /// Listens on `address`. Port 0 selects a free port.
     ///
     /// # Errors
     ///
-    /// The address is in use, or not this machine's.
+    /// Fails if the address is in use, or not an address of this machine.
     pub async fn bind(address: SocketAddr) -> Result<Self, ServerError> {
         let failed = |source| ServerError { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
@@ -66,18 +69,19 @@ impl Server {
         Ok(Self { listener, address })
     }
 
-    /// Where it listens.
+    /// Returns the address the server listens on.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Serves `site` until `shutdown` is requested, and then still finishes answers under way.
+    /// Serves `site` until `shutdown` is requested, then finishes the responses in progress.
     ///
-    /// The service's own shutdown is the wrong one to pass: probes want an answer until the very end. Let the server run as a
-    /// [background](crate::Lifecycle::background) task with a `Shutdown::default()` of its own, and end it with the runtime.
+    /// Do not pass the service's own shutdown: probes need a response until the process exits. Run
+    /// the server as a [background](crate::Lifecycle::background) task with its own
+    /// `Shutdown::default()`, and end it with the runtime.
     pub async fn run(self, site: Router, shutdown: Shutdown) {
-        let places = Places::default();
+        let slots = ConnectionSlots::default();
         let (ending, ended) = watch::channel(false);
         let mut connections = JoinSet::new();
         loop {
@@ -87,46 +91,48 @@ impl Server {
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    let place = places.take(peer.ip().to_canonical());
-                    connections.spawn(connection(stream, peer, site.clone(), place, ended.clone()));
+                    let slot = slots.acquire(peer.ip().to_canonical());
+                    connections.spawn(connection(stream, peer, site.clone(), slot, ended.clone()));
                 }
                 Err(error) => {
-                    // Out of file handles, mostly: a connection that waits for its caller has one.
-                    tracing::warn!("cannot accept a connection: {error}");
-                    places.free_one();
+                    // The usual cause is a lack of file descriptors. Closing an idle connection
+                    // frees one.
+                    tracing::warn!("connection not accepted, closing an idle one: {error}");
+                    slots.evict_one();
                     sleep(Duration::from_millis(100)).await;
                 }
             }
             while connections.try_join_next().is_some() {}
         }
         drop(self.listener);
-        // A caller that keeps a connection open without asking anything is not waited for.
+        // Idle connections close at once; only responses in progress are waited for.
         let _ = ending.send(true);
         let last = async { while connections.join_next().await.is_some() {} };
-        let _ = timeout(LAST_ANSWER, last).await;
+        let _ = timeout(LAST_RESPONSE, last).await;
     }
 }
 
-/// Serves one connection until its caller, its place or the server ends it.
+/// Serves one connection until the client closes it, its slot is given away, or the server stops.
 async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
     site: Router,
-    place: Place,
+    slot: ConnectionSlot,
     mut ended: watch::Receiver<bool>,
 ) {
-    let requests = place.requests();
+    let requests = slot.requests();
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         let mut site = site.clone();
         request.extensions_mut().insert(Peer(peer));
-        // From here to its answer the connection waits for us and not for its caller.
-        let answering = requests.begin();
+        // From here to the response, the connection waits for us and not for its client.
+        let in_progress = requests.begin();
         async move {
-            // A caller that sends many requests at once lets others come in between.
+            // Yields so that a client with many pipelined requests does not delay other
+            // connections.
             tokio::task::yield_now().await;
-            let answer = timeout(REQUEST_TIMEOUT, site.call(request.map(Body::new))).await;
-            drop(answering);
-            answer.unwrap_or_else(|_| Ok(StatusCode::GATEWAY_TIMEOUT.into_response()))
+            let response = timeout(REQUEST_TIMEOUT, site.call(request.map(Body::new))).await;
+            drop(in_progress);
+            response.unwrap_or_else(|_| Ok(StatusCode::GATEWAY_TIMEOUT.into_response()))
         }
     });
     let stream = TokioIo::new(StallLimit::new(stream, WRITE_TIMEOUT));
@@ -139,18 +145,19 @@ async fn connection(
     );
     let result = tokio::select! {
         result = serving.as_mut() => result,
-        // Its place is another's: closed at once.
-        () = place.lost() => return,
-        () = sleep(LIFE) => last_answer(serving).await,
-        () = async { drop(ended.wait_for(|ended| *ended).await) } => last_answer(serving).await,
+        // The slot was given to another connection, so this one closes at once.
+        () = slot.evicted() => return,
+        () = sleep(MAX_LIFETIME) => last_response(serving).await,
+        () = async { drop(ended.wait_for(|ended| *ended).await) } => last_response(serving).await,
     };
     if let Err(error) = result {
         tracing::debug!(%peer, "connection ended: {error}");
     }
 }
 
-/// Ends a connection with the answer under way, if there is one and its caller reads it.
-async fn last_answer<S>(
+/// Closes a connection after the response in progress, if there is one and the client reads it in
+/// time.
+async fn last_response<S>(
     mut serving: std::pin::Pin<&mut hyper::server::conn::http1::Connection<TokioIo<StallLimit>, S>>,
 ) -> hyper::Result<()>
 where
@@ -158,5 +165,5 @@ where
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     serving.as_mut().graceful_shutdown();
-    timeout(LAST_ANSWER, serving).await.unwrap_or(Ok(()))
+    timeout(LAST_RESPONSE, serving).await.unwrap_or(Ok(()))
 }

@@ -1,4 +1,4 @@
-//! A limit on the time for which a caller does not read.
+//! A limit on the time for which a client does not read.
 
 use std::future::Future;
 use std::io;
@@ -10,13 +10,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
-/// A connection that fails when nothing could be written to it for some time.
+/// A connection whose writes fail after they were blocked for `limit`.
 #[derive(Debug)]
 pub(super) struct StallLimit {
     stream: TcpStream,
     limit: Duration,
     timer: Pin<Box<Sleep>>,
-    /// Whether the timer runs: a write has to wait.
+    /// Whether a write is blocked and the timer runs.
     stalled: bool,
 }
 
@@ -25,7 +25,8 @@ impl StallLimit {
         Self { stream, limit, timer: Box::pin(sleep(limit)), stalled: false }
     }
 
-    /// Passes the outcome of a write on, unless writing has had to wait for too long.
+    /// Returns the outcome of a write, or `TimedOut` if writes have been blocked for longer than
+    /// the limit.
     fn limited<T>(&mut self, outcome: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
         if outcome.is_ready() {
             self.stalled = false;

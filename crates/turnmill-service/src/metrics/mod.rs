@@ -1,4 +1,4 @@
-//! What `/metrics` tells. All names are in [`names`].
+//! The metrics behind `/metrics` and `/api/v1/status`. All metric names are in [`names`].
 
 pub mod names;
 mod status;
@@ -21,14 +21,14 @@ use self::names::Metric;
 pub use self::status::{PartitionStatus, Totals};
 use crate::health::Health;
 
-/// What happened to a row.
+/// How a batch changed a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// It is new.
+    /// The row was inserted.
     Insert,
-    /// It changed.
+    /// The row was updated.
     Update,
-    /// It is gone.
+    /// The row was deleted.
     Delete,
 }
 
@@ -42,74 +42,76 @@ impl Operation {
     }
 }
 
-/// A batch that was committed.
+/// Counts of a committed batch.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BatchCommitted<'b> {
     /// Name of the source.
     pub source: &'b str,
     /// New events.
     pub events: u64,
-    /// Events that were known and changed nothing.
+    /// Duplicate events that changed nothing.
     pub repeated: u64,
-    /// Anonymised copies that took the place of the plain ones.
+    /// Anonymised copies that replaced plain events.
     pub anonymised: u64,
-    /// Copies with another content than the one that stands, of messages that are told by their id.
+    /// Copies of a message (identified by its `message_id`) whose content differs from the first
+    /// copy.
     pub changed: u64,
-    /// Records that were refused.
+    /// Dead letters by reason.
     pub dead_letters: &'b [(Reason, u64)],
     /// Records without events: tombstones, blank lines.
     pub skipped: u64,
-    /// Events that came late.
+    /// Late events, part of `events`.
     pub late: u64,
-    /// Stretches of history replayed.
+    /// Replays of a sender's history.
     pub replays: u64,
     /// Bytes of the records.
     pub bytes: u64,
     /// Rows by table and operation.
     pub rows: &'b [(&'static str, Operation, u64)],
-    /// From the batch's begin to its commit.
+    /// Time from the start of the batch to its commit.
     pub took: Duration,
-    /// Of these, the last transaction.
+    /// Time that the committed transaction took, part of `took`.
     pub commit: Duration,
 }
 
-/// How the partitions of this process changed.
+/// How the partition assignment of this process changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rebalance {
-    /// Some were added.
+    /// Partitions were assigned.
     Assigned,
-    /// Some were taken, in good order.
+    /// Partitions were revoked; their offsets could still be committed.
     Revoked,
-    /// Some are another's already.
+    /// Partitions were lost; another consumer may own them already.
     Lost,
 }
 
-/// Why reading started at the earliest record in spite of a stored position.
+/// Why reading started at the earliest record although a position was stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PositionReset {
-    /// The position is behind the end: the topic was made anew.
+    /// The position is past the end of the log: the topic was recreated.
     BeyondEnd,
-    /// The position is before the first record: retention has passed it.
+    /// The position is before the first record: retention deleted the records in between.
     BeforeStart,
-    /// The source is another one.
+    /// The topic or file was replaced by another one of the same name.
     Replaced,
 }
 
-/// Where one partition stands.
+/// Committed position and end of one partition.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct PartitionAt {
-    /// Offset behind the last committed record; none if none is.
+pub struct PartitionProgress {
+    /// Offset after the last committed record, or `None` before the first commit.
     pub position: Option<u64>,
-    /// Offset behind the last record of the log, if known.
+    /// Offset after the last record of the log, if known.
     pub end: Option<u64>,
-    /// Time of the last committed event, Unix seconds.
+    /// Time of the last committed event, in Unix seconds.
     pub event_time: Option<f64>,
 }
 
 type Labels<const N: usize> = [(&'static str, String); N];
-type Float = Gauge<f64, AtomicU64>;
+type FloatGauge = Gauge<f64, AtomicU64>;
 
-/// The service's metrics: a handle, to be cloned. Nothing here waits or fails.
+/// A handle to the metrics of the service. Clones share the metrics. Methods neither block nor
+/// fail.
 ///
 /// ```
 /// use turnmill_service::Health;
@@ -146,7 +148,7 @@ struct Inner {
     mirrored: Family<Labels<1>, Counter>,
     dead_letters_waiting: Gauge,
     lag_events: Family<Labels<2>, Gauge>,
-    lag_seconds: Family<Labels<2>, Float>,
+    lag_seconds: Family<Labels<2>, FloatGauge>,
     timelines: Gauge,
     cache_bytes: Gauge,
     buffer_records: Gauge,
@@ -159,16 +161,16 @@ struct Inner {
 
 #[derive(Debug, Default)]
 struct State {
-    partitions: BTreeMap<(String, i32), PartitionAt>,
+    partitions: BTreeMap<(String, i32), PartitionProgress>,
     totals: Totals,
 }
 
-/// A registry in the making: each metric is registered as it is described.
-struct Describe(Registry);
+/// Registers metrics with their names and descriptions.
+struct RegistryBuilder(Registry);
 
-impl Describe {
+impl RegistryBuilder {
     fn add<M: Encoded + Clone>(&mut self, metric: Metric, encoded: M) -> M {
-        // The registry adds a counter's suffix, and a full stop to the help.
+        // The registry adds the suffix `_total` to counters, and a full stop to the description.
         let name = metric.name.strip_suffix("_total").unwrap_or(metric.name);
         self.0.register(name, metric.help, encoded.clone());
         encoded
@@ -185,11 +187,11 @@ impl Describe {
 }
 
 impl ServiceMetrics {
-    /// Metrics of a service with this health. The process is taken to start now.
+    /// Creates the metrics of a service that starts now.
     #[must_use]
     pub fn new(health: Health) -> Self {
         let seconds = || Histogram::new(exponential_buckets(0.001, 2.0, 17));
-        let mut all = Describe(Registry::default());
+        let mut all = RegistryBuilder(Registry::default());
         let mut inner = Inner {
             health,
             started: SystemTime::now(),
@@ -226,7 +228,7 @@ impl ServiceMetrics {
         };
         let build: Family<Labels<1>, Gauge> = all.family(names::BUILD);
         build.get_or_create(&[("version", env!("CARGO_PKG_VERSION").to_owned())]).set(1);
-        let start: Float = all.add(names::START, Float::default());
+        let start: FloatGauge = all.add(names::START, FloatGauge::default());
         start.set(unix_seconds(inner.started));
         inner.registry = all.0;
         Self(Arc::new(inner))
@@ -236,13 +238,13 @@ impl ServiceMetrics {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The health that is told beside the metrics.
+    /// Returns the health that is exported with the metrics.
     #[must_use]
     pub fn health(&self) -> &Health {
         &self.0.health
     }
 
-    /// A batch was committed.
+    /// Counts a committed batch.
     pub fn committed(&self, batch: &BatchCommitted<'_>) {
         let inner = &self.0;
         let source = || ("source", batch.source.to_owned());
@@ -289,17 +291,17 @@ impl ServiceMetrics {
         inner.health.progressed();
     }
 
-    /// A transaction failed and is tried again; `class` is one of a few names, such as `unavailable`.
+    /// Counts a retried transaction. `class` has few values, such as `unavailable`.
     pub fn retrying(&self, class: &'static str) {
         self.0.retries.get_or_create(&[("class", class.to_owned())]).inc();
     }
 
-    /// Another writer has moved on.
+    /// Counts a commit that was refused because another writer had moved the stored position.
     pub fn fenced(&self) {
         self.0.fenced.inc();
     }
 
-    /// The partitions of this process changed.
+    /// Counts a change of this process's partition assignment.
     pub fn rebalanced(&self, kind: Rebalance) {
         let kind = match kind {
             Rebalance::Assigned => "assigned",
@@ -309,7 +311,7 @@ impl ServiceMetrics {
         self.0.rebalances.get_or_create(&[("kind", kind.to_owned())]).inc();
     }
 
-    /// Reading started at the earliest record in spite of a stored position.
+    /// Counts a start at the earliest record although a position was stored.
     pub fn position_reset(&self, reason: PositionReset) {
         let reason = match reason {
             PositionReset::BeyondEnd => "beyond_end",
@@ -319,49 +321,51 @@ impl ServiceMetrics {
         self.0.resets.get_or_create(&[("reason", reason.to_owned())]).inc();
     }
 
-    /// The source failed in a way that may pass; `kind` is one of a few names.
+    /// Counts a transient error of the source. `kind` has few values.
     pub fn source_failed(&self, kind: &'static str) {
         self.0.source_errors.get_or_create(&[("kind", kind.to_owned())]).inc();
     }
 
-    /// Dead letters were handed to the topic that mirrors them, or could not be.
+    /// Counts dead letters that were produced to the dead letter topic, or could not be.
     pub fn mirrored(&self, sent: u64, failed: u64) {
         for (result, count) in [("sent", sent), ("failed", failed)] {
             self.0.mirrored.get_or_create(&[("result", result.to_owned())]).inc_by(count);
         }
     }
 
-    /// So many dead letters are in the store.
+    /// Sets the number of dead letters in the store.
     pub fn set_dead_letters_waiting(&self, count: u64) {
         self.0.dead_letters_waiting.set(signed(count));
     }
 
-    /// So many senders' states are in memory, of so many bytes.
+    /// Sets the number of cached timelines and their size in bytes.
     pub fn set_cache(&self, timelines: usize, bytes: usize) {
         self.0.timelines.set(signed(timelines as u64));
         self.0.cache_bytes.set(signed(bytes as u64));
     }
 
-    /// So much is read ahead; so many partitions pause because of it.
+    /// Sets the size of the read-ahead buffer, and the number of partitions paused because it is
+    /// full.
     pub fn set_buffer(&self, records: usize, bytes: usize, paused_partitions: usize) {
         self.0.buffer_records.set(signed(records as u64));
         self.0.buffer_bytes.set(signed(bytes as u64));
         self.0.paused.set(signed(paused_partitions as u64));
     }
 
-    /// A partition stands there now. What is none keeps its last value.
-    pub fn partition(&self, topic: &str, partition: i32, at: &PartitionAt) {
+    /// Updates the progress of a partition. Fields that are `None` keep their last value.
+    pub fn partition(&self, topic: &str, partition: i32, progress: &PartitionProgress) {
         let mut state = self.state();
         let known = state.partitions.entry((topic.to_owned(), partition)).or_default();
-        known.position = at.position.or(known.position);
-        known.end = at.end.or(known.end);
-        known.event_time = at.event_time.or(known.event_time);
+        known.position = progress.position.or(known.position);
+        known.end = progress.end.or(known.end);
+        known.event_time = progress.event_time.or(known.event_time);
         let lag = state.partitions.values().filter_map(status::lag).sum();
         drop(state);
         self.0.health.set_lag(lag);
     }
 
-    /// A partition is no longer read here; another process tells of it now.
+    /// Removes a partition that this process no longer reads. Another process exports its lag from
+    /// now on.
     pub fn partition_gone(&self, topic: &str, partition: i32) {
         let mut state = self.state();
         state.partitions.remove(&(topic.to_owned(), partition));
@@ -373,31 +377,31 @@ impl ServiceMetrics {
         self.0.health.set_lag(lag);
     }
 
-    /// Brings up to date what changes by itself.
+    /// Updates gauges that are derived from other state: health, and lag relative to `now`.
     fn refresh(&self, now: f64) {
         let inner = &self.0;
         let report = inner.health.report();
         inner.consumers.set(signed(report.alive as u64));
         inner.healthy.set(report.healthy.into());
         inner.waiting.set(report.waiting.is_some().into());
-        for ((topic, partition), at) in &self.state().partitions {
+        for ((topic, partition), progress) in &self.state().partitions {
             let labels = labels(topic, *partition);
-            if let Some(lag) = status::lag(at) {
+            if let Some(lag) = status::lag(progress) {
                 inner.lag_events.get_or_create(&labels).set(signed(lag));
             }
-            if let Some(seconds) = status::lag_seconds(at, now) {
+            if let Some(seconds) = status::lag_seconds(progress, now) {
                 inner.lag_seconds.get_or_create(&labels).set(seconds);
             }
         }
     }
 
-    /// The metrics in Prometheus's text format, version 0.0.4.
+    /// Returns the metrics in Prometheus's text format, version 0.0.4.
     #[must_use]
     pub fn encode(&self) -> String {
         text::classic(&self.encode_open())
     }
 
-    /// The metrics in OpenMetrics's text format, version 1.0.0.
+    /// Returns the metrics in OpenMetrics's text format, version 1.0.0.
     #[must_use]
     pub fn encode_open(&self) -> String {
         self.refresh(unix_seconds(SystemTime::now()));

@@ -1,98 +1,101 @@
-//! Every metric, as data. The dashboard, the alert rules and the documentation are tested against this list.
+//! Every metric as data. Tests compare the dashboard, the alert rules and the documentation with
+//! this list.
 
-/// What a metric is.
+/// Prometheus type of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Type {
-    /// Only grows.
+pub enum MetricType {
+    /// A value that only increases.
     Counter,
-    /// Goes up and down.
+    /// A value that goes up and down.
     Gauge,
-    /// Counts in buckets.
+    /// Observations counted in buckets.
     Histogram,
 }
 
 /// One metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Metric {
-    /// Its name, as one asks for it; a histogram also has `_bucket`, `_sum` and `_count`.
+    /// Name used in queries. The samples of a histogram add `_bucket`, `_sum` and `_count`.
     pub name: &'static str,
-    /// What it is.
-    pub kind: Type,
-    /// Its labels. None of them has values that users make up.
+    /// Type.
+    pub kind: MetricType,
+    /// Names of the labels. No label has values that end users choose.
     pub labels: &'static [&'static str],
-    /// What it says, in one sentence.
+    /// Description, one sentence without its final stop.
     pub help: &'static str,
 }
 
 macro_rules! metrics {
     ($($id:ident, $name:literal, $kind:ident, [$($label:literal),*], $help:literal;)*) => {
         $(#[doc = $help] pub const $id: Metric =
-            Metric { name: $name, kind: Type::$kind, labels: &[$($label),*], help: $help };)*
+            Metric { name: $name, kind: MetricType::$kind, labels: &[$($label),*], help: $help };)*
 
-        /// All of them.
+        /// All metrics.
         pub const ALL: &[Metric] = &[$($id),*];
     };
 }
 
 metrics! {
     RECORDS, "turnmill_records_total", Counter, ["source", "outcome"],
-        "Records that were read and committed, by what became of them: events, duplicates, dead_letters or skipped";
+        "Records committed, by outcome: events, duplicates, dead_letters or skipped";
     DUPLICATES, "turnmill_duplicates_total", Counter, ["source", "kind"],
-        "Events that were known: repeated, anonymised copies that took the place of the plain ones, or changed copies of a message";
+        "Duplicate events, by kind: repeated, anonymised (a copy that replaced plain events) or \
+         changed (a copy of a message with other content)";
     DEAD_LETTERS, "turnmill_dead_letters_total", Counter, ["source", "reason"],
-        "Records that could not become rows, by reason";
+        "Records that became dead letters, by reason";
     LATE_EVENTS, "turnmill_late_events_total", Counter, ["source"],
-        "Events that came after newer ones of their sender";
+        "Events that arrived after newer events of their sender";
     REPLAYS, "turnmill_replays_total", Counter, ["source"],
-        "Stretches of history replayed for late events and anonymised copies";
+        "Replays of a sender's history, caused by late events or anonymised copies";
     RECORD_BYTES, "turnmill_record_bytes_total", Counter, ["source"],
-        "Bytes of the records that were committed";
+        "Bytes of committed records";
     ROWS, "turnmill_rows_total", Counter, ["table", "operation"],
-        "Rows that were inserted, updated or deleted";
+        "Rows written, by table and operation: insert, update or delete";
     BATCHES, "turnmill_batches_total", Counter, ["source"],
-        "Batches that were committed";
+        "Batches committed";
     BATCH_RECORDS, "turnmill_batch_records", Histogram, [],
-        "Records of a batch";
+        "Records per batch";
     BATCH_SECONDS, "turnmill_batch_seconds", Histogram, [],
-        "Seconds from a batch's begin to its commit, decoding and retries included";
+        "Seconds from the start of a batch to its commit, including decoding and retries";
     COMMIT_SECONDS, "turnmill_commit_seconds", Histogram, [],
-        "Seconds of a batch's last, successful transaction";
+        "Seconds that the committed transaction of a batch took";
     RETRIES, "turnmill_transaction_retries_total", Counter, ["class"],
-        "Transactions that failed and were tried again, by class of error";
+        "Transactions that failed and were retried, by class of error";
     FENCED, "turnmill_fenced_total", Counter, [],
-        "Times that another writer turned out to have moved on, so that a source started again at the stored position";
+        "Commits refused because another writer had moved the stored position; the source resumes from it";
     REBALANCES, "turnmill_rebalances_total", Counter, ["kind"],
-        "Changes of the partitions that this process reads: assigned, revoked or lost";
+        "Changes of this process's partition assignment, by kind: assigned, revoked or lost";
     POSITION_RESETS, "turnmill_position_resets_total", Counter, ["reason"],
-        "Stored positions that the log no longer has, so that reading started at its earliest: beyond_end, before_start or replaced";
+        "Stored positions that were unusable, so that reading started at the earliest record, by reason: \
+         beyond_end, before_start or replaced";
     SOURCE_ERRORS, "turnmill_source_errors_total", Counter, ["kind"],
-        "Errors of the source that may pass, by kind";
+        "Transient errors of the source, by kind";
     MIRRORED, "turnmill_dead_letters_mirrored_total", Counter, ["result"],
-        "Dead letters handed to the topic that mirrors them: sent or failed";
+        "Dead letters produced to the dead letter topic, by result: sent or failed";
     DEAD_LETTERS_WAITING, "turnmill_dead_letters_waiting", Gauge, [],
         "Dead letters in the store";
     LAG_EVENTS, "turnmill_lag_events", Gauge, ["topic", "partition"],
-        "Records of a partition that are not committed yet";
+        "Lag in records: records of the partition that are not committed yet";
     LAG_SECONDS, "turnmill_lag_seconds", Gauge, ["topic", "partition"],
-        "Seconds between now and the time of the last committed event, while records are waiting; 0 if none are";
+        "Lag in seconds: age of the last committed event while records are waiting, otherwise 0";
     TIMELINES, "turnmill_open_timelines", Gauge, [],
-        "Senders whose state is in memory";
+        "Senders whose state (timeline) is cached";
     CACHE_BYTES, "turnmill_cache_bytes", Gauge, [],
-        "Bytes of the senders' states in memory";
+        "Bytes of cached sender states";
     BUFFER_RECORDS, "turnmill_buffer_records", Gauge, [],
-        "Records read ahead";
+        "Records read ahead and not yet written";
     BUFFER_BYTES, "turnmill_buffer_bytes", Gauge, [],
-        "Bytes read ahead";
+        "Bytes read ahead and not yet written";
     PAUSED, "turnmill_paused_partitions", Gauge, [],
-        "Partitions that are not read for now, because enough is read ahead";
+        "Partitions paused because the read-ahead buffer is full";
     CONSUMERS, "turnmill_consumers", Gauge, [],
-        "Consumers alive";
+        "Consumers that are running";
     HEALTHY, "turnmill_healthy", Gauge, [],
-        "1 if /healthcheck says healthy, else 0";
+        "1 if /healthcheck reports healthy, otherwise 0";
     WAITING, "turnmill_waiting", Gauge, [],
-        "1 while the database or the brokers are away, else 0";
+        "1 while the database or the brokers are unavailable, otherwise 0";
     BUILD, "turnmill_build_info", Gauge, ["version"],
-        "1, labelled with the version";
+        "Always 1, with the version as label";
     START, "process_start_time_seconds", Gauge, [],
-        "When the process started, in Unix seconds";
+        "Start time of the process, in Unix seconds";
 }

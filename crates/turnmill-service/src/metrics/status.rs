@@ -1,77 +1,77 @@
-//! The same numbers as JSON, for `/api/v1/status`.
+//! Health, lag and counts as JSON, for `/api/v1/status`.
 
 use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
-use super::{PartitionAt, ServiceMetrics, unix_seconds};
+use super::{PartitionProgress, ServiceMetrics, unix_seconds};
 
-/// What this process committed so far.
+/// Counts of this process since its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Records.
+    /// Committed records: the sum of the next four counts.
     pub records: u64,
-    /// Of these, new events.
+    /// New events.
     pub events: u64,
-    /// Of these, events that were known.
+    /// Duplicate events.
     pub duplicates: u64,
-    /// Of these, refused.
+    /// Dead letters.
     pub dead_letters: u64,
-    /// Of these, without events.
+    /// Records without events, such as tombstones.
     pub skipped: u64,
-    /// Of the events, late ones.
+    /// Late events, part of `events`.
     pub late: u64,
-    /// Batches.
+    /// Committed batches.
     pub batches: u64,
 }
 
-/// Where a partition stands, with its lag.
+/// Progress and lag of a partition.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PartitionStatus {
-    /// Its topic.
+    /// Name of the topic.
     pub topic: String,
-    /// Its number.
+    /// Number of the partition.
     pub partition: i32,
-    /// Where it stands.
-    pub at: PartitionAt,
-    /// Records that are not committed, if known.
+    /// Committed position and end of the log.
+    pub progress: PartitionProgress,
+    /// Lag in records, if the end of the log is known.
     pub lag_events: Option<u64>,
-    /// Seconds since the time of the last committed event, 0 if nothing is waiting.
+    /// Lag in seconds: age of the last committed event, or 0 if no record is waiting.
     pub lag_seconds: Option<f64>,
 }
 
-/// Records that are not committed. Without a position it is all up to the end, at most.
-pub(super) fn lag(at: &PartitionAt) -> Option<u64> {
-    Some(at.end?.saturating_sub(at.position.unwrap_or(0)))
+/// Returns the lag in records. Without a position, every offset up to the end counts.
+pub(super) fn lag(progress: &PartitionProgress) -> Option<u64> {
+    Some(progress.end?.saturating_sub(progress.position.unwrap_or(0)))
 }
 
-pub(super) fn lag_seconds(at: &PartitionAt, now: f64) -> Option<f64> {
-    // A producer's clock may be ahead of ours.
-    if lag(at)? == 0 { Some(0.0) } else { Some((now - at.event_time?).max(0.0)) }
+pub(super) fn lag_seconds(progress: &PartitionProgress, now: f64) -> Option<f64> {
+    // A producer's clock may be ahead of ours, so the difference may be negative.
+    if lag(progress)? == 0 { Some(0.0) } else { Some((now - progress.event_time?).max(0.0)) }
 }
 
 impl ServiceMetrics {
-    /// What this process committed so far.
+    /// Returns the counts since the start of this process.
     #[must_use]
     pub fn totals(&self) -> Totals {
         self.state().totals
     }
 
-    /// The partitions that this process reads.
+    /// Returns the partitions that this process reads.
     #[must_use]
     pub fn partitions(&self) -> Vec<PartitionStatus> {
         let now = unix_seconds(SystemTime::now());
-        let status = |((topic, partition), at): (&(String, i32), &PartitionAt)| PartitionStatus {
+        let status = |((topic, partition), progress): (&(String, i32), &PartitionProgress)| PartitionStatus {
             topic: topic.clone(),
             partition: *partition,
-            at: *at,
-            lag_events: lag(at),
-            lag_seconds: lag_seconds(at, now),
+            progress: *progress,
+            lag_events: lag(progress),
+            lag_seconds: lag_seconds(progress, now),
         };
         self.state().partitions.iter().map(status).collect()
     }
 
-    /// Health, partitions and totals as JSON.
+    /// Returns health, partitions and totals as JSON.
     #[must_use]
     pub fn status(&self) -> Value {
         let report = self.health().report();
@@ -80,9 +80,9 @@ impl ServiceMetrics {
             json!({
                 "topic": status.topic,
                 "partition": status.partition,
-                "position": status.at.position,
-                "end": status.at.end,
-                "event_time": status.at.event_time,
+                "position": status.progress.position,
+                "end": status.progress.end,
+                "event_time": status.progress.event_time,
                 "lag_events": status.lag_events,
                 "lag_seconds": status.lag_seconds,
             })

@@ -1,7 +1,9 @@
-//! Prometheus's older text format, which every scraper reads.
+//! Prometheus's classic text format, which every scraper can parse.
 
-/// Makes OpenMetrics text into Prometheus text: there a counter's `# TYPE` and `# HELP` carry the `_total` of its samples, and
-/// there is neither `# UNIT` nor `# EOF`.
+/// Converts OpenMetrics text to the classic format.
+///
+/// There, `# TYPE` and `# HELP` of a counter have the `_total` suffix of its samples, and there is
+/// neither `# UNIT` nor `# EOF`.
 pub(super) fn classic(open: &str) -> String {
     let counters: Vec<&str> =
         open.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter")).collect();

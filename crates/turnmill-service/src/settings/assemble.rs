@@ -1,4 +1,4 @@
-//! From single values to the settings, and what they say together.
+//! Builds the typed settings from single values and checks them against each other.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use super::typed::{
 };
 use super::value::Value;
 
-/// Builds the settings; none only with at least one problem.
+/// Builds the settings. Returns `None` only if it added at least one problem.
 pub(crate) fn settings(
     values: &mut Values,
     needs: Needs,
@@ -43,7 +43,7 @@ pub(crate) fn settings(
     };
     if work.buffer_records < work.batch_records {
         problems.push(Problem::new(format!(
-            "TURNMILL_BUFFER_RECORDS ({}) is less than TURNMILL_BATCH_RECORDS ({}): a batch could never be full",
+            "TURNMILL_BUFFER_RECORDS ({}) must not be less than TURNMILL_BATCH_RECORDS ({}), or no batch could be full",
             work.buffer_records, work.batch_records
         )));
     }
@@ -87,14 +87,13 @@ pub(crate) fn settings(
     })
 }
 
-/// What is known of all records of the topic.
+/// Returns the facts about every record of the topic.
 fn source_facts(values: &Values, topic: &str, problems: &mut Vec<Problem>) -> SourceFactsBuf {
     let name = values.text(Id::Assistant).filter(|name| !name.is_empty());
     let from_metadata = values.switch(Id::AssistantFromMetadata).unwrap_or_default();
     if name.is_some() && from_metadata {
         problems.push(Problem::new(
-            "TURNMILL_ASSISTANT names the assistant and TURNMILL_ASSISTANT_FROM_METADATA takes its name from the events: \
-             set one of them",
+            "TURNMILL_ASSISTANT and TURNMILL_ASSISTANT_FROM_METADATA exclude each other: set one of them",
         ));
     }
     let topics = values.text(Id::AnonymisedTopics).unwrap_or_default();
@@ -120,10 +119,10 @@ impl Assembly<'_> {
         self.problems.push(Problem::new(text));
     }
 
-    /// A problem of the value of one setting, where that stands.
+    /// Adds a problem with the value of one setting, at the origin of that value.
     fn problem_of(&mut self, id: Id, detail: &str) {
         let problem = match self.values.origin(id) {
-            // It is the name of the setting already.
+            // The origin is the name of the setting, so it need not be repeated.
             origin @ Origin::Variable(_) => Problem::at(&origin, detail),
             origin => Problem::at(&origin, format_args!("{}: {detail}", id.setting().variable)),
         };
@@ -176,12 +175,11 @@ impl Assembly<'_> {
     fn check_kafka(&mut self, kafka: &KafkaSettings) {
         if kafka.brokers.is_empty() {
             self.problem(
-                "KAFKA_BROKER_ADDRESS is required: the bootstrap servers, host:port (or --kafka-brokers, kafka.brokers in \
-                 turnmill.toml, or --endpoints endpoints.yml)",
+                "KAFKA_BROKER_ADDRESS is required: set it to the bootstrap servers, host:port[,host:port] (or use \
+                 --kafka-brokers, kafka.brokers in turnmill.toml, or --endpoints endpoints.yml)",
             );
         } else if let Err(problem) = check_brokers(&kafka.brokers) {
-            let expected =
-                "expected host:port,host:port, with KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD for a log-in";
+            let expected = "expected host:port[,host:port]; set credentials with KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD";
             self.problem_of(Id::Brokers, &format!("{problem}; {expected}"));
         }
         let topic = kafka.topic.as_str();
@@ -190,24 +188,26 @@ impl Assembly<'_> {
             let is_none = topic.is_empty() && id == Id::DeadLetterTopic;
             if !is_none && !is_topic(topic) {
                 self.problem(format!(
-                    "{}: `{}` is no name of a topic: letters, digits, `.`, `_` and `-`, 249 at most",
+                    "{}: `{}` is not a valid topic name: use at most 249 letters, digits, `.`, `_` and `-`",
                     id.setting().variable,
                     escaped(&redact(topic))
                 ));
             }
         }
         if topic == dead_letters {
-            // Each dead letter would come back as another one, for ever.
+            // Each dead letter would be read again and produce another one, endlessly.
             let topic = escaped(&redact(topic)).to_string();
-            self.problem(format!("RASA_ANALYTICS_DLQ: `{topic}` cannot be the topic that is read"));
+            self.problem(format!(
+                "RASA_ANALYTICS_DLQ: `{topic}` is the topic that is read (KAFKA_TOPIC); choose another topic"
+            ));
         }
         let has_login = kafka.sasl_username.is_some() && kafka.sasl_password.is_some();
         if self.values.switch(Id::MskIam) == Some(true) && !(kafka.security_protocol.has_sasl() && has_login)
         {
             self.problem(
-                "KAFKA_MSK_AWS_IAM_ENABLED: logging in by AWS IAM is not supported; give the cluster SCRAM users, and set \
-                 KAFKA_SECURITY_PROTOCOL=SASL_SSL, KAFKA_SASL_MECHANISM=SCRAM-SHA-512, KAFKA_SASL_USERNAME and \
-                 KAFKA_SASL_PASSWORD",
+                "KAFKA_MSK_AWS_IAM_ENABLED: AWS IAM authentication is not supported; create a SCRAM user for the \
+                 cluster, and set KAFKA_SECURITY_PROTOCOL=SASL_SSL, KAFKA_SASL_MECHANISM=SCRAM-SHA-512, \
+                 KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD",
             );
         } else if kafka.security_protocol.has_sasl() {
             self.check_login(kafka, has_login);
@@ -218,7 +218,7 @@ impl Assembly<'_> {
                     self.note(
                         Severity::Warning,
                         id,
-                        format!("is set and has no effect: KAFKA_SECURITY_PROTOCOL is {protocol}"),
+                        format!("ignored, because KAFKA_SECURITY_PROTOCOL is {protocol}"),
                     );
                 }
             }
@@ -226,8 +226,8 @@ impl Assembly<'_> {
         self.check_tls(kafka);
         if kafka.heartbeat_interval >= kafka.session_timeout {
             self.problem(format!(
-                "KAFKA_CONSUMER_HEARTBEAT_INTERVAL_MS ({}) must be less than KAFKA_CONSUMER_SESSION_TIMEOUT_MS ({}), better a \
-                 third of it",
+                "KAFKA_CONSUMER_HEARTBEAT_INTERVAL_MS ({}) must be less than KAFKA_CONSUMER_SESSION_TIMEOUT_MS ({}), \
+                 ideally a third of it",
                 kafka.heartbeat_interval.as_millis(),
                 kafka.session_timeout.as_millis()
             ));
@@ -249,8 +249,8 @@ impl Assembly<'_> {
                 origin => format!(" ({origin})"),
             };
             self.problem(format!(
-                "KAFKA_SASL_MECHANISM {mechanism}{origin}: {why}; supported are PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512 with \
-                 KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD, and client certificates with KAFKA_SECURITY_PROTOCOL=SSL"
+                "KAFKA_SASL_MECHANISM {mechanism}{origin}: {why}; use PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512 with \
+                 KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD, or client certificates with KAFKA_SECURITY_PROTOCOL=SSL"
             ));
         } else if !has_login {
             let protocol = kafka.security_protocol.as_str();
@@ -263,9 +263,7 @@ impl Assembly<'_> {
 
     fn check_tls(&mut self, kafka: &KafkaSettings) {
         if kafka.ssl_cert.is_some() != kafka.ssl_key.is_some() {
-            self.problem(
-                "KAFKA_SSL_CERTFILE_LOCATION and KAFKA_SSL_KEYFILE_LOCATION belong together: set both or neither",
-            );
+            self.problem("KAFKA_SSL_CERTFILE_LOCATION and KAFKA_SSL_KEYFILE_LOCATION must be set together");
         }
         if kafka.security_protocol.has_ssl() {
             return;
@@ -273,7 +271,7 @@ impl Assembly<'_> {
         for id in [Id::KafkaSslCa, Id::KafkaSslCert, Id::KafkaSslKey] {
             if self.values.is_given(id) {
                 let protocol = kafka.security_protocol.as_str();
-                let text = format!("is set and has no effect: KAFKA_SECURITY_PROTOCOL is {protocol}");
+                let text = format!("ignored, because KAFKA_SECURITY_PROTOCOL is {protocol}");
                 self.note(Severity::Warning, id, text);
             }
         }
@@ -288,7 +286,7 @@ impl Assembly<'_> {
                 [Id::Schema, Id::ForeignKeys, Id::StatementTimeout, Id::LockTimeout, Id::DatabaseSslMode]
             {
                 if values.is_given(id) {
-                    self.note(Severity::Warning, id, "is set and has no effect: the database is SQLite");
+                    self.note(Severity::Warning, id, "ignored, because the database is SQLite");
                 }
             }
         }
@@ -306,11 +304,7 @@ impl Assembly<'_> {
         let Some(url) = self.values.secret(Id::DatabaseUrl) else { return self.target_from_parts() };
         for id in [Id::DatabaseHost, Id::DatabasePort, Id::DatabaseName, Id::DatabaseUser] {
             if self.values.is_given(id) {
-                self.note(
-                    Severity::Warning,
-                    id,
-                    "is set and has no effect: RASA_ANALYTICS_DB_URL says it all",
-                );
+                self.note(Severity::Warning, id, "ignored, because RASA_ANALYTICS_DB_URL is set");
             }
         }
         match database::parse(url.expose()) {
@@ -329,16 +323,16 @@ impl Assembly<'_> {
         else {
             let half = values.is_given(Id::DatabaseHost) || values.is_given(Id::DatabaseName);
             self.problem(if half {
-                "RASA_ANALYTICS_DB_HOST_NAME and RASA_ANALYTICS_DB_NAME belong together: set both, or RASA_ANALYTICS_DB_URL"
+                "RASA_ANALYTICS_DB_HOST_NAME and RASA_ANALYTICS_DB_NAME must be set together, or RASA_ANALYTICS_DB_URL instead"
             } else {
-                "RASA_ANALYTICS_DB_URL is required: postgresql://user:password@host:port/database or sqlite:PATH (or \
-                 --database-url, or database.url in turnmill.toml)"
+                "RASA_ANALYTICS_DB_URL is required: set it to postgresql://user:password@host:port/database or \
+                 sqlite:PATH (or use --database-url, or database.url in turnmill.toml)"
             });
             return None;
         };
         if let Err(problem) = check_host(&host) {
-            let expected = "expected the name of a host, with RASA_ANALYTICS_DB_PORT, RASA_ANALYTICS_DB_USERNAME and \
-                 TURNMILL_DB_PASSWORD beside it";
+            let expected = "expected a host name; set the port, user and password with RASA_ANALYTICS_DB_PORT, \
+                            RASA_ANALYTICS_DB_USERNAME and TURNMILL_DB_PASSWORD";
             self.problem_of(Id::DatabaseHost, &format!("{problem}; {expected}"));
             return None;
         }
@@ -351,10 +345,10 @@ impl Assembly<'_> {
         self.complete(address)
     }
 
-    /// Adds what stands beside the URL; what stands in it wins.
+    /// Adds settings that may be given outside of the URL. The URL takes precedence.
     fn complete(&mut self, mut address: PostgresAddress) -> Option<DatabaseTarget> {
         let values = self.values;
-        let taken = |taken: bool| if taken { "is set and has no effect: the URL says it" } else { "" };
+        let taken = |taken: bool| if taken { "ignored, because the database URL contains it" } else { "" };
         let beside = [
             (Id::DatabaseSslMode, taken(address.has_ssl_mode())),
             (Id::DatabaseSslCa, taken(address.ssl_root_cert().is_some())),
@@ -374,8 +368,8 @@ impl Assembly<'_> {
         }
         if values.switch(Id::RdsIam) == Some(true) && address.password().is_none() {
             self.problem(
-                "RDS_SQL_DB_AWS_IAM_ENABLED: logging in by AWS IAM is not supported; give the database user a password, and \
-                 set RASA_ANALYTICS_DB_URL, or TURNMILL_DB_PASSWORD beside RASA_ANALYTICS_DB_HOST_NAME",
+                "RDS_SQL_DB_AWS_IAM_ENABLED: AWS IAM authentication is not supported; give the database user a \
+                 password, and set it in RASA_ANALYTICS_DB_URL or TURNMILL_DB_PASSWORD",
             );
             return None;
         }
@@ -386,13 +380,13 @@ impl Assembly<'_> {
         let Some((Value::Address(address), _)) = self.values.get(Id::HttpAddress) else { return None };
         let api_token = self.values.secret(Id::ApiToken);
         if api_token.as_ref().is_some_and(|token| token.expose().trim().len() < MIN_TOKEN) {
-            self.problem(format!("TURNMILL_API_TOKEN is too short: at least {MIN_TOKEN} characters"));
+            self.problem(format!("TURNMILL_API_TOKEN is too short: use at least {MIN_TOKEN} characters"));
         }
         if api_token.is_none() && !address.ip().is_loopback() {
             self.note(
                 Severity::Info,
                 Id::ApiToken,
-                "is not set: to other machines only /, /healthcheck and /metrics are open",
+                "not set, so other machines can access /, /healthcheck and /metrics only",
             );
         }
         Some(HttpSettings {
@@ -404,23 +398,23 @@ impl Assembly<'_> {
     }
 }
 
-/// Why nobody can log in by this mechanism here.
+/// Returns why a SASL mechanism is not supported, or `None` if it is.
 fn unsupported(mechanism: &str) -> Option<&'static str> {
     Some(match mechanism {
         "AWS_MSK_IAM" => {
-            "logging in by AWS IAM is unsupported (Amazon MSK has SCRAM-SHA-512 as well, on port 9096)"
+            "AWS IAM authentication is not supported (Amazon MSK also offers SCRAM-SHA-512, on port 9096)"
         }
-        "GSSAPI" => "logging in by Kerberos is unsupported",
-        "OAUTHBEARER" => "logging in by OAuth tokens is unsupported",
+        "GSSAPI" => "Kerberos authentication is not supported",
+        "OAUTHBEARER" => "OAuth authentication is not supported",
         _ => return None,
     })
 }
 
-/// Whether Kafka would take this for a topic.
+/// Returns whether `name` is a valid name of a Kafka topic.
 fn is_topic(name: &str) -> bool {
     let is_legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     (1..=249).contains(&name.len()) && name.chars().all(is_legal) && name != "." && name != ".."
 }
 
-/// Characters of a token at least; shorter ones can be guessed.
+/// Minimum number of characters of a token; shorter ones can be guessed.
 const MIN_TOKEN: usize = 16;

@@ -1,13 +1,13 @@
-//! Naming a database.
+//! Parses database URLs.
 
 use std::path::PathBuf;
 
 use turnmill_postgres::PostgresAddress;
 
-/// Where the tables go.
+/// The database that holds the tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-#[allow(clippy::large_enum_variant, reason = "there is one of them")]
+#[allow(clippy::large_enum_variant, reason = "a process has one value of it")]
 pub enum DatabaseTarget {
     /// A PostgreSQL server.
     Postgres(PostgresAddress),
@@ -15,12 +15,12 @@ pub enum DatabaseTarget {
     Sqlite {
         /// The URL as given, `sqlite:PATH`.
         url: String,
-        /// Its path.
+        /// The path in the URL.
         path: PathBuf,
     },
 }
 
-/// Reads a database URL. Errors never repeat any of it but the scheme and names of parameters.
+/// Parses a database URL. Errors repeat nothing of it but the scheme and the names of parameters.
 pub(crate) fn parse(url: &str) -> Result<DatabaseTarget, String> {
     if let Some(path) = url.strip_prefix("sqlite:") {
         let path = path.strip_prefix("///").unwrap_or(path);
@@ -43,10 +43,10 @@ pub(crate) fn parse(url: &str) -> Result<DatabaseTarget, String> {
     };
     match scheme.to_ascii_lowercase().as_str() {
         "redshift" | "redshift+psycopg2" => {
-            Err("Redshift is not supported yet; use PostgreSQL and stream from there".into())
+            Err("Redshift is not supported yet; use PostgreSQL and replicate from there".into())
         }
         "file" => Err("the service does not write files yet; expected postgresql://… or sqlite:PATH".into()),
-        // A password may stand there, if there is more than letters.
+        // Anything but letters may be a password, so the message does not repeat it.
         other if other.len() < 20 && other.chars().all(|c| c.is_ascii_alphabetic() || c == '+') => {
             Err(format!("`{other}` is not supported; expected postgresql://… or sqlite:PATH"))
         }

@@ -1,20 +1,23 @@
-//! The settings as documentation: a table in Markdown, and an example of `turnmill.toml`.
+//! Generates documentation of the settings: a table in Markdown, and an example `turnmill.toml`.
 
-use super::table::{Kind, SETTINGS, Use};
+use super::table::{Kind, SETTINGS, Support};
 
-/// A Markdown table of every setting.
+/// Maximum width of a comment in the example file.
+const WIDTH: usize = 100;
+
+/// Returns a Markdown table of all settings.
 #[must_use]
 pub fn markdown() -> String {
     let mut text =
         "| variable | in `turnmill.toml` | type | default | meaning |\n| --- | --- | --- | --- | --- |\n"
             .to_owned();
     for setting in SETTINGS {
-        let key = if setting.places.file { format!("`{}`", setting.key) } else { String::new() };
+        let key = if setting.allowed_in.file { format!("`{}`", setting.key) } else { String::new() };
         let default = setting.default.map(|default| format!("`{default}`")).unwrap_or_default();
-        let why = match setting.obeyed {
-            Use::Obeyed => String::new(),
-            Use::Ignored(why) => format!(" Read and not obeyed: {why}."),
-            Use::Unsupported(why) => format!(" Not supported: {why}."),
+        let why = match setting.support {
+            Support::Supported => String::new(),
+            Support::Ignored(why) => format!(" Ignored: {why}."),
+            Support::Unsupported(why) => format!(" {why}."),
         };
         let row = [
             format!("`{}`", setting.variable),
@@ -28,16 +31,17 @@ pub fn markdown() -> String {
     text
 }
 
-/// A `turnmill.toml` with every setting, each commented out.
+/// Returns a `turnmill.toml` with every setting commented out.
 #[must_use]
 pub fn example() -> String {
-    let mut text = "# turnmill.toml: every setting, with its default. The environment wins over this file, flags win over both.\n\
-                    # Generated; docs/configuration.md says more.\n"
-        .to_owned();
+    let mut text =
+        "# turnmill.toml: all settings, with their defaults. Environment variables take precedence over\n\
+                    # this file, and flags over both. Generated; see docs/configuration.md.\n"
+            .to_owned();
     let mut section = "";
-    let mut in_file: Vec<_> = SETTINGS.iter().filter(|setting| setting.places.file).collect();
-    // Keys of no section come first, as TOML wants it; those of one section together.
-    let place = |key: &str| {
+    let mut in_file: Vec<_> = SETTINGS.iter().filter(|setting| setting.allowed_in.file).collect();
+    // TOML requires keys without a section first. Keys of one section follow each other.
+    let rank = |key: &str| {
         let section = |key: &str| key.split_once('.').map_or("", |(section, _)| section).to_owned();
         let own = section(key);
         if own.is_empty() {
@@ -45,14 +49,15 @@ pub fn example() -> String {
         }
         SETTINGS.iter().position(|setting| section(setting.key) == own).unwrap_or_default()
     };
-    in_file.sort_by_key(|setting| place(setting.key));
+    in_file.sort_by_key(|setting| rank(setting.key));
     for setting in in_file {
         let (own, name) = setting.key.split_once('.').unwrap_or(("", setting.key));
         if own != section {
             section = own;
             text.push_str(&format!("\n[{section}]\n"));
         }
-        text.push_str(&format!("\n# {} ({})\n", setting.doc, setting.variable));
+        text.push('\n');
+        text.push_str(&comment(&format!("{} ({})", setting.doc, setting.variable)));
         let value = match (setting.kind, setting.default) {
             (
                 Kind::Switch | Kind::Integer(..) | Kind::Millis(..) | Kind::Seconds(..) | Kind::Share,
@@ -64,4 +69,20 @@ pub fn example() -> String {
         text.push_str(&format!("# {name} = {value}\n"));
     }
     text
+}
+
+/// Returns `text` as comment lines of at most [`WIDTH`] characters.
+fn comment(text: &str) -> String {
+    let mut lines = String::new();
+    let mut line = "#".to_owned();
+    for word in text.split(' ') {
+        if line.chars().count() + 1 + word.chars().count() > WIDTH {
+            lines.push_str(&line);
+            lines.push('\n');
+            line = "#".to_owned();
+        }
+        line.push(' ');
+        line.push_str(word);
+    }
+    lines + &line + "\n"
 }

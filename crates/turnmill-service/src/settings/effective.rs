@@ -1,4 +1,4 @@
-//! The effective configuration, as it may be printed.
+//! The effective configuration in printable form, without secrets.
 
 use std::fmt;
 
@@ -10,18 +10,18 @@ use super::properties::print_properties;
 use super::table::{Id, Kind, SETTINGS};
 use super::value::Value;
 
-/// One setting's value.
+/// The effective value of one setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EffectiveValue {
-    /// Which setting.
+    /// The setting.
     pub id: Id,
-    /// Its value; secrets are hidden. Empty if it has none.
+    /// The value, with secrets hidden. Empty if the setting has no value.
     pub value: String,
-    /// Where it came from.
+    /// The layer that the value came from.
     pub origin: Origin,
 }
 
-/// Every setting that is obeyed, with its value and where that came from. `Display` gives a line for each.
+/// Every supported setting with its value and origin. `Display` writes one line per setting.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Effective(Vec<EffectiveValue>);
 
@@ -29,23 +29,26 @@ impl Effective {
     pub(crate) fn new(values: &Values) -> Self {
         let print = |setting: &'static super::table::Setting| {
             let found = values.get(setting.id);
-            // What is not obeyed is in the notes.
-            let obeyed = setting.obeyed == super::table::Use::Obeyed;
-            (obeyed || found.is_some_and(|(_, origin)| *origin > Origin::Default)).then(|| EffectiveValue {
-                id: setting.id,
-                value: found.map(|(value, _)| print(setting.id, value)).unwrap_or_default(),
-                origin: values.origin(setting.id),
+            // Settings without effect appear only if they are set; a note says why they are
+            // ignored.
+            let supported = setting.support == super::table::Support::Supported;
+            (supported || found.is_some_and(|(_, origin)| *origin > Origin::Default)).then(|| {
+                EffectiveValue {
+                    id: setting.id,
+                    value: found.map(|(value, _)| print(setting.id, value)).unwrap_or_default(),
+                    origin: values.origin(setting.id),
+                }
             })
         };
         Self(SETTINGS.iter().filter_map(print).collect())
     }
 
-    /// The values.
+    /// Returns the values, in the order of [`SETTINGS`].
     pub fn iter(&self) -> impl Iterator<Item = &EffectiveValue> {
         self.0.iter()
     }
 
-    /// As a JSON object: variable to value.
+    /// Returns a JSON object that maps each environment variable to its value.
     #[must_use]
     pub fn json(&self) -> serde_json::Value {
         let entry =
@@ -60,14 +63,15 @@ fn print(id: Id, value: &Value) -> String {
             escaped(&redact(url.expose())).to_string()
         }
         Value::Secret(_) => HIDDEN.to_owned(),
-        // `user:password`, where only the user belongs.
+        // A user name with a colon may be `user:password`, so what follows the colon is hidden.
         Value::Text(text) if matches!(id, Id::SaslUsername | Id::DatabaseUser) => {
             match text.split_once(':') {
                 Some((user, _)) => escaped(&format!("{user}:{HIDDEN}")).to_string(),
                 None => escaped(text).to_string(),
             }
         }
-        // It is refused if it is used, and shown also if it is not.
+        // An address with `@` may contain a password. It is refused if it is used, but printed even
+        // if it is not.
         Value::Text(text) if matches!(id, Id::Brokers | Id::DatabaseHost) && text.contains('@') => {
             HIDDEN.to_owned()
         }

@@ -1,4 +1,5 @@
-//! The `event_broker` of an assistant's `endpoints.yml`: where the assistant writes is where we read.
+//! Reads the `event_broker` of an assistant's `endpoints.yml`: the topic the assistant writes is
+//! the one to read.
 
 use std::path::{Path, PathBuf};
 
@@ -6,13 +7,14 @@ use saphyr::{MarkedYaml, ScalarStyle, YamlData, YamlLoader};
 use saphyr_parser::Parser;
 
 use super::environment::Environment;
-use super::file::Said;
+use super::file::GivenValues;
 use super::origin::Origin;
 use super::problem::{Note, Problem, Severity};
 use super::properties::is_sensitive;
 use super::table::Id;
 
-/// What Rasa uses where the file says nothing: not what librdkafka and `KAFKA_SECURITY_PROTOCOL` default to.
+/// Rasa's default for `security_protocol`. It differs from that of librdkafka and
+/// `KAFKA_SECURITY_PROTOCOL`.
 const DEFAULT_PROTOCOL: &str = "SASL_PLAINTEXT";
 
 const KEYS: [(&str, Id); 9] = [
@@ -27,42 +29,44 @@ const KEYS: [(&str, Id); 9] = [
     ("ssl_keyfile", Id::KafkaSslKey),
 ];
 
-/// What an `endpoints.yml` says.
+/// The settings found in an `endpoints.yml`.
 #[derive(Default)]
 pub(crate) struct Endpoints {
-    pub(crate) said: Said,
-    pub(crate) anonymised: Option<Anonymised>,
+    pub(crate) given: GivenValues,
+    pub(crate) anonymised: Option<AnonymizationTopics>,
 }
 
-/// Topics that anonymised copies of the events go to.
-pub(crate) struct Anonymised {
+/// Topics that the assistant sends anonymised copies of its events to.
+pub(crate) struct AnonymizationTopics {
     origin: Origin,
     topics: Vec<String>,
 }
 
-impl Anonymised {
-    /// Says what there is to choose from. Which topic to read is nobody's guess: whoever anonymises events probably wants
-    /// the copies read, and they are not where events are without the key.
-    pub(crate) fn choose(
+impl AnonymizationTopics {
+    /// Returns the topics. Adds a note that names them, or a problem if no topic was chosen.
+    ///
+    /// There is no default in this case: an operator who anonymises events probably wants the
+    /// anonymised copies read, and those are not in Rasa's default topic.
+    pub(crate) fn into_topics(
         self,
-        chosen: bool,
+        topic_chosen: bool,
         problems: &mut Vec<Problem>,
         notes: &mut Vec<Note>,
     ) -> Vec<String> {
         let Self { origin, topics } = self;
         let (list, are) = (topics.join("`, `"), if topics.len() == 1 { "is" } else { "are" });
-        if chosen {
+        if topic_chosen {
             let text = format!(
-                "{origin}: event_broker.anonymization_topics: anonymised copies of the events are in `{list}`; KAFKA_TOPIC \
-                 chooses what is read"
+                "{origin}: event_broker.anonymization_topics: anonymised copies of events go to `{list}`; KAFKA_TOPIC \
+                 selects the topic to read"
             );
             notes.push(Note { severity: Severity::Info, setting: Id::Endpoints.setting().variable, text });
         } else {
             problems.push(Problem::at(
                 &origin,
                 format!(
-                    "event_broker.anonymization_topics {are} `{list}`, and there is no `topic`: set KAFKA_TOPIC to the topic \
-                     to read, an anonymised one or that of the plain events (Rasa's default is `rasa_core_events`)"
+                    "event_broker.anonymization_topics {are} `{list}`, and `topic` is missing: set KAFKA_TOPIC to the \
+                     topic to read, an anonymised one or that of the plain events (Rasa's default is `rasa_core_events`)"
                 ),
             ));
         }
@@ -70,7 +74,7 @@ impl Anonymised {
     }
 }
 
-/// Reads the text of an `endpoints.yml`.
+/// Reads settings from the text of an `endpoints.yml`.
 pub(crate) fn read(
     path: &Path,
     text: &str,
@@ -82,7 +86,7 @@ pub(crate) fn read(
     let mut reader = Reader { path: path.to_owned(), section: "event_broker", environment, problems };
     let Some(documents) = reader.documents(text) else { return nothing };
     let Some((line, broker)) = documents.first().and_then(|document| entry(document, "event_broker")) else {
-        reader.problem(1, "there is no `event_broker`, so it names no topic to read".into());
+        reader.problem(1, "no `event_broker` found; set KAFKA_BROKER_ADDRESS and KAFKA_TOPIC instead".into());
         return nothing;
     };
     let kind = reader.scalar(broker, "type").map_or_else(|| "pika".to_owned(), |(_, kind)| kind);
@@ -90,25 +94,25 @@ pub(crate) fn read(
         reader.problem(line, other_broker(&kind));
         return nothing;
     }
-    let said = reader.kafka(line, broker, notes);
-    Endpoints { said, anonymised: reader.anonymised(broker) }
+    let given = reader.kafka(line, broker, notes);
+    Endpoints { given, anonymised: reader.anonymised(broker) }
 }
 
 fn other_broker(kind: &str) -> String {
     let advice = match kind.to_ascii_lowercase().as_str() {
-        "file" => "read its file with `turnmill-replay`",
-        "sql" => "read its database with `turnmill-replay`",
+        "file" => "load its file with `turnmill-replay`",
+        "sql" => "load its database with `turnmill-replay`",
         "pika" => "RabbitMQ is not supported",
         kind if kind.contains('.') => {
-            "where a broker class of your own writes is known to it alone; if it is Kafka, leave this file out and set \
-             KAFKA_BROKER_ADDRESS and KAFKA_TOPIC; what it writes to files or databases `turnmill-replay` reads"
+            "for a custom broker class that writes to Kafka, set KAFKA_BROKER_ADDRESS and KAFKA_TOPIC instead of \
+             TURNMILL_ENDPOINTS; `turnmill-replay` loads files and databases"
         }
-        _ => "it is not known here",
+        _ => "this type is not supported",
     };
-    format!("the event broker has type `{kind}`, the service reads from `kafka`: {advice}")
+    format!("the event broker has type `{kind}`, but the service reads from `kafka` only: {advice}")
 }
 
-/// The value of `key`, with the key's line.
+/// Returns the value of `key` with the line of the key.
 pub(super) fn entry<'y>(yaml: &'y MarkedYaml<'y>, key: &str) -> Option<(usize, &'y MarkedYaml<'y>)> {
     let YamlData::Mapping(mapping) = &yaml.data else { return None };
     mapping.iter().find_map(|(name, value)| match &name.data {
@@ -127,18 +131,19 @@ pub(super) struct Reader<'r> {
 }
 
 impl Reader<'_> {
-    /// The documents of the file; none if it is no YAML, which is then a problem.
+    /// Parses the file into its documents. Returns `None`, and adds a problem, if it is not valid
+    /// YAML.
     pub(super) fn documents<'y>(&mut self, text: &'y str) -> Option<Vec<MarkedYaml<'y>>> {
         let mut loader = YamlLoader::<MarkedYaml<'_>>::default();
-        // Texts as they are written: a password of digits is a text.
+        // Keeps scalars as text: a password may consist of digits.
         loader.early_parse(false);
         if let Err(error) = Parser::new_from_str(text).load(&mut loader, false) {
-            self.problem(error.marker().line(), format!("no valid YAML: {}", error.info()));
+            self.problem(error.marker().line(), format!("invalid YAML: {}", error.info()));
             return None;
         }
         if let Some(error) = loader.error() {
             let (line, info) = (error.marker().line(), error.info().to_owned());
-            self.problem(line, format!("no valid YAML: {info}"));
+            self.problem(line, format!("invalid YAML: {info}"));
             return None;
         }
         Some(loader.into_documents())
@@ -152,17 +157,17 @@ impl Reader<'_> {
         self.problems.push(Problem::at(&self.origin(line), detail));
     }
 
-    fn kafka(&mut self, line: usize, broker: &MarkedYaml<'_>, notes: &mut Vec<Note>) -> Said {
-        let mut said = Said::new();
+    fn kafka(&mut self, line: usize, broker: &MarkedYaml<'_>, notes: &mut Vec<Note>) -> GivenValues {
+        let mut given = GivenValues::new();
         for (key, id) in KEYS {
             if let Some((line, text)) = self.scalar(broker, key) {
-                said.push((id, text, self.origin(line)));
+                given.push((id, text, self.origin(line)));
             }
         }
-        if !said.iter().any(|(id, ..)| *id == Id::SecurityProtocol) {
+        if !given.iter().any(|(id, ..)| *id == Id::SecurityProtocol) {
             let (path, key) = (self.path.clone(), "security_protocol");
             let origin = Origin::EndpointsDefault { path, line, key };
-            said.push((Id::SecurityProtocol, DEFAULT_PROTOCOL.to_owned(), origin));
+            given.push((Id::SecurityProtocol, DEFAULT_PROTOCOL.to_owned(), origin));
         }
         let is_on =
             |found: Option<(usize, String)>| found.is_some_and(|(_, on)| on.eq_ignore_ascii_case("true"));
@@ -170,16 +175,16 @@ impl Reader<'_> {
             notes.push(Note {
                 severity: Severity::Info,
                 setting: Id::Endpoints.setting().variable,
-                text: "the assistant does not key its events by sender (`partition_by_sender: true` would): the tables are \
-                       just as right, and writing them is slower"
+                text: "the assistant does not key its events by sender (`partition_by_sender` is not true); the tables \
+                       stay correct, but writing is slower"
                     .into(),
             });
         }
-        said
+        given
     }
 
-    /// The topics of `anonymization_topics`, a list of names and rules.
-    fn anonymised(&mut self, broker: &MarkedYaml<'_>) -> Option<Anonymised> {
+    /// Returns the topics of `anonymization_topics`, a list of names and rules.
+    fn anonymised(&mut self, broker: &MarkedYaml<'_>) -> Option<AnonymizationTopics> {
         let (line, value) = entry(broker, "anonymization_topics")?;
         let YamlData::Sequence(items) = &value.data else { return None };
         let mut topics = Vec::new();
@@ -188,10 +193,11 @@ impl Reader<'_> {
                 topics.push(name);
             }
         }
-        (!topics.is_empty()).then(|| Anonymised { origin: self.origin(line), topics })
+        (!topics.is_empty()).then(|| AnonymizationTopics { origin: self.origin(line), topics })
     }
 
-    /// The text of `key`; of a list, its texts with commas. None if it is missing, null or empty.
+    /// Returns the text of `key`, or the comma-separated texts of a list. `None` if it is missing,
+    /// null or empty.
     pub(super) fn scalar(&mut self, broker: &MarkedYaml<'_>, key: &str) -> Option<(usize, String)> {
         let (line, value) = entry(broker, key)?;
         let texts: Vec<&MarkedYaml<'_>> = match &value.data {
@@ -201,7 +207,7 @@ impl Reader<'_> {
         let mut found = Vec::new();
         for value in texts {
             let YamlData::Representation(text, style, _) = &value.data else {
-                self.problem(line, format!("{}.{key}: expected a text", self.section));
+                self.problem(line, format!("{}.{key}: expected text", self.section));
                 return None;
             };
             let is_null =
@@ -212,9 +218,13 @@ impl Reader<'_> {
             match self.expand(text) {
                 Ok(text) => found.push(text),
                 Err(name) => {
-                    // What looks like a variable may be a part of a password.
-                    let name = if is_sensitive(key) { "in it" } else { name.as_str() };
-                    let detail = format!("{}.{key}: the variable {name} is not set", self.section);
+                    // What looks like a variable may be part of a password.
+                    let variable = if is_sensitive(key) {
+                        "a variable in it".to_owned()
+                    } else {
+                        format!("variable {name}")
+                    };
+                    let detail = format!("{}.{key}: {variable} is not set", self.section);
                     self.problem(value.span.start.line(), detail);
                     return None;
                 }
@@ -224,7 +234,8 @@ impl Reader<'_> {
         (!text.is_empty()).then_some((line, text))
     }
 
-    /// `${NAME}` replaced by the variable's value; the error is the name of one that is not set.
+    /// Replaces each `${NAME}` by the variable's value. The error is the name of a variable that is
+    /// not set.
     fn expand(&self, text: &str) -> Result<String, String> {
         let mut expanded = String::new();
         let mut rest = text;

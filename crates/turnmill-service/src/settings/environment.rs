@@ -1,4 +1,4 @@
-//! The environment, taken once.
+//! A snapshot of the environment variables.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -7,7 +7,7 @@ use std::fmt;
 use super::suggest::hint;
 use super::table::SETTINGS;
 
-/// The variables of a process. `Debug` shows names only.
+/// The environment variables of a process. `Debug` shows names only.
 ///
 /// ```
 /// use turnmill_service::settings::Environment;
@@ -21,28 +21,28 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// The environment of this process.
+    /// Returns the environment of this process.
     #[must_use]
     pub fn of_process() -> Self {
         std::env::vars_os().collect()
     }
 
-    /// The value of a variable.
+    /// Returns the value of a variable.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str)
     }
 
-    /// Names of variables whose value is not UTF-8.
+    /// Returns the names of variables whose value is not UTF-8.
     pub(crate) fn unreadable(&self) -> &[String] {
         &self.unreadable
     }
 
-    /// What is wrong with names that start like ours.
+    /// Returns unknown variables that start with `TURNMILL_`, each with a hint.
     pub(crate) fn unknown(&self) -> impl Iterator<Item = (&str, String)> {
         let ours = |(name, value): &(&String, &String)| {
             name.starts_with("TURNMILL_")
-                // Those are for the test suite.
+                // Used by the test suite.
                 && !name.starts_with("TURNMILL_TEST_")
                 && !is_service_link(name, value)
                 && !known().any(|variable| variable == name.as_str())
@@ -58,8 +58,10 @@ fn known() -> impl Iterator<Item = &'static str> {
     SETTINGS.iter().map(|setting| setting.variable)
 }
 
-/// Whether Kubernetes set this variable: for every service of a namespace it tells each pod where that is, under the service's
-/// name, and a service may well be called `turnmill`.
+/// Returns whether Kubernetes set this variable.
+///
+/// Kubernetes sets variables such as `TURNMILL_SERVICE_HOST` in every pod for each service of the
+/// namespace, and a service may be named `turnmill`.
 fn is_service_link(name: &str, value: &str) -> bool {
     if name.ends_with("_SERVICE_HOST") || name.ends_with("_SERVICE_PORT") || name.contains("_SERVICE_PORT_") {
         return true;

@@ -1,4 +1,4 @@
-//! `turnmill.toml`.
+//! Reads `turnmill.toml`.
 
 use std::path::{Path, PathBuf};
 
@@ -10,27 +10,27 @@ use super::problem::Problem;
 use super::suggest::hint;
 use super::table::{Id, Kind, SETTINGS};
 
-/// What a file says: texts in the settings' own notation, and where they stand.
-pub(crate) type Said = Vec<(Id, String, Origin)>;
+/// Values of a layer as text in the notation of environment variables, with their origin.
+pub(crate) type GivenValues = Vec<(Id, String, Origin)>;
 
-/// Reads the text of a settings file. Everything that is wrong goes to `problems`.
-pub(crate) fn read(path: &Path, text: &str, problems: &mut Vec<Problem>) -> Said {
-    let mut reader = Reader { path: path.to_owned(), text, said: Vec::new(), problems };
+/// Reads the text of a settings file. Adds all errors to `problems`.
+pub(crate) fn read(path: &Path, text: &str, problems: &mut Vec<Problem>) -> GivenValues {
+    let mut reader = Reader { path: path.to_owned(), text, given: Vec::new(), problems };
     match DeTable::parse(text) {
         Ok(table) => reader.table("", table.get_ref()),
         Err(error) => {
             let line = reader.line(error.span().map_or(0, |span| span.start));
-            // The message, not the whole error: that shows the line, which may hold a password.
-            reader.problem(line, format!("no valid TOML: {}", error.message()));
+            // Only the message: the whole error quotes the line, which may hold a password.
+            reader.problem(line, format!("invalid TOML: {}", error.message()));
         }
     }
-    reader.said
+    reader.given
 }
 
 struct Reader<'r> {
     path: PathBuf,
     text: &'r str,
-    said: Said,
+    given: GivenValues,
     problems: &'r mut Vec<Problem>,
 }
 
@@ -56,11 +56,11 @@ impl Reader<'_> {
     }
 
     fn entry(&mut self, key: &str, line: usize, value: &Spanned<DeValue<'_>>) {
-        let in_file = || SETTINGS.iter().filter(|setting| setting.places.file);
+        let in_file = || SETTINGS.iter().filter(|setting| setting.allowed_in.file);
         if let Some(setting) = in_file().find(|setting| setting.key == key) {
             match text_of(setting.kind, value.get_ref()) {
                 Ok(text) => {
-                    self.said.push((setting.id, text, Origin::File { path: self.path.clone(), line }));
+                    self.given.push((setting.id, text, Origin::File { path: self.path.clone(), line }));
                 }
                 Err(expected) => {
                     self.problem(line, format!("{key}: {expected}, found {}", value.get_ref().type_str()));
@@ -86,15 +86,16 @@ impl Reader<'_> {
     }
 }
 
-/// The value as one would write it in a variable.
+/// Returns the value in the notation of environment variables.
 fn text_of(kind: Kind, value: &DeValue<'_>) -> Result<String, &'static str> {
     match (kind, value) {
         (Kind::Properties, DeValue::Table(table)) => {
             let mut pairs = Vec::new();
             for (name, value) in table {
-                let value = scalar(value.get_ref()).ok_or("expected texts, numbers, true or false")?;
+                let value =
+                    scalar(value.get_ref()).ok_or("expected strings, numbers or booleans as values")?;
                 if value.contains(',') {
-                    return Err("a value with a comma cannot be set here");
+                    return Err("values with a comma are not supported");
                 }
                 pairs.push(format!("{}={value}", name.get_ref()));
             }
@@ -102,9 +103,9 @@ fn text_of(kind: Kind, value: &DeValue<'_>) -> Result<String, &'static str> {
         }
         (Kind::Text | Kind::Brokers, DeValue::Array(texts)) => {
             let texts: Option<Vec<String>> = texts.iter().map(|text| scalar(text.get_ref())).collect();
-            texts.map(|texts| texts.join(",")).ok_or("expected a text")
+            texts.map(|texts| texts.join(",")).ok_or("expected a list of strings")
         }
-        (_, value) => scalar(value).ok_or("expected a text, a number, true or false"),
+        (_, value) => scalar(value).ok_or("expected a string, a number or a boolean"),
     }
 }
 

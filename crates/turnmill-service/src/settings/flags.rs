@@ -1,4 +1,4 @@
-//! The command line's part: one flag for each setting that may stand there.
+//! Command line flags, one for each setting that may be given there.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,7 +7,8 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::table::{Id, Kind, SETTINGS};
 
-/// The flags that were given. Part of a command line by `#[command(flatten)]`; `Debug` shows names only.
+/// The flags that were given. Include them in a command line with `#[command(flatten)]`. `Debug`
+/// shows names only.
 ///
 /// ```
 /// use clap::Parser;
@@ -25,13 +26,13 @@ use super::table::{Id, Kind, SETTINGS};
 pub struct Flags(BTreeMap<Id, String>);
 
 impl Flags {
-    /// The text given for a setting.
+    /// Returns the text given for a setting.
     #[must_use]
     pub fn get(&self, id: Id) -> Option<&str> {
         self.0.get(&id).map(String::as_str)
     }
 
-    /// Sets one, as if it had been given.
+    /// Sets a flag as if it had been given.
     #[must_use]
     pub fn with(mut self, id: Id, text: impl Into<String>) -> Self {
         self.0.insert(id, text.into());
@@ -53,7 +54,7 @@ impl clap::FromArgMatches for Flags {
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        for setting in SETTINGS.iter().filter(|setting| setting.places.flag) {
+        for setting in SETTINGS.iter().filter(|setting| setting.allowed_in.flag) {
             if let Ok(Some(text)) = matches.try_get_one::<String>(setting.key) {
                 self.0.insert(setting.id, text.clone());
             }
@@ -87,7 +88,7 @@ impl clap::Args for Flags {
                 .help_heading("Settings")
                 .allow_hyphen_values(true)
                 .action(ArgAction::Set);
-            // `--log-json` alone means true.
+            // `--log-json` without a value means true.
             if setting.kind == Kind::Switch {
                 arg.num_args(0..=1).require_equals(true).default_missing_value("true")
             } else {

@@ -1,4 +1,6 @@
-//! Reading all layers: default, `endpoints.yml`, `turnmill.toml`, environment, flags; each wins over those before it.
+//! Reads all layers: defaults, `endpoints.yml`, `turnmill.toml`, environment, flags.
+//!
+//! Each layer takes precedence over those before it.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -10,46 +12,46 @@ use turnmill_text::{Secret, escaped, redact};
 
 use super::effective::Effective;
 use super::environment::Environment;
-use super::file::Said;
+use super::file::GivenValues;
 use super::flags::Flags;
 use super::origin::Origin;
 use super::problem::{Note, Problem, SettingsError, Severity};
-use super::table::{Id, SETTINGS, Setting, Use};
+use super::table::{Id, SETTINGS, Setting, Support};
 use super::typed::ServiceSettings;
 use super::value::Value;
 use super::{assemble, endpoints, file};
 
-/// The settings file that is read if it is there.
+/// The settings file that is read if it exists and no other is named.
 const DEFAULT_FILE: &str = "turnmill.toml";
 
-/// What the settings are for.
+/// The settings that a command requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Needs {
-    /// Everything: brokers and a database.
+    /// Brokers and a database.
     Service,
-    /// A database; what concerns Kafka may be missing.
+    /// A database. Settings of Kafka may be missing.
     Database,
 }
 
-/// The settings, and what there is to say about them.
+/// The settings, with notes about them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Loaded {
     /// The settings.
     pub settings: ServiceSettings,
-    /// What there is to say about them at start.
+    /// Notes to log at start.
     pub notes: Vec<Note>,
-    /// Every setting with its value and where it came from, without secrets.
+    /// Every setting with its value and origin, without secrets.
     pub effective: Effective,
-    /// Topics that the assistant's `endpoints.yml` sends anonymised copies of the events to.
+    /// Topics in `anonymization_topics` of the assistant's `endpoints.yml`.
     pub anonymization_topics: Vec<String>,
 }
 
 impl Loaded {
-    /// Reads the settings of this process: its environment, `flags`, and the files that these name.
+    /// Reads the settings of this process from its environment, `flags`, and the files they name.
     ///
     /// # Errors
     ///
-    /// Everything that is wrong, at once.
+    /// Returns all problems at once.
     pub fn of_process(flags: &Flags, needs: Needs) -> Result<Self, SettingsError> {
         let open = RefCell::new(Vec::new());
         let read = |path: &Path| {
@@ -62,9 +64,7 @@ impl Loaded {
         let mut loaded = Self::read(flags, &Environment::of_process(), &read, needs)?;
         for path in open.take() {
             let path = escaped(&path.to_string_lossy()).to_string();
-            let text = format!(
-                "every user of this machine can change {path}, and so where the data goes: chmod o-w {path}"
-            );
+            let text = format!("{path} is writable by every user of this machine; run chmod o-w {path}");
             loaded.notes.push(Note {
                 severity: Severity::Warning,
                 setting: Id::Config.setting().variable,
@@ -74,7 +74,8 @@ impl Loaded {
         Ok(loaded)
     }
 
-    /// Reads settings. `read_file` gives the text of a file.
+    /// Reads the settings from `flags`, `environment`, and the files they name. `read_file` returns
+    /// the text of a file.
     ///
     /// ```
     /// use turnmill_service::settings::{Environment, Flags, Loaded, Needs};
@@ -91,7 +92,7 @@ impl Loaded {
     ///
     /// # Errors
     ///
-    /// Everything that is wrong, at once.
+    /// Returns all problems at once.
     pub fn read(
         flags: &Flags,
         environment: &Environment,
@@ -110,10 +111,10 @@ impl Loaded {
         let Layers { given, mut problems, mut notes, anonymised, .. } = layers;
         let mut values = Values::resolve(given, &mut problems);
         let anonymization_topics = match anonymised {
-            Some(anonymised) => anonymised.choose(values.is_given(Id::Topic), &mut problems, &mut notes),
+            Some(anonymised) => anonymised.into_topics(values.is_given(Id::Topic), &mut problems, &mut notes),
             None => Vec::new(),
         };
-        values.say_what_is_not_obeyed(&mut notes);
+        values.note_settings_without_effect(&mut notes);
         let settings = assemble::settings(&mut values, needs, &mut problems, &mut notes);
         match settings {
             Some(mut settings) if problems.is_empty() => {
@@ -136,21 +137,21 @@ fn can_be_written_by_all(_: &Path) -> bool {
     false
 }
 
-/// Gives the text of a file.
+/// Returns the text of a file.
 pub type ReadFile<'r> = dyn Fn(&Path) -> io::Result<String> + 'r;
 
 struct Layers<'e> {
     environment: &'e Environment,
     needs: Needs,
     /// In ascending order of precedence.
-    given: Said,
+    given: GivenValues,
     problems: Vec<Problem>,
     notes: Vec<Note>,
-    anonymised: Option<endpoints::Anonymised>,
+    anonymised: Option<endpoints::AnonymizationTopics>,
 }
 
 impl Layers<'_> {
-    /// The text of a setting that says where a file is, from what wins over files.
+    /// Returns the path in a setting, from the layers that take precedence over files.
     fn path(&self, flags: &Flags, id: Id) -> Option<(PathBuf, Origin)> {
         let setting = id.setting();
         if let (Some(path), Some(flag)) = (flags.get(id), setting.flag()) {
@@ -177,7 +178,7 @@ impl Layers<'_> {
             Some((path, origin)) => self.text(path, origin, read_file),
             None => match read_file(Path::new(DEFAULT_FILE)) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-                // It is there, so it is meant.
+                // An existing file must be readable.
                 result => {
                     let origin = Origin::File { path: DEFAULT_FILE.into(), line: 1 };
                     self.text(Path::new(DEFAULT_FILE), &origin, &|_| match &result {
@@ -188,27 +189,27 @@ impl Layers<'_> {
             },
         };
         let path = config.map_or_else(|| PathBuf::from(DEFAULT_FILE), |(path, _)| path);
-        let said = text.map(|text| file::read(&path, &text, &mut self.problems)).unwrap_or_default();
-        let in_file = said.iter().find(|(id, path, _)| *id == Id::Endpoints && !path.is_empty());
+        let given = text.map(|text| file::read(&path, &text, &mut self.problems)).unwrap_or_default();
+        let in_file = given.iter().find(|(id, path, _)| *id == Id::Endpoints && !path.is_empty());
         let in_file = in_file.map(|(_, path, origin)| (PathBuf::from(path), origin.clone()));
-        // It says nothing about a database.
+        // `endpoints.yml` holds no settings of the database.
         if self.needs == Needs::Service
             && let Some((path, origin)) = self.path(flags, Id::Endpoints).or(in_file)
             && let Some(text) = self.text(&path, &origin, read_file)
         {
             let endpoints =
                 endpoints::read(&path, &text, self.environment, &mut self.problems, &mut self.notes);
-            self.given.extend(endpoints.said);
+            self.given.extend(endpoints.given);
             self.anonymised = endpoints.anonymised;
         }
-        self.given.extend(said);
+        self.given.extend(given);
     }
 
     fn variables(&mut self) {
         for setting in SETTINGS {
             let variable = setting.variable;
             if self.environment.unreadable().iter().any(|name| name == variable) {
-                self.problems.push(Problem::at(&Origin::Variable(variable), "its value is not UTF-8"));
+                self.problems.push(Problem::at(&Origin::Variable(variable), "the value is not valid UTF-8"));
             }
             if let Some(text) = self.environment.get(variable) {
                 self.given.push((setting.id, text.to_owned(), Origin::Variable(variable)));
@@ -220,21 +221,21 @@ impl Layers<'_> {
     }
 }
 
-/// The values that won, each with its origin.
+/// The values of all settings after precedence, each with its origin.
 #[derive(Clone)]
 pub(crate) struct Values(Vec<Option<(Value, Origin)>>);
 
 impl fmt::Debug for Values {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Secrets among them know how to hide.
+        // `Secret` hides itself.
         f.debug_list().entries(&self.0).finish()
     }
 }
 
 impl Values {
-    /// Lets the last word on each setting win. A text that cannot be read is a problem also if it is overruled: it is wrong
-    /// where it stands.
-    fn resolve(given: Said, problems: &mut Vec<Problem>) -> Self {
+    /// Keeps the last value of each setting. An invalid value is a problem even if a later layer
+    /// replaces it.
+    fn resolve(given: GivenValues, problems: &mut Vec<Problem>) -> Self {
         let mut values = Self(vec![None; SETTINGS.len()]);
         for setting in SETTINGS {
             if let Some(text) = setting.default {
@@ -243,8 +244,8 @@ impl Values {
         }
         for (id, text, origin) in given {
             let setting = id.setting();
-            // As many deployments have it, a variable that is set to nothing says nothing; but for the one where nothing means
-            // none.
+            // Many deployments set variables to an empty text, which counts as not set. The
+            // exception is the dead letter topic, where it means that there is none.
             if !text.trim().is_empty() || id == Id::DeadLetterTopic {
                 values.put(setting, &text, origin, problems);
             }
@@ -260,7 +261,7 @@ impl Values {
                 }
             }
             Err(expected) => {
-                // In a file or an endpoints.yml the name is not part of the origin.
+                // For files, the origin does not include the name of the setting.
                 let detail = match &origin {
                     Origin::File { .. } => format!("{}: {expected}", setting.key),
                     Origin::Endpoints { .. } | Origin::EndpointsDefault { .. } => {
@@ -273,15 +274,15 @@ impl Values {
         }
     }
 
-    fn say_what_is_not_obeyed(&self, notes: &mut Vec<Note>) {
+    fn note_settings_without_effect(&self, notes: &mut Vec<Note>) {
         for setting in SETTINGS {
-            let (severity, why) = match setting.obeyed {
-                Use::Obeyed => continue,
-                Use::Ignored(why) => (Severity::Info, why),
-                Use::Unsupported(why) => (Severity::Warning, why),
+            let (severity, why) = match setting.support {
+                Support::Supported => continue,
+                Support::Ignored(why) => (Severity::Info, why),
+                Support::Unsupported(why) => (Severity::Warning, why),
             };
             if self.is_given(setting.id) && self.switch(setting.id) != Some(false) {
-                let text = format!("is set and has no effect: {why}");
+                let text = format!("ignored: {why}");
                 notes.push(Note { severity, setting: setting.variable, text });
             }
         }
@@ -291,7 +292,7 @@ impl Values {
         self.0.get(id as usize)?.as_ref()
     }
 
-    /// Whether somebody said something about it.
+    /// Returns whether any layer but the defaults sets it.
     pub(crate) fn is_given(&self, id: Id) -> bool {
         self.origin(id) > Origin::Default
     }

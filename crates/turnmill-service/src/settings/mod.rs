@@ -1,8 +1,9 @@
-//! Settings: `turnmill.toml`, the environment, flags.
+//! Settings: `turnmill.toml`, environment variables, flags.
 //!
-//! One table ([`SETTINGS`]) describes them all; [`Loaded::of_process`] reads them. What is wrong is reported all at once, each
-//! with the place where it stands; names that are nearly right get a suggestion. Values of secrets are in no message, no
-//! `Debug`, and not in the printed configuration.
+//! One table ([`SETTINGS`]) describes all settings, and [`Loaded::of_process`] reads them. All
+//! problems are reported at once, each with the file and line, variable or flag that causes it. A
+//! misspelled name gets a suggestion. Secrets appear in no message, no `Debug` output, and not in
+//! the printed configuration.
 
 mod assemble;
 mod database;
@@ -30,7 +31,7 @@ pub use flags::Flags;
 pub use load::{Loaded, Needs, ReadFile};
 pub use origin::Origin;
 pub use problem::{Note, Problem, SettingsError, Severity};
-pub use table::{Id, Kind, Places, SETTINGS, Setting, Use};
+pub use table::{AllowedIn, Id, Kind, SETTINGS, Setting, Support};
 pub use tracker_store::TrackerStore;
 pub use turnmill_text::Secret;
 pub use typed::{

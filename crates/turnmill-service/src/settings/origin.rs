@@ -1,40 +1,40 @@
-//! Where a value came from.
+//! The layer that a value came from.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// Where a value came from, in ascending order of precedence.
+/// The layer that a value came from, in ascending order of precedence.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Origin {
-    /// Nobody said anything.
+    /// The default.
     Default,
     /// The assistant's `endpoints.yml`.
     Endpoints {
-        /// Its path.
+        /// Path of the file.
         path: PathBuf,
         /// Line of the key, from 1.
         line: usize,
     },
-    /// Rasa's own default, where the `endpoints.yml` says nothing.
+    /// Rasa's default for a key that the `endpoints.yml` lacks.
     EndpointsDefault {
-        /// Its path.
+        /// Path of the file.
         path: PathBuf,
         /// Line of the `event_broker`, from 1.
         line: usize,
-        /// The key that is missing.
+        /// The missing key.
         key: &'static str,
     },
     /// `turnmill.toml`.
     File {
-        /// Its path.
+        /// Path of the file.
         path: PathBuf,
         /// Line of the key, from 1.
         line: usize,
     },
     /// An environment variable.
     Variable(&'static str),
-    /// A flag of the command line, with its dashes.
+    /// A command line flag, with its dashes.
     Flag(String),
 }
 
@@ -46,7 +46,7 @@ impl fmt::Display for Origin {
                 write!(f, "{}:{line}", path.display())
             }
             Self::EndpointsDefault { path, line, key } => {
-                write!(f, "{}:{line} has no `{key}`, and this is Rasa's default", path.display())
+                write!(f, "{}:{line}, Rasa's default for a missing `{key}`", path.display())
             }
             Self::Variable(name) => f.write_str(name),
             Self::Flag(flag) => f.write_str(flag),

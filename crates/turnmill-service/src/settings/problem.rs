@@ -1,10 +1,10 @@
-//! What is wrong with the settings, and what is worth saying about them.
+//! Problems with the settings, and notes about them.
 
 use std::fmt;
 
 use super::origin::Origin;
 
-/// One thing that is wrong: where it stands, and what to change.
+/// One problem with the settings: its origin, and what to change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem(String);
 
@@ -24,42 +24,42 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Everything that is wrong with the settings, all at once.
+/// All problems with the settings.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct SettingsError {
-    /// At least one.
+    /// The problems, at least one.
     pub problems: Vec<Problem>,
 }
 
 impl fmt::Display for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.problems.as_slice() {
-            [one] => write!(f, "wrong setting: {one}"),
+            [one] => write!(f, "invalid setting: {one}"),
             all => {
-                f.write_str("wrong settings:")?;
+                f.write_str("invalid settings:")?;
                 all.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
             }
         }
     }
 }
 
-/// How much a note matters.
+/// Log level of a note.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
-    /// Good to know.
+    /// Informs about a consequence of the settings.
     Info,
-    /// Probably not what was meant.
+    /// The settings probably differ from what was intended.
     Warning,
 }
 
-/// Something to say at start, once.
+/// A message about a setting, logged once at start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
-    /// How much it matters.
+    /// Log level of the message.
     pub severity: Severity,
-    /// The variable that it is about.
+    /// Environment variable of the setting.
     pub setting: &'static str,
-    /// What there is to say.
+    /// The message.
     pub text: String,
 }
 

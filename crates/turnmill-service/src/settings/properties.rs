@@ -1,25 +1,27 @@
-//! Properties of librdkafka: which may be set, and which may be printed.
+//! librdkafka properties given by the user: parsing, refusing, printing.
 
 use turnmill_text::{HIDDEN, Secret, escaped};
 
-/// Properties of librdkafka that the service sets by itself, and what to use instead.
+/// librdkafka properties that the service sets itself, with the setting to use instead or the
+/// reason.
 const RESERVED: [(&str, &str); 8] = [
     ("bootstrap.servers", "KAFKA_BROKER_ADDRESS sets it"),
     ("metadata.broker.list", "KAFKA_BROKER_ADDRESS sets it"),
     ("group.id", "RASA_ANALYTICS_CONSUMER_ID sets it"),
     ("group.instance.id", "TURNMILL_KAFKA_GROUP_INSTANCE_ID sets it"),
-    ("enable.auto.commit", "positions are in the store"),
-    ("enable.auto.offset.store", "positions are in the store"),
-    ("auto.offset.reset", "positions are in the store"),
-    ("enable.partition.eof", "turnmill needs it as it is"),
+    ("enable.auto.commit", "offsets are committed in the store"),
+    ("enable.auto.offset.store", "offsets are committed in the store"),
+    ("auto.offset.reset", "the start offset comes from the store"),
+    ("enable.partition.eof", "turnmill relies on its value"),
 ];
 
 pub(crate) fn properties(text: &str) -> Result<Vec<(String, Secret)>, String> {
     let mut found: Vec<(String, Secret)> = Vec::new();
     for part in text.split(',').filter(|part| !part.trim().is_empty()) {
-        // A part without a name may be half of a secret, so it is not repeated.
+        // The part may be half of a secret that contains a comma, so the message does not repeat
+        // it.
         let Some((name, value)) = part.split_once('=') else {
-            return Err("expected name=value pairs, separated by commas; one has no `=`".into());
+            return Err("expected comma-separated name=value pairs; one of them has no `=`".into());
         };
         found.push((name.trim().to_owned(), Secret::new(value.trim())));
     }
@@ -27,12 +29,12 @@ pub(crate) fn properties(text: &str) -> Result<Vec<(String, Secret)>, String> {
     Ok(found)
 }
 
-/// Refuses properties that are named badly, twice, or are not for the user to set.
+/// Refuses malformed names, duplicates, and properties that the service sets itself.
 pub(crate) fn check_properties(properties: &[(String, Secret)]) -> Result<(), String> {
     for (number, (name, _)) in properties.iter().enumerate() {
         if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
         {
-            return Err("the name of a property has letters, digits, `.`, `_` and `-` only".into());
+            return Err("invalid property name: use letters, digits, `.`, `_` and `-`".into());
         }
         if let Some((_, why)) = RESERVED.iter().find(|(reserved, _)| reserved == name) {
             return Err(format!("`{name}` cannot be set here: {why}"));
@@ -44,7 +46,7 @@ pub(crate) fn check_properties(properties: &[(String, Secret)]) -> Result<(), St
     Ok(())
 }
 
-/// Properties as they may be printed.
+/// Prints properties; values that may be secret are hidden.
 pub(crate) fn print_properties(properties: &[(String, Secret)]) -> String {
     let print = |(name, value): &(String, Secret)| {
         let is_shown = SHOWN.contains(&name.as_str());
@@ -53,14 +55,15 @@ pub(crate) fn print_properties(properties: &[(String, Secret)]) -> String {
     properties.iter().map(print).collect::<Vec<_>>().join(",")
 }
 
-/// Whether a setting of this name may hold a secret.
+/// Returns whether a key of this name may hold a secret.
 pub(crate) fn is_sensitive(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     ["pass", "secret", "token", "credential", "jaas", "pem", "key"].iter().any(|word| name.contains(word))
 }
 
-/// Properties whose values are printed. Those of all others are hidden: a typing error in the name of a password makes it a
-/// property that is not known.
+/// Properties whose values are printed; all other values are hidden.
+///
+/// A list of secret properties would not do: a password under a mistyped name would be printed.
 const SHOWN: &[&str] = &[
     "allow.auto.create.topics",
     "api.version.fallback.ms",

@@ -1,6 +1,6 @@
-//! What a mistyped name may have meant.
+//! Suggestions for misspelled names.
 
-/// The name that is nearest to `name`, if one is near.
+/// Returns the candidate most similar to `name`, if one is similar enough.
 pub(crate) fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     let lower = name.to_ascii_lowercase();
     names
@@ -10,7 +10,7 @@ pub(crate) fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> O
         .map(|(_, candidate)| candidate)
 }
 
-/// The end of a message about an unknown name.
+/// Returns the end of a message about an unknown name: a suggestion, or an empty text.
 pub(crate) fn hint<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> String {
     nearest(name, names).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default()
 }

@@ -1,14 +1,17 @@
-//! Every setting, as data: names, type, default, meaning. Reading, printing and documentation are driven by it.
+//! Every setting as data: names, type, default and description.
+//!
+//! Parsing, `--help`, the effective configuration and the documentation are derived from this
+//! table.
 
-/// How the text of a value is read.
+/// Type of a setting: how the text of its value is parsed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Kind {
     /// Any text.
     Text,
-    /// Addresses of brokers, separated by commas; a port that is missing is 9092.
+    /// Comma-separated broker addresses; the default port is 9092.
     Brokers,
-    /// A text that is never printed.
+    /// Text that is never printed.
     Secret,
     /// A database URL; its password is never printed.
     DatabaseUrl,
@@ -16,17 +19,17 @@ pub enum Kind {
     Path,
     /// `true`, `false`, `yes`, `no`, `on`, `off`, `1` or `0`.
     Switch,
-    /// A whole number.
+    /// A whole number between two bounds, both included.
     Integer(u64, u64),
-    /// Whole milliseconds, between two bounds.
+    /// Whole milliseconds between two bounds, both included.
     Millis(u64, u64),
-    /// Whole seconds, between two bounds.
+    /// Whole seconds between two bounds, both included.
     Seconds(u64, u64),
-    /// Bytes, at least so many; `KiB`, `MiB` and `GiB` may follow.
+    /// A number of bytes, at least this many; `KiB`, `MiB` or `GiB` may follow it.
     Bytes(u64),
     /// A share between 0 and 1; `50%` is 0.5.
     Share,
-    /// One of these, in any case.
+    /// One of these names, in upper or lower case.
     Choice(&'static [&'static str]),
     /// An IP address and port to listen on.
     Address,
@@ -35,7 +38,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The name of the type, for the documentation.
+    /// Returns the name of the type for the documentation.
     #[must_use]
     pub fn describe(self) -> String {
         match self {
@@ -57,56 +60,57 @@ impl Kind {
     }
 }
 
-/// What becomes of a setting.
+/// Whether turnmill implements a setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Use {
-    /// It does what it says.
-    Obeyed,
-    /// It is read for the sake of existing deployments, and a start-up message says why it does nothing.
+pub enum Support {
+    /// The setting has its documented effect.
+    Supported,
+    /// The setting is accepted because existing deployments set it, and has no effect. The text
+    /// says why; it is logged at start.
     Ignored(&'static str),
-    /// It asks for something that is not there.
+    /// The setting requests a feature that turnmill does not have. The text says which.
     Unsupported(&'static str),
 }
 
-/// Where a setting may stand.
+/// The layers that may contain a setting, besides the environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Places {
-    /// In `turnmill.toml`.
+pub struct AllowedIn {
+    /// `turnmill.toml`.
     pub file: bool,
-    /// On the command line. (In the environment every setting may stand.)
+    /// The command line.
     pub flag: bool,
 }
 
-const EVERYWHERE: Places = Places { file: true, flag: true };
-/// Command lines are visible to every user of a machine.
-const NO_FLAG: Places = Places { file: true, flag: false };
-const NO_FILE: Places = Places { file: false, flag: true };
-const VARIABLE: Places = Places { file: false, flag: false };
+const EVERYWHERE: AllowedIn = AllowedIn { file: true, flag: true };
+/// For secrets: command lines are visible to every user of a machine.
+const NO_FLAG: AllowedIn = AllowedIn { file: true, flag: false };
+const NO_FILE: AllowedIn = AllowedIn { file: false, flag: true };
+const VARIABLE: AllowedIn = AllowedIn { file: false, flag: false };
 
 /// One setting.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Setting {
-    /// Which it is.
+    /// Identifies the setting in code.
     pub id: Id,
-    /// Its key in `turnmill.toml`, `section.key`; with dashes it is the flag.
+    /// Key in `turnmill.toml`, as `section.key`. The flag has the same name with dashes.
     pub key: &'static str,
-    /// Its environment variable.
+    /// Environment variable.
     pub variable: &'static str,
-    /// Where it may stand beside the environment.
-    pub places: Places,
-    /// How its text is read.
+    /// Layers that may contain it, besides the environment.
+    pub allowed_in: AllowedIn,
+    /// Type of the value.
     pub kind: Kind,
-    /// Its default, as one would write it; none if there is none.
+    /// Default in the notation of the environment variable, or `None`.
     pub default: Option<&'static str>,
-    /// Whether it is obeyed.
-    pub obeyed: Use,
-    /// What it means: one line of Markdown.
+    /// Whether the setting is implemented.
+    pub support: Support,
+    /// Description: one line of Markdown.
     pub doc: &'static str,
 }
 
 impl Setting {
-    /// The flag without its dashes, if it has one.
+    /// Returns the name of the flag without its dashes, or `None` if the setting has no flag.
     ///
     /// ```
     /// use turnmill_service::settings::Id;
@@ -117,13 +121,16 @@ impl Setting {
     pub fn flag(&self) -> Option<String> {
         // `markers.path` is `--markers`.
         let key = self.key.strip_suffix(".path").unwrap_or(self.key);
-        self.places.flag.then(|| key.replace(['.', '_'], "-"))
+        self.allowed_in.flag.then(|| key.replace(['.', '_'], "-"))
     }
 }
 
 macro_rules! settings {
-    ($($id:ident, $key:literal, $variable:literal, $places:expr, $kind:expr, $default:expr, $obeyed:expr, $doc:literal;)*) => {
-        /// Names a setting.
+    ($(
+        $id:ident, $key:literal, $variable:literal, $allowed_in:expr, $kind:expr, $default:expr,
+        $support:expr, $doc:literal;
+    )*) => {
+        /// Identifies a setting.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
         pub enum Id {
@@ -136,19 +143,20 @@ macro_rules! settings {
                 id: Id::$id,
                 key: $key,
                 variable: $variable,
-                places: $places,
+                allowed_in: $allowed_in,
                 kind: $kind,
                 default: $default,
-                obeyed: $obeyed,
+                support: $support,
                 doc: $doc,
             },)*
         ];
 
         impl Id {
-            /// The setting.
+            /// Returns the setting's entry in [`SETTINGS`].
             #[must_use]
             pub fn setting(self) -> &'static Setting {
-                // The enum and the table are written by the same macro, one entry each.
+                // The macro writes one enum variant and one table entry per setting, in the same
+                // order.
                 &SETTINGS[self as usize]
             }
         }
@@ -159,168 +167,251 @@ use Kind::{
     Address, Brokers, Bytes, Choice, DatabaseUrl, Integer, Millis, Path, Properties, Seconds, Secret, Share,
     Switch, Text,
 };
-use Use::{Ignored, Obeyed, Unsupported};
+use Support::{Ignored, Supported, Unsupported};
 
 const MINUTE: u64 = 60_000;
-const NO_IAM: &str = "logging in by AWS IAM is not supported";
+const NO_IAM: &str = "AWS IAM authentication is not supported";
 
 settings! {
-    Config, "config", "TURNMILL_CONFIG", NO_FILE, Path, None, Obeyed,
-        "The settings file. Without it `turnmill.toml` of the working directory is read, if there is one.";
-    Endpoints, "endpoints", "TURNMILL_ENDPOINTS", EVERYWHERE, Path, None, Obeyed,
-        "The assistant's `endpoints.yml`: broker, topic and security are taken from its `event_broker`, where nothing else sets them.";
+    Config, "config", "TURNMILL_CONFIG", NO_FILE, Path, None, Supported,
+        "Path of the settings file. Default: `turnmill.toml` in the working directory, if it \
+         exists.";
+    Endpoints, "endpoints", "TURNMILL_ENDPOINTS", EVERYWHERE, Path, None, Supported,
+        "Path of the assistant's `endpoints.yml`. Broker, topic and security settings are taken \
+         from its `event_broker`, unless another layer sets them.";
 
-    Brokers, "kafka.brokers", "KAFKA_BROKER_ADDRESS", EVERYWHERE, Brokers, None, Obeyed,
-        "Bootstrap servers, `host:port[,host:port]`. Required. Without a port it is 9092; an IPv6 address with one stands in brackets.";
-    Topic, "kafka.topic", "KAFKA_TOPIC", EVERYWHERE, Text, Some("rasa_core_events"), Obeyed,
-        "Topic to read. It need not exist yet.";
-    AnonymisedTopics, "kafka.anonymised_topics", "TURNMILL_KAFKA_ANONYMISED_TOPICS", EVERYWHERE, Text, None, Obeyed,
-        "Topics of which all events are anonymised copies, separated by commas, also where an event has no mark of its own. Those of `anonymization_topics` in `endpoints.yml` are so by themselves.";
+    Brokers, "kafka.brokers", "KAFKA_BROKER_ADDRESS", EVERYWHERE, Brokers, None, Supported,
+        "Bootstrap servers, `host:port[,host:port]`. Required. The default port is 9092; write an \
+         IPv6 address with a port in brackets.";
+    Topic, "kafka.topic", "KAFKA_TOPIC", EVERYWHERE, Text, Some("rasa_core_events"), Supported,
+        "Topic to read. It may be created later.";
+    AnonymisedTopics, "kafka.anonymised_topics", "TURNMILL_KAFKA_ANONYMISED_TOPICS", EVERYWHERE,
+        Text, None, Supported,
+        "Comma-separated topics whose events are all anonymised copies, even without \
+         `anonymized_at`. Topics in `anonymization_topics` of `endpoints.yml` are included \
+         automatically.";
     SecurityProtocol, "kafka.security_protocol", "KAFKA_SECURITY_PROTOCOL", EVERYWHERE,
-        Choice(&["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]), Some("PLAINTEXT"), Obeyed,
-        "How to talk to the brokers.";
+        Choice(&["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]), Some("PLAINTEXT"), Supported,
+        "Protocol for connections to the brokers.";
     SaslMechanism, "kafka.sasl_mechanism", "KAFKA_SASL_MECHANISM", EVERYWHERE,
-        Choice(&["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "GSSAPI", "OAUTHBEARER", "AWS_MSK_IAM"]), Some("PLAIN"), Obeyed,
-        "How to log in, with a `SASL_` protocol. `GSSAPI`, `OAUTHBEARER` and `AWS_MSK_IAM` are known but not supported.";
-    SaslUsername, "kafka.sasl_username", "KAFKA_SASL_USERNAME", EVERYWHERE, Text, None, Obeyed,
-        "User, with a `SASL_` protocol.";
-    SaslPassword, "kafka.sasl_password", "KAFKA_SASL_PASSWORD", NO_FLAG, Secret, None, Obeyed,
-        "Password, with a `SASL_` protocol.";
-    KafkaSslCa, "kafka.ssl_ca_location", "KAFKA_SSL_CA_LOCATION", EVERYWHERE, Path, None, Obeyed,
-        "File with the certificates that vouch for the brokers, with `SSL` or `SASL_SSL`.";
-    KafkaSslCert, "kafka.ssl_certfile_location", "KAFKA_SSL_CERTFILE_LOCATION", EVERYWHERE, Path, None, Obeyed,
-        "The client's certificate, for brokers that ask for one.";
-    KafkaSslKey, "kafka.ssl_keyfile_location", "KAFKA_SSL_KEYFILE_LOCATION", EVERYWHERE, Path, None, Obeyed,
-        "The key of the client's certificate.";
-    KeepAlive, "kafka.socket_keep_alive_enabled", "KAFKA_SOCKET_KEEP_ALIVE_ENABLED", EVERYWHERE, Switch, Some("true"), Obeyed,
-        "TCP keep-alive.";
-    MetadataMaxAge, "kafka.metadata_max_age_ms", "KAFKA_METADATA_MAX_AGE_MS", EVERYWHERE, Millis(1, 86_400_000), Some("180000"), Obeyed,
-        "How long metadata of topics is good for; also how soon a new topic is noticed.";
-    Heartbeat, "kafka.consumer_heartbeat_interval_ms", "KAFKA_CONSUMER_HEARTBEAT_INTERVAL_MS", EVERYWHERE,
-        Millis(1, 3_600_000), Some("3000"), Obeyed,
-        "Time between two heartbeats; less than the session timeout.";
-    SessionTimeout, "kafka.consumer_session_timeout_ms", "KAFKA_CONSUMER_SESSION_TIMEOUT_MS", EVERYWHERE,
-        Millis(1, 3_600_000), Some("6000"), Obeyed,
-        "After so long without a heartbeat the group takes a consumer for dead.";
-    MaxPollInterval, "kafka.consumer_max_poll_interval_ms", "KAFKA_CONSUMER_MAX_POLL_INTERVAL_MS", EVERYWHERE,
-        Millis(1, 86_400_000), Some("600000"), Obeyed,
-        "After so long without a poll a consumer leaves its group. Polling goes on also while the database is away.";
-    GroupId, "kafka.group_id", "RASA_ANALYTICS_CONSUMER_ID", EVERYWHERE, Text, Some("turnmill"), Obeyed,
-        "The consumer group. It spreads partitions over processes; where to go on is in the store. A group that other programs are members of is refused.";
-    TakeOverGroup, "kafka.take_over_group", "TURNMILL_KAFKA_TAKE_OVER_GROUP", EVERYWHERE, Switch, Some("false"), Obeyed,
-        "Join the group although other programs are members of it, and overwrite offsets that they have committed. For groups whose former program is stopped for good.";
-    Consumers, "kafka.consumers", "RASA_ANALYTICS_CONSUMER_COUNT", EVERYWHERE, Integer(1, 64), Some("1"), Obeyed,
-        "Consumers in this process.";
-    GroupInstanceId, "kafka.group_instance_id", "TURNMILL_KAFKA_GROUP_INSTANCE_ID", EVERYWHERE, Text, None, Obeyed,
-        "Static membership: a restart within the session timeout moves no partition. Different for each process; with several consumers `-0`, `-1`, … is appended. If two have the same one, the one that is fenced twice within ten minutes ends.";
-    KafkaProperties, "kafka.properties", "TURNMILL_KAFKA_PROPERTIES", EVERYWHERE, Properties, None, Obeyed,
-        "More properties for librdkafka. In the file a table. Those that turnmill has to set itself are refused.";
-    ProducerRetries, "kafka.producer_retries", "KAFKA_PRODUCER_RETRIES", EVERYWHERE, Integer(0, 2_147_483_647), Some("2147483647"), Obeyed,
-        "How often sending a dead letter is tried again.";
-    ProducerTimeout, "kafka.producer_timeout_ms", "KAFKA_PRODUCER_TIMEOUT_MS", EVERYWHERE, Millis(1, 900_000), Some("5000"), Obeyed,
-        "How long a broker may take to acknowledge a dead letter.";
+        Choice(&["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "GSSAPI", "OAUTHBEARER", "AWS_MSK_IAM"]),
+        Some("PLAIN"), Supported,
+        "SASL mechanism, for a `SASL_` protocol. `GSSAPI`, `OAUTHBEARER` and `AWS_MSK_IAM` are \
+         recognised but not supported.";
+    SaslUsername, "kafka.sasl_username", "KAFKA_SASL_USERNAME", EVERYWHERE, Text, None, Supported,
+        "SASL user name, for a `SASL_` protocol.";
+    SaslPassword, "kafka.sasl_password", "KAFKA_SASL_PASSWORD", NO_FLAG, Secret, None, Supported,
+        "SASL password, for a `SASL_` protocol.";
+    KafkaSslCa, "kafka.ssl_ca_location", "KAFKA_SSL_CA_LOCATION", EVERYWHERE, Path, None, Supported,
+        "File with the CA certificates that verify the brokers, for `SSL` or `SASL_SSL`.";
+    KafkaSslCert, "kafka.ssl_certfile_location", "KAFKA_SSL_CERTFILE_LOCATION", EVERYWHERE, Path,
+        None, Supported,
+        "Client certificate, for brokers that require one.";
+    KafkaSslKey, "kafka.ssl_keyfile_location", "KAFKA_SSL_KEYFILE_LOCATION", EVERYWHERE, Path, None,
+        Supported,
+        "Private key of the client certificate.";
+    KeepAlive, "kafka.socket_keep_alive_enabled", "KAFKA_SOCKET_KEEP_ALIVE_ENABLED", EVERYWHERE,
+        Switch, Some("true"), Supported,
+        "Enables TCP keep-alive on connections to the brokers.";
+    MetadataMaxAge, "kafka.metadata_max_age_ms", "KAFKA_METADATA_MAX_AGE_MS", EVERYWHERE,
+        Millis(1, 86_400_000), Some("180000"), Supported,
+        "Maximum age of cached topic metadata. A new topic or partition is noticed within this \
+         time.";
+    Heartbeat, "kafka.consumer_heartbeat_interval_ms", "KAFKA_CONSUMER_HEARTBEAT_INTERVAL_MS",
+        EVERYWHERE, Millis(1, 3_600_000), Some("3000"), Supported,
+        "Interval between heartbeats to the group coordinator. Must be less than the session \
+         timeout, ideally a third of it.";
+    SessionTimeout, "kafka.consumer_session_timeout_ms", "KAFKA_CONSUMER_SESSION_TIMEOUT_MS",
+        EVERYWHERE, Millis(1, 3_600_000), Some("6000"), Supported,
+        "Time without a heartbeat after which the coordinator removes a consumer from the group.";
+    MaxPollInterval, "kafka.consumer_max_poll_interval_ms", "KAFKA_CONSUMER_MAX_POLL_INTERVAL_MS",
+        EVERYWHERE, Millis(1, 86_400_000), Some("600000"), Supported,
+        "Time without a poll after which a consumer leaves its group. Polling continues while the \
+         database is unavailable.";
+    GroupId, "kafka.group_id", "RASA_ANALYTICS_CONSUMER_ID", EVERYWHERE, Text, Some("turnmill"),
+        Supported,
+        "Consumer group that distributes partitions among processes. The offsets to resume from \
+         are in the store. A group with members of other programs is refused.";
+    TakeOverGroup, "kafka.take_over_group", "TURNMILL_KAFKA_TAKE_OVER_GROUP", EVERYWHERE, Switch,
+        Some("false"), Supported,
+        "Joins the group even if it has members of other programs, and overwrites the offsets \
+         they committed. Use it only after the previous program has been shut down for good.";
+    Consumers, "kafka.consumers", "RASA_ANALYTICS_CONSUMER_COUNT", EVERYWHERE, Integer(1, 64),
+        Some("1"), Supported,
+        "Number of consumers in this process.";
+    GroupInstanceId, "kafka.group_instance_id", "TURNMILL_KAFKA_GROUP_INSTANCE_ID", EVERYWHERE,
+        Text, None, Supported,
+        "Instance id for static membership: a restart within the session timeout causes no \
+         rebalance. Must be unique per process; several consumers get `-0`, `-1`, … appended. A \
+         process that is fenced twice within ten minutes, because another one uses its id, exits.";
+    KafkaProperties, "kafka.properties", "TURNMILL_KAFKA_PROPERTIES", EVERYWHERE, Properties, None,
+        Supported,
+        "Further librdkafka properties; a table in the file. Properties that turnmill sets itself \
+         are refused.";
+    ProducerRetries, "kafka.producer_retries", "KAFKA_PRODUCER_RETRIES", EVERYWHERE,
+        Integer(0, 2_147_483_647), Some("2147483647"), Supported,
+        "Retries when a dead letter cannot be produced.";
+    ProducerTimeout, "kafka.producer_timeout_ms", "KAFKA_PRODUCER_TIMEOUT_MS", EVERYWHERE,
+        Millis(1, 900_000), Some("5000"), Supported,
+        "Time a broker may take to acknowledge a dead letter.";
     ProducerPartitioner, "kafka.producer_partitioner", "KAFKA_PRODUCER_PARTITIONER", EVERYWHERE,
         Choice(&["random", "consistent", "consistent_random", "murmur2", "murmur2_random", "fnv1a", "fnv1a_random"]),
-        Some("consistent_random"), Obeyed, "Which partition a dead letter goes to.";
+        Some("consistent_random"), Supported,
+        "Partitioner that selects the partition of a dead letter.";
     Compression, "kafka.compression_codec", "KAFKA_COMPRESSION_CODEC", EVERYWHERE,
-        Choice(&["none", "gzip", "snappy", "lz4", "zstd", "inherit"]), Some("gzip"), Obeyed,
-        "Compression of dead letters. `inherit` leaves it to librdkafka.";
+        Choice(&["none", "gzip", "snappy", "lz4", "zstd", "inherit"]), Some("gzip"), Supported,
+        "Compression of dead letters. `inherit` keeps librdkafka's default.";
 
-    DatabaseUrl, "database.url", "RASA_ANALYTICS_DB_URL", EVERYWHERE, DatabaseUrl, None, Obeyed,
-        "Where the tables go: `postgresql://user:password@host:port/database` or `sqlite:PATH`. Required, unless host and name are given.";
-    DatabaseHost, "database.host", "RASA_ANALYTICS_DB_HOST_NAME", EVERYWHERE, Text, None, Obeyed,
-        "PostgreSQL's host, in place of the URL.";
-    DatabasePort, "database.port", "RASA_ANALYTICS_DB_PORT", EVERYWHERE, Integer(1, 65_535), Some("5432"), Obeyed,
-        "PostgreSQL's port, with the host.";
-    DatabaseName, "database.name", "RASA_ANALYTICS_DB_NAME", EVERYWHERE, Text, None, Obeyed,
-        "Name of the database, with the host.";
-    DatabaseUser, "database.username", "RASA_ANALYTICS_DB_USERNAME", EVERYWHERE, Text, None, Obeyed,
-        "User of the database, with the host.";
-    DatabasePassword, "database.password", "TURNMILL_DB_PASSWORD", NO_FLAG, Secret, None, Obeyed,
-        "Password of the database, with the host, or with a URL that has none.";
+    DatabaseUrl, "database.url", "RASA_ANALYTICS_DB_URL", EVERYWHERE, DatabaseUrl, None, Supported,
+        "Database for the tables: `postgresql://user:password@host:port/database` or \
+         `sqlite:PATH`. Required, unless host and name are set.";
+    DatabaseHost, "database.host", "RASA_ANALYTICS_DB_HOST_NAME", EVERYWHERE, Text, None, Supported,
+        "PostgreSQL host, instead of a URL.";
+    DatabasePort, "database.port", "RASA_ANALYTICS_DB_PORT", EVERYWHERE, Integer(1, 65_535),
+        Some("5432"), Supported,
+        "PostgreSQL port, if a host is set instead of a URL.";
+    DatabaseName, "database.name", "RASA_ANALYTICS_DB_NAME", EVERYWHERE, Text, None, Supported,
+        "Name of the database, if a host is set instead of a URL.";
+    DatabaseUser, "database.username", "RASA_ANALYTICS_DB_USERNAME", EVERYWHERE, Text, None, Supported,
+        "Database user, if a host is set instead of a URL.";
+    DatabasePassword, "database.password", "TURNMILL_DB_PASSWORD", NO_FLAG, Secret, None, Supported,
+        "Database password, if a host is set, or if the URL has no password.";
     DatabaseSslMode, "database.ssl_mode", "RASA_ANALYTICS_DB_SSL_MODE", EVERYWHERE,
-        Choice(&["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]), None, Obeyed,
-        "Encryption of the connection to PostgreSQL, as `sslmode` of the URL, which wins.";
-    DatabaseSslCa, "database.ssl_ca_location", "RASA_ANALYTICS_DB_SSL_CA_LOCATION", EVERYWHERE, Path, None, Obeyed,
-        "File with the certificates that vouch for the server, as `sslrootcert` of the URL, which wins.";
-    Migrate, "database.migrate", "RUN_ANALYTICS_DB_MIGRATIONS", EVERYWHERE, Switch, Some("true"), Obeyed,
-        "Whether the schema is made and brought up to date at start. `false`: a schema that is not as expected is an error.";
-    Schema, "database.schema", "TURNMILL_DB_SCHEMA", EVERYWHERE, Text, Some("public"), Obeyed,
-        "Schema of PostgreSQL for all tables; it is made if it is missing. Tables of another product are never touched.";
-    ForeignKeys, "database.foreign_keys", "TURNMILL_DB_FOREIGN_KEYS", EVERYWHERE, Choice(&["auto", "declared", "none"]), Some("auto"), Obeyed,
-        "Foreign keys of PostgreSQL's tables, which hold either way. `declared`: checked with every row, which triples the work; `auto`: declared and not enforced from PostgreSQL 18 on, none before. `turnmill foreign-keys` changes them later.";
-    StatementTimeout, "database.statement_timeout_secs", "TURNMILL_DB_STATEMENT_TIMEOUT_SECS", EVERYWHERE, Seconds(0, 86_400), Some("60"), Obeyed,
-        "After so long PostgreSQL ends a statement, which is then tried again. 0: never.";
-    LockTimeout, "database.lock_timeout_secs", "TURNMILL_DB_LOCK_TIMEOUT_SECS", EVERYWHERE, Seconds(0, 86_400), Some("30"), Obeyed,
-        "So long a statement waits for a lock. 0: without end.";
+        Choice(&["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]), None,
+        Supported,
+        "Encryption of connections to PostgreSQL, as in libpq's `sslmode`. `sslmode` in the URL \
+         takes precedence.";
+    DatabaseSslCa, "database.ssl_ca_location", "RASA_ANALYTICS_DB_SSL_CA_LOCATION", EVERYWHERE,
+        Path, None, Supported,
+        "File with the CA certificates that verify the server, as in libpq's `sslrootcert`. \
+         `sslrootcert` in the URL takes precedence.";
+    Migrate, "database.migrate", "RUN_ANALYTICS_DB_MIGRATIONS", EVERYWHERE, Switch, Some("true"),
+        Supported,
+        "Creates the schema and migrates it at start. With `false`, a missing or outdated schema \
+         is an error.";
+    Schema, "database.schema", "TURNMILL_DB_SCHEMA", EVERYWHERE, Text, Some("public"), Supported,
+        "PostgreSQL schema for all tables, created if missing. Tables of other products are never \
+         modified.";
+    ForeignKeys, "database.foreign_keys", "TURNMILL_DB_FOREIGN_KEYS", EVERYWHERE,
+        Choice(&["auto", "declared", "none"]), Some("auto"), Supported,
+        "Foreign keys in PostgreSQL. `declared`: PostgreSQL checks every row, which triples its \
+         work. `auto`: declared as `NOT ENFORCED` on PostgreSQL 18 and newer, none on older \
+         versions. `none`: not declared. The rows satisfy the references in every case. `turnmill \
+         foreign-keys` changes this later.";
+    StatementTimeout, "database.statement_timeout_secs", "TURNMILL_DB_STATEMENT_TIMEOUT_SECS",
+        EVERYWHERE, Seconds(0, 86_400), Some("60"), Supported,
+        "PostgreSQL `statement_timeout`. A batch that exceeds it is retried in smaller parts. 0: no \
+         limit.";
+    LockTimeout, "database.lock_timeout_secs", "TURNMILL_DB_LOCK_TIMEOUT_SECS", EVERYWHERE,
+        Seconds(0, 86_400), Some("30"), Supported,
+        "PostgreSQL `lock_timeout`. 0: no limit.";
 
-    FlushInterval, "batch.flush_interval_ms", "TURNMILL_FLUSH_INTERVAL_MS", EVERYWHERE, Millis(1, MINUTE), Some("500"), Obeyed,
-        "So long a record waits for company before its batch is written.";
-    BatchRecords, "batch.records", "TURNMILL_BATCH_RECORDS", EVERYWHERE, Integer(1, 1_000_000), Some("10000"), Obeyed,
-        "Records of a transaction, at most.";
-    BatchBytes, "batch.bytes", "TURNMILL_BATCH_BYTES", EVERYWHERE, Bytes(1024), Some("8MiB"), Obeyed,
-        "Bytes of a transaction's records, at most; a single record is never cut.";
-    BufferRecords, "buffer.records", "TURNMILL_BUFFER_RECORDS", EVERYWHERE, Integer(1, 100_000_000), Some("100000"), Obeyed,
-        "Records read ahead, at most; beyond that reading pauses.";
-    BufferBytes, "buffer.bytes", "TURNMILL_BUFFER_BYTES", EVERYWHERE, Bytes(65_536), Some("64MiB"), Obeyed,
-        "Bytes read ahead, at most.";
-    CacheBytes, "cache.bytes", "TURNMILL_CACHE_BYTES", EVERYWHERE, Bytes(0), Some("256MiB"), Obeyed,
-        "Memory for senders' states. More open conversations are loaded from the store when they go on.";
+    FlushInterval, "batch.flush_interval_ms", "TURNMILL_FLUSH_INTERVAL_MS", EVERYWHERE,
+        Millis(1, MINUTE), Some("500"), Supported,
+        "Maximum time a record waits before its batch is written.";
+    BatchRecords, "batch.records", "TURNMILL_BATCH_RECORDS", EVERYWHERE, Integer(1, 1_000_000),
+        Some("10000"), Supported,
+        "Maximum number of records in one transaction.";
+    BatchBytes, "batch.bytes", "TURNMILL_BATCH_BYTES", EVERYWHERE, Bytes(1024), Some("8MiB"),
+        Supported,
+        "Maximum size of the records in one transaction. A larger single record is written alone.";
+    BufferRecords, "buffer.records", "TURNMILL_BUFFER_RECORDS", EVERYWHERE, Integer(1, 100_000_000),
+        Some("100000"), Supported,
+        "Maximum number of records read ahead. Reading pauses when it is reached.";
+    BufferBytes, "buffer.bytes", "TURNMILL_BUFFER_BYTES", EVERYWHERE, Bytes(65_536), Some("64MiB"),
+        Supported,
+        "Maximum size of the records read ahead. Reading pauses when it is reached.";
+    CacheBytes, "cache.bytes", "TURNMILL_CACHE_BYTES", EVERYWHERE, Bytes(0), Some("256MiB"), Supported,
+        "Memory for cached sender states (timelines). A sender that is not cached is loaded from \
+         the store at its next event.";
 
-    Assistant, "rows.assistant", "TURNMILL_ASSISTANT", EVERYWHERE, Text, None, Obeyed,
-        "Name of the assistant whose conversations are read: part of every sender's identity, so that one store can hold several. Without it senders with the same key become one sender.";
-    AssistantFromMetadata, "rows.assistant_from_metadata", "TURNMILL_ASSISTANT_FROM_METADATA", EVERYWHERE, Switch, Some("false"), Obeyed,
-        "Take the name of the assistant from each event's `metadata.assistant_id`, for a topic that several assistants write to. An assistant that changes its id becomes another one.";
-    TimeUnit, "rows.time_unit", "TURNMILL_TIME_UNIT", EVERYWHERE, Choice(&["s", "ms", "us"]), Some("s"), Obeyed,
-        "Unit of the events' timestamps, where a producer was changed to write milliseconds or microseconds.";
-    SessionId, "rows.session_id", "TURNMILL_SESSION_ID", EVERYWHERE, Choice(&["uuid", "any", "off"]), Some("uuid"), Obeyed,
-        "Which `metadata.session_id` values name a session: canonical UUIDs, any text, or none. A store cannot change it.";
-    BareSlotStrings, "rows.bare_slot_strings", "TURNMILL_BARE_SLOT_STRINGS", EVERYWHERE, Switch, Some("false"), Obeyed,
-        "Store slot values that are strings without quotes. A store cannot change it.";
-    DisableStack, "rows.disable_stack_events", "DISABLE_STACK_EVENT_PROCESSING", EVERYWHERE, Switch, Some("false"), Obeyed,
-        "`stack` events get only their row in `rasa_event`. A store cannot change it.";
-    Markers, "markers.path", "TURNMILL_MARKERS", EVERYWHERE, Path, None, Obeyed,
-        "File or folder with marker definitions.";
+    Assistant, "rows.assistant", "TURNMILL_ASSISTANT", EVERYWHERE, Text, None, Supported,
+        "Name of the assistant whose conversations are read. It becomes part of each sender's \
+         identity, so one store can hold several assistants. Without it, senders of two \
+         assistants with the same key are merged.";
+    AssistantFromMetadata, "rows.assistant_from_metadata", "TURNMILL_ASSISTANT_FROM_METADATA",
+        EVERYWHERE, Switch, Some("false"), Supported,
+        "Takes the assistant's name from `metadata.assistant_id` of each event, for a topic that \
+         several assistants write to. An assistant whose id changes becomes a new assistant.";
+    TimeUnit, "rows.time_unit", "TURNMILL_TIME_UNIT", EVERYWHERE, Choice(&["s", "ms", "us"]),
+        Some("s"), Supported,
+        "Unit of event timestamps. Rasa writes seconds; a modified producer may write \
+         milliseconds or microseconds.";
+    SessionId, "rows.session_id", "TURNMILL_SESSION_ID", EVERYWHERE,
+        Choice(&["uuid", "any", "off"]), Some("uuid"), Supported,
+        "Accepted `metadata.session_id` values: canonical UUIDs, any text, or none. Changing it \
+         for an existing store requires `turnmill rebuild`.";
+    BareSlotStrings, "rows.bare_slot_strings", "TURNMILL_BARE_SLOT_STRINGS", EVERYWHERE, Switch,
+        Some("false"), Supported,
+        "Stores string slot values without quotes. Changing it for an existing store requires \
+         `turnmill rebuild`.";
+    DisableStack, "rows.disable_stack_events", "DISABLE_STACK_EVENT_PROCESSING", EVERYWHERE, Switch,
+        Some("false"), Supported,
+        "Writes `stack` events to `rasa_event` only. Changing it for an existing store requires \
+         `turnmill rebuild`.";
+    Markers, "markers.path", "TURNMILL_MARKERS", EVERYWHERE, Path, None, Supported,
+        "File or directory with marker definitions.";
 
-    DeadLetterTopic, "dead_letters.topic", "RASA_ANALYTICS_DLQ", EVERYWHERE, Text, None, Obeyed,
-        "Topic that mirrors the dead letters; it is never created. Unset or empty: none, the table keeps them.";
-    DeadLetterMaxRun, "dead_letters.max_run", "TURNMILL_DEAD_LETTER_MAX_RUN", EVERYWHERE, Integer(0, u64::MAX), Some("1000"), Obeyed,
-        "When more records in a row than that are refused, the service stops: the topic is probably not what it should be. 0: no limit.";
-    DeadLetterMaxShare, "dead_letters.max_share", "TURNMILL_DEAD_LETTER_MAX_SHARE", EVERYWHERE, Share, Some("0.5"), Obeyed,
-        "When more than that share of the last 10,000 records was refused, the service stops. 1: no limit.";
+    DeadLetterTopic, "dead_letters.topic", "RASA_ANALYTICS_DLQ", EVERYWHERE, Text, None, Supported,
+        "Topic that dead letters are copied to; it is never created. Unset or empty: no topic. \
+         The dead letter table always keeps them.";
+    DeadLetterMaxRun, "dead_letters.max_run", "TURNMILL_DEAD_LETTER_MAX_RUN", EVERYWHERE,
+        Integer(0, u64::MAX), Some("1000"), Supported,
+        "Maximum number of consecutive dead letters. The service stops when it is exceeded, \
+         because the topic probably holds something other than Rasa events. 0: no limit.";
+    DeadLetterMaxShare, "dead_letters.max_share", "TURNMILL_DEAD_LETTER_MAX_SHARE", EVERYWHERE,
+        Share, Some("0.5"), Supported,
+        "Maximum share of dead letters among the last 10,000 records. The service stops when it \
+         is exceeded. 1: no limit.";
 
-    HttpAddress, "http.address", "TURNMILL_HTTP_ADDRESS", EVERYWHERE, Address, Some("0.0.0.0:8732"), Obeyed,
-        "Where HTTP is served. `/`, `/healthcheck` and `/metrics` are for everybody, all else with the token; while none is set, for this machine only.";
-    ApiToken, "http.api_token", "TURNMILL_API_TOKEN", NO_FLAG, Secret, None, Obeyed,
-        "Bearer token for all but the open pages. Once it is set everybody needs it, callers of this machine as well. While it is not, other machines get 403.";
-    TrustLoopback, "http.trust_loopback", "TURNMILL_HTTP_TRUST_LOOPBACK", EVERYWHERE, Switch, Some("false"), Obeyed,
-        "Whether callers of this machine need no token although one is set. Not for a machine with a proxy, a sidecar or other users: their callers come from this machine.";
-    StallTimeout, "health.stall_secs", "TURNMILL_HEALTH_STALL_SECS", EVERYWHERE, Seconds(0, 86_400), Some("0"), Obeyed,
-        "After so long without progress, with records waiting and neither database nor broker away, `/healthcheck` says unhealthy. 0: never.";
-    ShutdownTimeout, "shutdown.secs", "TURNMILL_SHUTDOWN_SECS", EVERYWHERE, Seconds(1, 3600), Some("20"), Obeyed,
-        "So long stopping may take; then it is cut short, which is safe.";
-    LogLevel, "log.level", "LOGGING_LEVEL", EVERYWHERE, Choice(&["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]), Some("INFO"), Obeyed,
-        "The least severe messages that are logged. Libraries say no more than `INFO`.";
-    JsonLogging, "log.json", "FORCE_JSON_LOGGING", EVERYWHERE, Switch, Some("false"), Obeyed,
-        "Log one JSON object per line.";
-    LogStatus, "log.status_secs", "TURNMILL_LOG_STATUS_SECS", EVERYWHERE, Seconds(0, 86_400), Some("60"), Obeyed,
-        "How often the service logs what it has read since, and how much is waiting. 0: never.";
-    LogFilter, "log.filter", "TURNMILL_LOG", EVERYWHERE, Text, None, Obeyed,
-        "Levels by module in place of the level, e.g. `info,turnmill_pipeline=debug`.";
+    HttpAddress, "http.address", "TURNMILL_HTTP_ADDRESS", EVERYWHERE, Address, Some("0.0.0.0:8732"),
+        Supported,
+        "Address of the HTTP server. `/`, `/healthcheck` and `/metrics` are public. Other paths \
+         require the token or, if no token is set, a request from this machine.";
+    ApiToken, "http.api_token", "TURNMILL_API_TOKEN", NO_FLAG, Secret, None, Supported,
+        "Bearer token for all paths that are not public. Once set, requests from this machine \
+         need it too. If unset, other machines get 403.";
+    TrustLoopback, "http.trust_loopback", "TURNMILL_HTTP_TRUST_LOOPBACK", EVERYWHERE, Switch,
+        Some("false"), Supported,
+        "Accepts requests from this machine without the token. Do not use it on a machine with a \
+         proxy, a sidecar or other users: their requests come from loopback as well.";
+    StallTimeout, "health.stall_secs", "TURNMILL_HEALTH_STALL_SECS", EVERYWHERE, Seconds(0, 86_400),
+        Some("0"), Supported,
+        "`/healthcheck` reports unhealthy after this time without progress while records are \
+         waiting and both database and broker are available. 0: never.";
+    ShutdownTimeout, "shutdown.secs", "TURNMILL_SHUTDOWN_SECS", EVERYWHERE, Seconds(1, 3600),
+        Some("20"), Supported,
+        "Time allowed for a clean shutdown. After that the process exits, which is safe.";
+    LogLevel, "log.level", "LOGGING_LEVEL", EVERYWHERE,
+        Choice(&["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]), Some("INFO"), Supported,
+        "Minimum level of log messages. Messages of libraries are limited to `INFO`.";
+    JsonLogging, "log.json", "FORCE_JSON_LOGGING", EVERYWHERE, Switch, Some("false"), Supported,
+        "Logs one JSON object per line.";
+    LogStatus, "log.status_secs", "TURNMILL_LOG_STATUS_SECS", EVERYWHERE, Seconds(0, 86_400),
+        Some("60"), Supported,
+        "Interval between status lines in the log, with records read and lag. 0: no status lines.";
+    LogFilter, "log.filter", "TURNMILL_LOG", EVERYWHERE, Text, None, Supported,
+        "Log levels by module, e.g. `info,turnmill_pipeline=debug`. Takes precedence over the log \
+         level.";
 
     MaxMessages, "", "MAX_MESSAGES_TO_FETCH", VARIABLE, Text, None,
-        Ignored("batches grow with what is waiting; TURNMILL_BATCH_RECORDS limits them"),
-        "Messages per fetch of the closed service.";
+        Ignored("batches grow with the backlog, up to TURNMILL_BATCH_RECORDS"),
+        "Messages per fetch in Rasa's pipeline.";
     RetryTransactions, "", "RETRY_DB_TRANSACTION_COUNT", VARIABLE, Text, None,
-        Ignored("what may pass by itself is tried again until it does, and reading waits meanwhile; nothing goes to the dead letters for want of a database"),
-        "Attempts of a database transaction of the closed service.";
+        Ignored("transient errors are retried until they pass, and reading pauses meanwhile; an \
+                 unavailable database causes no dead letters"),
+        "Attempts per database transaction in Rasa's pipeline.";
     RetryConnections, "", "RETRY_CONNECTION_COUNT", VARIABLE, Text, None,
-        Ignored("connections are tried again until they succeed"),
-        "Attempts of a connection of the closed service.";
-    IamProvider, "", "IAM_CLOUD_PROVIDER", VARIABLE, Text, None, Unsupported(NO_IAM), "Provider of IAM log-ins.";
-    AwsRegion, "", "AWS_DEFAULT_REGION", VARIABLE, Text, None, Unsupported(NO_IAM), "Region of IAM log-ins.";
+        Ignored("connections are retried until they succeed"),
+        "Attempts per connection in Rasa's pipeline.";
+    IamProvider, "", "IAM_CLOUD_PROVIDER", VARIABLE, Text, None, Unsupported(NO_IAM),
+        "Provider of IAM authentication.";
+    AwsRegion, "", "AWS_DEFAULT_REGION", VARIABLE, Text, None, Unsupported(NO_IAM),
+        "Region of IAM authentication.";
     RdsIam, "", "RDS_SQL_DB_AWS_IAM_ENABLED", VARIABLE, Switch, Some("false"), Unsupported(NO_IAM),
-        "IAM log-in to the database. `true` is an error, unless the database has a password.";
+        "IAM authentication to the database. `true` is an error, unless a database password is \
+         set.";
     MskIam, "", "KAFKA_MSK_AWS_IAM_ENABLED", VARIABLE, Switch, Some("false"), Unsupported(NO_IAM),
-        "IAM log-in to Kafka. `true` is an error, unless a user and a password are given.";
+        "IAM authentication to Kafka. `true` is an error, unless a SASL user name and password \
+         are set.";
 }

@@ -1,4 +1,5 @@
-//! The `tracker_store` of an assistant's `endpoints.yml`: where `rasa export` reads, tools may read as well.
+//! Reads the `tracker_store` of an assistant's `endpoints.yml`, for tools that read the store as
+//! `rasa export` does.
 
 use std::fmt;
 use std::path::Path;
@@ -9,13 +10,13 @@ use super::endpoints::{Reader, entry};
 use super::environment::Environment;
 use super::problem::Problem;
 
-/// What Rasa uses where the section says nothing.
+/// Rasa's defaults for missing keys.
 const DEFAULT_DIALECT: &str = "sqlite";
 const DEFAULT_DATABASE: &str = "rasa.db";
-/// The variable by which Rasa finds its tables in another schema of PostgreSQL.
+/// The variable that names the PostgreSQL schema of Rasa's tables.
 const SCHEMA_VARIABLE: &str = "POSTGRESQL_SCHEMA";
 
-/// The section `tracker_store`, its variables expanded. `Debug` shows no password.
+/// The section `tracker_store` with its variables expanded. `Debug` shows no password.
 ///
 /// ```
 /// use std::path::Path;
@@ -29,11 +30,11 @@ const SCHEMA_VARIABLE: &str = "POSTGRESQL_SCHEMA";
 /// ```
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct TrackerStore {
-    /// The type in lower case, as `sql` or `mongod`.
+    /// The type in lower case, such as `sql` or `mongod`.
     pub kind: String,
-    /// For SQL the dialect, with the driver if one is named: `postgresql+psycopg2`.
+    /// SQL dialect with its driver, if one is named: `postgresql+psycopg2`.
     pub dialect: String,
-    /// For SQLite the file.
+    /// Name of the database. For SQLite, path of the file.
     pub database: String,
     host: Option<String>,
     port: Option<String>,
@@ -57,7 +58,7 @@ impl TrackerStore {
     ///
     /// # Errors
     ///
-    /// All that is wrong with it. Other sections may hold what they like.
+    /// Returns all problems with this section. Other sections are not checked.
     pub fn read(path: &Path, text: &str, environment: &Environment) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
         let section = "tracker_store";
@@ -75,22 +76,22 @@ impl TrackerStore {
         }
     }
 
-    /// Whether it is a `SQLTrackerStore`.
+    /// Returns whether the store is a `SQLTrackerStore`.
     #[must_use]
     pub fn is_sql(&self) -> bool {
         self.kind == "sql"
     }
 
-    /// The dialect without the driver: `postgresql`.
+    /// Returns the dialect without its driver: `postgresql`.
     #[must_use]
     pub fn dialect(&self) -> &str {
         self.dialect.split('+').next().unwrap_or_default()
     }
 
-    /// The URL of a database server, as SQLAlchemy makes it. It holds the password.
+    /// Returns the URL of the database server as SQLAlchemy builds it. It contains the password.
     #[must_use]
     pub fn url(&self) -> String {
-        // Rasa takes a whole URL in place of a host as it is.
+        // Rasa uses a whole URL in place of a host unchanged.
         if let Some(host) = self.host.as_ref().filter(|host| host.contains("://")) {
             return host.clone();
         }
@@ -126,11 +127,11 @@ impl TrackerStore {
     }
 }
 
-/// The section; none if something is wrong, which is then a problem.
+/// Reads the section. Returns `None`, and adds a problem, if it is invalid.
 fn read(reader: &mut Reader<'_>, text: &str) -> Option<TrackerStore> {
     let documents = reader.documents(text)?;
     let Some((line, section)) = documents.first().and_then(|document| entry(document, reader.section)) else {
-        let detail = "there is no `tracker_store`, so Rasa keeps conversations in memory only, and there is nothing to read";
+        let detail = "no `tracker_store` found, so Rasa keeps conversations in memory only and there is nothing to read";
         reader.problem(1, detail.into());
         return None;
     };
@@ -203,13 +204,10 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said() {
         for (text, part) in [
-            ("models: {}\n", "there is no `tracker_store`"),
+            ("models: {}\n", "no `tracker_store` found"),
             ("tracker_store:\n  type: InMemory\n", "in memory only"),
-            (
-                "tracker_store:\n  type: SQL\n  db: ${NAME}\n",
-                "tracker_store.db: the variable NAME is not set",
-            ),
-            ("tracker_store: [", "no valid YAML"),
+            ("tracker_store:\n  type: SQL\n  db: ${NAME}\n", "tracker_store.db: variable NAME is not set"),
+            ("tracker_store: [", "invalid YAML"),
         ] {
             let error = store(text).unwrap_err();
             assert!(error.contains(part), "{error}");

@@ -1,4 +1,4 @@
-//! The settings as the service uses them.
+//! The settings as typed values.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use turnmill_text::Secret;
 use super::database::DatabaseTarget;
 use super::table::Id;
 
-/// How to talk to Kafka brokers.
+/// Protocol for connections to Kafka brokers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SecurityProtocol {
     /// Plain TCP.
@@ -19,9 +19,9 @@ pub enum SecurityProtocol {
     Plaintext,
     /// TLS.
     Ssl,
-    /// Plain TCP and a log-in.
+    /// Plain TCP with SASL authentication.
     SaslPlaintext,
-    /// TLS and a log-in.
+    /// TLS with SASL authentication.
     SaslSsl,
 }
 
@@ -33,7 +33,7 @@ impl SecurityProtocol {
         ("SASL_SSL", Self::SaslSsl),
     ];
 
-    /// As librdkafka spells it.
+    /// Returns the name that librdkafka and `KAFKA_SECURITY_PROTOCOL` use.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -44,72 +44,73 @@ impl SecurityProtocol {
         }
     }
 
-    /// Whether there is a log-in.
+    /// Returns whether the protocol includes SASL authentication.
     #[must_use]
     pub fn has_sasl(self) -> bool {
         matches!(self, Self::SaslPlaintext | Self::SaslSsl)
     }
 
-    /// Whether there is TLS.
+    /// Returns whether the protocol includes TLS.
     #[must_use]
     pub fn has_ssl(self) -> bool {
         matches!(self, Self::Ssl | Self::SaslSsl)
     }
 }
 
-/// What concerns Kafka.
+/// Settings of the Kafka consumers and of the dead-letter producer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KafkaSettings {
-    /// Bootstrap servers, `host:port[,host:port]`; empty if none are given, which only [`Needs::Database`](super::Needs) allows.
+    /// Bootstrap servers, `host:port[,host:port]`. Empty if none are set, which only
+    /// [`Needs::Database`](super::Needs) allows.
     pub brokers: String,
     /// Topic to read.
     pub topic: String,
     /// Consumer group.
     pub group_id: String,
-    /// Whether the group is joined although it has members of other programs, and their offsets are overwritten.
+    /// Joins the group even if it has members of other programs, and overwrites their offsets.
     pub take_over_group: bool,
-    /// Consumers in this process, at least one.
+    /// Number of consumers in this process, at least one.
     pub consumers: usize,
-    /// Static membership.
+    /// Instance id for static membership.
     pub group_instance_id: Option<String>,
-    /// How to talk to the brokers.
+    /// Protocol for connections to the brokers.
     pub security_protocol: SecurityProtocol,
     /// `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`.
     pub sasl_mechanism: &'static str,
-    /// User, with a log-in.
+    /// SASL user name.
     pub sasl_username: Option<String>,
-    /// Password, with a log-in.
+    /// SASL password.
     pub sasl_password: Option<Secret>,
-    /// Certificates that vouch for the brokers.
+    /// File with the CA certificates that verify the brokers.
     pub ssl_ca: Option<PathBuf>,
-    /// The client's certificate.
+    /// File with the client certificate.
     pub ssl_cert: Option<PathBuf>,
-    /// Its key.
+    /// File with the private key of the client certificate.
     pub ssl_key: Option<PathBuf>,
-    /// TCP keep-alive.
+    /// Enables TCP keep-alive.
     pub keep_alive: bool,
-    /// How long metadata of topics is good for.
+    /// Maximum age of cached topic metadata.
     pub metadata_max_age: Duration,
-    /// Time between two heartbeats.
+    /// Interval between heartbeats.
     pub heartbeat_interval: Duration,
-    /// A consumer is dead after so long without a heartbeat.
+    /// Time without a heartbeat after which the coordinator removes a consumer.
     pub session_timeout: Duration,
-    /// A consumer leaves after so long without a poll.
+    /// Time without a poll after which a consumer leaves its group.
     pub max_poll_interval: Duration,
-    /// Retries of a dead letter's producer.
+    /// Retries of the dead-letter producer.
     pub producer_retries: u32,
-    /// Acknowledgement of a dead letter.
+    /// Time a broker may take to acknowledge a dead letter.
     pub producer_timeout: Duration,
-    /// The producer's partitioner, as librdkafka names it.
+    /// Partitioner of the producer, in librdkafka's notation.
     pub producer_partitioner: &'static str,
-    /// The producer's compression; none leaves it to librdkafka.
+    /// Compression of the producer. `None` keeps librdkafka's default.
     pub compression: Option<&'static str>,
-    /// More properties for librdkafka; they win.
+    /// Further librdkafka properties. They override those derived from other settings.
     pub properties: Vec<(String, Secret)>,
 }
 
 impl KafkaSettings {
-    /// What every client of the cluster needs, in librdkafka's names.
+    /// Returns the librdkafka properties that every client of the cluster needs.
     #[must_use]
     pub fn client_properties(&self) -> Vec<(String, Secret)> {
         let mut all = vec![
@@ -132,8 +133,10 @@ impl KafkaSettings {
         self.with_own(all)
     }
 
-    /// What consumer number `index` (from 0) of this process needs, clients' properties included. Committing, and where to
-    /// start, are the source's business and not among them.
+    /// Returns the librdkafka properties of consumer number `index` (from 0) of this process.
+    ///
+    /// They include those of [`client_properties`](Self::client_properties), but none about commits
+    /// or start offsets: the source sets these itself.
     #[must_use]
     pub fn consumer_properties(&self, index: usize) -> Vec<(String, Secret)> {
         let mut all = vec![
@@ -149,7 +152,8 @@ impl KafkaSettings {
         merge(self.client_properties(), self.with_own(all))
     }
 
-    /// What the producer of dead letters needs, clients' properties included.
+    /// Returns the librdkafka properties of the dead-letter producer, including
+    /// [`client_properties`](Self::client_properties).
     #[must_use]
     pub fn producer_properties(&self) -> Vec<(String, Secret)> {
         let mut all = vec![
@@ -161,60 +165,60 @@ impl KafkaSettings {
         merge(self.client_properties(), self.with_own(all))
     }
 
-    /// The user's own properties in place of these, and behind them.
+    /// Adds the user's own properties; they replace those of the same name.
     fn with_own(&self, properties: Vec<(&str, String)>) -> Vec<(String, Secret)> {
         let properties = properties.into_iter().map(|(name, value)| (name.to_owned(), Secret::new(value)));
         merge(properties.collect(), self.properties.clone())
     }
 }
 
-/// `over` in place of `base` where they name the same.
+/// Adds `over` to `base`, replacing properties of the same name.
 fn merge(mut base: Vec<(String, Secret)>, over: Vec<(String, Secret)>) -> Vec<(String, Secret)> {
     base.retain(|(name, _)| !over.iter().any(|(other, _)| other == name));
     base.extend(over);
     base
 }
 
-/// What concerns the database.
+/// Settings of the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DatabaseSettings {
-    /// Which database.
+    /// The database that holds the tables.
     pub target: DatabaseTarget,
-    /// Whether the schema is made and brought up to date at start.
+    /// Creates and migrates the schema at start.
     pub migrate: bool,
-    /// Schema of PostgreSQL.
+    /// PostgreSQL schema.
     pub schema: String,
-    /// How references between the tables are kept: `auto`, `declared` or `none`.
+    /// Foreign keys in PostgreSQL: `auto`, `declared` or `none`.
     pub foreign_keys: &'static str,
-    /// Longest statement; none without a limit.
+    /// PostgreSQL `statement_timeout`. `None`: no limit.
     pub statement_timeout: Option<Duration>,
-    /// Longest wait for a lock; none without a limit.
+    /// PostgreSQL `lock_timeout`. `None`: no limit.
     pub lock_timeout: Option<Duration>,
 }
 
-/// What concerns dead letters.
+/// Settings of dead letters.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeadLetterSettings {
-    /// The topic that mirrors them, if one does. That it does not exist is worth a warning.
+    /// Topic that dead letters are copied to, if any. A missing topic causes a warning.
     pub topic: Option<String>,
-    /// The service stops after more than so many in a row; none without a limit.
+    /// Maximum number of consecutive dead letters; the service stops beyond it. `None`: no limit.
     pub max_run: Option<u64>,
-    /// The service stops when more than this share of the last [`SHARE_WINDOW`](Self::SHARE_WINDOW) records was refused;
-    /// none without a limit.
+    /// Maximum share of dead letters among the last [`SHARE_WINDOW`](Self::SHARE_WINDOW) records;
+    /// the service stops beyond it. `None`: no limit.
     pub max_share: Option<f64>,
 }
 
 impl DeadLetterSettings {
-    /// Over how many records the share is taken.
+    /// Number of records over which the share is computed.
     pub const SHARE_WINDOW: u64 = 10_000;
 
-    /// The limits, as a pipeline takes them.
+    /// Returns the limits in the form the pipeline takes.
     #[must_use]
     pub fn limits(&self) -> DeadLetterLimits {
         limits(self.max_run, self.max_share)
     }
 
-    /// The limits of a service that is told none.
+    /// Returns the default limits.
     ///
     /// ```
     /// use turnmill_service::settings::DeadLetterSettings;
@@ -233,83 +237,84 @@ fn limits(run: Option<u64>, share: Option<f64>) -> DeadLetterLimits {
     DeadLetterLimits { run, share }
 }
 
-/// The least severe messages that are logged.
+/// Minimum level of log messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogLevel {
-    /// Everything worth knowing to a developer.
+    /// All messages, including those for developers.
     Debug,
-    /// What happens.
+    /// Normal operation.
     #[default]
     Info,
-    /// What may need attention.
+    /// Conditions that may need attention.
     Warning,
-    /// What went wrong. `CRITICAL` is the same here.
+    /// Failures. `CRITICAL` means the same.
     Error,
 }
 
-/// What concerns logging.
+/// Settings of logging.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogSettings {
-    /// The least severe messages.
+    /// Minimum level of messages.
     pub level: LogLevel,
-    /// JSON lines.
+    /// Logs one JSON object per line.
     pub json: bool,
-    /// Levels by module in place of the level.
+    /// Levels by module; takes precedence over `level`.
     pub filter: Option<String>,
-    /// Time between two lines that say what was read; none without such lines.
+    /// Interval between status lines. `None`: no status lines.
     pub status: Option<Duration>,
 }
 
-/// How much is worked on at once.
+/// Sizes of batches, buffers and caches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WorkSettings {
-    /// How long a record waits for company.
+    /// Maximum time a record waits before its batch is written.
     pub flush_interval: Duration,
-    /// Records of a transaction at most.
+    /// Maximum number of records in one transaction.
     pub batch_records: usize,
-    /// Bytes of a transaction's records at most.
+    /// Maximum size of the records in one transaction, in bytes.
     pub batch_bytes: usize,
-    /// Records read ahead at most.
+    /// Maximum number of records read ahead.
     pub buffer_records: usize,
-    /// Bytes read ahead at most.
+    /// Maximum size of the records read ahead, in bytes.
     pub buffer_bytes: usize,
-    /// Memory for senders' states, bytes.
+    /// Memory for cached timelines, in bytes.
     pub cache_bytes: usize,
 }
 
-/// What concerns HTTP and health.
+/// Settings of HTTP and health.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpSettings {
-    /// Where to listen.
+    /// Address to listen on.
     pub address: SocketAddr,
-    /// Token that everybody needs once it is set.
+    /// Token for all paths that are not public.
     pub api_token: Option<Secret>,
-    /// Whether callers of this machine need none all the same.
+    /// Accepts requests from this machine without the token.
     pub trust_loopback: bool,
-    /// Unhealthy after so long without progress; none never.
+    /// Time without progress after which the service is unhealthy. `None`: never.
     pub stall_timeout: Option<Duration>,
 }
 
 /// All settings of the service.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServiceSettings {
-    /// Kafka.
+    /// Kafka consumers and the dead-letter producer.
     pub kafka: KafkaSettings,
     /// The database.
     pub database: DatabaseSettings,
-    /// What changes rows or ids.
+    /// Settings that change rows or ids.
     pub rows: Settings,
-    /// What is known of all records of the topic: assistant, unit of time, whether they are anonymised copies.
+    /// Facts about every record of the topic: assistant, time unit, whether all are anonymised
+    /// copies.
     pub source: SourceFactsBuf,
-    /// Sizes.
+    /// Sizes of batches, buffers and caches.
     pub work: WorkSettings,
-    /// File or folder with marker definitions.
+    /// File or directory with marker definitions.
     pub markers: Option<PathBuf>,
     /// Dead letters.
     pub dead_letters: DeadLetterSettings,
-    /// HTTP.
+    /// HTTP and health.
     pub http: HttpSettings,
-    /// How long stopping may take.
+    /// Time allowed for a clean shutdown.
     pub shutdown_timeout: Duration,
     /// Logging.
     pub log: LogSettings,

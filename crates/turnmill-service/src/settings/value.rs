@@ -1,4 +1,4 @@
-//! From text to value, by the kind of setting. Messages never repeat a secret.
+//! Parses the text of a setting by its type. Messages never repeat a secret.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use turnmill_text::{Secret, check_brokers, escaped, redact};
 use super::properties::properties;
 use super::table::Kind;
 
-/// A value that was read.
+/// A parsed value.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Value {
     Text(String),
@@ -23,13 +23,14 @@ pub(crate) enum Value {
 }
 
 impl Value {
-    /// Reads `text`; the error says what was expected.
+    /// Parses `text`. The error says what was expected.
     pub(crate) fn read(kind: Kind, text: &str) -> Result<Self, String> {
         let trimmed = text.trim();
         match kind {
             Kind::Text | Kind::Path => Ok(Self::Text(trimmed.to_owned())),
             Kind::Brokers => brokers(trimmed).map(Self::Text),
-            // Blanks may belong to a password, the line break at the end of a mounted file never does.
+            // Blanks may belong to a password. A line break at the end comes from a mounted file
+            // and never does.
             Kind::Secret => Ok(Self::Secret(Secret::new(text.trim_end_matches(['\r', '\n'])))),
             Kind::DatabaseUrl => Ok(Self::Secret(Secret::new(trimmed))),
             Kind::Switch => switch(trimmed).map(Self::Switch),
@@ -47,15 +48,16 @@ impl Value {
     }
 }
 
-/// What was found in place of what was expected; a secret may have got there.
+/// Returns `text` for an error message, redacted, because a secret may have been put into the wrong
+/// setting.
 fn shown(text: &str) -> String {
     escaped(&redact(text)).to_string()
 }
 
-/// The port of Kafka's brokers, unless another is given.
+/// Default port of Kafka brokers.
 const KAFKA_PORT: u16 = 9092;
 
-/// Addresses of brokers in one spelling: no blanks, a port each, IPv6 in brackets.
+/// Normalises broker addresses: no blanks, each with a port, IPv6 in brackets.
 fn brokers(text: &str) -> Result<String, String> {
     let addresses = text.split(',').map(str::trim).filter(|address| !address.is_empty());
     let addresses: Vec<String> = addresses.map(broker).collect::<Result<_, _>>()?;
@@ -66,7 +68,7 @@ fn brokers(text: &str) -> Result<String, String> {
 }
 
 fn broker(address: &str) -> Result<String, String> {
-    // What is written there may hold a password, so it is not repeated.
+    // The text may hold a password, so the message does not repeat it.
     check_brokers(address).map_err(|problem| format!("{problem}; expected host:port[,host:port]"))?;
     let wrong = || "expected host:port[,host:port]".to_owned();
     let (scheme, rest) = match address.split_once("://") {
@@ -144,11 +146,11 @@ fn share(text: &str) -> Result<f64, String> {
 
 fn choice(text: &str, names: &'static [&'static str]) -> Result<&'static str, String> {
     let upper = text.to_ascii_uppercase();
-    // The short name that every other logger has.
-    let wanted = if names.contains(&"WARNING") && upper == "WARN" { "WARNING" } else { &upper };
+    // Most loggers call this level WARN.
+    let canonical = if names.contains(&"WARNING") && upper == "WARN" { "WARNING" } else { &upper };
     names
         .iter()
-        .find(|name| name.eq_ignore_ascii_case(wanted))
+        .find(|name| name.eq_ignore_ascii_case(canonical))
         .copied()
         .ok_or_else(|| format!("expected one of {}, found `{}`", names.join(", "), shown(text)))
 }

@@ -1,4 +1,5 @@
-//! Callers that hold on to the port do not keep others from it. Everything stays on this machine and ends within seconds.
+//! Callers that hold on to the port do not keep others from it. Everything stays on this machine
+//! and ends within seconds.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use saphyr::{LoadableYamlNode, Yaml};
 use turnmill_model::Reason;
-use turnmill_service::metrics::names::{self, Metric, Type};
+use turnmill_service::metrics::names::{self, Metric, MetricType};
 use turnmill_service::metrics::{
-    BatchCommitted, Operation, PartitionAt, PositionReset, Rebalance, ServiceMetrics,
+    BatchCommitted, Operation, PartitionProgress, PositionReset, Rebalance, ServiceMetrics,
 };
 use turnmill_service::settings::{SETTINGS, example, markdown};
 use turnmill_service::{Health, Phase};
@@ -61,7 +61,7 @@ fn the_example_file_is_valid_and_says_the_defaults() {
         .map(|line| format!("{line}\n"))
         .collect();
     let assignments = uncommented.lines().filter(|line| !line.starts_with(['#', '[']) && !line.is_empty());
-    assert_eq!(assignments.count(), SETTINGS.iter().filter(|setting| setting.places.file).count());
+    assert_eq!(assignments.count(), SETTINGS.iter().filter(|setting| setting.allowed_in.file).count());
     let plain = Case::minimal().load().unwrap().settings;
     let mut filled = Case::minimal()
         .file("turnmill.toml", &uncommented)
@@ -76,10 +76,11 @@ fn the_example_file_is_valid_and_says_the_defaults() {
     assert_eq!(filled, plain);
 }
 
-/// The table of callers in the documentation of the code, which a unit test goes through row by row.
+/// The table of callers in the documentation of the code, which a unit test goes through row by
+/// row.
 #[test]
 fn who_comes_in_is_documented() {
-    let code = include_str!("../../src/http/door.rs");
+    let code = include_str!("../../src/http/access.rs");
     let rows: Vec<&str> = code.lines().filter_map(|line| line.strip_prefix("/// |")).collect();
     assert_eq!(rows.len(), 9, "{rows:?}");
     let operations = read("docs/operations.md");
@@ -118,7 +119,11 @@ fn assert_known(file: &str, text: &str) {
         let known = names::ALL.iter().any(|metric| {
             let parts = ["_bucket", "_sum", "_count"];
             let part = parts.iter().any(|part| name.strip_suffix(part) == Some(metric.name));
-            if metric.kind == Type::Histogram { part || name == metric.name } else { name == metric.name }
+            if metric.kind == MetricType::Histogram {
+                part || name == metric.name
+            } else {
+                name == metric.name
+            }
         });
         assert!(known, "{file} mentions {name}, which is no metric");
     }
@@ -194,7 +199,11 @@ fn every_metric_is_exposed_under_its_name_with_its_labels_and_nothing_else_is() 
     metrics.set_dead_letters_waiting(4);
     metrics.set_cache(7, 7000);
     metrics.set_buffer(5, 500, 1);
-    metrics.partition("rasa", 0, &PartitionAt { position: Some(5), end: Some(9), event_time: Some(1e9) });
+    metrics.partition(
+        "rasa",
+        0,
+        &PartitionProgress { position: Some(5), end: Some(9), event_time: Some(1e9) },
+    );
     let text = metrics.encode();
     for Metric { name, kind, labels, .. } in names::ALL {
         let kind = format!("{kind:?}").to_lowercase();

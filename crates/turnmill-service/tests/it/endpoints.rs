@@ -69,7 +69,7 @@ fn rasas_default_protocol_is_not_librdkafkas() {
     assert!(
         error.contains("KAFKA_SASL_USERNAME")
             && error.contains(
-                "SASL_PLAINTEXT (endpoints.yml:1 has no `security_protocol`, and this is Rasa's default)"
+                "SASL_PLAINTEXT (endpoints.yml:1, Rasa's default for a missing `security_protocol`)"
             ),
         "{error}"
     );
@@ -112,25 +112,25 @@ fn what_cannot_be_read_is_said_with_its_line() {
         ("event_broker:\n  type: file\n", "endpoints.yml:1: the event broker has type `file`"),
         (
             "event_broker:\n  url: rabbit\n",
-            "has type `pika`, the service reads from `kafka`: RabbitMQ is not supported",
+            "has type `pika`, but the service reads from `kafka` only: RabbitMQ is not supported",
         ),
         ("event_broker:\n  type: my.own.Broker\n", "set KAFKA_BROKER_ADDRESS and KAFKA_TOPIC"),
-        ("event_broker:\n  type: nats\n", "it is not known here"),
-        ("action_endpoint: {}\n", "there is no `event_broker`"),
-        ("", "there is no `event_broker`"),
+        ("event_broker:\n  type: nats\n", "this type is not supported"),
+        ("action_endpoint: {}\n", "no `event_broker` found"),
+        ("", "no `event_broker` found"),
         (
             "event_broker:\n  type: kafka\n  url: ${NO_SUCH}\n",
-            "endpoints.yml:3: event_broker.url: the variable NO_SUCH is not set",
+            "endpoints.yml:3: event_broker.url: variable NO_SUCH is not set",
         ),
         (
             "event_broker:\n  type: kafka\n  topic: {a: b}\n",
-            "endpoints.yml:3: event_broker.topic: expected a text",
+            "endpoints.yml:3: event_broker.topic: expected text",
         ),
         (
             "event_broker:\n  type: kafka\n  security_protocol: TLS\n",
             "endpoints.yml:3: KAFKA_SECURITY_PROTOCOL (from event_broker): expected one of",
         ),
-        ("event_broker: [\n", "no valid YAML"),
+        ("event_broker: [\n", "invalid YAML"),
     ] {
         let error = endpoints(text).error();
         assert!(error.contains(part), "{part}\nis not in\n{error}");

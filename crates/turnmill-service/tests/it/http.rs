@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::{get, post};
-use turnmill_service::http::{Door, MAX_BODY, Server, router};
-use turnmill_service::metrics::{BatchCommitted, PartitionAt, ServiceMetrics};
+use turnmill_service::http::{HttpAccess, MAX_BODY, Server, router};
+use turnmill_service::metrics::{BatchCommitted, PartitionProgress, ServiceMetrics};
 use turnmill_service::settings::Secret;
 use turnmill_service::{Health, Phase, Shutdown};
 
@@ -23,10 +23,10 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) fn start(token: Option<&str>) -> Self {
-        Self::behind(Door::new(token.map(Secret::new).as_ref()))
+        Self::behind(HttpAccess::new(token.map(Secret::new).as_ref()))
     }
 
-    fn behind(door: Door) -> Self {
+    fn behind(door: HttpAccess) -> Self {
         let metrics = ServiceMetrics::new(Health::default());
         let pages = Router::new()
             .route("/api/v1/patterns", get(|| async { "[]" }))
@@ -127,7 +127,7 @@ fn metrics_are_open_and_in_the_format_that_is_asked_for() {
 #[test]
 fn all_else_is_for_those_with_the_token_and_for_this_machine_while_none_is_set() {
     let (closed, open) = (Site::start(None), Site::start(Some(TOKEN)));
-    let trusting = Site::behind(Door::new(Some(&Secret::new(TOKEN))).trusting_loopback(true));
+    let trusting = Site::behind(HttpAccess::new(Some(&Secret::new(TOKEN))).trusting_loopback(true));
     let stranger = "X-Forwarded-Host: elsewhere.example\r\n";
     let page = "Host: evil.example\r\n";
     let mine = format!("Authorization: Bearer {TOKEN}\r\n");
@@ -202,9 +202,13 @@ fn the_status_tells_positions_lag_and_counts() {
     let site = Site::start(None);
     let _consumer = site.metrics.health().consumer();
     site.metrics.health().enter(Phase::Running);
-    let at = PartitionAt { position: Some(7), end: Some(10), event_time: Some(1_700_000_000.0) };
+    let at = PartitionProgress { position: Some(7), end: Some(10), event_time: Some(1_700_000_000.0) };
     site.metrics.partition("rasa", 0, &at);
-    site.metrics.partition("rasa", 1, &PartitionAt { position: Some(4), end: Some(4), event_time: None });
+    site.metrics.partition(
+        "rasa",
+        1,
+        &PartitionProgress { position: Some(4), end: Some(4), event_time: None },
+    );
     site.metrics.committed(&BatchCommitted {
         source: "k",
         events: 5,

@@ -18,14 +18,14 @@ fn failed(component: &str, reason: &str) -> Ended {
 fn a_component_that_dies_takes_the_others_along() {
     type Death = fn(turnmill_service::Component);
     let deaths: [(Death, &str); 3] = [
-        (|component| drop(component), "it ended unexpectedly"),
+        (|component| drop(component), "ended unexpectedly"),
         (|component| component.fail("wrong password"), "wrong password"),
         (
             |component| {
                 let _component = component;
                 std::panic::panic_any("on purpose");
             },
-            "it panicked",
+            "panicked",
         ),
     ];
     for (death, reason) in deaths {

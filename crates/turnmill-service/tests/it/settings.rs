@@ -7,7 +7,7 @@ use turnmill_model::SessionIdMode;
 use turnmill_postgres::{PostgresAddress, RootCert, SslMode};
 use turnmill_service::settings::{
     DatabaseTarget, Environment, Flags, Id, Kind, Loaded, LogLevel, Needs, SETTINGS, Secret,
-    SecurityProtocol, Setting, Use,
+    SecurityProtocol, Setting, Support,
 };
 
 use crate::support::Case;
@@ -69,7 +69,7 @@ fn each_setting_is_read_from_the_file_the_environment_and_flags_and_each_wins_ov
         }
         let mut case = company(Case::minimal(), setting.id).without(setting.variable);
         let mut seen = 0;
-        if setting.places.file {
+        if setting.allowed_in.file {
             let (text, printed) = sample(setting, 1);
             let (section, name) = setting.key.split_once('.').unwrap();
             case = case.file("turnmill.toml", &format!("# a comment\n[{section}]\n{name} = \"{text}\"\n"));
@@ -86,7 +86,7 @@ fn each_setting_is_read_from_the_file_the_environment_and_flags_and_each_wins_ov
             assert_eq!(case.shown(setting.id), (printed, format!("--{flag}")), "{setting:?}");
             seen += 1;
         }
-        assert_eq!(seen, 1 + usize::from(setting.places.file) + usize::from(setting.places.flag));
+        assert_eq!(seen, 1 + usize::from(setting.allowed_in.file) + usize::from(setting.allowed_in.flag));
     }
 }
 
@@ -103,7 +103,7 @@ fn the_table_is_in_order() {
         let own = setting.variable.starts_with("TURNMILL_");
         let documented = ["KAFKA_", "RASA_ANALYTICS_"].iter().any(|head| setting.variable.starts_with(head));
         assert!(
-            own || documented || !setting.places.flag || setting.default.is_some(),
+            own || documented || !setting.allowed_in.flag || setting.default.is_some(),
             "{}",
             setting.variable
         );
@@ -302,7 +302,7 @@ fn a_database_from_its_parts() {
     let error = parts.clone().variable("RDS_SQL_DB_AWS_IAM_ENABLED", "true").error();
     assert!(error.contains("RDS_SQL_DB_AWS_IAM_ENABLED") && error.contains("not supported"), "{error}");
     let error = parts.without("RASA_ANALYTICS_DB_NAME").error();
-    assert!(error.contains("belong together"), "{error}");
+    assert!(error.contains("must be set together"), "{error}");
     // The URL wins, and says so.
     let both = full.variable("RASA_ANALYTICS_DB_URL", "postgresql://x:y@z/d?sslmode=require");
     for name in ["RASA_ANALYTICS_DB_HOST_NAME", "RASA_ANALYTICS_DB_SSL_MODE", "TURNMILL_DB_PASSWORD"] {
@@ -345,7 +345,7 @@ fn limits_that_are_off() {
 
 #[test]
 fn what_is_not_obeyed_is_named_with_the_reason() {
-    for setting in SETTINGS.iter().filter(|setting| setting.obeyed != Use::Obeyed) {
+    for setting in SETTINGS.iter().filter(|setting| setting.support != Support::Supported) {
         let is_switch = setting.kind == Kind::Switch;
         let mut case = Case::minimal().variable(setting.variable, if is_switch { "true" } else { "3" });
         if setting.id == Id::MskIam {
@@ -355,7 +355,7 @@ fn what_is_not_obeyed_is_named_with_the_reason() {
                 .variable("KAFKA_SASL_USERNAME", "u")
                 .variable("KAFKA_SASL_PASSWORD", "p");
         }
-        let (Use::Ignored(why) | Use::Unsupported(why)) = setting.obeyed else { unreachable!() };
+        let (Support::Ignored(why) | Support::Unsupported(why)) = setting.support else { unreachable!() };
         let notes = case.notes(setting.variable);
         assert!(notes.len() == 1 && notes[0].contains(why), "{}: {notes:?}", setting.variable);
         if is_switch {
@@ -408,31 +408,31 @@ fn settings_that_contradict_each_other() {
     assert!(login.load().is_ok());
     for (case, part) in [
         (sasl, "KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD are required"),
-        (login.clone().variable("KAFKA_SASL_MECHANISM", "GSSAPI"), "logging in by Kerberos is unsupported"),
+        (
+            login.clone().variable("KAFKA_SASL_MECHANISM", "GSSAPI"),
+            "Kerberos authentication is not supported",
+        ),
         (
             login.clone().variable("KAFKA_SASL_MECHANISM", "aws_msk_iam"),
-            "logging in by AWS IAM is unsupported",
+            "AWS IAM authentication is not supported",
         ),
-        (
-            login.variable("KAFKA_SASL_MECHANISM", "OAUTHBEARER"),
-            "supported are PLAIN, SCRAM-SHA-256 and SCRAM",
-        ),
-        (Case::minimal().variable("KAFKA_SSL_CERTFILE_LOCATION", "c"), "belong together"),
+        (login.variable("KAFKA_SASL_MECHANISM", "OAUTHBEARER"), "use PLAIN, SCRAM-SHA-256 or SCRAM"),
+        (Case::minimal().variable("KAFKA_SSL_CERTFILE_LOCATION", "c"), "must be set together"),
         (Case::minimal().variable("KAFKA_CONSUMER_SESSION_TIMEOUT_MS", "3000"), "must be less than"),
         (Case::minimal().variable("KAFKA_CONSUMER_MAX_POLL_INTERVAL_MS", "3000"), "must not be less than"),
-        (Case::minimal().variable("TURNMILL_BUFFER_RECORDS", "5"), "a batch could never be full"),
+        (Case::minimal().variable("TURNMILL_BUFFER_RECORDS", "5"), "no batch could be full"),
         (Case::minimal().variable("TURNMILL_API_TOKEN", "short"), "too short"),
-        (Case::minimal().variable("KAFKA_TOPIC", "one,two"), "KAFKA_TOPIC: `one,two` is no name of a topic"),
         (
-            Case::minimal().variable("RASA_ANALYTICS_DLQ", "rasa_core_events"),
-            "cannot be the topic that is read",
+            Case::minimal().variable("KAFKA_TOPIC", "one,two"),
+            "KAFKA_TOPIC: `one,two` is not a valid topic name",
         ),
+        (Case::minimal().variable("RASA_ANALYTICS_DLQ", "rasa_core_events"), "is the topic that is read"),
         (
             Case::minimal().variable("TURNMILL_KAFKA_PROPERTIES", "enable.auto.commit=true"),
-            "positions are in the store",
+            "offsets are committed in the store",
         ),
         (Case::minimal().variable("TURNMILL_CONFIG", "gone.toml"), "TURNMILL_CONFIG: cannot read gone.toml"),
-        (Case::minimal().file("turnmill.toml", "[kafka\n"), "turnmill.toml:1: no valid TOML"),
+        (Case::minimal().file("turnmill.toml", "[kafka\n"), "turnmill.toml:1: invalid TOML"),
     ] {
         let error = case.error();
         assert!(error.contains(part), "{part}: {error}");
@@ -543,8 +543,8 @@ fn every_flag_is_a_flag_and_secrets_have_none() {
         let flag = format!("--{}=x", key.replace(['.', '_'], "-"));
         let parsed = CommandLine::try_parse_from(["run", &flag]);
         let found = parsed.ok().and_then(|line| line.settings.get(setting.id).map(str::to_owned));
-        assert_eq!(found.is_some(), setting.places.flag, "{flag}");
-        assert!(setting.kind != Kind::Secret || !setting.places.flag);
+        assert_eq!(found.is_some(), setting.allowed_in.flag, "{flag}");
+        assert!(setting.kind != Kind::Secret || !setting.allowed_in.flag);
     }
     let line = CommandLine::try_parse_from(["run", "--log-json", "--kafka-topic", "t"]).unwrap();
     assert_eq!(line.settings.get(Id::JsonLogging), Some("true"));
@@ -575,5 +575,5 @@ fn a_value_that_is_not_utf8_is_named() {
     let environment: Environment = [bad].into_iter().collect();
     let none = |_: &std::path::Path| Err(std::io::ErrorKind::NotFound.into());
     let error = Loaded::read(&Flags::default(), &environment, &none, Needs::Service).unwrap_err().to_string();
-    assert!(error.contains("KAFKA_TOPIC: its value is not UTF-8"), "{error}");
+    assert!(error.contains("KAFKA_TOPIC: the value is not valid UTF-8"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! Who may see more than health and metrics.
+//! Access control for all paths that are not public.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -12,60 +12,66 @@ use sha2::{Digest, Sha256};
 use super::host::{host, is_this_machine};
 use crate::settings::Secret;
 
-/// The caller's address, an extension of each request.
+/// Address of the client, an extension of each request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer(pub SocketAddr);
 
-/// Lets in callers with the token; where no token is set, callers of this machine.
+/// Grants access to requests with the token or, if no token is set, to requests from this machine.
 ///
-/// | caller | no token is set | a token is set | a token is set, and loopback is trusted |
+/// | request | no token is set | a token is set | a token is set, and loopback is trusted |
 /// | --- | --- | --- | --- |
-/// | of this machine, without a token | in | 401 | in |
-/// | of this machine, with a wrong token | in | 401 | in |
-/// | of this machine, with the token | in | in | in |
-/// | another, without a token | 403 | 401 | 401 |
-/// | another, with a wrong token | 403 | 401 | 401 |
-/// | another, with the token | 403 | in | in |
+/// | from this machine, without a token | allowed | 401 | allowed |
+/// | from this machine, with a wrong token | allowed | 401 | allowed |
+/// | from this machine, with the token | allowed | allowed | allowed |
+/// | from elsewhere, without a token | 403 | 401 | 401 |
+/// | from elsewhere, with a wrong token | 403 | 401 | 401 |
+/// | from elsewhere, with the token | 403 | allowed | allowed |
 /// | any, with a malformed `Host` | 400 | 400 | 400 |
 ///
-/// A caller is of this machine if its address is a loopback address, and nothing says that it speaks for another: a header of a
-/// proxy, a `Host` that is no name of this machine (a web page that had its name changed to 127.0.0.1), or an `Origin` of
-/// elsewhere (a web page of somebody else, open in a browser here). A proxy on this machine that adds no header makes every
-/// caller one of this machine; therefore a token is asked of everybody.
+/// A request is from this machine if its address is a loopback address and no header says
+/// otherwise. These headers do:
+///
+/// - a header that proxies add;
+/// - a `Host` that does not name this machine (DNS rebinding: a web page whose name now resolves to
+///   127.0.0.1);
+/// - an `Origin` from elsewhere (a foreign web page in a browser on this machine).
+///
+/// Behind a local proxy that adds no header, every request looks like one from this machine.
+/// Therefore such requests need the token as well once it is set.
 #[derive(Clone)]
-pub struct Door {
-    /// Digests are compared, so that the time of a comparison says nothing about the token.
+pub struct HttpAccess {
+    /// SHA-256 of the token. Comparing digests reveals nothing about the token through timing.
     token: Option<[u8; 32]>,
     trusts_loopback: bool,
 }
 
-impl std::fmt::Debug for Door {
+impl std::fmt::Debug for HttpAccess {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Door")
+        f.debug_struct("HttpAccess")
             .field("has_token", &self.token.is_some())
             .field("trusts_loopback", &self.trusts_loopback)
             .finish()
     }
 }
 
-impl Door {
-    /// A door to which `token` is the key.
+impl HttpAccess {
+    /// Creates access control with `token`, or for requests from this machine only if it is `None`.
     #[must_use]
     pub fn new(token: Option<&Secret>) -> Self {
         Self { token: token.map(|token| digest(token.expose().trim())), trusts_loopback: false }
     }
 
-    /// Whether callers of this machine need no token, although one is set.
+    /// Sets whether requests from this machine are allowed without the token.
     #[must_use]
     pub fn trusting_loopback(self, trusts_loopback: bool) -> Self {
         Self { trusts_loopback, ..self }
     }
 
-    /// Whether this caller may come in; the error is the answer to those who may not.
+    /// Checks whether a request is allowed. The error is the status code of the response.
     ///
     /// # Errors
     ///
-    /// 400 for a malformed `Host`, 403 if there is no way in, 401 if the token is missing or wrong.
+    /// 400 for a malformed `Host`, 401 if the token is missing or wrong, 403 if no token is set.
     pub fn check(&self, peer: IpAddr, headers: &HeaderMap) -> Result<(), StatusCode> {
         let hosts: Vec<Option<&str>> =
             headers.get_all(header::HOST).iter().map(|value| host(value.to_str().ok()?)).collect();
@@ -98,7 +104,7 @@ fn digest(text: &str) -> [u8; 32] {
     Sha256::digest(text.as_bytes()).into()
 }
 
-/// Whether no web page of elsewhere made this request.
+/// Returns whether every `Origin` names this machine, or there is none.
 fn has_own_origin(headers: &HeaderMap) -> bool {
     headers.get_all(header::ORIGIN).iter().all(|origin| {
         let authority = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
@@ -106,9 +112,11 @@ fn has_own_origin(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Whether a header says that its sender speaks for another: `Forwarded`, `X-Forwarded-*`, `Via`, and the headers in which proxies
-/// and content networks pass on the address of their client. There is no list of them all, so they are known by their words;
-/// a header too many only means that the token is asked for.
+/// Returns whether proxies add a header of this name: `Forwarded`, `X-Forwarded-*`, `Via`, and
+/// those with the address of the proxy's client.
+///
+/// There is no complete list of such headers, so parts of their names are matched. A false match
+/// only means that the token is required.
 fn is_of_a_proxy(name: &str) -> bool {
     let words =
         ["forward", "proxy", "client-ip", "clientip", "client-addr", "real-ip", "connecting-ip", "remote-"];
@@ -120,28 +128,29 @@ fn is_of_a_proxy(name: &str) -> bool {
         || fronts.iter().any(|front| name.starts_with(front))
 }
 
-/// Keeps out whom [`Door::check`] keeps out.
-pub(super) async fn guard(State(door): State<Arc<Door>>, request: Request, next: Next) -> Response {
-    // A request without an address did not come through our server, so nothing is known about it.
+/// Middleware that answers requests which [`HttpAccess::check`] refuses.
+pub(super) async fn guard(State(access): State<Arc<HttpAccess>>, request: Request, next: Next) -> Response {
+    // A request without an address did not come through our server, so it counts as one from
+    // elsewhere.
     let peer = request.extensions().get::<Peer>().map_or(IpAddr::from([0, 0, 0, 0]), |Peer(peer)| peer.ip());
-    // The target of `GET http://host/` counts for more than `Host` does.
+    // The host in `GET http://host/` takes precedence over `Host`, so both are checked.
     let target = request.uri().authority().map(|authority| authority.as_str().to_owned());
     let mut headers = request.headers().clone();
     if let Some(value) = target.and_then(|target| target.parse().ok()) {
         headers.append(header::HOST, value);
-        // Two that are the same are one.
+        // Equal values count as one; `check` refuses different ones.
         let first = headers.get_all(header::HOST).iter().next().cloned();
         if let Some(first) = first.filter(|first| headers.get_all(header::HOST).iter().all(|v| v == first)) {
             headers.insert(header::HOST, first);
         }
     }
-    match door.check(peer, &headers) {
+    match access.check(peer, &headers) {
         Ok(()) => next.run(request).await,
         Err(StatusCode::UNAUTHORIZED) => {
             (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")]).into_response()
         }
         Err(StatusCode::BAD_REQUEST) => (StatusCode::BAD_REQUEST, "malformed Host\n").into_response(),
-        Err(code) => (code, "set TURNMILL_API_TOKEN to open this to other machines\n").into_response(),
+        Err(code) => (code, "set TURNMILL_API_TOKEN to allow access from other machines\n").into_response(),
     }
 }
 
@@ -158,10 +167,10 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_in() {
+    fn access_follows_the_table() {
         const TOKEN: &str = "a-token-of-some-length";
-        let none = Door::new(None);
-        let some = Door::new(Some(&Secret::new(TOKEN)));
+        let none = HttpAccess::new(None);
+        let some = HttpAccess::new(Some(&Secret::new(TOKEN)));
         let trusting = some.clone().trusting_loopback(true);
         let bearer = format!("Bearer {TOKEN}");
         let (forbidden, unauthorized) = (Err(StatusCode::FORBIDDEN), Err(StatusCode::UNAUTHORIZED));
