@@ -31,7 +31,6 @@ const NOT_YET: &[&str] = &[
     "crates/turnmill-sink/",
     "crates/turnmill-source-kafka/",
     "crates/turnmill-source-tracker/",
-    "crates/turnmill-source/",
     "crates/turnmill-sql/",
     "crates/turnmill-stores/",
     "crates/turnmill-testbed/",
