@@ -11,18 +11,18 @@ use crate::{Partition, Position};
 /// The header whose value becomes [`SourceRecord::environment`].
 pub const ENVIRONMENT_HEADER: &str = "RASA_ENVIRONMENT";
 
-/// What a source could make of a record.
+/// How a source classified a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecordOutcome<'a> {
     /// The payload is an event body, to be decoded.
     Body,
-    /// The envelope cannot be read; the payload is the original bytes, for the dead letters.
+    /// The envelope cannot be read. The payload is the original bytes, for the dead letters.
     Refused(&'a Refused),
-    /// No event and no fault: a blank line, a null or blank value. It counts as one record.
+    /// Neither an event nor a fault: a blank line, a null or blank value. It counts as one record.
     Skipped,
 }
 
-/// Where a record stood in Kafka before it was dumped into a file.
+/// The topic, partition and offset that a record had in Kafka before it was dumped into a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin<'a> {
     /// The topic.
@@ -36,33 +36,33 @@ pub struct Origin<'a> {
 /// One record of a [`RecordBatch`].
 #[derive(Clone, Copy, Debug)]
 pub struct SourceRecord<'a> {
-    /// The event body, or of a refused record the original bytes.
+    /// The event body, or the original bytes of a refused record.
     pub payload: &'a [u8],
     /// The sender, where the envelope names one.
     pub sender: Option<&'a str>,
     /// The record's own time in Unix seconds.
     pub time: Option<f64>,
-    /// Value of the last `RASA_ENVIRONMENT` header.
+    /// Value of the last [`ENVIRONMENT_HEADER`].
     pub environment: Option<&'a str>,
     /// The Kafka key.
     pub key: Option<&'a [u8]>,
     /// The Kafka headers.
     pub headers: Headers<'a>,
-    /// Where the record stood in Kafka.
+    /// Topic, partition and offset of the record in Kafka, if known.
     pub origin: Option<Origin<'a>>,
-    /// The record's place in its partition, to name it to people: uncompressed byte offset at which it begins, row
-    /// id, Kafka offset. All elements of one tracker dump have their own.
+    /// Identifies the record in its partition: the uncompressed byte offset at which it begins, the
+    /// row id, or the Kafka offset. Each element of a tracker dump has its own.
     pub offset: u64,
-    /// The part of the batch that it belongs to: index into [`RecordBatch::parts`].
+    /// The part of the batch that the record belongs to: an index into [`RecordBatch::parts`].
     pub part: usize,
-    /// The number of the table's row that the record was read from, where it came from a table.
+    /// The number of the table's row, if the record was read from a table.
     pub row: Option<u64>,
     /// What to do with the record.
     pub outcome: RecordOutcome<'a>,
 }
 
 impl<'a> SourceRecord<'a> {
-    /// The record as a decoder takes it. This is the one place where records of sources become those of decoders.
+    /// Converts the record to what a decoder takes. All sources' records are converted here.
     #[must_use]
     pub fn record(&self) -> Record<'a> {
         Record {
@@ -76,10 +76,10 @@ impl<'a> SourceRecord<'a> {
     }
 }
 
-/// A record to put into a batch, for sources outside of this crate: see [`RecordBatch::push`].
+/// A record to append to a batch: see [`RecordBatch::push`]. For sources outside of this crate.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NewRecord<'a> {
-    /// The value; `None` (null, a tombstone) and blank ones are skipped.
+    /// The value. `None` (null, a tombstone) and blank values are skipped.
     pub payload: Option<&'a [u8]>,
     /// The sender, where the envelope names one.
     pub sender: Option<&'a str>,
@@ -87,13 +87,13 @@ pub struct NewRecord<'a> {
     pub time: Option<f64>,
     /// The Kafka key.
     pub key: Option<&'a [u8]>,
-    /// The Kafka headers; the environment is taken from them.
+    /// The Kafka headers. The environment is taken from them.
     pub headers: &'a [(&'a str, Option<&'a [u8]>)],
-    /// Where the record stood in Kafka, if it does not come from there now.
+    /// Topic, partition and offset in Kafka, for a record that was dumped from there earlier.
     pub origin: Option<Origin<'a>>,
-    /// The record's place in its partition.
+    /// The record's offset in its partition.
     pub offset: u64,
-    /// The number of the table's row, if it comes from a table.
+    /// The number of the table's row, if the record comes from a table.
     pub row: Option<u64>,
 }
 
@@ -114,7 +114,7 @@ pub(crate) struct Meta {
     pub(crate) envelope: Option<usize>,
 }
 
-/// What the envelope said; only formats that have one pay for it.
+/// Values of a record's envelope. Formats without envelopes store none.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Envelope {
     /// Index into `parts`.
@@ -130,18 +130,20 @@ pub(crate) struct Envelope {
     pub(crate) row: Option<u64>,
 }
 
-/// What a batch has of one partition.
+/// The share of one partition in a batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Part {
-    /// Which one.
+    /// The partition.
     pub partition: Partition,
-    /// The position that a store must still hold when the batch is committed: see [`RecordBatch::from`].
+    /// The position that the store must still hold when the batch is committed: see
+    /// [`RecordBatch::from`].
     pub from: Option<Position>,
-    /// The position behind its last record: see [`RecordBatch::to`].
+    /// The position after the part's last record: see [`RecordBatch::to`].
     pub to: Option<Position>,
-    /// How the partition was opened, if this is the first that is handed over of it since then.
+    /// How the partition was opened, if this is its first part since then.
     pub opened: Option<Opened>,
-    /// If the partition is one of Kafka's: length of the topic's name in `partition.partition`, and its number.
+    /// For a Kafka partition: the length of the topic's name in `partition.partition`, and the
+    /// number.
     topic: Option<(usize, i32)>,
 }
 
@@ -153,10 +155,11 @@ impl Part {
     }
 }
 
-/// A batch of records, in order, in one shared buffer that is used again and again.
+/// A batch of records, in order, in one shared buffer that is reused.
 ///
-/// Most sources have one partition, and their batches one part: [`start`](Self::start), [`push`](Self::push),
-/// [`finish`](Self::finish), [`from`](Self::from), [`to`](Self::to).
+/// A source with one partition makes batches of one part with [`start`](Self::start),
+/// [`push`](Self::push) and [`finish`](Self::finish). Its consumer reads [`from`](Self::from) and
+/// [`to`](Self::to).
 ///
 /// ```
 /// use turnmill_source::{NewRecord, Partition, Position, RecordBatch, RecordOutcome};
@@ -171,8 +174,8 @@ impl Part {
 /// assert_eq!(batch.iter().nth(1).map(|record| record.outcome), Some(RecordOutcome::Skipped));
 /// ```
 ///
-/// Those of a [group](crate::GroupSource) have several. Records keep the order in which they were pushed, whatever
-/// their part.
+/// A batch of a [group](crate::GroupSource) has several parts. Records keep the order in which they
+/// were pushed, across parts.
 ///
 /// ```
 /// use turnmill_source::{NewRecord, Partition, Position, RecordBatch};
@@ -195,7 +198,7 @@ impl Part {
 pub struct RecordBatch {
     parts: Vec<Part>,
     generation: u64,
-    /// The input as it was read, texts of envelopes unescaped in place.
+    /// The input as it was read. Texts of envelopes are unescaped in place.
     pub(crate) bytes: Vec<u8>,
     pub(crate) metas: Vec<Meta>,
     pub(crate) envelopes: Vec<Envelope>,
@@ -204,83 +207,87 @@ pub struct RecordBatch {
 }
 
 impl RecordBatch {
-    /// An empty batch; it allocates when it is filled.
+    /// Returns an empty batch. It allocates when it is filled.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// What the batch has of each partition. One part, but for sources that are a [group](crate::GroupSource).
+    /// Returns the share of each partition. Only a [group](crate::GroupSource) makes several.
     #[must_use]
     pub fn parts(&self) -> &[Part] {
         &self.parts
     }
 
-    /// The generation that [`begin`](Self::begin) was given, else 0.
+    /// Returns the generation that was passed to [`begin`](Self::begin), otherwise 0.
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// The partition that the records are of; of several the first.
+    /// Returns the partition of the records; the first one if there are several.
     #[must_use]
     pub fn partition(&self) -> &Partition {
         static NONE: Partition = Partition { source: String::new(), partition: String::new() };
         self.parts.first().map_or(&NONE, |part| &part.partition)
     }
 
-    /// The position that a store must still hold when this batch is committed: that of the batch before, or the one
-    /// the source was opened with (also if the file turned out to be another one). `None` if there was none, and
-    /// always for standard input, which has no positions. Of several parts that of the first.
+    /// Returns the position that the store must still hold when this batch is committed.
+    ///
+    /// That is the end of the previous batch, or the position that the source was opened with, even
+    /// if the file turned out to be another one. `None` if there was no position, and always for
+    /// standard input. The first part's position if there are several.
     #[must_use]
     pub fn from(&self) -> Option<&Position> {
         self.parts.first()?.from.as_ref()
     }
 
-    /// The position behind the last record, to be stored together with what the records became. `None` for standard
-    /// input. A batch without records ends where it began. Of several parts that of the first.
+    /// Returns the position after the last record, to be stored in one transaction with the rows.
+    ///
+    /// `None` for standard input. A batch without records ends where it began. The first part's
+    /// position if there are several.
     #[must_use]
     pub fn to(&self) -> Option<&Position> {
         self.parts.first()?.to.as_ref()
     }
 
-    /// How the file was opened, if this is its first batch with records: [`Opened::Replaced`] is worth a warning. Of
-    /// several parts that of the first.
+    /// Returns how the file was opened, if this is its first batch with records. [`Opened::moved`]
+    /// is worth a warning. The first part's value if there are several.
     #[must_use]
     pub fn opened(&self) -> Option<Opened> {
         self.parts.first()?.opened
     }
 
-    /// Number of records.
+    /// Returns the number of records.
     #[must_use]
     pub fn len(&self) -> usize {
         self.metas.len()
     }
 
-    /// Whether there are no records.
+    /// Returns whether there are no records.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.metas.is_empty()
     }
 
-    /// Number of uncompressed input bytes that the batch covers.
+    /// Returns the number of uncompressed input bytes that the batch covers.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes.len()
     }
 
-    /// Bytes that the batch's buffer has allocated, used or not.
+    /// Returns the bytes that the buffer has allocated, used or not.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.bytes.capacity()
     }
 
-    /// The records in their order.
+    /// Iterates over the records in their order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = SourceRecord<'_>> + DoubleEndedIterator + Clone {
         self.metas.iter().map(|meta| self.record(meta))
     }
 
-    /// The record number `index`, counted from 0.
+    /// Returns the record number `index`, counted from 0.
     #[must_use]
     pub fn get(&self, index: usize) -> Option<SourceRecord<'_>> {
         self.metas.get(index).map(|meta| self.record(meta))
@@ -320,11 +327,11 @@ impl RecordBatch {
         text(&self.bytes, span)
     }
 
-    /// Empties the batch and begins a new one of `partition` behind the position `from`.
+    /// Empties the batch and begins a new one for `partition`, after the position `from`.
     pub fn start(&mut self, partition: &Partition, from: Option<&Position>) {
         self.parts.truncate(1);
         match self.parts.first_mut() {
-            // Nearly always the same one again.
+            // The usual case: the same partition as the batch before.
             Some(part) if part.partition == *partition => {
                 (part.to, part.opened, part.topic) = (from.cloned(), None, None);
                 part.from = from.cloned();
@@ -337,14 +344,15 @@ impl RecordBatch {
         self.empty(0);
     }
 
-    /// Empties the batch and begins a new one of the generation `generation`, without any parts yet.
+    /// Empties the batch and begins a new one of `generation`, without parts.
     pub fn begin(&mut self, generation: u64) {
         self.parts.clear();
         self.empty(generation);
     }
 
-    /// Adds a part for `partition`, to be read behind the position `from`, and gives its index. A partition called
-    /// `TOPIC/NUMBER` is one of Kafka's: its records' [`origin`](SourceRecord::origin) need not be told.
+    /// Adds a part for `partition`, to be read after the position `from`, and returns its index.
+    ///
+    /// A partition named `TOPIC/NUMBER` is Kafka's: [`SourceRecord::origin`] is derived from it.
     pub fn begin_part(&mut self, partition: &Partition, from: Option<&Position>) -> usize {
         let topic = partition.partition.rsplit_once('/');
         let topic = topic.and_then(|(topic, number)| Some((topic.len(), number.parse().ok()?)));
@@ -371,12 +379,12 @@ impl RecordBatch {
         self.refused.clear();
     }
 
-    /// Appends a record, copying its parts into the batch's buffer.
+    /// Appends a record and copies its contents into the batch's buffer.
     pub fn push(&mut self, new: &NewRecord<'_>) {
         self.push_to(0, new);
     }
 
-    /// Appends a record of the part number `part`, copying what it consists of into the batch's buffer.
+    /// Appends a record to the part number `part` and copies its contents into the batch's buffer.
     pub fn push_to(&mut self, part: usize, new: &NewRecord<'_>) {
         let payload = self.keep(new.payload.unwrap_or_default());
         let sender = new.sender.map(|sender| self.keep(sender.as_bytes()));
@@ -409,7 +417,8 @@ impl RecordBatch {
         self.metas.push(Meta { payload, offset: new.offset, outcome, envelope });
     }
 
-    /// Appends a record of another batch as one of the part number `part`. A refused one is taken for a body again.
+    /// Appends a copy of another batch's record to the part number `part`. A refused record becomes
+    /// a body again.
     pub fn push_copy(&mut self, part: usize, record: &SourceRecord<'_>) {
         let payload = self.keep(record.payload);
         let sender = record.sender.map(|sender| self.keep(sender.as_bytes()));
@@ -448,12 +457,12 @@ impl RecordBatch {
         }
     }
 
-    /// Says that this is the first batch since the partition was opened in the way `opened`.
+    /// Marks this as the first batch since the partition was opened.
     pub fn set_opened(&mut self, opened: Opened) {
         self.set_part_opened(0, opened);
     }
 
-    /// Says that this is the first batch since the partition of the part number `part` was opened.
+    /// Marks the part number `part` as the first one since its partition was opened.
     pub fn set_part_opened(&mut self, part: usize, opened: Opened) {
         if let Some(part) = self.parts.get_mut(part) {
             part.opened = Some(opened);
@@ -466,7 +475,7 @@ impl RecordBatch {
         Span::new(start, self.bytes.len())
     }
 
-    /// Value of the last environment header among those from number `first` on.
+    /// Returns the value of the last environment header, among headers from number `first` on.
     pub(crate) fn environment_since(&self, first: usize) -> Option<Span> {
         let headers = self.headers.get(first..).unwrap_or_default();
         let of_environment =
@@ -481,13 +490,13 @@ impl RecordBatch {
     }
 }
 
-/// Whether there is nothing but white space.
+/// Returns whether there is only white space.
 pub(crate) fn is_blank(bytes: &[u8]) -> bool {
     bytes.iter().all(u8::is_ascii_whitespace)
 }
 
 fn text(bytes: &[u8], span: Span) -> &str {
-    // Texts were checked when the envelope was read.
+    // The envelope's texts were checked for UTF-8 when it was read.
     std::str::from_utf8(span.of(bytes)).unwrap_or_default()
 }
 

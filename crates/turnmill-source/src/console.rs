@@ -1,4 +1,5 @@
-//! Lines of Kafka's console consumer: what it was asked to print, and the value, mostly between tabs.
+//! Lines of Kafka's console consumer: the printed properties and the value, usually separated by
+//! tabs.
 
 use memchr::{memchr, memrchr};
 
@@ -9,7 +10,7 @@ use crate::scan::{Scanner, Span};
 /// What the consumer prints for a record without headers.
 const NO_HEADERS: &[u8] = b"NO_HEADERS";
 
-/// Whether `line` looks like one of a record whose value is an event.
+/// Returns whether `line` looks like a record whose value is an event.
 pub(crate) fn is_line(line: &[u8]) -> bool {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let Some((_, value)) = parts(line) else { return false };
@@ -18,10 +19,10 @@ pub(crate) fn is_line(line: &[u8]) -> bool {
     outcome.is_ok() && keys.is_event_with_sender()
 }
 
-/// Where what stands in front of the value ends, and where the value begins.
+/// Returns the end of the text before the value, and the start of the value.
 ///
-/// JSON as Rasa writes it has no tabs, so behind the last tab is the value. Without tabs it is an object at the end of the
-/// line, whatever separates it: other separators were asked for, or a program put its own mark in front of lines.
+/// JSON as Rasa writes it has no tabs, so the value follows the last tab. A line without tabs ends
+/// with an object after any other separator, or after a prefix that a program added.
 fn parts(line: &[u8]) -> Option<(usize, usize)> {
     if let Some(tab) = memrchr(b'\t', line) {
         return Some((tab, tab + 1));
@@ -37,7 +38,7 @@ fn parts(line: &[u8]) -> Option<(usize, usize)> {
 /// CreateTime:1656382549500⇥Partition:2⇥Offset:78⇥RASA_ENVIRONMENT:production⇥u1⇥{"event": "restart"}
 /// ```
 ///
-/// Of fields without such a mark the last one is the key, and one before it the headers.
+/// Fields without a mark: the last one is the key, the one before it the headers.
 pub(crate) fn read_line(line: Span, offset: u64, batch: &mut RecordBatch) {
     let text = line.of(&batch.bytes);
     let skip = is_blank(text) || text.starts_with(b"Processed a total of ");
@@ -62,7 +63,7 @@ pub(crate) fn read_line(line: Span, offset: u64, batch: &mut RecordBatch) {
     batch.metas.push(Meta { payload, offset, outcome, envelope });
 }
 
-/// What stands in front of the value, and where the headers are.
+/// Splits the text before the value into the envelope's fields and the span of the headers.
 fn fields(bytes: &[u8], span: Span) -> (Envelope, Option<Span>) {
     let mut envelope = Envelope::default();
     if span.start == span.end {
@@ -78,7 +79,7 @@ fn fields(bytes: &[u8], span: Span) -> (Envelope, Option<Span>) {
             std::str::from_utf8(digits).ok()?.parse::<i64>().ok()
         };
         if let Some(time) = after(b"CreateTime:").or_else(|| after(b"LogAppendTime:")) {
-            // A time of -1 is none.
+            // Kafka writes -1 for a missing time.
             #[allow(clippy::cast_precision_loss, reason = "far below 2^53")]
             let seconds = time as f64 / 1000.0;
             envelope.time = (time >= 0).then_some(seconds);
@@ -103,7 +104,7 @@ fn fields(bytes: &[u8], span: Span) -> (Envelope, Option<Span>) {
     (envelope, headers.filter(|headers| headers.of(bytes) != NO_HEADERS))
 }
 
-/// Headers are `name:value` with commas in between.
+/// Collects headers from `name:value,name:value`.
 fn collect_headers(bytes: &[u8], span: Span, headers: &mut Vec<(Span, Option<Span>)>) {
     let mut at = span.start;
     for pair in span.of(bytes).split(|byte| *byte == b',') {

@@ -1,4 +1,4 @@
-//! How a file's format is told from its content.
+//! Detection of a file's format from its content.
 
 use memchr::{memchr, memmem};
 
@@ -7,13 +7,13 @@ use crate::respell::{all_doubled, copy_text, has_extended_numbers};
 use crate::scan::{Fault, Kind, Scanner, Span, Value, unescape};
 use crate::table::{Columns, Delimiter};
 
-/// How many bytes of a file are looked at to tell its format.
+/// How many bytes of a file are examined to detect its format.
 pub(crate) const DETECTION_BYTES: usize = 1 << 20;
 
-/// How deep a tracker is looked for inside of other objects.
+/// Maximum nesting at which a tracker is searched inside of other objects.
 pub(crate) const WRAPPED: usize = 6;
 
-/// What is known about a file before its records are read.
+/// The properties of a file that decide how its records are read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Shape {
     pub(crate) format: Format,
@@ -22,7 +22,7 @@ pub(crate) struct Shape {
     pub(crate) doubled: bool,
     /// Numbers are objects, as in MongoDB's canonical Extended JSON.
     pub(crate) extended: bool,
-    /// The columns of a table whose head is the first line.
+    /// The columns of a table whose first line names them.
     pub(crate) columns: Option<Columns>,
 }
 
@@ -31,8 +31,8 @@ impl Shape {
         Self { format, layout, doubled: false, extended: false, columns: None }
     }
 
-    /// The same file read as `format`, because the user says so.
-    pub(crate) fn told(mut self, format: Format) -> Self {
+    /// Returns the shape of the same file if the user chose `format`.
+    pub(crate) fn with_format(mut self, format: Format) -> Self {
         let lines = match format {
             Format::Tracker => Layout::Values,
             Format::Csv | Format::PgDump => Layout::Rows,
@@ -46,7 +46,7 @@ impl Shape {
     }
 }
 
-/// The keys of an object that tell what it is.
+/// The keys of an object that decide its format.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Keys {
     data: bool,
@@ -55,7 +55,7 @@ pub(crate) struct Keys {
     exchange: bool,
     latest_message: bool,
     payload: bool,
-    /// One of those that a record of a log has.
+    /// One of the keys that a record of a log has.
     record: bool,
     sender_id: bool,
     slots: bool,
@@ -65,13 +65,13 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    /// The keys of the object that `scanner` stands at; those before a fault if it has one.
+    /// Adds the keys of the next object to `found`. If it has a fault, the keys before it count.
     pub(crate) fn read(scanner: &mut Scanner<'_>, found: &mut Self) -> Result<(), Fault> {
         let bytes = scanner.bytes;
         scanner.object(|scanner, key| {
             match &*key_name(bytes, key) {
                 b"data" => found.data = true,
-                // An object under this key is an envelope of something else.
+                // An object under this key is an envelope of another format.
                 b"event" => found.event |= !matches!(scanner.peek(), Ok(b'{' | b'[')),
                 b"events" => found.events = true,
                 b"exchange" | b"routing_key" | b"payload_encoding" => found.exchange = true,
@@ -89,12 +89,12 @@ impl Keys {
         })
     }
 
-    /// Whether it is an event that says whose it is.
+    /// Returns whether the object is an event that names its sender.
     pub(crate) fn is_event_with_sender(self) -> bool {
         self.event && self.sender_id
     }
 
-    /// The format of a record with these keys.
+    /// Returns the format of a record with these keys.
     pub(crate) fn format(self) -> Option<Format> {
         Some(match self {
             Self { event: true, .. } => Format::Rasa,
@@ -112,8 +112,11 @@ impl Keys {
     }
 }
 
-/// Finds the records inside of the object at `span`, which is none itself: a tracker under `tracker`, items of DynamoDB,
-/// rows in a list. What has a key `tracker` is looked at there only, because a domain beside it has keys of any name.
+/// Collects the records inside of the object at `span`, which is not a record itself. Examples are
+/// a tracker under the key `tracker`, items of DynamoDB, and rows in a list.
+///
+/// If there is a key `tracker`, only its value is searched. A domain beside it has keys of any
+/// name: `{"tracker": {"events": []}, "domain": {"slots": {"event": "x"}}}` has one record.
 pub(crate) fn wrapped(bytes: &[u8], span: Span, depth: usize, found: &mut Vec<(Format, Span)>) {
     let mut members: Vec<Value> = Vec::new();
     let mut tracker = None;
@@ -133,11 +136,12 @@ pub(crate) fn wrapped(bytes: &[u8], span: Span, depth: usize, found: &mut Vec<(F
         members = vec![tracker];
     }
     for member in members {
-        look_into(bytes, member, depth, found);
+        collect_records(bytes, member, depth, found);
     }
 }
 
-fn look_into(bytes: &[u8], value: Value, depth: usize, found: &mut Vec<(Format, Span)>) {
+/// Adds `value` to `found` if it is a record, or else the records inside of it.
+fn collect_records(bytes: &[u8], value: Value, depth: usize, found: &mut Vec<(Format, Span)>) {
     if depth == WRAPPED {
         return;
     }
@@ -154,7 +158,7 @@ fn look_into(bytes: &[u8], value: Value, depth: usize, found: &mut Vec<(Format, 
         Kind::Array => {
             let _ = scanner.array(|scanner| {
                 let element = scanner.value()?;
-                look_into(bytes, element, depth + 1, found);
+                collect_records(bytes, element, depth + 1, found);
                 Ok(())
             });
         }
@@ -162,7 +166,11 @@ fn look_into(bytes: &[u8], value: Value, depth: usize, found: &mut Vec<(Format, 
     }
 }
 
-/// `None` if more bytes have to be seen; never if these are `all` there are.
+/// Detects the shape of a file that begins with `bytes`. Returns `None` if more bytes are needed,
+/// which never happens if these are `all` of the file.
+///
+/// More bytes never change a decision. Each case below therefore either sees enough to decide, or
+/// returns `None`: `{"sender_id": "u1", "da` may become any format.
 pub(crate) fn detect(bytes: &[u8], all: bool) -> Option<Shape> {
     let all = all || bytes.len() >= DETECTION_BYTES;
     let bytes = &bytes[..bytes.len().min(DETECTION_BYTES)];
@@ -179,7 +187,7 @@ pub(crate) fn detect(bytes: &[u8], all: bool) -> Option<Shape> {
                 scanner.at += 1;
                 continue;
             }
-            // Possibly the first bytes of a byte order mark.
+            // Possibly the start of a byte order mark.
             Ok(0xef) if scanner.at + 3 > bytes.len() => undecided(),
             Ok(_) if array => lines(),
             Ok(b'"') => text(bytes, scanner.at, all),
@@ -188,7 +196,7 @@ pub(crate) fn detect(bytes: &[u8], all: bool) -> Option<Shape> {
     }
 }
 
-/// A file whose first value is the object at `start`, in an array or not.
+/// Detects a file whose first value is the object at `start`, in an array or not.
 fn object(bytes: &[u8], start: usize, array: bool, all: bool) -> Option<Shape> {
     let mut scanner = Scanner::new(bytes, start);
     let mut keys = Keys::default();
@@ -202,7 +210,7 @@ fn object(bytes: &[u8], start: usize, array: bool, all: bool) -> Option<Shape> {
     let several = !broken && memchr(b'\n', whole.of(bytes)).is_some();
     let mut layout = if array || several { Layout::Values } else { Layout::Lines };
     if outcome.is_ok() && !array && !several {
-        // Objects one after the other without a line break, as data streams deliver them.
+        // Data streams deliver objects one after the other, without a line break between them.
         let rest = &bytes[end..];
         let blank = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\r')).count();
         match rest.get(blank) {
@@ -236,7 +244,7 @@ fn object(bytes: &[u8], start: usize, array: bool, all: bool) -> Option<Shape> {
     Some(shape)
 }
 
-/// The first line that is no JSON as it is and is JSON once its backslashes are halved.
+/// Returns the first line that is JSON only after its backslashes are halved, in that form.
 fn undoubled(bytes: &[u8], start: usize) -> Option<Vec<u8>> {
     let readable = |line: &[u8]| {
         let mut scanner = Scanner::new(line, 0);
@@ -251,7 +259,8 @@ fn undoubled(bytes: &[u8], start: usize) -> Option<Vec<u8>> {
     })
 }
 
-/// A file whose first value is a JSON text: one that holds an object, or the first column of a table.
+/// Detects a file whose first value is a JSON string: it holds an object, or is a table's first
+/// column.
 fn text(bytes: &[u8], start: usize, all: bool) -> Option<Shape> {
     let value = Scanner::new(bytes, start).value();
     match value {
@@ -268,11 +277,12 @@ fn text(bytes: &[u8], start: usize, all: bool) -> Option<Shape> {
     }
 }
 
-/// A file that does not begin with JSON: a table, a dump, lines with columns, or nothing that is known.
+/// Detects a file that does not begin with JSON: a table, a dump, lines with columns, or other
+/// text.
 fn columns(bytes: &[u8], start: usize, all: bool) -> Option<Shape> {
     let rest = &bytes[start..];
     if is_sql(rest) {
-        // The block may stand far behind.
+        // The `COPY` block may be anywhere in the dump.
         if !all {
             return None;
         }
@@ -304,7 +314,7 @@ fn columns(bytes: &[u8], start: usize, all: bool) -> Option<Shape> {
     Some(Shape::new(if console { Format::Console } else { Format::Rasa }, Layout::Lines))
 }
 
-/// Whether the text begins as SQL dumps do.
+/// Returns whether the text begins as SQL dumps do.
 fn is_sql(text: &[u8]) -> bool {
     [
         &b"--"[..],
@@ -322,7 +332,7 @@ fn is_sql(text: &[u8]) -> bool {
     .any(|begin| text.starts_with(begin))
 }
 
-/// The delimiter of a table told to be one whose head was not recognised.
+/// Returns the columns of a table that the user declared and whose head is not recognised.
 pub(crate) fn any_columns() -> Columns {
     Columns::none(Delimiter::Comma)
 }

@@ -7,14 +7,14 @@ use crate::batch::{Envelope, Meta, Outcome, RecordBatch, is_blank};
 use crate::format::key_name;
 use crate::scan::{Fault, Kind, Scanner, Span, Value, unescape};
 
-/// Memory that is used again for every line.
+/// Buffers that are reused for every line.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
     pub(crate) headers: Vec<(Value, Option<Value>)>,
     pub(crate) elements: Vec<Value>,
 }
 
-/// The values of an envelope; of several with one key the last counts.
+/// The values of an envelope. If a key occurs twice, the last value counts.
 #[derive(Default)]
 struct Fields {
     body: Option<Value>,
@@ -57,12 +57,12 @@ fn body_key(format: Format) -> &'static str {
         Format::Kafka => "value",
         Format::Kcat | Format::Rabbitmq => "payload",
         Format::TrackerStore | Format::SqlBroker => "data",
-        // Have no envelope, or one of their own.
+        // These have no envelope, or one that is read elsewhere.
         Format::Rasa | Format::Tracker | Format::Console | Format::Csv | Format::PgDump => "",
     }
 }
 
-/// Reads the line at `line`, which makes exactly one record.
+/// Reads the line at `line` and appends exactly one record.
 pub(crate) fn read_line(
     format: Format,
     line: Span,
@@ -81,7 +81,8 @@ pub(crate) fn read_line(
         batch.metas.push(Meta { payload: line, offset, outcome, envelope: None });
         return;
     }
-    // Nothing is changed in place before the whole line turned out to be readable.
+    // `fields` changes no byte: a refused line is kept as it was read. Only then may `keep`
+    // unescape texts in place.
     match fields(format, bytes, scratch) {
         Ok((body, fields)) => {
             let meta = keep(format, line, offset, body, &fields, scratch, batch);
@@ -91,10 +92,11 @@ pub(crate) fn read_line(
     }
 }
 
-/// The body and the other fields of the envelope `line`, as spans into it; headers go to the scratch.
+/// Returns the body and the other fields of the envelope `line`, as spans into it. Collects the
+/// headers in `scratch`.
 fn fields(format: Format, line: &[u8], scratch: &mut Scratch) -> Result<(Value, Fields), Refused> {
     if let Err(error) = std::str::from_utf8(line) {
-        let detail = format!("{format} envelope is not UTF-8 behind byte {}", error.valid_up_to());
+        let detail = format!("{format} envelope is not UTF-8 after byte {}", error.valid_up_to());
         return Err(Refused::new(Reason::NotUtf8, detail));
     }
     let mut scanner = Scanner::new(line, 0);
@@ -111,7 +113,7 @@ fn fields(format: Format, line: &[u8], scratch: &mut Scratch) -> Result<(Value, 
         })
         .map_err(|fault| refusal(format, fault))?;
     if scanner.peek().is_ok() {
-        let what = "text behind the object";
+        let what = "text after the object";
         return Err(refusal(format, Fault::Invalid { at: scanner.at, what }));
     }
     scratch.headers.clear();
@@ -128,7 +130,7 @@ fn fields(format: Format, line: &[u8], scratch: &mut Scratch) -> Result<(Value, 
     Ok((body, fields))
 }
 
-/// Why a value of `format` was refused.
+/// Converts a fault in an envelope of `format` to a refusal.
 pub(crate) fn refusal(format: Format, fault: Fault) -> Refused {
     match fault {
         Fault::Incomplete => {
@@ -144,7 +146,7 @@ pub(crate) fn refusal(format: Format, fault: Fault) -> Refused {
     }
 }
 
-/// The properties of a RabbitMQ message: `app_id` is Rasa's environment.
+/// Reads the properties of a RabbitMQ message. `app_id` is Rasa's environment.
 fn of_properties(
     line: &[u8],
     properties: Value,
@@ -162,7 +164,12 @@ fn of_properties(
     })
 }
 
-/// Headers are a list of pairs, of objects with `key` and `value`, a flat list of names and values in turn, or an object.
+/// Collects headers, which tools write in four ways:
+///
+/// - a list of pairs, `[["name", "value"]]`
+/// - a list of objects, `[{"key": "name", "value": "value"}]`
+/// - a flat list in which names and values alternate, `["name", "value"]`
+/// - an object, `{"name": "value"}`
 fn collect_headers(
     line: &[u8],
     headers: Value,
@@ -216,7 +223,8 @@ fn collect_headers(
     }
 }
 
-/// A header that is an object: `{"key": …, "value": …}`, or its name and value as the only member.
+/// Collects a header that is an object: `{"key": …, "value": …}`, or one member with its name and
+/// value.
 fn header_object(bytes: &[u8], header: Value, found: &mut Vec<(Value, Option<Value>)>) -> Result<(), Fault> {
     let (mut name, mut content, mut members) = (None, None, Vec::new());
     Scanner::new(bytes, header.span.start).object(|scanner, key| {
@@ -236,7 +244,7 @@ fn header_object(bytes: &[u8], header: Value, found: &mut Vec<(Value, Option<Val
     Ok(())
 }
 
-/// Unescapes what is needed in place and makes the record's meta.
+/// Unescapes the needed texts in place and returns the record's meta.
 fn keep(
     format: Format,
     line: Span,
@@ -289,14 +297,15 @@ fn keep(
     Meta { payload, offset, outcome: if skipped { Outcome::Skipped } else { Outcome::Body }, envelope }
 }
 
-/// Kafka's timestamp type 0 (`unknown` for kcat) says that there is no timestamp.
+/// Returns whether the record has a timestamp. Kafka's timestamp type 0 (`unknown` for kcat) means
+/// none.
 fn has_time(bytes: &[u8], line: Span, time_type: Option<Value>) -> bool {
     let Some(value) = time_type else { return true };
     let span = Span::new(line.start + value.span.start, line.start + value.span.end);
     !matches!(span.of(bytes), b"0" | b"unknown")
 }
 
-/// Whether the value names a sender: a text, or the number that some channels have in its place.
+/// Returns whether the value names a sender: a text, or a number as some channels send it.
 pub(crate) fn is_name(bytes: &[u8], value: Value) -> bool {
     let first = value.span.of(bytes).first();
     match value.kind {
@@ -306,7 +315,7 @@ pub(crate) fn is_name(bytes: &[u8], value: Value) -> bool {
     }
 }
 
-/// A number, also one between quotes, as some tools write every column.
+/// Returns a number, also one in quotes, as some tools write every column.
 fn token(bytes: &[u8], line: Span, value: Value) -> Option<&str> {
     if !matches!(value.kind, Kind::Token | Kind::Text { escaped: false }) {
         return None;

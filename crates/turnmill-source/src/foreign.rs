@@ -1,4 +1,4 @@
-//! Files that are not read: what they are, and the way out.
+//! Names for files that cannot be read, with a remedy for each.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,12 +8,12 @@ use memchr::{memchr, memmem};
 use crate::format::byte_order_mark;
 use crate::scan::Scanner;
 
-/// How many keys are named at most.
+/// Maximum number of keys that a message names.
 const MOST_KEYS: usize = 8;
-/// How many bytes of a file are looked at to name it.
+/// How many bytes of a file are examined to name it.
 const HEAD_BYTES: usize = 64 << 10;
 
-/// What a file is that holds no records that can be read, and what to do instead.
+/// What a file is that has no readable records, and what to do instead.
 ///
 /// ```
 /// use turnmill_source::Foreign;
@@ -23,15 +23,15 @@ const HEAD_BYTES: usize = 64 << 10;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Foreign {
-    /// What the file looks like, with its article: `a zip archive`.
+    /// What the file looks like, with an article: `a zip archive`.
     pub what: Cow<'static, str>,
-    /// The way out, as a request.
-    pub way_out: Cow<'static, str>,
+    /// The remedy, in the imperative.
+    pub remedy: Cow<'static, str>,
 }
 
 impl fmt::Display for Foreign {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.what, self.way_out)
+        write!(f, "{}: {}", self.what, self.remedy)
     }
 }
 
@@ -39,7 +39,7 @@ const EXPORT_TABLE: &str = "export the table `events` as CSV with a header, or a
 const UNPACK: &str = "unpack it, and name the files in it";
 const MONGOEXPORT: &str = "`mongoexport --db=rasa --collection=conversations` writes JSON that can be read";
 
-/// Files that are told by their first bytes.
+/// Files that their first bytes identify.
 const MAGIC: &[(&[u8], &str, &str)] = &[
     (b"PK\x03\x04", "a zip archive", UNPACK),
     (b"PK\x05\x06", "an empty zip archive", UNPACK),
@@ -84,18 +84,20 @@ const MAGIC: &[(&[u8], &str, &str)] = &[
 ];
 
 impl Foreign {
-    fn new(what: impl Into<Cow<'static, str>>, way_out: impl Into<Cow<'static, str>>) -> Self {
-        Self { what: what.into(), way_out: way_out.into() }
+    fn new(what: impl Into<Cow<'static, str>>, remedy: impl Into<Cow<'static, str>>) -> Self {
+        Self { what: what.into(), remedy: remedy.into() }
     }
 
-    /// What a file is that begins with the (uncompressed) bytes `content`, if it is known and not one that is read.
+    /// Names a file that begins with the uncompressed bytes `content`. Returns `None` if it is
+    /// unknown or can be read.
     #[must_use]
     pub fn of(content: &[u8]) -> Option<Self> {
         let head = &content[..content.len().min(HEAD_BYTES)];
         Self::binary(head).or_else(|| Self::text(head))
     }
 
-    /// The first keys of the first JSON object of `content`, for a message about a file that holds no event.
+    /// Returns the first keys of the first JSON object of `content`, for a message about a file
+    /// without events.
     #[must_use]
     pub fn first_keys(content: &[u8]) -> Vec<String> {
         let mut keys = Vec::new();
@@ -114,13 +116,14 @@ impl Foreign {
         keys
     }
 
-    /// The same, only for files that are no text. `first` are at least a few hundred bytes, or all of the file.
+    /// Like [`Self::of`], for binary files only. `first` has at least a few hundred bytes, or all
+    /// of the file.
     pub(crate) fn binary(first: &[u8]) -> Option<Self> {
-        if let Some((_, what, way_out)) = MAGIC.iter().find(|(magic, ..)| first.starts_with(magic)) {
+        if let Some((_, what, remedy)) = MAGIC.iter().find(|(magic, ..)| first.starts_with(magic)) {
             if first.starts_with(b"PK") && memmem::find(first, b"[Content_Types].xml").is_some() {
                 return Some(Self::new("a workbook or document of an office program", EXPORT_TABLE));
             }
-            return Some(Self::new(*what, *way_out));
+            return Some(Self::new(*what, *remedy));
         }
         if first.get(257..262) == Some(b"ustar") {
             return Some(Self::new("a tar archive", UNPACK));
@@ -129,8 +132,8 @@ impl Foreign {
             return Some(Self::new("a DuckDB database", EXPORT_TABLE));
         }
         if is_bson(first) {
-            let way_out = "`bsondump FILE > conversations.json` writes JSON that can be read";
-            return Some(Self::new("a BSON dump of `mongodump`", way_out));
+            let remedy = "`bsondump FILE > conversations.json` writes JSON that can be read";
+            return Some(Self::new("a BSON dump of `mongodump`", remedy));
         }
         if is_kafka_segment(first) {
             return Some(Self::new("a segment of a Kafka log", "name the topic: `kafka:TOPIC`"));
@@ -155,7 +158,7 @@ impl Foreign {
     }
 }
 
-/// A document's length, and a first element of a known type with a key.
+/// Returns whether there is a document's length, and a first element with a known type and a key.
 fn is_bson(first: &[u8]) -> bool {
     let Some(&[a, b, c, d, kind]) = first.first_chunk::<5>() else { return false };
     let length = u32::from_le_bytes([a, b, c, d]);
@@ -165,7 +168,7 @@ fn is_bson(first: &[u8]) -> bool {
     (16..=16 << 20).contains(&length) && matches!(kind, 1..=0x13) && named
 }
 
-/// A batch of records: its base offset, its length, and the version of the format.
+/// Returns whether there is a batch of records: base offset, length, and version of the format.
 fn is_kafka_segment(first: &[u8]) -> bool {
     let Some(head) = first.first_chunk::<17>() else { return false };
     head[..4] == [0; 4] && head[16] == 2 && head[8] == 0 && head[9..12] != [0; 3] && first.len() > 60
@@ -180,7 +183,7 @@ fn of_sql(text: &str) -> Option<Foreign> {
         return None;
     }
     let lower = text.to_ascii_lowercase();
-    let way_out = if lower.contains("mysql") || lower.contains("mariadb") || text.contains('`') {
+    let remedy = if lower.contains("mysql") || lower.contains("mariadb") || text.contains('`') {
         "restore it, and write the table with `mysql --batch rasa -e 'SELECT * FROM events ORDER BY id' > events.tsv`"
     } else if text.starts_with("PRAGMA") {
         "restore it with `sqlite3 tracker.db < FILE`, and name the database file"
@@ -188,14 +191,14 @@ fn of_sql(text: &str) -> Option<Foreign> {
         "a plain `pg_dump --table=events` with its COPY block is read; else restore it, and write the table with \
          `psql rasa -c \"\\copy events TO 'events.csv' CSV HEADER\"`"
     };
-    Some(Foreign::new("an SQL dump without a COPY block of the table `events`", way_out))
+    Some(Foreign::new("an SQL dump without a COPY block of the table `events`", remedy))
 }
 
 fn of_markup(text: &str) -> Option<Foreign> {
     let begins = |begin: &str| text.get(..begin.len()).is_some_and(|text| text.eq_ignore_ascii_case(begin));
     if begins("<!doctype html") || begins("<html") {
-        let way_out = "it is probably an error or a log-in page in place of a download: look into it, and fetch the file again";
-        return Some(Foreign::new("an HTML page", way_out));
+        let remedy = "it is probably an error or a log-in page in place of a download: open it, and fetch the file again";
+        return Some(Foreign::new("an HTML page", remedy));
     }
     if begins("<?xml") || begins("<") && text.trim_end().ends_with('>') {
         return Some(Foreign::new("an XML document", EXPORT_TABLE));
@@ -206,9 +209,9 @@ fn of_markup(text: &str) -> Option<Foreign> {
     }
     let drawn = text.starts_with("+--") || text.starts_with("┌");
     if drawn {
-        let way_out =
+        let remedy =
             "ask the tool for data: `rabbitmqadmin --format=raw_json`, `mysql --batch`, `psql --csv`";
-        return Some(Foreign::new("a table drawn with lines", way_out));
+        return Some(Foreign::new("a table drawn with lines", remedy));
     }
     None
 }
@@ -217,24 +220,24 @@ fn of_markup(text: &str) -> Option<Foreign> {
 fn of_other_bots(text: &str) -> Option<Foreign> {
     let has = |word: &str| text.contains(word);
     if has("messageVersion") || has("inputTranscript") || has("aws/lex/") {
-        let way_out = "only Rasa's events are read so far";
-        return Some(Foreign::new("a log of Amazon Lex", way_out));
+        let remedy = "only Rasa's events are read so far";
+        return Some(Foreign::new("a log of Amazon Lex", remedy));
     }
     let telemetry =
         ["customDimensions", "BotMessageReceived", "BotMessageSend", "Microsoft.ApplicationInsights"];
     if telemetry.iter().any(|word| has(word)) {
-        let way_out = "only Rasa's events are read so far";
-        return Some(Foreign::new("telemetry of a Bot Framework or Copilot Studio bot", way_out));
+        let remedy = "only Rasa's events are read so far";
+        return Some(Foreign::new("telemetry of a Bot Framework or Copilot Studio bot", remedy));
     }
     let activities = has("channelId") && (has("\"from\"") || has("\"recipient\"") || has("\"activities\""));
     if activities || has("conversationtranscriptid") {
-        let way_out = "only Rasa's events are read so far";
-        return Some(Foreign::new("a transcript of a Bot Framework or Copilot Studio bot", way_out));
+        let remedy = "only Rasa's events are read so far";
+        return Some(Foreign::new("a transcript of a Bot Framework or Copilot Studio bot", remedy));
     }
     None
 }
 
-/// Notations that are near to JSON.
+/// Names notations that resemble JSON.
 fn of_notation(text: &str) -> Option<Foreign> {
     let call = [
         "ObjectId(",
@@ -247,8 +250,8 @@ fn of_notation(text: &str) -> Option<Foreign> {
         "Double(",
     ];
     if text.starts_with("1) \"") {
-        let way_out = "write it with `redis-cli --raw`, or into a file or pipe from the start";
-        return Some(Foreign::new("output of redis-cli for a terminal", way_out));
+        let remedy = "write it with `redis-cli --raw`, or into a file or pipe from the start";
+        return Some(Foreign::new("output of redis-cli for a terminal", remedy));
     }
     let open = text.trim_start_matches(['[', ' ', '\n', '\r', '\t']);
     let object = open.strip_prefix('{').map(str::trim_start);
@@ -284,7 +287,7 @@ fn of_notation(text: &str) -> Option<Foreign> {
     None
 }
 
-/// JSON of something else.
+/// Names JSON that has no events.
 fn of_json(text: &str) -> Option<Foreign> {
     let has = |key: &str| text.contains(&format!("\"{key}\""));
     let inside = text.trim_start_matches(['[', ' ', '\n', '\r', '\t']);
@@ -292,13 +295,13 @@ fn of_json(text: &str) -> Option<Foreign> {
         return None;
     }
     if has("log") && has("stream") && has("time") {
-        let way_out = "these are the lines that the program printed; its events are at its event broker or tracker store";
-        return Some(Foreign::new("a log file of Docker", way_out));
+        let remedy = "these are the lines that the program printed; its events are at its event broker or tracker store";
+        return Some(Foreign::new("a log file of Docker", remedy));
     }
     let types = ["\"S\"", "\"N\"", "\"M\"", "\"L\""].iter().filter(|name| text.contains(**name)).count();
     if types >= 2 {
-        let way_out = "no item has a list `events`: export the table of the DynamoTrackerStore";
-        return Some(Foreign::new("typed JSON of DynamoDB", way_out));
+        let remedy = "no item has a list `events`: export the table of the DynamoTrackerStore";
+        return Some(Foreign::new("typed JSON of DynamoDB", remedy));
     }
     if has("intents") && has("responses") || has("rasa_nlu_data") {
         return Some(Foreign::new("a domain or training data", "name a file of events"));
@@ -310,16 +313,15 @@ fn of_json(text: &str) -> Option<Foreign> {
         return Some(Foreign::new("telemetry of OpenTelemetry", "only Rasa's events are read"));
     }
     if has("error") && !has("event") || has("status") && has("message") && has("reason") {
-        let way_out =
-            "it is probably the answer of a server that failed: look into it, and fetch the data again";
-        return Some(Foreign::new("an error message", way_out));
+        let remedy = "it is probably the answer of a server that failed: open it, and fetch the data again";
+        return Some(Foreign::new("an error message", remedy));
     }
     None
 }
 
 fn of_table(text: &str, head: &str) -> Option<Foreign> {
     let first = text.split([',', ';', '\t', '|']).next()?;
-    // Several lines with as many columns as the first one.
+    // Some lines have as many columns as the first one.
     for (delimiter, name) in [('\t', "tabs"), (',', "commas"), (';', "semicolons"), ('|', "bars")] {
         let count = head.matches(delimiter).count();
         let same =
@@ -332,15 +334,15 @@ fn of_table(text: &str, head: &str) -> Option<Foreign> {
             let what = format!(
                 "CSV, columns between {name}, whose first line does not name the columns of the table `events`"
             );
-            let way_out = "the first line has to name `sender_id` and `data` (and `id` and `timestamp`): \
+            let remedy = "the first line has to name `sender_id` and `data` (and `id` and `timestamp`): \
                            `psql rasa -c \"\\copy events TO 'events.csv' CSV HEADER\"`";
-            return looks_like_names(head, delimiter).then(|| Foreign::new(what, way_out));
+            return looks_like_names(head, delimiter).then(|| Foreign::new(what, remedy));
         }
     }
     None
 }
 
-/// Whether the line is a head of column names, and not a line of a log with a comma in it.
+/// Returns whether the line has column names, and is not a line of a log with a comma.
 fn looks_like_names(head: &str, delimiter: char) -> bool {
     head.split(delimiter).all(|name| {
         let name = name.trim().trim_matches('"');
@@ -361,10 +363,10 @@ fn of_log(text: &str, line: &str) -> Option<Foreign> {
     }
     let what = if web { "a log of a web server" } else { "a log of another program" };
     let embedded = text.contains("{\"event\":") || text.contains("\"sender_id\":");
-    let way_out = if embedded {
-        "something stands in front of the events: cut it off, so that each line begins with `{`"
+    let remedy = if embedded {
+        "remove the text before each event, so that every line begins with `{`"
     } else {
         "what a program prints has no events; they are at its event broker or in its tracker store"
     };
-    Some(Foreign::new(what, way_out))
+    Some(Foreign::new(what, remedy))
 }

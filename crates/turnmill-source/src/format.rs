@@ -7,10 +7,11 @@ use std::str::FromStr;
 use crate::detect::detect;
 use crate::scan::{Kind, Span, Value, unescape};
 
-/// What a file holds.
+/// The format of a file.
 ///
-/// Without being told, a file's format is detected from its first value, that is its first line which is not blank, or
-/// the JSON value that begins there. What follows never changes it. The first row that fits decides:
+/// Unless the user names it, the format is detected from the first value: the first line that is
+/// not blank, or the JSON value that begins there. Later content never changes the decision. The
+/// first matching row decides:
 ///
 /// | first value | its keys | format |
 /// | --- | --- | --- |
@@ -22,17 +23,18 @@ use crate::scan::{Kind, Span, Value, unescape};
 /// | object | `type_name` and `data` | `tracker-store` |
 /// | object | `sender_id` and `data` | `sql-broker` |
 /// | object | `slots` and `latest_message` | `tracker` |
-/// | object in which one of these stands at some depth | any other | `tracker` |
+/// | object that contains one of these at some depth | any other | `tracker` |
 /// | array that begins with an object | those of that object | that object's |
 /// | object, or array of objects, on several lines | any other | `tracker` |
 /// | line of columns with a column `data` and between `,`, `;`, tab or a bar | | `csv` |
-/// | line at whose end, behind something else, stands an object | `event` and `sender_id` | `console` |
+/// | line that ends with an object after other text | `event` and `sender_id` | `console` |
 /// | SQL with a `COPY` block | | `pg-dump` |
 /// | anything else, broken JSON, nothing at all | | `rasa` |
 ///
-/// Of broken JSON the keys before the fault count, and of a value larger than 1 MiB those in its first MiB.
+/// If the JSON is broken, the keys before the fault count. If the value is larger than 1 MiB, the
+/// keys in its first MiB count.
 ///
-/// Any format that consists of JSON objects may also be one array of them, or stand on several lines each.
+/// The objects of any JSON format may also be elements of one array, or span several lines each.
 ///
 /// ```
 /// use turnmill_source::Format;
@@ -43,39 +45,47 @@ use crate::scan::{Kind, Span, Value, unescape};
 pub enum Format {
     /// Event bodies: Rasa's file broker, `rasa export` into one.
     Rasa,
-    /// Records with `topic`, `partition`, `offset`, `ts_type`, `ts_ms` or `timestamp`, `key`, `headers` and `value`, as
-    /// `turnmill-replay --dump` and `rpk topic consume` write them.
+    /// Records with `topic`, `partition`, `offset`, `ts_type`, `ts_ms` or `timestamp`, `key`,
+    /// `headers` and `value`, as `turnmill-replay --dump` and `rpk topic consume` write them.
     Kafka,
-    /// Records as `kcat -J` prints them: `topic`, `partition`, `offset`, `tstype`, `ts`, `headers`, `key`, `payload`.
+    /// Records as `kcat -J` prints them: `topic`, `partition`, `offset`, `tstype`, `ts`, `headers`,
+    /// `key`, `payload`.
     Kcat,
-    /// Rows of a SQLTrackerStore: `id`, `sender_id`, `timestamp`, `data` and columns that are not needed.
+    /// Rows of a SQLTrackerStore: `id`, `sender_id`, `timestamp`, `data` and columns that are
+    /// ignored.
     TrackerStore,
     /// Rows of a SQLEventBroker: `id`, `sender_id`, `data`.
     SqlBroker,
-    /// Trackers as the HTTP API gives them, `{"sender_id": …, "events": […]}`, also with `name` in place of `sender_id`,
-    /// with DynamoDB's types, and nested in other objects. Each event is a record; an object without `events` is one
-    /// itself. Nothing nests more than 1024 levels.
+    /// Trackers as the HTTP API returns them: `{"sender_id": …, "events": […]}`.
+    ///
+    /// `name` may replace `sender_id`, values may have DynamoDB's types, and trackers may be nested
+    /// in other objects. Each event is a record. An object without `events` is one event. Nesting
+    /// ends at 1024 levels.
     Tracker,
-    /// Messages as RabbitMQ's management gives them: `payload`, `properties` with `app_id`.
+    /// Messages as RabbitMQ's management API returns them: `payload`, and `properties` with
+    /// `app_id`.
     Rabbitmq,
-    /// Lines of Kafka's console consumer: time, partition, offset, headers and key as far as they were asked for, and the
-    /// value, between tabs. Also any other lines that end with an event.
+    /// Lines of Kafka's console consumer: the printed properties and the value, between tabs. The
+    /// properties are time, partition, offset, headers and key. Also any other lines that end with
+    /// an event.
     Console,
-    /// The table `events` of either SQL store with its columns' names in the first line, between commas, semicolons,
-    /// tabs or bars.
+    /// The table `events` of either SQL store as text. The first line names the columns, separated
+    /// by commas, semicolons, tabs or bars.
     Csv,
-    /// The same table in a plain `pg_dump`: rows of its `COPY` block. Whatever else is in the dump is no record.
+    /// The same table in a plain `pg_dump`: rows of its `COPY` block. The rest of the dump has no
+    /// records.
     PgDump,
 }
 
-/// How the records of a file are laid out.
+/// How a file separates its records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Layout {
     /// Each line is a record.
     Lines,
-    /// JSON values, on one line or many, in an array or one after the other. What separates them is no record.
+    /// JSON values, on one line or many, in an array or one after the other. Separators are not
+    /// records.
     Values,
-    /// Rows of a table under a head of column names. The head is no record.
+    /// Rows of a table under a line of column names. That line is not a record.
     Rows,
 }
 
@@ -94,7 +104,7 @@ impl Format {
         Self::PgDump,
     ];
 
-    /// The name, as `--format` takes it.
+    /// Returns the name, as `--format` takes it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -111,7 +121,7 @@ impl Format {
         }
     }
 
-    /// The format of a file with the (uncompressed) content `bytes`; the first MiB is enough.
+    /// Detects the format of a file with the uncompressed content `bytes`; the first MiB is enough.
     #[must_use]
     pub fn detect(bytes: &[u8]) -> Self {
         detect(bytes, true).map_or(Self::Rasa, |shape| shape.format)
@@ -132,14 +142,14 @@ impl FromStr for Format {
     }
 }
 
-/// A text that names no [`Format`].
+/// A text that is not the name of a [`Format`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "unknown format `{0}`: expected rasa, kafka, kcat, tracker-store, sql-broker, tracker, rabbitmq, console, csv or pg-dump"
 )]
 pub struct UnknownFormat(pub String);
 
-/// The text of a key, escapes resolved.
+/// Returns the text of a key, with its escapes resolved.
 pub(crate) fn key_name(bytes: &[u8], key: Value) -> Cow<'_, [u8]> {
     let raw = key.span.of(bytes);
     if key.kind == (Kind::Text { escaped: true }) {
@@ -151,7 +161,7 @@ pub(crate) fn key_name(bytes: &[u8], key: Value) -> Cow<'_, [u8]> {
     Cow::Borrowed(raw)
 }
 
-/// Number of bytes of a byte order mark at the start of `bytes`.
+/// Returns the length of the byte order mark at the start of `bytes`, or 0.
 pub(crate) fn byte_order_mark(bytes: &[u8]) -> usize {
     if bytes.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 }
 }

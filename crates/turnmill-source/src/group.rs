@@ -1,4 +1,4 @@
-//! Sources whose partitions are handed out by a group.
+//! Sources whose partitions are assigned by a consumer group.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use crate::{BatchLimits, Partition, Position, RecordBatch, SourceError};
 
-/// When a [`GroupSource`] hands a batch over; whichever is reached first.
+/// Limits at which a [`GroupSource`] delivers a batch. The first one that is reached ends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GroupLimits {
     /// Number of records.
     pub records: usize,
-    /// Bytes of records.
+    /// Number of bytes of records.
     pub bytes: usize,
-    /// How long a record may wait for others, counted from when the first one of the batch arrived.
+    /// Maximum time a record waits before its batch is delivered, counted from the batch's first
+    /// record.
     pub linger: Duration,
-    /// How long to wait for a first one before [`GroupProgress::Idle`] is said.
+    /// Maximum time to wait for a first record before [`GroupProgress::Idle`] is returned.
     pub wait: Duration,
 }
 
@@ -28,118 +29,142 @@ impl Default for GroupLimits {
     }
 }
 
-/// What a [`GroupSource`] has to say.
+/// What a call of [`GroupSource::next`] resulted in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GroupProgress {
-    /// The batch was filled. It holds records, or only moves positions on, past offsets that hold none.
+    /// The batch was filled. It holds records, or only advances positions past offsets without
+    /// records.
     Batch,
-    /// These partitions were handed out, and nothing else is read any more. Nothing is read of them before
-    /// [`GroupControl::start`].
+    /// The group assigned these partitions. They replace all earlier ones. No record of them is
+    /// read before [`GroupControl::start`].
     Assigned(Assignment),
-    /// The partitions of this generation are taken away; no batch of it follows. They are kept back until
-    /// [`GroupControl::released`] for a while, so that what is in flight can still be committed.
+    /// The group revokes the partitions of this generation, and no batch of it follows. The source
+    /// holds them back for a while until [`GroupControl::released`], so that batches in flight can
+    /// be committed.
     Revoked {
-        /// Which generation.
+        /// The generation.
         generation: u64,
-        /// They are gone already: another member may be reading them, and there is no use in hurrying.
+        /// Whether the partitions are already lost: another member may be reading them. Do not
+        /// commit for them.
         lost: bool,
     },
-    /// Nothing for now: call again.
+    /// No records at present: call again.
     Idle,
-    /// Nothing more will come: the ends that were seen at the start are reached, or the source was closed.
+    /// No more records will come. The ends that were seen at the start are reached, or the source
+    /// was closed.
     End,
 }
 
-/// Partitions handed out by a group.
+/// Partitions that a group assigned to this member.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Assignment {
-    /// Number of the assignment; grows.
+    /// Number of the assignment. It grows.
     pub generation: u64,
-    /// The partitions. None, if there are more members than partitions.
+    /// The partitions. There are none if the group has more members than partitions.
     pub partitions: Vec<AssignedPartition>,
 }
 
-/// A partition that was handed out.
+/// A partition that the group assigned.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AssignedPartition {
-    /// Which one.
+    /// The partition.
     pub partition: Partition,
-    /// Offset of the first record that its log still has, if known.
+    /// Offset of the first record in the log, if known.
     pub begin: Option<u64>,
-    /// Offset behind the last record of its log, if known.
+    /// Offset after the last record of the log, if known.
     pub end: Option<u64>,
-    /// Where the group itself stands, if known. Informs only: the store's position is what counts.
+    /// Offset that the group has committed, if known. It only informs: the store's position
+    /// decides.
     pub committed: Option<u64>,
-    /// Whether another program committed that offset. It is left alone.
+    /// Whether another program committed that offset. Then it is not overwritten.
     pub foreign: bool,
 }
 
-/// A source whose partitions are handed out by a group and may be taken away again, as by Kafka's consumer groups.
+/// A source whose partitions a group assigns and revokes, as Kafka's consumer groups do.
 ///
-/// The order of what it says is: `Assigned`, then batches of that generation once it was started, then `Revoked`, or
-/// the next `Assigned` if nothing is to be handed back ([`GroupControl::restart`]).
+/// # Protocol
 ///
-/// Positions are those behind which is read: [`Position::offset`] is the next record's offset.
+/// - The reading thread calls [`next`](Self::next) again and again. The source stays a member of
+///   its group between calls.
+/// - After [`Assigned`](GroupProgress::Assigned) the caller looks up the stored positions and
+///   passes them to [`GroupControl::start`]. Only then do batches of that generation arrive.
+/// - After each commit, the committing thread calls [`GroupControl::committed`].
+/// - After [`Revoked`](GroupProgress::Revoked) the caller finishes or drops batches in flight, then
+///   calls [`GroupControl::released`].
+/// - [`GroupControl::restart`] skips the revocation: the next `Assigned` has the same partitions
+///   under a new generation.
+///
+/// Example: `Assigned(1)`, `start(1)`, `Batch`, `Batch`, `Revoked(1)`, `released(1)`,
+/// `Assigned(2)`.
+///
+/// A [`Position::offset`] is the offset of the next record.
 pub trait GroupSource: Send {
-    /// Waits for something to hand over, at most about `limits.wait` and, once there is a record, `limits.linger`.
-    /// Empties and fills `out` if it is a batch. To be called again and again on the reading thread; a source stays a
-    /// member of its group also while it is not called. Past its end it says so again, unless it was
+    /// Waits for the next result. Empties and fills `out` if it is a batch.
+    ///
+    /// Waits at most about `limits.wait`, and `limits.linger` once there is a record. After
+    /// [`GroupProgress::End`] it returns `End` again, unless the source was
     /// [restarted](GroupControl::restart).
     ///
     /// # Errors
     ///
-    /// [`SourceError`] if the source cannot go on by itself, as after a refused log-in. What passes, like a broker
-    /// that is away, is no error: see [`GroupStats::last_error`].
+    /// [`SourceError`] if the source cannot recover by itself, for example after a refused login.
+    /// Faults that pass, such as an unavailable broker, are no errors: see
+    /// [`GroupStats::last_error`].
     fn next(&mut self, limits: &GroupLimits, out: &mut RecordBatch) -> Result<GroupProgress, SourceError>;
 
-    /// What the one who commits needs, on another thread.
+    /// Returns the handle for the thread that commits.
     fn control(&self) -> Arc<dyn GroupControl>;
 }
 
-/// The other end of a [`GroupSource`], for the one who commits its batches. No call waits.
+/// Controls a [`GroupSource`] from the thread that commits its batches. No call blocks.
 pub trait GroupControl: Send + Sync + Debug {
-    /// Generation of the present assignment, 0 before the first: a batch of an older one is not to be committed.
+    /// Returns the generation of the current assignment, 0 before the first. Do not commit a batch
+    /// of an older one.
     fn generation(&self) -> u64;
 
-    /// Begins to read an assignment behind these positions, and from the earliest record where there is none. Ignored
-    /// for a generation that has passed.
+    /// Starts to read an assignment after these positions; from the earliest record where there is
+    /// none. Ignored if `generation` is no longer current.
     fn start(&self, generation: u64, positions: Vec<(Partition, Option<Position>)>);
 
-    /// Nothing of the revoked generation is in flight any more: the partitions can be handed back.
+    /// Declares that no batch of the revoked generation is in flight, so its partitions can be
+    /// given back.
     fn released(&self, generation: u64);
 
-    /// Forgets what was read ahead, and reports the present assignment again under a new generation: for when another
-    /// writer turned out to have moved on. Does nothing without an assignment.
+    /// Discards what was read ahead and reports the current assignment again under a new
+    /// generation. For the case that another writer has advanced the stored positions. Does nothing
+    /// without an assignment.
     fn restart(&self);
 
-    /// These positions are stored. They are told to the group, for tools that watch its lag, at leisure.
+    /// Declares that these positions are stored. The source commits them to the group later, for
+    /// tools that watch the group's lag.
     fn committed(&self, positions: &[(Partition, Position)]);
 
-    /// How far behind each assigned partition is.
+    /// Returns the lag of each assigned partition.
     fn lag(&self) -> Vec<PartitionLag>;
 
-    /// What happened so far.
+    /// Returns counters since the start.
     fn stats(&self) -> GroupStats;
 
-    /// Leaves the group, and hands its partitions back at once; [`GroupSource::next`] says `End` soon.
+    /// Leaves the group and gives its partitions back at once. [`GroupSource::next`] soon returns
+    /// `End`.
     fn close(&self);
 }
 
-/// How far behind a partition is.
+/// The lag of a partition.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PartitionLag {
-    /// Which one.
+    /// The partition.
     pub partition: Partition,
-    /// The next offset to hand over, once reading has begun.
+    /// Offset of the next record to deliver, once reading has begun.
     pub next: Option<u64>,
-    /// Offset behind the log's last record, as far as known.
+    /// Offset after the log's last record, as far as known.
     pub end: Option<u64>,
-    /// Time of the record that was handed over last, in Unix seconds.
+    /// Time of the last delivered record, in Unix seconds.
     pub time: Option<f64>,
 }
 
 impl PartitionLag {
-    /// Offsets still to be handed over.
+    /// Returns the number of offsets that are still to be delivered.
     ///
     /// ```
     /// use turnmill_source::PartitionLag;
@@ -152,29 +177,31 @@ impl PartitionLag {
     }
 }
 
-/// What happened to a [`GroupSource`] so far, and what it holds.
+/// Counters of a [`GroupSource`] since its start, and its present contents.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GroupStats {
-    /// Assignments by the group.
+    /// Number of assignments by the group.
     pub rebalances: u64,
-    /// Assignments that were lost without having been asked back.
+    /// Number of assignments that were lost without a revocation.
     pub lost: u64,
-    /// Partitions that were read from their earliest record because their log is not the one that the stored position is of.
+    /// Number of partitions that were read from their earliest record, because the stored position
+    /// is not of their log.
     pub resets: u64,
-    /// Offsets that were gone before they could be read.
+    /// Number of offsets that were deleted before they could be read.
     pub gaps: u64,
-    /// Offsets passed that hold no record: transaction markers, aborted and compacted records.
+    /// Number of skipped offsets without a record: transaction markers, aborted and compacted
+    /// records.
     pub passed: u64,
-    /// Times that reading paused because enough was read ahead.
+    /// Number of times that reading paused because enough was read ahead.
     pub pauses: u64,
-    /// Partitions that are not read at the moment because enough was read ahead.
+    /// Number of partitions that are paused at present because enough was read ahead.
     pub paused_partitions: u64,
-    /// Records read ahead and not yet handed over.
+    /// Number of records that were read ahead and not delivered yet.
     pub buffered_records: u64,
     /// Their bytes.
     pub buffered_bytes: u64,
-    /// Errors that pass by themselves.
+    /// Number of errors that passed by themselves.
     pub errors: u64,
-    /// The last of them.
+    /// The last of these errors.
     pub last_error: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! Bytes of a file: compression and UTF-16 are undone, the first bytes are remembered.
+//! The bytes of a file: decompressed, converted from UTF-16, with the first bytes remembered.
 
 use std::fmt;
 use std::fs::File;
@@ -7,10 +7,10 @@ use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
 use crate::position::FINGERPRINT_BYTES;
 use crate::utf16::{Text, Utf16, byte_order};
 
-/// How a file is compressed, told from its first bytes, never from its name.
+/// How a file is compressed, detected from its first bytes, never from its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Compression {
-    /// Not at all.
+    /// Not compressed.
     None,
     /// gzip, one or several members.
     Gzip,
@@ -28,7 +28,7 @@ impl Compression {
         }
     }
 
-    /// The name, which is also that of the cargo feature.
+    /// Returns the name, which is also that of the cargo feature.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -93,7 +93,7 @@ impl fmt::Debug for Input {
     }
 }
 
-/// Opening failed: reading did, or this build lacks the decompressor.
+/// Why an input cannot be opened: a read failed, or this build lacks the decompressor.
 #[derive(Debug)]
 pub(crate) enum InputError {
     Io(io::Error),
@@ -107,7 +107,7 @@ impl From<io::Error> for InputError {
 }
 
 impl Input {
-    /// A file that can seek.
+    /// Opens a file that can seek.
     pub(crate) fn file(mut file: File) -> Result<Self, InputError> {
         let magic = magic(&mut file)?;
         file.rewind()?;
@@ -122,7 +122,7 @@ impl Input {
         }
     }
 
-    /// Anything else.
+    /// Opens any other stream.
     pub(crate) fn stream(mut stream: Stream) -> Result<Self, InputError> {
         let magic = magic(&mut stream)?;
         let stream: Stream = Box::new(Cursor::new(magic.clone()).chain(stream));
@@ -144,7 +144,10 @@ impl Input {
         Self { reader, compression, utf16: false, magic, prefix: Vec::new(), offset: 0, failure: None }
     }
 
-    /// Appends up to `want` bytes; fewer only at the end, or if `eager` takes what is at hand. 0 is the end.
+    /// Appends up to `want` bytes and returns how many; 0 means the end.
+    ///
+    /// There are fewer only at the end, or if `eager` returns what one read delivers. An error
+    /// after some bytes is reported by the next call.
     pub(crate) fn read(&mut self, buffer: &mut Vec<u8>, want: usize, eager: bool) -> io::Result<usize> {
         if let Some(failure) = self.failure.take() {
             return Err(failure);
@@ -172,7 +175,7 @@ impl Input {
         self.offset += read as u64;
         match outcome {
             Err(error) if read == 0 => Err(error),
-            // What came before the fault counts.
+            // Deliver the bytes before the fault first.
             Err(error) => {
                 self.failure = Some(error);
                 Ok(read)
@@ -181,7 +184,7 @@ impl Input {
         }
     }
 
-    /// Goes forward to `offset`; false if the end comes before.
+    /// Skips to `offset`. Returns false if the file ends before it.
     pub(crate) fn skip_to(&mut self, offset: u64) -> io::Result<bool> {
         if let Reader::File(file) = &mut self.reader {
             if file.metadata()?.len() < offset {
@@ -196,7 +199,7 @@ impl Input {
         Ok(skipped == distance)
     }
 
-    /// The plain file, if this is one.
+    /// Returns the file, if it is plain.
     pub(crate) fn plain_file(&self) -> Option<&File> {
         match &self.reader {
             Reader::File(file) => Some(file),
@@ -209,7 +212,7 @@ impl Input {
     }
 }
 
-/// `None` if this build has no decompressor for it.
+/// Returns the reader that decompresses, or `None` if this build has none for `compression`.
 fn decompressor(stream: Stream, compression: Compression) -> Option<Reader> {
     let stream = BufReader::with_capacity(64 << 10, stream);
     match compression {
@@ -238,7 +241,7 @@ mod zstd {
     use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
     use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
-    /// All frames of a stream, one after the other.
+    /// The content of all frames of a stream, one after the other.
     pub(super) struct Frames<R> {
         source: R,
         decoder: FrameDecoder,
@@ -250,7 +253,7 @@ mod zstd {
             Self { source, decoder: FrameDecoder::new(), inside: false }
         }
 
-        /// Enters the next frame; false at the end.
+        /// Enters the next frame. Returns false at the end.
         fn enter(&mut self) -> io::Result<bool> {
             loop {
                 if self.source.fill_buf()?.is_empty() {

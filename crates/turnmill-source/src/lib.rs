@@ -1,17 +1,19 @@
 //! Records of conversation events, from files: formats, compression, positions, follow mode.
 //!
-//! What is absent here: no decoding of events (a record's payload is handed on as it is), no threads, no async, no
-//! sleeping, no clock, no database, no network, and no C compiler in the build. Nothing is ever left out: each line,
-//! and each event of a tracker dump, becomes exactly one record, even if it is garbage.
+//! What is absent here: decoding of events (a record's payload is passed on unchanged), threads,
+//! async, sleeping, a clock, a database, a network, and a C compiler in the build.
 //!
-//! - A [`Source`] fills one [`RecordBatch`] after the other; a batch is one buffer with spans, used again and again.
-//!   Other crates implement the trait for databases.
-//! - A [`GroupSource`] has several partitions, handed out and taken away again by a group, as Kafka's consumers do.
-//! - [`FileSource`] reads plain, gzip and Zstandard files, pipes and standard input, in any [`Format`]; what a file
-//!   holds and how it is compressed is told from its content.
-//! - A batch goes [from](RecordBatch::from) one [`Position`] [to](RecordBatch::to) the next; a store keeps the latter
-//!   in the same transaction as what the records became. Opened there again, a source goes on with the next record.
-//!   Several files are several sources.
+//! No input is dropped: each line, and each event of a tracker dump, becomes exactly one record,
+//! even if it is garbage.
+//!
+//! - A [`Source`] fills one [`RecordBatch`] after the other. A batch is one buffer with spans, and
+//!   is reused. Other crates implement the trait for databases.
+//! - A [`GroupSource`] has several partitions, which a group assigns and revokes as Kafka does.
+//! - [`FileSource`] reads plain, gzip and Zstandard files, pipes and standard input, in any
+//!   [`Format`]. It detects format and compression from the content.
+//! - A batch extends [from](RecordBatch::from) one [`Position`] [to](RecordBatch::to) the next. A
+//!   store keeps the latter in the same transaction as the rows. Opened there again, a source
+//!   continues with the next record. Several files are several sources.
 //!
 //! # Features
 //!

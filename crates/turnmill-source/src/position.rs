@@ -1,11 +1,11 @@
-//! Where a source stands: partitions, positions, fingerprints.
+//! Partitions, positions in them, and fingerprints of files.
 
 use std::fmt;
 use std::str::FromStr;
 
 use sha2::{Digest, Sha256};
 
-/// Longest prefix of a file that a [`Fingerprint`] covers, in bytes.
+/// Number of bytes of a file's start that a [`Fingerprint`] covers at most.
 pub const FINGERPRINT_BYTES: usize = 1024;
 
 /// What a position belongs to: one file, one topic partition, one table.
@@ -17,14 +17,15 @@ pub const FINGERPRINT_BYTES: usize = 1024;
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Partition {
-    /// Name of the source: `"file"`, a cluster id, or what the user called it.
+    /// Name of the source: `"file"`, a cluster id, or a name that the user chose.
     pub source: String,
-    /// The part of the source: canonical absolute path, `"-"` for standard input, `topic/3` for Kafka.
+    /// Name within the source: canonical absolute path, `"-"` for standard input, `topic/3` for
+    /// Kafka.
     pub partition: String,
 }
 
 impl Partition {
-    /// The partition `partition` of the source `source`.
+    /// Returns the partition `partition` of the source `source`.
     #[must_use]
     pub fn new(source: impl Into<String>, partition: impl Into<String>) -> Self {
         Self { source: source.into(), partition: partition.into() }
@@ -37,10 +38,10 @@ impl fmt::Display for Partition {
     }
 }
 
-/// Digest of the first bytes of a file, to notice that another file took its place.
+/// Digest of the first bytes of a file, to notice that the file was replaced.
 ///
-/// It covers consumed bytes only, at most [`FINGERPRINT_BYTES`] of them, uncompressed. Files whose covered prefix is
-/// equal are taken for the same file, so one that merely grew is not a replacement.
+/// It covers consumed uncompressed bytes only, at most [`FINGERPRINT_BYTES`]. Files with an equal
+/// covered prefix count as the same file. So a file that has grown does not count as replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fingerprint {
     covered: u16,
@@ -48,23 +49,24 @@ pub struct Fingerprint {
 }
 
 impl Fingerprint {
-    /// The fingerprint of a file that begins with `prefix` (of which at most [`FINGERPRINT_BYTES`] count).
+    /// Returns the fingerprint of a file that begins with `prefix`. At most [`FINGERPRINT_BYTES`]
+    /// of it count.
     #[must_use]
     pub fn of(prefix: &[u8]) -> Self {
         let prefix = &prefix[..prefix.len().min(FINGERPRINT_BYTES)];
         let mut digest = [0; 16];
         digest.copy_from_slice(&Sha256::digest(prefix)[..16]);
-        // At most 1024.
+        // The length is at most 1024.
         Self { covered: u16::try_from(prefix.len()).unwrap_or(0), digest }
     }
 
-    /// Number of bytes that it covers.
+    /// Returns the number of bytes that the fingerprint covers.
     #[must_use]
     pub fn covered(&self) -> usize {
         usize::from(self.covered)
     }
 
-    /// Whether a file that begins with `prefix` may be the one this was taken of.
+    /// Returns whether a file that begins with `prefix` may be the fingerprint's file.
     ///
     /// ```
     /// use turnmill_source::Fingerprint;
@@ -80,9 +82,9 @@ impl Fingerprint {
 
 /// The last record that was read before a position of a log.
 ///
-/// An offset alone does not tell that a topic was deleted and created again, or that its log was truncated and has grown
-/// past the offset since. The record that was read last does: whoever goes on at the position first reads that record again
-/// and compares it.
+/// An offset alone does not show that a topic was deleted and created again. Neither does it show
+/// that the log was truncated and has grown past the offset since. Therefore a source reads the
+/// last record again when it resumes, and compares it with this value.
 ///
 /// ```
 /// use turnmill_source::LastRecord;
@@ -92,15 +94,17 @@ impl Fingerprint {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LastRecord {
-    /// Its offset: less than the position's, by more than one if the offsets between hold no record.
+    /// The record's offset. It is less than the position's, by more than one if the offsets between
+    /// hold no record.
     pub offset: u64,
-    /// Its time in Unix milliseconds, if it has one.
+    /// The record's time in Unix milliseconds, if it has one.
     pub millis: Option<i64>,
     digest: [u8; 8],
 }
 
 impl LastRecord {
-    /// The record at `offset` with this time, key and payload. A payload that is missing counts as an empty one.
+    /// Describes the record at `offset` with this time, key and payload. A missing payload counts
+    /// as an empty one.
     #[must_use]
     pub fn new(offset: u64, millis: Option<i64>, key: Option<&[u8]>, payload: &[u8]) -> Self {
         let key = key.unwrap_or_default();
@@ -113,8 +117,8 @@ impl LastRecord {
 
 /// How far a partition has been consumed.
 ///
-/// Its text form is short and stable, for a store's text column: `OFFSET` or, of a file, `OFFSET@COVERED:DIGEST` or, of a
-/// log, `OFFSET~LAST:MILLIS:DIGEST`.
+/// The text form is short and stable, for a text column of a store. It is `OFFSET`,
+/// `OFFSET@COVERED:DIGEST` for a file, or `OFFSET~LAST:MILLIS:DIGEST` for a log.
 ///
 /// ```
 /// use turnmill_source::{Fingerprint, Position};
@@ -126,16 +130,17 @@ impl LastRecord {
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Position {
-    /// For files the uncompressed byte offset after the last consumed line, for tables the last consumed id.
+    /// The uncompressed byte offset after the last consumed line of a file, the last consumed id of
+    /// a table, or the offset of the next record of a log.
     pub offset: u64,
-    /// Fingerprint of the file, if the partition is one and something was consumed.
+    /// Fingerprint of the file, if the partition is a file and something was consumed.
     pub fingerprint: Option<Fingerprint>,
-    /// The record that was read last, if the partition is a log's and something was read.
+    /// The record that was read last, if the partition is a log and a record was read.
     pub last: Option<LastRecord>,
 }
 
 impl Position {
-    /// A position without fingerprint.
+    /// Returns a position without a fingerprint.
     #[must_use]
     pub fn at(offset: u64) -> Self {
         Self { offset, fingerprint: None, last: None }
@@ -215,11 +220,11 @@ fn parse_hex<const N: usize>(hex: &str) -> Option<[u8; N]> {
 }
 
 fn decimal(text: &str) -> Option<u64> {
-    // `u64::from_str` would take a sign.
+    // `u64::from_str` would accept a sign.
     text.bytes().all(|c| c.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
-/// A text that is no [`Position`].
+/// A text that is not a [`Position`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid position `{0}`: expected OFFSET, OFFSET@COVERED:DIGEST or OFFSET~LAST:MILLIS:DIGEST")]
 pub struct InvalidPosition(pub String);

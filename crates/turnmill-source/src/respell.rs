@@ -1,18 +1,21 @@
-//! Other spellings of JSON, turned into plain JSON in place.
+//! Other spellings of JSON, rewritten in place as plain JSON.
 //!
-//! Every spelling here is at least as long as what it stands for, so a value is rewritten where it stands and the rest of
-//! its bytes become spaces. Offsets of what comes after it do not change.
+//! Every spelling here is at least as long as plain JSON. So a value is rewritten in place and
+//! padded with spaces, and offsets after it do not change: `{"$numberInt": "1"}` becomes `1` and 18
+//! spaces.
 
 use memchr::{memchr, memmem};
 
 use crate::scan::{Kind, Scanner, Span, Value};
 
-/// Deepest nesting of a typed value that is rewritten; one that nests deeper stays as it is.
+/// Maximum nesting of a typed value that is rewritten. A deeper one stays as it is.
 const DEEPEST: usize = 512;
 
-/// Whether the value has numbers of MongoDB's canonical Extended JSON: `{"$numberDouble": "1.5"}`.
+/// Returns whether the value has numbers of MongoDB's canonical Extended JSON, such as
+/// `{"$numberDouble": "1.5"}`.
 ///
-/// A key cannot begin with an unescaped quote inside a string, so text that merely looks like one is not taken for it.
+/// Such a key follows a brace. Inside of a string its quote would be escaped, so text never
+/// matches.
 pub(crate) fn has_extended_numbers(bytes: &[u8]) -> bool {
     memmem::find_iter(bytes, b"\"$number").any(|at| {
         let before = bytes[..at].trim_ascii_end();
@@ -23,7 +26,7 @@ pub(crate) fn has_extended_numbers(bytes: &[u8]) -> bool {
 /// Writes plain JSON over typed JSON.
 struct Rewriter<'a> {
     bytes: &'a mut [u8],
-    /// Next byte to write; never past the byte that is read.
+    /// Next byte to write. It never passes the byte that is read.
     at: usize,
 }
 
@@ -43,13 +46,13 @@ impl Rewriter<'_> {
         self.at += token.len();
     }
 
-    /// Fills what is left of the value that ended at `end`.
+    /// Fills the rest of a value that ended at `end` with spaces.
     fn pad(&mut self, end: usize) {
         self.bytes[self.at..end].fill(b' ');
     }
 }
 
-/// The value with its quotes, if it is a text.
+/// Returns the value's span, including the quotes of a text.
 fn whole(value: Value) -> Span {
     match value.kind {
         Kind::Text { .. } => Span::new(value.span.start - 1, value.span.end + 1),
@@ -57,7 +60,7 @@ fn whole(value: Value) -> Span {
     }
 }
 
-/// The only member of the object at `span`.
+/// Returns the only member of the object at `span`.
 fn only_member(bytes: &[u8], span: Span) -> Option<(Span, Value)> {
     let mut scanner = Scanner::new(bytes, span.start);
     let mut found = None;
@@ -70,11 +73,11 @@ fn only_member(bytes: &[u8], span: Span) -> Option<(Span, Value)> {
     if outcome.is_err() || members != 1 { None } else { found }
 }
 
-/// The members of an object, or the elements of an array (with empty keys), with their whole spans.
+/// Returns the members of an object, or the elements of an array with empty keys, with whole spans.
 fn parts(bytes: &[u8], value: Value) -> Vec<(Option<Span>, Value)> {
     let mut scanner = Scanner::new(bytes, value.span.start);
     let mut parts = Vec::new();
-    // The value was scanned before, so neither can fail.
+    // The value was scanned before, so neither call can fail.
     let _ = if value.kind == Kind::Object {
         scanner.object(|scanner, key| {
             parts.push((Some(whole(key)), scanner.value()?));
@@ -89,7 +92,7 @@ fn parts(bytes: &[u8], value: Value) -> Vec<(Option<Span>, Value)> {
     parts
 }
 
-/// Whether `text` is a number as JSON has it, or one of the three that Python adds.
+/// Returns whether `text` is a number of JSON, or one of the three that Python adds.
 fn is_number(text: &[u8]) -> bool {
     if matches!(text, b"NaN" | b"Infinity" | b"-Infinity") {
         return true;
@@ -101,7 +104,7 @@ fn is_number(text: &[u8]) -> bool {
         && std::str::from_utf8(text).is_ok_and(|text| text.parse::<f64>().is_ok())
 }
 
-/// Replaces the typed numbers of canonical Extended JSON in the value at `span` by the numbers as they are spelled.
+/// Replaces the typed numbers of canonical Extended JSON in the value at `span`. Digits are kept.
 pub(crate) fn plain_numbers(bytes: &mut [u8], span: Span) {
     let Ok(value) = Scanner::new(bytes, span.start).value() else { return };
     let mut rewriter = Rewriter { bytes, at: span.start };
@@ -130,7 +133,7 @@ fn extended(out: &mut Rewriter<'_>, value: Value, depth: usize) {
     }
 }
 
-/// Writes an object or an array, each of its values by `part`.
+/// Writes an object or an array. `part` writes each of its values.
 fn container(
     out: &mut Rewriter<'_>,
     value: Value,
@@ -141,7 +144,7 @@ fn container(
     let parts = parts(out.bytes, value);
     out.byte(open);
     for (index, (key, value)) in parts.iter().enumerate() {
-        // What stood between two values had a comma at least, and a space behind it only if there was one.
+        // The input had at least a comma between two values, so the output is never longer.
         if index > 0 {
             out.byte(b',');
         }
@@ -154,7 +157,7 @@ fn container(
     out.byte(close);
 }
 
-/// The type of a DynamoDB value `{"S": "text"}`, and what is in it.
+/// Returns the type of a DynamoDB value such as `{"S": "text"}`, and its content.
 fn typed(bytes: &[u8], value: Value) -> Option<(&[u8], Value)> {
     if value.kind != Kind::Object {
         return None;
@@ -174,12 +177,12 @@ fn typed(bytes: &[u8], value: Value) -> Option<(&[u8], Value)> {
     fits.then_some((name, member))
 }
 
-/// Whether the value is a list as DynamoDB's JSON has it, `{"L": [...]}`.
+/// Returns whether the value is a list in DynamoDB's JSON, `{"L": [...]}`.
 pub(crate) fn is_typed_list(bytes: &[u8], value: Value) -> bool {
     typed(bytes, value).is_some_and(|(name, _)| name == b"L")
 }
 
-/// Replaces DynamoDB's types in the item at `span`, an object of typed values. Numbers stay as they are spelled.
+/// Replaces DynamoDB's types in the item at `span`, an object of typed values. Digits are kept.
 pub(crate) fn plain_item(bytes: &mut [u8], span: Span) {
     let Ok(value) = Scanner::new(bytes, span.start).value() else { return };
     if value.kind != Kind::Object {
@@ -204,7 +207,9 @@ fn dynamo(out: &mut Rewriter<'_>, value: Value, depth: usize) {
     }
 }
 
-/// Whether every run of backslashes has an even length, as in PostgreSQL's COPY text, and there is one.
+/// Returns whether there are backslashes and every run of them has an even length.
+///
+/// PostgreSQL's COPY text looks like that.
 pub(crate) fn all_doubled(text: &[u8]) -> bool {
     let mut rest = text;
     let mut any = false;
@@ -219,8 +224,8 @@ pub(crate) fn all_doubled(text: &[u8]) -> bool {
     any
 }
 
-/// Resolves the escapes of PostgreSQL's COPY text (which are those of `mysql --batch`, too) in place and returns where
-/// the text stands now.
+/// Resolves the escapes of PostgreSQL's COPY text in place and returns the text's new span. The
+/// escapes of `mysql --batch` are the same.
 pub(crate) fn copy_text(bytes: &mut [u8], span: Span) -> Span {
     let (mut read, mut write) = (span.start, span.start);
     while read < span.end {
@@ -239,7 +244,7 @@ pub(crate) fn copy_text(bytes: &mut [u8], span: Span) -> Span {
     Span::new(span.start, write)
 }
 
-/// Length and meaning of the escape that `bytes` begins with.
+/// Returns the length and the meaning of the escape at the start of `bytes`.
 fn copy_escape(bytes: &[u8]) -> (usize, u8) {
     let byte = match bytes.get(1) {
         None => return (1, b'\\'),
@@ -257,7 +262,7 @@ fn copy_escape(bytes: &[u8]) -> (usize, u8) {
         Some(b'0'..=b'7') => {
             let digits = bytes[1..].iter().take(3).take_while(|byte| matches!(byte, b'0'..=b'7')).count();
             let text = std::str::from_utf8(&bytes[1..=digits]).unwrap_or_default();
-            // Beyond one byte the high bits are dropped, as PostgreSQL does.
+            // PostgreSQL drops the high bits of a code above one byte.
             let code = u16::from_str_radix(text, 8).unwrap_or_default();
             return (1 + digits, u8::try_from(code & 0xff).unwrap_or_default());
         }
@@ -266,7 +271,7 @@ fn copy_escape(bytes: &[u8]) -> (usize, u8) {
     (2, byte)
 }
 
-/// Halves doubled quotes in the inside of a quoted CSV field in place and returns where it stands now.
+/// Halves doubled quotes of a quoted CSV field in place and returns the text's new span.
 pub(crate) fn csv_text(bytes: &mut [u8], span: Span, quote: u8) -> Span {
     let (mut read, mut write) = (span.start, span.start);
     while read < span.end {
@@ -305,7 +310,7 @@ mod tests {
                 r#"{"_id": {"$oid": "64"}, "t": {"$date": {"$numberLong": "7"}}}"#,
                 r#"{"_id":{"$oid":"64"},"t":{"$date":7}}"#,
             ),
-            // A slot may hold anything.
+            // A slot may have any value.
             (r#"{"v": {"$numberInt": "one"}}"#, r#"{"v":{"$numberInt":"one"}}"#),
             (r#"{"v": {"$numberInt": "1", "x": 1}}"#, r#"{"v":{"$numberInt":"1","x":1}}"#),
         ] {

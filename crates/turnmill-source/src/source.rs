@@ -1,4 +1,4 @@
-//! The trait that every source implements.
+//! The trait of a source with one partition.
 
 use std::path::PathBuf;
 
@@ -6,10 +6,10 @@ use turnmill_text::{escaped, redact};
 
 use crate::{Compression, Foreign, Partition, RecordBatch};
 
-/// When a batch is full; whichever limit is reached first ends it.
+/// Limits at which a batch is full. The first one that is reached ends it.
 ///
-/// A batch ends only between records (in tracker dumps: between whole trackers), so the last record may pass the
-/// limit, and a batch takes at least one record.
+/// A batch ends only between records, and between whole trackers of a dump. So the last record may
+/// pass the limit, and a batch takes at least one record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchLimits {
     /// Number of records.
@@ -25,14 +25,14 @@ impl Default for BatchLimits {
     }
 }
 
-/// What comes after a batch. A batch may hold records whatever comes next.
+/// What follows a batch. The batch may hold records in each case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// There may be more: call again.
+    /// There may be more records: call again.
     More,
-    /// Nothing more for now, only while following: wait a little, then call again.
+    /// There are no more records at present: wait a little, then call again. Only while following.
     Idle,
-    /// Nothing more will come.
+    /// There will be no more records.
     End,
 }
 
@@ -43,22 +43,23 @@ pub enum Opened {
     Fresh,
     /// At the stored position.
     Resumed,
-    /// From the start, because the file is not the one that the position is of: another one took its place, or it
-    /// was truncated. Records that were read before count as duplicates.
+    /// From the start, because the file is not the one of the position: it was replaced or
+    /// truncated. Records that were read before count as duplicates.
     Replaced,
-    /// From the start, because the log does not hold the record that was read last before the stored position: it was
-    /// made anew, or truncated, and has grown past the position since. Records that were read before count as duplicates.
+    /// From the start, because the log lacks the record that was read last. The topic was
+    /// recreated, or truncated, and has grown past the position since. Records that were read
+    /// before count as duplicates.
     Rewritten,
-    /// Behind the stored position, because records that were never read are gone: a log's retention was shorter
-    /// than the pause.
+    /// After the stored position, because records between were deleted before they were read. The
+    /// retention of the log was shorter than the pause.
     Gap {
-        /// How many offsets are missing, at most as many records.
+        /// Number of missing offsets. At most as many records are missing.
         missing: u64,
     },
 }
 
 impl Opened {
-    /// Whether reading does not go on exactly where it was left, which is worth a warning.
+    /// Returns whether reading does not continue exactly at the stored position. Worth a warning.
     #[must_use]
     pub fn moved(self) -> bool {
         !matches!(self, Self::Fresh | Self::Resumed)
@@ -66,16 +67,70 @@ impl Opened {
 }
 
 /// Delivers the records of one partition in order.
+///
+/// # Protocol
+///
+/// - The source is opened at the position that the store holds, or at the start without one.
+/// - The caller then calls [`next_batch`](Self::next_batch) until it returns [`Progress::End`].
+///   After [`Progress::Idle`] it waits first.
+/// - The caller writes the batch's rows and its position [`to`](RecordBatch::to) in one
+///   transaction. If that fails, the source is opened again at the stored position.
+/// - A batch's [`from`](RecordBatch::from) is the [`to`](RecordBatch::to) of the batch before.
+/// - An error ends the source. Opening it again at the last position delivers the same records.
+/// - A call may block on I/O, but does not wait for new records.
+///
+/// ```
+/// use turnmill_source::{BatchLimits, NewRecord, Partition, Position, Progress, RecordBatch, Source, SourceError};
+///
+/// /// Event bodies in memory. The position counts them.
+/// struct Bodies {
+///     partition: Partition,
+///     bodies: Vec<String>,
+///     next: usize,
+/// }
+///
+/// impl Source for Bodies {
+///     fn partition(&self) -> &Partition {
+///         &self.partition
+///     }
+///
+///     fn next_batch(
+///         &mut self,
+///         limits: &BatchLimits,
+///         out: &mut RecordBatch,
+///     ) -> Result<Progress, SourceError> {
+///         let position = |next: usize| Position::at(next as u64);
+///         let from = (self.next > 0).then(|| position(self.next));
+///         out.start(&self.partition, from.as_ref());
+///         for body in self.bodies.iter().skip(self.next).take(limits.records) {
+///             let offset = self.next as u64;
+///             out.push(&NewRecord { payload: Some(body.as_bytes()), offset, ..NewRecord::default() });
+///             self.next += 1;
+///         }
+///         out.finish(Some(position(self.next)));
+///         Ok(if self.next < self.bodies.len() { Progress::More } else { Progress::End })
+///     }
+/// }
+///
+/// let bodies = vec![r#"{"sender_id": "u1", "event": "restart"}"#.to_owned(); 3];
+/// let mut source = Bodies { partition: Partition::new("memory", "bodies"), bodies, next: 0 };
+/// let (limits, mut batch) = (BatchLimits { records: 2, ..BatchLimits::default() }, RecordBatch::new());
+/// assert_eq!(source.next_batch(&limits, &mut batch)?, Progress::More);
+/// assert_eq!((batch.len(), batch.to()), (2, Some(&Position::at(2))));
+/// assert_eq!(source.next_batch(&limits, &mut batch)?, Progress::End);
+/// assert_eq!((batch.len(), batch.from()), (1, Some(&Position::at(2))));
+/// # Ok::<(), SourceError>(())
+/// ```
 pub trait Source: Send {
-    /// The partition that is read.
+    /// Returns the partition that is read.
     fn partition(&self) -> &Partition;
 
     /// Empties `out` and fills it with the next records.
     ///
     /// # Errors
     ///
-    /// [`SourceError`] if the source cannot be read. What could be read before the fault was delivered by the calls
-    /// before; a source may be opened again at the last batch's position.
+    /// [`SourceError`] if the source cannot be read. Earlier calls have delivered all records
+    /// before the fault. The source may be opened again at the last batch's position.
     fn next_batch(&mut self, limits: &BatchLimits, out: &mut RecordBatch) -> Result<Progress, SourceError>;
 }
 
@@ -86,25 +141,25 @@ pub enum SourceError {
     /// The file cannot be opened.
     #[error("cannot open `{}`", escaped(&redact(&path.to_string_lossy())))]
     Open {
-        /// The file as it was named.
+        /// The path as it was given.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
     /// Reading or decompressing failed.
-    #[error("cannot read `{path}` behind uncompressed byte {offset}")]
+    #[error("cannot read `{path}` past uncompressed byte {offset}")]
     Read {
         /// The file.
         path: String,
-        /// How many uncompressed bytes could be read.
+        /// Number of uncompressed bytes that were read.
         offset: u64,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
-    /// A line (or tracker dump) is larger than memory may be used for.
+    /// A line or tracker dump exceeds the limit for one record.
     #[error(
-        "record at byte {offset} of `{path}` is larger than `max_record_bytes` = {limit}; if it is one object around many \
-         records, take them out of it, one a line, as with `jq -c`"
+        "record at byte {offset} of `{path}` is larger than `max_record_bytes` = {limit}; if one object wraps many \
+         records, write one record per line, for example with `jq -c`"
     )]
     RecordTooLarge {
         /// The file.
@@ -114,7 +169,7 @@ pub enum SourceError {
         /// The limit.
         limit: usize,
     },
-    /// The file is compressed in a way that this build cannot read.
+    /// The file has a compression that this build cannot read.
     #[error(
         "`{path}` is compressed with {compression}, which this build cannot read: enable the feature `{compression}`"
     )]
@@ -125,14 +180,14 @@ pub enum SourceError {
         compression: Compression,
     },
     /// A compressed file cannot be followed.
-    #[error("cannot follow `{path}`: it is compressed with {compression}")]
+    #[error("cannot follow `{path}`: it is compressed with {compression}; read it without following")]
     FollowCompressed {
         /// The file.
         path: String,
         /// Its compression.
         compression: Compression,
     },
-    /// The file is a database, not a file of lines.
+    /// The file is a database, not a file of records.
     #[error("`{path}` is an SQLite database: read it as a tracker store")]
     Database {
         /// The file.
@@ -144,20 +199,20 @@ pub enum SourceError {
         /// The file.
         path: String,
     },
-    /// The file holds no records that can be read.
+    /// The file has no readable records.
     #[error("`{path}` looks like {foreign}")]
     Foreign {
         /// The file.
         path: String,
-        /// What it is.
+        /// What the file is, with a remedy.
         foreign: Foreign,
     },
     /// A source of another crate failed.
     #[error("cannot read {partition}")]
     Other {
-        /// What was read.
+        /// The partition.
         partition: Partition,
-        /// Why.
+        /// The cause.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 }

@@ -1,4 +1,4 @@
-//! The table `events` as text: CSV and its relatives, and the `COPY` block of a `pg_dump`.
+//! The table `events` as text: CSV and similar formats, and the `COPY` block of a `pg_dump`.
 
 use memchr::{memchr, memchr2};
 use turnmill_model::{Reason, Refused};
@@ -8,7 +8,7 @@ use crate::format::byte_order_mark;
 use crate::respell::{all_doubled, copy_text, csv_text};
 use crate::scan::{Kind, Scanner, Span};
 
-/// What stands between two columns.
+/// The separator of columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Delimiter {
     Comma,
@@ -30,11 +30,11 @@ impl Delimiter {
     }
 }
 
-/// Which column holds what; only those that are needed.
+/// The indexes of the needed columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Columns {
     delimiter: Delimiter,
-    /// Whether the first line names them.
+    /// Whether the first line names the columns.
     pub(crate) head: bool,
     id: Option<usize>,
     sender: Option<usize>,
@@ -54,7 +54,7 @@ impl Columns {
             several |= index > 0;
             let name = name.trim_ascii();
             let name = name.strip_prefix(b"\"").and_then(|name| name.strip_suffix(b"\"")).unwrap_or(name);
-            // Some tools put the table's name in front.
+            // Some tools prefix the table's name.
             let name = name.rsplit(|byte| matches!(byte, b'.' | b'"' | b'`')).find(|part| !part.is_empty());
             let name = name.unwrap_or_default().to_ascii_lowercase();
             let column = match &*name {
@@ -69,7 +69,8 @@ impl Columns {
         (columns.data.is_some() && (several || columns.sender.is_some())).then_some(columns)
     }
 
-    /// The columns that the first line `line` of a file names; none if it is no head of the table `events`.
+    /// Returns the columns that the first line of a file names, or `None` if it is no head of
+    /// `events`.
     pub(crate) fn head(line: &[u8]) -> Option<Self> {
         Delimiter::ALL.into_iter().find_map(|delimiter| {
             let columns = Self::named(delimiter, line.split(|byte| *byte == delimiter.byte()))?;
@@ -77,8 +78,8 @@ impl Columns {
         })
     }
 
-    /// The columns of a table without head whose first row is `line`, if it has as many as a tracker store's or an event
-    /// broker's table.
+    /// Returns the columns of a table without a head whose first row is `line`. It must have as
+    /// many columns as the table of a tracker store or of an event broker.
     pub(crate) fn implied(line: &[u8]) -> Option<Self> {
         let mut fields = line.splitn(8, |byte| *byte == b'\t');
         let first = fields.next()?;
@@ -95,7 +96,7 @@ impl Columns {
         (is_id && last.starts_with(b"{")).then_some(columns)
     }
 
-    /// The columns of a dump's line `COPY public.events (id, sender_id, …) FROM stdin;`.
+    /// Returns the columns of a dump's line `COPY public.events (id, sender_id, …) FROM stdin;`.
     fn of_copy(line: &[u8]) -> Option<Self> {
         let rest = line.strip_prefix(b"COPY ")?;
         let open = memchr(b'(', rest)?;
@@ -110,17 +111,17 @@ impl Columns {
     }
 }
 
-/// What is known at a place of a dump.
+/// The state of reading a dump: the meaning of a line depends on the lines before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Dump {
-    /// The columns of the block of the table `events` that goes on here.
+    /// The columns of the table `events`, inside of its block.
     columns: Option<Columns>,
-    /// A block of another table goes on here.
+    /// Inside of the block of another table.
     elsewhere: bool,
 }
 
 impl Dump {
-    /// Goes past a line; its columns if it is a row of the table.
+    /// Goes past a line and returns its columns if it is a row of `events`.
     pub(crate) fn pass(&mut self, line: &[u8]) -> Option<Columns> {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if line == b"\\." {
@@ -138,14 +139,15 @@ impl Dump {
     }
 }
 
-/// A field of a row, and whether it stood in quotes.
+/// A field of a row, and whether it was quoted.
 #[derive(Clone, Copy, Debug)]
 struct Field {
     span: Span,
     quoted: bool,
 }
 
-/// Reads the row at `at`, which makes at most one record. Returns where to go on, or `None` if the bytes end inside of it.
+/// Reads the row at `at` and appends at most one record. Returns where to continue, or `None` if
+/// the bytes end inside of the row.
 pub(crate) fn read_row(
     columns: &Columns,
     at: usize,
@@ -178,7 +180,10 @@ pub(crate) fn read_copied(columns: &Columns, line: Span, offset: u64, batch: &mu
     keep(columns, line, offset, &fields, batch);
 }
 
-/// The fields of the row at `start`, its end, and the start of the next one.
+/// Splits the row at `start` into fields, and returns its end and the start of the next row.
+///
+/// A quoted field may contain delimiters, line breaks and doubled quotes, so a row may span lines:
+/// `1,u1,"{""text"": ""a` is incomplete. An unclosed quote extends to the end of the file.
 fn fields(bytes: &[u8], start: usize, end: bool, delimiter: Delimiter) -> Option<(Vec<Field>, usize, usize)> {
     let delimiter = delimiter.byte();
     let mut fields = Vec::new();
@@ -187,7 +192,7 @@ fn fields(bytes: &[u8], start: usize, end: bool, delimiter: Delimiter) -> Option
         if bytes.get(at) == Some(&b'"') {
             let inside = at + 1;
             let mut close = inside;
-            // A quote inside of a field stands twice.
+            // A quote inside of a field is doubled.
             loop {
                 match memchr(b'"', bytes.get(close..).unwrap_or_default()) {
                     Some(found) if bytes.get(close + found + 1) == Some(&b'"') => close += found + 2,
@@ -214,7 +219,7 @@ fn fields(bytes: &[u8], start: usize, end: bool, delimiter: Delimiter) -> Option
             fields.push(Field { span, quoted: false });
             at += length;
         }
-        // What follows a closing quote is no part of a well-formed field.
+        // Skip text between a closing quote and the next delimiter: the field is malformed.
         let rest = &bytes[at..];
         match memchr2(delimiter, b'\n', rest) {
             Some(found) if rest[found] == delimiter => at += found + 1,
@@ -230,7 +235,7 @@ fn fields(bytes: &[u8], start: usize, end: bool, delimiter: Delimiter) -> Option
     }
 }
 
-/// Makes the record of a row.
+/// Appends the record of a row.
 fn keep(columns: &Columns, line: Span, offset: u64, fields: &[Field], batch: &mut RecordBatch) {
     if is_blank(line.of(&batch.bytes)) {
         batch.metas.push(Meta { payload: line, offset, outcome: Outcome::Skipped, envelope: None });
@@ -271,7 +276,7 @@ fn keep(columns: &Columns, line: Span, offset: u64, fields: &[Field], batch: &mu
     batch.metas.push(Meta { payload, offset, outcome, envelope });
 }
 
-/// The text of a field, its escapes resolved in place; none for a null.
+/// Returns the text of a field, with its escapes resolved in place, or `None` for a null.
 fn plain(columns: &Columns, field: Field, bytes: &mut [u8]) -> Option<Span> {
     if field.quoted {
         return Some(csv_text(bytes, field.span, b'"'));
@@ -283,7 +288,8 @@ fn plain(columns: &Columns, field: Field, bytes: &mut [u8]) -> Option<Span> {
     if columns.delimiter != Delimiter::Tab {
         return Some(field.span);
     }
-    // JSON that was written as it is has single backslashes, and that of COPY and of `mysql --batch` has none.
+    // JSON may be written as it is, with single backslashes, or escaped by COPY or `mysql --batch`,
+    // with doubled ones.
     let unescaped = memchr(b'\\', text).is_some() && !all_doubled(text) && is_json(text);
     Some(if unescaped { field.span } else { copy_text(bytes, field.span) })
 }

@@ -1,4 +1,4 @@
-//! UTF-16 text as UTF-8.
+//! Decoding of UTF-16 text to UTF-8.
 
 use std::io::{self, Read};
 
@@ -12,11 +12,11 @@ pub(crate) enum ByteOrder {
     Big,
 }
 
-/// The byte order, if text that begins with `first` is UTF-16: by its mark, or because it begins as JSON, and every other
-/// byte is zero.
+/// Returns the byte order if text that begins with `first` is UTF-16. It has a byte order mark, or
+/// begins as JSON with a zero in every other byte.
 pub(crate) fn byte_order(first: &[u8]) -> Option<ByteOrder> {
     match first {
-        // The same mark with two zeros behind it is that of UTF-32.
+        // The same mark followed by two zeros is that of UTF-32.
         [0xff, 0xfe, 0, 0, ..] => None,
         [0xff, 0xfe, ..] => Some(ByteOrder::Little),
         [0xfe, 0xff, ..] => Some(ByteOrder::Big),
@@ -26,13 +26,13 @@ pub(crate) fn byte_order(first: &[u8]) -> Option<ByteOrder> {
     }
 }
 
-/// Reads UTF-16 and gives UTF-8. A surrogate without partner becomes U+FFFD.
+/// Decodes UTF-16 to UTF-8. A surrogate without its partner becomes U+FFFD.
 pub(crate) struct Utf16<R> {
     inner: R,
     order: ByteOrder,
-    /// Bytes that were read and not decoded.
+    /// Bytes that were read and not decoded yet.
     raw: Vec<u8>,
-    /// Text that was decoded and not handed out: what is behind `at`.
+    /// Decoded text. The part from `at` on was not returned yet.
     text: Vec<u8>,
     at: usize,
     first: bool,
@@ -43,7 +43,9 @@ impl<R: Read> Utf16<R> {
         Self { inner, order, raw: Vec::new(), text: Vec::new(), at: 0, first: true }
     }
 
-    /// Decodes what is there of whole characters; at the `end` all.
+    /// Decodes all complete characters, and an incomplete one too at the `end`.
+    ///
+    /// A high surrogate at the end of `raw` waits for its partner: a chunk may end between the two.
     fn decode(&mut self, end: bool) {
         let unit = |pair: &[u8]| match (self.order, pair) {
             (ByteOrder::Little, [low, high]) => u16::from_le_bytes([*low, *high]),
@@ -94,7 +96,7 @@ impl<R: Read> Read for Utf16<R> {
     }
 }
 
-/// Text whose encoding is told from its first bytes, once they are read.
+/// Text whose encoding is detected when its first bytes are read.
 pub(crate) struct Text<R> {
     state: Option<State<R>>,
     /// The first bytes.
@@ -103,12 +105,12 @@ pub(crate) struct Text<R> {
 
 enum State<R> {
     Unknown(R),
-    /// UTF-8, or no text at all.
+    /// UTF-8, or other bytes.
     Plain(R),
     Utf16(Utf16<io::Chain<io::Cursor<Vec<u8>>, R>>),
 }
 
-/// Bytes by which an encoding is told.
+/// Number of bytes that are needed to detect an encoding.
 const HEAD: usize = 4;
 
 impl<R: Read> Text<R> {
@@ -126,7 +128,7 @@ impl<R: Read> Read for Text<R> {
                 match inner.read(&mut next[..HEAD - self.head.len()]) {
                     Ok(0) => break,
                     Ok(read) => self.head.extend_from_slice(&next[..read]),
-                    // What came before the fault is told apart when it is read again.
+                    // Decide from what was read before the error. The next read reports it again.
                     Err(error) if self.head.is_empty() || error.kind() == io::ErrorKind::Interrupted => {
                         self.state = Some(State::Unknown(inner));
                         return Err(error);
@@ -162,7 +164,7 @@ mod tests {
 
     use super::*;
 
-    /// Gives its bytes in pieces.
+    /// A reader that returns its bytes in pieces.
     struct Pieces(Vec<u8>, usize);
 
     impl Read for Pieces {

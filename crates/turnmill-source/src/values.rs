@@ -1,4 +1,4 @@
-//! Values with any number of records each, found without building a tree.
+//! JSON values with any number of records each, found without building a tree.
 
 use memchr::memchr;
 use turnmill_model::{Reason, Refused};
@@ -11,12 +11,17 @@ use crate::format::{byte_order_mark, key_name};
 use crate::respell::{has_extended_numbers, is_typed_list, plain_item, plain_numbers};
 use crate::scan::{Fault, Kind, Scanner, Span, Value, unescape};
 
-/// Reads what stands at `at`: separators, or one value with all its records. `base` is the offset of the buffer in the
-/// file. Returns where to go on, or `None` if the bytes end inside the value (never at the `end` of the file).
+/// Reads what is at `at`: separators, or one value with all its records.
 ///
-/// Brackets and commas between values are passed over, so values of an array and concatenated ones are the same, and
-/// reading can begin behind any of them. An object that cannot be read reaches to the next line that begins with `{` and
-/// is indented like its own, anything else to the end of its line.
+/// `base` is the offset of the buffer in the file. Returns where to continue, or `None` if the
+/// bytes end inside the value, which never happens at the `end` of the file.
+///
+/// Brackets and commas between values are skipped. So elements of an array and concatenated values
+/// read alike, and a stored position may lie after any of them: `[{"event": "a"},` and `{"event":
+/// "b"}]` are two calls.
+///
+/// An object with a fault extends to the next line that begins with `{` at the same indentation.
+/// Any other value with a fault extends to the end of its line.
 pub(crate) fn read_value(
     format: Format,
     at: usize,
@@ -47,7 +52,7 @@ pub(crate) fn read_value(
     if bytes[start] == b'"'
         && let Some(next) = unquote(start, b'{', batch)
     {
-        // What stood between the quotes is read in place of the text.
+        // Read the content of the string in place of the string.
         let inside = read_value(format, start, base, true, scratch, batch)?;
         return Some(inside.max(next));
     }
@@ -89,8 +94,11 @@ pub(crate) fn read_value(
     }
 }
 
-/// The start of the next line that begins with `{` and is indented like the object at `start`. Nothing before `from` is
-/// looked at, because reading may begin there.
+/// Returns the start of the next line that begins with `{` and is indented like the object at
+/// `start`.
+///
+/// Bytes before `from` do not count, because reading may have begun there after a restart. Without
+/// this rule the records of a file would depend on the positions at which it was opened.
 fn next_object(bytes: &[u8], from: usize, start: usize) -> Option<usize> {
     let margin = bytes[from..start].iter().rev().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
     let alone = bytes[from..start - margin].last() == Some(&b'\n');
@@ -105,8 +113,8 @@ fn next_object(bytes: &[u8], from: usize, start: usize) -> Option<usize> {
     None
 }
 
-/// Takes the text at `start` apart, if it holds a value that begins with `open`: its escapes are resolved in place, and spaces take the place of
-/// its quotes. Returns the end of the text.
+/// Replaces the string at `start` by its content, if that is one value that begins with `open`.
+/// Escapes are resolved in place, and spaces replace the quotes. Returns the end of the string.
 fn unquote(start: usize, open: u8, batch: &mut RecordBatch) -> Option<usize> {
     let text = Scanner::new(&batch.bytes, start).value().ok()?;
     let mut inside = text.span.of(&batch.bytes).to_vec();
@@ -123,7 +131,12 @@ fn unquote(start: usize, open: u8, batch: &mut RecordBatch) -> Option<usize> {
     Some(text.span.end + 1)
 }
 
-/// Reads the object at `start`: a tracker, one inside of other objects, or an event on its own. Returns its end.
+/// Reads the object at `start` and returns its end. It is a tracker, wraps trackers, or is an event
+/// itself.
+///
+/// Every rewrite in place keeps the length of the object, because `end` and later offsets are
+/// already known. After each one the object is scanned again, because spans inside of it have
+/// moved.
 fn read_tracker(
     start: usize,
     base: u64,
@@ -133,7 +146,7 @@ fn read_tracker(
     let mut found = tracker(&batch.bytes, start, scratch)?;
     let end = found.span.end;
     let typed = match found.events {
-        // The list as a text, as from a column of a table.
+        // The list of events is a string, as in a column of a table.
         Events::Other(events) if matches!(events.kind, Kind::Text { .. }) => {
             if unquote(events.span.start - 1, b'[', batch).is_some() {
                 found = tracker(&batch.bytes, start, scratch)?;
@@ -173,12 +186,12 @@ fn read_tracker(
     Ok(end)
 }
 
-/// A value that is no object.
+/// Reads a value that is not an object.
 fn other_value(start: usize, offset: u64, end: bool, batch: &mut RecordBatch) -> Option<usize> {
     let bytes = &batch.bytes;
     let mut scanner = Scanner::new(bytes, start);
     match scanner.value() {
-        // A token may go on behind the bytes at hand.
+        // A token may continue after the bytes at hand.
         Ok(value) if end || scanner.at < bytes.len() || value.kind != Kind::Token && !value.is_null() => {
             let next = scanner.at;
             if value.is_null() {
@@ -209,14 +222,14 @@ fn other_value(start: usize, offset: u64, end: bool, batch: &mut RecordBatch) ->
     }
 }
 
-/// An object: a tracker, or an event on its own.
+/// A scanned object: a tracker, or an event on its own.
 struct Found {
     span: Span,
     sender: Option<Value>,
     events: Events,
     /// It has a key `event`.
     is_event: bool,
-    /// It is what phpMyAdmin writes in front of a table.
+    /// It is a header that phpMyAdmin writes before a table.
     is_head: bool,
 }
 
@@ -224,11 +237,11 @@ struct Found {
 enum Events {
     /// There is no such key.
     Missing,
-    /// `null`, as the API answers if events were not asked for.
+    /// `null`: the HTTP API was asked to leave events out.
     Null,
-    /// The elements are in the scratch.
+    /// A list. Its elements are in the scratch.
     List,
-    /// Something else, kept whole.
+    /// Any other value, kept whole.
     Other(Value),
 }
 
@@ -253,7 +266,7 @@ fn tracker(bytes: &[u8], start: usize, scratch: &mut Scratch) -> Result<Found, F
                 };
             }
             b"sender_id" => sender = Some(scanner.value()?),
-            // A value of Rasa's RedisTrackerStore.
+            // A value of Rasa's RedisTrackerStore has this key.
             b"name" => name = Some(scanner.value()?),
             b"event" => is_event = matches!(scanner.value()?.kind, Kind::Text { .. }),
             b"type" => is_head = matches!(scanner.value()?.span.of(bytes), b"header" | b"database"),
@@ -288,7 +301,7 @@ impl Found {
                 for element in &scratch.elements {
                     let outcome = if element.is_null() { Outcome::Skipped } else { Outcome::Body };
                     let payload = match element.kind {
-                        // With its quotes, so that it is seen for what it is.
+                        // Include the quotes, so that the decoder sees a string.
                         Kind::Text { .. } => Span::new(element.span.start - 1, element.span.end + 1),
                         Kind::Null | Kind::Token | Kind::Object | Kind::Array => element.span,
                     };
@@ -296,7 +309,7 @@ impl Found {
                     batch.metas.push(Meta { payload, offset, outcome, envelope });
                 }
             }
-            // A tracker without events is a record that yields none.
+            // A tracker without events is one record that yields no event.
             Events::List | Events::Null => {
                 batch.metas.push(Meta { payload: span, offset, outcome: Outcome::Skipped, envelope: None });
             }
@@ -310,7 +323,8 @@ impl Found {
         }
     }
 
-    /// The format of the elements, if they are no events: some tools write the rows of the table `events` under its name.
+    /// Returns the format of the elements if they are not events. Some tools write the rows of the
+    /// table `events` under that key.
     fn format_of_rows(&self, scratch: &Scratch, bytes: &[u8]) -> Option<Format> {
         let first = scratch.elements.first().filter(|first| first.kind == Kind::Object)?;
         let mut keys = Keys::default();
@@ -332,7 +346,7 @@ impl Found {
     }
 }
 
-/// The span without the white space at its end.
+/// Returns the span without the white space at its end.
 fn trimmed(bytes: &[u8], start: usize, end: usize) -> Span {
     Span::new(start, start + bytes[start..end].trim_ascii_end().len())
 }

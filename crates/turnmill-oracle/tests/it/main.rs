@@ -9,4 +9,5 @@ mod other_formats;
 mod rules;
 mod script;
 mod tidy;
+mod words;
 mod worked_example;

@@ -11,7 +11,7 @@ fn root() -> PathBuf {
 }
 
 /// Every text file of the repository, by its path from the root; what is built, captured or generated is left out.
-fn files() -> Vec<(String, String)> {
+pub(super) fn files() -> Vec<(String, String)> {
     let mut files = Vec::new();
     let mut folders = vec![root()];
     while let Some(folder) = folders.pop() {
@@ -44,7 +44,7 @@ fn ending(end: &str) -> Vec<(String, String)> {
     files
 }
 
-fn assert_none(what: &str, found: &[String]) {
+pub(super) fn assert_none(what: &str, found: &[String]) {
     assert!(found.is_empty(), "{what}:\n{}", found.join("\n"));
 }
 

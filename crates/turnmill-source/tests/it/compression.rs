@@ -1,4 +1,4 @@
-//! gzip and Zstandard, told from the content.
+//! gzip and Zstandard, detected from the content.
 
 use std::io::Write;
 
@@ -23,7 +23,7 @@ fn members_and_frames_are_read_one_after_the_other() {
     let text = capture("moodbot/sql-broker.jsonl.gz");
     let plain = records(text.as_str(), FileOptions::default());
     assert_eq!(plain.len(), 2900);
-    // Cut inside a line, so that nothing can start anew with a member.
+    // Cut inside a line, so that no new member can start.
     let (first, second) = text.split_at(text.len() / 2 + 7);
     for pack in [gzip, zstd] {
         let several = [pack(first), pack(""), pack(second)].concat();

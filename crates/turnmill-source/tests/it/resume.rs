@@ -10,7 +10,7 @@ use turnmill_source::{
 
 use crate::{Owned, capture, limits, position, read_all, with_format};
 
-/// Reads a file, opening it anew for every batch at the position where the one before ended.
+/// Reads a file, opening it again for every batch at the position where the one before ended.
 fn read_with_restarts(path: &Path, options: &FileOptions, all: &[BatchLimits]) -> Vec<Owned> {
     let (mut at, mut found, mut batch): (Option<Position>, _, _) = (None, Vec::new(), RecordBatch::new());
     for limits in all.iter().cycle() {
@@ -140,7 +140,8 @@ fn source_layout(path: &Path, options: &FileOptions) -> Layout {
     source.layout().unwrap()
 }
 
-/// Like `read_with_restarts`, for contents whose batches may be empty (separators between trackers).
+/// Like `read_with_restarts`, for contents whose batches may be empty (separators between
+/// trackers).
 fn read_with_positions(path: &Path, options: &FileOptions, steps: &[BatchLimits]) -> Vec<Owned> {
     let (mut at, mut found, mut batch): (Option<Position>, _, _) = (None, Vec::new(), RecordBatch::new());
     for limits in steps.iter().cycle() {
@@ -214,7 +215,7 @@ fn a_large_file_is_read_in_little_memory() {
         }
     }
     assert_eq!((count, bytes), (written / line.len(), written));
-    // One long line is borne, and its memory is given back.
+    // One long line is read, and its memory is given back.
     let mut long = tempfile::NamedTempFile::new().unwrap();
     writeln!(long, "{{\"text\": \"{}\"}}\n{line}", "x".repeat(20 << 20)).unwrap();
     let mut source = FileSource::open(long.path(), FileOptions::default(), None).unwrap();

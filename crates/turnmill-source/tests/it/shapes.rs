@@ -70,7 +70,7 @@ fn assert_conversation(name: &str, found: &[Owned]) {
     assert!(found.iter().all(|record| !record.outcome.starts_with("no")), "{name}");
 }
 
-/// Reads `content` from a file in one go, a record at a time, and opened anew for every record.
+/// Reads `content` from a file in one go, a record at a time, and opened again for every record.
 fn read(content: &[u8]) -> Vec<Owned> {
     let whole = records(content, FileOptions::default());
     assert_eq!(read_all(&mut stream(content, FileOptions::default()).unwrap(), &limits(1)).unwrap(), whole);
@@ -335,7 +335,7 @@ fn the_copy_block_of_a_dump_is_read() {
         assert_conversation("dump", &found);
         assert_eq!(found.len(), 3);
     }
-    // The block of a large dump is far behind its beginning, and a position in it is found again.
+    // The block of a large dump is far after its start, and a position in it can be resumed.
     let other = format!("COPY public.domain (data) FROM stdin;\n{}\\.\n", "x\n".repeat(2 << 20));
     let text = dump().replace("COPY public.events", &format!("{other}\nCOPY public.events"));
     assert_conversation("large dump", &read(text.as_bytes()));
@@ -501,7 +501,7 @@ fn text_of_something_else_is_named() {
         ("+----+------+\n| id | data |", "drawn with lines"),
         ("{\"log\": \"x\\n\", \"stream\": \"stdout\", \"time\": \"2023\"}", "Docker"),
         ("2023-03-20 10:00:00 INFO root - started", "log of another program"),
-        ("[2023-03-20T10:00:00Z] {\"sender_id\": \"u\"}", "in front of the events"),
+        ("[2023-03-20T10:00:00Z] {\"sender_id\": \"u\"}", "text before each event"),
         ("127.0.0.1 - - [20/Mar/2023:10:00:00 +0000] \"GET / HTTP/1.1\" 200 5", "web server"),
         ("name,age\nAnn,5", "CSV"),
         ("name;age\nAnn;5", "semicolons"),
