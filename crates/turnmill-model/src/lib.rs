@@ -22,6 +22,7 @@ mod changes;
 mod event;
 mod id;
 mod identity;
+mod partition;
 mod record;
 mod settings;
 mod time;
@@ -34,6 +35,7 @@ pub use changes::{Changes, End, Key, Mark, RowView, Rows, TableChanges};
 pub use event::{AnonymisedAt, Body, Command, Event, FlowStatus, SessionRule, UserMessage};
 pub use id::{EventId, EventKey, IdentityDigest, SenderId, SessionId, UserId};
 pub use identity::{EventIdentity, WrittenTime};
+pub use partition::PartitionId;
 pub use record::{
     AssistantName, AssistantNameBuf, Decoder, Reason, Record, Refused, SourceFacts, SourceFactsBuf, TimeUnit,
     UnknownReason, UnknownTimeUnit,
