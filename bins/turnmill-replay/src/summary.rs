@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
+use turnmill_analytics::metrics::{Measured, Shape, Summary};
 use turnmill_ingest::RowCounts;
 use turnmill_model::tables::PUBLIC;
 use turnmill_pipeline::Drained;
-use turnmill_sql::metrics::{Measured, Shape, Summary};
 use turnmill_text::escaped;
 
 use crate::progress::{counted, grouped};

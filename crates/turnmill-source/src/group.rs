@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{BatchLimits, Partition, Position, RecordBatch, SourceError};
+use crate::{BatchLimits, PartitionId, Position, RecordBatch, SourceError};
 
 /// Limits at which a [`GroupSource`] delivers a batch. The first one that is reached ends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +68,7 @@ pub struct Assignment {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AssignedPartition {
     /// The partition.
-    pub partition: Partition,
+    pub partition: PartitionId,
     /// Offset of the first record in the log, if known.
     pub begin: Option<u64>,
     /// Offset after the last record of the log, if known.
@@ -124,7 +124,7 @@ pub trait GroupControl: Send + Sync + Debug {
 
     /// Starts to read an assignment after these positions; from the earliest record where there is
     /// none. Ignored if `generation` is no longer current.
-    fn start(&self, generation: u64, positions: Vec<(Partition, Option<Position>)>);
+    fn start(&self, generation: u64, positions: Vec<(PartitionId, Option<Position>)>);
 
     /// Declares that no batch of the revoked generation is in flight, so its partitions can be
     /// given back.
@@ -137,7 +137,7 @@ pub trait GroupControl: Send + Sync + Debug {
 
     /// Declares that these positions are stored. The source commits them to the group later, for
     /// tools that watch the group's lag.
-    fn committed(&self, positions: &[(Partition, Position)]);
+    fn committed(&self, positions: &[(PartitionId, Position)]);
 
     /// Returns the lag of each assigned partition.
     fn lag(&self) -> Vec<PartitionLag>;
@@ -154,7 +154,7 @@ pub trait GroupControl: Send + Sync + Debug {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PartitionLag {
     /// The partition.
-    pub partition: Partition,
+    pub partition: PartitionId,
     /// Offset of the next record to deliver, once reading has begun.
     pub next: Option<u64>,
     /// Offset after the log's last record, as far as known.

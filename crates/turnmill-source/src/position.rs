@@ -1,4 +1,4 @@
-//! Partitions, positions in them, and fingerprints of files.
+//! Positions in a partition, and fingerprints of files.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,36 +7,6 @@ use sha2::{Digest, Sha256};
 
 /// Number of bytes of a file's start that a [`Fingerprint`] covers at most.
 pub const FINGERPRINT_BYTES: usize = 1024;
-
-/// What a position belongs to: one file, one topic partition, one table.
-///
-/// ```
-/// use turnmill_source::Partition;
-/// let partition = Partition::new("file", "/var/log/rasa_event.log");
-/// assert_eq!(partition.to_string(), "file:/var/log/rasa_event.log");
-/// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Partition {
-    /// Name of the source: `"file"`, a cluster id, or a name that the user chose.
-    pub source: String,
-    /// Name within the source: canonical absolute path, `"-"` for standard input, `topic/3` for
-    /// Kafka.
-    pub partition: String,
-}
-
-impl Partition {
-    /// Returns the partition `partition` of the source `source`.
-    #[must_use]
-    pub fn new(source: impl Into<String>, partition: impl Into<String>) -> Self {
-        Self { source: source.into(), partition: partition.into() }
-    }
-}
-
-impl fmt::Display for Partition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.source, self.partition)
-    }
-}
 
 /// Digest of the first bytes of a file, to notice that the file was replaced.
 ///

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use turnmill_text::{escaped, redact};
 
-use crate::{Compression, Foreign, Partition, RecordBatch};
+use crate::{Compression, Foreign, PartitionId, RecordBatch};
 
 /// Limits at which a batch is full. The first one that is reached ends it.
 ///
@@ -80,17 +80,17 @@ impl Opened {
 /// - A call may block on I/O, but does not wait for new records.
 ///
 /// ```
-/// use turnmill_source::{BatchLimits, NewRecord, Partition, Position, Progress, RecordBatch, Source, SourceError};
+/// use turnmill_source::{BatchLimits, NewRecord, PartitionId, Position, Progress, RecordBatch, Source, SourceError};
 ///
 /// /// Event bodies in memory. The position counts them.
 /// struct Bodies {
-///     partition: Partition,
+///     partition: PartitionId,
 ///     bodies: Vec<String>,
 ///     next: usize,
 /// }
 ///
 /// impl Source for Bodies {
-///     fn partition(&self) -> &Partition {
+///     fn partition(&self) -> &PartitionId {
 ///         &self.partition
 ///     }
 ///
@@ -113,7 +113,7 @@ impl Opened {
 /// }
 ///
 /// let bodies = vec![r#"{"sender_id": "u1", "event": "restart"}"#.to_owned(); 3];
-/// let mut source = Bodies { partition: Partition::new("memory", "bodies"), bodies, next: 0 };
+/// let mut source = Bodies { partition: PartitionId::new("memory", "bodies"), bodies, next: 0 };
 /// let (limits, mut batch) = (BatchLimits { records: 2, ..BatchLimits::default() }, RecordBatch::new());
 /// assert_eq!(source.next_batch(&limits, &mut batch)?, Progress::More);
 /// assert_eq!((batch.len(), batch.to()), (2, Some(&Position::at(2))));
@@ -123,7 +123,7 @@ impl Opened {
 /// ```
 pub trait Source: Send {
     /// Returns the partition that is read.
-    fn partition(&self) -> &Partition;
+    fn partition(&self) -> &PartitionId;
 
     /// Empties `out` and fills it with the next records.
     ///
@@ -211,7 +211,7 @@ pub enum SourceError {
     #[error("cannot read {partition}")]
     Other {
         /// The partition.
-        partition: Partition,
+        partition: PartitionId,
         /// The cause.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
