@@ -163,7 +163,7 @@ fn top_intents(options: &Options) -> Metric {
     }
 }
 
-/// Inside a session later numbers have later times, so the first answer's time is the least.
+/// From the turn's user event, which the turn begins with, to the bot message with the least number in the turn's range.
 fn response_time(dialect: Dialect) -> String {
     let seconds = match dialect {
         // SQLite's own functions know milliseconds only.
@@ -173,12 +173,15 @@ fn response_time(dialect: Dialect) -> String {
         }
         Dialect::Postgres => "CAST(EXTRACT(EPOCH FROM answered - asked) AS double precision)",
     };
+    // A look-up in an index for each turn. Joining the messages of a session with its turns would take the square of the
+    // session's length, and some sessions never end. The range ends at the turn's end, so a turn without an answer is left
+    // out (its time is NULL) and does not take the answer of the next one.
     format!(
-        "SELECT avg({seconds}) FROM (SELECT e.timestamp AS asked, min(b.timestamp) AS answered FROM rasa_turn t \
-         JOIN rasa_event e ON e.sender_id = t.sender_id AND e.sequence_number = t.start_sequence_number \
-         JOIN rasa_bot_message b ON b.session_id = t.session_id \
+        "SELECT avg({seconds}) FROM (SELECT e.timestamp AS asked, (SELECT b.timestamp FROM rasa_bot_message b \
+         WHERE b.session_id = t.session_id \
          AND b.sequence_number BETWEEN t.start_sequence_number AND t.end_sequence_number \
-         GROUP BY t.id, e.timestamp) AS turns"
+         ORDER BY b.sequence_number LIMIT 1) AS answered FROM rasa_turn t \
+         JOIN rasa_event e ON e.session_id = t.session_id AND e.sequence_number = t.start_sequence_number) AS turns"
     )
 }
 

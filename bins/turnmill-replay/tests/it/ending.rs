@@ -61,7 +61,7 @@ fn a_run_tells_of_the_whole_store_if_it_filled_it_or_is_asked_to() {
     let line = |name: &str| -> Vec<&str> {
         text.lines()
             .map(|line| line.split_whitespace().collect::<Vec<_>>())
-            .find(|words| words[..1] == [name])
+            .find(|words| words.first() == Some(&name))
             .unwrap()
     };
     assert_eq!(line("rasa_event")[1], "21", "{text}");

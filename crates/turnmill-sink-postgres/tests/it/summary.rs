@@ -1,6 +1,7 @@
 //! The metrics, against numbers counted by hand.
 
-use turnmill_analytics::metrics::{Measured, Options};
+use turnmill_analytics::metrics::{self, Measured, Options};
+use turnmill_sql::Dialect;
 
 use crate::support::{Schemas, block_on, opened};
 
@@ -83,5 +84,83 @@ fn an_empty_store_has_no_rates() {
             Measured::Groups(groups) => groups.is_empty(),
         };
         assert!(nothing, "{name}: {measured:?}");
+    }
+}
+
+/// Rows of `events` events by turns of a user and of the assistant, a second apart: `sessions` sessions of one sender, in which
+/// every message of a user is answered by `answers` messages.
+fn rows(events: u32, sessions: u32, answers: u32) -> String {
+    let each = events / sessions;
+    let kind = answers + 1;
+    let time = "timestamp '2023-11-14' + i * interval '1 second'";
+    let event = format!("'e' || i, 'a', 's' || (i / {each})");
+    let number = format!("FROM generate_series(0, {events} - 1) i");
+    format!(
+        "SET session_replication_role = replica;
+         INSERT INTO rasa_sender VALUES ('a', 'A', 'rest', now(), now(), NULL);
+         INSERT INTO rasa_session SELECT 's' || i, 'a', now(), i * {each}, (i + 1) * {each} - 1 FROM generate_series(0, {sessions} - 1) i;
+         INSERT INTO rasa_event SELECT {event}, {time}, CASE WHEN i % {kind} = 0 THEN 'user' ELSE 'bot' END, NULL, NULL, i {number};
+         INSERT INTO rasa_turn SELECT 't' || i, 'a', 's' || (i / {each}), i, i + {answers} {number} WHERE i % {kind} = 0;
+         INSERT INTO rasa_user_message (id, event_id, sender_id, session_id, intent, timestamp, sequence_number)
+         SELECT 'e' || i, {event}, 'i' || (i % 7), {time}, i {number} WHERE i % {kind} = 0;
+         INSERT INTO rasa_bot_message (id, event_id, sender_id, session_id, timestamp, template_name, sequence_number)
+         SELECT 'e' || i, {event}, {time}, 'utter_ask_name', i {number} WHERE i % {kind} <> 0;"
+    )
+}
+
+/// Rows that a plan passed from one step to the next, or looked at and left out.
+fn passed(plan: &[String]) -> f64 {
+    let (mut sum, mut loops) = (0.0, 1.0);
+    let number = |text: &str, name: &str| -> Option<f64> {
+        let rest = text.split_once(name)?.1;
+        rest.split([' ', ')']).find(|word| !word.is_empty())?.parse().ok()
+    };
+    for line in plan {
+        if let (Some(rows), Some(times)) = (number(line, "actual rows="), number(line, "loops=")) {
+            loops = times;
+            sum += rows * loops;
+        } else if let Some(removed) = line.trim_start().strip_prefix("Rows Removed by ") {
+            sum += number(removed, ": ").unwrap() * loops;
+        }
+    }
+    sum
+}
+
+/// The rows that each metric passes over these rows, before and after ANALYZE.
+fn work(schemas: &mut Schemas, rows: &str) -> Vec<(&'static str, f64)> {
+    let schema = schemas.next().schema().to_owned();
+    let mut store = turnmill_sink_postgres::PostgresStore::new(schemas.settings(&schema));
+    block_on(async { crate::support::open(&mut store).await.unwrap() });
+    schemas.execute(&schema, rows);
+    let mut work = Vec::new();
+    for statistics in ["SELECT 1", "ANALYZE"] {
+        schemas.execute(&schema, statistics);
+        for metric in metrics::all(Dialect::Postgres, &Options::default()) {
+            let mut sql = metric.sql.clone();
+            for (number, text) in metric.parameters.iter().enumerate().rev() {
+                sql = sql.replace(&format!("${}", number + 1), &format!("'{text}'"));
+            }
+            let explain = format!("EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) {sql}");
+            work.push((metric.name, passed(&schemas.execute(&schema, &explain))));
+        }
+    }
+    work
+}
+
+#[test]
+fn no_metric_passes_more_than_twice_the_rows_for_twice_the_events() {
+    let Some(mut schemas) = Schemas::new() else { return };
+    type Shape = fn(u32) -> String;
+    let shapes: [(&str, Shape); 4] = [
+        ("one session that never ends", |events| rows(events, 1, 1)),
+        ("sessions of ten events", |events| rows(events, events / 10, 1)),
+        ("one message with very many answers", |events| rows(events, 1, events - 1)),
+        ("messages without an answer", |events| rows(events, 1, 0)),
+    ];
+    for (shape, rows) in shapes {
+        let [one, two, four] = [1000, 2000, 4000].map(|events| work(&mut schemas, &rows(events)));
+        for ((one, two), four) in one.iter().zip(&two).zip(&four) {
+            assert!(one.1 > 0.0 && four.1 <= 4.4 * one.1.max(10.0), "{shape}: {one:?}, {two:?}, {four:?}");
+        }
     }
 }

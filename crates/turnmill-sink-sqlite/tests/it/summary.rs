@@ -1,10 +1,11 @@
 //! The metrics, against numbers counted by hand.
 
-use rusqlite::Connection;
-use turnmill_analytics::metrics::{Measured, Options};
+use rusqlite::{Connection, StatementStatus};
+use turnmill_analytics::metrics::{self, Measured, Options};
 use turnmill_model::Settings;
 use turnmill_sink::Store;
 use turnmill_sink_sqlite::SqliteStore;
+use turnmill_sql::Dialect;
 
 use crate::support::Files;
 
@@ -93,5 +94,66 @@ fn an_empty_store_has_no_rates() {
             Measured::Groups(groups) => groups.is_empty(),
         };
         assert!(nothing, "{name}: {measured:?}");
+    }
+}
+
+/// Rows of `events` events by turns of a user and of the assistant, a second apart: `sessions` sessions of one sender, in which
+/// every message of a user is answered by `answers` messages.
+fn rows(events: u32, sessions: u32, answers: u32) -> String {
+    let each = events / sessions;
+    let kind = answers + 1;
+    let number = "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1";
+    let time = "strftime('%Y-%m-%d %H:%M:%S', 1700000000 + i, 'unixepoch') || '.000000'";
+    let event = format!("'e' || i, 'a', 's' || (i / {each})");
+    format!(
+        "INSERT INTO rasa_sender VALUES ('a', 'A', 'rest', '', '', NULL, NULL);
+         INSERT INTO rasa_session {number} < {sessions}) SELECT 's' || i, 'a', '', i * {each}, (i + 1) * {each} - 1 FROM n;
+         INSERT INTO rasa_event {number} < {events}) SELECT {event}, {time}, iif(i % {kind}, 'bot', 'user'), NULL, NULL, i FROM n;
+         INSERT INTO rasa_turn {number} < {events}) SELECT 't' || i, 'a', 's' || (i / {each}), i, i + {answers} FROM n WHERE i % {kind} = 0;
+         INSERT INTO rasa_user_message (id, event_id, sender_id, session_id, intent, timestamp, sequence_number)
+         {number} < {events}) SELECT 'e' || i, {event}, 'i' || (i % 7), {time}, i FROM n WHERE i % {kind} = 0;
+         INSERT INTO rasa_bot_message (id, event_id, sender_id, session_id, timestamp, template_name, sequence_number)
+         {number} < {events}) SELECT 'e' || i, {event}, {time}, 'utter_ask_name', i FROM n WHERE i % {kind};"
+    )
+}
+
+/// The steps of SQLite's machine that each metric takes over these rows, before and after ANALYZE.
+fn steps(rows: &str) -> Vec<(&'static str, i32)> {
+    let mut files = Files::new();
+    let path = files.path();
+    pollster::block_on(SqliteStore::file(&path).open(&Settings::default())).unwrap();
+    let file = Connection::open(&path).unwrap();
+    file.pragma_update(None, "foreign_keys", false).unwrap();
+    file.execute_batch(rows).unwrap();
+    let mut steps = Vec::new();
+    for statistics in ["", "ANALYZE"] {
+        file.execute_batch(statistics).unwrap();
+        for metric in metrics::all(Dialect::Sqlite, &Options::default()) {
+            let mut query = file.prepare(&metric.sql).unwrap();
+            let mut rows = query.query(rusqlite::params_from_iter(&metric.parameters)).unwrap();
+            while rows.next().unwrap().is_some() {}
+            drop(rows);
+            steps.push((metric.name, query.get_status(StatementStatus::VmStep)));
+        }
+    }
+    steps
+}
+
+#[test]
+fn no_metric_takes_more_than_twice_the_steps_for_twice_the_events() {
+    type Shape = fn(u32) -> String;
+    let shapes: [(&str, Shape); 4] = [
+        ("one session that never ends", |events| rows(events, 1, 1)),
+        ("sessions of ten events", |events| rows(events, events / 10, 1)),
+        ("one message with very many answers", |events| rows(events, 1, events - 1)),
+        ("messages without an answer", |events| rows(events, 1, 0)),
+    ];
+    for (shape, rows) in shapes {
+        let [one, two, four] = [600, 1200, 2400].map(|events| steps(&rows(events)));
+        for ((one, two), four) in one.iter().zip(&two).zip(&four) {
+            // Beside what grows there is what does not.
+            let more = |less: i32, more: i32| f64::from(more) < 2.2 * f64::from(less);
+            assert!(more(one.1, two.1) && more(two.1, four.1), "{shape}: {one:?}, {two:?}, {four:?}");
+        }
     }
 }
