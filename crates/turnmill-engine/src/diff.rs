@@ -58,14 +58,15 @@ fn differences(old: &Changes, new: &Changes, out: &mut Changes) -> Result<(), To
     Ok(())
 }
 
+/// The texts of both replays.
 #[derive(Clone, Copy)]
-struct Both<'t> {
-    old: &'t Texts,
-    new: &'t Texts,
+pub(crate) struct Both<'t> {
+    pub(crate) old: &'t Texts,
+    pub(crate) new: &'t Texts,
 }
 
 impl Both<'_> {
-    fn same<R: Row>(self, old: &R, new: &R) -> bool {
+    pub(crate) fn same<R: Row>(self, old: &R, new: &R) -> bool {
         (0..R::TABLE.columns.len()).all(|column| self.same_value(old, new, column))
     }
 

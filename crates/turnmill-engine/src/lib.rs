@@ -40,6 +40,7 @@ mod mark;
 mod patterns;
 mod place;
 mod progress;
+mod prune;
 mod replay;
 mod rows;
 mod run;
@@ -63,6 +64,9 @@ use turnmill_model::{Changes, Settings};
 /// after it until nothing changes any more.
 const CHECKPOINT_EVERY: u16 = 32;
 
+/// Row changes that a replay gathers beside those that differ: some megabytes.
+const GATHERED: usize = 16_384;
+
 /// The rules, with their settings.
 ///
 /// Cheap to make and to share; all state is in [`Timeline`]s.
@@ -70,6 +74,7 @@ const CHECKPOINT_EVERY: u16 = 32;
 pub struct Engine {
     settings: Settings,
     checkpoint_every: u16,
+    gathered: usize,
     patterns: Arc<Patterns>,
 }
 
@@ -77,13 +82,22 @@ impl Engine {
     /// An engine with `settings`, which must be those of the decoder.
     #[must_use]
     pub fn new(settings: &Settings) -> Self {
-        Self { settings: settings.clone(), checkpoint_every: CHECKPOINT_EVERY, patterns: Arc::default() }
+        let (checkpoint_every, gathered) = (CHECKPOINT_EVERY, GATHERED);
+        Self { settings: settings.clone(), checkpoint_every, gathered, patterns: Arc::default() }
     }
 
     /// Sets how many events a sender has at least between two checkpoints (32 unless set).
     #[must_use]
     pub fn checkpoint_every(mut self, events: u16) -> Self {
         self.checkpoint_every = events;
+        self
+    }
+
+    /// Sets how many row changes a [`Replay`] gathers, beside those that have to be written, before it forgets those that
+    /// change nothing (16,384 unless set). It bounds the memory of a long replay.
+    #[must_use]
+    pub fn gather(mut self, changes: usize) -> Self {
+        self.gathered = changes;
         self
     }
 

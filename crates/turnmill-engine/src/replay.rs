@@ -4,6 +4,7 @@
 use turnmill_model::{Changes, Event, EventTime};
 
 use crate::progress::{Finished, Progress};
+use crate::prune::{Rewritten, forget_same};
 use crate::run::Run;
 use crate::timeline::{Checkpoint, Timeline, UnreadableState};
 use crate::{Engine, Step, TooShort, diff};
@@ -56,6 +57,8 @@ pub struct Replay<'e> {
     too_short: Option<EventTime>,
     /// Marker rows made with older patterns are made up for, which concerns all that follows.
     owes: bool,
+    /// Entries of both sides at which it is worth to look for rows that are the same in both.
+    crowded: usize,
 }
 
 /// What a replay found.
@@ -83,6 +86,12 @@ impl Side {
         let step = run.apply(event);
         self.progress = Some(run.pause());
         step
+    }
+
+    fn rewritten(&mut self) -> Option<Rewritten<'_>> {
+        let session = self.timeline.cursor.session.as_ref().map(|session| session.id);
+        let progress = self.progress.as_mut()?;
+        Some(Rewritten { out: &mut self.out, progress, session })
     }
 
     fn finish(&mut self, engine: &Engine) -> Finished {
@@ -115,7 +124,8 @@ impl<'e> Replay<'e> {
         new.timeline.rows_revision = engine.patterns.revision();
         let too_short = owes.filter(|since| from.is_some_and(|from| *since < from.time));
         let owes = owes.is_some();
-        Ok(Self { engine, whole: whole.clone(), old, new, settled: None, session_start, too_short, owes })
+        let (whole, crowded) = (whole.clone(), engine.gathered);
+        Ok(Self { engine, whole, old, new, settled: None, session_start, too_short, owes, crowded })
     }
 
     /// Gathers the facts of the sender's row anew, for a replaced event that they may stem from. Only for a replay from the
@@ -134,6 +144,7 @@ impl<'e> Replay<'e> {
         let step = self.old.apply(self.engine, old);
         self.note(step);
         self.insert(new);
+        self.thin_out();
     }
 
     /// The next event of the history, which goes: an anonymised copy of an earlier one stands for it.
@@ -146,6 +157,24 @@ impl<'e> Replay<'e> {
     pub fn insert(&mut self, event: &Event<'_>) {
         let step = self.new.apply(self.engine, event);
         self.note(step);
+    }
+
+    /// Row changes that the replay holds at present, of both sides. [`Engine::gather`] bounds those that change nothing.
+    #[must_use]
+    pub fn gathered(&self) -> usize {
+        self.old.out.len() + self.new.out.len()
+    }
+
+    /// Forgets rows that both sides agree on, now and then: when as many have gathered as were left the last time, so that
+    /// looking at all of them is a constant share of the work.
+    fn thin_out(&mut self) {
+        if self.gathered() < self.crowded {
+            return;
+        }
+        if let (Some(mut old), Some(mut new)) = (self.old.rewritten(), self.new.rewritten()) {
+            forget_same(&mut old, &mut new);
+        }
+        self.crowded = self.gathered().saturating_mul(2).saturating_add(self.engine.gathered);
     }
 
     /// A step may move rows from before the checkpoint, also in the old replay: of a session that was left before it began.

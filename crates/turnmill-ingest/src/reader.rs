@@ -1,6 +1,6 @@
 //! Reading a sender's history in order, a page at a time.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use turnmill_engine::{Checkpoint, SenderName, Timeline};
 use turnmill_model::{AssistantName, Decoder, Event, EventTime, Record, SenderId, SourceFacts, TimeUnit};
@@ -10,9 +10,11 @@ use crate::copies::Holder;
 use crate::history::{Entries, Entry, unpack};
 use turnmill_sink::{Chunk, HistoryPage, HistoryRequest, StoreError, Transaction};
 
-/// Chunks of the first page; later pages grow.
+/// Chunks of the first page; later pages grow while they bring few events.
 const FIRST_PAGE: usize = 6;
 const LARGEST_PAGE: usize = 1024;
+/// Events of a page: enough that asking for it is cheap beside them, few enough to hold in memory.
+const PAGE_EVENTS: usize = 8192;
 
 /// A reader goes on through what it need not show, rather than being opened again, for as many events as it has shown and
 /// these: then going on costs no more than what was done already.
@@ -225,8 +227,8 @@ impl Reader {
             self.checkpoints = page.checkpoints.into();
         }
         self.read += page.chunks.len();
-        self.page = (self.page * 2).min(LARGEST_PAGE);
         self.complete_before = page.next;
+        let mut brought = 0;
         for chunk in page.chunks {
             let bytes = unpack(&chunk.bytes)?;
             let entries = Entries::read(&bytes)?;
@@ -235,6 +237,7 @@ impl Reader {
                     format!("history of the format `{}`, read as `{}`", entries.decoder, self.decoder);
                 return Err(StoreError::Damaged { detail });
             }
+            brought += entries.entries.len();
             let events = entries.entries.iter().enumerate();
             let events = events.filter(|(_, entry)| from.is_none_or(|from| entry.time >= from));
             self.pending.extend(events.map(|(index, entry)| Stored::new(entry, (chunk.number, index))));
@@ -242,11 +245,14 @@ impl Reader {
         }
         // Those of the same place in the order in which they arrived: by transaction, then inside it.
         self.pending.make_contiguous().sort_by_key(|event| (event.time, event.tie, event.chunk));
-        if self.chunks.len() > LARGEST_PAGE {
-            let present: std::collections::HashSet<u64> =
-                self.pending.iter().map(|event| event.chunk.0).collect();
-            self.chunks.retain(|number, _| present.contains(number));
+        // Chunks are small after small batches and large after large ones.
+        if brought < PAGE_EVENTS / 2 {
+            self.page = (self.page * 2).min(LARGEST_PAGE);
+        } else if brought > PAGE_EVENTS {
+            self.page = (self.page / 2).max(FIRST_PAGE);
         }
+        let present: HashSet<u64> = self.pending.iter().map(|event| event.chunk.0).collect();
+        self.chunks.retain(|number, _| present.contains(number));
         Ok(())
     }
 

@@ -2,5 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failure of a test is a panic")]
 
 mod conversation;
+mod replay;
 mod timeline;
 mod worked_example;

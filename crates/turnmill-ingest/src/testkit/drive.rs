@@ -99,7 +99,9 @@ where
             store.open(settings).await.unwrap();
             stores.push(store);
         }
-        let engine = Engine::new(settings).checkpoint_every(checkpoint_every);
+        // Small lives have to show what a long replay does.
+        let gathered = usize::from(checkpoint_every);
+        let engine = Engine::new(settings).checkpoint_every(checkpoint_every).gather(gathered);
         let writer = |(number, store)| Writer {
             store,
             ingest: Ingest::new(settings, decoder, cache_bytes).with_engine(engine.clone()),

@@ -1,0 +1,232 @@
+//! Forgetting rows that the two replays of late events agree on, so that their memory is that of the differences.
+//!
+//! ```text
+//! stored:   hi  hello  bye  ciao  …         rows of `old`:  hi  hello  bye  ciao  …
+//! late:              slot                   rows of `new`:  hi  hello  slot  bye  ciao  …
+//! ```
+//!
+//! Once both replays are past `ciao`, only the row of `slot` is of interest: `hi`, `hello`, `bye` and `ciao` are the same in
+//! both, and no later event changes them. [`difference`](crate::diff::difference) finds the same without them.
+
+use std::collections::{HashMap, HashSet};
+
+use turnmill_model::tables::{Row, Texts, Value};
+use turnmill_model::{Changes, Key, Rows, SessionId};
+use uuid::Uuid;
+
+use crate::diff::Both;
+use crate::progress::{Live, Progress, Written};
+use crate::rows;
+
+/// One replay's rows, and where those stand that it may still change.
+pub(crate) struct Rewritten<'r> {
+    pub(crate) out: &'r mut Changes,
+    pub(crate) progress: &'r mut Progress,
+    /// The session that the replay is in.
+    pub(crate) session: Option<SessionId>,
+}
+
+/// Which rows of a table stay, one flag a row.
+struct Kept {
+    old: Vec<bool>,
+    new: Vec<bool>,
+}
+
+/// Takes the rows out of both replays that are the same in both and final in both. Does nothing while rows may still move to
+/// another session, which refers to them by their places.
+pub(crate) fn forget_same<'r>(old: &mut Rewritten<'r>, new: &mut Rewritten<'r>) {
+    if old.may_move() || new.may_move() {
+        return;
+    }
+    // Of a slot only the last state counts, as at a run's end.
+    rows::last_slot_states(old.out, 0);
+    rows::last_slot_states(new.out, 0);
+    let texts = Both { old: &old.out.texts, new: &new.out.texts };
+    macro_rules! kept {
+        ($table:ident) => {
+            Kept::of(&old.out.$table, &new.out.$table, texts)
+        };
+    }
+    let [mut turns, mut frames, mut sessions] = [kept!(turns), kept!(frames), kept!(sessions)];
+    old.keep_open(&mut sessions.old, &mut turns.old, &mut frames.old);
+    new.keep_open(&mut sessions.new, &mut turns.new, &mut frames.new);
+    // A session that is open, or to which an id may lead back, gets further states of its slots.
+    let open: HashSet<SessionId> = old.open_sessions().chain(new.open_sessions()).collect();
+    let slot_states = kept_slot_states(old.out, new.out, &open);
+    // Whether a slot's state goes with its session is seen from the session's row.
+    let mut needed = open;
+    for (changes, kept) in [(&*old.out, &slot_states.old), (&*new.out, &slot_states.new)] {
+        let rows = changes.slot_states.inserts.iter().zip(kept);
+        needed.extend(rows.filter(|(_, kept)| **kept).map(|(row, _)| row.session_id));
+    }
+    for (changes, kept) in [(&*old.out, &mut sessions.old), (&*new.out, &mut sessions.new)] {
+        for (row, kept) in changes.sessions.inserts.iter().zip(kept) {
+            *kept |= needed.contains(&row.id);
+        }
+    }
+    // What one replay keeps of these without the other would be taken for a difference.
+    sessions.keep_in_both(&old.out.sessions, &new.out.sessions, texts);
+    turns.keep_in_both(&old.out.turns, &new.out.turns, texts);
+    frames.keep_in_both(&old.out.frames, &new.out.frames, texts);
+    let (events, bot_messages, user_messages) = (kept!(events), kept!(bot_messages), kept!(user_messages));
+    let (actions, slots, markers) = (kept!(actions), kept!(slots), kept!(markers));
+    let (commands, flow_statuses, errors) = (kept!(commands), kept!(flow_statuses), kept!(event_errors));
+    for (side, live) in [(old, false), (new, true)] {
+        let of = |kept: &Kept| if live { kept.new.clone() } else { kept.old.clone() };
+        side.progress.each_live(|live| {
+            live.session.follow(&of(&sessions));
+            live.turn.follow(&of(&turns));
+            live.frame.follow(&of(&frames));
+        });
+        let mut texts = Texts::default();
+        let from = std::mem::take(&mut side.out.texts);
+        macro_rules! retain {
+            ($($table:ident: $kept:expr),*) => {$( retain(&mut side.out.$table, $kept, &from, &mut texts); )*};
+        }
+        retain!(
+            users: None, senders: None, sessions: Some(of(&sessions)), turns: Some(of(&turns)),
+            events: Some(of(&events)), bot_messages: Some(of(&bot_messages)),
+            user_messages: Some(of(&user_messages)), actions: Some(of(&actions)), slots: Some(of(&slots)),
+            slot_states: Some(of(&slot_states)), markers: Some(of(&markers)), frames: Some(of(&frames)),
+            commands: Some(of(&commands)), flow_statuses: Some(of(&flow_statuses)),
+            event_errors: Some(of(&errors))
+        );
+        side.out.texts = texts;
+    }
+}
+
+impl Rewritten<'_> {
+    /// Whether rows are referred to by how far the tables had grown.
+    fn may_move(&self) -> bool {
+        let Progress { live, left, held, .. } = &*self.progress;
+        held.is_some() || live.leading.is_some() || left.iter().any(|left| left.live.leading.is_some())
+    }
+
+    /// The sessions whose rows later events may change.
+    fn open_sessions(&self) -> impl Iterator<Item = SessionId> {
+        self.session.into_iter().chain(self.progress.left.iter().map(|left| left.id))
+    }
+
+    /// Keeps the rows that are referred to by their place.
+    fn keep_open(&self, sessions: &mut [bool], turns: &mut [bool], frames: &mut [bool]) {
+        let left = self.progress.left.iter().map(|left| &left.live);
+        for live in left.chain([&self.progress.live]) {
+            for (written, kept) in
+                [(live.session, &mut *sessions), (live.turn, &mut *turns), (live.frame, &mut *frames)]
+            {
+                if let Written::Insert(index) = written
+                    && let Some(kept) = kept.get_mut(index)
+                {
+                    *kept = true;
+                }
+            }
+        }
+    }
+}
+
+impl Progress {
+    /// Calls `visit` with the places of all rows that the run may still change.
+    fn each_live(&mut self, mut visit: impl FnMut(&mut Live)) {
+        visit(&mut self.live);
+        self.left.iter_mut().for_each(|left| visit(&mut left.live));
+    }
+}
+
+impl Written {
+    /// Follows its row, which is kept, to its new place.
+    fn follow(&mut self, kept: &[bool]) {
+        if let Self::Insert(index) = self {
+            *index = kept.iter().take(*index).filter(|kept| **kept).count();
+        }
+    }
+}
+
+/// The row's id, of tables whose ids are UUIDs.
+fn id<R: Row>(row: &R, texts: &Texts) -> Option<Uuid> {
+    match row.value(0, texts) {
+        Value::Id(id) => Some(id),
+        _ => None,
+    }
+}
+
+impl Kept {
+    /// Those that are not the same in both.
+    fn of<R: Row>(old: &Rows<R>, new: &Rows<R>, texts: Both<'_>) -> Self {
+        let mut kept = Self { old: vec![true; old.inserts.len()], new: vec![true; new.inserts.len()] };
+        kept.pairs(
+            old,
+            new,
+            texts,
+            |old, new| (*old, *new) = (false, false),
+            |texts, old, new| texts.same(old, new),
+        );
+        kept
+    }
+
+    /// Keeps the other one of rows that one replay keeps.
+    fn keep_in_both<R: Row>(&mut self, old: &Rows<R>, new: &Rows<R>, texts: Both<'_>) {
+        let both = |old: &mut bool, new: &mut bool| {
+            let kept = *old || *new;
+            (*old, *new) = (kept, kept);
+        };
+        self.pairs(old, new, texts, both, |_, _, _| true);
+    }
+
+    /// Sets the flags of those rows with one id that `these` is true for.
+    fn pairs<R: Row>(
+        &mut self,
+        old: &Rows<R>,
+        new: &Rows<R>,
+        texts: Both<'_>,
+        set: impl Fn(&mut bool, &mut bool),
+        these: impl Fn(Both<'_>, &R, &R) -> bool,
+    ) {
+        let places = old.inserts.iter().enumerate();
+        let places: HashMap<Uuid, usize> =
+            places.filter_map(|(place, row)| Some((id(row, texts.old)?, place))).collect();
+        for (row, new) in new.inserts.iter().zip(&mut self.new) {
+            if let Some(place) = id(row, texts.new).and_then(|id| places.get(&id))
+                && let (Some(before), Some(old)) = (old.inserts.get(*place), self.old.get_mut(*place))
+                && these(texts, before, row)
+            {
+                set(old, new);
+            }
+        }
+    }
+}
+
+/// The slot states to keep: those that are not the same in both, and those of `open` sessions.
+fn kept_slot_states(old: &Changes, new: &Changes, open: &HashSet<SessionId>) -> Kept {
+    let texts = Both { old: &old.texts, new: &new.texts };
+    let (old_rows, new_rows) = (&old.slot_states.inserts, &new.slot_states.inserts);
+    let mut kept = Kept { old: vec![true; old_rows.len()], new: vec![true; new_rows.len()] };
+    let places = old_rows.iter().enumerate().map(|(place, row)| (old.texts.get(row.id), place));
+    let places: HashMap<&str, usize> = places.collect();
+    for (row, new_kept) in new_rows.iter().zip(&mut kept.new) {
+        if !open.contains(&row.session_id)
+            && let Some(place) = places.get(new.texts.get(row.id))
+            && let (Some(before), Some(old_kept)) = (old_rows.get(*place), kept.old.get_mut(*place))
+            && texts.same(before, row)
+        {
+            (*old_kept, *new_kept) = (false, false);
+        }
+    }
+    kept
+}
+
+/// Keeps the inserts with a flag that is set, all without flags, and moves their texts.
+fn retain<R: Row>(rows: &mut Rows<R>, kept: Option<Vec<bool>>, from: &Texts, to: &mut Texts) {
+    if let Some(kept) = kept {
+        let mut kept = kept.into_iter();
+        rows.inserts.retain(|_| kept.next().unwrap_or(true));
+        rows.inserts.shrink_to(rows.inserts.len() * 2);
+    }
+    for row in rows.inserts.iter_mut().chain(&mut rows.updates) {
+        *row = row.rebase(from, to);
+    }
+    for key in &mut rows.deletes {
+        if let Key::Path(path) = key {
+            *path = to.add(from.get(*path));
+        }
+    }
+}
