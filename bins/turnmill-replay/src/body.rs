@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use turnmill_model::rasa::{RasaDecoder, shift_timestamp};
+use turnmill_formats::rasa::{RasaDecoder, shift_timestamp};
 use turnmill_model::{Decoder, Reason, Record, Settings, TimeUnit};
 use turnmill_source::{RecordOutcome, SourceRecord};
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use turnmill_model::rasa::RasaDecoder;
+use turnmill_formats::rasa::RasaDecoder;
 use turnmill_pipeline::{Stop, explain};
 use turnmill_sink::PositionKey;
 use turnmill_source::{

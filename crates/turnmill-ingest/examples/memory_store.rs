@@ -9,8 +9,8 @@
 
 #![allow(clippy::print_stdout, reason = "it is a program that prints")]
 
+use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::{Accounting, Arrivals, Ingest, Letters};
-use turnmill_model::rasa::RasaDecoder;
 use turnmill_model::{Record, Refused, Settings, SourceFactsBuf};
 use turnmill_sink::{Advance, DeadLetter, Inspect, MemoryStore, PositionKey, Store, StoreError};
 

@@ -8,8 +8,8 @@
 )]
 
 use proptest::prelude::*;
+use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::testkit::{Delivery, Driver, Fixture, Given};
-use turnmill_model::rasa::RasaDecoder;
 use turnmill_model::tables::{Column, ColumnType, PUBLIC};
 use turnmill_model::{Decoder, Event, Record, Refused, SessionIdMode, SessionRule, Settings};
 use turnmill_sink::digest::Digests;

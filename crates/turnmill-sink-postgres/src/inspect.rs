@@ -4,11 +4,11 @@ use futures_util::{TryStreamExt as _, pin_mut};
 use tokio_postgres::binary_copy::{BinaryCopyOutRow, BinaryCopyOutStream};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Error, Row};
+use turnmill_analytics::metrics::{self, Measured, Metric, Options, Shape, Summary};
 use turnmill_model::Reason;
 use turnmill_model::tables::{PUBLIC, Table, Value};
 use turnmill_sink::digest::Digests;
 use turnmill_sink::{Counts, DeadLetter, Inspect, PositionKey, StoreError};
-use turnmill_sql::metrics::{self, Measured, Metric, Options, Shape, Summary};
 use turnmill_sql::{Dialect, SqlType, facts, headers};
 use uuid::Uuid;
 
@@ -19,7 +19,7 @@ use crate::sql::{DEAD_LETTERS, LEDGER, TableSql};
 use crate::value::{integer, micros};
 
 impl PostgresStore {
-    /// The metrics of [`turnmill_sql::metrics`], all of the same moment.
+    /// The metrics of [`turnmill_analytics::metrics`], all of the same moment.
     ///
     /// # Errors
     ///

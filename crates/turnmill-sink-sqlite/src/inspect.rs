@@ -1,11 +1,11 @@
 //! What tools ask: digests, the ledger, dead letters, metrics.
 
 use rusqlite::{Connection, Row};
+use turnmill_analytics::metrics::{self, Measured, Metric, Options, Shape, Summary};
 use turnmill_model::tables::{PUBLIC, Table};
 use turnmill_model::{Reason, Settings};
 use turnmill_sink::digest::Digests;
 use turnmill_sink::{Counts, DeadLetter, Inspect, PositionKey, StoreError};
-use turnmill_sql::metrics::{self, Measured, Metric, Options, Shape, Summary};
 use turnmill_sql::{Dialect, facts, headers};
 
 use crate::sql::{DEAD_LETTERS, LEDGER};
@@ -38,7 +38,7 @@ impl SqliteStore {
         connect::stored_settings(self)
     }
 
-    /// The metrics of [`turnmill_sql::metrics`], all of the same moment.
+    /// The metrics of [`turnmill_analytics::metrics`], all of the same moment.
     ///
     /// # Errors
     ///

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use turnmill_analytics::metrics::{Options, Summary};
 use turnmill_model::{SenderId, Settings};
 use turnmill_sink::digest::Digests;
 use turnmill_sink::{
@@ -11,7 +12,6 @@ use turnmill_sink::{
 #[cfg(feature = "postgres")]
 use turnmill_sink_postgres::{PostgresSettings, PostgresStore};
 use turnmill_sink_sqlite::SqliteStore;
-use turnmill_sql::metrics::{Options, Summary};
 use turnmill_text::{escaped, redact};
 
 use crate::transaction::AnyTransaction;
@@ -158,7 +158,7 @@ impl AnyStore {
         }
     }
 
-    /// The metrics of [`turnmill_sql::metrics`], all of the same moment.
+    /// The metrics of [`turnmill_analytics::metrics`], all of the same moment.
     ///
     /// # Errors
     ///

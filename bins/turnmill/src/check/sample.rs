@@ -5,7 +5,7 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use turnmill_model::rasa::RasaDecoder;
+use turnmill_formats::rasa::RasaDecoder;
 use turnmill_model::{AssistantNameBuf, Decoder, Record, SourceFacts};
 use turnmill_pipeline::{counted, explain};
 use turnmill_service::settings::{DeadLetterSettings, ServiceSettings};

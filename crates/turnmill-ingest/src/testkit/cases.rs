@@ -1,6 +1,6 @@
 //! The checks of the suite, one property each.
 
-use turnmill_model::rasa::RasaDecoder;
+use turnmill_formats::rasa::RasaDecoder;
 use turnmill_model::{Reason, SessionIdMode, Settings};
 
 use super::drive::PlainLetters;

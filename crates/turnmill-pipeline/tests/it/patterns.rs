@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
+use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::{Accounting, Arrivals, Ingest, Letters};
 use turnmill_markers::MarkerSet;
 use turnmill_markers::explain::Outcome;
-use turnmill_model::rasa::RasaDecoder;
 use turnmill_model::{Micros, Refused, SessionId, Settings};
 use turnmill_oracle::generate::{Options, OwnedRecord, records, shuffle_keeping};
 use turnmill_oracle::uploads::{configs, markers};

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
+use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::Ingest;
 use turnmill_ingest::testkit::conversation;
-use turnmill_model::rasa::RasaDecoder;
 use turnmill_model::{Reason, Settings};
 use turnmill_pipeline::{Backoff, Drained, Event, Pipeline, PipelineError, Stop};
 use turnmill_sink::{Class, Inspect, PositionKey, Store, StoreError};

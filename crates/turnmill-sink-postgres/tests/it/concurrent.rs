@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::testkit::{Delivery, Driver, Fixture as _, Given, Memory, conversation};
 use turnmill_ingest::{Accounting, Arrivals, Ingest};
-use turnmill_model::rasa::RasaDecoder;
 use turnmill_model::{SenderId, Settings};
 use turnmill_sink::{
     Advance, Batch, Claim, Class, DeadLetter, Inspect, Locked, PositionKey, SenderClaim, Store, StoreError,
