@@ -29,6 +29,7 @@ mod date_time;
 mod event;
 mod id;
 mod identity;
+mod partition;
 mod record;
 mod settings;
 mod time;
@@ -43,6 +44,7 @@ pub use date_time::TimeOutOfRange;
 pub use event::{AnonymisedAt, Body, Command, Event, FlowStatus, SessionRule, UserMessage};
 pub use id::{EventId, EventKey, IdentityDigest, SenderId, SessionId, UserId};
 pub use identity::{EventIdentity, WrittenTime};
+pub use partition::PartitionId;
 pub use record::{
     AssistantName, AssistantNameBuf, Decoder, Reason, Record, Refused, SourceFacts, SourceFactsBuf, TimeUnit,
     UnknownReason, UnknownTimeUnit,

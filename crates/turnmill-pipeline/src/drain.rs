@@ -1,18 +1,17 @@
 //! Reading a source to its end, whatever happens on the way.
 
-use std::sync::Arc;
-
-use turnmill_sink::{PositionKey, Store};
+use turnmill_model::PartitionId;
+use turnmill_sink::Store;
 use turnmill_source::{Position, Source, SourceError};
 
 use crate::event::{Drained, Observer, PipelineError};
 use crate::pipeline::{Outcome, Pipeline, parse_position};
-use crate::prepare::{Read, Reading, position_key};
+use crate::prepare::{Read, Reading};
 
 /// Opens a source behind a position.
 pub type OpenSource<'o> = dyn FnMut(Option<&Position>) -> Result<Box<dyn Source>, SourceError> + 'o;
 
-impl<S: Store> Pipeline<'_, S> {
+impl<S: Store> Pipeline<S> {
     /// Reads the source called `key` from its stored position to its end, or until stopping is asked for. `key` is none for a
     /// source without positions. `open` is called again when another writer has moved on.
     ///
@@ -22,7 +21,7 @@ impl<S: Store> Pipeline<'_, S> {
     /// reads; everything committed before stays.
     pub async fn drain(
         &mut self,
-        key: Option<&PositionKey>,
+        key: Option<&PartitionId>,
         open: &mut OpenSource<'_>,
         observer: &mut dyn Observer,
     ) -> Result<Drained, PipelineError> {
@@ -43,13 +42,13 @@ impl<S: Store> Pipeline<'_, S> {
     /// Reads `source` until it ends (true) or another writer turns out to have moved on (false).
     async fn read(
         &mut self,
-        key: Option<&PositionKey>,
+        key: Option<&PartitionId>,
         source: Box<dyn Source>,
         drained: &mut Drained,
         observer: &mut dyn Observer,
     ) -> Result<bool, PipelineError> {
-        let decoder = Arc::clone(&self.decoder);
-        let reading = Reading::of_source(source, decoder, self.reading.clone(), self.stop.clone())
+        let rules = self.ingest.rules().clone();
+        let reading = Reading::of_source(source, rules, self.reading.clone(), self.stop.clone())
             .map_err(PipelineError::Thread)?;
         let stop = self.stop.clone();
         let wanted = || !stop.is_set();
@@ -59,8 +58,8 @@ impl<S: Store> Pipeline<'_, S> {
                     // Opened at the position of something else, the source would be fenced by its own, and be opened there
                     // again without end.
                     let mut positioned = prepared.batch().parts().iter().filter(|part| part.to.is_some());
-                    let found = positioned.next().map(|part| position_key(&part.partition));
-                    let wrong = |found: &PositionKey| PipelineError::Position {
+                    let found = positioned.next().map(|part| part.partition.clone());
+                    let wrong = |found: &PartitionId| PipelineError::Position {
                         expected: key.cloned(),
                         found: found.clone(),
                     };

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
 use self_cell::self_cell;
-use turnmill_ingest::{Arrivals, Letters};
+use turnmill_ingest::{Arrivals, Letters, RowRules};
 use turnmill_model::{Decoder, Record, Refused, SourceFactsBuf};
-use turnmill_sink::{DeadLetter, PositionKey};
+use turnmill_sink::DeadLetter;
 use turnmill_source::{
     Assignment, BatchLimits, GroupLimits, GroupProgress, GroupSource, Opened, Progress, RecordBatch,
     RecordOutcome, Source, SourceError,
@@ -119,7 +119,7 @@ impl Letters for Prepared {
         };
         DeadLetter {
             id: 0,
-            key: position_key(batch.partition()),
+            key: batch.partition().clone(),
             place,
             reason: refused.reason,
             detail: refused.detail.clone(),
@@ -137,10 +137,6 @@ impl Letters for Prepared {
                 .collect(),
         }
     }
-}
-
-pub(crate) fn position_key(partition: &turnmill_source::Partition) -> PositionKey {
-    PositionKey { source: partition.source.clone(), partition: partition.partition.clone() }
 }
 
 /// Gives the body to take in place of a record's own, if another one is to be taken.
@@ -180,23 +176,23 @@ impl Reading {
     /// Reads a source to its end.
     pub(crate) fn of_source(
         source: Box<dyn Source>,
-        decoder: Arc<dyn Decoder>,
+        rules: RowRules,
         options: ReadOptions,
         stop: Stop,
     ) -> std::io::Result<Self> {
-        Self::start(move |outgoing, fresh| read(source, &*decoder, &options, &stop, outgoing, fresh))
+        Self::start(move |outgoing, fresh| read(source, rules.decoder(), &options, &stop, outgoing, fresh))
     }
 
     /// Reads what a group hands out.
     pub(crate) fn of_group(
         source: Box<dyn GroupSource>,
-        decoder: Arc<dyn Decoder>,
+        rules: RowRules,
         limits: GroupLimits,
         preparation: Preparation,
         stop: Stop,
     ) -> std::io::Result<Self> {
         Self::start(move |outgoing, fresh| {
-            let last = read_group(source, &*decoder, limits, &preparation, &stop, outgoing, fresh);
+            let last = read_group(source, rules.decoder(), limits, &preparation, &stop, outgoing, fresh);
             // Whoever listens no more does not need to know.
             let _ = outgoing.send_blocking(last);
         })

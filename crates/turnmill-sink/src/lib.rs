@@ -21,8 +21,8 @@ mod store;
 pub mod digest;
 
 pub use batch::{
-    Advance, Batch, CheckpointWrite, Chunk, Claim, Counts, DeadLetter, HistoryWrite, Locked, PositionKey,
-    SenderClaim, TimelineWrite,
+    Advance, Batch, CheckpointWrite, Chunk, Claim, Counts, DeadLetter, HistoryWrite, Locked, SenderClaim,
+    TimelineWrite,
 };
 pub use error::{Class, SinkError, StoreError};
 pub use examine::{Equal, Examine, Examined, Kept};

@@ -3,11 +3,10 @@
 use std::fmt;
 
 use turnmill_analytics::metrics::{Options, Summary};
-use turnmill_model::{SenderId, Settings};
+use turnmill_model::{PartitionId, SenderId, Settings};
 use turnmill_sink::digest::Digests;
 use turnmill_sink::{
-    Claim, Counts, DeadLetter, Equal, Examine, Examined, Inspect, Kept, Opened, PatternSet, PositionKey,
-    Store, StoreError,
+    Claim, Counts, DeadLetter, Equal, Examine, Examined, Inspect, Kept, Opened, PatternSet, Store, StoreError,
 };
 #[cfg(feature = "postgres")]
 use turnmill_sink_postgres::{PostgresSettings, PostgresStore};
@@ -280,7 +279,7 @@ impl Inspect for AnyStore {
         each!(self, store => store.dead_letters(after, limit).await)
     }
 
-    async fn positions(&mut self) -> Result<Vec<(PositionKey, String)>, StoreError> {
+    async fn positions(&mut self) -> Result<Vec<(PartitionId, String)>, StoreError> {
         each!(self, store => store.positions().await)
     }
 }

@@ -68,7 +68,7 @@ fn statements() {
         let mut all = Vec::new();
         let inputs: &[Input] = match dialect {
             Dialect::Postgres => &[Input::Rows(2), Input::Arrays],
-            _ => &[Input::Rows(2)],
+            Dialect::Sqlite => &[Input::Rows(2)],
         };
         for &input in inputs {
             let one = if input == Input::Arrays { input } else { Input::Rows(1) };
