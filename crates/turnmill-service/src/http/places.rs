@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
@@ -11,6 +11,8 @@ use tokio::sync::Notify;
 const OTHERS: usize = 256;
 /// Connections at once, at most: the places beyond [`OTHERS`] are kept for callers of this machine.
 const ALL: usize = OTHERS + 128;
+/// Time that a caller has for its next request before its connection counts as idle. A probe that is about to ask is not idle.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// The places of a server's connections.
 #[derive(Clone, Debug, Default)]
@@ -26,9 +28,10 @@ struct Taken {
 #[derive(Debug)]
 struct Occupied {
     peer: IpAddr,
+    opened: Instant,
     /// When the connection was opened, or last had a request.
     since: Instant,
-    /// Requests that are being worked on: the caller waits for us.
+    /// Requests whose headers have come and that have no answer yet.
     requests: usize,
     lost: Arc<Notify>,
 }
@@ -59,33 +62,40 @@ impl Places {
 
     /// Takes a place for a connection from `peer`, another's if there is none left.
     pub(super) fn take(&self, peer: IpAddr) -> Place {
+        self.take_at(peer, Instant::now())
+    }
+
+    fn take_at(&self, peer: IpAddr, now: Instant) -> Place {
         let mut taken = self.taken();
         let is_other = !peer.is_loopback();
         // Other machines compete with each other only, so that they cannot push out a caller of this one.
         if is_other && taken.others >= OTHERS {
-            taken.free(|place| !place.peer.is_loopback());
+            taken.free(now, |place| !place.peer.is_loopback());
         } else if taken.places.len() >= ALL {
-            taken.free(|_| true);
+            taken.free(now, |_| true);
         }
         let id = taken.next;
         taken.next += 1;
         taken.others += usize::from(is_other);
         let lost = Arc::new(Notify::new());
-        let place = Occupied { peer, since: Instant::now(), requests: 0, lost: Arc::clone(&lost) };
+        let place = Occupied { peer, opened: now, since: now, requests: 0, lost: Arc::clone(&lost) };
         taken.places.insert(id, place);
         Place { id, places: self.clone(), lost }
     }
 
     /// Frees a place of any connection.
     pub(super) fn free_one(&self) {
-        self.taken().free(|_| true);
+        self.taken().free(Instant::now(), |_| true);
     }
 }
 
 impl Taken {
-    /// Ends a connection: of those whose caller lets us wait the one that has waited longest; if there is none, the oldest.
+    /// Ends a connection: of the idle ones the one that has been so for longest; if there is none, the oldest.
     /// A caller with many connections loses one of them before others lose their only one.
-    fn free(&mut self, may_go: impl Fn(&Occupied) -> bool) {
+    ///
+    /// A request under way may be half a body that never ends, so such a connection must not outlive a new one: with all
+    /// places taken by them, each newcomer would take the place of the newcomer before it, a probe's too.
+    fn free(&mut self, now: Instant, may_go: impl Fn(&Occupied) -> bool) {
         let mut of_peer: HashMap<IpAddr, usize> = HashMap::new();
         for place in self.places.values().filter(|place| may_go(place)) {
             *of_peer.entry(place.peer).or_default() += 1;
@@ -93,7 +103,10 @@ impl Taken {
         let most = of_peer.values().copied().max().unwrap_or_default();
         // With half as many as the greediest one is greedy, too.
         let is_greedy = |place: &Occupied| of_peer.get(&place.peer).is_some_and(|count| count * 2 >= most);
-        let order = |(_, place): &(&u64, &Occupied)| (!is_greedy(place), place.requests > 0, place.since);
+        let order = |(_, place): &(&u64, &Occupied)| {
+            let is_idle = place.requests == 0 && now.saturating_duration_since(place.since) >= GRACE;
+            (!is_greedy(place), !is_idle, if is_idle { place.since } else { place.opened })
+        };
         let found = self.places.iter().filter(|(_, place)| may_go(place)).min_by_key(order);
         if let Some(id) = found.map(|(id, _)| *id) {
             self.remove(id);
@@ -164,7 +177,8 @@ mod tests {
     #[test]
     fn the_connection_that_waits_longest_for_its_caller_goes() {
         let places = Places::default();
-        let mut all: Vec<Place> = (0..ALL).map(|_| places.take(HERE)).collect();
+        let before = Instant::now().checked_sub(2 * GRACE).unwrap();
+        let mut all: Vec<Place> = (0..ALL).map(|_| places.take_at(HERE, before)).collect();
         // The oldest is being answered, the second has just asked.
         let _answering = all[0].requests().begin();
         drop(all[1].requests().begin());
@@ -196,6 +210,17 @@ mod tests {
         let _greedy: Vec<Place> = (0..3 * OTHERS).map(|_| places.take(other(2))).collect();
         assert!(held(&places).contains(&probe.id));
         assert_eq!(held(&places).len(), OTHERS);
+    }
+
+    #[test]
+    fn a_newcomer_does_not_take_the_place_of_the_one_before() {
+        let places = Places::default();
+        let all: Vec<Place> = (0..ALL).map(|_| places.take(HERE)).collect();
+        // Bodies that never end, and callers that ask again and again.
+        let _answering: Vec<Answering> = all.iter().map(|place| place.requests().begin()).collect();
+        let probe = places.take(HERE);
+        let _others: Vec<Place> = (0..ALL - 1).map(|_| places.take(HERE)).collect();
+        assert!(held(&places).contains(&probe.id));
     }
 
     #[test]
