@@ -1,6 +1,6 @@
 //! Properties of librdkafka: which may be set, and which may be printed.
 
-use turnmill_text::{HIDDEN, Secret, escaped};
+use turnmill_text::{HIDDEN, Secret, escaped, redact};
 
 /// Properties of librdkafka that the service sets by itself, and what to use instead.
 const RESERVED: [(&str, &str); 8] = [
@@ -48,7 +48,9 @@ pub(crate) fn check_properties(properties: &[(String, Secret)]) -> Result<(), St
 pub(crate) fn print_properties(properties: &[(String, Secret)]) -> String {
     let print = |(name, value): &(String, Secret)| {
         let is_shown = SHOWN.contains(&name.as_str());
-        format!("{name}={}", if is_shown { escaped(value.expose()).to_string() } else { HIDDEN.to_owned() })
+        // An address in the wrong place is an address.
+        let shown = || escaped(&redact(value.expose())).to_string();
+        format!("{name}={}", if is_shown { shown() } else { HIDDEN.to_owned() })
     };
     properties.iter().map(print).collect::<Vec<_>>().join(",")
 }
