@@ -58,6 +58,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub(crate) wait: u64,
 
+    /// Seconds that stopping may take after SIGINT or SIGTERM. Then it ends as it is, which loses nothing; a second signal ends
+    /// it at once.
+    #[arg(long, value_name = "SECONDS", default_value_t = 20)]
+    pub(crate) shutdown_secs: u64,
+
     /// Only read and decode, and say what would come of it; no store is touched.
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -129,7 +134,7 @@ pub(crate) enum ForeignKeys {
 
 const EXIT_CODES: &str = "Exit codes: 0 everything landed (also if some of it as dead letters, or without files of a folder that hold no \
 events, which are reported); 1 failed, or nothing that can be read; \
-2 wrong usage; 130 interrupted, what was committed stays and the same command goes on.";
+2 wrong usage; 130 interrupted, in order or cut short by --shutdown-secs: what was committed stays and the same command goes on.";
 
 impl Args {
     /// All inputs.

@@ -14,6 +14,7 @@ mod body;
 mod dry_run;
 mod dump;
 mod inputs;
+mod interrupt;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod load;
@@ -28,6 +29,7 @@ mod time;
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use turnmill_formats::rasa::RasaDecoder;
@@ -155,8 +157,7 @@ fn complain(text: &str) {
 /// Does what the command line says; true if it was interrupted.
 fn run(args: &Args) -> Result<bool, Failure> {
     let stop = Stop::default();
-    let handler = stop.clone();
-    ctrlc::set_handler(move || handler.set())?;
+    interrupt::listen(&stop, Duration::from_secs(args.shutdown_secs))?;
 
     let Inputs { open: inputs, refused } = Inputs::new(args)?;
     #[cfg(feature = "kafka")]

@@ -11,6 +11,7 @@ use turnmill_pipeline::{counted, explain};
 use turnmill_service::settings::{Flags, Loaded, Needs, ServiceSettings, SettingsError, Severity};
 use turnmill_sink::{StoreError, check_settings};
 use turnmill_sink_postgres::{PostgresStore, SchemaFound};
+use turnmill_text::escaped_message;
 
 use crate::Failure;
 use crate::connect::{self, Target};
@@ -33,17 +34,22 @@ struct Findings<W> {
 }
 
 impl<W: Write> Findings<W> {
+    /// Names of settings, topics and assistants are data: no terminal obeys them.
+    fn line(&mut self, kind: &str, text: &dyn Display) -> std::io::Result<()> {
+        writeln!(self.out, "{kind:<8} {}", escaped_message(&text.to_string()))
+    }
+
     fn ok(&mut self, text: impl Display) -> std::io::Result<()> {
-        writeln!(self.out, "ok       {text}")
+        self.line("ok", &text)
     }
 
     fn note(&mut self, text: impl Display) -> std::io::Result<()> {
-        writeln!(self.out, "note     {text}")
+        self.line("note", &text)
     }
 
     fn problem(&mut self, text: impl Display) -> std::io::Result<()> {
         self.sound = false;
-        writeln!(self.out, "PROBLEM  {text}")
+        self.line("PROBLEM", &text)
     }
 }
 

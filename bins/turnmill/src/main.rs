@@ -27,6 +27,8 @@ use turnmill_text::{Arguments, escaped, escaped_message};
 
 /// Exit code of a wrong command line.
 const USAGE: u8 = 2;
+/// Exit code of a tool that is the first process of a container, after SIGINT or SIGTERM. Elsewhere the signal itself ends it.
+const INTERRUPTED: u8 = 130;
 
 use self::store_args::StoreArgs;
 
@@ -101,7 +103,7 @@ enum Failure {
     #[error(
         "there is no position of {}; there are those of: {}. Use --new to set it all the same",
         escaped(&key.to_string()),
-        escaped(known)
+        markers::or_none(known)
     )]
     NoSuchPosition { key: PartitionId, known: String },
     #[error("expected an offset or `earliest` at the end of [STORE] SOURCE PARTITION POSITION, found `{0}`")]
@@ -125,6 +127,12 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(error) => return refuse(&error),
     };
+    // The service has its own way to stop.
+    if !matches!(args.command, Command::Run(_)) && std::process::id() == 1 {
+        // The kernel gives the first process of a container no default action for signals: without a handler `docker stop`
+        // would have to wait and kill it. If there can be none, it is as it was.
+        let _ = ctrlc::set_handler(|| std::process::exit(INTERRUPTED.into()));
+    }
     let result = match args.command {
         Command::Run(args) => run::run(&args).map_err(Failure::from),
         Command::Check(args) => wait(check::run(&args)),

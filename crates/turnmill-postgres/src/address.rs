@@ -266,8 +266,9 @@ impl fmt::Display for PostgresAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("postgresql://")?;
         if let Some(user) = &self.user {
-            // One with an `@` or a `:` may be a password that was split in the wrong place.
-            let is_plain = user.chars().all(|c| c.is_alphanumeric() || "_.- ".contains(c));
+            // One with an `@` or a `:` may be a password that was split in the wrong place, and one alone a password without user.
+            let is_plain =
+                self.password.is_some() && user.chars().all(|c| c.is_alphanumeric() || "_.- ".contains(c));
             let user = if is_plain { user } else { HIDDEN };
             let password = if self.password.is_some() { ":***" } else { "" };
             write!(f, "{user}{password}@")?;

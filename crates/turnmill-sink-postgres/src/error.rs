@@ -1,7 +1,7 @@
 //! What PostgreSQL's errors mean to a pipeline, by SQLSTATE.
 
 use std::error::Error as _;
-use std::io;
+use std::{fmt, io};
 
 use tokio_postgres::Error;
 use tokio_postgres::error::{DbError, Severity};
@@ -75,10 +75,26 @@ pub(crate) fn store_error(failure: Failure, place: &str, doing: &str) -> StoreEr
     }
 }
 
+/// The driver's error as the source of ours, which has said what the server said: the driver would say it again in other
+/// words ("db error: FATAL: ...").
+#[derive(Debug)]
+struct DriverError(Error);
+
+impl fmt::Display for DriverError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_db_error() {
+            Some(db) => f.write_str(&describe(db)),
+            None => self.0.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for DriverError {}
+
 /// Whether the server itself has said so.
 pub(crate) fn is_of_the_server(error: &StoreError) -> bool {
-    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Error>());
-    source.is_some_and(|error| error.as_db_error().is_some())
+    let source = error.source().and_then(|source| source.downcast_ref::<DriverError>());
+    source.is_some_and(|DriverError(error)| error.as_db_error().is_some())
 }
 
 /// Whether the connection had better be made again after `error`.
@@ -142,7 +158,10 @@ fn driver_error(error: Error, place: &str, doing: &str) -> StoreError {
     let mut detail = format!("`{place}`, {doing}: {error}");
     let mut cause = error.source();
     while let Some(source) = cause {
-        detail.push_str(&format!(": {source}"));
+        let text = source.to_string();
+        if !detail.contains(&text) {
+            detail.push_str(&format!(": {text}"));
+        }
         cause = source.source();
     }
     if is_tls(&error) {
@@ -172,9 +191,9 @@ fn driver_error(error: Error, place: &str, doing: &str) -> StoreError {
 }
 
 fn unavailable(detail: String, source: Error) -> StoreError {
-    StoreError::Unavailable { detail, source: Some(Box::new(source)) }
+    StoreError::Unavailable { detail, source: Some(Box::new(DriverError(source))) }
 }
 
 fn unusable(detail: String, source: Error) -> StoreError {
-    StoreError::Unusable { detail, source: Some(Box::new(source)) }
+    StoreError::Unusable { detail, source: Some(Box::new(DriverError(source))) }
 }

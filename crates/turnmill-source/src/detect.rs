@@ -10,6 +10,9 @@ use crate::table::{Columns, Delimiter};
 /// How many bytes of a file are examined to detect its format.
 pub(crate) const DETECTION_BYTES: usize = 1 << 20;
 
+/// Maximum number of lines with a tool's own messages before the content.
+const MOST_WORDS: usize = 20;
+
 /// Maximum nesting at which a tracker is searched inside of other objects.
 pub(crate) const WRAPPED: usize = 6;
 
@@ -309,9 +312,49 @@ fn columns(bytes: &[u8], start: usize, all: bool) -> Option<Shape> {
         shape.columns = Some(columns);
         return Some(shape);
     }
-    let mut sample = rest.split(|byte| *byte == b'\n');
-    let console = sample.next().is_some_and(crate::console::is_line);
-    Some(Shape::new(if console { Format::Console } else { Format::Rasa }, Layout::Lines))
+    if crate::console::is_line(&rest[..end]) {
+        return Some(Shape::new(Format::Console, Layout::Lines));
+    }
+    behind_words(bytes, start + end, all).unwrap_or(Some(Shape::new(Format::Rasa, Layout::Lines)))
+}
+
+/// The shape of what stands behind some lines of a tool's own words, such as a warning about a password that was redirected
+/// with the output. The outer `None` means that there is nothing of a known shape; `at` is the end of the first line.
+///
+/// ```text
+/// 2023-03-20T09:57:08.481+0000  connected to: mongodb://localhost/
+/// {"_id": {"$oid": "64"}, "sender_id": "u1", "events": []}
+/// ```
+fn behind_words(bytes: &[u8], mut at: usize, all: bool) -> Option<Option<Shape>> {
+    for _ in 0..MOST_WORDS {
+        at += 1;
+        let rest = bytes.get(at..).filter(|rest| !rest.is_empty())?;
+        let end = memchr(b'\n', rest).unwrap_or(rest.len());
+        let line = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);
+        let mut scanner = Scanner::new(bytes, at);
+        match line.first() {
+            Some(b'{') => return Some(object(bytes, at, false, all)),
+            // Lines of logs begin with a bracket, too.
+            Some(b'[') => {
+                scanner.at += 1;
+                if scanner.peek() == Ok(b'{') {
+                    return Some(object(bytes, scanner.at, true, all));
+                }
+            }
+            Some(b'-') if is_sql(rest) && all && memmem::find(rest, b" FROM stdin;").is_some() => {
+                return Some(Some(Shape::new(Format::PgDump, Layout::Rows)));
+            }
+            Some(b'-') if is_sql(rest) && !all => return Some(None),
+            _ => {}
+        }
+        if let Some(columns) = Columns::head(line) {
+            let mut shape = Shape::new(Format::Csv, Layout::Rows);
+            shape.columns = Some(columns);
+            return Some(Some(shape));
+        }
+        at += end;
+    }
+    None
 }
 
 /// Returns whether the text begins as SQL dumps do.
@@ -385,7 +428,9 @@ mod tests {
             ("\u{feff}", Format::Rasa, Lines),
             ("{\"events\": NaN}", Format::Tracker, Values),
             ("{\"event\": \"x\n{\"events\": []}", Format::Rasa, Lines),
-            ("garbage\n{\"events\": []}", Format::Rasa, Lines),
+            ("garbage\n{\"events\": []}", Format::Tracker, Values),
+            ("garbage\n{\"event\": 1}", Format::Rasa, Lines),
+            ("[2023-03-20] {\"events\": []}\ngarbage", Format::Rasa, Lines),
             ("{\"a\"", Format::Rasa, Lines),
             ("id,sender_id,data\n1,u,\"{}\"", Format::Csv, Rows),
             ("\"id\";\"sender_id\";\"data\"\r\n", Format::Csv, Rows),

@@ -7,6 +7,7 @@ use memchr::{memchr, memmem};
 
 use crate::format::byte_order_mark;
 use crate::scan::Scanner;
+use crate::table::Columns;
 
 /// Maximum number of keys that a message names.
 const MOST_KEYS: usize = 8;
@@ -182,6 +183,10 @@ fn of_sql(text: &str) -> Option<Foreign> {
     if !sql {
         return None;
     }
+    if text.lines().any(|line| Columns::of_copy(line.as_bytes()).is_some()) {
+        // There it is, without rows.
+        return None;
+    }
     let lower = text.to_ascii_lowercase();
     let remedy = if lower.contains("mysql") || lower.contains("mariadb") || text.contains('`') {
         "restore it, and write the table with `mysql --batch rasa -e 'SELECT * FROM events ORDER BY id' > events.tsv`"
@@ -203,11 +208,18 @@ fn of_markup(text: &str) -> Option<Foreign> {
     if begins("<?xml") || begins("<") && text.trim_end().ends_with('>') {
         return Some(Foreign::new("an XML document", EXPORT_TABLE));
     }
+    let listed = text.strip_prefix("- ").and_then(|rest| rest.split_once(':'));
+    let listed =
+        listed.is_some_and(|(name, _)| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'));
     let yaml = ["---\n", "---\r\n", "version:", "stories:", "nlu:", "- story:", "sender_id:", "events:"];
-    if yaml.iter().any(|begin| text.starts_with(begin)) {
+    if listed || yaml.iter().any(|begin| text.starts_with(begin)) {
         return Some(Foreign::new("YAML", "write the trackers as JSON"));
     }
-    let drawn = text.starts_with("+--") || text.starts_with("┌");
+    // psql's rows under their names, and one below the other; mysql's `\G`.
+    let mut lines = text.lines();
+    let (_, below) = (lines.next(), lines.next().unwrap_or_default().trim());
+    let ruled = below.starts_with("---") && below.bytes().all(|byte| matches!(byte, b'-' | b'+'));
+    let drawn = ["+--", "┌", "-[ RECORD ", "*****"].iter().any(|begin| text.starts_with(begin)) || ruled;
     if drawn {
         let remedy =
             "ask the tool for data: `rabbitmqadmin --format=raw_json`, `mysql --batch`, `psql --csv`";
@@ -252,6 +264,9 @@ fn of_notation(text: &str) -> Option<Foreign> {
     if text.starts_with("1) \"") {
         let remedy = "write it with `redis-cli --raw`, or into a file or pipe from the start";
         return Some(Foreign::new("output of redis-cli for a terminal", remedy));
+    }
+    if text.starts_with("//") || text.starts_with("# ") && text.contains("\n{") {
+        return Some(Foreign::new("JSON with comments", "take the comments out, for example with `json5`"));
     }
     let open = text.trim_start_matches(['[', ' ', '\n', '\r', '\t']);
     let object = open.strip_prefix('{').map(str::trim_start);
@@ -298,6 +313,18 @@ fn of_json(text: &str) -> Option<Foreign> {
         let remedy = "these are the lines that the program printed; its events are at its event broker or tracker store";
         return Some(Foreign::new("a log file of Docker", remedy));
     }
+    if has("sender_id") && has("data") && (text.contains("{\"0\"") || has("columns") && has("index")) {
+        let way_out = "write it with `to_json(orient=\"records\")`";
+        return Some(Foreign::new("a table of pandas that is written by columns", way_out));
+    }
+    // Trackers or events as texts under names of their own: dumps of Redis, queues, loaders.
+    let texts = text.replace(": \"", ":\"");
+    if texts.contains(":\"{\\\"")
+        && ["events", "sender_id", "event"].iter().any(|key| text.contains(&format!("\\\"{key}\\\"")))
+    {
+        let way_out = "take them out: `jq -r '.. | strings | select(startswith(\"{\"))' FILE > events.jsonl`";
+        return Some(Foreign::new("JSON that holds the records as texts", way_out));
+    }
     let types = ["\"S\"", "\"N\"", "\"M\"", "\"L\""].iter().filter(|name| text.contains(**name)).count();
     if types >= 2 {
         let remedy = "no item has a list `events`: export the table of the DynamoTrackerStore";
@@ -320,6 +347,24 @@ fn of_json(text: &str) -> Option<Foreign> {
 }
 
 fn of_table(text: &str, head: &str) -> Option<Foreign> {
+    if Columns::head(head.as_bytes()).is_some() {
+        // The table it is; it has no rows, or others than its head says.
+        return None;
+    }
+    if text.starts_with("\"{\"\"") {
+        let way_out = "write it without: `psql -At -c 'SELECT row_to_json(e) FROM events e'`";
+        return Some(Foreign::new("rows as JSON in the quotes of CSV", way_out));
+    }
+    let number = head.split([',', ';', '\t', '|']).next().unwrap_or_default().trim_matches('"');
+    if !number.is_empty()
+        && number.bytes().all(|byte| byte.is_ascii_digit())
+        && head.contains('{')
+        && head.len() > number.len()
+    {
+        let way_out =
+            "write it with them: `\\copy events TO 'events.csv' CSV HEADER`, `.headers on` of sqlite3";
+        return Some(Foreign::new("the table `events` without the names of its columns", way_out));
+    }
     let first = text.split([',', ';', '\t', '|']).next()?;
     // Some lines have as many columns as the first one.
     for (delimiter, name) in [('\t', "tabs"), (',', "commas"), (';', "semicolons"), ('|', "bars")] {

@@ -97,7 +97,7 @@ impl Columns {
     }
 
     /// Returns the columns of a dump's line `COPY public.events (id, sender_id, …) FROM stdin;`.
-    fn of_copy(line: &[u8]) -> Option<Self> {
+    pub(crate) fn of_copy(line: &[u8]) -> Option<Self> {
         let rest = line.strip_prefix(b"COPY ")?;
         let open = memchr(b'(', rest)?;
         let table = rest[..open].trim_ascii();
@@ -139,11 +139,21 @@ impl Dump {
     }
 }
 
-/// A field of a row, and whether it was quoted.
+/// A field of a row, and how it was quoted.
 #[derive(Clone, Copy, Debug)]
 struct Field {
     span: Span,
-    quoted: bool,
+    quotes: Quotes,
+}
+
+/// How a field was quoted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Quotes {
+    None,
+    /// A quote inside stands twice.
+    Doubled,
+    /// A quote or a backslash inside stands behind a backslash, as MySQL's `INTO OUTFILE … ENCLOSED BY '"'` writes it.
+    Escaped,
 }
 
 /// Reads the row at `at` and appends at most one record. Returns where to continue, or `None` if
@@ -158,12 +168,17 @@ pub(crate) fn read_row(
     let first = base == 0 && at == 0;
     let start = if first { byte_order_mark(&batch.bytes) } else { at };
     let (fields, stop, next) = fields(&batch.bytes, start, end, columns.delimiter)?;
-    if first && columns.head {
-        return Some(next);
-    }
     let mut line = Span::new(start, stop);
     if line.of(&batch.bytes).last() == Some(&b'\r') {
         line.end -= 1;
+    }
+    // It may stand behind a tool's own words, and again where files were put one after the other.
+    let is_named_data = |field: &Field| field.span.of(&batch.bytes).to_ascii_lowercase().ends_with(b"data");
+    if columns.head
+        && columns.data.and_then(|data| fields.get(data)).is_some_and(is_named_data)
+        && Columns::head(line.of(&batch.bytes)) == Some(*columns)
+    {
+        return Some(next);
     }
     keep(columns, line, base + at as u64, &fields, batch);
     Some(next)
@@ -174,7 +189,7 @@ pub(crate) fn read_copied(columns: &Columns, line: Span, offset: u64, batch: &mu
     let mut fields = Vec::new();
     let mut start = line.start;
     for part in line.of(&batch.bytes).split(|byte| *byte == b'\t') {
-        fields.push(Field { span: Span::new(start, start + part.len()), quoted: false });
+        fields.push(Field { span: Span::new(start, start + part.len()), quotes: Quotes::None });
         start += part.len() + 1;
     }
     keep(columns, line, offset, &fields, batch);
@@ -192,8 +207,26 @@ fn fields(bytes: &[u8], start: usize, end: bool, delimiter: Delimiter) -> Option
         if bytes.get(at) == Some(&b'"') {
             let inside = at + 1;
             let mut close = inside;
-            // A quote inside of a field is doubled.
+            // With doubled quotes JSON begins with `{""`.
+            let escaped = bytes[inside..].starts_with(b"{\\\"") || bytes[inside..].starts_with(b"[\\\"");
             loop {
+                if escaped {
+                    match memchr2(b'"', b'\\', bytes.get(close..).unwrap_or_default()) {
+                        Some(found) if bytes[close + found] == b'\\' => {
+                            close += found + 2;
+                            continue;
+                        }
+                        Some(found) => {
+                            close += found;
+                            break;
+                        }
+                        None if end => {
+                            close = bytes.len();
+                            break;
+                        }
+                        None => return None,
+                    }
+                }
                 match memchr(b'"', bytes.get(close..).unwrap_or_default()) {
                     Some(found) if bytes.get(close + found + 1) == Some(&b'"') => close += found + 2,
                     Some(found) => {
@@ -207,7 +240,8 @@ fn fields(bytes: &[u8], start: usize, end: bool, delimiter: Delimiter) -> Option
                     None => return None,
                 }
             }
-            fields.push(Field { span: Span::new(inside, close.min(bytes.len())), quoted: true });
+            let quotes = if escaped { Quotes::Escaped } else { Quotes::Doubled };
+            fields.push(Field { span: Span::new(inside, close.min(bytes.len())), quotes });
             at = (close + 1).min(bytes.len());
         } else {
             let rest = &bytes[at..];
@@ -216,7 +250,7 @@ fn fields(bytes: &[u8], start: usize, end: bool, delimiter: Delimiter) -> Option
             if span.of(bytes).last() == Some(&b'\r') && bytes.get(span.end) != Some(&delimiter) {
                 span.end -= 1;
             }
-            fields.push(Field { span, quoted: false });
+            fields.push(Field { span, quotes: Quotes::None });
             at += length;
         }
         // Skip text between a closing quote and the next delimiter: the field is malformed.
@@ -278,8 +312,10 @@ fn keep(columns: &Columns, line: Span, offset: u64, fields: &[Field], batch: &mu
 
 /// Returns the text of a field, with its escapes resolved in place, or `None` for a null.
 fn plain(columns: &Columns, field: Field, bytes: &mut [u8]) -> Option<Span> {
-    if field.quoted {
-        return Some(csv_text(bytes, field.span, b'"'));
+    match field.quotes {
+        Quotes::Doubled => return Some(csv_text(bytes, field.span, b'"')),
+        Quotes::Escaped => return Some(copy_text(bytes, field.span)),
+        Quotes::None => {}
     }
     let text = field.span.of(bytes);
     if text.is_empty() || matches!(text, b"\\N" | b"NULL" | b"[NULL]" | b"null") {

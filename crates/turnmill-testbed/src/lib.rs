@@ -9,6 +9,7 @@
 //!   its own there. `TURNMILL_TEST_POSTGRES_URL` and `TURNMILL_TEST_KAFKA` name servers that run already; `turnmill-testbed
 //!   run` sets them. Otherwise each test process starts one when the first test asks.
 //! - Tests of failures start servers of their own, to stop, kill and start them again.
+//! - [`proxy`] stands between a client and a server, and falls silent when a test wants it.
 //! - On a machine where a server cannot run a test is skipped, which is [noted](skip). A server that is installed and does
 //!   not start fails the test.
 //! - [`documents`] finds the commands of a Markdown document, and compares what they print with what it shows.
@@ -26,6 +27,7 @@ mod unavailable;
 pub mod documents;
 pub mod kafka;
 pub mod postgres;
+pub mod proxy;
 pub mod tls;
 
 pub use unavailable::{Unavailable, or_skip, skip};

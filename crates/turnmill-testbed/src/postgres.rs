@@ -17,6 +17,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
 
 use crate::supervisor::Supervisor;
 use crate::tls::{Authority, Files, write_private};
@@ -26,6 +30,9 @@ use crate::{Unavailable, find, or_skip};
 pub const USER: &str = "postgres";
 /// The superuser's password, needed on every connection but those with a certificate.
 pub const PASSWORD: &str = "turnmill-secret";
+
+/// Options of a database whose texts compare as ICU has it for English.
+const ICU: &str = "LOCALE_PROVIDER icu ICU_LOCALE 'en-US' LOCALE 'C'";
 
 /// How to set up a server.
 #[derive(Clone, Debug, Default)]
@@ -92,6 +99,68 @@ impl Server {
         conf.write_all(configuration(options, place, port).as_bytes()).map_err(failed)?;
         fs::write(data.join("pg_hba.conf"), access_rules(options.access)).map_err(failed)?;
 
+        Self::run(folder, &account, port, tools, tls)
+    }
+
+    /// Makes a copy of this server that follows it and can only be read: a hot standby.
+    ///
+    /// # Errors
+    ///
+    /// If `pg_basebackup` is not installed, or the copy does not start.
+    pub fn standby(&self) -> Result<Self, Unavailable> {
+        find::on_free_ports(|| self.try_standby())
+    }
+
+    fn try_standby(&self) -> Result<Self, Unavailable> {
+        let program = self.tools.initdb.with_file_name("pg_basebackup");
+        if !program.is_file() {
+            let reason = "pg_basebackup is missing: install Debian's `postgresql-client`";
+            return Err(Unavailable::Missing(reason.to_owned()));
+        }
+        let folder = tempfile::Builder::new().prefix("turnmill-standby-").tempdir().map_err(failed)?;
+        let place = folder.path();
+        let account = Account::for_files_of(place)?;
+        fs::set_permissions(place, fs::Permissions::from_mode(0o755)).map_err(failed)?;
+        account.own(place)?;
+        let data = place.join("data");
+        let mut copy = account.command(&program);
+        copy.current_dir(place).env("PGPASSWORD", PASSWORD);
+        copy.args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", USER]);
+        copy.args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync", "-D"]).arg(&data);
+        find::output(&mut copy).map_err(failed)?;
+        let port = find::free_port();
+        let mut conf =
+            fs::OpenOptions::new().append(true).open(data.join("postgresql.conf")).map_err(failed)?;
+        // The last value counts; the rest is as it is there.
+        let own = format!("\nport = {port}\nunix_socket_directories = '{}'\n", place.display());
+        conf.write_all(own.as_bytes()).map_err(failed)?;
+        Self::run(folder, &account, port, self.tools.clone(), None)
+    }
+
+    /// Waits until a standby has what is committed here now.
+    ///
+    /// # Panics
+    ///
+    /// If it does not come within a minute.
+    #[track_caller]
+    pub fn wait_for(&self, standby: &Self) {
+        let here = self.psql("postgres", "SELECT pg_current_wal_lsn()");
+        let there = format!("SELECT pg_last_wal_replay_lsn() >= '{}'", here.trim());
+        let end = Instant::now() + Duration::from_secs(60);
+        while standby.psql("postgres", &there).trim() != "t" {
+            assert!(Instant::now() < end, "the standby does not follow: {}", standby.log());
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn run(
+        folder: TempDir,
+        account: &Account,
+        port: u16,
+        tools: Tools,
+        tls: Option<Files>,
+    ) -> Result<Self, Unavailable> {
+        let data = folder.path().join("data");
         let mut command = account.prefix.clone();
         command.extend([tools.server.display().to_string(), "-D".to_owned(), data.display().to_string()]);
         let supervisor = Supervisor::new("PostgreSQL", folder, "QUIT", &command)?;
@@ -242,6 +311,27 @@ pub fn english_database() -> Option<String> {
     None
 }
 
+/// As [`english_database`], under an ICU collation whatever locales the system has. `None` before PostgreSQL 15, whose databases
+/// have none; also if the server was built without ICU, which is noted.
+///
+/// # Panics
+///
+/// If a server is there and does not work.
+#[must_use]
+#[track_caller]
+pub fn icu_database() -> Option<String> {
+    let shared = shared()?;
+    let version: u32 = shared.execute(shared.url(), "SHOW server_version_num").trim().parse().unwrap_or(0);
+    if version < 150_000 {
+        return None;
+    }
+    let created = shared.try_create(&fresh_name(), &format!("TEMPLATE template0 ENCODING 'UTF8' {ICU}"));
+    if let Err(error) = &created {
+        crate::skip(&format!("PostgreSQL has no ICU: {error}"));
+    }
+    created.ok()
+}
+
 /// As [`database`], made with further options of `CREATE DATABASE`.
 ///
 /// # Panics
@@ -316,7 +406,7 @@ impl Shared {
         let options = [
             "LC_COLLATE 'en_US.UTF-8' LC_CTYPE 'en_US.UTF-8'",
             "LC_COLLATE 'en_US.utf8' LC_CTYPE 'en_US.utf8'",
-            "LOCALE_PROVIDER icu ICU_LOCALE 'en-US' LOCALE 'C'",
+            ICU,
         ];
         let mut attempts = options
             .iter()

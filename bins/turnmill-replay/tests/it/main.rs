@@ -12,6 +12,7 @@ mod readme;
 mod rebuild;
 mod secrets;
 mod servers;
+mod silent;
 mod support;
 mod terminal;
 mod told;

@@ -100,7 +100,7 @@ impl OnStoreOrService {
 pub(crate) enum Failure {
     #[error("{}", list(.0))]
     Definitions(Vec<Diagnostic>),
-    #[error("there is no active pattern `{}`; there are: {}", escaped(name), escaped(known))]
+    #[error("there is no active pattern `{}`; there are: {}", escaped(name), or_none(known))]
     NoSuchPattern { name: String, known: String },
     #[error("there is no marker `{0}` in these files")]
     NoSuchMarker(String),
@@ -124,6 +124,11 @@ pub(crate) enum Failure {
     Input { name: String, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("cannot write `{}`", path.display())]
     Write { path: PathBuf, source: std::io::Error },
+}
+
+/// A list of names for a terminal.
+pub(crate) fn or_none(names: &str) -> String {
+    if names.is_empty() { "none".to_owned() } else { escaped(names).to_string() }
 }
 
 /// All that is wrong, a line each.

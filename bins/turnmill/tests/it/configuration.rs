@@ -174,3 +174,17 @@ fn tables_of_the_closed_product_are_told_of_and_left_alone() {
     let text = check(&[("RASA_ANALYTICS_DB_URL", &reader), ("TURNMILL_DB_SCHEMA", "own")], 1);
     assert!(text.contains("lacks CREATE on the database"), "{text}");
 }
+
+#[test]
+fn names_of_settings_reach_no_terminal_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = folder.path().join("own.toml");
+    let hostile = "\u{9b}31m\u{202e}\u{61c}x";
+    std::fs::write(&settings, format!("[kafka]\n\"{hostile}\" = 1\n")).unwrap();
+    let mut check = turnmill(&["check", "--config", settings.to_str().unwrap()]);
+    check.env(format!("TURNMILL_{hostile}\u{1b}[31m\r"), "x");
+    let printed = String::from_utf8(ran(check, 1).stdout).unwrap();
+    assert!(printed.contains(r"\u{9b}31m\u{202e}\u{61c}x"), "{printed}");
+    let obeyed = |c: char| c != '\n' && c.is_control() || c == '\u{202e}' || c == '\u{61c}';
+    assert!(!printed.contains(obeyed), "{printed:?}");
+}

@@ -8,6 +8,8 @@ mod markers_document;
 mod markers_store;
 mod operator;
 mod service;
+mod silent;
+mod standby;
 mod support;
 mod tls;
 mod tools;

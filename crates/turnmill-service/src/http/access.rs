@@ -118,12 +118,47 @@ fn has_own_origin(headers: &HeaderMap) -> bool {
 /// There is no complete list of such headers, so parts of their names are matched. A false match
 /// only means that the token is required.
 fn is_of_a_proxy(name: &str) -> bool {
-    let words =
-        ["forward", "proxy", "client-ip", "clientip", "client-addr", "real-ip", "connecting-ip", "remote-"];
-    let fronts =
-        ["x-envoy-", "cf-", "x-original-", "x-azure-", "x-amz-cf-", "x-amzn-", "x-appengine-", "fastly-"];
-    matches!(name, "via" | "x-via" | "cdn-loop" | "x-host" | "x-scheme" | "x-client" | "max-forwards")
-        || (name.ends_with("-ip") || name.ends_with("-addr"))
+    let words = [
+        "forward",
+        "proxy",
+        "client-ip",
+        "clientip",
+        "client-addr",
+        "real-ip",
+        "connecting-ip",
+        "remote-",
+        "coming-from",
+        "sent-from",
+        "ingress",
+        "cloud-trace",
+        "tailscale-",
+        "pomerium-",
+        "traefik-",
+        "ngrok-",
+        "akamai-",
+        "cloudfront-",
+        "ssl-client",
+        "client-cert",
+        "request-start",
+        "auth-request-",
+    ];
+    let fronts = [
+        "x-envoy-",
+        "cf-",
+        "x-original-",
+        "x-rewrite-",
+        "x-azure-",
+        "x-amz-cf-",
+        "x-amzn-",
+        "x-appengine-",
+        "fastly-",
+        "x-ssl-",
+        "fly-",
+    ];
+    matches!(
+        name,
+        "via" | "x-via" | "cdn-loop" | "x-host" | "x-scheme" | "x-client" | "x-from" | "max-forwards"
+    ) || ["-ip", "-addr", "-address"].iter().any(|end| name.ends_with(end))
         || words.iter().any(|word| name.contains(word))
         || fronts.iter().any(|front| name.starts_with(front))
 }
@@ -246,6 +281,12 @@ mod tests {
             "cdn-loop",
             "x-amzn-trace-id",
             "x-host",
+            "cloudfront-viewer-address",
+            "x-coming-from",
+            "x-cloud-trace-context",
+            "x-ssl-client-cert",
+            "tailscale-user-login",
+            "x-request-start",
         ] {
             let given = headers(&[local[0], (name, "10.0.0.9")]);
             assert_eq!(none.check(here, &given), forbidden, "{name}");

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
@@ -13,6 +13,8 @@ const OTHERS: usize = 256;
 /// Maximum number of connections. The slots beyond [`OTHERS`] are reserved for clients on this
 /// machine.
 const ALL: usize = OTHERS + 128;
+/// Time that a caller has for its next request before its connection counts as idle. A probe that is about to ask is not idle.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// The connection slots of a server.
 #[derive(Clone, Debug, Default)]
@@ -28,9 +30,10 @@ struct SlotTable {
 #[derive(Debug)]
 struct OpenConnection {
     peer: IpAddr,
+    opened: Instant,
     /// Time at which the connection was opened, or its last request began.
     since: Instant,
-    /// Requests in progress: the client waits for us.
+    /// Requests whose headers have arrived and that have no answer yet.
     requests: usize,
     evicted: Arc<Notify>,
 }
@@ -61,39 +64,47 @@ impl ConnectionSlots {
 
     /// Acquires a slot for a connection from `peer`. If none is free, evicts another connection.
     pub(super) fn acquire(&self, peer: IpAddr) -> ConnectionSlot {
+        self.acquire_at(peer, Instant::now())
+    }
+
+    fn acquire_at(&self, peer: IpAddr, now: Instant) -> ConnectionSlot {
         let mut table = self.table();
         let is_other = !peer.is_loopback();
         // Connections from other machines evict only each other, never one of a client on this
         // machine.
         if is_other && table.others >= OTHERS {
-            table.evict(|connection| !connection.peer.is_loopback());
+            table.evict(now, |connection| !connection.peer.is_loopback());
         } else if table.connections.len() >= ALL {
-            table.evict(|_| true);
+            table.evict(now, |_| true);
         }
         let id = table.next;
         table.next += 1;
         table.others += usize::from(is_other);
         let evicted = Arc::new(Notify::new());
         let connection =
-            OpenConnection { peer, since: Instant::now(), requests: 0, evicted: Arc::clone(&evicted) };
+            OpenConnection { peer, opened: now, since: now, requests: 0, evicted: Arc::clone(&evicted) };
         table.connections.insert(id, connection);
         ConnectionSlot { id, slots: self.clone(), evicted }
     }
 
     /// Evicts one connection.
     pub(super) fn evict_one(&self) {
-        self.table().evict(|_| true);
+        self.table().evict(Instant::now(), |_| true);
     }
 }
 
 impl SlotTable {
     /// Evicts one of the connections that `may_go` selects.
     ///
-    /// Prefers, in this order: connections of a client that has many, connections without a request
-    /// in progress, and connections that have been waiting longest. Example: `a` has 200 idle
+    /// Prefers, in this order: connections of a client that has many, idle connections, and
+    /// connections that have been idle longest, or else the oldest. Example: `a` has 200 idle
     /// connections, `b` has one. A connection of `a` is evicted, even if that of `b` has been idle
     /// for longer.
-    fn evict(&mut self, may_go: impl Fn(&OpenConnection) -> bool) {
+    ///
+    /// A request in progress may be half a body that never ends, so such a connection must not
+    /// outlive a new one. Otherwise, with all slots taken by such connections, each newcomer would
+    /// evict the newcomer before it, a health probe too.
+    fn evict(&mut self, now: Instant, may_go: impl Fn(&OpenConnection) -> bool) {
         let mut of_peer: HashMap<IpAddr, usize> = HashMap::new();
         for connection in self.connections.values().filter(|connection| may_go(connection)) {
             *of_peer.entry(connection.peer).or_default() += 1;
@@ -104,7 +115,10 @@ impl SlotTable {
             of_peer.get(&connection.peer).is_some_and(|count| count * 2 >= most)
         };
         let order = |(_, connection): &(&u64, &OpenConnection)| {
-            (!has_many(connection), connection.requests > 0, connection.since)
+            let is_idle =
+                connection.requests == 0 && now.saturating_duration_since(connection.since) >= GRACE;
+            let age = if is_idle { connection.since } else { connection.opened };
+            (!has_many(connection), !is_idle, age)
         };
         let found = self.connections.iter().filter(|(_, connection)| may_go(connection)).min_by_key(order);
         if let Some(id) = found.map(|(id, _)| *id) {
@@ -176,7 +190,8 @@ mod tests {
     #[test]
     fn the_connection_that_waits_longest_for_its_caller_goes() {
         let slots = ConnectionSlots::default();
-        let mut all: Vec<ConnectionSlot> = (0..ALL).map(|_| slots.acquire(HERE)).collect();
+        let before = Instant::now().checked_sub(2 * GRACE).unwrap();
+        let mut all: Vec<ConnectionSlot> = (0..ALL).map(|_| slots.acquire_at(HERE, before)).collect();
         // The oldest has a request in progress, the second has just had one.
         let _in_progress = all[0].requests().begin();
         drop(all[1].requests().begin());
@@ -209,6 +224,18 @@ mod tests {
         let _many: Vec<ConnectionSlot> = (0..3 * OTHERS).map(|_| slots.acquire(other(2))).collect();
         assert!(held(&slots).contains(&probe.id));
         assert_eq!(held(&slots).len(), OTHERS);
+    }
+
+    #[test]
+    fn a_newcomer_does_not_evict_the_one_before() {
+        let slots = ConnectionSlots::default();
+        let all: Vec<ConnectionSlot> = (0..ALL).map(|_| slots.acquire(HERE)).collect();
+        // Bodies that never end, and clients that ask again and again.
+        let _in_progress: Vec<RequestInProgress> =
+            all.iter().map(|connection| connection.requests().begin()).collect();
+        let probe = slots.acquire(HERE);
+        let _others: Vec<ConnectionSlot> = (0..ALL - 1).map(|_| slots.acquire(HERE)).collect();
+        assert!(held(&slots).contains(&probe.id));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! librdkafka properties given by the user: parsing, refusing, printing.
 
-use turnmill_text::{HIDDEN, Secret, escaped};
+use turnmill_text::{HIDDEN, Secret, escaped, redact};
 
 /// librdkafka properties that the service sets itself, with the setting to use instead or the
 /// reason.
@@ -50,7 +50,9 @@ pub(crate) fn check_properties(properties: &[(String, Secret)]) -> Result<(), St
 pub(crate) fn print_properties(properties: &[(String, Secret)]) -> String {
     let print = |(name, value): &(String, Secret)| {
         let is_shown = SHOWN.contains(&name.as_str());
-        format!("{name}={}", if is_shown { escaped(value.expose()).to_string() } else { HIDDEN.to_owned() })
+        // An address in the wrong place is an address.
+        let shown = || escaped(&redact(value.expose())).to_string();
+        format!("{name}={}", if is_shown { shown() } else { HIDDEN.to_owned() })
     };
     properties.iter().map(print).collect::<Vec<_>>().join(",")
 }

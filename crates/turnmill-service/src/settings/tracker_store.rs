@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::Path;
 
 use saphyr::YamlData;
+use turnmill_text::{check_brokers, check_host};
 
 use super::endpoints::{Reader, entry};
 use super::environment::Environment;
@@ -151,6 +152,19 @@ fn read(reader: &mut Reader<'_>, text: &str) -> Option<TrackerStore> {
         reader.problem(line, detail.into());
         return None;
     }
+    // Not shown: somebody may have put a whole connection string there, with a password in it.
+    let is_host = |host: &str| {
+        let host = host.trim_end_matches('/');
+        host.contains("://") || host.contains('@') || check_brokers(host).is_ok() || check_host(host).is_ok()
+    };
+    if store.kind == "sql"
+        && let Some((line, _)) =
+            reader.scalar(section, "url").filter(|(_, host)| !host.is_empty() && !is_host(host))
+    {
+        let detail = "tracker_store.url is no host: expected its name or address, or a URL such as postgresql://USER@HOST/DATABASE";
+        reader.problem(line, detail.into());
+        return None;
+    }
     let mut query = Vec::new();
     if let Some((_, parameters)) = entry(section, "query")
         && let YamlData::Mapping(mapping) = &parameters.data
@@ -171,6 +185,36 @@ fn read(reader: &mut Reader<'_>, text: &str) -> Option<TrackerStore> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_connection_string_is_no_host_and_not_shown() {
+        let read = |url: &str| {
+            store(&format!("tracker_store:\n  type: SQL\n  dialect: postgresql\n  url: \"{url}\"\n"))
+        };
+        for url in [
+            "host=db user=u password='hush=x'",
+            "Server=db;Password=hush?x;Database=y",
+            "db name",
+            "hush?x",
+            "db:hush",
+        ] {
+            let shown = read(url).unwrap_err();
+            assert!(shown.contains("endpoints.yml:4") && shown.contains("no host"), "{shown}");
+            assert!(!shown.contains("hush"), "{shown}");
+        }
+        for url in [
+            "db",
+            "db.example.net:5433",
+            "10.0.0.1",
+            "postgresql://u:x@db/y",
+            "[::1]:5432",
+            "::1",
+            "/run/db",
+            "a_b",
+        ] {
+            assert!(read(url).is_ok(), "{url}");
+        }
+    }
 
     fn store(text: &str) -> Result<TrackerStore, String> {
         let environment = Environment::from([("PASS", "a/b@c"), ("EMPTY", "")]);

@@ -70,8 +70,9 @@ fn callers_that_read_nothing() {
     });
 }
 
-#[test]
-fn callers_that_send_half_a_request_and_come_again() {
+/// Probes while callers open connections, send this, and come again.
+#[track_caller]
+fn probed_while_callers_send(sent: &[u8]) {
     let site = Site::start(None);
     let ended = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -81,7 +82,7 @@ fn callers_that_send_half_a_request_and_come_again() {
                 let mut callers: Vec<TcpStream> = Vec::new();
                 while !ended.load(Ordering::Relaxed) {
                     let Some(mut stream) = connect(site) else { continue };
-                    let _ = stream.write(b"GET /healthcheck HTTP/1.1\r\nHost: x\r\nX-Half:");
+                    let _ = stream.write(sent);
                     callers.push(stream);
                     if callers.len() > CALLERS / 2 {
                         callers.remove(0);
@@ -91,10 +92,26 @@ fn callers_that_send_half_a_request_and_come_again() {
             });
         }
         std::thread::sleep(Duration::from_millis(300));
-        let outcome = probes(site.address, 20);
+        let outcome = probes(site.address, 40);
         ended.store(true, Ordering::Relaxed);
         outcome.unwrap();
     });
+}
+
+#[test]
+fn callers_that_send_half_a_request_and_come_again() {
+    probed_while_callers_send(b"GET /healthcheck HTTP/1.1\r\nHost: x\r\nX-Half:");
+}
+
+#[test]
+fn callers_that_send_half_a_body_and_come_again() {
+    let head = "PUT /api/v1/patterns HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9999\r\n\r\n{";
+    probed_while_callers_send(head.as_bytes());
+}
+
+#[test]
+fn callers_that_ask_much_and_come_again() {
+    probed_while_callers_send(&b"GET /healthcheck HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1_000));
 }
 
 #[test]

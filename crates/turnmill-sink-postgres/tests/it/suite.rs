@@ -37,3 +37,13 @@ fn the_store_conforms_under_the_order_of_a_language() {
 fn the_store_conforms_under_the_order_of_a_language_with_checked_references() {
     conforms(Schemas::english(), ForeignKeys::Declared);
 }
+
+#[test]
+fn the_store_conforms_under_a_collation_of_icu() {
+    conforms(Schemas::icu(), ForeignKeys::Auto);
+}
+
+#[test]
+fn the_store_conforms_under_a_collation_of_icu_with_checked_references() {
+    conforms(Schemas::icu(), ForeignKeys::Declared);
+}

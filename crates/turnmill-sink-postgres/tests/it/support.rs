@@ -38,6 +38,11 @@ impl Schemas {
         Some(Self::of(postgres::english_database()?))
     }
 
+    /// The same by ICU; none as well before PostgreSQL 15.
+    pub(crate) fn icu() -> Option<Self> {
+        Some(Self::of(postgres::icu_database()?))
+    }
+
     fn of(url: String) -> Self {
         Self { url, foreign_keys: ForeignKeys::default(), made: 0 }
     }

@@ -484,6 +484,43 @@ fn what_is_no_text_is_refused_when_reading_begins() {
 }
 
 #[test]
+fn words_of_a_tool_in_front_hide_nothing() {
+    let words = "Warning: using a password on the command line can be insecure.\n";
+    for (name, text) in json_shapes().into_iter().map(|(name, text)| (name.to_string(), text)) {
+        let plain = records(text.clone(), FileOptions::default());
+        if text.starts_with('"') {
+            continue;
+        }
+        let found = records(format!("{words}{text}"), FileOptions::default());
+        let bodies: Vec<_> = found.iter().filter(|record| record.outcome == "body").collect();
+        let expected: Vec<_> = plain.iter().filter(|record| record.outcome == "body").collect();
+        assert_eq!(bodies.len(), expected.len(), "{name}");
+        for (a, b) in bodies.iter().zip(expected) {
+            assert_eq!((a.text(), &a.sender), (b.text(), &b.sender), "{name}");
+        }
+        assert_eq!(found[0].outcome, "not_json", "{name}");
+    }
+    let dumped = records(format!("pg_dump: warning: circular\n{}", dump()), FileOptions::default());
+    assert_eq!(dumped.len(), records(dump(), FileOptions::default()).len());
+    // The head of a table is no row, wherever it stands.
+    let table = "id,sender_id,data\n1,u,{}\nid,sender_id,data\n2,u,{}\n";
+    let found = records(format!("{words}{table}"), FileOptions::default());
+    let outcomes: Vec<_> = found.iter().map(|record| record.outcome).collect();
+    assert_eq!(outcomes, ["no_event_type", "body", "body"]);
+}
+
+#[test]
+fn quotes_of_a_table_may_stand_behind_backslashes() {
+    let data = "{\"text\": \"say \\\"hi\\\", C:\\\\x\\n, ü\", \"a\": {}}";
+    let escaped = data.replace('\\', "\\\\").replace('"', "\\\"");
+    let table =
+        format!("\"id\",\"sender_id\",\"data\"\n\"1\",\"u\",\"{escaped}\"\n\"2\",\"v\",\"{escaped}\"\n");
+    let found = records(table, FileOptions::default());
+    assert_eq!(found.iter().map(|record| record.text()).collect::<Vec<_>>(), [data, data]);
+    assert_eq!(found[1].sender.as_deref(), Some("v"));
+}
+
+#[test]
 fn text_of_something_else_is_named() {
     let python = "{'sender_id': 'u', 'events': [{'event': 'action', 'confidence': None}]}";
     for (content, what) in [
@@ -516,6 +553,21 @@ fn text_of_something_else_is_named() {
         ("{\"Item\": {\"id\": {\"S\": \"x\"}, \"n\": {\"N\": \"1\"}}}", "DynamoDB"),
         ("1) \"{\\\"name\\\": 1}\"", "redis-cli --raw"),
         ("{\"intents\": [], \"responses\": {}}", "domain"),
+        ("- event: user\n  sender_id: u", "YAML"),
+        ("// a tracker\n{\"sender_id\": \"u\"}", "comments"),
+        (" id | data \n----+------\n  1 | {}\n(1 row)", "drawn with lines"),
+        ("  json_agg \n----------\n [{\"id\":1}]\n(1 row)", "drawn with lines"),
+        ("-[ RECORD 1 ]--\nid | 1", "drawn with lines"),
+        ("*************************** 1. row ***\n  id: 1", "drawn with lines"),
+        ("1,u,action,1679306228.48,,x,\"{\"\"event\"\": 1}\"", "without the names"),
+        ("1|u|action|1679306228.48||x|{\"event\": 1}", "without the names"),
+        ("\"{\"\"id\"\": 1}\"", "quotes of CSV"),
+        ("{\"id\":{\"0\":1},\"sender_id\":{\"0\":\"u\"},\"data\":{\"0\":\"{}\"}}", "pandas"),
+        ("[{\"tracker:u\": \"{\\\"events\\\": []}\"}]", "jq -r"),
+        (
+            "{\"db\":0,\"key\":\"tracker:u\",\"value\":\"{\\\"name\\\": \\\"u\\\", \\\"events\\\": []}\"}",
+            "jq -r",
+        ),
     ] {
         let foreign = Foreign::of(content.as_bytes()).map(|foreign| foreign.to_string()).unwrap_or_default();
         assert!(foreign.contains(what), "{content}: {foreign}");
