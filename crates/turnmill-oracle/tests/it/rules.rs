@@ -39,9 +39,9 @@ fn rule_4_session_starts() {
         // b: with the metadata slot
         ("user bot ssm start started", "A1 A1 B- B- B-"),
         ("user ssm slot start", "A1 A1 A1 B-"),
-        // b: but not one that was placed by its id
+        // b: but not an event that was assigned by its session id
         ("start#1 user#1 ssm#1 start", "A- A1 A1 B-"),
-        // b: a carried one was not placed by its id
+        // b: a carried event was not assigned by its session id
         ("start started ssm start started", "A- A- B- B- B-"),
         // c
         ("start start", "A- B-"),
@@ -67,9 +67,10 @@ fn rule_1_ids_place() {
         ("start#1 started#1 listen#1 user#1 bot#1", "A- A- A- A1 A1"),
         // An id seen before makes its session current again, with its own turn.
         ("start#1 user#1 bot#2 bot#1 bot", "A- A1 B- A1 A1"),
-        // No boundary event begins a session against its id, and the end does not end it; turns do end.
+        // No boundary event begins a session against its id, and an end does not end it. Turns do
+        // end.
         ("user#1 start#1 started#1 user#1 end#1 bot#1 user#1", "A1 A1 A1 A2 A2 A- A3"),
-        // Events without an id stay where they are.
+        // Events without an id stay in their session.
         ("user#1 bot start", "A1 A1 B-"),
     ]);
 }
@@ -92,11 +93,11 @@ fn rule_1_an_upgrade_in_mid_session() {
 fn rule_1_carried_slots() {
     check(&[
         ("user#1 start#2 started#2 slot#1 slot:y#1 listen#2 user#2", "A1 B- B- B- B- B- B1"),
-        // Also where the session has no id, and whether or not the old id is known.
+        // Also if the session has no id, and whether or not the old id is known.
         ("start started slot#1 listen", "A- A- A- A-"),
         ("start#2 slot#7 user#2", "A- A- A1"),
-        // A carried one is not placed by its id, as one with the id of the session is (a former one, too), so that the
-        // id of a message after it counts or not.
+        // A carried event is not assigned by its id. An event with the id of the session, or a
+        // former one, is. That decides whether the id of a later message counts.
         ("start#1 slot#2 user#3", "A- A- A1"),
         ("start#1 slot#1 user#3", "A- A- B1"),
         ("ssm#1 start#2 slot#1 user#3", "A- A- A- B1"),
@@ -104,7 +105,7 @@ fn rule_1_carried_slots() {
         ("start#2 started#2 listen#2 slot#1", "A- A- A- B-"),
         ("start#2 started#2 user#2 slot#1", "A- A- A1 B-"),
         ("slot#2 slot#1", "A- B-"),
-        // The metadata slot is carried if its id is known, else it begins a session.
+        // The metadata slot is carried if its id is known; otherwise it begins a session.
         ("user#1 start#2 started#2 ssm#1 listen#2", "A1 B- B- B- B-"),
         ("start#2 started#2 ssm#3 start#3 listen#3", "A- A- B- B- B-"),
         // Other events with another id are not carried.
@@ -174,7 +175,7 @@ fn ids_that_two_senders_use() {
     assert_eq!(session_ids(&oracle), [SessionId::of_sender(u2, id(1)).0, id(1)]);
     let oracle = of(&[second, first].concat());
     assert_eq!(session_ids(&oracle), [id(1), SessionId::of_sender(u1, id(1)).0]);
-    // A former id is nobody's.
+    // No session has a former id.
     let former = conversation_of("u1", START, "ssm#1 start#2");
     let oracle = of(&[former, conversation_of("u2", START + 9.0, "start#1")].concat());
     assert_eq!(session_ids(&oracle), [id(2), id(1)]);
@@ -188,7 +189,7 @@ fn derived_session_ids() {
         let oracle = of(&conversation(words));
         assert_eq!(session_ids(&oracle), [event_ids(&oracle)[began].session().0], "{words}");
     }
-    // With the metadata slot that moves along.
+    // With the metadata slot that moves to the new session.
     let oracle = of(&conversation("user ssm start"));
     assert_eq!(session_ids(&oracle)[1], event_ids(&oracle)[2].session().0);
     // Before it has begun.
@@ -196,7 +197,7 @@ fn derived_session_ids() {
     assert_eq!(session_ids(&oracle), [SessionId::leading(sender, None).0]);
     let oracle = of(&conversation("user end bot"));
     assert_eq!(session_ids(&oracle)[1], SessionId::leading(sender, Some(event_ids(&oracle)[1])).0);
-    // So that a late event at its front changes no id.
+    // So a late event at its start changes no id.
     let late = [conversation("start user bot"), conversation_of("u1", START - 60.0, "bot")].concat();
     let oracle = of(&late);
     assert_eq!(layout(&oracle), "A- A- A1 A1");

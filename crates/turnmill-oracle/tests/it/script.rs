@@ -4,7 +4,8 @@ use turnmill_model::{EventId, Record, Settings};
 use turnmill_oracle::{Oracle, OwnedValue, generate::OwnedRecord, tables};
 use uuid::Uuid;
 
-/// Time of the first event of a [`conversation`]; the others follow second by second.
+/// Time of the first event of a [`conversation`]. Each later event is one second after the one
+/// before.
 pub(crate) const START: f64 = 1_700_000_000.5;
 
 /// Session id number `number`, as metadata has it.
@@ -12,17 +13,20 @@ pub(crate) fn id(number: u128) -> Uuid {
     Uuid::from_u128(0xabcd_0000_0000_4000_8000_0000_0000_0000 + number)
 }
 
-/// Events in words, separated by blanks: `ssm` (the metadata slot), `start` (action_session_start), `started`, `listen`,
-/// `act`, `user`, `bot`, `slot`, `end` (session_ended), or any event type. `user#3` has session id number 3, `slot:x` is
-/// the slot `x`, `act:x` the action `x`, `stack:x` has the update `x`.
+/// Parses events in words, separated by blanks.
+///
+/// `ssm` is the metadata slot, `start` an action_session_start, `end` a session_ended. `started`,
+/// `listen`, `act`, `user`, `bot` and `slot` are events too, as is any event type. `user#3` has
+/// session id number 3. `slot:x` is the slot `x`, `act:x` the action `x`, and `stack:x` has the
+/// update `x`.
 pub(crate) fn conversation(words: &str) -> Vec<OwnedRecord> {
     conversation_of("u1", START, words)
 }
 
-/// As [`conversation`], of another sender and at another time.
+/// Like [`conversation`], for another sender and at another time.
 pub(crate) fn conversation_of(sender: &str, start: f64, words: &str) -> Vec<OwnedRecord> {
     let words = words.split_whitespace().enumerate();
-    words.map(|(place, word)| event(sender, start + place as f64, word)).collect()
+    words.map(|(position, word)| event(sender, start + position as f64, word)).collect()
 }
 
 fn event(sender: &str, time: f64, word: &str) -> OwnedRecord {
@@ -61,19 +65,19 @@ pub(crate) fn of_with(settings: &Settings, records: &[OwnedRecord]) -> Oracle {
     oracle
 }
 
-/// The value in the column `column` of `row` of `table`.
+/// Returns the value in the column `column` of `row` of `table`.
 pub(crate) fn value<'r>(table: &str, row: &'r [OwnedValue], column: &str) -> &'r OwnedValue {
     &row[turnmill_model::tables::public(table).unwrap().column(column).unwrap()]
 }
 
-/// The rows of a table in order of one of its columns.
+/// Returns the rows of a table in order of one of its columns.
 pub(crate) fn by<'o>(oracle: &'o Oracle, table: &str, column: &str) -> Vec<&'o Vec<OwnedValue>> {
     let mut rows: Vec<_> = oracle.tables[table].iter().collect();
     rows.sort_by_key(|row| value(table, row, column));
     rows
 }
 
-/// The values of the wanted columns, row by row, in order of `column`.
+/// Returns the values of the wanted columns, row by row, in order of `column`.
 pub(crate) fn shown(oracle: &Oracle, table: &str, column: &str, wanted: &[&str]) -> Vec<String> {
     let show = |row: &Vec<OwnedValue>| {
         wanted.iter().map(|column| value(table, row, column).to_string()).collect::<Vec<_>>().join(" ")
@@ -88,8 +92,8 @@ pub(crate) fn uuid(value: &OwnedValue) -> Uuid {
     }
 }
 
-/// For each event, in order, its session as a letter (by first appearance) and its turn as a number in the session, or
-/// `-`.
+/// Returns for each event, in order, its session as a letter (by first appearance) and its turn as
+/// a number in the session, or `-`.
 pub(crate) fn layout(oracle: &Oracle) -> String {
     let mut sessions = Vec::new();
     let mut out = Vec::new();
@@ -111,12 +115,12 @@ pub(crate) fn layout(oracle: &Oracle) -> String {
     out.join(" ")
 }
 
-/// Ids of the sessions in order of their start.
+/// Returns the ids of the sessions in order of their start.
 pub(crate) fn session_ids(oracle: &Oracle) -> Vec<Uuid> {
     by(oracle, "rasa_session", "start_sequence_number").into_iter().map(|row| uuid(&row[0])).collect()
 }
 
-/// Ids of the events in order.
+/// Returns the ids of the events in order.
 pub(crate) fn event_ids(oracle: &Oracle) -> Vec<EventId> {
     by(oracle, "rasa_event", "sequence_number").into_iter().map(|row| EventId(uuid(&row[0]))).collect()
 }
