@@ -1,4 +1,15 @@
-//! From markers to a program.
+//! Compilation of markers to a program.
+//!
+//! The nodes of all patterns are in one vector, and the children of a node are adjacent. So a node
+//! refers to its children by a range. `{a: {seq: [{intent: x}, {or: [{action: y}, {slot_was_set:
+//! z}]}]}}` becomes:
+//!
+//! ```text
+//! 0 Seq 1..3   1 EventName x   2 Any 3..5   3 EventName y   4 Slot z
+//! ```
+//!
+//! A state begins with three sets of patterns (one bit each), followed by the fields: bits of
+//! slots, progress of `seq`, and one bit for each inner `at_least_once`.
 
 use rustc_hash::FxHashMap;
 
@@ -7,53 +18,56 @@ use crate::node::Node;
 use crate::state::State;
 use crate::tag::Tag;
 
-/// Whose meaning markers have.
+/// The semantics of markers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Compatibility {
-    /// As Rasa's documentation says.
+    /// As Rasa's documentation describes it.
     #[default]
     Documented,
-    /// As Rasa Open Source 3.6.21 does it: negated tags (`not_action`, `not_intent`, `slot_was_not_set`, `never`,
-    /// `at_least_one_not`) mean the same as their positive forms, and the progress of `seq` survives the end of a
-    /// session and goes on in the next session of a run, whosever it is.
+    /// As Rasa Open Source 3.6.21 evaluates markers.
+    ///
+    /// Negated tags (`not_action`, `not_intent`, `slot_was_not_set`, `never`, `at_least_one_not`)
+    /// mean the same as their positive forms. The progress of `seq` survives the end of a session
+    /// and continues in the next session of a run, even if it is another sender's.
     Rasa36,
 }
 
 impl Compatibility {
-    /// What a tag means: its positive form, and whether that is negated.
+    /// Returns a tag's positive form, and whether that is negated.
     pub(crate) fn meaning(self, tag: Tag) -> (Tag, bool) {
         let positive = tag.positive();
         (positive, positive != tag && self == Compatibility::Documented)
     }
 }
 
-/// Identifies a pattern from one program to the next. Equal ids must mean equal configurations.
+/// Identifies a pattern across programs. Equal ids must mean equal configurations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PatternId(pub [u8; 16]);
 
-/// A marker as a program takes it.
+/// A marker to be compiled.
 #[derive(Clone, Copy, Debug)]
 pub struct Pattern<'a> {
-    /// Identifies it.
+    /// The marker's id.
     pub id: PatternId,
     /// The condition.
     pub config: &'a Node,
 }
 
-/// Markers compiled for stepping; a hit tells the pattern by its index in the order given.
+/// Compiled markers. A hit names its pattern by the index in the given order.
 #[derive(Clone, Debug)]
 pub struct Program {
     pub(crate) compatibility: Compatibility,
     pub(crate) sources: Vec<(PatternId, Node)>,
     pub(crate) patterns: Vec<Compiled>,
     pub(crate) nodes: Vec<Op>,
-    // Only who writes the markers puts names in here, so a hash that withstands chosen names is not needed.
+    // Only authors of markers choose these names, so a hash without protection against chosen keys
+    // is enough.
     pub(crate) actions: FxHashMap<Box<str>, Key>,
     pub(crate) intents: FxHashMap<Box<str>, Key>,
     pub(crate) slots: FxHashMap<Box<str>, Key>,
-    /// What a session begins with.
+    /// The state at a session's start.
     pub(crate) initial: State,
-    /// Words of a state that hold one bit for each pattern: of each of the three such sets.
+    /// Number of words that one set of patterns takes in a state. There are three such sets.
     pub(crate) set_words: usize,
 }
 
@@ -63,31 +77,32 @@ pub(crate) struct Compiled {
     pub(crate) root: u32,
     /// Only the first result of a session counts.
     pub(crate) first_only: bool,
-    /// Nothing is left to do after that result.
+    /// Nothing remains to be evaluated after that result.
     pub(crate) ends: bool,
-    /// Has a `seq` or an inner `at_least_once`, so that one event may change what another does.
+    /// Fields of each `seq` and inner `at_least_once`, so that an event may change the result of
+    /// others.
     pub(crate) fields: Vec<Field>,
-    /// Distinct slots, as bits of the state.
+    /// The distinct slots, as bits of the state.
     pub(crate) slots: Vec<Field>,
 }
 
-/// Some bits of a state's word.
+/// A range of bits in one word of a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Field {
     pub(crate) word: u32,
     pub(crate) shift: u8,
     pub(crate) width: u8,
-    /// Progress of a `seq`, which Rasa 3.6 keeps from one session to the next.
+    /// Progress of a `seq`, which Rasa 3.6 keeps across sessions.
     pub(crate) is_progress: bool,
 }
 
-/// A name that conditions look for.
+/// A name in conditions.
 #[derive(Clone, Debug)]
 pub(crate) struct Key {
     pub(crate) id: u32,
     /// The slot's bit, if the name is a slot's.
     pub(crate) slot: Field,
-    /// Patterns with such a condition: sparse words of a bit set, ascending.
+    /// Patterns with a condition on the name: sparse words of a bit set, ascending.
     pub(crate) touched: Vec<(u32, u64)>,
 }
 
@@ -96,15 +111,15 @@ pub(crate) struct Key {
 pub(crate) struct Op {
     pub(crate) kind: OpKind,
     pub(crate) negated: bool,
-    /// Its evaluation may change the state, so it is never left out.
+    /// Evaluating the node may change the state, so it is never skipped.
     pub(crate) stateful: bool,
 }
 
-/// What a node does; children are neighbours.
+/// The operation of a node. Children are adjacent.
 #[derive(Clone, Debug)]
 pub(crate) enum OpKind {
     /// The event has this name.
-    Now {
+    EventName {
         key: u32,
     },
     /// The slot is set.
@@ -130,13 +145,13 @@ pub(crate) enum OpKind {
     },
 }
 
-/// A field of no bits, in place of what is not there.
+/// A field without bits, for a name that is not a slot's.
 const NO_FIELD: Field = Field { word: 0, shift: 0, width: 0, is_progress: false };
 
 impl Program {
-    /// Compiles patterns; hits tell them by their index here.
+    /// Compiles patterns. Hits name them by their index here.
     ///
-    /// The ids are the caller's; they matter only where a state goes from one program to another.
+    /// The ids are the caller's. They matter only where a state moves from one program to another.
     #[must_use]
     pub fn compile(patterns: &[Pattern<'_>], compatibility: Compatibility) -> Self {
         let set_words = patterns.len().div_ceil(64);
@@ -152,7 +167,7 @@ impl Program {
                 initial: State::default(),
                 set_words,
             },
-            // Three sets of patterns stand before the fields.
+            // Three sets of patterns precede the fields.
             bits: 3 * set_words * 64,
             keys: 0,
         };
@@ -164,7 +179,8 @@ impl Program {
         program
     }
 
-    /// Compiles a set of markers; a pattern's index is the marker's, and its id is made from the index.
+    /// Compiles a set of markers. A pattern's index is the marker's, and its id is derived from the
+    /// index.
     #[must_use]
     pub fn of_set(set: &MarkerSet, compatibility: Compatibility) -> Self {
         let id = |index: usize| PatternId(u128::to_be_bytes(index as u128));
@@ -177,7 +193,7 @@ impl Program {
         Program::compile(&patterns, compatibility)
     }
 
-    /// A program of only some of the patterns, by their indices here; their order gives the new indices.
+    /// Returns a program of the patterns with these indices. Their order gives the new indices.
     #[must_use]
     pub fn only(&self, indices: &[usize]) -> Self {
         let sources = indices.iter().filter_map(|index| self.sources.get(*index));
@@ -185,30 +201,30 @@ impl Program {
         Program::compile(&patterns, self.compatibility)
     }
 
-    /// Patterns.
+    /// Returns the number of patterns.
     #[must_use]
     pub fn len(&self) -> usize {
         self.patterns.len()
     }
 
-    /// Whether there is no pattern.
+    /// Returns whether there is no pattern.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.patterns.is_empty()
     }
 
-    /// Nodes of all patterns.
+    /// Returns the number of nodes of all patterns.
     #[must_use]
     pub fn nodes(&self) -> usize {
         self.nodes.len()
     }
 
-    /// The ids of the patterns, by index.
+    /// Returns the ids of the patterns, by index.
     pub fn ids(&self) -> impl ExactSizeIterator<Item = PatternId> + '_ {
         self.sources.iter().map(|(id, _)| *id)
     }
 
-    /// Tells this program from others, also in other processes: a digest of ids, configurations and compatibility.
+    /// Returns a digest of ids, configurations and compatibility, the same in all processes.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
         self.initial.program
@@ -235,7 +251,7 @@ impl Compiler {
         self.program.nodes.push(PLACEHOLDER);
         let root = self.program.nodes.len() - 1;
         self.node(root, index, config, &mut compiled);
-        // What goes on counting in the next session must be counted to the end of this one.
+        // Progress that continues in the next session must be counted to the end of this one.
         if self.program.compatibility == Compatibility::Rasa36
             && compiled.fields.iter().any(|field| field.is_progress)
         {
@@ -244,7 +260,11 @@ impl Compiler {
         self.program.patterns.push(compiled);
     }
 
-    /// Compiles a node into the place kept for it.
+    /// Compiles a node into the slot `at`, which its parent has reserved.
+    ///
+    /// Children are reserved as one range before they are compiled, so that they are adjacent.
+    /// Fields are allocated in the order of the walk, so equal configurations have the same fields
+    /// in the same order. `State` relies on that when it copies a pattern to another program.
     fn node(&mut self, at: usize, pattern: usize, node: &Node, compiled: &mut Compiled) {
         let (tag, negated) = self.program.compatibility.meaning(node.tag());
         let text = node.text().unwrap_or_default();
@@ -268,8 +288,8 @@ impl Compiler {
                 }
                 OpKind::Slot { bit }
             }
-            Tag::Action | Tag::Intent => OpKind::Now { key: self.touch(tag, text, pattern).id },
-            // A sequence of one is that one.
+            Tag::Action | Tag::Intent => OpKind::EventName { key: self.touch(tag, text, pattern).id },
+            // A sequence of one step is that step.
             Tag::And | Tag::Not => OpKind::All { from, to },
             Tag::Seq if subs.len() == 1 => OpKind::All { from, to },
             Tag::Or => OpKind::Any { from, to },
@@ -293,7 +313,7 @@ impl Compiler {
         }
     }
 
-    /// Notes that events with this name touch the pattern.
+    /// Registers that events with this name touch the pattern.
     fn touch(&mut self, tag: Tag, name: &str, pattern: usize) -> Key {
         let slot = if tag == Tag::SlotWasSet && !self.program.slots.contains_key(name) {
             self.field(1, false)
@@ -317,7 +337,7 @@ impl Compiler {
         key.clone()
     }
 
-    /// The next bits that are free; never across a word's end.
+    /// Allocates the next free bits. A field never crosses a word's end.
     fn field(&mut self, width: u32, is_progress: bool) -> Field {
         let width = width as usize;
         if self.bits % 64 + width > 64 {
@@ -329,10 +349,11 @@ impl Compiler {
     }
 }
 
-/// Stands where a node will be.
+/// Reserves the slot of a node that is not compiled yet.
 const PLACEHOLDER: Op = Op { kind: OpKind::All { from: 0, to: 0 }, negated: false, stateful: false };
 
-/// Patterns, nodes and words are far fewer than 2^32: each takes more than a byte of memory.
+/// Converts an index. Patterns, nodes and words are far fewer than 2^32: each takes more than a
+/// byte.
 fn index_of(index: usize) -> u32 {
     u32::try_from(index).unwrap_or(u32::MAX)
 }

@@ -1,28 +1,28 @@
-//! What is wrong with a set of marker files, and where.
+//! Errors and warnings about marker files, with their locations.
 
 use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-/// A place in a text, counted from 1; columns count characters.
+/// A location in a text, counted from 1. Columns count characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-pub struct Place {
+pub struct Location {
     /// Line.
     pub line: usize,
     /// Column.
     pub column: usize,
 }
 
-impl Place {
+impl Location {
     /// The beginning of a file.
-    pub const START: Place = Place { line: 1, column: 1 };
+    pub const START: Location = Location { line: 1, column: 1 };
 
-    /// Of a byte offset in a text.
-    pub(crate) fn of(text: &str, offset: usize) -> Place {
+    /// Returns the location of a byte offset in a text.
+    pub(crate) fn of(text: &str, offset: usize) -> Location {
         let before = text.get(..offset).unwrap_or(text);
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
         let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
-        Place { line, column: before.get(line_start..).unwrap_or_default().chars().count() + 1 }
+        Location { line, column: before.get(line_start..).unwrap_or_default().chars().count() + 1 }
     }
 }
 
@@ -39,23 +39,24 @@ pub enum ErrorKind {
     MarkerNameNotUnique,
     /// A configuration is not a mapping, or has no key, more than two keys, or only a description.
     MarkerConfigNotAMapping,
-    /// None of the thirteen tags.
+    /// The key is none of the thirteen tags.
     UnknownTag,
-    /// The value under an operator is not a list.
+    /// The value of an operator is not a list.
     OperatorNeedsList,
-    /// The value under a condition is not a text.
+    /// The value of a condition is not a text.
     ConditionNeedsText,
-    /// `not`, `at_least_once` or `never` without exactly one sub-marker; another operator without any.
+    /// `not`, `at_least_once` or `never` does not have exactly one sub-marker, or another operator
+    /// has none.
     WrongNumberOfSubMarkers,
-    /// The file is no YAML or JSON that can be used.
+    /// The file is not valid YAML or JSON.
     InvalidYaml,
-    /// The name `<any_marker>`.
+    /// The marker has the reserved name `<any_marker>`.
     ReservedMarkerName,
     /// A description is neither a text nor null.
     DescriptionNotText,
-    /// Nested beyond the limit.
+    /// The nesting exceeds the limit.
     TooDeep,
-    /// Longer, or with its aliases larger, than the limit.
+    /// The file, or its values with aliases expanded, exceeds the limit.
     TooLarge,
     /// A path does not exist or cannot be read.
     PathNotFound,
@@ -66,7 +67,7 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [ErrorKind; 17] = [
         ErrorKind::FileNotAMapping,
         ErrorKind::DuplicateKeyInYaml,
@@ -87,7 +88,7 @@ impl ErrorKind {
         ErrorKind::NoYamlFiles,
     ];
 
-    /// The stable name, as the upload API answers it.
+    /// Returns the stable name, as the upload API answers it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -126,19 +127,19 @@ impl Serialize for ErrorKind {
 
 /// An error in a set of marker files. Its text is `file:line:column: message (kind)`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
-#[error("{file}:{}:{}: {message}{} ({kind})", place.line, place.column, hint(*suggestion))]
+#[error("{file}:{}:{}: {message}{} ({kind})", location.line, location.column, hint(*suggestion))]
 pub struct Diagnostic {
-    /// What is wrong.
+    /// The kind of error.
     pub kind: ErrorKind,
-    /// The same in words.
+    /// The error in words.
     pub message: String,
-    /// The marker it is about, if it is about one.
+    /// The marker with the error, if there is one.
     pub name: Option<String>,
-    /// The file, as it was named by the caller.
+    /// The file, as the caller named it.
     pub file: String,
-    /// Where in it.
+    /// The location in the file.
     #[serde(flatten)]
-    pub place: Place,
+    pub location: Location,
     /// What was probably meant.
     pub suggestion: Option<&'static str>,
 }
@@ -147,17 +148,17 @@ fn hint(suggestion: Option<&str>) -> String {
     suggestion.map(|meant| format!("; did you mean `{meant}`?")).unwrap_or_default()
 }
 
-/// Something that is accepted, and probably not meant. Its text is `file:line:column: message`.
+/// Something that is accepted but probably a mistake. Its text is `file:line:column: message`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
-#[error("{file}:{}:{}: {message}", place.line, place.column)]
+#[error("{file}:{}:{}: {message}", location.line, location.column)]
 pub struct Warning {
-    /// What is odd.
+    /// The problem in words.
     pub message: String,
-    /// The marker it is about.
+    /// The marker with the problem.
     pub name: Option<String>,
-    /// The file, as it was named by the caller.
+    /// The file, as the caller named it.
     pub file: String,
-    /// Where in it.
+    /// The location in the file.
     #[serde(flatten)]
-    pub place: Place,
+    pub location: Location,
 }

@@ -1,7 +1,9 @@
-//! The batch evaluator: what `rasa evaluate markers` does over whole conversations, and its files.
+//! The batch evaluator: the work of `rasa evaluate markers` over whole conversations, and its
+//! files.
 //!
-//! A conversation is cut at each `action_session_start`; what is before the first one is left out, but counts for the
-//! indices of events. Conversations come in the order in which the caller gives them; Rasa sorts them by sender id.
+//! A session begins at each `action_session_start`. Events before the first one are in no session,
+//! but count for the indices of events. Conversations come in the caller's order; Rasa sorts them
+//! by sender id.
 
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
@@ -11,12 +13,12 @@ use crate::compile::Program;
 use crate::event::MarkerEvent;
 use crate::state::{ForeignState, State};
 
-/// A session's results.
+/// Results of a session.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SessionResults {
-    /// The session's number in its conversation, from 0.
+    /// The session's index in its conversation, from 0.
     pub session_idx: usize,
-    /// By marker, then by event.
+    /// Sorted by marker, then by event.
     pub results: Vec<MarkerResult>,
 }
 
@@ -25,13 +27,14 @@ pub struct SessionResults {
 pub struct MarkerResult {
     /// The marker's index in the program.
     pub marker: usize,
-    /// The event's position in the whole conversation, from 0.
+    /// The event's index in the whole conversation, from 0.
     pub event_idx: usize,
-    /// `user` events of the session before it.
+    /// Number of `user` events of the session before it.
     pub num_preceding_user_turns: u32,
 }
 
-/// Where sessions begin and end in a conversation's events. One without events has none.
+/// Returns the sessions of a conversation as ranges of its events. A conversation without events
+/// has none.
 #[must_use]
 pub fn sessions(events: &[MarkerEvent<'_>]) -> Vec<Range<usize>> {
     let is_start = |event: &MarkerEvent<'_>| *event == MarkerEvent::Action { name: "action_session_start" };
@@ -43,9 +46,10 @@ pub fn sessions(events: &[MarkerEvent<'_>]) -> Vec<Range<usize>> {
     starts.iter().zip(ends).map(|(start, end)| *start..end).collect()
 }
 
-/// A run over conversations.
+/// An evaluation of several conversations.
 ///
-/// It is one object for all of them because Rasa 3.6.21 carries the progress of sequences from one to the next.
+/// It keeps its state between them, because Rasa 3.6.21 continues sequences in the next
+/// conversation.
 #[derive(Clone, Debug)]
 pub struct Evaluator<'p> {
     program: &'p Program,
@@ -54,17 +58,18 @@ pub struct Evaluator<'p> {
 }
 
 impl<'p> Evaluator<'p> {
-    /// Begins a run.
+    /// Starts an evaluation.
     #[must_use]
     pub fn new(program: &'p Program) -> Self {
         Evaluator { program, state: program.start(), results: SessionResults::default() }
     }
 
-    /// Evaluates the next conversation, and hands out its sessions one by one, also those without results.
+    /// Evaluates the next conversation. Calls `each` for every session, also for those without
+    /// results.
     ///
     /// # Errors
     ///
-    /// What `each` returns; and never of its own, since the state is the program's.
+    /// Errors that `each` returns. There are no others, because the state is the program's.
     pub fn conversation<E: From<ForeignState>>(
         &mut self,
         events: &[MarkerEvent<'_>],
@@ -88,13 +93,13 @@ impl<'p> Evaluator<'p> {
     }
 }
 
-/// The header of the extraction file.
+/// First line of the extraction file.
 pub const EXTRACTION_HEADER: &str = "sender_id,session_idx,marker,event_idx,num_preceding_user_turns\r\n";
 
-/// The header of both files of statistics.
+/// First line of both files of statistics.
 pub const STATISTICS_HEADER: &str = "sender_id,session_idx,marker,statistic,value\r\n";
 
-/// Appends a session's rows of the extraction file; `names` are the markers' by index.
+/// Appends a session's rows of the extraction file. `names` has the markers' names by index.
 pub fn write_extraction<N: AsRef<str>>(
     out: &mut String,
     sender_id: &str,
@@ -118,7 +123,7 @@ fn number(out: &mut String, number: impl Display) {
     let _ = write!(out, ",{number}");
 }
 
-/// Quotes a field as Python's `csv` does by default: where it must be.
+/// Quotes a field only if necessary, as Python's `csv` does by default.
 fn field(out: &mut String, text: &str) {
     if text.contains(['"', ',', '\r', '\n']) {
         out.push('"');
@@ -129,10 +134,10 @@ fn field(out: &mut String, text: &str) {
     }
 }
 
-/// Count, mean, median, least and greatest number of preceding user turns.
+/// Numbers of preceding user turns, for count, mean, median, minimum and maximum.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Turns {
-    /// How often each number was found.
+    /// How often each number occurred.
     found: BTreeMap<u32, u64>,
 }
 
@@ -150,7 +155,7 @@ impl Turns {
         self.found.iter().find(reaches).map_or(0, |(number, _)| *number)
     }
 
-    /// By name.
+    /// Returns all statistics with their names.
     fn all(&self) -> [(&'static str, String); 5] {
         let count = self.count();
         let Some((least, greatest)) = self.found.keys().next().zip(self.found.keys().next_back()) else {
@@ -175,12 +180,12 @@ impl Turns {
     }
 }
 
-/// Three decimals, as NumPy rounds and Python prints.
+/// Rounds to three decimals as NumPy does, and formats as Python prints.
 fn rounded(value: f64) -> String {
     format!("{:?}", (value * 1000.0).round_ties_even() / 1000.0)
 }
 
-/// What Rasa counts over the sessions of a run.
+/// Rasa's statistics over the sessions of an evaluation.
 #[derive(Clone, Debug, Default)]
 pub struct Statistics {
     names: Vec<String>,
@@ -191,7 +196,7 @@ pub struct Statistics {
 }
 
 impl Statistics {
-    /// Begins to count; `names` are the markers' by index.
+    /// Starts counting. `names` has the markers' names by index.
     pub fn new<N: AsRef<str>>(names: &[N]) -> Self {
         let names: Vec<_> = names.iter().map(|name| name.as_ref().to_owned()).collect();
         Statistics {
@@ -222,13 +227,13 @@ impl Statistics {
         }
     }
 
-    /// Sessions so far.
+    /// Returns the number of sessions so far.
     #[must_use]
     pub fn sessions(&self) -> usize {
         self.sessions.len()
     }
 
-    /// Markers by name, as both files are sorted; none before the first session.
+    /// Returns the markers sorted by name, as in both files; none before the first session.
     fn sorted(&self) -> Vec<usize> {
         let mut order: Vec<usize> =
             if self.sessions.is_empty() { Vec::new() } else { (0..self.names.len()).collect() };
@@ -236,7 +241,7 @@ impl Statistics {
         order
     }
 
-    /// The file of statistics over all sessions.
+    /// Returns the file of statistics over all sessions.
     #[must_use]
     pub fn overall_csv(&self) -> String {
         let mut out = STATISTICS_HEADER.to_owned();
@@ -266,7 +271,7 @@ impl Statistics {
         out
     }
 
-    /// The file of statistics by session.
+    /// Returns the file of statistics by session.
     #[must_use]
     pub fn per_session_csv(&self) -> String {
         let mut out = STATISTICS_HEADER.to_owned();
@@ -275,7 +280,7 @@ impl Statistics {
                 continue;
             };
             let values: Vec<_> = sessions.iter().map(Turns::all).collect();
-            // Rasa has them in this order here, and in another over all sessions.
+            // Rasa writes them in this order here, and in another one over all sessions.
             for statistic in ["count", "max", "mean", "median", "min"] {
                 for ((sender_id, session_idx), values) in self.sessions.iter().zip(&values) {
                     let Some((_, value)) = values.iter().find(|(name, _)| *name == statistic) else {

@@ -1,6 +1,6 @@
-//! What markers see of an event.
+//! The parts of an event that markers evaluate.
 
-/// An event, as far as markers look at it.
+/// An event, reduced to what markers evaluate.
 ///
 /// | type of the event | here |
 /// | --- | --- |
@@ -33,7 +33,7 @@ pub enum MarkerEvent<'a> {
     Other,
 }
 
-/// A [`MarkerEvent`] that borrows nothing, to be kept.
+/// A [`MarkerEvent`] that owns its texts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum OwnedMarkerEvent {
     /// `action`.
@@ -74,7 +74,7 @@ impl From<MarkerEvent<'_>> for OwnedMarkerEvent {
 }
 
 impl OwnedMarkerEvent {
-    /// The event.
+    /// Returns the event with borrowed texts.
     #[must_use]
     pub fn as_event(&self) -> MarkerEvent<'_> {
         match self {

@@ -1,4 +1,7 @@
-//! Why a marker applied, or did not: event by event, with every node's value.
+//! Explanation of a marker: the value of every node at every event.
+//!
+//! This is a second, direct evaluation, without the sets of patterns of the compiled program. Tests
+//! compare the two.
 
 use std::fmt::{self, Write as _};
 
@@ -11,7 +14,7 @@ use crate::tag::Tag;
 
 /// A marker over the events of one session.
 ///
-/// Serialised it is what a program wants to show; printed it is for a terminal:
+/// Serialise it for a program. Its [`Display`](fmt::Display) form is for a terminal:
 ///
 /// ```
 /// use turnmill_markers::{Compatibility, MarkerEvent, Node, explain::explain};
@@ -36,32 +39,33 @@ use crate::tag::Tag;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Explanation {
-    /// One for each event.
+    /// One explanation per event.
     pub events: Vec<EventExplanation>,
 }
 
 /// A marker at one event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct EventExplanation {
-    /// Its position among the events given, from 0.
+    /// The event's index among the given events, from 0.
     pub index: usize,
     /// The event in words.
     pub event: String,
-    /// What came of it.
+    /// The marker's result.
     pub outcome: Outcome,
-    /// `user` events before it.
+    /// Number of `user` events before it.
     pub num_preceding_user_turns: u32,
     /// The marker's nodes after the event.
     pub node: NodeExplanation,
 }
 
-/// What came of a marker at an event.
+/// The result of a marker at an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// A result.
+    /// The marker applies.
     Applies,
-    /// True, but a top-level `at_least_once` or `never` has one result only, and it came before.
+    /// The marker is true, but a top-level `at_least_once` or `never` has only one result, and had
+    /// it before.
     AlreadyApplied,
     /// The top-level node is false.
     False,
@@ -70,23 +74,24 @@ pub enum Outcome {
 /// A node after an event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct NodeExplanation {
-    /// Its tag.
+    /// The tag.
     pub tag: &'static str,
-    /// A condition's text.
+    /// The text of a condition.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
-    /// Its value at the event.
+    /// The value at the event.
     pub value: bool,
-    /// Of `seq`: steps done after the event. Equal to `steps` where it completes, before it begins anew.
+    /// Steps of a `seq` that are done after the event. Equal to `steps` where the sequence
+    /// completes, before it starts again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub progress: Option<usize>,
-    /// Of `seq`: steps in all.
+    /// Number of steps of a `seq`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub steps: Option<usize>,
-    /// Of `at_least_once` and `never`: the event at which the sub-marker was true for the first time.
+    /// The event at which the sub-marker of `at_least_once` or `never` was first true.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_true_at: Option<usize>,
-    /// Of `slot_was_set` and its negation: the event at which the slot was set or unset last.
+    /// The event at which the slot of `slot_was_set` or `slot_was_not_set` last changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub changed_at: Option<usize>,
     /// The sub-markers, in order.
@@ -94,9 +99,9 @@ pub struct NodeExplanation {
     pub sub_markers: Vec<NodeExplanation>,
 }
 
-/// Explains a marker over a session's events, from its first on.
+/// Explains a marker over a session's events, from the first one on.
 ///
-/// Sessions are taken to be independent: with [`Compatibility::Rasa36`] only the tags differ.
+/// Sessions count as independent: with [`Compatibility::Rasa36`] only the meaning of tags differs.
 pub fn explain<'e>(
     config: &Node,
     compatibility: Compatibility,
@@ -140,7 +145,7 @@ fn words(event: MarkerEvent<'_>) -> String {
     }
 }
 
-/// A node with what it remembers.
+/// A node with its state.
 struct Traced<'n> {
     node: &'n Node,
     tag: Tag,

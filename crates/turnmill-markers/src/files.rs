@@ -1,15 +1,16 @@
-//! Marker files below a path. The only module that reads files; it is there with the feature `files`.
+//! Marker files below a path. The only module that reads files, with the feature `files`.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use crate::diagnostic::{Diagnostic, ErrorKind, Place};
+use crate::diagnostic::{Diagnostic, ErrorKind, Location};
 use crate::load::SourceFile;
 
-/// Reads one file, or every `.yml` and `.yaml` file below a directory, in order of their paths. Links are followed;
-/// a directory that a link leads back to is read once.
+/// Reads one file, or every `.yml` and `.yaml` file below a directory, in the order of their paths.
+///
+/// Links are followed. A directory that several links lead to is read once.
 ///
 /// # Errors
 ///
@@ -44,7 +45,8 @@ pub fn read_path(path: &Path) -> Result<Vec<SourceFile<'static>>, Vec<Diagnostic
     if errors.is_empty() { Ok(files) } else { Err(errors) }
 }
 
-/// A file's bytes, up to one more than a marker file may have: what is too long is refused by its length.
+/// Reads a file, at most one byte more than a marker file may have. The length then shows that it
+/// is too long.
 fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let limit = crate::MAX_FILE_BYTES as u64 + 1;
@@ -84,7 +86,7 @@ fn refused(path: &Path, kind: ErrorKind, message: String) -> Diagnostic {
         message,
         name: None,
         file: path.display().to_string(),
-        place: Place::START,
+        location: Location::START,
         suggestion: None,
     }
 }

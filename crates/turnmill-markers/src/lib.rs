@@ -1,14 +1,16 @@
-//! Rasa's marker language: conditions with names, evaluated after every event of a session.
+//! Rasa's marker language: named conditions, evaluated after every event of a session.
 //!
-//! What is absent here: no clock, no threads, no async, no randomness, no database, no knowledge of where events come
-//! from or of how sessions are cut (but for the batch evaluator, which cuts as Rasa's does). Nothing is read or
-//! written, unless the feature `files` is on. Needs no other crate of turnmill.
+//! What is absent here: a clock, threads, async, randomness, a database, and knowledge of where
+//! events come from. Except for the batch evaluator, which splits sessions as Rasa's does, the
+//! crate does not know how sessions are split. It does no I/O unless the feature `files` is on. It
+//! needs no other crate of turnmill.
 //!
-//! - [`MarkerSet::parse`] reads YAML or JSON, and reports everything that is wrong, with line and column.
-//! - [`Program::compile`] makes a program of many markers, and [`Program::step`] takes one event: its cost grows with the
-//!   markers that the event can touch, and with those that apply or move on without being touched.
+//! - [`MarkerSet::parse`] reads YAML or JSON and reports every error, with line and column.
+//! - [`Program::compile`] compiles many markers to a program. [`Program::step`] takes one event.
+//!   Its cost grows with the markers that the event can touch, and with those that apply or advance
+//!   without being touched.
 //! - [`State`] is all that is kept of a session: some bits for each marker.
-//! - [`explain`] tells event by event why a marker applied or did not.
+//! - [`explain`] shows event by event why a marker applied or did not.
 //! - [`evaluate`] does the work of `rasa evaluate markers`, down to the bytes of its files.
 //!
 //! ```
@@ -55,7 +57,7 @@ pub mod explain;
 pub mod files;
 
 pub use compile::{Compatibility, Pattern, PatternId, Program};
-pub use diagnostic::{Diagnostic, ErrorKind, Place, Warning};
+pub use diagnostic::{Diagnostic, ErrorKind, Location, Warning};
 pub use event::{MarkerEvent, OwnedMarkerEvent};
 pub use load::{FileFormat, Marker, MarkerSet, SourceFile};
 pub use node::{ConfigError, Node};
@@ -63,11 +65,11 @@ pub use state::{Adopted, ForeignState, State};
 pub use step::Hit;
 pub use tag::Tag;
 
-/// Markers inside each other, at most.
+/// Maximum nesting of markers.
 pub const MAX_DEPTH: usize = 100;
 
-/// Bytes of a marker file, at most.
+/// Maximum size of a marker file in bytes.
 pub const MAX_FILE_BYTES: usize = 1 << 20;
 
-/// Values in a marker file, at most; an alias counts as all that it stands for.
+/// Maximum number of values in a marker file. An alias counts as all that it refers to.
 pub const MAX_VALUES: usize = 100_000;

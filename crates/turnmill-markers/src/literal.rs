@@ -1,14 +1,14 @@
-//! JSON, and the way Python prints dictionaries, which is how stored configurations may be written.
+//! JSON and Python's dictionary notation, in which stored configurations may be written.
 
-use crate::diagnostic::Place;
+use crate::diagnostic::Location;
 use crate::value::{Data, Key, MAX_LEVELS, Unreadable, Value};
 
 /// Reads strict JSON.
 pub(crate) fn read_json(text: &str) -> Result<Value, Unreadable> {
-    // The syntax is checked by who knows it best; what follows finds places.
+    // serde_json checks the syntax. The reader below only finds locations.
     if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(text) {
-        let place = Place { line: error.line().max(1), column: error.column().max(1) };
-        return Err(Unreadable::invalid(plain(&error), place));
+        let location = Location { line: error.line().max(1), column: error.column().max(1) };
+        return Err(Unreadable::invalid(plain(&error), location));
     }
     Reader::new(text, false).all()
 }
@@ -18,7 +18,7 @@ pub(crate) fn read_python(text: &str) -> Result<Value, Unreadable> {
     Reader::new(text, true).all()
 }
 
-/// The message without its place.
+/// Returns the message without its location.
 fn plain(error: &serde_json::Error) -> String {
     let text = error.to_string();
     text.split(" at line ").next().unwrap_or_default().to_lowercase()
@@ -27,7 +27,7 @@ fn plain(error: &serde_json::Error) -> String {
 struct Reader<'t> {
     text: &'t str,
     at: usize,
-    /// Where the current line began, and its number.
+    /// Offset and number of the current line.
     line: (usize, usize),
     python: bool,
     values: usize,
@@ -55,9 +55,9 @@ impl<'t> Reader<'t> {
         self.text.as_bytes().get(self.at).copied()
     }
 
-    fn place(&self) -> Place {
+    fn location(&self) -> Location {
         let line = self.text.get(self.line.0..self.at).unwrap_or_default();
-        Place { line: self.line.1, column: line.chars().count() + 1 }
+        Location { line: self.line.1, column: line.chars().count() + 1 }
     }
 
     fn unexpected(&self) -> Unreadable {
@@ -65,7 +65,7 @@ impl<'t> Reader<'t> {
             Some(found) => format!("unexpected {found:?}"),
             None => "unexpected end".to_owned(),
         };
-        Unreadable::invalid(message, self.place())
+        Unreadable::invalid(message, self.location())
     }
 
     fn blank(&mut self) {
@@ -79,27 +79,27 @@ impl<'t> Reader<'t> {
 
     fn value(&mut self, level: usize) -> Result<Value, Unreadable> {
         self.blank();
-        let place = self.place();
+        let location = self.location();
         self.values += 1;
         if self.values > crate::MAX_VALUES {
-            return Err(Unreadable::too_large(place));
+            return Err(Unreadable::too_large(location));
         }
         match self.peek() {
-            Some(b'{' | b'[') if level >= MAX_LEVELS => Err(Unreadable::too_deep(place)),
+            Some(b'{' | b'[') if level >= MAX_LEVELS => Err(Unreadable::too_deep(location)),
             Some(b'{') => {
                 let mut entries = Vec::new();
                 self.items(b'}', |reader| {
-                    let place = reader.place();
+                    let location = reader.location();
                     let text = reader.string()?.into();
                     reader.blank();
                     if reader.peek() != Some(b':') {
                         return Err(reader.unexpected());
                     }
                     reader.at += 1;
-                    entries.push((Key { place, text }, reader.value(level + 1)?));
+                    entries.push((Key { location, text }, reader.value(level + 1)?));
                     Ok(())
                 })?;
-                Ok(Value::mapping(place, entries))
+                Ok(Value::mapping(location, entries))
             }
             Some(b'[') => {
                 let mut values = Vec::new();
@@ -107,14 +107,14 @@ impl<'t> Reader<'t> {
                     values.push(reader.value(level + 1)?);
                     Ok(())
                 })?;
-                Ok(Value::list(place, values))
+                Ok(Value::list(location, values))
             }
-            Some(b'"' | b'\'') => Ok(Value::scalar(place, Data::Text(self.string()?.into()))),
-            _ => self.word(place),
+            Some(b'"' | b'\'') => Ok(Value::scalar(location, Data::Text(self.string()?.into()))),
+            _ => self.word(location),
         }
     }
 
-    /// What is between an opening mark, at which the reader stands, and the closing one.
+    /// Reads what is between the next opening bracket and its closing one.
     fn items(
         &mut self,
         close: u8,
@@ -136,7 +136,7 @@ impl<'t> Reader<'t> {
         Ok(())
     }
 
-    fn word(&mut self, place: Place) -> Result<Value, Unreadable> {
+    fn word(&mut self, location: Location) -> Result<Value, Unreadable> {
         let end = self.rest().find([',', ']', '}', ':', ' ', '\t', '\r', '\n']).unwrap_or(self.rest().len());
         let word = self.rest().get(..end).unwrap_or_default();
         let data = match (word, self.python) {
@@ -146,11 +146,11 @@ impl<'t> Reader<'t> {
             _ => return Err(self.unexpected()),
         };
         self.at += end;
-        Ok(Value::scalar(place, data))
+        Ok(Value::scalar(location, data))
     }
 
     fn string(&mut self) -> Result<String, Unreadable> {
-        let (start, place) = (self.at, self.place());
+        let (start, location) = (self.at, self.location());
         let quote = match self.peek() {
             Some(b'"') => '"',
             Some(b'\'') if self.python => '\'',
@@ -163,7 +163,7 @@ impl<'t> Reader<'t> {
             escaped = c == '\\' && !escaped;
             ends
         });
-        let Some(end) = end else { return Err(Unreadable::invalid("a text without its end", place)) };
+        let Some(end) = end else { return Err(Unreadable::invalid("a text without its end", location)) };
         self.at = start + end + 2;
         let text = if self.python {
             unescape(body.get(..end).unwrap_or_default())
@@ -171,15 +171,15 @@ impl<'t> Reader<'t> {
             serde_json::from_str(self.text.get(start..self.at).unwrap_or_default()).ok()
         };
         let text =
-            text.ok_or_else(|| Unreadable::invalid("an escape that stands for no character", place))?;
+            text.ok_or_else(|| Unreadable::invalid("an escape that stands for no character", location))?;
         if text.contains('\0') {
-            return Err(Unreadable::invalid("a NUL character, which no table can hold", place));
+            return Err(Unreadable::invalid("a NUL character, which no table can hold", location));
         }
         Ok(text)
     }
 }
 
-/// Python's escapes; none if one of them stands for no character.
+/// Resolves Python's escapes. Returns `None` if one of them is not a character.
 fn unescape(body: &str) -> Option<String> {
     let mut text = String::with_capacity(body.len());
     let mut chars = body.chars();

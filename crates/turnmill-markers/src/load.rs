@@ -1,9 +1,9 @@
-//! From files to a set of markers, or to everything that is wrong with them.
+//! Loading of marker sets from files, with all errors.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use crate::diagnostic::{Diagnostic, ErrorKind, Place, Warning};
+use crate::diagnostic::{Diagnostic, ErrorKind, Location, Warning};
 use crate::literal::read_json;
 use crate::node::{Node, too_deep, wrong_number};
 use crate::suggest::closest;
@@ -11,28 +11,28 @@ use crate::tag::Tag;
 use crate::value::{Data, Key, Unreadable, Value};
 use crate::yaml;
 
-/// A marker file's content, and what the caller calls it.
+/// A marker file's content, and its name in messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceFile<'a> {
-    /// Its name in messages.
+    /// The name in messages.
     pub name: String,
-    /// Its bytes, UTF-8.
+    /// The content in UTF-8.
     pub bytes: std::borrow::Cow<'a, [u8]>,
-    /// What they are.
+    /// The format of the content.
     pub format: FileFormat,
 }
 
-/// How a set of markers is written.
+/// The format of a marker file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileFormat {
     /// YAML 1.2; JSON is accepted with few exceptions.
     Yaml,
-    /// JSON and nothing else.
+    /// Strict JSON.
     Json,
 }
 
 impl<'a> SourceFile<'a> {
-    /// A file; JSON if its name ends in `.json`, else YAML.
+    /// Returns a file. It is JSON if the name ends in `.json`, otherwise YAML.
     pub fn new(name: impl Into<String>, bytes: impl Into<std::borrow::Cow<'a, [u8]>>) -> Self {
         let name = name.into();
         let format = if name.ends_with(".json") { FileFormat::Json } else { FileFormat::Yaml };
@@ -40,25 +40,25 @@ impl<'a> SourceFile<'a> {
     }
 }
 
-/// A marker: a condition with a name.
+/// A condition with a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Marker {
     /// The name, unique in its set.
     pub name: String,
-    /// What it is for; no effect on evaluation.
+    /// The purpose of the marker. It has no effect on evaluation.
     pub description: Option<String>,
     /// The condition.
     pub config: Node,
 }
 
-/// Markers in order of definition, their names unique.
+/// Markers in the order of their definition, with unique names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MarkerSet {
     markers: Vec<Marker>,
 }
 
 impl MarkerSet {
-    /// Reads a set from its files, in the order given.
+    /// Reads a set from its files, in the given order.
     ///
     /// ```
     /// use turnmill_markers::{ErrorKind, MarkerSet, SourceFile};
@@ -67,28 +67,28 @@ impl MarkerSet {
     /// let errors = MarkerSet::parse(&[file]).unwrap_err();
     /// assert_eq!(errors[0].kind, ErrorKind::UnknownTag);
     /// assert_eq!(errors[0].suggestion, Some("intent"));
-    /// assert_eq!((errors[0].place.line, errors[0].place.column), (2, 3));
+    /// assert_eq!((errors[0].location.line, errors[0].location.column), (2, 3));
     /// ```
     ///
     /// # Errors
     ///
-    /// All that is wrong, by file and place; then there is no set.
+    /// All errors with their locations. There is no set then.
     pub fn parse(files: &[SourceFile<'_>]) -> Result<(Self, Vec<Warning>), Vec<Diagnostic>> {
         let mut set = MarkerSet::default();
         let (mut errors, mut warnings) = (Vec::new(), Vec::new());
-        let mut seen: HashMap<String, (&str, Place)> = HashMap::new();
+        let mut seen: HashMap<String, (&str, Location)> = HashMap::new();
         for file in files {
             let mut checker = Checker::new(&file.name);
             match read(file) {
                 Ok(value) => checker.file(&value),
-                Err(error) => checker.report(error.kind, error.message, error.place, None),
+                Err(error) => checker.report(error.kind, error.message, error.location, None),
             }
-            for (place, marker) in checker.names.drain(..) {
+            for (location, marker) in checker.names.drain(..) {
                 match seen.entry(marker) {
                     Entry::Vacant(entry) => {
-                        entry.insert((&file.name, place));
+                        entry.insert((&file.name, location));
                     }
-                    // Twice in one file is a duplicate key.
+                    // The same name twice in one file is reported as a duplicate key.
                     Entry::Occupied(entry) if entry.get().0 != file.name => {
                         let (other, at) = *entry.get();
                         checker.errors.push(Diagnostic {
@@ -96,15 +96,15 @@ impl MarkerSet {
                             message: format!("the marker is also in {other}:{}:{}", at.line, at.column),
                             name: Some(entry.key().clone()),
                             file: file.name.clone(),
-                            place,
+                            location,
                             suggestion: None,
                         });
                     }
                     Entry::Occupied(_) => {}
                 }
             }
-            checker.errors.sort_by_key(|error| error.place);
-            // What stands behind several aliases is wrong once.
+            checker.errors.sort_by_key(|error| error.location);
+            // Several aliases may refer to the same error.
             checker.errors.dedup();
             errors.append(&mut checker.errors);
             checker.warnings.dedup();
@@ -114,7 +114,7 @@ impl MarkerSet {
         if errors.is_empty() { Ok((set, warnings)) } else { Err(errors) }
     }
 
-    /// The markers, in order of definition.
+    /// Returns the markers in the order of their definition.
     #[must_use]
     pub fn markers(&self) -> &[Marker] {
         &self.markers
@@ -124,12 +124,12 @@ impl MarkerSet {
 fn read(file: &SourceFile<'_>) -> Result<Value, Unreadable> {
     if file.bytes.len() > crate::MAX_FILE_BYTES {
         let message = format!("longer than {} bytes", crate::MAX_FILE_BYTES);
-        return Err(Unreadable { kind: ErrorKind::TooLarge, message, place: Place::START });
+        return Err(Unreadable { kind: ErrorKind::TooLarge, message, location: Location::START });
     }
     let text = std::str::from_utf8(&file.bytes).map_err(|error| {
         let valid = file.bytes.get(..error.valid_up_to()).unwrap_or_default();
         let valid = String::from_utf8_lossy(valid);
-        Unreadable::invalid("not UTF-8", Place::of(&valid, valid.len()))
+        Unreadable::invalid("not UTF-8", Location::of(&valid, valid.len()))
     })?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     match file.format {
@@ -144,8 +144,8 @@ pub(crate) struct Checker<'f> {
     /// The marker that is being checked.
     name: Option<String>,
     markers: Vec<Marker>,
-    /// Every name at the top of the file, also of markers that are wrong.
-    names: Vec<(Place, String)>,
+    /// Every name at the top level of the file, also of invalid markers.
+    names: Vec<(Location, String)>,
     pub(crate) errors: Vec<Diagnostic>,
     warnings: Vec<Warning>,
 }
@@ -166,7 +166,7 @@ impl<'f> Checker<'f> {
         &mut self,
         kind: ErrorKind,
         message: impl Into<String>,
-        place: Place,
+        location: Location,
         suggestion: Option<&'static str>,
     ) {
         self.errors.push(Diagnostic {
@@ -174,31 +174,32 @@ impl<'f> Checker<'f> {
             message: message.into(),
             name: self.name.clone(),
             file: self.file.to_owned(),
-            place,
+            location,
             suggestion,
         });
     }
 
     fn file(&mut self, value: &Value) {
         let Data::Mapping(entries) = &value.data else {
-            let message = format!("a mapping of names to markers is needed, not {}", value.what());
-            self.report(ErrorKind::FileNotAMapping, message, value.place, None);
+            let message = format!("a mapping of names to markers is needed, not {}", value.kind_name());
+            self.report(ErrorKind::FileNotAMapping, message, value.location, None);
             return;
         };
         self.duplicates(entries);
         for (key, value) in entries.iter() {
             self.name = Some(key.text.as_ref().to_owned());
-            self.names.push((key.place, key.text.as_ref().to_owned()));
+            self.names.push((key.location, key.text.as_ref().to_owned()));
             if Tag::parse(&key.text).is_some() {
                 let message = format!("`{}` is a tag and cannot name a marker", key.text);
-                self.report(ErrorKind::MarkerNameIsATag, message, key.place, None);
-                // Probably a marker without a name; what is below would only be said twice.
+                self.report(ErrorKind::MarkerNameIsATag, message, key.location, None);
+                // This is probably a marker without a name. Its content would only cause further
+                // errors.
                 continue;
             } else if &*key.text == "<any_marker>" {
                 let message = "the name `<any_marker>` is reserved";
-                self.report(ErrorKind::ReservedMarkerName, message, key.place, None);
+                self.report(ErrorKind::ReservedMarkerName, message, key.location, None);
             }
-            if let Some((config, description)) = self.config(value, key.place) {
+            if let Some((config, description)) = self.config(value, key.location) {
                 let name = key.text.as_ref().to_owned();
                 self.markers.push(Marker { name, description, config });
             }
@@ -206,39 +207,39 @@ impl<'f> Checker<'f> {
         }
     }
 
-    /// Reports keys that stand twice; those in `value`'s own mapping only.
+    /// Reports duplicate keys of one mapping, not of nested ones.
     fn duplicates(&mut self, entries: &[(Key, Value)]) {
-        let mut seen: HashMap<&str, Place> = HashMap::new();
+        let mut seen: HashMap<&str, Location> = HashMap::new();
         for (key, _) in entries {
             match seen.entry(&key.text) {
                 Entry::Vacant(entry) => {
-                    entry.insert(key.place);
+                    entry.insert(key.location);
                 }
                 Entry::Occupied(entry) => {
                     let first = entry.get();
                     let message =
                         format!("the key `{}` stands at {}:{}, too", key.text, first.line, first.column);
-                    self.report(ErrorKind::DuplicateKeyInYaml, message, key.place, None);
+                    self.report(ErrorKind::DuplicateKeyInYaml, message, key.location, None);
                 }
             }
         }
     }
 
-    /// Checks a configuration at the top; null stands at its key.
-    pub(crate) fn config(&mut self, value: &Value, key: Place) -> Option<(Node, Option<String>)> {
+    /// Checks a configuration at the top level. Errors about null are located at its key.
+    pub(crate) fn config(&mut self, value: &Value, key: Location) -> Option<(Node, Option<String>)> {
         self.node(value, key, 1)
     }
 
-    fn node(&mut self, value: &Value, parent: Place, depth: usize) -> Option<(Node, Option<String>)> {
+    fn node(&mut self, value: &Value, parent: Location, depth: usize) -> Option<(Node, Option<String>)> {
         if depth > crate::MAX_DEPTH {
-            self.report(ErrorKind::TooDeep, too_deep(), value.place, None);
+            self.report(ErrorKind::TooDeep, too_deep(), value.location, None);
             return None;
         }
         let Data::Mapping(entries) = &value.data else {
-            // An absent value has no place of its own.
-            let place = if matches!(value.data, Data::Null) { parent } else { value.place };
-            let message = format!("a mapping with one tag is needed, not {}", value.what());
-            self.report(ErrorKind::MarkerConfigNotAMapping, message, place, None);
+            // An absent value has no location.
+            let location = if matches!(value.data, Data::Null) { parent } else { value.location };
+            let message = format!("a mapping with one tag is needed, not {}", value.kind_name());
+            self.report(ErrorKind::MarkerConfigNotAMapping, message, location, None);
             return None;
         };
         self.duplicates(entries);
@@ -248,10 +249,10 @@ impl<'f> Checker<'f> {
         let first = tags.next();
         if entries.len() > 2 {
             let message = format!("one tag and perhaps `description` are needed, not {} keys", entries.len());
-            self.report(ErrorKind::MarkerConfigNotAMapping, message, value.place, None);
+            self.report(ErrorKind::MarkerConfigNotAMapping, message, value.location, None);
         }
         let Some((key, below)) = first else {
-            self.report(ErrorKind::MarkerConfigNotAMapping, "a tag is missing", value.place, None);
+            self.report(ErrorKind::MarkerConfigNotAMapping, "a tag is missing", value.location, None);
             return None;
         };
         if let (2, Some((second, _))) = (entries.len(), tags.next()) {
@@ -259,7 +260,7 @@ impl<'f> Checker<'f> {
                 message: format!("`{}` is ignored, since `{}` is the marker's tag", second.text, key.text),
                 name: self.name.clone(),
                 file: self.file.to_owned(),
-                place: second.place,
+                location: second.location,
             });
         }
         let Some(tag) = Tag::parse(&key.text) else {
@@ -277,7 +278,7 @@ impl<'f> Checker<'f> {
     fn unknown(&mut self, key: &Key) {
         let shown: String = key.text.chars().take(60).collect();
         let suggestion = Tag::suggest(&key.text).or_else(|| closest(&key.text, ["description"]));
-        self.report(ErrorKind::UnknownTag, format!("`{shown}` is no tag"), key.place, suggestion);
+        self.report(ErrorKind::UnknownTag, format!("`{shown}` is no tag"), key.location, suggestion);
     }
 
     fn description(&mut self, value: &Value) -> Option<String> {
@@ -285,8 +286,8 @@ impl<'f> Checker<'f> {
             Data::Text(text) => Some(text.as_ref().to_owned()),
             Data::Null => None,
             Data::Other(_) | Data::List(_) | Data::Mapping(_) => {
-                let message = format!("`description` needs a text, not {}", value.what());
-                self.report(ErrorKind::DescriptionNotText, message, value.place, None);
+                let message = format!("`description` needs a text, not {}", value.kind_name());
+                self.report(ErrorKind::DescriptionNotText, message, value.location, None);
                 None
             }
         }
@@ -296,24 +297,24 @@ impl<'f> Checker<'f> {
         if let Data::Text(text) = &value.data {
             return Node::condition(tag, text.as_ref()).ok();
         }
-        let place = if matches!(value.data, Data::Null) { key.place } else { value.place };
+        let location = if matches!(value.data, Data::Null) { key.location } else { value.location };
         let hint = if matches!(value.data, Data::Other(_)) { "; put it in quotes" } else { "" };
-        let message = format!("`{tag}` needs a text, not {}{hint}", value.what());
-        self.report(ErrorKind::ConditionNeedsText, message, place, None);
+        let message = format!("`{tag}` needs a text, not {}{hint}", value.kind_name());
+        self.report(ErrorKind::ConditionNeedsText, message, location, None);
         None
     }
 
     fn operator(&mut self, tag: Tag, key: &Key, value: &Value, depth: usize) -> Option<Node> {
         let Data::List(values) = &value.data else {
-            let place = if matches!(value.data, Data::Null) { key.place } else { value.place };
-            let message = format!("`{tag}` needs a list of markers, not {}", value.what());
-            self.report(ErrorKind::OperatorNeedsList, message, place, None);
+            let location = if matches!(value.data, Data::Null) { key.location } else { value.location };
+            let message = format!("`{tag}` needs a list of markers, not {}", value.kind_name());
+            self.report(ErrorKind::OperatorNeedsList, message, location, None);
             return None;
         };
         if let Some(message) = wrong_number(tag, values.len()) {
-            self.report(ErrorKind::WrongNumberOfSubMarkers, message, value.place, None);
+            self.report(ErrorKind::WrongNumberOfSubMarkers, message, value.location, None);
         }
-        let subs: Vec<_> = values.iter().map(|sub| self.node(sub, sub.place, depth + 1)).collect();
+        let subs: Vec<_> = values.iter().map(|sub| self.node(sub, sub.location, depth + 1)).collect();
         let subs: Option<Vec<_>> = subs.into_iter().map(|sub| sub.map(|(node, _)| node)).collect();
         Node::operator(tag, subs?).ok()
     }

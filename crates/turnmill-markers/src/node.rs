@@ -1,17 +1,17 @@
-//! A marker's configuration as a tree, and its one spelling.
+//! A marker's configuration as a tree, and its canonical text.
 
 use std::fmt::{self, Write as _};
 
-use crate::diagnostic::{ErrorKind, Place};
+use crate::diagnostic::{ErrorKind, Location};
 use crate::literal::{read_json, read_python};
 use crate::load::Checker;
 use crate::tag::Tag;
 use crate::value::Data;
 
-/// A marker's configuration: a tag, and under it a text or a list of configurations.
+/// A marker's configuration: a tag with a text or a list of configurations.
 ///
-/// Written out with [`Display`](fmt::Display) it is compact JSON without descriptions, the same for every spelling of
-/// the same configuration; [`Node::parse`] reads that back.
+/// [`Display`](fmt::Display) writes compact JSON without descriptions. It is the same for every
+/// spelling of one configuration. [`Node::parse`] reads it back.
 ///
 /// ```
 /// use turnmill_markers::{Node, Tag};
@@ -33,22 +33,22 @@ enum Args {
     Subs(Vec<Node>),
 }
 
-/// A node that the language does not have, or a stored configuration that is none.
+/// A node that the language does not have, or an invalid stored configuration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("marker configuration: {message}")]
 pub struct ConfigError {
-    /// What is wrong.
+    /// The kind of error.
     pub kind: ErrorKind,
-    /// The same in words.
+    /// The error in words.
     pub message: String,
 }
 
 impl Node {
-    /// A condition: a tag with a text.
+    /// Returns a condition: a tag with a text.
     ///
     /// # Errors
     ///
-    /// The tag is an operator.
+    /// [`ConfigError`] if the tag is an operator.
     pub fn condition(tag: Tag, text: impl Into<Box<str>>) -> Result<Self, ConfigError> {
         if tag.is_condition() {
             return Ok(Node { tag, args: Args::Text(text.into()) });
@@ -56,12 +56,12 @@ impl Node {
         Err(ConfigError { kind: ErrorKind::OperatorNeedsList, message: format!("`{tag}` needs a list") })
     }
 
-    /// An operator: a tag with sub-markers.
+    /// Returns an operator: a tag with sub-markers.
     ///
     /// # Errors
     ///
-    /// The tag is a condition, the number of sub-markers is not the operator's, or the tree is deeper than
-    /// [`MAX_DEPTH`](crate::MAX_DEPTH).
+    /// [`ConfigError`] if the tag is a condition, has another number of sub-markers, or if the tree
+    /// is deeper than [`MAX_DEPTH`](crate::MAX_DEPTH).
     pub fn operator(tag: Tag, sub_markers: Vec<Node>) -> Result<Self, ConfigError> {
         let error = |kind, message| Err(ConfigError { kind, message });
         if tag.is_condition() {
@@ -77,12 +77,12 @@ impl Node {
         Ok(node)
     }
 
-    /// Reads a stored configuration (`rasa_patterns.config`): JSON, or a dictionary as Python prints it, or either
-    /// inside of a JSON text.
+    /// Reads a stored configuration (`rasa_patterns.config`): JSON, a dictionary as Python prints
+    /// it, or either inside of a JSON string.
     ///
     /// # Errors
     ///
-    /// The text is none of these, or no configuration of a marker.
+    /// [`ConfigError`] if the text is none of these, or not a configuration of a marker.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
         let value = match read_json(text) {
             Ok(value) => match &value.data {
@@ -93,7 +93,7 @@ impl Node {
         };
         let value = value.map_err(|error| ConfigError { kind: error.kind, message: error.message })?;
         let mut checker = Checker::new("");
-        match checker.config(&value, Place::START) {
+        match checker.config(&value, Location::START) {
             Some((node, _)) if checker.errors.is_empty() => Ok(node),
             _ => {
                 let first = checker.errors.into_iter().next();
@@ -106,13 +106,13 @@ impl Node {
         }
     }
 
-    /// The tag.
+    /// Returns the tag.
     #[must_use]
     pub fn tag(&self) -> Tag {
         self.tag
     }
 
-    /// A condition's text.
+    /// Returns the text of a condition.
     #[must_use]
     pub fn text(&self) -> Option<&str> {
         match &self.args {
@@ -121,7 +121,7 @@ impl Node {
         }
     }
 
-    /// An operator's sub-markers, in order; a condition has none.
+    /// Returns the sub-markers of an operator, in order. A condition has none.
     #[must_use]
     pub fn sub_markers(&self) -> &[Node] {
         match &self.args {
@@ -130,20 +130,20 @@ impl Node {
         }
     }
 
-    /// Nodes in the tree.
+    /// Returns the number of nodes in the tree.
     #[must_use]
     pub fn size(&self) -> usize {
         1 + self.sub_markers().iter().map(Node::size).sum::<usize>()
     }
 
-    /// Nodes from this one down to the deepest, itself included.
+    /// Returns the number of levels in the tree.
     #[must_use]
     pub fn depth(&self) -> usize {
         1 + self.sub_markers().iter().map(Node::depth).max().unwrap_or(0)
     }
 }
 
-/// What is wrong with so many sub-markers, if something is.
+/// Returns the error message if the operator cannot have this number of sub-markers.
 pub(crate) fn wrong_number(tag: Tag, number: usize) -> Option<String> {
     match number {
         0 if !tag.takes_one() => Some(format!("`{tag}` needs at least one sub-marker")),

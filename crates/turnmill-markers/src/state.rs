@@ -1,4 +1,4 @@
-//! What is kept of a session.
+//! The state of a session.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,48 +6,48 @@ use crate::compile::{Compatibility, Field, Program};
 
 /// What a program keeps of one session: some bits for each pattern, and the number of user turns.
 ///
-/// Equal events give equal states. Made by [`Program::start`], changed by [`Program::step`]; a state that comes from
-/// elsewhere is used only if it fits, whatever its content.
+/// Equal events give equal states. [`Program::start`] makes a state and [`Program::step`] changes
+/// it. A state from outside, such as a store, is rejected if it is another program's. Its content
+/// is never trusted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct State {
     pub(crate) program: u64,
     pub(crate) user_turns: u32,
-    /// Sets of patterns: to evaluate at the next event whatever it is; applying at events that do not touch them;
-    /// at their end. Then the bits of slots, sequences and `at_least_once`.
+    /// Three sets of patterns, see [`Set`], then the bits of slots, sequences and `at_least_once`.
     pub(crate) words: Box<[u64]>,
 }
 
-/// A state was made by another program.
+/// The state belongs to another program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the marker state belongs to other markers (program {found:016x}, not {expected:016x})")]
 pub struct ForeignState {
     /// The program's fingerprint.
     pub expected: u64,
-    /// The state's.
+    /// The state's fingerprint.
     pub found: u64,
 }
 
-/// A session's state after the markers changed.
+/// A session's state after the markers have changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Adopted {
-    /// The state: that of patterns which both programs have is carried over, others are as at a session's start.
+    /// The state. Patterns of both programs keep their state; others are at a session's start.
     pub state: State,
     /// Indices of the patterns that the former program did not have.
     ///
-    /// Their state is that of a session's start. To have it right, step a program of [`only`](Program::only) them over
-    /// the session's events so far, and [`absorb`](Program::absorb) what it comes to.
+    /// They are at a session's start. To catch up, step a program of [`only`](Program::only) these
+    /// patterns over the session's past events, and [`absorb`](Program::absorb) its state.
     pub missing: Vec<usize>,
 }
 
 impl State {
-    /// `user` events so far.
+    /// Returns the number of `user` events so far.
     #[must_use]
     pub fn user_turns(&self) -> u32 {
         self.user_turns
     }
 
-    /// The state at a session's start: what an event that touches nothing would not change is settled from the start,
-    /// so that a session's first event costs no more than others.
+    /// Returns the state at a session's start. Patterns that are settled there are marked so, and a
+    /// session's first event costs no more than others.
     pub(crate) fn blank(program: &Program, words: usize) -> Self {
         let mut state =
             State { program: fingerprint(program), user_turns: 0, words: vec![0; words].into_boxed_slice() };
@@ -62,7 +62,7 @@ impl State {
         state
     }
 
-    /// Bytes that it takes in memory.
+    /// Returns the size in memory, in bytes.
     #[must_use]
     pub fn size(&self) -> usize {
         size_of::<Self>() + size_of_val(&*self.words)
@@ -92,19 +92,19 @@ fn mask(field: Field) -> u64 {
     (1 << field.width) - 1
 }
 
-/// The sets of patterns in a state.
+/// The sets of patterns in a state. See [`step`](crate::step) for the terms.
 #[derive(Clone, Copy)]
 pub(crate) enum Set {
-    /// To be evaluated at the next event, whatever it is.
+    /// Patterns to be evaluated at the next event in any case.
     Unsettled,
-    /// Applying at events that do not touch them.
+    /// Patterns that apply at events that do not touch them.
     Steady,
-    /// Whose only result of the session is found.
+    /// Patterns that have had their only result of the session.
     Done,
 }
 
 impl Set {
-    /// Where the set begins among the words.
+    /// Returns the index of the set's first word.
     pub(crate) fn word(self, program: &Program) -> usize {
         self as usize * program.set_words
     }
@@ -116,13 +116,13 @@ impl Set {
 }
 
 impl Program {
-    /// The state before a session's first event.
+    /// Returns the state before a session's first event.
     #[must_use]
     pub fn start(&self) -> State {
         self.initial.clone()
     }
 
-    /// Whether the state is this program's.
+    /// Returns whether the state is this program's.
     #[must_use]
     pub fn fits(&self, state: &State) -> bool {
         state.program == self.initial.program && state.words.len() == self.initial.words.len()
@@ -135,12 +135,12 @@ impl Program {
         Err(ForeignState { expected: self.initial.program, found: state.program })
     }
 
-    /// Ends a session and begins the next. Nothing is left, except with [`Compatibility::Rasa36`] the progress of
-    /// sequences.
+    /// Ends a session and begins the next. Only [`Compatibility::Rasa36`] keeps something: the
+    /// progress of sequences.
     ///
     /// # Errors
     ///
-    /// The state is another program's.
+    /// [`ForeignState`] if the state is another program's.
     pub fn next_session(&self, state: &mut State) -> Result<(), ForeignState> {
         self.check(state)?;
         let ended = std::mem::replace(state, self.start());
@@ -157,12 +157,13 @@ impl Program {
         Ok(())
     }
 
-    /// Carries a session's state over from the program that made it, when the markers have changed. Patterns are
-    /// recognised by their ids; those that this program does not have are dropped.
+    /// Converts a session's state from the program that made it, after the markers have changed.
+    ///
+    /// Ids identify patterns. Those that this program does not have are dropped.
     ///
     /// # Errors
     ///
-    /// The state is not `former`'s.
+    /// [`ForeignState`] if the state is not `former`'s.
     pub fn adopt(&self, former: &Program, state: &State) -> Result<Adopted, ForeignState> {
         former.check(state)?;
         let mut adopted = Adopted { state: self.start(), missing: Vec::new() };
@@ -177,11 +178,12 @@ impl Program {
         Ok(adopted)
     }
 
-    /// Takes the state of those patterns that `other` has from `theirs`, which must have seen the same events.
+    /// Copies the state of those patterns that `other` has too. `theirs` must have seen the same
+    /// events.
     ///
     /// # Errors
     ///
-    /// One of the states is not its program's.
+    /// [`ForeignState`] if one of the states is not its program's.
     pub fn absorb(&self, state: &mut State, other: &Program, theirs: &State) -> Result<(), ForeignState> {
         self.check(state)?;
         other.check(theirs)?;
@@ -194,7 +196,8 @@ impl Program {
         Ok(())
     }
 
-    /// Copies one pattern's state; not if the two are different under one id.
+    /// Copies one pattern's state. Returns false if the id has another configuration in the other
+    /// program.
     fn copy(&self, index: usize, state: &mut State, other: &Program, from: usize, theirs: &State) -> bool {
         let same = self.compatibility == other.compatibility
             && self.sources.get(index).map(|(_, config)| config)
@@ -207,7 +210,7 @@ impl Program {
         for set in [Set::Unsettled, Set::Steady, Set::Done] {
             state.set(set.bit(self, index), theirs.get(set.bit(other, from)));
         }
-        // Equal configurations have equal fields in the same order, elsewhere.
+        // Equal configurations have equal fields in the same order, at other offsets.
         let fields = ours.fields.iter().zip(&theirs_compiled.fields);
         for (to, from) in fields.chain(ours.slots.iter().zip(&theirs_compiled.slots)) {
             state.set(*to, theirs.get(*from));
@@ -216,7 +219,7 @@ impl Program {
     }
 }
 
-/// FNV-1a, 64 bit: the same in every process and version.
+/// FNV-1a, 64 bit: equal in every process and version.
 fn fingerprint(program: &Program) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     let mut add = |bytes: &[u8]| {

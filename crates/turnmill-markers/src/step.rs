@@ -1,8 +1,25 @@
-//! One event.
+//! Evaluation of one event.
 //!
-//! A pattern is *settled* when an event that touches none of its conditions changes nothing in its state. Then its value
-//! at such events is always the same, and is kept in a set of *steady* patterns; it is evaluated again only when one of its
-//! names comes. A pattern whose state has just changed is unsettled, and evaluated at the next event whatever it is.
+//! Most events touch few patterns, so a step must not evaluate all of them. A pattern is *touched*
+//! by an event whose name one of its conditions has. A pattern is *settled* when an event that does
+//! not touch it would change nothing in its state.
+//!
+//! - A settled pattern is evaluated only at events that touch it. At all others its value is known:
+//!   a bit in the set of *steady* patterns holds it.
+//! - A pattern whose state has just changed is *unsettled*. It is evaluated at the next event in
+//!   any case, because its value may differ without a change: after `seq` completes, it is false.
+//!
+//! Example: `{or: [{slot_was_set: size}, {intent: stop}]}`.
+//!
+//! ```text
+//! event             evaluated      result    afterwards
+//! slot size set     touched        applies   unsettled: a slot changed
+//! other             unsettled      applies   settled, steady
+//! other             not at all     applies   settled, steady
+//! slot size unset   touched        false     unsettled
+//! other             unsettled      false     settled, not steady
+//! other             not at all     false     settled, not steady
+//! ```
 
 use std::iter::Peekable;
 use std::ops::Range;
@@ -16,36 +33,37 @@ use crate::state::{ForeignState, Set, State};
 pub struct Hit {
     /// The pattern's index in the program.
     pub pattern: usize,
-    /// `user` events of the session before this event.
+    /// Number of `user` events of the session before this event.
     pub num_preceding_user_turns: u32,
 }
 
-/// What of the event conditions ask for: ids of keys, 0 for none.
+/// The names of the event that conditions compare with, as ids of keys. 0 means none.
 #[derive(Clone, Copy)]
-struct Now {
+struct EventKeys {
     first: u32,
     second: u32,
 }
 
 type Touched<'p> = std::slice::Iter<'p, (u32, u64)>;
 
-/// The first word in which one of the lists has patterns; beyond all words if there is none.
+/// Returns the first word in which one of the lists has patterns, or `usize::MAX` if there is none.
 fn next_word(first: &mut Peekable<Touched<'_>>, second: &mut Peekable<Touched<'_>>) -> usize {
     let next = |list: &mut Peekable<Touched<'_>>| list.peek().map_or(usize::MAX, |(at, _)| *at as usize);
     next(first).min(next(second))
 }
 
-/// Words of the set of patterns that look for a name.
+/// Returns the words of the set of patterns with a condition on this name.
 fn touched_by(key: Option<&Key>) -> Touched<'_> {
     key.map(|key| key.touched.iter()).unwrap_or_default()
 }
 
 impl Program {
-    /// Takes the session's next event, and calls `hit` for each pattern that applies at it, in order of their indices.
+    /// Takes the session's next event and calls `hit` for each pattern that applies, in the order
+    /// of their indices.
     ///
     /// # Errors
     ///
-    /// The state is another program's; it stays as it was.
+    /// [`ForeignState`] if the state is another program's. It is not changed.
     #[inline]
     pub fn step(
         &self,
@@ -56,7 +74,8 @@ impl Program {
         self.check(state)?;
         let num_preceding_user_turns = state.user_turns;
         let (mut first, mut second) = (None, None);
-        // A slot's bit is shared by all patterns, so its change is told to each of them.
+        // All patterns share a slot's bit, so each pattern it touches must see the change as its
+        // own.
         let mut slot_changed = false;
         match event {
             MarkerEvent::Action { name } => first = self.actions.get(name),
@@ -74,9 +93,12 @@ impl Program {
             }
             MarkerEvent::Other => {}
         }
-        let now = Now { first: first.map_or(0, |key| key.id), second: second.map_or(0, |key| key.id) };
+        let event_keys =
+            EventKeys { first: first.map_or(0, |key| key.id), second: second.map_or(0, |key| key.id) };
         let (mut first, mut second) = (touched_by(first).peekable(), touched_by(second).peekable());
         let mut next_touched = next_word(&mut first, &mut second);
+        // Walk the sets word by word, 64 patterns at a time. `touched`, `unsettled` and `steady`
+        // are disjoint causes to look at a pattern; a pattern with none of them costs nothing.
         for word in 0..self.set_words {
             let set = |set: Set| state.words.get(set.word(self) + word).copied().unwrap_or_default();
             let (unsettled, steady) = (set(Set::Unsettled), set(Set::Steady));
@@ -94,7 +116,7 @@ impl Program {
                 live &= live - 1;
                 let pattern = word * 64 + bit;
                 let applies = evaluate >> bit & 1 == 0
-                    || self.evaluate(state, pattern, now, touched >> bit & 1 == 1, slot_changed);
+                    || self.evaluate(state, pattern, event_keys, touched >> bit & 1 == 1, slot_changed);
                 if applies {
                     hit(Hit { pattern, num_preceding_user_turns });
                 }
@@ -103,22 +125,29 @@ impl Program {
         Ok(())
     }
 
-    /// Evaluates a pattern at an event that does not touch it; whether something changed but for its being settled.
+    /// Evaluates a pattern at an event that does not touch it. Returns whether its state changed.
     pub(crate) fn try_untouched(&self, state: &mut State, index: usize) -> bool {
         let unsettled = Set::Unsettled.bit(self, index);
-        self.evaluate(state, index, Now { first: 0, second: 0 }, false, false);
+        self.evaluate(state, index, EventKeys { first: 0, second: 0 }, false, false);
         state.get(unsettled) == 1 || state.get(Set::Done.bit(self, index)) == 1
     }
 
-    /// Evaluates a pattern; whether the event is one of its results.
-    fn evaluate(&self, state: &mut State, index: usize, now: Now, touched: bool, slot_changed: bool) -> bool {
+    /// Evaluates a pattern and returns whether the event is one of its results.
+    fn evaluate(
+        &self,
+        state: &mut State,
+        index: usize,
+        event_keys: EventKeys,
+        touched: bool,
+        slot_changed: bool,
+    ) -> bool {
         let Some(pattern) = self.patterns.get(index) else { return false };
         let done = Set::Done.bit(self, index);
         if pattern.ends && state.get(done) == 1 {
             return false;
         }
         let mut changed = touched && slot_changed;
-        let mut value = self.value(state, pattern.root, now, &mut changed);
+        let mut value = self.value(state, pattern.root, event_keys, &mut changed);
         if pattern.first_only && value {
             value = state.get(done) == 0;
             changed |= value;
@@ -126,6 +155,8 @@ impl Program {
         }
         let (word, bit) = (index / 64, 1_u64 << (index % 64));
         let ended = pattern.ends && state.get(done) == 1;
+        // A touched evaluation without a change says nothing about untouched events: keep both
+        // bits.
         if ended || changed || !touched {
             let mut set = |set: Set, value: bool| {
                 if let Some(word) = state.words.get_mut(set.word(self) + word) {
@@ -133,48 +164,53 @@ impl Program {
                 }
             };
             set(Set::Unsettled, changed && !ended);
-            // Of an unsettled pattern it does not matter.
+            // The steady bit of an unsettled pattern is not used.
             set(Set::Steady, value && !changed && !ended);
         }
         value
     }
 
-    /// A node's value at the event. Nodes without a state of their own are left out where they do not matter.
-    // Most nodes are conditions: those are read in place, which is a third of the time of many markers.
+    /// Returns a node's value at the event. A node without state may be skipped if its value does
+    /// not matter.
+    ///
+    /// Most nodes are conditions. Inlining them saves a third of the time with many markers.
     #[inline(always)]
-    fn value(&self, state: &mut State, node: u32, now: Now, changed: &mut bool) -> bool {
+    fn value(&self, state: &mut State, node: u32, event_keys: EventKeys, changed: &mut bool) -> bool {
         let Some(op) = self.nodes.get(node as usize) else { return false };
         let value = match op.kind {
-            OpKind::Now { key } => key == now.first || key == now.second,
+            OpKind::EventName { key } => key == event_keys.first || key == event_keys.second,
             OpKind::Slot { bit } => state.get(bit) == 1,
             OpKind::All { .. } | OpKind::Any { .. } | OpKind::Seq { .. } | OpKind::Once { .. } => {
-                self.operator(state, op, now, changed)
+                self.operator(state, op, event_keys, changed)
             }
         };
         value != op.negated
     }
 
-    /// An operator's value, before it is negated.
-    fn operator(&self, state: &mut State, op: &Op, now: Now, changed: &mut bool) -> bool {
+    /// Returns an operator's value before negation.
+    fn operator(&self, state: &mut State, op: &Op, event_keys: EventKeys, changed: &mut bool) -> bool {
         match op.kind {
-            OpKind::All { from, to } => !self.any(state, from..to, false, op.stateful, now, changed),
-            OpKind::Any { from, to } => self.any(state, from..to, true, op.stateful, now, changed),
-            OpKind::Seq { from, to, progress } => self.sequence(state, from..to, progress, now, changed),
+            OpKind::All { from, to } => !self.any(state, from..to, false, op.stateful, event_keys, changed),
+            OpKind::Any { from, to } => self.any(state, from..to, true, op.stateful, event_keys, changed),
+            OpKind::Seq { from, to, progress } => {
+                self.sequence(state, from..to, progress, event_keys, changed)
+            }
             OpKind::Once { sub, seen } => {
                 let before = state.get(seen) == 1;
                 let skip = before && !self.stateful(sub);
-                let value = skip || self.value(state, sub, now, changed) || before;
+                let value = skip || self.value(state, sub, event_keys, changed) || before;
                 if value && !before {
                     state.put(seen, true);
                     *changed = true;
                 }
                 value
             }
-            OpKind::Now { .. } | OpKind::Slot { .. } => false,
+            OpKind::EventName { .. } | OpKind::Slot { .. } => false,
         }
     }
 
-    /// Whether one of the nodes has this value. All are evaluated where one of them has a state.
+    /// Returns whether one of the nodes has the value `wanted`. If a node has state, all are
+    /// evaluated, because skipping one would lose its progress.
     #[inline]
     fn any(
         &self,
@@ -182,12 +218,12 @@ impl Program {
         nodes: Range<u32>,
         wanted: bool,
         stateful: bool,
-        now: Now,
+        event_keys: EventKeys,
         changed: &mut bool,
     ) -> bool {
         let mut found = false;
         for sub in nodes {
-            if (!found || self.stateful(sub)) && self.value(state, sub, now, changed) == wanted {
+            if (!found || self.stateful(sub)) && self.value(state, sub, event_keys, changed) == wanted {
                 found = true;
                 if !stateful {
                     break;
@@ -197,21 +233,25 @@ impl Program {
         found
     }
 
+    /// Evaluates a sequence. Returns whether its last step is done at this event.
+    ///
+    /// At most one step is done per event: `{seq: [{intent: x}, {intent: x}]}` needs two events.
+    /// Other steps with state, such as an inner sequence, advance at every event too.
     fn sequence(
         &self,
         state: &mut State,
         nodes: Range<u32>,
         progress: Field,
-        now: Now,
+        event_keys: EventKeys,
         changed: &mut bool,
     ) -> bool {
         let matched = state.get(progress);
         let mut advances = false;
-        for (place, sub) in (0..).zip(nodes.clone()) {
-            if place == matched {
-                advances = self.value(state, sub, now, changed);
+        for (step, sub) in (0..).zip(nodes.clone()) {
+            if step == matched {
+                advances = self.value(state, sub, event_keys, changed);
             } else if self.stateful(sub) {
-                self.value(state, sub, now, changed);
+                self.value(state, sub, event_keys, changed);
             }
         }
         if !advances {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::suggest::closest;
 
-/// A tag of the marker language: what a marker's node asks for.
+/// A tag of the marker language: the condition or operator of a marker's node.
 ///
 /// | condition | negated | operator | negated |
 /// | --- | --- | --- | --- |
@@ -32,7 +32,7 @@ pub enum Tag {
 }
 
 impl Tag {
-    /// All of them.
+    /// All tags.
     pub const ALL: [Tag; 13] = [
         Tag::Action,
         Tag::NotAction,
@@ -49,7 +49,7 @@ impl Tag {
         Tag::Never,
     ];
 
-    /// As it is written in a marker file.
+    /// Returns the tag as it is written in a marker file.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -69,13 +69,13 @@ impl Tag {
         }
     }
 
-    /// The tag that is written so, in exactly this case.
+    /// Returns the tag with this name. The case matters.
     #[must_use]
     pub fn parse(text: &str) -> Option<Tag> {
         Tag::ALL.into_iter().find(|tag| tag.as_str() == text)
     }
 
-    /// Whether a text stands under it; under the others stands a list of markers.
+    /// Returns whether the tag takes a text. The others take a list of markers.
     #[must_use]
     pub fn is_condition(self) -> bool {
         matches!(
@@ -89,13 +89,13 @@ impl Tag {
         )
     }
 
-    /// Whether exactly one marker stands under it.
+    /// Returns whether the tag takes exactly one marker.
     #[must_use]
     pub fn takes_one(self) -> bool {
         matches!(self, Tag::Not | Tag::AtLeastOnce | Tag::Never)
     }
 
-    /// What a negated tag negates; the tag itself if it is not negated.
+    /// Returns the tag that a negated tag negates; otherwise the tag itself.
     #[must_use]
     pub fn positive(self) -> Tag {
         match self {
@@ -115,9 +115,9 @@ impl Tag {
         }
     }
 
-    /// The tag that was probably meant.
+    /// Returns the tag that was probably meant.
     pub(crate) fn suggest(text: &str) -> Option<&'static str> {
-        /// Names in older or third-party texts.
+        /// Names in older or third-party documents.
         const FORMER: [(&str, Tag); 6] = [
             ("slot_is_set", Tag::SlotWasSet),
             ("slot_is_not_set", Tag::SlotWasNotSet),

@@ -1,19 +1,19 @@
-//! YAML 1.2 with the core reading of plain values: `true` is no text, `yes` is one.
+//! YAML 1.2 with the core schema for plain values: `true` is not a text, `yes` is one.
 
 use std::collections::HashMap;
 use std::rc::Rc;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span, Tag};
 
-use crate::diagnostic::Place;
+use crate::diagnostic::Location;
 use crate::value::{Data, Key, MAX_LEVELS, Unreadable, Value};
 
-/// A collection that is not at its end yet.
+/// A collection that has not ended yet.
 struct Open {
-    place: Place,
+    location: Location,
     anchor: usize,
     values: Vec<Value>,
-    /// A mapping's keys; its last value may be missing.
+    /// The keys of a mapping. The value of the last one may be missing.
     keys: Option<Vec<Key>>,
 }
 
@@ -26,18 +26,18 @@ pub(crate) fn read(text: &str) -> Result<Value, Unreadable> {
             Err(error) => return Err(refused(&error)),
         }
     }
-    Ok(reader.root.unwrap_or_else(|| Value::scalar(Place::START, Data::Null)))
+    Ok(reader.root.unwrap_or_else(|| Value::scalar(Location::START, Data::Null)))
 }
 
 fn refused(error: &saphyr_parser::ScanError) -> Unreadable {
     let marker = error.marker();
-    let place = Place { line: marker.line().max(1), column: marker.col() + 1 };
+    let location = Location { line: marker.line().max(1), column: marker.col() + 1 };
     let message = error.info();
-    // Looking ahead for a key the parser counts the brackets of a line, and stops at 255 of them.
+    // To find keys, the parser counts the open brackets of a line, up to 255.
     if message.contains("recursion limit") {
-        return Unreadable::too_deep(place);
+        return Unreadable::too_deep(location);
     }
-    Unreadable::invalid(message, place)
+    Unreadable::invalid(message, location)
 }
 
 struct Reader {
@@ -49,41 +49,41 @@ struct Reader {
 
 impl Reader {
     fn event(&mut self, event: Event<'_>, span: &Span) -> Result<(), Unreadable> {
-        let place = Place { line: span.start.line().max(1), column: span.start.col() + 1 };
+        let location = Location { line: span.start.line().max(1), column: span.start.col() + 1 };
         match event {
             Event::DocumentStart(..) if self.root.is_some() => {
-                return Err(Unreadable::invalid("more than one document", place));
+                return Err(Unreadable::invalid("more than one document", location));
             }
             Event::Scalar(text, style, anchor, tag) => {
-                let data = scalar(&text, style, tag.as_deref(), place)?;
-                let value = Value::scalar(place, data);
+                let data = scalar(&text, style, tag.as_deref(), location)?;
+                let value = Value::scalar(location, data);
                 return self.node(value, anchor, Some(&text));
             }
             Event::Alias(anchor) => {
                 let Some(value) = self.anchors.get(&anchor).cloned() else {
-                    return Err(Unreadable::invalid("an alias to what it stands in", place));
+                    return Err(Unreadable::invalid("an alias to what it stands in", location));
                 };
                 let text = match &value.data {
                     Data::Text(text) => Some(Rc::clone(text)),
                     Data::Null | Data::Other(_) | Data::List(_) | Data::Mapping(_) => None,
                 };
-                self.count(value.size, place)?;
+                self.count(value.size, location)?;
                 if self.open.len() + value.height > MAX_LEVELS {
-                    return Err(Unreadable::too_deep(place));
+                    return Err(Unreadable::too_deep(location));
                 }
-                return self.place(value, text.as_deref(), place);
+                return self.location(value, text.as_deref(), location);
             }
-            Event::SequenceStart(anchor, tag) => self.begin(place, anchor, tag.as_deref(), None)?,
+            Event::SequenceStart(anchor, tag) => self.begin(location, anchor, tag.as_deref(), None)?,
             Event::MappingStart(anchor, tag) => {
-                self.begin(place, anchor, tag.as_deref(), Some(Vec::new()))?;
+                self.begin(location, anchor, tag.as_deref(), Some(Vec::new()))?;
             }
             Event::SequenceEnd | Event::MappingEnd => {
                 let Some(open) = self.open.pop() else {
-                    return Err(Unreadable::invalid("a closing mark without its opening", place));
+                    return Err(Unreadable::invalid("a closing mark without its opening", location));
                 };
                 let value = match open.keys {
-                    None => Value::list(open.place, open.values),
-                    Some(keys) => Value::mapping(open.place, keys.into_iter().zip(open.values).collect()),
+                    None => Value::list(open.location, open.values),
+                    Some(keys) => Value::mapping(open.location, keys.into_iter().zip(open.values).collect()),
                 };
                 return self.node(value, open.anchor, None);
             }
@@ -94,45 +94,45 @@ impl Reader {
 
     fn begin(
         &mut self,
-        place: Place,
+        location: Location,
         anchor: usize,
         tag: Option<&Tag>,
         keys: Option<Vec<Key>>,
     ) -> Result<(), Unreadable> {
         let usual = if keys.is_some() { "map" } else { "seq" };
         if tag.is_some_and(|tag| core(tag) != Some(usual) && !is_non_specific(tag)) {
-            return Err(Unreadable::invalid("a YAML tag that is not read here", place));
+            return Err(Unreadable::invalid("a YAML tag that is not read here", location));
         }
         if self.open.len() >= MAX_LEVELS {
-            return Err(Unreadable::too_deep(place));
+            return Err(Unreadable::too_deep(location));
         }
-        self.open.push(Open { place, anchor, values: Vec::new(), keys });
+        self.open.push(Open { location, anchor, values: Vec::new(), keys });
         Ok(())
     }
 
     fn node(&mut self, value: Value, anchor: usize, text: Option<&str>) -> Result<(), Unreadable> {
-        let place = value.place;
-        self.count(1, place)?;
+        let location = value.location;
+        self.count(1, location)?;
         if anchor != 0 {
             self.anchors.insert(anchor, value.clone());
         }
-        self.place(value, text, place)
+        self.location(value, text, location)
     }
 
-    fn count(&mut self, more: usize, place: Place) -> Result<(), Unreadable> {
+    fn count(&mut self, more: usize, location: Location) -> Result<(), Unreadable> {
         self.values = self.values.saturating_add(more);
-        if self.values > crate::MAX_VALUES { Err(Unreadable::too_large(place)) } else { Ok(()) }
+        if self.values > crate::MAX_VALUES { Err(Unreadable::too_large(location)) } else { Ok(()) }
     }
 
-    /// Puts a value where it stands; `text` is a scalar's as it was written.
-    fn place(&mut self, value: Value, text: Option<&str>, place: Place) -> Result<(), Unreadable> {
+    /// Adds a value to the open collection. `text` is a scalar as it was written.
+    fn location(&mut self, value: Value, text: Option<&str>, location: Location) -> Result<(), Unreadable> {
         match self.open.last_mut() {
             None => self.root = Some(value),
             Some(Open { keys: Some(keys), values, .. }) if keys.len() == values.len() => {
                 let text = text.ok_or_else(|| {
-                    Unreadable::invalid(format!("{} as the key of a mapping", value.what()), place)
+                    Unreadable::invalid(format!("{} as the key of a mapping", value.kind_name()), location)
                 })?;
-                keys.push(Key { place, text: text.into() });
+                keys.push(Key { location, text: text.into() });
             }
             Some(open) => open.values.push(value),
         }
@@ -140,19 +140,19 @@ impl Reader {
     }
 }
 
-/// The name of a tag of YAML's own.
+/// Returns the name of a tag of YAML's core schema.
 fn core(tag: &Tag) -> Option<&str> {
     tag.is_yaml_core_schema().then_some(tag.suffix.as_str())
 }
 
-/// The tag `!`, which only says that a plain value is a text.
+/// Returns whether the tag is `!`, which declares a plain value to be a text.
 fn is_non_specific(tag: &Tag) -> bool {
     tag.handle.is_empty() && tag.suffix == "!" || tag.handle == "!" && tag.suffix.is_empty()
 }
 
-fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>, place: Place) -> Result<Data, Unreadable> {
+fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>, location: Location) -> Result<Data, Unreadable> {
     if text.contains('\0') {
-        return Err(Unreadable::invalid("a NUL character, which no table can hold", place));
+        return Err(Unreadable::invalid("a NUL character, which no table can hold", location));
     }
     let plain = match tag {
         None => style == ScalarStyle::Plain,
@@ -160,13 +160,13 @@ fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>, place: Place) -> Re
         Some(tag) => match core(tag) {
             Some("str") => false,
             Some("null" | "bool" | "int" | "float") => true,
-            _ => return Err(Unreadable::invalid("a YAML tag that is not read here", place)),
+            _ => return Err(Unreadable::invalid("a YAML tag that is not read here", location)),
         },
     };
     Ok(if plain { resolve(text) } else { Data::Text(text.into()) })
 }
 
-/// What a plain scalar is in YAML's core schema.
+/// Resolves a plain scalar with YAML's core schema.
 fn resolve(text: &str) -> Data {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => Data::Null,

@@ -1,4 +1,4 @@
-//! From one record of Rasa's event stream to one event.
+//! Decoding of one record of Rasa's event stream to one event.
 
 use std::borrow::Cow;
 
@@ -10,14 +10,15 @@ use uuid::Uuid;
 
 use crate::json::{self, Json, clean};
 
-/// Largest record that is read, bytes.
+/// Size of the largest record that is read, in bytes.
 pub const MAX_RECORD_BYTES: usize = 16 * 1024 * 1024;
 
-/// Reads one record: its event, or `None` where it is to be skipped (blank or `null`).
+/// Decodes one record. Returns its event, or `None` if it is to be skipped because it is blank or
+/// `null`.
 ///
 /// # Errors
 ///
-/// The reason for which the record is a dead letter.
+/// The reason why the record is a dead letter.
 ///
 /// ```
 /// use turnmill_model::{Reason, Record, Settings};
@@ -110,7 +111,7 @@ fn owned(text: Option<String>) -> Option<Cow<'static, str>> {
     text.map(Cow::Owned)
 }
 
-/// A number, spelled as it was.
+/// Returns a number as it was written.
 fn number_as_written(json: &Json) -> Option<String> {
     match json {
         Json::Number(written) => Some(written.clone()),
@@ -118,7 +119,7 @@ fn number_as_written(json: &Json) -> Option<String> {
     }
 }
 
-/// The timestamp in seconds, if it is a finite number or a text that is one.
+/// Returns the timestamp in seconds, if it is a finite number or a text of one.
 fn seconds(written: &Json, unit: TimeUnit) -> Option<f64> {
     let number = match written {
         Json::Text(text) => match json::parse(text) {
@@ -180,7 +181,7 @@ fn identity(
     }
 }
 
-/// The session id that the metadata gives, if the mode lets it count.
+/// Returns the session id in the metadata, if the mode lets it count.
 fn session_id(mode: SessionIdMode, metadata: &Json) -> Option<Uuid> {
     let written = metadata.text("session_id").filter(|id| !id.is_empty())?;
     let canonical = Uuid::parse_str(&written).ok().filter(|uuid| uuid.hyphenated().to_string() == written);

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-/// One JSON value. Numbers stay the text that was written; strings still hold their NULs.
+/// One JSON value. Numbers keep their text; strings keep their NULs.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Json {
     Null,
@@ -12,17 +12,17 @@ pub(crate) enum Json {
     NotFinite,
     Text(String),
     List(Vec<Json>),
-    /// Unique keys: of equal ones the first place and the last value.
+    /// Members with unique keys. Of equal keys, the first position and the last value count.
     Object(Vec<(String, Json)>),
-    /// A list or an object that is one level too deep, whatever it holds.
+    /// A list or an object that is one level too deep, whatever it contains.
     Deep,
 }
 
-/// Most levels of lists and objects inside each other.
+/// Maximum nesting of lists and objects.
 pub(crate) const MAX_DEPTH: usize = 512;
 
 impl Json {
-    /// The member `key`; `None` also where this is no object.
+    /// Returns the member `key`; `None` also if this is not an object.
     pub(crate) fn get(&self, key: &str) -> Option<&Json> {
         match self {
             Json::Object(members) => members.iter().find(|(name, _)| name == key).map(|(_, value)| value),
@@ -30,7 +30,8 @@ impl Json {
         }
     }
 
-    /// The text of the member `key`, cleaned; a member of another type is as absent.
+    /// Returns the text of the member `key`, without NULs. A member of another type counts as
+    /// absent.
     pub(crate) fn text(&self, key: &str) -> Option<String> {
         match self.get(key)? {
             Json::Text(text) => Some(clean(text)),
@@ -38,12 +39,12 @@ impl Json {
         }
     }
 
-    /// The finite number of the member `key`.
+    /// Returns the finite number of the member `key`.
     pub(crate) fn finite(&self, key: &str) -> Option<f64> {
         self.get(key)?.as_finite()
     }
 
-    /// This value as a finite number.
+    /// Returns this value as a finite number.
     pub(crate) fn as_finite(&self) -> Option<f64> {
         match self {
             Json::Number(token) => token.parse().ok().filter(|number: &f64| number.is_finite()),
@@ -51,14 +52,14 @@ impl Json {
         }
     }
 
-    /// The canonical spelling.
+    /// Returns the canonical spelling.
     pub(crate) fn canonical(&self) -> String {
         let mut out = String::new();
         self.write(&mut out);
         out
     }
 
-    /// Whether more than [`MAX_DEPTH`] lists and objects are inside each other.
+    /// Returns whether more than [`MAX_DEPTH`] lists and objects are nested.
     pub(crate) fn too_deep(&self) -> bool {
         match self {
             Json::Deep => true,
@@ -86,7 +87,7 @@ impl Json {
                 out.push(']');
             }
             Json::Object(members) => {
-                // Keys may become equal by cleaning.
+                // Keys may become equal when NULs are removed.
                 let cleaned = unique(members.iter().map(|(key, value)| (clean(key), value)).collect());
                 out.push('{');
                 for (index, (key, value)) in cleaned.iter().enumerate() {
@@ -102,7 +103,7 @@ impl Json {
         }
     }
 
-    /// Levels of lists and objects inside each other, and number of values, this one included.
+    /// Returns the nesting, and the number of values including this one.
     pub(crate) fn size(&self) -> (usize, usize) {
         let children: Vec<&Json> = match self {
             Json::List(elements) => elements.iter().collect(),
@@ -119,7 +120,7 @@ impl Json {
     }
 }
 
-/// A text without NULs.
+/// Returns a text without NULs.
 pub(crate) fn clean(text: &str) -> String {
     text.replace('\0', "")
 }
@@ -143,15 +144,15 @@ fn write_text(text: &str, out: &mut String) {
     out.push('"');
 }
 
-/// Of members with equal keys the first place and the last value.
+/// Removes equal keys: the first position and the last value count.
 fn unique<V>(members: Vec<(String, V)>) -> Vec<(String, V)> {
-    let mut places: HashMap<String, usize> = HashMap::new();
+    let mut positions: HashMap<String, usize> = HashMap::new();
     let mut out: Vec<(String, V)> = Vec::new();
     for (key, value) in members {
-        match places.get(&key) {
-            Some(&place) => out[place].1 = value,
+        match positions.get(&key) {
+            Some(&position) => out[position].1 = value,
             None => {
-                places.insert(key.clone(), out.len());
+                positions.insert(key.clone(), out.len());
                 out.push((key, value));
             }
         }
@@ -159,7 +160,7 @@ fn unique<V>(members: Vec<(String, V)>) -> Vec<(String, V)> {
     out
 }
 
-/// Reads one JSON document; `None` if it is none, not even as Python writes it.
+/// Parses one JSON document. Returns `None` if it is invalid, even for Python.
 pub(crate) fn parse(text: &str) -> Option<Json> {
     let mut parser = Parser { text, at: 0, level: 0 };
     parser.space();
@@ -171,7 +172,7 @@ pub(crate) fn parse(text: &str) -> Option<Json> {
 struct Parser<'t> {
     text: &'t str,
     at: usize,
-    /// Lists and objects around.
+    /// Number of enclosing lists and objects.
     level: usize,
 }
 
@@ -186,7 +187,7 @@ impl Parser<'_> {
         }
     }
 
-    /// Goes past `token` if it is next.
+    /// Skips `token` if it is next.
     fn eat(&mut self, token: &str) -> bool {
         let found = self.text.as_bytes()[self.at..].starts_with(token.as_bytes());
         if found {
@@ -217,12 +218,12 @@ impl Parser<'_> {
         value
     }
 
-    /// Goes past a list or an object of any depth.
+    /// Skips a list or an object of any depth, without recursion.
     fn flat(&mut self) -> Option<()> {
         let mut open: Vec<u8> = Vec::new();
         loop {
             self.space();
-            // A value begins.
+            // A value starts here.
             let first = self.peek()?;
             if matches!(first, b'{' | b'[') {
                 self.at += 1;
@@ -236,7 +237,7 @@ impl Parser<'_> {
             } else {
                 self.value()?;
             }
-            // A value has ended.
+            // A value has ended: close containers until a comma.
             loop {
                 self.space();
                 let Some(&last) = open.last() else { return Some(()) };
@@ -253,7 +254,7 @@ impl Parser<'_> {
         }
     }
 
-    /// Goes past the key in front of a value in an object; of a list there is none.
+    /// Skips the key before a value in an object. A list has no keys.
     fn member(&mut self, container: u8) -> Option<()> {
         if container == b'{' {
             if self.peek()? != b'"' {
@@ -371,7 +372,7 @@ impl Parser<'_> {
         }
     }
 
-    /// What `\u` stands for: a surrogate without its partner is U+FFFD.
+    /// Decodes `\u`. A surrogate without its partner is U+FFFD.
     fn unicode(&mut self) -> Option<char> {
         let first = self.hex4()?;
         if !(0xd800..0xdc00).contains(&first) {
@@ -454,7 +455,7 @@ mod tests {
         assert!(too_deep(&nested(1_000_000)));
         assert_eq!(parse(&nested(600)[1..]), None);
         assert!(!too_deep(&format!("\"{}\"", "[".repeat(600))));
-        assert!(!too_deep(&format!(r#"{{"a": {}, "a": 1}}"#, nested(600))), "nobody reads the first");
+        assert!(!too_deep(&format!(r#"{{"a": {}, "a": 1}}"#, nested(600))), "the first value is dropped");
         assert!(too_deep(&format!(r#"{{"a": 1, "a": {}}}"#, nested(600))));
         assert_eq!(parse(&nested(512)).unwrap().size(), (512, 512));
         assert_eq!(parse(r#"{"a": [1, {}], "b": null}"#).unwrap().size(), (3, 5));

@@ -1,5 +1,5 @@
-//! Checking a store against the laws: whatever the order of arrival, the batches, the writers and the failures, its tables are
-//! the oracle's.
+//! Checks a store against the laws: in any order of arrival and with any batches, writers and
+//! failures, its tables are the oracle's.
 #![allow(
     clippy::expect_used,
     clippy::missing_panics_doc,
@@ -25,15 +25,15 @@ use crate::{Oracle, OwnedValue, Tables};
 pub struct Plan {
     /// Settings of decoder, engine and store.
     pub settings: Settings,
-    /// Sizes of the batches, again and again.
+    /// Sizes of the batches, repeated.
     pub batches: Vec<usize>,
-    /// Writers, in turn.
+    /// Number of writers, which take turns.
     pub writers: usize,
-    /// The engine's distance of checkpoints.
+    /// The engine's distance between checkpoints.
     pub checkpoint_every: u16,
-    /// Each writer's memory for senders' states.
+    /// Memory of each writer for senders' states.
     pub cache_bytes: usize,
-    /// Fail each batch first after so many statements, again and again.
+    /// Number of statements after which the first attempt of a batch fails, repeated.
     pub failures: Vec<Option<u64>>,
 }
 
@@ -52,13 +52,13 @@ impl Default for Plan {
 }
 
 impl Plan {
-    /// The rules of the plan, with the decoder that `decoder` makes from its settings.
+    /// Returns the rules of the plan, with the decoder that `decoder` makes from its settings.
     pub fn rules<D: Decoder + 'static>(&self, decoder: impl FnOnce(&Settings) -> D) -> RowRules {
         RowRules::new(&self.settings, decoder).with_checkpoint_every(self.checkpoint_every)
     }
 }
 
-/// Any plan.
+/// Generates any plan.
 pub fn plans() -> impl Strategy<Value = Plan> {
     let settings = (0..3_usize, any::<bool>(), any::<bool>()).prop_map(|(mode, bare, stack)| Settings {
         session_id: [SessionIdMode::Uuid, SessionIdMode::Any, SessionIdMode::Off][mode],
@@ -83,7 +83,7 @@ pub fn plans() -> impl Strategy<Value = Plan> {
         })
 }
 
-/// A decoder of Rasa's bodies that cuts sessions by another rule, as the formats of other assistants do.
+/// A decoder of Rasa's bodies with another session rule, as in the formats of other assistants.
 #[derive(Clone, Debug)]
 pub struct Ruled<R>(pub RasaDecoder, pub R);
 
@@ -104,7 +104,7 @@ impl<R: Fn(&Event<'_>) -> SessionRule + Send + Sync> Decoder for Ruled<R> {
     }
 }
 
-/// As [`check`], with sessions cut by `rule` instead of Rasa's.
+/// Like [`check`], with the session rule `rule` instead of Rasa's.
 pub fn check_rule<F: Fixture>(
     fixture: &mut F,
     plan: &Plan,
@@ -128,8 +128,11 @@ where
     })
 }
 
-/// Delivers `arrival` to a store of `fixture` as planned, and compares what comes of it with what the oracle makes of
-/// `records`: the ledger (kinds of duplicates too, if the order of arrival is that of `records`), and as `compare` does the tables. The error says what differs.
+/// Delivers `arrival` to a store of `fixture` as planned, and compares the result with the oracle's
+/// for `records`.
+///
+/// The ledgers must be equal. Kinds of duplicates are compared if the order of arrival is that of
+/// `records`. `compare` checks the tables. The error names the differences.
 pub fn check<F: Fixture>(
     fixture: &mut F,
     plan: &Plan,
@@ -173,7 +176,7 @@ where
     })
 }
 
-/// Calls `between` before each batch with its number, and in the end with none.
+/// Calls `between` with the number of each batch before it, and with `None` at the end.
 pub(crate) fn deliver<F: Fixture>(
     fixture: &mut F,
     plan: &Plan,
@@ -217,7 +220,7 @@ where
     })
 }
 
-/// The oracle's tables, digested as stores digest theirs.
+/// Returns the digests of the oracle's tables, computed like those of stores.
 #[must_use]
 pub fn digests(oracle: &Oracle) -> Digests {
     let mut digests = Digests::default();

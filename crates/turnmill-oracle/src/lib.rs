@@ -1,13 +1,16 @@
-//! The naive reference that turnmill's tests compare everything with: all records in, the public tables out; and a
-//! [generator](generate) of conversations for the laws.
+//! The naive reference with which turnmill's tests compare everything: it turns all records into
+//! the public tables. Also a [generator](generate) of conversations for the laws.
 //!
 //! [`laws`] drives a store and compares it with the reference.
 //!
-//! What is absent here: anything clever. No timelines, no batches, no state between two calls, no care for speed, and
-//! nothing shared with the decoder, the engine and the markers but the types, ids and text widths of `turnmill-model`: JSON, JSON
-//! Patch and every rule are written a second time, as plainly as possible. All records are read, copies of an event
-//! become one, each sender's events are sorted, and one loop per sender writes the rows. Never published, never used
-//! outside of tests.
+//! What is absent here: clever code. There are no timelines, no batches, no state between two
+//! calls, and no speed. Nothing is shared with the decoder, the engine and the markers except for
+//! the types, ids and text widths of `turnmill-model`. JSON, JSON Patch and every rule are written
+//! a second time, as plainly as possible.
+//!
+//! All records are decoded, copies of an event become one, and each sender's events are sorted.
+//! Then one loop per sender writes the rows. The crate is never published, and never used outside
+//! of tests.
 //!
 //! ```
 //! use turnmill_model::{Record, Settings};
@@ -43,18 +46,18 @@ pub use decode::{MAX_RECORD_BYTES, decode};
 pub use markers::Pattern;
 pub use value::{OwnedValue, Tables, diff};
 
-/// What a set of records amounts to.
+/// The tables and counts that result from a set of records.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Oracle {
-    /// All fifteen public tables; wall-clock columns are NULL.
+    /// All fifteen public tables. Wall-clock columns are NULL.
     pub tables: Tables,
     /// The `stack` events whose patch did not apply.
     pub event_errors: BTreeSet<EventId>,
-    /// How each record ended.
+    /// How the records ended.
     pub ledger: Ledger,
 }
 
-/// How many records ended in which way: `records = events + duplicates + dead letters + skipped`.
+/// Number of records by their end: `records = events + duplicates + dead letters + skipped`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
     /// All records.
@@ -69,19 +72,20 @@ pub struct Ledger {
     pub skipped: u64,
 }
 
-/// Further copies of events by what became of them. The kinds depend on the order of arrival, their sum does not.
+/// Further copies of events by their effect. The kinds depend on the order of arrival, their sum
+/// does not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Duplicates {
     /// Copies that changed nothing.
     pub reexported: u64,
-    /// Anonymised copies that took the place of the one before.
+    /// Anonymised copies that replaced the previous copy.
     pub anonymised: u64,
-    /// Plain copies with another content, of events that their key tells.
+    /// Plain copies with another content, of events with a key.
     pub changed: u64,
 }
 
 impl Duplicates {
-    /// Duplicates of all kinds.
+    /// Returns the duplicates of all kinds.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.reexported + self.anonymised + self.changed
@@ -89,7 +93,7 @@ impl Duplicates {
 }
 
 impl Ledger {
-    /// Whether every record is accounted for.
+    /// Returns whether every record is counted once.
     #[must_use]
     pub fn adds_up(&self) -> bool {
         self.records
@@ -97,13 +101,13 @@ impl Ledger {
     }
 }
 
-/// The tables that `records`, in order of arrival, must lead to.
+/// Returns the tables for `records`, which are in the order of arrival.
 #[must_use]
 pub fn tables(settings: &Settings, records: &[Record<'_>]) -> Oracle {
     tables_with(settings, &[], records)
 }
 
-/// As [`tables`], with patterns to evaluate.
+/// Like [`tables`], with patterns of markers.
 #[must_use]
 pub fn tables_with(settings: &Settings, patterns: &[Pattern], records: &[Record<'_>]) -> Oracle {
     let (mut events, mut skipped, mut dead_letters) = (Vec::new(), 0, BTreeMap::new());
@@ -121,8 +125,9 @@ pub fn tables_with(settings: &Settings, patterns: &[Pattern], records: &[Record<
     oracle
 }
 
-/// The tables that `events`, in order of arrival, must lead to: for formats other than Rasa's, whose events carry
-/// another [session rule](turnmill_model::SessionRule). In the ledger each event counts as a record.
+/// Returns the tables for `events`, which are in the order of arrival. For formats other than
+/// Rasa's, whose events carry another [session rule](turnmill_model::SessionRule). In the ledger
+/// each event counts as a record.
 #[must_use]
 pub fn tables_of_events(settings: &Settings, events: &[Event<'_>]) -> Oracle {
     of_events(settings, &[], events)
@@ -134,7 +139,7 @@ fn of_events(settings: &Settings, patterns: &[Pattern], events: &[Event<'_>]) ->
     oracle.tables.extend(PUBLIC.iter().map(|table| (table.name, Vec::new())));
     user_rows(&merged, &mut oracle.tables);
 
-    // Each sender's events in order, with their places in the order of arrival.
+    // Each sender's events in order, with their index in the order of arrival.
     let mut senders: BTreeMap<SenderId, Vec<(usize, Event<'_>)>> = BTreeMap::new();
     for (arrival, event) in merged {
         senders.entry(event.sender).or_default().push((arrival, event));
@@ -146,17 +151,18 @@ fn of_events(settings: &Settings, patterns: &[Pattern], events: &[Event<'_>]) ->
             by_time.then(event.tie.cmp(&other.tie)).then(arrival.cmp(other_arrival))
         });
         let (arrivals, events): (Vec<usize>, Vec<Event<'_>>) = events.into_iter().unzip();
-        let placement = sessions::place(&events);
+        let placement = sessions::assign(&events);
         placed.push((sender, arrivals, events, placement));
     }
 
-    // Who owns the ids that events gave to sessions: the sender of the first to arrive.
+    // Events may give the same id to sessions of two senders. The sender of the first event to
+    // arrive owns the id.
     let mut owners: HashMap<Uuid, (usize, SenderId)> = HashMap::new();
     for (sender, arrivals, _, placement) in &placed {
-        for (place, id) in placement.by_id.iter().enumerate() {
+        for (position, id) in placement.by_id.iter().enumerate() {
             let Some(id) = *id else { continue };
-            if placement.sessions[placement.session_of[place]].given == Some(id) {
-                let claim = (arrivals[place], *sender);
+            if placement.sessions[placement.session_of[position]].given == Some(id) {
+                let claim = (arrivals[position], *sender);
                 owners.entry(id).and_modify(|owner| *owner = claim.min(*owner)).or_insert(claim);
             }
         }
@@ -169,7 +175,8 @@ fn of_events(settings: &Settings, patterns: &[Pattern], events: &[Event<'_>]) ->
         let errors = rows::write(settings, *sender, events, placement, &ids, &mut oracle.tables);
         oracle.event_errors.extend(errors);
         for (session, id) in placement.sessions.iter().zip(&ids) {
-            let of_session: Vec<&Event<'_>> = session.events.iter().map(|place| &events[*place]).collect();
+            let of_session: Vec<&Event<'_>> =
+                session.events.iter().map(|position| &events[*position]).collect();
             let rows = markers::rows(patterns, *sender, *id, &of_session);
             oracle.tables.entry("rasa_markers").or_default().extend(rows);
         }
@@ -182,23 +189,26 @@ fn of_events(settings: &Settings, patterns: &[Pattern], events: &[Event<'_>]) ->
     oracle
 }
 
-/// What is known of one key.
+/// The copies with one key.
 #[derive(Default)]
-struct OfKey<'a> {
-    /// The events that the key's plain copies are, each with its place in the order of arrival.
+struct KeyCopies<'a> {
+    /// The events among the plain copies, each with its index in the order of arrival.
     plain: Vec<(usize, Event<'a>)>,
     /// The anonymised copy with the greatest mark.
     anonymised: Option<Event<'a>>,
-    /// The first copy to arrive: it gives the anonymised one its place.
+    /// The first copy to arrive. The anonymised copy takes its index.
     first: Option<(usize, Event<'a>)>,
-    /// The first plain copy: it gives the anonymised one what that lacks.
+    /// The first plain copy. The anonymised copy takes missing fields from it.
     first_plain: Option<Event<'a>>,
 }
 
-/// Of all copies those that are events, each with its place in the order of arrival: the plain ones with different contents, or
-/// one anonymised copy in place of them all.
+/// Returns the copies that are events, each with its index in the order of arrival.
+///
+/// These are the plain copies with different contents, or one anonymised copy that replaces all of
+/// them. Example: `hi`, `hi`, `hi` (anonymised) of one message yield the anonymised event and two
+/// duplicates.
 fn without_copies<'a>(events: &[Event<'a>], ledger: &mut Ledger) -> Vec<(usize, Event<'a>)> {
-    let mut keys: BTreeMap<(SenderId, EventKey), OfKey<'a>> = BTreeMap::new();
+    let mut keys: BTreeMap<(SenderId, EventKey), KeyCopies<'a>> = BTreeMap::new();
     for (arrival, event) in events.iter().enumerate() {
         ledger.records += 1;
         let key = keys.entry((event.sender, event.id.key())).or_default();
@@ -241,7 +251,8 @@ fn without_copies<'a>(events: &[Event<'a>], ledger: &mut Ledger) -> Vec<(usize, 
     kept
 }
 
-/// What an anonymised copy lacks of user, environment, intent and commands is taken from the plain one.
+/// Fills fields that an anonymised copy lacks from the plain one: user, environment, intent and
+/// commands.
 fn keep_what_is_not_personal<'a>(event: &mut Event<'a>, plain: Event<'a>) {
     event.user_key = event.user_key.take().or(plain.user_key);
     event.environment = event.environment.take().or(plain.environment);
@@ -255,7 +266,7 @@ fn keep_what_is_not_personal<'a>(event: &mut Event<'a>, plain: Event<'a>) {
     }
 }
 
-/// The rows of `rasa_user`.
+/// Writes the rows of `rasa_user`.
 fn user_rows(events: &[(usize, Event<'_>)], tables: &mut Tables) {
     let mut users: BTreeMap<&str, (i64, i64)> = BTreeMap::new();
     for (_, event) in events {

@@ -1,4 +1,5 @@
-//! Marker rows, evaluated as plainly as the language is described: for each event of a session anew, from its first event on.
+//! Marker rows, evaluated as the language is described: each event of a session starts again at the
+//! session's first event.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "used in tests only")]
 
@@ -8,12 +9,13 @@ use uuid::Uuid;
 use crate::json::{Json, parse};
 use crate::value::OwnedValue;
 
-/// A pattern with the times for which it holds in the end.
+/// A pattern with the range of times for which it is valid.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pattern {
     /// `rasa_patterns.id`.
     pub id: Uuid,
-    /// The row of `rasa_patterns`: name, description, config as JSON text, whether it is active.
+    /// Columns of the row in `rasa_patterns`: name, description, config as JSON text, whether it is
+    /// active.
     pub name: String,
     /// See [`name`](Self::name).
     pub description: Option<String>,
@@ -21,9 +23,9 @@ pub struct Pattern {
     pub config: String,
     /// See [`name`](Self::name).
     pub is_active: bool,
-    /// The first event time for which it holds.
+    /// The first event time for which it is valid.
     pub from: Option<Micros>,
-    /// The event time from which on it no longer holds.
+    /// The first event time for which it is no longer valid.
     pub until: Option<Micros>,
 }
 
@@ -42,7 +44,7 @@ impl Pattern {
     }
 }
 
-/// The marker rows of one session's events.
+/// Returns the marker rows of one session's events.
 pub(crate) fn rows(
     patterns: &[Pattern],
     sender: SenderId,
@@ -84,7 +86,7 @@ fn row(event: EventId, pattern: Uuid, sender: SenderId, session: SessionId, turn
     ]
 }
 
-/// Whether the marker is true at event number `at`.
+/// Returns whether the marker is true at event number `at`.
 fn holds(config: &Json, events: &[&Event<'_>], at: usize) -> bool {
     let Json::Object(fields) = config else { panic!("no configuration: {config:?}") };
     let (tag, value) = fields.iter().find(|(key, _)| key.as_str() != "description").unwrap();

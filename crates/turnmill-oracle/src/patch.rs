@@ -2,10 +2,10 @@
 
 use crate::json::{self, Json, MAX_DEPTH};
 
-/// Most values that a patch or a stack may hold, lists and objects included.
+/// Maximum number of values in a patch or a stack, including lists and objects.
 const MAX_VALUES: usize = 100_000;
 
-/// The stack after the patch `update`; `None` if it does not apply.
+/// Returns the stack after the patch `update`; `None` if the patch does not apply.
 pub(crate) fn apply(stack: &Json, update: Option<&str>) -> Option<Json> {
     let update = update?;
     let patch = json::parse(update).filter(|patch| !patch.too_deep())?;
@@ -62,7 +62,7 @@ fn perform(mut document: Json, operation: &Json) -> Option<Json> {
     }
 }
 
-/// The reference tokens of a JSON Pointer (RFC 6901).
+/// Splits a JSON Pointer (RFC 6901) into its reference tokens.
 fn pointer(text: &str) -> Option<Vec<String>> {
     if text.is_empty() {
         return Some(Vec::new());
@@ -86,7 +86,7 @@ fn token(written: &str) -> Option<String> {
     Some(out)
 }
 
-/// An array index below `limit`: digits without leading zeros.
+/// Parses an array index below `limit`: digits without leading zeros.
 fn index(token: &str, limit: usize) -> Option<usize> {
     let digits = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_digit());
     if !digits || (token.len() > 1 && token.starts_with('0')) {
@@ -112,8 +112,8 @@ fn add(mut document: Json, path: &[String], value: Json) -> Option<Json> {
     let Some((last, parents)) = path.split_last() else { return Some(value) };
     match find_mut(&mut document, parents)? {
         Json::List(elements) => {
-            let place = if last == "-" { elements.len() } else { index(last, elements.len() + 1)? };
-            elements.insert(place, value);
+            let position = if last == "-" { elements.len() } else { index(last, elements.len() + 1)? };
+            elements.insert(position, value);
         }
         Json::Object(members) => match members.iter_mut().find(|(key, _)| key == last) {
             Some(member) => member.1 = value,
@@ -124,23 +124,23 @@ fn add(mut document: Json, path: &[String], value: Json) -> Option<Json> {
     Some(document)
 }
 
-/// Removes the value at `path` and returns it; the whole document cannot be removed.
+/// Removes the value at `path` and returns it. The whole document cannot be removed.
 fn take(document: &mut Json, path: &[String]) -> Option<Json> {
     let (last, parents) = path.split_last()?;
     match find_mut(document, parents)? {
         Json::List(elements) => {
-            let place = index(last, elements.len())?;
-            Some(elements.remove(place))
+            let position = index(last, elements.len())?;
+            Some(elements.remove(position))
         }
         Json::Object(members) => {
-            let place = members.iter().position(|(key, _)| key == last)?;
-            Some(members.remove(place).1)
+            let position = members.iter().position(|(key, _)| key == last)?;
+            Some(members.remove(position).1)
         }
         _ => None,
     }
 }
 
-/// Equality of RFC 6902 section 4.6: numbers by their value, objects whatever the order of their members.
+/// Compares values as RFC 6902 section 4.6 does: numbers by value, objects in any order of members.
 fn equal(a: &Json, b: &Json) -> bool {
     match (a, b) {
         (Json::Number(a), Json::Number(b)) => decimal(a) == decimal(b),
@@ -155,7 +155,8 @@ fn equal(a: &Json, b: &Json) -> bool {
     }
 }
 
-/// A number as (negative, significant digits, exponent of ten of the last digit); zero is (false, "", 0).
+/// Splits a number into sign, significant digits, and the exponent of ten of the last digit. Zero
+/// is (false, "", 0).
 fn decimal(token: &str) -> (bool, String, i128) {
     let (mantissa, exponent) = token.split_once(['e', 'E']).unwrap_or((token, "0"));
     let negative = mantissa.starts_with('-');
@@ -168,7 +169,7 @@ fn decimal(token: &str) -> (bool, String, i128) {
     if significant.is_empty() {
         return (false, String::new(), 0);
     }
-    // An exponent of more digits than i64 has does not occur but in attacks; it saturates.
+    // Only attacks have exponents with more digits than i64 holds. They saturate.
     let exponent = exponent.trim_start_matches('+');
     let exponent: i64 =
         exponent.parse().unwrap_or(if exponent.starts_with('-') { i64::MIN } else { i64::MAX });
@@ -179,7 +180,7 @@ fn decimal(token: &str) -> (bool, String, i128) {
 mod tests {
     use super::*;
 
-    /// What the patch makes of the stack, canonically; `-` if it does not apply.
+    /// Returns the stack after the patch in canonical form; `-` if it does not apply.
     fn patched(stack: &str, update: &str) -> String {
         let stack = json::parse(stack).unwrap();
         apply(&stack, Some(update)).map_or_else(|| "-".to_owned(), |result| result.canonical())
@@ -274,7 +275,7 @@ mod tests {
         // The patch itself nests two levels more than its value.
         assert_ne!(patched("[]", &deep(510)), "-");
         assert_eq!(patched("[]", &deep(511)), "-");
-        // One level more with each copy of the whole stack into itself.
+        // Each copy of the whole stack into itself adds a level.
         let copied = |times: usize| {
             let add = deep(510);
             format!("{}{}]", &add[..add.len() - 1], format!(",{double}").repeat(times))
@@ -284,7 +285,8 @@ mod tests {
         let wide = |values: usize| {
             format!(r#"[{{"op":"replace","path":"","value":[{}]}}]"#, vec!["0"; values].join(","))
         };
-        // The patch holds five values besides those of its list: itself, the operation, op, path and the list.
+        // The patch has five values besides those of its list: itself, the operation, op, path and
+        // the list.
         assert_ne!(patched("[]", &wide(99_995)), "-");
         assert_eq!(patched("[]", &wide(99_996)), "-");
     }

@@ -1,4 +1,4 @@
-//! The rows that one sender's events write, once it is known which session each belongs to.
+//! The rows of one sender's events, after each event has its session.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +15,7 @@ macro_rules! row {
     ($($value:expr),* $(,)?) => { vec![$(OwnedValue::from($value)),*] };
 }
 
-/// A turn or stack frame: what it is, and the numbers of its first and last event.
+/// A turn or a stack frame, with the numbers of its first and last event.
 struct Range<T> {
     what: T,
     start: i64,
@@ -29,7 +29,7 @@ struct Frame {
     time: Micros,
 }
 
-/// What is known of one event when its rows are written.
+/// An event with its session, for writing its rows.
 struct At<'a> {
     event: &'a Event<'a>,
     session: SessionId,
@@ -42,7 +42,7 @@ fn short(text: Option<&Cow<'_, str>>) -> Option<String> {
     text.map(|text| cut(text, SHORT).to_owned())
 }
 
-/// Minus zero is zero: not every store keeps them apart.
+/// Replaces minus zero by zero: some stores do not distinguish them.
 fn unsigned_zero(float: Option<f64>) -> Option<f64> {
     float.map(|float| if float == 0.0 { 0.0 } else { float })
 }
@@ -51,7 +51,8 @@ fn long(text: Option<&Cow<'_, str>>) -> Option<String> {
     text.map(|text| cut(text, LONG).to_owned())
 }
 
-/// Writes all rows of `sender` but those of `rasa_user`; returns the `stack` events whose patch did not apply.
+/// Writes all rows of `sender` except `rasa_user`. Returns the `stack` events whose patch did not
+/// apply.
 pub(crate) fn write(
     settings: &Settings,
     sender: SenderId,
@@ -69,13 +70,13 @@ pub(crate) fn write(
     let mut user_id = None;
     let mut stack = Json::List(Vec::new());
     let mut slot_states: BTreeMap<String, Vec<OwnedValue>> = BTreeMap::new();
-    // Per session the turns and frames; the last one may be open.
+    // Turns and frames of each session. The last one may be open.
     let mut turns: BTreeMap<usize, Vec<Range<Uuid>>> = BTreeMap::new();
     let mut turn_is_open: BTreeMap<usize, bool> = BTreeMap::new();
     let mut frames: BTreeMap<usize, Vec<Range<Frame>>> = BTreeMap::new();
 
-    for (place, event) in events.iter().enumerate() {
-        let session_index = placement.session_of[place];
+    for (position, event) in events.iter().enumerate() {
+        let session_index = placement.session_of[position];
         let session = session_ids[session_index];
         number = event.time.micros().max(number + 1);
         numbers.push(number);
@@ -180,7 +181,7 @@ pub(crate) fn write(
         put("rasa_session_slot_state", state);
     }
     if let (Some(first), Some(last)) = (events.first(), events.last()) {
-        // In order of time, so these are the least and the greatest.
+        // The events are in order of time, so these are the earliest and the latest.
         let (first_seen, last_seen) = (Micros(first.time.micros()), Micros(last.time.micros()));
         put(
             "rasa_sender",
@@ -202,7 +203,7 @@ fn slot_path(sender: SenderId, session: SessionId, name: &str) -> String {
     format!("{sender}/{session}/{}", slot_path_name(name))
 }
 
-/// The rows that an event writes by itself, besides its `rasa_event` row and slot state.
+/// Returns the rows of a single event, besides its `rasa_event` row and slot state.
 fn dependent_rows(sender: SenderId, at: &At<'_>) -> Vec<(&'static str, Vec<OwnedValue>)> {
     let At { event, session, time, number, model } = at;
     let (id, session, time, number, model) = (event.id, *session, *time, *number, model.clone());

@@ -1,4 +1,4 @@
-//! The session rule: which session each event of one sender belongs to.
+//! The session rule: it assigns each event of one sender to a session.
 
 use std::collections::HashMap;
 
@@ -8,40 +8,44 @@ use uuid::Uuid;
 /// A session of one sender.
 #[derive(Debug, Default)]
 pub(crate) struct Session {
-    /// Places of its events in the sender's order.
+    /// Indexes of its events in the sender's order.
     pub(crate) events: Vec<usize>,
-    /// The id that events gave it, the latest if it took another.
+    /// The id that events gave to it; the last one if it was replaced.
     pub(crate) given: Option<Uuid>,
     /// The `session_ended` event after which it was opened.
     after: Option<EventId>,
-    /// Opened by an event of the gap rule.
+    /// It was opened by an event of the gap rule.
     by_gap: bool,
-    /// Contains an event that begins a session.
+    /// It contains an event that begins a session.
     begun: bool,
-    /// Contains an `action_session_start`.
+    /// It contains an `action_session_start`.
     has_start_action: bool,
     has_user: bool,
-    /// After a session start and before any `action_listen` or `user` event.
+    /// It is after a session start and before any `action_listen` or `user` event.
     starting: bool,
 }
 
-/// Where a sender's events belong.
+/// The sessions of a sender's events.
 #[derive(Debug, Default)]
 pub(crate) struct Placement {
     pub(crate) sessions: Vec<Session>,
-    /// For each event the index of its session.
+    /// Index of the session of each event.
     pub(crate) session_of: Vec<usize>,
-    /// For each event the id by which it was placed, if it was.
+    /// The session id that decided about each event, if one did.
     pub(crate) by_id: Vec<Option<Uuid>>,
 }
 
-/// Places a sender's events, which are given in their order.
-pub(crate) fn place(events: &[Event<'_>]) -> Placement {
+/// Assigns a sender's events, which are in order, to sessions.
+///
+/// Example, with numbers as session ids in the metadata: `start user | end | user#3 bot | user`.
+/// The end closes the first session. `user#3` opens one with id 3, and `user` without an id stays
+/// in it.
+pub(crate) fn assign(events: &[Event<'_>]) -> Placement {
     let mut placement = Placement::default();
-    // Ids that events gave, former ones included.
+    // Session ids that events gave, including replaced ones.
     let mut known: HashMap<Uuid, usize> = HashMap::new();
-    for (place, event) in events.iter().enumerate() {
-        let (session, id) = next(&mut placement, &mut known, &events[..place], event);
+    for (position, event) in events.iter().enumerate() {
+        let (session, id) = next(&mut placement, &mut known, &events[..position], event);
         placement.session_of.push(session);
         placement.by_id.push(id);
 
@@ -57,14 +61,17 @@ pub(crate) fn place(events: &[Event<'_>]) -> Placement {
             session.starting = false;
         }
     }
-    for (place, session) in placement.session_of.iter().enumerate() {
-        placement.sessions[*session].events.push(place);
+    for (position, session) in placement.session_of.iter().enumerate() {
+        placement.sessions[*session].events.push(position);
     }
     placement
 }
 
-/// The session of `event`, which follows `before`, and the id by which it is placed there, if so. Opens the session if
-/// it is new; takes the event before it along, if that is what the rule says.
+/// Returns the session of `event`, which follows `before`, and the session id that decided it, if
+/// one did.
+///
+/// Opens the session if it is new. May move the event before it to the new session, as rule 4
+/// requires.
 fn next(
     placement: &mut Placement,
     known: &mut HashMap<Uuid, usize>,
@@ -144,7 +151,7 @@ fn next(
     {
         return (open(placement, Session::default()), None);
     }
-    // Rule 6.
+    // Rule 6: the event stays in the current session.
     (current, None)
 }
 
@@ -153,7 +160,7 @@ fn open(placement: &mut Placement, session: Session) -> usize {
     placement.sessions.len() - 1
 }
 
-/// The sender's session with that id, opened if need be.
+/// Returns the sender's session with this id. Opens it if it does not exist.
 fn by_id(placement: &mut Placement, known: &mut HashMap<Uuid, usize>, id: Uuid) -> usize {
     *known.entry(id).or_insert_with(|| open(placement, Session { given: Some(id), ..Session::default() }))
 }
@@ -167,7 +174,8 @@ fn is_metadata_slot(event: &Event<'_>) -> bool {
 }
 
 impl Session {
-    /// The id of this session of `sender`, whose events in order are `events`; `owner` says whose a given id is.
+    /// Returns the id of this session of `sender`, whose events in order are `events`. `owner`
+    /// returns the sender that owns a given id.
     pub(crate) fn id(
         &self,
         sender: SenderId,
@@ -182,7 +190,7 @@ impl Session {
                 || is_action(event, "action_session_start")
                 || matches!(event.body, Body::SessionStarted | Body::User(_))
         };
-        match self.events.iter().map(|place| &events[*place]).find(begins) {
+        match self.events.iter().map(|position| &events[*position]).find(begins) {
             Some(event) => event.id.session(),
             None => SessionId::leading(sender, self.after),
         }

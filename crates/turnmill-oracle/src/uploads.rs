@@ -23,28 +23,28 @@ use crate::{Oracle, Pattern};
 /// A change of the patterns.
 #[derive(Clone, Debug)]
 pub struct Upload {
-    /// It happens before this batch; after the last one if there are fewer.
+    /// The batch before which it happens; after the last one if there are fewer.
     pub before_batch: usize,
-    /// The event whose time it has, and how many microseconds it is off.
+    /// The event whose time the change has, and an offset in microseconds.
     pub at: (prop::sample::Index, i64),
-    /// What is done.
+    /// The change.
     pub change: Change,
-    /// Whether rows are made up for at once, or only in the end.
+    /// Whether missing rows are written at once, or only at the end.
     pub sweep: bool,
 }
 
-/// What an [`Upload`] does.
+/// The change of an [`Upload`].
 #[derive(Clone, Debug)]
 pub enum Change {
-    /// These markers, by name, take the place of all others.
+    /// These markers, by name, replace all others.
     Upload(Vec<(String, String)>),
     /// One of the active patterns is removed.
     Remove(prop::sample::Index),
-    /// The active patterns hold for all history.
+    /// The active patterns become valid for the whole history.
     Backfill,
 }
 
-/// Any condition, as JSON, over names that generated conversations have.
+/// Generates any condition, as JSON, with names of generated conversations.
 pub fn configs() -> impl Strategy<Value = String> {
     let condition =
         prop_oneof![
@@ -70,7 +70,7 @@ pub fn configs() -> impl Strategy<Value = String> {
     })
 }
 
-/// Any changes of the patterns.
+/// Generates any changes of the patterns.
 pub fn uploads() -> impl Strategy<Value = Vec<Upload>> {
     let markers = prop::collection::btree_map(
         prop::sample::select(vec!["one", "two", "three"]).prop_map(str::to_owned),
@@ -92,7 +92,7 @@ pub fn uploads() -> impl Strategy<Value = Vec<Upload>> {
     })
 }
 
-/// Reads markers as a file would be read.
+/// Parses markers like a file.
 #[must_use]
 pub fn markers(markers: &[(String, String)]) -> MarkerSet {
     let fields: Vec<String> = markers.iter().map(|(name, config)| format!(r#""{name}":{config}"#)).collect();
@@ -101,8 +101,8 @@ pub fn markers(markers: &[(String, String)]) -> MarkerSet {
     MarkerSet::parse(&[file]).unwrap_or_else(|errors| panic!("{errors:?}")).0
 }
 
-/// Delivers `arrival` as planned, with `uploads` in between, and compares the digests with what the oracle makes of `records`
-/// and of the patterns in the end.
+/// Delivers `arrival` as planned, with `uploads` in between. Compares the digests with the oracle's
+/// for `records` and the final patterns.
 pub fn check_uploads<F: Fixture>(
     fixture: &mut F,
     plan: &Plan,
@@ -144,7 +144,7 @@ where
     })
 }
 
-/// The patterns as the oracle takes them.
+/// Converts the patterns to those of the oracle.
 #[must_use]
 pub fn of_set(set: &PatternSet) -> Vec<Pattern> {
     let pattern = |stored: &turnmill_sink::StoredPattern| Pattern {
@@ -189,7 +189,7 @@ async fn sweep<S: Upkeep>(store: &mut S, rules: &RowRules) {
             let Some(last) = senders.last() else { return Ok(()) };
             after = Some(*last);
             ingest.catch_up(store, &senders).await?;
-            assert_eq!(ingest.catch_up(store, &senders).await?, 0, "nothing is owed any more");
+            assert_eq!(ingest.catch_up(store, &senders).await?, 0, "no rows are missing any more");
         }
     }
     .await;

@@ -1,4 +1,4 @@
-//! Rows with values of their own, and how two sets of tables differ.
+//! Rows with owned values, and the differences of two sets of tables.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -8,7 +8,8 @@ use turnmill_model::tables::{self, Value};
 use turnmill_model::{EventId, Micros, SenderId, SessionId, UserId};
 use uuid::Uuid;
 
-/// The public tables by name; rows in order of their primary key, columns as [`turnmill_model::tables`] has them.
+/// The public tables by name. Rows are in order of their primary key, columns as in
+/// [`turnmill_model::tables`].
 pub type Tables = BTreeMap<&'static str, Vec<Vec<OwnedValue>>>;
 
 /// A value of one column of one row. Floats are equal if their bits are.
@@ -38,7 +39,7 @@ pub enum OwnedValue {
 }
 
 impl OwnedValue {
-    /// The value as table descriptions know it.
+    /// Returns the value in the form of table descriptions.
     #[must_use]
     pub fn as_value(&self) -> Value<'_> {
         match self {
@@ -152,11 +153,11 @@ impl<T: Into<OwnedValue>> From<Option<T>> for OwnedValue {
     }
 }
 
-/// Most rows that [`diff`] shows of one table.
+/// Maximum number of rows of one table that [`diff`] shows.
 const SHOWN: usize = 10;
 
-/// How `actual` differs from `expected`, for people; `None` if it does not. A table that is missing is as an empty
-/// one, and the order of rows does not matter.
+/// Describes how `actual` differs from `expected`; `None` if it does not. A missing table counts as
+/// empty, and the order of rows does not matter.
 ///
 /// ```
 /// use turnmill_oracle::{OwnedValue, Tables, diff};

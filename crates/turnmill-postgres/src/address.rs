@@ -1,4 +1,4 @@
-//! Where a database is and how to reach it.
+//! The address of a database.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -11,17 +11,18 @@ use turnmill_text::{HIDDEN, Secret, escaped};
 use crate::error::AddressError;
 use crate::password::Passwords;
 
-/// The address of a PostgreSQL database: hosts, log-in, database, encryption, and what else a URL says about a connection.
+/// The address of a PostgreSQL database: hosts, login, database, encryption, and further parameters
+/// of the connection.
 ///
-/// It is read by [`FromStr`] from a URL of libpq or SQLAlchemy: `postgresql://` or `postgres://` in any case, also with the name of
-/// a Python driver as in `postgresql+psycopg2://`. The last `@` in front of the parameters ends the log-in, so that a password may
-/// contain one.
+/// [`FromStr`] reads it from a URL of libpq or SQLAlchemy: `postgresql://` or `postgres://` in any
+/// case, also with a Python driver as in `postgresql+psycopg2://`. The last `@` before the
+/// parameters ends the login, so a password may contain one.
 ///
 /// Neither `Display` nor `Debug` shows the password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PostgresAddress {
     pub(crate) hosts: Vec<(String, u16)>,
-    /// Their addresses, if names are not to be looked up.
+    /// IP addresses of the hosts, if names are not to be looked up.
     pub(crate) host_addresses: Vec<IpAddr>,
     pub(crate) user: Option<String>,
     pub(crate) password: Option<Secret>,
@@ -44,7 +45,7 @@ pub struct PostgresAddress {
     pub(crate) ssl_key: Option<PathBuf>,
 }
 
-/// Which servers will do.
+/// The servers that are acceptable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum SessionAttrs {
     #[default]
@@ -53,7 +54,7 @@ pub(crate) enum SessionAttrs {
     ReadOnly,
 }
 
-/// Whether a log-in is bound to the encrypted connection.
+/// Whether the login is bound to the encrypted connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Binding {
     Disable,
@@ -62,21 +63,22 @@ pub(crate) enum Binding {
     Require,
 }
 
-/// Whether the connection is encrypted, and what is checked, with the meaning that libpq gives these words.
+/// Whether the connection is encrypted and what is verified, with libpq's meaning of these words.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SslMode {
     /// Never encrypted.
     Disable,
-    /// Encrypted only if the server insists.
+    /// Encrypted only if the server requires it.
     Allow,
-    /// Encrypted if the server can.
+    /// Encrypted if the server supports it.
     #[default]
     Prefer,
-    /// Always encrypted; the server's certificate is checked only if there is a root certificate to check it with.
+    /// Always encrypted. The server's certificate is verified only if a root certificate is given.
     Require,
-    /// Always encrypted, and the certificate comes from a trusted authority, whatever name it has.
+    /// Always encrypted, and the certificate is signed by a trusted authority. The name is not
+    /// verified.
     VerifyCa,
-    /// Always encrypted, and the certificate comes from a trusted authority and names the host.
+    /// Always encrypted, and the certificate is signed by a trusted authority and names the host.
     VerifyFull,
 }
 
@@ -90,7 +92,7 @@ impl SslMode {
         (Self::VerifyFull, "verify-full"),
     ];
 
-    /// As `sslmode` spells it.
+    /// Returns the spelling in `sslmode`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         Self::ALL.iter().find(|(mode, _)| *mode == self).map_or("prefer", |(_, name)| name)
@@ -109,17 +111,17 @@ impl FromStr for SslMode {
     }
 }
 
-/// Which authorities are trusted.
+/// The trusted authorities.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RootCert {
     /// Those in a PEM file.
     File(PathBuf),
-    /// Those that the operating system trusts.
+    /// Those of the operating system.
     System,
 }
 
 impl Default for PostgresAddress {
-    /// The database of the user's own name on this machine.
+    /// The database with the user's name on this machine.
     fn default() -> Self {
         Self {
             hosts: vec![("localhost".into(), 5432)],
@@ -148,55 +150,55 @@ impl Default for PostgresAddress {
 }
 
 impl PostgresAddress {
-    /// The one server, where there is no URL.
+    /// Sets the only host, where there is no URL.
     #[must_use]
     pub fn with_host(self, host: impl Into<String>, port: u16) -> Self {
         Self { hosts: vec![(host.into(), port)], host_addresses: Vec::new(), ..self }
     }
 
-    /// The user, where there is no URL.
+    /// Sets the user, where there is no URL.
     #[must_use]
     pub fn with_user(self, user: impl Into<String>) -> Self {
         Self { user: Some(user.into()), ..self }
     }
 
-    /// The database, where there is no URL.
+    /// Sets the database, where there is no URL.
     #[must_use]
     pub fn with_database(self, database: impl Into<String>) -> Self {
         Self { database: Some(database.into()), ..self }
     }
 
-    /// Takes the place of `sslmode`.
+    /// Replaces `sslmode`.
     #[must_use]
     pub fn with_ssl_mode(self, mode: SslMode) -> Self {
         Self { ssl_mode: Some(mode), ..self }
     }
 
-    /// Takes the place of `sslrootcert`.
+    /// Replaces `sslrootcert`.
     #[must_use]
     pub fn with_ssl_root_cert(self, root: RootCert) -> Self {
         Self { ssl_root_cert: Some(root), ..self }
     }
 
-    /// The mode if the URL has none.
+    /// Sets the mode if the URL has none.
     #[must_use]
     pub fn or_ssl_mode(self, mode: SslMode) -> Self {
         Self { ssl_mode: self.ssl_mode.or(Some(mode)), ..self }
     }
 
-    /// The trusted authorities if the URL names none.
+    /// Sets the trusted authorities if the URL has none.
     #[must_use]
     pub fn or_ssl_root_cert(self, root: RootCert) -> Self {
         Self { ssl_root_cert: self.ssl_root_cert.or(Some(root)), ..self }
     }
 
-    /// The password if the URL has none.
+    /// Sets the password if the URL has none.
     #[must_use]
     pub fn or_password(self, password: impl Into<String>) -> Self {
         Self { password: self.password.or_else(|| Some(Secret::new(password))), ..self }
     }
 
-    /// The password that `passwords` has for this database if the URL has none.
+    /// Takes the password for this database from `passwords` if the URL has none.
     #[must_use]
     pub fn or_password_from(self, passwords: &Passwords) -> Self {
         match &self.password {
@@ -205,55 +207,56 @@ impl PostgresAddress {
         }
     }
 
-    /// What the server shows as the client's name if the URL does not say.
+    /// Sets the application name if the URL has none.
     #[must_use]
     pub fn or_application_name(self, name: &str) -> Self {
         Self { application_name: self.application_name.or_else(|| Some(name.into())), ..self }
     }
 
-    /// Hosts and ports, tried in order.
+    /// Returns hosts and ports in the order in which they are tried.
     #[must_use]
     pub fn hosts(&self) -> &[(String, u16)] {
         &self.hosts
     }
 
-    /// The user, if the URL names one.
+    /// Returns the user, if the URL has one.
     #[must_use]
     pub fn user(&self) -> Option<&str> {
         self.user.as_deref()
     }
 
-    /// The password, if there is one.
+    /// Returns the password, if there is one.
     #[must_use]
     pub fn password(&self) -> Option<&Secret> {
         self.password.as_ref()
     }
 
-    /// The database, if the URL names one; otherwise it is that of the user's name.
+    /// Returns the database, if the URL has one. Otherwise it is the one with the user's name.
     #[must_use]
     pub fn database(&self) -> Option<&str> {
         self.database.as_deref()
     }
 
-    /// Whether and how the connection is encrypted.
+    /// Returns whether and how the connection is encrypted.
     #[must_use]
     pub fn ssl_mode(&self) -> SslMode {
         self.ssl_mode.unwrap_or_default()
     }
 
-    /// Whether the URL says how the connection is encrypted.
+    /// Returns whether the URL has an `sslmode`.
     #[must_use]
     pub fn has_ssl_mode(&self) -> bool {
         self.ssl_mode.is_some()
     }
 
-    /// The trusted authorities, if they are named.
+    /// Returns the trusted authorities, if they are given.
     #[must_use]
     pub fn ssl_root_cert(&self) -> Option<&RootCert> {
         self.ssl_root_cert.as_ref()
     }
 
-    /// The address without log-in and parameters: the same for every way to log in to a database.
+    /// Returns the address without login and parameters. It is the same for every login to a
+    /// database.
     #[must_use]
     pub fn name(&self) -> String {
         let hosts: Vec<String> = self.hosts.iter().map(|(host, port)| format!("{host}:{port}")).collect();
@@ -266,7 +269,8 @@ impl fmt::Display for PostgresAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("postgresql://")?;
         if let Some(user) = &self.user {
-            // One with an `@` or a `:` may be a password that was split in the wrong place, and one alone a password without user.
+            // A user with an `@` or a `:` may be a password that was split at the wrong character, and
+            // a user alone a password without user.
             let is_plain =
                 self.password.is_some() && user.chars().all(|c| c.is_alphanumeric() || "_.- ".contains(c));
             let user = if is_plain { user } else { HIDDEN };

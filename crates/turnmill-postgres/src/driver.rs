@@ -1,4 +1,4 @@
-//! The settings of the driver.
+//! The driver's settings for an address.
 
 use tokio_postgres::Config;
 use tokio_postgres::config::{
@@ -7,11 +7,11 @@ use tokio_postgres::config::{
 
 use crate::address::{Binding, PostgresAddress, SessionAttrs, SslMode};
 
-/// How a connection is tried: with this encryption.
+/// The encryption with which a connection is attempted.
 pub type Attempt = Encryption;
 
 impl PostgresAddress {
-    /// What the driver is to do. Whether to encrypt is decided by [attempt](Self::attempts).
+    /// Returns the driver's settings. [`attempts`](Self::attempts) decides about encryption.
     #[must_use]
     pub fn driver(&self) -> Config {
         let mut config = Config::new();
@@ -66,7 +66,8 @@ impl PostgresAddress {
         config
     }
 
-    /// What to try one after the other, as libpq does: `prefer` means encrypted, and if the server cannot do that, plain.
+    /// Returns the attempts in order, as libpq makes them. `prefer` means encrypted first, then
+    /// plain if the server does not support encryption.
     #[must_use]
     pub fn attempts(&self) -> &'static [Attempt] {
         match self.ssl_mode() {

@@ -1,45 +1,46 @@
-//! Why an address cannot be used.
+//! Errors of addresses.
 
-/// Why the address of a database cannot be used. No message holds a password, nor any part of an address that may be one.
+/// Why the address of a database cannot be used. No message contains a password, nor a part of an
+/// address that may be one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AddressError {
-    /// It is no PostgreSQL URL.
+    /// The address is not a PostgreSQL URL.
     #[error("the database URL must begin with `postgresql://` or `postgres://`; found `{address}`")]
     Scheme {
-        /// The address as it may be shown.
+        /// The address without secrets.
         address: String,
     },
     /// A part of the URL cannot be read.
     #[error("the database URL has {problem}: write user and password with %XX for special characters")]
     Malformed {
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
-    /// A parameter that is not known.
+    /// The URL has an unknown parameter.
     #[error("the database URL has the unknown parameter `{name}`{hint}; known are {known}")]
     UnknownParameter {
         /// Its name.
         name: String,
-        /// What to use instead, if that is known.
+        /// A hint at the right parameter, if there is one.
         hint: &'static str,
-        /// All that there are.
+        /// All known parameters.
         known: String,
     },
-    /// A value that a parameter cannot have.
+    /// A parameter has an invalid value.
     #[error("`{name}` cannot be `{value}`: {expected}")]
     Value {
         /// The parameter.
         name: String,
-        /// Its value as it may be shown.
+        /// The value without secrets.
         value: String,
-        /// What it may be.
+        /// The expected values.
         expected: String,
     },
 }
 
 impl AddressError {
-    /// A value that is none of those that are `expected`.
+    /// Returns the error of a value that is not one of `expected`.
     #[must_use]
     pub fn value(name: &str, value: &str, expected: &str) -> Self {
         Self::Value {
@@ -50,7 +51,7 @@ impl AddressError {
     }
 }
 
-/// A value that was written where another one belongs.
+/// Returns a value without secrets: it may be another one in the wrong parameter.
 pub(crate) fn shown(value: &str) -> String {
     turnmill_text::escaped(&turnmill_text::redact(value)).to_string()
 }

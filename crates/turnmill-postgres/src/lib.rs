@@ -1,10 +1,10 @@
 //! The address of a PostgreSQL database.
 //!
-//! What is absent here: no statement, no connection, no runtime. Without the feature `driver` there is no network code at all; the
-//! settings of a service read addresses with it, and need no more.
+//! What is absent here: statements, connections, and a runtime. Without the feature `driver` there
+//! is no network code at all; a service needs no more to check its settings.
 //!
-//! Everything that takes the address of a database reads it with [`PostgresAddress`], so that one URL means one thing: in `--to`,
-//! as an input, and in the settings of the service. A password that it lacks comes from [`Passwords`].
+//! Every address of a database is read as a [`PostgresAddress`]. So a URL has one meaning in
+//! `--to`, as an input, and in the service's settings. A missing password comes from [`Passwords`].
 //!
 //! ```
 //! use turnmill_postgres::{PostgresAddress, SslMode};
@@ -17,7 +17,8 @@
 //!
 //! # Features
 //!
-//! - `driver`: the settings of `tokio-postgres` (and so of `postgres`), and TLS by rustls for it. Off by default.
+//! - `driver` (off by default): the settings of `tokio-postgres` (and `postgres`), and TLS by
+//!   rustls for it.
 
 mod address;
 #[cfg(feature = "driver")]

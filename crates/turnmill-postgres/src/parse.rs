@@ -1,4 +1,4 @@
-//! Reading a database URL, in the forms of libpq and SQLAlchemy.
+//! Parser of database URLs, in the forms of libpq and SQLAlchemy.
 
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -16,8 +16,8 @@ const PARAMETERS: &str = "application_name, channel_binding, client_encoding, co
     sslcert, sslkey, sslmode, sslnegotiation, sslrootcert, target_session_attrs, tcp_user_timeout, user";
 
 impl PostgresAddress {
-    /// Whether `url` is one of a PostgreSQL database, by its scheme: `postgresql://` or `postgres://`, also with the name of a
-    /// Python driver as in `postgresql+psycopg2://`.
+    /// Returns whether `url` has the scheme of a PostgreSQL database: `postgresql://` or
+    /// `postgres://`, also with a Python driver as in `postgresql+psycopg2://`.
     ///
     /// ```
     /// use turnmill_postgres::PostgresAddress;
@@ -40,15 +40,15 @@ impl FromStr for PostgresAddress {
             return Err(AddressError::Scheme { address: turnmill_text::escaped(&redact(url)).to_string() });
         }
         let rest = url.trim().split_once("://").map_or("", |(_, rest)| rest);
-        let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (target, query) = rest.split_once('?').unwrap_or((rest, ""));
         if query.contains('@') {
-            // One of them belongs to the password, and where that ends cannot be known.
+            // One of the two belongs to the password, and its end is unknown.
             let problem = "a `?` before its last `@` (a `?` in a password is %3F, an `@` in a parameter %40)";
             return Err(AddressError::Malformed { problem: problem.into() });
         }
-        // The last one: a password may contain `@`, `/` and `#`, a host may not.
-        let (login, place) = place.rsplit_once('@').unwrap_or(("", place));
-        let (hosts, database) = place.split_once('/').unwrap_or((place, ""));
+        // Split at the last `@`: a password may contain `@`, `/` and `#`, a host may not.
+        let (login, target) = target.rsplit_once('@').unwrap_or(("", target));
+        let (hosts, database) = target.split_once('/').unwrap_or((target, ""));
         let mut address = Self::default();
         if !login.is_empty() {
             let (user, password) =
@@ -79,7 +79,7 @@ impl PostgresAddress {
             let is_name = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
             let is_known = PARAMETERS.split(", ").any(|known| known.trim() == name);
             let Some(value) = value.filter(|_| is_known || (is_name && !after_password)) else {
-                // It may be the rest of a password with an `&` in it.
+                // This may be the rest of a password with an `&`.
                 let problem = "a parameter without a name and a value (an `&` in a password is %26)";
                 return Err(AddressError::Malformed { problem: problem.into() });
             };
@@ -94,7 +94,7 @@ impl PostgresAddress {
         self.hosts_from_query(hosts.as_deref(), ports.as_deref())
     }
 
-    /// `host` and `port` of the query take the place of those before it; several are separated by commas.
+    /// Replaces the hosts by `host` and `port` of the query, which are separated by commas.
     fn hosts_from_query(&mut self, hosts: Option<&str>, ports: Option<&str>) -> Result<(), AddressError> {
         if let Some(hosts) = hosts.filter(|hosts| !hosts.is_empty()) {
             self.hosts = hosts.split(',').map(host_and_port).collect::<Result<_, _>>()?;
@@ -102,7 +102,7 @@ impl PostgresAddress {
         if let Some(ports) = ports.filter(|ports| !ports.is_empty()) {
             let ports: Vec<u16> = ports.split(',').map(port).collect::<Result<_, _>>()?;
             for (number, host) in self.hosts.iter_mut().enumerate() {
-                // One port is meant for all hosts.
+                // A single port is for all hosts.
                 match ports.get(number).or(ports.first().filter(|_| ports.len() == 1)) {
                     Some(port) => host.1 = *port,
                     None => {
@@ -160,7 +160,7 @@ impl PostgresAddress {
                 let known = [("disable", false), ("random", true)];
                 self.balances_hosts = one_of(name, &value, &known)?;
             }
-            // These say what is so in any case.
+            // These only confirm what always holds.
             "gssencmode" => one_of(name, &value, &[("disable", ()), ("prefer", ())])?,
             "client_encoding" => one_of(
                 name,
@@ -191,12 +191,12 @@ fn decoded(text: &str, what: &str) -> Result<String, AddressError> {
     }
 }
 
-/// `host`, `host:port`, `[::1]:port`, or the percent-encoded folder of a Unix socket.
+/// Parses `host`, `host:port`, `[::1]:port`, or the percent-encoded folder of a Unix socket.
 fn host_and_port(text: &str) -> Result<(String, u16), AddressError> {
     let (host, rest) = match text.strip_prefix('[').and_then(|text| text.split_once(']')) {
         Some((host, rest)) => (host, rest.strip_prefix(':')),
         None => match text.split_once(':') {
-            // A path of a socket has no port, and an address in the query may stand without brackets.
+            // A socket's path has no port. An IPv6 address in the query may lack brackets.
             Some((host, rest)) if !rest.contains(':') => (host, Some(rest)),
             _ => (text, None),
         },
@@ -206,7 +206,8 @@ fn host_and_port(text: &str) -> Result<(String, u16), AddressError> {
     Ok((if host.is_empty() { "localhost".into() } else { host }, port))
 }
 
-/// Where the hosts are, so that their names are not looked up and serve for certificates only.
+/// Parses IP addresses of hosts. Their names are then not looked up, and only compared with
+/// certificates.
 fn addresses(text: &str) -> Result<Vec<IpAddr>, AddressError> {
     let address = |text: &str| {
         text.parse().map_err(|_| AddressError::Value {
@@ -219,7 +220,7 @@ fn addresses(text: &str) -> Result<Vec<IpAddr>, AddressError> {
 }
 
 fn port(text: &str) -> Result<u16, AddressError> {
-    // An unescaped character may have split the password here, so the text is not shown.
+    // An unescaped character may have split the password here, so do not show the text.
     let problem = || AddressError::Malformed { problem: "a port that is no number up to 65535".into() };
     text.parse().ok().filter(|port| *port != 0).ok_or_else(problem)
 }

@@ -1,4 +1,4 @@
-//! A password that an address lacks: from the environment, and from PostgreSQL's password file.
+//! Passwords that an address lacks: from the environment and from PostgreSQL's password file.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -8,8 +8,10 @@ use turnmill_text::Secret;
 
 use crate::address::PostgresAddress;
 
-/// Where passwords come from that an address lacks, in this order: `TURNMILL_DB_PASSWORD`, `PGPASSWORD`, and the password file,
-/// which `PGPASSFILE` names and which is `~/.pgpass` otherwise.
+/// Sources of passwords that an address lacks.
+///
+/// They are used in this order: `TURNMILL_DB_PASSWORD`, `PGPASSWORD`, and the password file.
+/// `PGPASSFILE` names the file; the default is `~/.pgpass`.
 ///
 /// A command line is visible to every user of a machine. An environment and a file are not.
 ///
@@ -23,22 +25,22 @@ use crate::address::PostgresAddress;
 pub struct Passwords {
     variable: Option<Secret>,
     file: Option<PathBuf>,
-    /// The user to look for where the address names none.
+    /// The user to find where the address has none.
     user: Option<String>,
 }
 
 impl Passwords {
-    /// Those of this process's environment.
+    /// Returns the sources in this process's environment.
     #[must_use]
     pub fn of_process() -> Self {
         Self::new(|name| std::env::var_os(name))
     }
 
-    /// Those of an environment: `variable` gives the value of a name.
+    /// Returns the sources in an environment. `variable` returns the value of a name.
     pub fn new(variable: impl Fn(&str) -> Option<OsString>) -> Self {
         let set = |name: &str| variable(name).filter(|value| !value.is_empty());
         let text = |name: &str| set(name)?.into_string().ok();
-        // The line break at the end of a mounted file never belongs to a password.
+        // A mounted file ends with a line break that is not part of the password.
         let ours = text("TURNMILL_DB_PASSWORD").map(|word| word.trim_end_matches(['\r', '\n']).to_owned());
         let in_home = || Some(PathBuf::from(set("HOME")?).join(".pgpass"));
         Self {
@@ -48,8 +50,8 @@ impl Passwords {
         }
     }
 
-    /// Why the password file is not used, if it is there and others than its owner can read it. PostgreSQL's own tools ignore
-    /// such a file as well.
+    /// Returns why the password file is not used, if other users can read it. PostgreSQL's own
+    /// tools ignore such a file too.
     #[must_use]
     pub fn warning(&self) -> Option<String> {
         let file = self.file.as_deref().filter(|_| self.variable.is_none())?;
@@ -59,7 +61,7 @@ impl Passwords {
         })
     }
 
-    /// The password for a database, if there is one.
+    /// Returns the password for a database, if there is one.
     pub(crate) fn find(&self, address: &PostgresAddress) -> Option<Secret> {
         if let Some(password) = &self.variable {
             return Some(password.clone());
@@ -81,7 +83,7 @@ impl fmt::Debug for Passwords {
 #[cfg(unix)]
 fn is_open_to_others(file: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
-    // A pipe, as shells make one for `<(...)`, has no lasting content.
+    // A pipe, which shells make for `<(...)`, has no lasting content.
     std::fs::metadata(file).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o077 != 0)
 }
 
@@ -90,8 +92,10 @@ fn is_open_to_others(_: &Path) -> bool {
     false
 }
 
-/// The password that the text of a password file has: lines of `host:port:database:user:password`, where `*` matches everything
-/// and a backslash takes the meaning away from `:` and `\`. The first line that matches wins. A socket's folder is `localhost`.
+/// Finds a password in the text of a password file.
+///
+/// Lines are `host:port:database:user:password`. `*` matches everything, and a backslash escapes
+/// `:` and `\`. The first match wins. A socket's folder counts as `localhost`.
 ///
 /// ```
 /// use turnmill_postgres::password_file;
@@ -115,7 +119,8 @@ pub fn password_file(text: &str, host: &str, port: u16, database: &str, user: &s
     text.lines().filter(|line| !line.starts_with('#')).find_map(|line| matches(&fields(line)))
 }
 
-/// The five fields of a line; the last one is all that is left, so that a colon in a password need not be escaped.
+/// Splits a line into five fields. The last one is the rest, so a colon in a password needs no
+/// escape.
 fn fields(line: &str) -> Vec<String> {
     let mut fields = vec![String::new()];
     let mut characters = line.trim_end_matches('\r').chars();

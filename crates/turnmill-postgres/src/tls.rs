@@ -1,4 +1,5 @@
-//! TLS for the driver, by rustls: what each `sslmode` checks, client certificates, and binding a login to the channel.
+//! TLS for the driver, by rustls: verification for each `sslmode`, client certificates, channel
+//! binding.
 
 use std::future::Future;
 use std::path::Path;
@@ -19,12 +20,12 @@ use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream}
 
 use crate::address::{PostgresAddress, RootCert, SslMode};
 
-/// Why encryption cannot be set up as an address says.
+/// Why encryption cannot be set up as an address requires.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct TlsError(String);
 
-/// Makes TLS connections as an address says.
+/// Makes TLS connections as an address requires.
 #[derive(Clone, Debug)]
 pub struct Tls(Arc<ClientConfig>);
 
@@ -33,7 +34,7 @@ impl Tls {
     ///
     /// # Errors
     ///
-    /// A certificate that cannot be read, and parameters that do not go together.
+    /// [`TlsError`] if a certificate cannot be read, or parameters contradict each other.
     pub fn new(address: &PostgresAddress) -> Result<Self, TlsError> {
         let provider = Arc::new(ring::default_provider());
         let verifier = Verifier::new(address, &provider)?;
@@ -56,7 +57,7 @@ impl Tls {
             }
             _ => return Err(unusable("`sslcert` and `sslkey` are set together or not at all".into())),
         };
-        // Servers that take TLS without asking for it first insist on the name of the protocol.
+        // Servers that accept TLS without negotiation require the protocol's name.
         config.alpn_protocols = vec![b"postgresql".to_vec()];
         Ok(Self(Arc::new(config)))
     }
@@ -79,13 +80,14 @@ fn unusable(detail: String) -> TlsError {
     TlsError(detail)
 }
 
-/// Checks of a server's certificate what the mode asks for. That the server holds the certificate's key is always checked.
+/// Verifies a server's certificate as the mode requires. That the server has the certificate's key
+/// is always verified.
 #[derive(Debug)]
 struct Verifier {
     provider: Arc<CryptoProvider>,
-    /// Checks chain and name; none in modes that check nothing.
+    /// Verifies chain and name. `None` in modes that verify nothing.
     chain: Option<Arc<WebPkiServerVerifier>>,
-    /// The trusted certificates themselves: a server may present one of them, as self-signed ones are used.
+    /// The trusted certificates. A server may present one of them itself, if it is self-signed.
     roots: Vec<CertificateDer<'static>>,
     name: bool,
 }
@@ -101,7 +103,7 @@ impl Verifier {
                 return Ok(unchecked());
             }
             (_, Some(RootCert::System)) if !name => {
-                let detail = "`sslrootcert=system` needs `sslmode=verify-full`: anybody can have a certificate of a public authority";
+                let detail = "`sslrootcert=system` needs `sslmode=verify-full`: any server can get a certificate of a public authority";
                 return Err(unusable(detail.into()));
             }
             (_, Some(root)) => root,
@@ -148,13 +150,13 @@ impl ServerCertVerifier for Verifier {
         let mut checked =
             chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         if checked.is_err() && self.roots.iter().any(|root| root == end_entity) {
-            // It is trusted itself, so there is no chain to look at.
+            // The certificate is trusted itself, so there is no chain to verify.
             let name = ParsedCertificate::try_from(end_entity)
                 .and_then(|parsed| verify_server_name(&parsed, server_name));
             checked = name.map(|()| ServerCertVerified::assertion());
         }
         match checked {
-            // The name is looked at last, so the chain is good.
+            // The name is verified last, so the chain is valid.
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             )) if !self.name => Ok(ServerCertVerified::assertion()),
@@ -191,13 +193,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> MakeTlsConnect<S> for T
     type Error = rustls::pki_types::InvalidDnsNameError;
 
     fn make_tls_connect(&mut self, domain: &str) -> Result<Connect, Self::Error> {
-        // The folder of a Unix socket is no name, and TLS is not used there.
+        // The folder of a Unix socket is no host name, and TLS is not used there.
         let domain = if domain.is_empty() || domain.starts_with('/') { "localhost" } else { domain };
         Ok(Connect { config: Arc::clone(&self.0), name: ServerName::try_from(domain)?.to_owned() })
     }
 }
 
-/// A handshake to be.
+/// A handshake that has not started.
 #[derive(Debug)]
 pub struct Connect {
     config: Arc<ClientConfig>,
@@ -248,8 +250,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream for Stream<S> {
-    /// The digest of the server's certificate (RFC 5929, `tls-server-end-point`), so that a login by SCRAM holds for this
-    /// connection only.
+    /// Returns the digest of the server's certificate (RFC 5929, `tls-server-end-point`). It binds
+    /// a SCRAM login to this connection.
     fn channel_binding(&self) -> ChannelBinding {
         let (_, session) = self.0.get_ref();
         let certificate = session.peer_certificates().and_then(<[_]>::first);
@@ -260,9 +262,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream for Stream<S> {
     }
 }
 
-/// The certificate's digest by the hash function of its own signature; SHA-256 in place of older ones.
+/// Returns the certificate's digest by the hash function of its signature; SHA-256 instead of older
+/// ones.
 fn end_point(certificate: &[u8]) -> Option<Vec<u8>> {
-    // Certificate ::= SEQUENCE { tbsCertificate SEQUENCE, signatureAlgorithm SEQUENCE { algorithm OID, ... }, ... }
+    // Certificate ::= SEQUENCE { tbsCertificate SEQUENCE, signatureAlgorithm SEQUENCE { algorithm
+    // OID, ... }, ... }
     let (body, _) = der(certificate, 0x30)?;
     let (_, rest) = der(body, 0x30)?;
     let (algorithm, _) = der(rest, 0x30)?;
@@ -276,12 +280,12 @@ fn end_point(certificate: &[u8]) -> Option<Vec<u8>> {
         | [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 3] => Some(Sha384::digest(certificate).to_vec()),
         [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 13]
         | [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 4] => Some(Sha512::digest(certificate).to_vec()),
-        // For others (Ed25519, RSA-PSS) no hash function is agreed upon.
+        // Others (Ed25519, RSA-PSS) have no defined hash function here.
         _ => None,
     }
 }
 
-/// The content of the value at the front, which must have the tag, and what follows it.
+/// Returns the content of the first value, which must have the tag, and the bytes after it.
 fn der(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let (&found, rest) = bytes.split_first()?;
     let (&first, rest) = rest.split_first()?;

@@ -1,6 +1,8 @@
-//! How fast the store writes, against the same rows inserted by plain prepared statements into the same tables.
+//! Measures how fast the store writes, compared with plain prepared statements that insert the same
+//! rows into the same tables.
 //!
-//! `cargo run --release -p turnmill-sink-sqlite --example insert_rate -- [senders] [events per batch]`
+//! `cargo run --release -p turnmill-sink-sqlite --example insert_rate -- [senders] [events per
+//! batch]`
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a measurement for the console")]
 
 use std::collections::BTreeMap;
@@ -146,7 +148,7 @@ fn main() {
     }
 }
 
-/// Inserts, updates and ends of the public tables by one prepared statement each, from values that are ready.
+/// Writes the rows of the public tables with one prepared statement each, from prepared values.
 fn plain(path: std::path::PathBuf, changes: &[Changes], each_batch: bool) -> usize {
     let db = Connection::open(path).unwrap();
     db.execute_batch("PRAGMA journal_mode = wal; PRAGMA synchronous = normal; PRAGMA cache_size = -65536; PRAGMA foreign_keys = 0;").unwrap();

@@ -1,4 +1,4 @@
-//! Opening a file: whose it is, which version it has, and bringing it up to date.
+//! Opening a file: check that turnmill made it, check its schema version, migrate it.
 
 use std::collections::{BTreeMap, BTreeSet};
 #[cfg(unix)]
@@ -15,22 +15,23 @@ use turnmill_sql::{Dialect, References, Schema, meta};
 
 use crate::SqliteStore;
 use crate::read_only;
-use crate::store::{Place, roll_back};
+use crate::store::{DatabaseLocation, roll_back};
 
-/// Pages in memory: 64 MiB.
+/// Cache of pages: 64 MiB.
 const CACHE_KIBIBYTES: i64 = 65_536;
-/// Pages in the write-ahead log after which they move to the file: 256 MiB. The pages of recent senders and the ends of the
-/// indexes change with every batch; the larger the log, the more seldom they are written to the file.
+/// Pages in the write-ahead log at which they are copied to the file: 256 MiB. Pages of recent
+/// senders and the ends of indexes change with every batch. The larger the log, the less often they
+/// are copied.
 const LOG_PAGES: i64 = 65_536;
-/// Prepared statements to keep.
+/// Number of prepared statements to keep.
 const STATEMENTS: usize = 256;
 
-/// What a database is opened for.
+/// The purpose for which a database is opened.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Purpose {
-    /// To be filled further, with the settings it was filled with.
+    /// Fill it further, with the same settings.
     Fill,
-    /// To make its rows again, with whatever settings.
+    /// Rebuild its rows, with any settings.
     Rebuild,
 }
 
@@ -46,14 +47,16 @@ pub(crate) fn open(
         require_ours(store, &connection)?;
         let meta = read_meta(store, &connection)?;
         if !pending(meta::schema_version(&meta)?)?.is_empty() {
-            let detail =
-                format!("`{}` has to be brought up to date first: open it once for writing", store.name());
+            let detail = format!(
+                "`{}` has an older schema: open it once for writing, which migrates it",
+                store.name()
+            );
             return Err(StoreError::Unusable { detail, source: None });
         }
         meta::check(&meta, settings)?;
         return Ok(connection);
     }
-    // Nothing of somebody else's is touched, and nothing newer.
+    // Refuse databases of other programs and of newer versions.
     if is_ours(store, &connection)? {
         pending(meta::schema_version(&read_meta(store, &connection)?)?)?;
     }
@@ -64,7 +67,7 @@ pub(crate) fn open(
         );
         return Err(StoreError::Unusable { detail, source: None });
     }
-    if let Place::File(_) = store.place {
+    if let DatabaseLocation::File(_) = store.location {
         write_ahead(store, &connection)?;
     }
     connection
@@ -80,7 +83,7 @@ pub(crate) fn open(
     Ok(connection)
 }
 
-/// Opens a database that is there, whatever its settings; creates and migrates nothing.
+/// Opens an existing database with any settings. Creates and migrates nothing.
 pub(crate) fn open_as_it_is(store: &SqliteStore) -> Result<(Connection, Settings), StoreError> {
     let connection = connect(store, false)?;
     require_ours(store, &connection)?;
@@ -98,7 +101,7 @@ pub(crate) fn open_as_it_is(store: &SqliteStore) -> Result<(Connection, Settings
     Ok((connection, settings))
 }
 
-/// The settings that a database was filled with, whatever its schema version.
+/// Returns the settings that a database was filled with, for any schema version.
 pub(crate) fn stored_settings(store: &SqliteStore) -> Result<Settings, StoreError> {
     let connection = connect(store, false)?;
     require_ours(store, &connection)?;
@@ -107,12 +110,13 @@ pub(crate) fn stored_settings(store: &SqliteStore) -> Result<Settings, StoreErro
     meta::settings(&meta)
 }
 
-/// Makes the file for its owner alone, if it is not there: it holds what people said. SQLite gives the files beside it the same
-/// rights. A file that is there keeps its rights, which somebody may have chosen.
+/// Creates the file for its owner alone if it is missing, because it contains conversations. SQLite
+/// gives the files beside it the same rights. An existing file keeps its rights: they may be set on
+/// purpose.
 #[cfg(unix)]
 fn make_private(path: &Path) {
     use std::os::unix::fs::OpenOptionsExt as _;
-    // Whatever is wrong with the path, opening it says better.
+    // Opening the path reports its problems better.
     let _ = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
 }
 
@@ -127,10 +131,10 @@ fn connect(store: &SqliteStore, create: bool) -> Result<Connection, StoreError> 
         (false, false) => OpenFlags::SQLITE_OPEN_READ_WRITE,
     };
     let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = match &store.place {
-        Place::Memory => Connection::open_in_memory_with_flags(flags).map_err(fail)?,
-        Place::File(path) => {
-            // An absolute path is never taken for `:memory:`, a temporary database or a URI.
+    let connection = match &store.location {
+        DatabaseLocation::Memory => Connection::open_in_memory_with_flags(flags).map_err(fail)?,
+        DatabaseLocation::File(path) => {
+            // An absolute path cannot mean `:memory:`, a temporary database or a URI.
             let absolute = std::path::absolute(path).map_err(|error| StoreError::Unusable {
                 detail: format!("`{}` cannot be the path of a database file: {error}", path.display()),
                 source: Some(Box::new(error)),
@@ -157,12 +161,12 @@ fn connect(store: &SqliteStore, create: bool) -> Result<Connection, StoreError> 
     Ok(connection)
 }
 
-/// Switches to the write-ahead log. The file remembers it, so all but the first time there is nothing to do.
+/// Switches to the write-ahead log. The file remembers this, so there is nothing to do later.
 fn write_ahead(store: &SqliteStore, connection: &Connection) -> Result<(), StoreError> {
     let start = Instant::now();
     let mode: String = loop {
         match connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0)) {
-            // Here SQLite itself does not wait for others that open the new file at the same time.
+            // SQLite itself does not wait here for others that open the new file at the same time.
             Err(rusqlite::Error::SqliteFailure(error, _))
                 if error.code == ErrorCode::DatabaseBusy && start.elapsed() < store.busy_timeout =>
             {
@@ -181,7 +185,7 @@ fn write_ahead(store: &SqliteStore, connection: &Connection) -> Result<(), Store
         return Err(StoreError::Unusable { detail, source: None });
     }
     let fail = |error| store.error(error, "setting up the write-ahead log");
-    // Positions and rows commit together, so a power failure that takes the last transactions takes both.
+    // Positions and rows commit together, so a power failure takes the last transactions of both.
     connection.pragma_update(None, "synchronous", "normal").map_err(fail)?;
     connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES).map_err(fail)?;
     connection.pragma_update(None, "journal_size_limit", LOG_PAGES * 4096).map_err(fail)
@@ -195,7 +199,7 @@ fn require_ours(store: &SqliteStore, connection: &Connection) -> Result<(), Stor
     Err(StoreError::Unusable { detail, source: None })
 }
 
-/// Whether turnmill has made this database; false for an empty one.
+/// Returns whether turnmill made this database; false for an empty one.
 fn is_ours(store: &SqliteStore, connection: &Connection) -> Result<bool, StoreError> {
     let fail = |error| store.error(error, "looking at its tables");
     let names = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT GLOB 'sqlite_*' ORDER BY name";
@@ -206,20 +210,20 @@ fn is_ours(store: &SqliteStore, connection: &Connection) -> Result<bool, StoreEr
         return Ok(true);
     }
     let Some(first) = names.first() else { return Ok(false) };
-    let place = store.name();
+    let file = store.name();
     let detail = if let Some(rasa) = names.iter().find(|name| name.starts_with("rasa_")) {
         format!(
-            "`{place}` has a table `{rasa}` that turnmill did not make, and is left alone: \
+            "`{file}` has a table `{rasa}` that turnmill did not make, and is left alone: \
              name a new file for the store, and fill it by replaying the events"
         )
     } else if names.iter().any(|name| name == "events") {
         format!(
-            "`{place}` seems to be a Rasa tracker store and is left alone: \
+            "`{file}` seems to be a Rasa tracker store and is left alone: \
              name a new file for the store, and this one as the source to read"
         )
     } else {
         format!(
-            "`{place}` is a database of something else (it has `{first}`) and is left alone: name a new file for the store"
+            "`{file}` is a database of another program (it has `{first}`) and is left alone: name a new file for the store"
         )
     };
     Err(StoreError::Unusable { detail, source: None })
@@ -234,14 +238,13 @@ pub(crate) fn read_meta(
     let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)));
     let meta: BTreeMap<String, String> = rows.and_then(Iterator::collect).map_err(fail)?;
     if !meta.contains_key(meta::SCHEMA_VERSION) {
-        return Err(StoreError::Damaged {
-            detail: format!("`{}` does not say its schema version", store.name()),
-        });
+        return Err(StoreError::Damaged { detail: format!("`{}` has no schema version", store.name()) });
     }
     Ok(meta)
 }
 
-/// What makes the indexes those that a new store has. References are not checked and ids compare as bytes in any version.
+/// Returns the statements that give an old store the indexes of a new one. In every version
+/// references are not checked and ids compare as bytes.
 fn rearrange(
     store: &SqliteStore,
     connection: &Connection,
@@ -257,7 +260,7 @@ fn rearrange(
     Ok(needless.map(|name| format!("DROP INDEX {name}")).chain(missing.map(|index| index.create())).collect())
 }
 
-/// Under the lock: applies what is missing, and compares or notes the settings.
+/// Under the lock: applies missing migrations, and compares or stores the settings.
 fn migrate(
     store: &SqliteStore,
     connection: &Connection,
@@ -282,7 +285,7 @@ fn migrate(
         let doing = format!("applying migration {} ({})", step.number, step.name);
         let statements = match step.change {
             Change::Create => schema.statements(),
-            // A new store has them.
+            // A new store has them already.
             Change::Widen | Change::Rearrange if !ours => Vec::new(),
             Change::Widen => schema.new_columns(),
             Change::Rearrange => rearrange(store, connection, &schema)?,

@@ -1,19 +1,20 @@
-//! What SQLite's errors mean to a pipeline.
+//! Classification of SQLite's errors.
 
 use rusqlite::ErrorCode;
 use rusqlite::ffi;
 use turnmill_sink::StoreError;
 
-/// Makes a store's error of SQLite's. `place` is the file, `doing` what was attempted.
-pub(crate) fn store_error(error: rusqlite::Error, place: &str, doing: &str) -> StoreError {
+/// Converts an error of SQLite. `file` is the file, `doing` the attempted action.
+pub(crate) fn store_error(error: rusqlite::Error, file: &str, doing: &str) -> StoreError {
     let (code, extended) = match &error {
         rusqlite::Error::SqliteFailure(failure, _) => (failure.code, failure.extended_code),
-        // A value of another type than the column's, or no value at all: not what we have written.
-        _ => return StoreError::Damaged { detail: format!("`{place}`, {doing}: {error}") },
+        // The value has another type than the column, or is missing: the store did not write it.
+        _ => return StoreError::Damaged { detail: format!("`{file}`, {doing}: {error}") },
     };
     match code {
         ErrorCode::ConstraintViolation => match extended {
-            // Keys are derived from the events, and the rows of a batch are distinct.
+            // Keys are derived from events, and rows of a batch are distinct. So another writer was
+            // faster.
             ffi::SQLITE_CONSTRAINT_PRIMARYKEY
             | ffi::SQLITE_CONSTRAINT_UNIQUE
             | ffi::SQLITE_CONSTRAINT_ROWID => StoreError::Fenced { detail: format!("{doing}: {error}") },
@@ -30,39 +31,39 @@ pub(crate) fn store_error(error: rusqlite::Error, place: &str, doing: &str) -> S
         | ErrorCode::OutOfMemory
         | ErrorCode::OperationAborted
         | ErrorCode::OperationInterrupted => {
-            StoreError::Unavailable { detail: format!("`{place}`, {doing}"), source: Some(Box::new(error)) }
+            StoreError::Unavailable { detail: format!("`{file}`, {doing}"), source: Some(Box::new(error)) }
         }
         ErrorCode::DatabaseCorrupt => StoreError::Damaged {
             detail: format!(
-                "`{place}` is damaged ({error}): restore a copy, or fill a new file from the events"
+                "`{file}` is damaged ({error}): restore a copy, or fill a new file from the events"
             ),
         },
         ErrorCode::NotADatabase => {
-            unusable(format!("`{place}` is not a SQLite database: name another file for the store"), error)
+            unusable(format!("`{file}` is not a SQLite database: name another file for the store"), error)
         }
         ErrorCode::ReadOnly => unusable(
             format!(
-                "`{place}` is read-only: make the file and its folder writable for this user, or name another file"
+                "`{file}` is read-only: make the file and its folder writable for this user, or name another file"
             ),
             error,
         ),
         ErrorCode::CannotOpen => unusable(
             format!(
-                "`{place}` cannot be opened: its folder must exist and be writable for this user, and it must be a file"
+                "`{file}` cannot be opened: its folder must exist and be writable for this user, and it must be a file"
             ),
             error,
         ),
         ErrorCode::PermissionDenied | ErrorCode::AuthorizationForStatementDenied => unusable(
-            format!("`{place}` may not be accessed: make the file and its folder accessible for this user"),
+            format!("`{file}` may not be accessed: make the file and its folder accessible for this user"),
             error,
         ),
         ErrorCode::SchemaChanged | ErrorCode::Unknown => unusable(
             format!(
-                "`{place}`, {doing}: its tables are not as turnmill made them; fill a new file from the events ({error})"
+                "`{file}`, {doing}: its tables are not as turnmill made them; fill a new file from the events ({error})"
             ),
             error,
         ),
-        _ => unusable(format!("`{place}`, {doing}: {error}"), error),
+        _ => unusable(format!("`{file}`, {doing}: {error}"), error),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Looking for damage.
+//! Search for damage in a file.
 
 use turnmill_model::SenderId;
 use turnmill_sink::{Equal, Examine, Examined, Kept, StoreError};
@@ -7,9 +7,9 @@ use uuid::Uuid;
 
 use crate::SqliteStore;
 
-/// Bytes of a file up to which all of it is looked at without being asked.
+/// Size up to which a file is examined completely by default, in bytes.
 const SMALL: u64 = 1 << 30;
-/// Problems that SQLite is to name.
+/// Maximum number of problems that SQLite reports.
 const NAMED: usize = 10;
 
 const STATES: &str =
@@ -31,7 +31,7 @@ impl Examine for SqliteStore {
         let rows = query.query_map([], |row| row.get::<_, String>(0)).and_then(Iterator::collect);
         let problems: Vec<String> = match rows {
             Ok(problems) => problems,
-            // A file that cannot even be checked.
+            // The file is too damaged to be checked.
             Err(error) => vec![self.error(error, "checking the file").to_string()],
         };
         let findings = problems.into_iter().filter(|line| line != "ok");

@@ -1,4 +1,4 @@
-//! What tools ask: digests, the ledger, dead letters, metrics.
+//! Requests of tools: digests, the ledger, dead letters, metrics.
 
 use rusqlite::{Connection, Row};
 use turnmill_analytics::metrics::{self, Measured, Metric, Options, Shape, Summary};
@@ -13,8 +13,8 @@ use crate::store::{Versions, roll_back};
 use crate::{SqliteStore, connect, value};
 
 impl SqliteStore {
-    /// Opens a store that is there, whatever settings it was filled with, and says which. Creates, migrates and compares
-    /// nothing: for tools that look.
+    /// Opens an existing store with any settings, and returns these. Creates, migrates and compares
+    /// nothing. For tools that only read.
     ///
     /// # Errors
     ///
@@ -28,8 +28,8 @@ impl SqliteStore {
         Ok(settings)
     }
 
-    /// The settings that a store was filled with, also if its schema is of an older version. The store stays as it was,
-    /// open or not: for who is about to make all rows again.
+    /// Returns the settings that a store was filled with, even if its schema is older. The store is
+    /// not changed or opened. For a rebuild of all rows.
     ///
     /// # Errors
     ///
@@ -42,7 +42,7 @@ impl SqliteStore {
     ///
     /// # Errors
     ///
-    /// Those of reading.
+    /// Errors of reading.
     pub fn summary(&mut self, options: &Options) -> Result<Summary, StoreError> {
         self.at_one_moment(|connection| {
             let metrics = metrics::all(Dialect::Sqlite, options).into_iter();
@@ -51,11 +51,11 @@ impl SqliteStore {
         })
     }
 
-    /// Number of rows of each public table, without reading them.
+    /// Returns the number of rows of each public table, without reading them.
     ///
     /// # Errors
     ///
-    /// Those of reading.
+    /// Errors of reading.
     pub fn row_counts(&mut self) -> Result<Vec<(&'static str, u64)>, StoreError> {
         self.at_one_moment(|connection| {
             let count = |table: &&'static Table| {
@@ -88,13 +88,13 @@ impl SqliteStore {
         measure().map_err(|error| self.error(error, &format!("measuring the {}", metric.name)))
     }
 
-    /// Runs several queries on the same state of the database.
+    /// Runs several queries on the same snapshot of the database.
     pub(crate) fn at_one_moment<T>(
         &self,
         read: impl FnOnce(&Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let connection = self.connection()?;
-        // What an earlier roll-back may have left.
+        // End what a failed rollback may have left open.
         roll_back(Some(connection));
         connection.execute_batch("BEGIN").map_err(|error| self.error(error, "beginning to read"))?;
         let result = read(connection);

@@ -1,9 +1,9 @@
 //! turnmill's store in one SQLite file.
 //!
-//! What is absent here: this crate starts no thread and knows no async runtime. SQLite's calls block, so every future of
-//! [`SqliteStore`] does its whole work in its first poll and is then ready; give the store a thread of its own if others must
-//! not wait. Nothing is written outside the one file and the two that SQLite keeps beside it (`-wal`, `-shm`) while it is
-//! open.
+//! What is absent here: threads, and an async runtime. SQLite's calls block, so every future of
+//! [`SqliteStore`] does its whole work in its first poll. Give the store its own thread if other
+//! tasks must not wait. The only files are the database and the two that SQLite keeps beside it
+//! (`-wal`, `-shm`) while it is open.
 //!
 //! ```
 //! use turnmill_model::Settings;
@@ -22,20 +22,22 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # How it writes
+//! # Writing
 //!
-//! - One transaction per batch, begun with `BEGIN IMMEDIATE`: a deferred one that reads first and writes later cannot wait for
-//!   another writer, it can only fail.
-//! - Write-ahead log with `synchronous = NORMAL`: a commit is not forced to the disk, so a power failure may take the last
-//!   transactions away. Since the rows, the ledger and the source's position are in the same transactions, they go together,
-//!   and the same records are read again. A crash of the process alone loses nothing.
-//! - Foreign keys are declared, so that tools see them and `PRAGMA foreign_key_check` can prove them, but not enforced on
-//!   writing: they follow from how rows are made, and the documented tables have no indexes for the check on deletion.
-//! - Rows are inserted one by one by statements that are prepared once. Several rows per statement were measured to be no faster
-//!   (they save nothing where no network is between), nor were tables without row ids or larger pages. What did count is a
-//!   large write-ahead log, because the pages that every batch touches are copied to the file each time: at SQLite's 4 MB
-//!   commits take twice as long as at 64 MB, and at the 256 MB used here the whole load is a seventh quicker still. The
-//!   example `insert_rate` measures it against plain statements.
+//! - Each batch is one transaction, begun with `BEGIN IMMEDIATE`. A deferred transaction that reads
+//!   first and writes later cannot wait for another writer; it fails.
+//! - The write-ahead log has `synchronous = NORMAL`: a commit is not forced to disk, so a power
+//!   failure may take the last transactions. Rows, ledger and the source's position are in the same
+//!   transactions. They are lost together, and the same records are read again. A crash of the
+//!   process loses nothing.
+//! - Foreign keys are declared, so that tools see them and `PRAGMA foreign_key_check` can prove
+//!   them. They are not enforced on writing: rows follow them by construction, and the documented
+//!   tables have no indexes for the check on deletion.
+//! - Rows are inserted one by one with prepared statements. Several rows per statement were not
+//!   faster, as there is no network. Neither were tables without row ids, nor larger pages. A large
+//!   write-ahead log is faster, because each checkpoint copies the pages that every batch changes.
+//!   At SQLite's 4 MB commits take twice as long as at 64 MB, and the 256 MB used here load a
+//!   seventh faster still. The example `insert_rate` compares the store with plain statements.
 //! - Ids are text in the public tables, which people query, and 16 bytes in the internal ones.
 
 mod connect;

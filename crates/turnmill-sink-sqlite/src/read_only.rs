@@ -1,7 +1,8 @@
-//! Opening a file to look at it, in such a way that nothing is left beside it.
+//! Opening a file for reading without leaving other files beside it.
 //!
-//! A file in write-ahead mode cannot be read without the log and the index beside it: SQLite makes them if they are missing, and
-//! removes them when the last connection closes, but only a connection that may write can do so.
+//! A file in write-ahead mode cannot be read without its log and its index. SQLite creates them if
+//! they are missing, and deletes them when the last connection closes. Only a connection that may
+//! write can do so.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,8 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Error, ErrorCode, MAIN_DB, OpenFlags};
 
-/// Opens a file for reading. Its content stays as it is: also a log that a killed writer left beside it.
+/// Opens a file for reading. Its content does not change, even if a killed writer left a log beside
+/// it.
 pub(crate) fn open(path: &Path, busy_timeout: Duration) -> rusqlite::Result<Connection> {
     let left_over = log_of(path).exists();
     match open_and_read(path, OpenFlags::SQLITE_OPEN_READ_WRITE, busy_timeout) {
@@ -21,7 +23,7 @@ pub(crate) fn open(path: &Path, busy_timeout: Duration) -> rusqlite::Result<Conn
             }
             return Ok(connection);
         }
-        // The file cannot be written.
+        // The file is not writable.
         Ok(_) => {}
         Err(error) if is_denied(&error) => {}
         Err(error) => return Err(error),
@@ -30,13 +32,13 @@ pub(crate) fn open(path: &Path, busy_timeout: Duration) -> rusqlite::Result<Conn
         // The log is a part of the content.
         return open_and_read(path, OpenFlags::SQLITE_OPEN_READ_ONLY, busy_timeout);
     }
-    // File or folder cannot be written by this user, and no writer of another user has it open: it is read as it is, without
-    // any file beside it.
+    // This user cannot write to the file or its folder, and no other process has it open. Read the
+    // file alone.
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
     open_and_read(&immutable(path), flags, busy_timeout)
 }
 
-/// Opens the file and reads a page, since SQLite opens it only then.
+/// Opens the file and reads a page, because SQLite opens files only then.
 fn open_and_read(path: &Path, flags: OpenFlags, busy_timeout: Duration) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(busy_timeout)?;
@@ -57,7 +59,7 @@ fn log_of(path: &Path) -> PathBuf {
     name.into()
 }
 
-/// The path as the URI of a file that nothing changes while it is read.
+/// Returns the path as the URI of a file that does not change while it is read.
 fn immutable(path: &Path) -> PathBuf {
     let mut uri = "file://".to_owned();
     for byte in path.as_os_str().as_encoded_bytes() {

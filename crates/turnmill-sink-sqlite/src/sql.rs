@@ -1,4 +1,4 @@
-//! The statements of this store, made once.
+//! The statements of this store, built once.
 
 use std::collections::BTreeMap;
 
@@ -37,14 +37,14 @@ pub(crate) struct Sql {
     pub(crate) forget: Vec<Removal>,
 }
 
-/// Events of a sender with one key: their ids are neighbours.
+/// Events of a sender with one key: their ids are adjacent.
 pub(crate) const KNOWN: &str = "SELECT id FROM rasa_event WHERE id BETWEEN ?1 AND ?2 AND sender_id = ?3";
 pub(crate) const SESSION_OWNER: &str = "SELECT sender_id FROM rasa_session WHERE id = ?1";
 pub(crate) const POSITION: &str =
     "SELECT position FROM _turnmill_position WHERE source = ?1 AND partition = ?2";
 pub(crate) const POSITIONS: &str =
     "SELECT source, partition, position FROM _turnmill_position ORDER BY source, partition";
-/// The state only if it has another version than the one that is in memory.
+/// The state, only if its version differs from the one in memory.
 pub(crate) const TIMELINE: &str = "SELECT version, CASE WHEN version IS ?2 THEN NULL ELSE state END \
      FROM _turnmill_timeline WHERE sender_id = ?1";
 pub(crate) const CHECKPOINT_BEFORE: &str = "SELECT time, state FROM _turnmill_checkpoint \
@@ -53,7 +53,7 @@ pub(crate) const CHECKPOINTS_AFTER: &str =
     "SELECT time, state FROM _turnmill_checkpoint WHERE sender_id = ?1 AND time > ?2 ORDER BY time";
 pub(crate) const DELETE_CHECKPOINTS: &str =
     "DELETE FROM _turnmill_checkpoint WHERE sender_id = ?1 AND time > ?2 AND time < ?3";
-/// Which chunks is found out in the index alone.
+/// The index alone yields the chunks to read.
 pub(crate) const HISTORY: &str = "SELECT chunk.number, chunk.least, chunk.greatest, chunk.bytes FROM (\
      SELECT number, least FROM _turnmill_history WHERE sender_id = ?1 AND greatest >= ?2 \
      ORDER BY least, number LIMIT ?3 OFFSET ?4) AS found \

@@ -14,49 +14,49 @@ use crate::error::store_error;
 use crate::sql::{POSITION, POSITIONS, Sql};
 use crate::transaction::SqliteTransaction;
 
-/// How long to wait for another writer before saying that the store is busy.
+/// Time to wait for another writer before the store is reported as busy.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-/// Versions of timelines to remember, about 50 bytes each.
+/// Number of timelines whose versions are remembered, about 50 bytes each.
 const REMEMBERED: usize = 1 << 20;
 
 /// A store in a SQLite file.
 ///
-/// Making one touches nothing; [`open`](Store::open) creates the file, brings its tables up to date, and refuses files that
-/// turnmill did not make. Any number of stores, in any number of processes, may be open on one file; their transactions wait
-/// for each other.
+/// Creating the value does no I/O. [`open`](Store::open) creates the file, migrates its tables, and
+/// refuses files that turnmill did not make. Any number of stores and processes may have one file
+/// open. Their transactions wait for each other.
 pub struct SqliteStore {
-    pub(crate) place: Place,
+    pub(crate) location: DatabaseLocation,
     pub(crate) read_only: bool,
     pub(crate) foreign_keys: bool,
     pub(crate) busy_timeout: Duration,
     pub(crate) connection: Option<Connection>,
-    /// The file that was opened, as the system knows it.
+    /// Identity of the file that was opened.
     pub(crate) opened: Option<FileId>,
     pub(crate) sql: Sql,
     pub(crate) versions: Versions,
     pub(crate) gate: Gate,
 }
 
-/// Device and number of a file.
+/// Device and inode of a file.
 type FileId = (u64, u64);
 
-/// Where the database is.
+/// The location of a database.
 #[derive(Clone, Debug)]
-pub(crate) enum Place {
+pub(crate) enum DatabaseLocation {
     File(PathBuf),
     Memory,
 }
 
-/// What is known of the stored timelines' versions without asking: those that this connection has read or committed, as long
-/// as no other connection has written.
+/// Known versions of stored timelines: those that this connection has read or committed. They are
+/// valid until another connection writes.
 #[derive(Debug, Default)]
 pub(crate) struct Versions {
-    /// SQLite's number that moves when another connection has committed.
+    /// SQLite's `data_version`, which changes when another connection commits.
     data_version: Option<i64>,
     versions: HashMap<SenderId, u64>,
 }
 
-/// Fail points, for tests.
+/// A fail point, for tests.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     limit: Option<u64>,
@@ -66,7 +66,7 @@ pub(crate) struct Gate {
 impl std::fmt::Debug for SqliteStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SqliteStore")
-            .field("place", &self.place)
+            .field("location", &self.location)
             .field("read_only", &self.read_only)
             .field("open", &self.connection.is_some())
             .finish_non_exhaustive()
@@ -74,21 +74,21 @@ impl std::fmt::Debug for SqliteStore {
 }
 
 impl SqliteStore {
-    /// The store in the file `path`, whose folder must be there.
+    /// Returns the store in the file `path`. Its folder must exist.
     #[must_use]
     pub fn file(path: impl Into<PathBuf>) -> Self {
-        Self::at(Place::File(path.into()))
+        Self::at(DatabaseLocation::File(path.into()))
     }
 
-    /// A store in memory, gone when this value is.
+    /// Returns a store in memory. Dropping it deletes the content.
     #[must_use]
     pub fn in_memory() -> Self {
-        Self::at(Place::Memory)
+        Self::at(DatabaseLocation::Memory)
     }
 
-    fn at(place: Place) -> Self {
+    fn at(location: DatabaseLocation) -> Self {
         Self {
-            place,
+            location,
             read_only: false,
             foreign_keys: true,
             busy_timeout: BUSY_TIMEOUT,
@@ -100,39 +100,42 @@ impl SqliteStore {
         }
     }
 
-    /// Never writes: [`open`](Store::open) creates and migrates nothing, and there are no transactions. For tools that look.
+    /// Makes the store read-only. [`open`](Store::open) then creates and migrates nothing, and
+    /// there are no transactions. For tools that only read.
     #[must_use]
     pub fn read_only(self) -> Self {
         Self { read_only: true, ..self }
     }
 
-    /// Whether the tables of a new file declare foreign keys; they do by default.
+    /// Sets whether the tables of a new file declare foreign keys. They do by default.
     #[must_use]
     pub fn foreign_keys(self, declared: bool) -> Self {
         Self { foreign_keys: declared, ..self }
     }
 
-    /// How long a transaction waits for another writer to end before it is an error to try again; 10 seconds by default.
+    /// Sets how long a transaction waits for another writer before it fails with a retryable error;
+    /// 10 seconds by default.
     #[must_use]
     pub fn busy_timeout(self, timeout: Duration) -> Self {
         Self { busy_timeout: timeout, ..self }
     }
 
-    /// The file; none for a store in memory.
+    /// Returns the file; `None` for a store in memory.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
-        match &self.place {
-            Place::File(path) => Some(path),
-            Place::Memory => None,
+        match &self.location {
+            DatabaseLocation::File(path) => Some(path),
+            DatabaseLocation::Memory => None,
         }
     }
 
-    /// Moves everything from the write-ahead log to the file and closes it, so that the one file is all there is to copy.
+    /// Moves everything from the write-ahead log to the file and closes it. The store is then one
+    /// file that can be copied.
     ///
     /// # Errors
     ///
-    /// Retryable if another connection is reading or writing just then; nothing is lost, but the log beside the file is part
-    /// of the store until the last connection closes.
+    /// Retryable if another connection is reading or writing at that moment. Nothing is lost, but
+    /// the log belongs to the store until the last connection closes.
     pub fn finish(mut self) -> Result<(), StoreError> {
         let Some(connection) = self.connection.take() else { return Ok(()) };
         if !self.read_only {
@@ -147,14 +150,15 @@ impl SqliteStore {
         connection.close().map_err(|(_, error)| self.error(error, "closing"))
     }
 
-    /// Makes every transaction from now on fail after so many statements; `None` ends that. For tests of whoever uses a
-    /// store.
+    /// Makes every later transaction fail after this number of statements; `None` ends that. For
+    /// tests of code that uses a store.
     #[doc(hidden)]
     pub fn fail_after(&mut self, statements: Option<u64>) {
         self.gate.limit = statements;
     }
 
-    /// The file that is at the path now; none if there is none, or where the system does not number files.
+    /// Returns the identity of the file that is at the path now. `None` if there is none, or if the
+    /// system has no inodes.
     pub(crate) fn file_id(&self) -> Option<FileId> {
         #[cfg(unix)]
         {
@@ -166,7 +170,8 @@ impl SqliteStore {
         None
     }
 
-    /// What is written to a file that was deleted goes with its last connection, and SQLite does not say so.
+    /// Fails if the file was deleted or replaced. Its content would vanish with the last
+    /// connection, without an error from SQLite.
     fn is_still_there(&self) -> Result<(), StoreError> {
         if self.opened.is_none() || self.opened == self.file_id() {
             return Ok(());
@@ -179,11 +184,11 @@ impl SqliteStore {
         Err(StoreError::Unusable { detail, source: None })
     }
 
-    /// The place, for messages.
+    /// Returns the location, for messages.
     pub(crate) fn name(&self) -> String {
-        match &self.place {
-            Place::File(path) => path.display().to_string(),
-            Place::Memory => ":memory:".into(),
+        match &self.location {
+            DatabaseLocation::File(path) => path.display().to_string(),
+            DatabaseLocation::Memory => ":memory:".into(),
         }
     }
 
@@ -216,7 +221,8 @@ impl SqliteStore {
         read()
     }
 
-    /// Begins, checks the positions, and finds out whether others have written. Gives the patterns' revision.
+    /// Begins a transaction, checks the positions, and forgets versions if another connection has
+    /// written. Returns the patterns' revision.
     fn lock(&mut self, claim: &Claim) -> Result<u64, StoreError> {
         let doing = "beginning a transaction";
         self.is_still_there()?;
@@ -225,7 +231,7 @@ impl SqliteStore {
             return Err(self.reading_only());
         }
         if !connection.is_autocommit() {
-            // An earlier roll-back has failed.
+            // An earlier rollback has failed.
             connection.execute_batch("ROLLBACK").map_err(|error| self.error(error, doing))?;
         }
         self.gate.passed.set(0);
@@ -267,7 +273,8 @@ impl SqliteStore {
     }
 }
 
-/// Ends a transaction without a trace. If that fails the next one tries again, and so does SQLite on closing.
+/// Rolls a transaction back. If that fails, the next transaction tries again, and so does SQLite on
+/// closing.
 pub(crate) fn roll_back(connection: Option<&Connection>) {
     if let Some(connection) = connection
         && !connection.is_autocommit()
@@ -284,7 +291,7 @@ impl Versions {
         }
     }
 
-    /// The stored version, if it is known.
+    /// Returns the stored version, if it is known.
     pub(crate) fn get(&self, sender: SenderId) -> Option<u64> {
         self.versions.get(&sender).copied()
     }
@@ -317,10 +324,10 @@ impl Store for SqliteStore {
     type Tx<'s> = SqliteTransaction<'s>;
 
     async fn open(&mut self, settings: &Settings) -> Result<Opened, StoreError> {
-        if self.connection.take_if(|_| matches!(self.place, Place::File(_))).is_none()
+        if self.connection.take_if(|_| matches!(self.location, DatabaseLocation::File(_))).is_none()
             && self.connection.is_some()
         {
-            // Opening it again would empty it.
+            // Opening it again would delete its content.
             return Err(StoreError::Unusable {
                 detail: "the store in memory is open already".into(),
                 source: None,

@@ -1,4 +1,4 @@
-//! One transaction.
+//! A transaction of the store.
 
 use rusqlite::{OptionalExtension as _, Row};
 use turnmill_engine::Checkpoint;
@@ -13,13 +13,13 @@ use crate::sql::{CHECKPOINT_BEFORE, CHECKPOINTS_AFTER, HISTORY, KNOWN, SESSION_O
 use crate::store::roll_back;
 use crate::write::Writer;
 
-/// A transaction of a [`SqliteStore`]. Dropped, it rolls back.
+/// A transaction of a [`SqliteStore`]. Dropping it rolls back.
 #[derive(Debug)]
 pub struct SqliteTransaction<'s> {
     store: &'s mut SqliteStore,
     claim: &'s Claim,
     patterns: u64,
-    /// Versions that are stored once this is committed.
+    /// Versions that are stored after the commit.
     written: Vec<(SenderId, u64)>,
 }
 
@@ -112,7 +112,7 @@ impl<'s> SqliteTransaction<'s> {
             page.checkpoints = rows.into_iter().collect::<Result<_, _>>()?;
         }
         let from = page.start.as_ref().map_or(f64::NEG_INFINITY, |start| start.time.seconds());
-        // One more than asked for, to say where the next page begins.
+        // Fetch one more than requested, to find the start of the next page.
         let (fetch, offset) = (count(limit).saturating_add(1), count(skip));
         self.store.gate.pass()?;
         let mut query = connection.prepare_cached(HISTORY).map_err(fail)?;
@@ -198,7 +198,7 @@ impl Transaction for SqliteTransaction<'_> {
                 Ok(())
             }
             Err(error) => {
-                // It may have happened or not.
+                // The commit may have succeeded or not.
                 self.store.versions.forget();
                 Err(error)
             }

@@ -1,4 +1,4 @@
-//! What tools that go through all senders ask.
+//! Requests of tools that process all senders.
 
 use turnmill_model::{Micros, SenderId, Settings};
 use turnmill_sink::{PatternSet, RebuildState, StoreError, Upkeep};
@@ -16,7 +16,7 @@ const DELETE_META: &str = "DELETE FROM _turnmill_meta WHERE name = ?1";
 
 impl Upkeep for SqliteStore {
     async fn senders(&mut self, after: Option<SenderId>, limit: usize) -> Result<Vec<SenderId>, StoreError> {
-        // No id is empty, so the empty one is below all.
+        // No id is empty, so all ids come after the empty one.
         let after = after.map_or_else(Vec::new, |after| after.0.as_bytes().to_vec());
         let fail = |error| self.error(error, "listing senders");
         let mut query = self.connection()?.prepare_cached(SENDERS).map_err(fail)?;
@@ -91,7 +91,7 @@ impl Upkeep for SqliteStore {
     }
 }
 
-/// Notes, in the transaction under way, that the rebuild has come to `sender`.
+/// Records, in the current transaction, that the rebuild has reached `sender`.
 pub(crate) fn note_progress(store: &SqliteStore, sender: SenderId) -> Result<(), StoreError> {
     let connection = store.connection()?;
     let meta = read_meta(store, connection)?;

@@ -1,10 +1,12 @@
-//! Naming a store on a command line.
+//! Parser of store URLs.
 
 use crate::SqliteStore;
 
 impl SqliteStore {
-    /// The store that `url` names: `sqlite:PATH`, or as SQLAlchemy spells it `sqlite:///PATH` (an absolute path then has four
-    /// slashes). `None` if it names something else.
+    /// Returns the store that `url` names, or `None` if it names another kind.
+    ///
+    /// URLs are `sqlite:PATH`, or `sqlite:///PATH` as SQLAlchemy writes them. An absolute path then
+    /// has four slashes.
     ///
     /// ```
     /// use std::path::Path;

@@ -1,4 +1,4 @@
-//! Values between rows and SQLite.
+//! Conversion of values between rows and SQLite.
 
 use rusqlite::Statement;
 use rusqlite::types::{Null, ValueRef};
@@ -10,7 +10,7 @@ use uuid::Uuid;
 const DAY: i64 = 86_400_000_000;
 const BLANK: [u8; 26] = *b"0000-00-00 00:00:00.000000";
 
-/// Renders times. Most rows of a batch are of the same day, of which the date is rendered once.
+/// Formats times. Most rows of a batch are of the same day, so the date is formatted once.
 #[derive(Debug)]
 pub(crate) struct TimeText {
     day: Option<i64>,
@@ -24,32 +24,32 @@ impl Default for TimeText {
 }
 
 impl TimeText {
-    /// The same as the time's `Display`.
+    /// Formats a time like its `Display`.
     pub(crate) fn render(&mut self, time: Micros) -> &str {
         let day = time.0.div_euclid(DAY);
         if self.day != Some(day) {
             let text = Micros(day * DAY).to_string();
             match <[u8; 26]>::try_from(text.as_bytes()) {
                 Ok(text) => self.text = text,
-                // Years of more than four digits; no event has one.
+                // The year has more than four digits, which no event has.
                 Err(_) => return "",
             }
             self.day = Some(day);
         }
         let mut rest = time.0.rem_euclid(DAY);
-        for place in (20..26).rev() {
-            self.digit(place, rest % 10);
+        for column in (20..26).rev() {
+            self.digit(column, rest % 10);
             rest /= 10;
         }
-        for (place, base) in [(18, 10), (17, 6), (15, 10), (14, 6), (12, 10), (11, 10)] {
-            self.digit(place, rest % base);
+        for (column, base) in [(18, 10), (17, 6), (15, 10), (14, 6), (12, 10), (11, 10)] {
+            self.digit(column, rest % base);
             rest /= base;
         }
         std::str::from_utf8(&self.text).unwrap_or_default()
     }
 
-    fn digit(&mut self, place: usize, digit: i64) {
-        if let Some(byte) = self.text.get_mut(place) {
+    fn digit(&mut self, column: usize, digit: i64) {
+        if let Some(byte) = self.text.get_mut(column) {
             *byte = b'0' + digit as u8;
         }
     }
@@ -77,7 +77,7 @@ pub(crate) fn bind(
     }
 }
 
-/// Reads a value of a column of type `ty`; `None` if it has another one.
+/// Reads a value of a column of type `ty`. Returns `None` if it has another type.
 pub(crate) fn read(value: ValueRef<'_>, ty: SqlType) -> Option<Value<'_>> {
     match (ty, value) {
         (_, ValueRef::Null) => Some(Value::Null),

@@ -1,4 +1,4 @@
-//! Writing a batch.
+//! Writing of a batch.
 
 use rusqlite::{CachedStatement, Connection, Params};
 use turnmill_model::tables::{EVENT_ERROR, PUBLIC, Texts, Value};
@@ -81,7 +81,7 @@ impl<'w> Writer<'w> {
         Ok(())
     }
 
-    /// Rows: inserts, updates and ends table by table, then deletes in the opposite order.
+    /// Writes rows: inserts and updates table by table, then deletes in the opposite order.
     fn changes(&mut self, changes: &Changes) -> Result<(), StoreError> {
         let mut result = Ok(());
         let mut with_deletes = Vec::new();
@@ -127,7 +127,8 @@ impl<'w> Writer<'w> {
         Ok(())
     }
 
-    /// One row at a time: with statements that are prepared once, several rows per statement were measured to be no faster.
+    /// Inserts one row at a time. With prepared statements, several rows per statement were not
+    /// faster.
     fn inserts(&mut self, sql: &TableSql, name: &str, rows: RowView<'_>) -> Result<(), StoreError> {
         if rows.is_empty() {
             return Ok(());
@@ -170,7 +171,7 @@ impl<'w> Writer<'w> {
         Ok(())
     }
 
-    /// Executes a statement that must find its row.
+    /// Executes a statement that must change exactly one row.
     fn touch_one(
         &self,
         statement: &mut CachedStatement<'_>,
@@ -217,7 +218,8 @@ impl<'w> Writer<'w> {
         Ok(())
     }
 
-    /// Removes a dead letter that has landed. If it is gone, somebody else has counted it already.
+    /// Deletes a dead letter that was retried with success. If it is gone, another process has
+    /// counted it.
     fn retried(&self, id: u64) -> Result<(), StoreError> {
         let doing = "removing a dead letter";
         match self.execute(&mut self.prepare(&self.store.sql.delete_dead_letter, doing)?, [id], doing)? {

@@ -1,4 +1,4 @@
-//! Whether the settings lead to brokers.
+//! Check whether the settings lead to brokers.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -14,45 +14,45 @@ use crate::error::{explain, refusal};
 use crate::poll::membership;
 use crate::{KafkaError, KafkaSettings};
 
-/// What the brokers said.
+/// What the brokers answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connectivity {
-    /// The cluster's id: the name of the source in stored positions.
+    /// The cluster's id, which names the source in stored positions.
     pub cluster: String,
     /// Number of brokers.
     pub brokers: usize,
-    /// The topics asked for.
+    /// The requested topics.
     pub topics: Vec<TopicFound>,
-    /// Other topics of the cluster whose name says that they hold anonymised events.
+    /// Other topics of the cluster whose names suggest anonymised events.
     pub anonymised: Vec<String>,
-    /// What other programs have in the consumer group.
+    /// Members and offsets of other programs in the consumer group.
     pub group: GroupFound,
 }
 
-/// What other programs have in a consumer group.
+/// Members and offsets of other programs in a consumer group.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GroupFound {
-    /// Members, by client id and host; joining would take partitions from them. Not looked for when the group is to be taken
-    /// over.
+    /// Members, by client id and host. Joining would take partitions from them. Empty if the group
+    /// is to be taken over.
     pub members: Vec<String>,
-    /// Partitions with committed offsets, as `topic/3`; they are left alone.
+    /// Partitions with committed offsets, such as `topic/3`. They are not overwritten.
     pub offsets: Vec<String>,
 }
 
-/// What is known of a topic.
+/// A topic, if it exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicFound {
-    /// Its name.
+    /// The topic's name.
     pub topic: String,
     /// Number of its partitions; `None` if it does not exist.
     pub partitions: Option<usize>,
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Watch(Mutex<Option<(Code, String)>>);
+pub(crate) struct LastError(Mutex<Option<(Code, String)>>);
 
-impl Watch {
-    /// The last error, as a refusal where it is one.
+impl LastError {
+    /// Returns the last error, if it is a refusal.
     pub(crate) fn refusal(&self) -> Option<KafkaError> {
         let last = lock(&self.0);
         last.as_ref().and_then(|(code, reason)| refusal(*code, reason))
@@ -65,47 +65,49 @@ impl Watch {
     pub(crate) fn note(&self, error: &ClientError, reason: &str) {
         let Some(code) = error.rdkafka_error_code() else { return };
         let mut last = lock(&self.0);
-        // That all brokers are down is said after what is wrong with them.
+        // librdkafka reports that all brokers are down after the cause of it.
         if last.is_none() || code != Code::AllBrokersDown {
             *last = Some((code, reason.to_owned()));
         }
     }
 }
 
-impl ClientContext for Watch {
+impl ClientContext for LastError {
     fn error(&self, error: ClientError, reason: &str) {
         self.note(&error, reason);
     }
 }
 
-impl ConsumerContext for Watch {}
+impl ConsumerContext for LastError {}
 
-/// Reaches the brokers, and looks up the topics of the settings and `others`, such as the dead-letter topic, and what other
-/// programs have in the consumer group. Joins no group and commits nothing. Whether records have keys cannot be seen from
-/// outside.
+/// Connects to the brokers and looks up the topics of the settings and `others`, such as the
+/// dead-letter topic.
+///
+/// Also finds members and offsets of other programs in the consumer group. Joins no group and
+/// commits nothing. It cannot see whether records have keys.
 ///
 /// # Errors
 ///
-/// Invalid settings; [`KafkaError::Unreachable`] when no broker answered within `timeout`; [`KafkaError::Refused`]. A
-/// topic that does not exist is no error.
+/// [`KafkaError::Setting`] for invalid settings, [`KafkaError::Unreachable`] if no broker answers
+/// within `timeout`, [`KafkaError::Refused`]. A topic that does not exist is no error.
 pub fn check_connectivity(
     settings: &KafkaSettings,
     others: &[&str],
     timeout: Duration,
 ) -> Result<Connectivity, KafkaError> {
     settings.validate()?;
-    let consumer: BaseConsumer<Watch> = settings
+    let consumer: BaseConsumer<LastError> = settings
         .consumer()
         .remove("statistics.interval.ms")
         .remove("group.instance.id")
-        .create_with_context(Watch::default())
+        .create_with_context(LastError::default())
         .map_err(|error| KafkaError::failed("cannot set up the client", &error))?;
     let end = Instant::now() + timeout;
     let cluster = loop {
         if let Some(cluster) = consumer.client().fetch_cluster_id(Duration::from_millis(250)) {
             break cluster;
         }
-        // Serves the callbacks.
+        // Runs the callbacks.
         let _ = consumer.poll(Duration::ZERO);
         if let Some(refused) = consumer.context().refusal() {
             return Err(refused);
@@ -145,15 +147,16 @@ pub fn check_connectivity(
     Ok(Connectivity { cluster, brokers, topics, anonymised, group })
 }
 
-/// Whether a topic that was not asked for says by its name that it holds anonymised events.
+/// Returns whether the name of a topic that was not requested suggests anonymised events.
 fn is_anonymised(name: &str, settings: &KafkaSettings, others: &[&str]) -> bool {
     let asked = settings.topics.iter().any(|topic| topic == name) || others.contains(&name);
     !asked && name.to_ascii_lowercase().contains("anonym")
 }
 
-/// What other programs have in the group of the settings. What cannot be found out counts as nothing.
+/// Returns members and offsets of other programs in the group. What cannot be fetched counts as
+/// absent.
 fn group(
-    consumer: &BaseConsumer<Watch>,
+    consumer: &BaseConsumer<LastError>,
     settings: &KafkaSettings,
     topics: &[TopicFound],
     timeout: Duration,

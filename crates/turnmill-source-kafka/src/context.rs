@@ -1,4 +1,4 @@
-//! What librdkafka calls back with. The callbacks note what they were told, and neither wait nor use the network.
+//! Callbacks of librdkafka. They only record what happened: they neither block nor use the network.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,10 +11,10 @@ use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
 
-/// One partition of a topic.
+/// Topic and partition number.
 pub(crate) type TopicPartition = (String, i32);
 
-/// Something that was called back.
+/// A recorded callback.
 #[derive(Debug)]
 pub(crate) enum Notice {
     Assigned(Vec<TopicPartition>),
@@ -23,18 +23,18 @@ pub(crate) enum Notice {
     Error(Code, String),
 }
 
-/// Where a partition ends, as librdkafka saw it last.
+/// Ends of a partition, as librdkafka saw them last.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ends {
-    /// Behind the last record, also an uncommitted one.
+    /// Offset after the last record, committed or not.
     pub(crate) high: i64,
-    /// Behind the last one that may be read.
+    /// Offset after the last record that may be read.
     pub(crate) stable: i64,
-    /// Where reading came to the end last.
+    /// Offset at which reading reached the end last.
     pub(crate) eof: i64,
 }
 
-/// Keeps notices until the poll thread takes them.
+/// Holds callbacks until the poll thread takes them.
 #[derive(Debug, Default)]
 pub(crate) struct Context {
     notices: Mutex<Vec<Notice>>,
@@ -54,7 +54,7 @@ impl Context {
 impl ClientContext for Context {
     fn error(&self, error: ClientError, reason: &str) {
         match error.rdkafka_error_code() {
-            // Told here as well as by polling, and no error.
+            // Polling reports this too, and it is no error.
             Some(Code::PartitionEOF) | None => {}
             Some(code) => self.note(Notice::Error(code, reason.to_owned())),
         }
@@ -77,7 +77,7 @@ impl ClientContext for Context {
 impl ConsumerContext for Context {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, code: RDKafkaRespErr, list: &mut TopicPartitionList) {
         if self.closing.load(Ordering::Acquire) {
-            // Nobody takes notices any more, and closing waits for the answer.
+            // The poll thread has ended, and librdkafka waits for the answer.
             let _ = consumer.unassign();
         } else if code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
             let elements = list.elements();
@@ -91,7 +91,7 @@ impl ConsumerContext for Context {
     }
 }
 
-/// Goes on with what a panicking thread left: every change under our locks is complete in itself.
+/// Locks a mutex, even after a panic: each change under these locks is complete in itself.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

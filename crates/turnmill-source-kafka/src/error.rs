@@ -1,4 +1,4 @@
-//! What can go wrong with Kafka.
+//! Errors of Kafka.
 
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 
@@ -6,20 +6,20 @@ use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KafkaError {
-    /// A setting has a value that cannot be.
+    /// A setting has an invalid value.
     #[error("{variable}: {problem}")]
     Setting {
         /// The environment variable that sets it.
         variable: &'static str,
-        /// What is wrong with it.
+        /// The problem.
         problem: String,
     },
-    /// The client library refuses its settings.
+    /// The client library refuses a property.
     #[error("the Kafka client refuses `{property}`: {problem}")]
     Property {
         /// librdkafka's name of the property.
         property: String,
-        /// Why.
+        /// The cause.
         problem: String,
     },
     /// No broker answers.
@@ -27,18 +27,19 @@ pub enum KafkaError {
     Unreachable {
         /// `KAFKA_BROKER_ADDRESS`.
         brokers: String,
-        /// The last thing that went wrong.
+        /// The last problem.
         problem: String,
     },
-    /// The brokers refuse us: a matter of settings or permissions, which waiting does not mend.
-    #[error("the brokers refuse: {problem}; see {variable}")]
+    /// The brokers refuse access because of settings or permissions. Retrying does not help.
+    #[error("refused by the brokers: {problem}; check {variable}")]
     Refused {
-        /// What they said.
+        /// What the brokers answered.
         problem: String,
-        /// The environment variables to look at.
+        /// The environment variables to check.
         variable: &'static str,
     },
-    /// The consumer group has members of other programs, from which joining would take partitions away.
+    /// The consumer group has members of other programs. Joining would take partitions away from
+    /// them.
     #[error(
         "RASA_ANALYTICS_CONSUMER_ID: the consumer group `{group}` has members that are not turnmill's ({members}), and \
          joining it would take partitions away from them; name a group of turnmill's own, or stop them and set \
@@ -47,29 +48,29 @@ pub enum KafkaError {
     GroupInUse {
         /// The group's id.
         group: String,
-        /// Client ids and hosts of some.
+        /// Client ids and hosts of some members.
         members: String,
     },
-    /// The topic is not there, where it has to be.
+    /// A required topic does not exist.
     #[error("topic `{topic}` does not exist")]
     NoTopic {
-        /// Its name.
+        /// The topic.
         topic: String,
     },
     /// A record was not delivered.
-    #[error("a record for topic `{topic}` was not delivered: {problem}")]
+    #[error("record for topic `{topic}` was not delivered: {problem}")]
     Undelivered {
-        /// Where it should have gone.
+        /// The topic.
         topic: String,
-        /// Why.
+        /// The cause.
         problem: String,
     },
-    /// Anything else.
+    /// Any other failure.
     #[error("{doing}: {problem}")]
     Failed {
-        /// What was being done.
+        /// What failed.
         doing: &'static str,
-        /// Why.
+        /// The cause.
         problem: String,
     },
 }
@@ -85,7 +86,7 @@ impl KafkaError {
     }
 }
 
-/// An error in words; with the names that Kafka's own documentation has for it.
+/// Describes an error with the names of Kafka's documentation.
 pub(crate) fn explain(error: &ClientError) -> String {
     match error.rdkafka_error_code() {
         Some(code) => format!("{code}"),
@@ -93,7 +94,7 @@ pub(crate) fn explain(error: &ClientError) -> String {
     }
 }
 
-/// The refusal that an error is, if it is one that does not pass.
+/// Returns the refusal if the error does not pass by itself.
 pub(crate) fn refusal(code: Code, detail: &str) -> Option<KafkaError> {
     let variable = match code {
         Code::Authentication | Code::SaslAuthenticationFailed => {

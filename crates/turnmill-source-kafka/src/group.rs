@@ -1,4 +1,4 @@
-//! The two ends of a [`KafkaGroup`]: the one that reads and the one that commits.
+//! The two handles of a [`KafkaGroup`]: the reader's and the committing thread's.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -12,41 +12,41 @@ use turnmill_source::{
 };
 
 use crate::context::lock;
-use crate::merge::{Due, Merge};
+use crate::merge::{BufferSize, Due, Merge};
 use crate::poll::Poller;
 use crate::{KafkaError, KafkaSettings};
 
-/// What the poll thread has to say besides records.
+/// What the poll thread reports besides records.
 #[derive(Debug)]
-pub(crate) enum Say {
+pub(crate) enum GroupEvent {
     Assigned(Assignment),
     Revoked { generation: u64, lost: bool },
     Failed(KafkaError),
 }
 
-/// What the poll thread is asked to do.
+/// What other threads ask the poll thread to do.
 #[derive(Debug)]
-pub(crate) enum Ask {
+pub(crate) enum Command {
     Start(u64, Vec<(PartitionId, Option<Position>)>),
     Released(u64),
     Restart,
 }
 
-/// What the threads share.
+/// State that the poll thread shares with the reader and the committing thread.
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub(crate) generation: u64,
     pub(crate) merge: Merge,
-    pub(crate) say: VecDeque<Say>,
-    pub(crate) asks: Vec<Ask>,
-    /// Stored positions to mirror.
+    pub(crate) events: VecDeque<GroupEvent>,
+    pub(crate) commands: Vec<Command>,
+    /// Stored positions to commit to the group.
     pub(crate) mirror: HashMap<PartitionId, u64>,
-    /// Ends of the logs.
+    /// Offset after the last record of each log.
     pub(crate) ends: HashMap<PartitionId, u64>,
     pub(crate) stats: GroupStats,
-    /// Records and bytes at which the reader wants to be woken, if it waits.
-    pub(crate) wanted: Option<(usize, usize)>,
-    /// Whether ends are final: replays.
+    /// Amount of buffered records at which a waiting reader is woken.
+    pub(crate) wanted: Option<BufferSize>,
+    /// Whether reading stops at the ends that were seen first: replays.
     pub(crate) bounded: bool,
     pub(crate) started: bool,
     pub(crate) closing: bool,
@@ -59,10 +59,10 @@ pub(crate) struct Shared {
     pub(crate) ready: Condvar,
 }
 
-/// Topics read in a consumer group, or a range of them without one.
+/// Topics that are read in a consumer group, or a range of them without a group.
 ///
-/// A thread of its own polls Kafka, so that membership does not depend on how long a commit takes. It needs no broker
-/// to begin with, and no topic: it keeps trying.
+/// A thread polls Kafka, so membership does not depend on how long a commit takes. It keeps trying
+/// while there is no broker or no topic.
 ///
 /// ```no_run
 /// use turnmill_source::{GroupLimits, GroupProgress, GroupSource, RecordBatch};
@@ -99,11 +99,12 @@ impl fmt::Debug for KafkaGroup {
 }
 
 impl KafkaGroup {
-    /// Begins to join the group (or to look up the range).
+    /// Starts the poll thread, which joins the group or looks up the range.
     ///
     /// # Errors
     ///
-    /// What [`KafkaSettings::validate`] says, and [`KafkaError::Property`] for what only the client library knows.
+    /// Errors of [`KafkaSettings::validate`], and [`KafkaError::Property`] if the client library
+    /// refuses a property.
     pub fn start(settings: &KafkaSettings) -> Result<Self, KafkaError> {
         settings.validate()?;
         let shared = Arc::new(Shared::default());
@@ -126,12 +127,12 @@ impl GroupSource for KafkaGroup {
         let give_up = Instant::now() + limits.wait;
         let mut state = lock(&self.shared.state);
         loop {
-            match state.say.pop_front() {
-                Some(Say::Assigned(assignment)) => return Ok(GroupProgress::Assigned(assignment)),
-                Some(Say::Revoked { generation, lost }) => {
+            match state.events.pop_front() {
+                Some(GroupEvent::Assigned(assignment)) => return Ok(GroupProgress::Assigned(assignment)),
+                Some(GroupEvent::Revoked { generation, lost }) => {
                     return Ok(GroupProgress::Revoked { generation, lost });
                 }
-                Some(Say::Failed(error)) => {
+                Some(GroupEvent::Failed(error)) => {
                     return Err(SourceError::Other { partition: self.name.clone(), source: error.into() });
                 }
                 None => {}
@@ -147,7 +148,7 @@ impl GroupSource for KafkaGroup {
                     state.merge.fill(limits, generation, now, out);
                     return Ok(GroupProgress::Batch);
                 }
-                // Records have their own deadline.
+                // Buffered records have a deadline of their own.
                 Due::At(at) => at,
                 Due::Never if state.bounded && state.started && state.merge.ended() => {
                     return Ok(GroupProgress::End);
@@ -155,7 +156,7 @@ impl GroupSource for KafkaGroup {
                 Due::Never if now >= give_up => return Ok(GroupProgress::Idle),
                 Due::Never => give_up,
             };
-            state.wanted = Some((limits.records, limits.bytes));
+            state.wanted = Some(BufferSize { records: limits.records, bytes: limits.bytes });
             let waited = self.shared.ready.wait_timeout(state, until.saturating_duration_since(now));
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
             state.wanted = None;
@@ -171,7 +172,7 @@ impl Drop for KafkaGroup {
     fn drop(&mut self) {
         self.control.close();
         if let Some(thread) = self.thread.take() {
-            // A thread that panicked has said so on its own.
+            // A panic was already reported by the thread.
             let _ = thread.join();
         }
     }
@@ -183,8 +184,8 @@ struct Control {
 }
 
 impl Control {
-    fn ask(&self, ask: Ask) {
-        lock(&self.shared.state).asks.push(ask);
+    fn send(&self, command: Command) {
+        lock(&self.shared.state).commands.push(command);
     }
 }
 
@@ -194,19 +195,19 @@ impl GroupControl for Control {
     }
 
     fn start(&self, generation: u64, positions: Vec<(PartitionId, Option<Position>)>) {
-        self.ask(Ask::Start(generation, positions));
+        self.send(Command::Start(generation, positions));
     }
 
     fn released(&self, generation: u64) {
-        self.ask(Ask::Released(generation));
+        self.send(Command::Released(generation));
     }
 
     fn restart(&self) {
         let mut state = lock(&self.shared.state);
-        // Nothing more of this generation, from now on.
+        // Deliver nothing more of this generation.
         state.started = false;
         state.merge.reset(Vec::new());
-        state.asks.push(Ask::Restart);
+        state.commands.push(Command::Restart);
     }
 
     fn committed(&self, positions: &[(PartitionId, Position)]) {
@@ -231,11 +232,11 @@ impl GroupControl for Control {
 
     fn stats(&self) -> GroupStats {
         let state = lock(&self.shared.state);
-        let (records, bytes) = state.merge.held();
+        let buffered = state.merge.buffered();
         GroupStats {
             paused_partitions: state.merge.lanes.iter().filter(|lane| lane.paused).count() as u64,
-            buffered_records: records as u64,
-            buffered_bytes: bytes as u64,
+            buffered_records: buffered.records as u64,
+            buffered_bytes: buffered.bytes as u64,
             ..state.stats.clone()
         }
     }

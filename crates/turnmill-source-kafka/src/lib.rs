@@ -1,21 +1,24 @@
-//! Kafka as a source of conversation events, and as the place where dead letters are mirrored.
+//! Kafka as a source of conversation events, and as a destination for dead letters.
 //!
-//! What is absent here: no decoding of events, no database, no async runtime, no reading of environment variables, and
-//! no creation of topics. Offsets committed to a group are for its tools; what counts are the positions that
-//! [`start`](turnmill_source::GroupControl::start) is given.
+//! What is absent here: decoding of events, a database, an async runtime, reading of environment
+//! variables, and creation of topics.
 //!
-//! - [`KafkaGroup`] reads topics in a consumer group, or a [`KafkaRange`] of them without one. It is a
-//!   [`GroupSource`](turnmill_source::GroupSource) with a poll thread of its own.
-//! - [`KafkaProducer`] sends records, and says of each whether it was delivered.
-//! - [`KafkaSettings`] has the documented settings by their documented names; [`check_connectivity`] tries them.
+//! Positions come from the caller of [`start`](turnmill_source::GroupControl::start). Offsets that
+//! are committed to the group only inform its tools.
+//! - [`KafkaGroup`] reads topics in a consumer group, or a [`KafkaRange`] of them without one. It
+//!   is a [`GroupSource`](turnmill_source::GroupSource) with its own poll thread.
+//! - [`KafkaProducer`] sends records, and reports for each whether it was delivered.
+//! - [`KafkaSettings`] has the documented settings under their documented names;
+//!   [`check_connectivity`] tries them.
 //!
-//! It builds librdkafka, in C. It does not skip anything silently: a stored position that the log does not have any
-//! more is told with the first batch, as [`Opened::Replaced`](turnmill_source::Opened::Replaced) or
-//! [`Opened::Gap`](turnmill_source::Opened::Gap).
+//! The crate builds librdkafka, in C. It skips no offset silently. If the log no longer has a
+//! stored position, the first batch reports [`Opened::Replaced`](turnmill_source::Opened::Replaced)
+//! or [`Opened::Gap`](turnmill_source::Opened::Gap).
 //!
 //! # Features
 //!
-//! - `tls` (on by default): SSL and SCRAM, with an OpenSSL that is built along. It takes two or three minutes.
+//! - `tls` (on by default): SSL and SCRAM, with a bundled OpenSSL whose build takes two or three
+//!   minutes.
 //! - `tls-system`: the same with the system's OpenSSL.
 //!
 //! gzip, snappy, lz4 and zstd can always be read.

@@ -1,4 +1,17 @@
-//! What was read ahead of several partitions, merged in the order of record times. No I/O and no clock.
+//! Buffered records of several partitions, merged in the order of record times. No I/O and no
+//! clock.
+//!
+//! Each partition has a [`Lane`], a queue of records in the order of its log. [`Merge::fill`]
+//! always takes the oldest first record among the lanes. So a backlog of many partitions is read
+//! roughly in the order of time:
+//!
+//! ```text
+//! lane 0: 10:00 10:02 10:07
+//! lane 1: 10:01 10:03          (not at its end: the next one may be of 10:04)
+//! batch:  10:00 10:01 10:02 10:03, then wait for lane 1
+//! ```
+//!
+//! Order across partitions only keeps late events rare. Results do not depend on it.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -6,23 +19,25 @@ use std::time::{Duration, Instant};
 
 use turnmill_source::{GroupLimits, LastRecord, NewRecord, Opened, PartitionId, Position, RecordBatch};
 
-/// Records of a chunk, after which the next one is begun; a chunk's memory is used again when it is empty.
+/// Number of records after which the next chunk is begun. A chunk's memory is reused when it is
+/// empty.
 const CHUNK_RECORDS: usize = 512;
-/// Bytes likewise.
+/// Number of bytes after which the next chunk is begun.
 const CHUNK_BYTES: usize = 256 << 10;
-/// Empty chunks that are kept.
+/// Maximum number of empty chunks that are kept.
 const SPARE: usize = 16;
-/// How long nothing may have come, with every partition at its end, before a batch is handed over early.
+/// Time without new records, with every partition at its end, after which a batch is delivered
+/// early.
 const QUIET: Duration = Duration::from_millis(10);
-/// How long a partition that is behind and has little at hand is given to bring more, before a batch is made that would
-/// end where it runs dry.
+/// Time a partition with lag and few buffered records is given to bring more. Otherwise the batch
+/// would end where that partition runs out of records.
 const GATHER: Duration = Duration::from_millis(5);
-/// Time of records that have none: they come first.
+/// Time of records without one: they come first.
 const TIMELESS: i64 = i64::MIN;
 
-/// How much may be read ahead.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Budget {
+/// An amount of buffered records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct BufferSize {
     pub(crate) records: usize,
     pub(crate) bytes: usize,
 }
@@ -30,41 +45,42 @@ pub(crate) struct Budget {
 #[derive(Debug)]
 struct Chunk {
     records: RecordBatch,
-    /// Time in milliseconds of each record.
+    /// Time of each record in milliseconds.
     times: Vec<i64>,
     head: usize,
     arrived: Instant,
 }
 
-/// One partition.
+/// The buffer and the state of one partition.
 #[derive(Debug)]
 pub(crate) struct Lane {
     pub(crate) partition: PartitionId,
-    /// What the store holds once all that was handed over is committed.
+    /// The position after everything that was delivered.
     pub(crate) from: Option<Position>,
-    /// The last record handed over, or read before the stored position.
+    /// The last delivered record, or the one before the stored position.
     last: Option<LastRecord>,
-    /// The record that the log has to have, or it is not the log that the stored position is of. Nothing is taken before it
-    /// was seen.
+    /// The record that the log must have before the stored position. Until it was seen, nothing is
+    /// taken. If it is missing, the log is not the stored position's.
     pub(crate) expects: Option<LastRecord>,
-    /// Another record came in its place.
+    /// Another record was found instead, so this is another log.
     pub(crate) rewritten: bool,
-    /// Whether it has positions at all.
+    /// Whether batches of this lane have positions. Those of a range with a fixed start have none.
     pub(crate) positioned: bool,
-    /// Next offset to hand over.
+    /// Next offset to deliver.
     pub(crate) next: u64,
     /// Next offset to read.
     pub(crate) expected: u64,
-    /// Where to stop.
+    /// Offset at which to stop.
     pub(crate) stop: Option<u64>,
-    /// Since when nothing more is there to be read.
+    /// Time since which there is nothing more to read.
     pub(crate) at_end: Option<Instant>,
-    /// Position to move on to although no record stands before it.
+    /// Offset to move to although no record precedes it.
     pub(crate) advance: Option<u64>,
     pub(crate) opened: Option<Opened>,
-    /// Time of the last record handed over.
+    /// Time of the last delivered record.
     pub(crate) time: Option<f64>,
     pub(crate) paused: bool,
+    /// Time since which the buffer is empty although the log may have more.
     starved: Option<Instant>,
     chunks: VecDeque<Chunk>,
     records: usize,
@@ -72,7 +88,7 @@ pub(crate) struct Lane {
 }
 
 impl Lane {
-    /// A partition to be read from `next` on; the store holds `from`.
+    /// Returns the lane of a partition that is read from `next` on. The store holds `from`.
     pub(crate) fn new(partition: PartitionId, from: Option<Position>, next: u64, now: Instant) -> Self {
         Self {
             partition,
@@ -96,18 +112,24 @@ impl Lane {
         }
     }
 
-    /// Whether all was read that is to be read.
-    pub(crate) fn done(&self) -> bool {
+    /// Returns whether all records up to the stop were read.
+    pub(crate) fn is_done(&self) -> bool {
         self.expects.is_none() && self.stop.is_some_and(|stop| self.expected >= stop || self.at_end.is_some())
     }
 
-    /// Where to begin to read: before the position, if the log has to be recognised first.
+    /// Returns the first offset to read. It is before the position if the log must be recognised
+    /// first.
     pub(crate) fn first(&self) -> u64 {
         self.expects.map_or(self.next, |last| last.offset)
     }
 
-    /// Whether the log is recognised, now that `record` has come. Sets [`rewritten`](Self::rewritten) if it is another one.
-    fn recognised(&mut self, record: &NewRecord<'_>) -> bool {
+    /// Checks `record` against the expected one, and returns whether the log is recognised. Sets
+    /// [`rewritten`](Self::rewritten) if it is another log.
+    ///
+    /// Example: the store holds position 8 with record 7. Reading begins at 7. The record at 7 is
+    /// equal: the log is recognised, and record 8 is taken. It differs, or the first record is at
+    /// 9: the topic was recreated.
+    fn recognise(&mut self, record: &NewRecord<'_>) -> bool {
         let Some(expected) = self.expects.filter(|last| !self.rewritten && record.offset >= last.offset)
         else {
             return self.expects.is_none();
@@ -121,8 +143,8 @@ impl Lane {
         self.expects.is_none()
     }
 
-    fn waited_for(&self) -> Option<Instant> {
-        (self.records == 0 && self.at_end.is_none() && !self.done()).then_some(self.starved).flatten()
+    fn starved_since(&self) -> Option<Instant> {
+        (self.records == 0 && self.at_end.is_none() && !self.is_done()).then_some(self.starved).flatten()
     }
 
     fn head(&self) -> Option<i64> {
@@ -130,8 +152,8 @@ impl Lane {
         chunk.times.get(chunk.head).copied()
     }
 
-    /// Whether there is something to tell although there may be no records.
-    fn urgent(&self) -> bool {
+    /// Returns whether a batch is due even without records.
+    fn is_urgent(&self) -> bool {
         self.advance.is_some() || self.opened.is_some_and(Opened::moved)
     }
 }
@@ -144,7 +166,7 @@ pub(crate) enum Due {
     Never,
 }
 
-/// What was read ahead.
+/// The buffers of all partitions.
 #[derive(Debug, Default)]
 pub(crate) struct Merge {
     pub(crate) lanes: Vec<Lane>,
@@ -155,7 +177,7 @@ pub(crate) struct Merge {
 }
 
 impl Merge {
-    /// Forgets everything and begins again with these partitions.
+    /// Drops all buffers and begins again with these partitions.
     pub(crate) fn reset(&mut self, lanes: Vec<Lane>) {
         for lane in self.lanes.drain(..) {
             let chunks = lane.chunks.into_iter().map(|chunk| chunk.records);
@@ -164,21 +186,22 @@ impl Merge {
         *self = Self { lanes, spare: std::mem::take(&mut self.spare), ..Self::default() };
     }
 
-    /// Records and bytes that are held.
-    pub(crate) fn held(&self) -> (usize, usize) {
-        (self.records, self.bytes)
+    /// Returns the amount of buffered records.
+    pub(crate) fn buffered(&self) -> BufferSize {
+        BufferSize { records: self.records, bytes: self.bytes }
     }
 
-    /// Takes a record of the partition number `lane`; gives how many offsets before it hold none. A record that was
-    /// read before, or that is behind the stop, is left out (`None`).
+    /// Buffers a record of the lane `lane`. Returns the number of offsets before it that hold no
+    /// record. Returns `None` for a record that is dropped: it was read before, or is past the
+    /// stop.
     pub(crate) fn push(&mut self, lane: usize, record: &NewRecord<'_>, now: Instant) -> Option<u64> {
         let lane = self.lanes.get_mut(lane)?;
-        if !lane.recognised(record) {
+        if !lane.recognise(record) {
             return None;
         }
         if record.offset < lane.expected || lane.stop.is_some_and(|stop| record.offset >= stop) {
             if record.offset >= lane.expected {
-                // All before the stop was read.
+                // All records before the stop were read.
                 lane.at_end = Some(now);
             }
             return None;
@@ -210,57 +233,69 @@ impl Merge {
         Some(passed)
     }
 
-    /// All of the partition number `lane` was read that there is for now.
+    /// Records that the lane `lane` is at the end of its log.
     pub(crate) fn reached_end(&mut self, lane: usize, now: Instant) {
         if let Some(lane) = self.lanes.get_mut(lane) {
-            // The end came, and not the record that was read last.
+            // The expected record does not exist.
             lane.rewritten |= lane.expects.is_some();
             lane.at_end.get_or_insert(now);
         }
     }
 
-    /// Partitions whose log is not the one that the stored position is of, with that position.
+    /// Returns the partitions whose log is not the stored position's, with that position.
     pub(crate) fn rewritten(&self) -> Vec<(PartitionId, Position)> {
         let lanes = self.lanes.iter().filter(|lane| lane.rewritten);
         lanes.filter_map(|lane| Some((lane.partition.clone(), lane.from.clone()?))).collect()
     }
 
-    /// When a batch is due.
+    /// Returns when a batch is due.
+    ///
+    /// A full batch is due at once, others after the linger. Two exceptions keep the order of time:
+    /// a lane with lag but without records delays a batch up to the linger, one with few records by
+    /// [`GATHER`]. If all lanes are at their ends, [`QUIET`] is enough.
     pub(crate) fn due(&self, limits: &GroupLimits, now: Instant) -> Due {
-        if self.lanes.iter().any(Lane::urgent) {
+        if self.lanes.iter().any(Lane::is_urgent) {
             return Due::Now;
         }
         let oldest =
             self.lanes.iter().filter_map(|lane| lane.chunks.front()).map(|chunk| chunk.arrived).min();
         let Some(oldest) = oldest else { return Due::Never };
-        // Partitions that are behind and have nothing at hand are waited for, or a backlog would be read unevenly.
-        let starved = self.lanes.iter().filter_map(Lane::waited_for).max();
+        // Wait for partitions with lag but without records, or a backlog would be read unevenly.
+        let starved = self.lanes.iter().filter_map(Lane::starved_since).max();
         let full = self.records >= limits.records || self.bytes >= limits.bytes;
         let mut at = match (full, starved) {
-            (true, None) => match self.thin(limits) {
+            (true, None) => match self.scarce_since(limits) {
                 Some(arrived) => (arrived + GATHER).min(oldest + limits.linger),
                 None => return Due::Now,
             },
             (true, Some(since)) => since + limits.linger,
             (false, _) => oldest + limits.linger,
         };
-        if starved.is_none() && self.lanes.iter().all(|lane| lane.at_end.is_some() || lane.done()) {
+        if starved.is_none() && self.lanes.iter().all(|lane| lane.at_end.is_some() || lane.is_done()) {
             at = at.min(self.last.unwrap_or(oldest) + QUIET);
         }
         if at <= now { Due::Now } else { Due::At(at) }
     }
 
-    /// Since when the youngest of the partitions that are behind has had something, but too little for a batch.
-    fn thin(&self, limits: &GroupLimits) -> Option<Instant> {
+    /// Returns when the newest of the partitions with lag but few records got its first one.
+    fn scarce_since(&self, limits: &GroupLimits) -> Option<Instant> {
         let little = limits.records / 4 / self.lanes.len().max(1);
-        let thin =
-            self.lanes.iter().filter(|lane| lane.records < little && lane.at_end.is_none() && !lane.done());
-        thin.filter_map(|lane| lane.chunks.front()).map(|chunk| chunk.arrived).max()
+        let scarce = self
+            .lanes
+            .iter()
+            .filter(|lane| lane.records < little && lane.at_end.is_none() && !lane.is_done());
+        scarce.filter_map(|lane| lane.chunks.front()).map(|chunk| chunk.arrived).max()
     }
 
-    /// Fills `out` up to the limits, the earliest record first. It ends early where a partition that is behind has run
-    /// dry, as what it will bring may be earlier; unless records have waited for longer than the linger and the batch
-    /// is small.
+    /// Fills `out` up to the limits, the oldest record first.
+    ///
+    /// The batch ends early where a partition with lag runs out of records, because its next record
+    /// may be older. If records have waited longer than the linger, the batch must have a quarter
+    /// of the limit first.
+    ///
+    /// Invariants: records of a partition are delivered in the order of its log, each once.
+    /// Consecutive batches join: each part begins at the position where the partition's last part
+    /// ended.
     pub(crate) fn fill(
         &mut self,
         limits: &GroupLimits,
@@ -273,7 +308,7 @@ impl Merge {
         let overdue = waiting.map(|chunk| chunk.arrived + limits.linger).min().is_some_and(|at| at <= now);
         let least = if overdue { limits.records / 4 } else { 1 };
         let mut parts: Vec<Option<usize>> = vec![None; self.lanes.len()];
-        // Number of each partition's last record in the batch.
+        // Index of each partition's last record in the batch.
         let mut latest: Vec<Option<usize>> = vec![None; self.lanes.len()];
         let mut heads: BinaryHeap<_> = self
             .lanes
@@ -310,7 +345,7 @@ impl Merge {
                 Some(time) => heads.push(Reverse((time, at))),
                 None => lane.starved = Some(now),
             }
-            let dry = lane.waited_for().is_some() && out.len() >= least;
+            let dry = lane.starved_since().is_some() && out.len() >= least;
             if dry || out.len() >= limits.records || out.bytes() >= limits.bytes {
                 break;
             }
@@ -326,7 +361,7 @@ impl Merge {
                 lane.expected = lane.expected.max(advance);
                 part.get_or_insert_with(|| begin_part(lane, out));
             }
-            if part.is_none() && lane.urgent() {
+            if part.is_none() && lane.is_urgent() {
                 *part = Some(begin_part(lane, out));
             }
             if let (Some(part), true) = (*part, lane.positioned) {
@@ -337,15 +372,18 @@ impl Merge {
         }
     }
 
-    /// Which partitions are to be paused (true) and which to be read again (false).
-    pub(crate) fn gate(&mut self, budget: Budget) -> Vec<(usize, bool)> {
+    /// Returns which partitions to pause (true) and to resume (false).
+    ///
+    /// Each partition with records or lag has an equal share of the budget. It is paused at its
+    /// share and resumed at half of it, so it does not alternate with every record.
+    pub(crate) fn pause_changes(&mut self, budget: BufferSize) -> Vec<(usize, bool)> {
         let active =
             self.lanes.iter().filter(|lane| lane.records > 0 || lane.at_end.is_none()).count().max(1);
         let (records, bytes) = (budget.records / active, budget.bytes / active);
         let full = self.records >= budget.records || self.bytes >= budget.bytes;
         let mut changes = Vec::new();
         for (at, lane) in self.lanes.iter_mut().enumerate() {
-            // One that has nothing is never paused: others wait for it.
+            // A lane without records is never paused: the others wait for it.
             let over = lane.records > 0 && (full || lane.records >= records || lane.bytes >= bytes);
             let under = lane.records == 0 || lane.records <= records / 2 && lane.bytes <= bytes / 2 && !full;
             if over && !lane.paused || under && lane.paused {
@@ -356,9 +394,9 @@ impl Merge {
         changes
     }
 
-    /// Whether everything was read and handed over, up to all stops.
+    /// Returns whether everything up to all stops was read and delivered.
     pub(crate) fn ended(&self) -> bool {
-        self.records == 0 && self.lanes.iter().all(|lane| lane.done() && !lane.urgent())
+        self.records == 0 && self.lanes.iter().all(|lane| lane.is_done() && !lane.is_urgent())
     }
 }
 

@@ -1,9 +1,23 @@
-//! The thread that polls Kafka. The only place that talks to a consumer.
+//! The thread that polls Kafka. No other code uses the consumer.
+//!
+//! One turn of [`Poller::poll_loop`] polls, handles the callbacks, runs the commands of the other
+//! threads, and then does what is due. The phases of an assignment:
+//!
+//! ```text
+//!              assigned            start              watermarks known
+//! Unassigned ----------> Assigned -----> Starting -----------------> Reading
+//!     ^                                                                 |
+//!     |          released, or session_timeout / 2 later     revoked     |
+//!     +----------------------- Revoked <--------------------------------+
+//! ```
+//!
+//! Lost partitions go from every phase to `Unassigned` at once. [`Poller::report_assignment`] goes
+//! back to `Assigned` from `Reading`, under a new generation.
 
+mod faults;
 pub(crate) mod membership;
 mod message;
 mod range;
-mod trouble;
 mod upkeep;
 
 use std::collections::HashMap;
@@ -18,37 +32,37 @@ use turnmill_source::{AssignedPartition, Assignment, Opened, PartitionId, Positi
 
 use crate::context::{Context, Notice, TopicPartition, lock};
 use crate::error::explain;
-use crate::group::{Ask, Say, Shared, State};
+use crate::group::{Command, GroupEvent, Shared, State};
 use crate::merge::Lane;
 use crate::{KafkaError, KafkaSettings};
 
-/// How long a poll waits for something to come; asks of the other threads wait as long.
-const TICK: Duration = Duration::from_millis(20);
-/// How long a broker may take to answer a question.
-const ANSWER: Duration = Duration::from_secs(3);
-/// The same for a question that can do without an answer.
-const HASTE: Duration = Duration::from_millis(500);
-/// How often ends of paused partitions are asked for.
-const LOOK_AHEAD: Duration = Duration::from_secs(5);
-/// How often stored positions are mirrored to the group.
-const MIRROR: Duration = Duration::from_secs(3);
-/// How long a partition must have been at its end before its position moves past offsets without records: longer than
-/// two rounds of statistics, so that what they say is of now.
-const SETTLED: Duration = Duration::from_millis(2500);
-/// Polls in a row that must have waited in vain before the queue counts as empty.
-const QUIET_POLLS: u32 = 3;
+/// Time a poll waits for a message. Commands of other threads wait as long.
+const POLL_TIMEOUT: Duration = Duration::from_millis(20);
+/// Timeout of a request to a broker.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
+/// Timeout of a request whose answer is not essential.
+const SHORT_TIMEOUT: Duration = Duration::from_millis(500);
+/// Interval at which the ends of paused partitions are requested.
+const PAUSED_ENDS_INTERVAL: Duration = Duration::from_secs(5);
+/// Interval at which stored positions are committed to the group.
+const MIRROR_INTERVAL: Duration = Duration::from_secs(3);
+/// Time a partition must have been at its end before its position moves past offsets without
+/// records. It exceeds two intervals of statistics, so the statistics are newer than the end.
+const SETTLE_TIME: Duration = Duration::from_millis(2500);
+/// Number of consecutive idle polls after which the client's queue counts as empty.
+const IDLE_POLLS: u32 = 3;
 
-/// What the thread is doing.
+/// The phase of the assignment.
 #[derive(Debug)]
 enum Phase {
-    /// Nothing was handed out, or it was handed back.
+    /// There is no assignment, or it was given back.
     Unassigned,
-    /// The assignment was reported and not yet started.
+    /// The assignment was reported. Its positions have not arrived.
     Assigned,
-    /// Positions came, and have to be compared with the log.
+    /// The positions have arrived. They must be compared with the logs.
     Starting(HashMap<PartitionId, Option<Position>>),
     Reading,
-    /// Until when the partitions are kept back.
+    /// The partitions are held until this time, or until they are released.
     Revoked(Instant),
 }
 
@@ -59,35 +73,35 @@ pub(crate) struct Poller {
     cluster: Option<String>,
     phase: Phase,
     partitions: Vec<TopicPartition>,
-    /// First and next offset of each partition.
+    /// First and next offset of each log.
     watermarks: HashMap<TopicPartition, (u64, u64)>,
-    /// Number of each partition's lane.
+    /// Index of each partition's lane.
     lanes: HashMap<String, HashMap<i32, usize>>,
-    /// Where the partitions ended when they were first seen.
+    /// End of each partition when it was first seen.
     stops: HashMap<TopicPartition, u64>,
-    /// Stored positions that are not of the logs that are there now.
+    /// Stored positions that do not belong to the present logs.
     rewritten: HashMap<PartitionId, Position>,
-    /// Whether the group's offsets are ours to write.
+    /// Whether this process may commit the group's offsets.
     mirroring: membership::Mirroring,
-    /// Where a range begins.
+    /// First offset of each partition in a range.
     begins: HashMap<TopicPartition, u64>,
-    /// Lanes that may move past offsets without records: number, offset expected, and where to.
+    /// Lanes that may move past offsets without records: index, expected offset, new offset.
     settling: Vec<(usize, u64, u64)>,
-    /// Polls in a row that waited in vain.
-    quiet: u32,
+    /// Number of consecutive idle polls.
+    idle_polls: u32,
     mirrored: Instant,
-    looked_ahead: Instant,
-    /// Not before then are brokers asked again.
-    patience: Instant,
-    /// When the group is to be joined, if it is not yet.
+    paused_ends_fetched: Instant,
+    /// No broker is asked for watermarks before this time.
+    retry_after: Instant,
+    /// Time at which to join the group, if that is still to be done.
     join: Option<Instant>,
-    /// When we were fenced last.
+    /// Time at which this member was fenced last.
     fenced: Option<Instant>,
 }
 
 impl Poller {
     pub(crate) fn new(settings: &KafkaSettings, shared: Arc<Shared>) -> Result<Self, KafkaError> {
-        let consumer = trouble::consumer(settings)?;
+        let consumer = faults::consumer(settings)?;
         lock(&shared.state).bounded = settings.until_end || settings.range.is_some();
         let now = Instant::now();
         Ok(Self {
@@ -104,18 +118,18 @@ impl Poller {
             mirroring: membership::Mirroring::default(),
             begins: HashMap::new(),
             settling: Vec::new(),
-            quiet: 0,
+            idle_polls: 0,
             mirrored: now,
-            looked_ahead: now,
-            patience: now,
+            paused_ends_fetched: now,
+            retry_after: now,
             join: None,
             fenced: None,
         })
     }
 
     pub(crate) fn run(mut self) {
-        if let Err(error) = self.work() {
-            lock(&self.shared.state).say.push_back(Say::Failed(error));
+        if let Err(error) = self.poll_loop() {
+            lock(&self.shared.state).events.push_back(GroupEvent::Failed(error));
         }
         self.mirror(true);
         {
@@ -129,7 +143,7 @@ impl Poller {
         // Dropping the consumer leaves the group.
     }
 
-    fn work(&mut self) -> Result<(), KafkaError> {
+    fn poll_loop(&mut self) -> Result<(), KafkaError> {
         while !lock(&self.shared.state).closing {
             if self.cluster.is_none() {
                 self.find_cluster()?;
@@ -138,26 +152,26 @@ impl Poller {
                 self.join()?;
             }
             let began = Instant::now();
-            let vain = !self.poll(TICK)? && began.elapsed() >= TICK;
-            self.quiet = if vain { self.quiet + 1 } else { 0 };
-            // What came meanwhile, but not for ever, and not beyond what may be held.
+            let idle = !self.poll(POLL_TIMEOUT)? && began.elapsed() >= POLL_TIMEOUT;
+            self.idle_polls = if idle { self.idle_polls + 1 } else { 0 };
+            // Take what else has arrived, but run commands regularly and respect the buffer limits.
             for _ in 0..(self.settings.buffer_records / 8).clamp(1, 1000) {
-                if !self.poll(Duration::ZERO)? || self.full() {
+                if !self.poll(Duration::ZERO)? || self.buffer_is_full() {
                     break;
                 }
             }
-            self.read_rewritten_logs_anew();
-            self.asks();
+            self.reassign_rewritten_logs();
+            self.run_commands();
             self.advance_phase()?;
             self.settle();
-            self.gate();
-            self.look_ahead();
+            self.pause_and_resume();
+            self.fetch_paused_ends();
             self.mirror(false);
         }
         Ok(())
     }
 
-    /// The cluster's id names the partitions; nothing is read before it is known.
+    /// Fetches the cluster's id. It names the partitions, so nothing is read before it is known.
     fn find_cluster(&mut self) -> Result<(), KafkaError> {
         self.cluster = self.consumer.client().fetch_cluster_id(Duration::from_millis(500));
         if self.cluster.is_none() {
@@ -181,9 +195,9 @@ impl Poller {
         PartitionId::new(self.cluster.clone().unwrap_or_default(), format!("{topic}/{number}"))
     }
 
-    /// Polls once; whether there was a message.
+    /// Polls once and returns whether anything arrived.
     fn poll(&mut self, wait: Duration) -> Result<bool, KafkaError> {
-        // Borrows the consumer, so what is done with it needs the other fields one by one.
+        // The message borrows the consumer, so errors are handled after it is dropped.
         let mut failure = None;
         let mut any = false;
         match self.consumer.poll(wait) {
@@ -204,21 +218,23 @@ impl Poller {
             None => {}
         }
         if let Some(error) = failure {
-            self.failed(&error)?;
+            self.handle_poll_error(&error)?;
         }
         for notice in self.consumer.context().take() {
             match notice {
-                Notice::Assigned(partitions) => self.assigned(partitions)?,
-                Notice::Revoked { lost } => self.revoked(lost),
-                Notice::Stats(ends) => self.told(&ends),
-                Notice::Error(code, reason) => self.trouble(code, reason)?,
+                Notice::Assigned(partitions) => self.handle_assigned(partitions)?,
+                Notice::Revoked { lost } => self.handle_revoked(lost),
+                Notice::Stats(ends) => self.record_statistics(&ends),
+                Notice::Error(code, reason) => self.note_error(code, reason)?,
             }
         }
         Ok(any)
     }
 
-    /// All of the partitions with this number were read: which topic it is is not said, so that of several only those
-    /// count whose next offset is at the end as far as known.
+    /// Handles the end of a partition with this number.
+    ///
+    /// librdkafka does not name the topic. With several topics, only lanes whose next offset is at
+    /// the known end count.
     fn reached_end(&mut self, number: i32) {
         if !matches!(self.phase, Phase::Reading) {
             return;
@@ -228,11 +244,11 @@ impl Poller {
         let now = Instant::now();
         for lane in self.lanes.values().filter_map(|numbers| numbers.get(&number)) {
             let State { merge, ends, .. } = &mut *state;
-            let behind = merge
+            let has_lag = merge
                 .lanes
                 .get(*lane)
                 .is_some_and(|lane| ends.get(&lane.partition).is_none_or(|end| lane.expected < *end));
-            if !(several && behind) {
+            if !(several && has_lag) {
                 merge.reached_end(*lane, now);
             }
         }
@@ -240,41 +256,44 @@ impl Poller {
         self.shared.ready.notify_all();
     }
 
-    fn assigned(&mut self, partitions: Vec<TopicPartition>) -> Result<(), KafkaError> {
+    fn handle_assigned(&mut self, partitions: Vec<TopicPartition>) -> Result<(), KafkaError> {
         lock(&self.shared.state).stats.rebalances += 1;
         self.refuse_foreign_members()?;
         self.partitions = partitions;
         self.mirroring = membership::Mirroring::default();
-        self.again();
+        self.report_assignment();
         Ok(())
     }
 
-    /// Reports the assignment again if a log turned out not to be the one that its stored position is of. The next
-    /// [`begin`](Self::begin) reads that one from its earliest record.
-    fn read_rewritten_logs_anew(&mut self) {
+    /// Reports the assignment again if a log turned out to be another one than the stored
+    /// position's. [`begin`](Self::begin) then reads that log from its earliest record.
+    fn reassign_rewritten_logs(&mut self) {
         if !matches!(self.phase, Phase::Reading) {
             return;
         }
         let rewritten = lock(&self.shared.state).merge.rewritten();
         if !rewritten.is_empty() {
             self.rewritten.extend(rewritten);
-            self.again();
+            self.report_assignment();
         }
     }
 
-    /// Reports the assignment under a new generation.
-    fn again(&mut self) {
+    /// Stops reading, and reports the assignment under a new generation.
+    ///
+    /// Everything that belongs to the old generation is dropped here: lanes, buffered records,
+    /// watermarks. The caller answers with the stored positions, as after a rebalance.
+    fn report_assignment(&mut self) {
         let _ = self.consumer.unassign();
         self.lanes.clear();
         self.settling.clear();
         self.watermarks.clear();
-        self.patience = Instant::now();
+        self.retry_after = Instant::now();
         let mut state = lock(&self.shared.state);
         state.generation += 1;
         state.started = false;
         state.merge.reset(Vec::new());
         drop(state);
-        self.look_up();
+        self.fetch_watermarks();
         let committed = self.committed();
         let foreign = |topic_partition: &TopicPartition| self.mirroring.is_foreign(topic_partition);
         let partitions = self.partitions.iter().map(|topic_partition| {
@@ -290,22 +309,22 @@ impl Poller {
         let partitions: Vec<_> = partitions.collect();
         let mut state = lock(&self.shared.state);
         let generation = state.generation;
-        state.say.push_back(Say::Assigned(Assignment { generation, partitions }));
+        state.events.push_back(GroupEvent::Assigned(Assignment { generation, partitions }));
         drop(state);
         self.phase = Phase::Assigned;
         self.shared.ready.notify_all();
     }
 
-    /// Asks where the logs begin and end, as far as that is not known; whether all is known now.
-    fn look_up(&mut self) -> bool {
-        if Instant::now() < self.patience {
+    /// Fetches missing watermarks and returns whether all are known now.
+    fn fetch_watermarks(&mut self) -> bool {
+        if Instant::now() < self.retry_after {
             return false;
         }
         for topic_partition in &self.partitions {
             if self.watermarks.contains_key(topic_partition) {
                 continue;
             }
-            match self.consumer.fetch_watermarks(&topic_partition.0, topic_partition.1, ANSWER) {
+            match self.consumer.fetch_watermarks(&topic_partition.0, topic_partition.1, REQUEST_TIMEOUT) {
                 Ok((begin, end)) => {
                     let known = (unsigned(begin), unsigned(end));
                     self.watermarks.insert(topic_partition.clone(), known);
@@ -315,8 +334,8 @@ impl Poller {
                     state.stats.errors += 1;
                     state.stats.last_error = Some(explain(&error));
                     drop(state);
-                    // Poll in between.
-                    self.patience = Instant::now() + Duration::from_millis(500);
+                    // Keep polling between attempts.
+                    self.retry_after = Instant::now() + Duration::from_millis(500);
                     return false;
                 }
             }
@@ -324,12 +343,12 @@ impl Poller {
         true
     }
 
-    /// Offsets that the group has; also finds out whose they are.
+    /// Returns the group's committed offsets, and checks which program committed them.
     fn committed(&mut self) -> HashMap<TopicPartition, u64> {
         if self.settings.range.is_some() || self.partitions.is_empty() {
             return HashMap::new();
         }
-        self.look_at_group_offsets().map(|list| offsets(&list)).unwrap_or_default()
+        self.check_group_offsets().map(|list| offsets(&list)).unwrap_or_default()
     }
 
     fn list(
@@ -339,32 +358,32 @@ impl Poller {
     ) -> TopicPartitionList {
         let mut list = TopicPartitionList::with_capacity(partitions.len());
         for topic_partition in partitions {
-            // Fails only for offsets that cannot be, which ours are not.
+            // Fails only for invalid offsets, which do not occur here.
             let _ = list.add_partition_offset(&topic_partition.0, topic_partition.1, offset(topic_partition));
         }
         list
     }
 
-    fn revoked(&mut self, lost: bool) {
+    fn handle_revoked(&mut self, lost: bool) {
         let mut state = lock(&self.shared.state);
         let generation = state.generation;
         state.started = false;
         state.merge.reset(Vec::new());
         state.stats.lost += u64::from(lost);
         if lost {
-            // What is in flight is another member's by now.
+            // Batches in flight now belong to another member's partitions.
             state.generation += 1;
         }
         if !matches!(self.phase, Phase::Unassigned) {
-            // An assignment that nobody has heard of yet goes as silently.
-            let unheard = state.say.iter().position(
-                |say| matches!(say, Say::Assigned(assignment) if assignment.generation == generation),
+            // The caller has not seen this assignment yet: withdraw it silently.
+            let unseen = state.events.iter().position(
+                |event| matches!(event, GroupEvent::Assigned(assignment) if assignment.generation == generation),
             );
-            match unheard {
-                Some(at) => _ = state.say.remove(at),
-                None => state.say.push_back(Say::Revoked { generation, lost }),
+            match unseen {
+                Some(at) => _ = state.events.remove(at),
+                None => state.events.push_back(GroupEvent::Revoked { generation, lost }),
             }
-            if !lost && unheard.is_none() {
+            if !lost && unseen.is_none() {
                 self.phase = Phase::Revoked(Instant::now() + self.settings.session_timeout / 2);
                 drop(state);
                 self.shared.ready.notify_all();
@@ -373,42 +392,42 @@ impl Poller {
         }
         drop(state);
         self.shared.ready.notify_all();
-        // Who has lost its partitions has no say about their offsets either, and is fenced for trying.
-        self.let_go();
+        // Do not commit offsets for lost partitions: the coordinator would fence this member.
+        self.unassign();
     }
 
-    fn hand_back(&mut self) {
+    fn give_back_partitions(&mut self) {
         self.mirror(true);
-        self.let_go();
+        self.unassign();
     }
 
-    fn let_go(&mut self) {
+    fn unassign(&mut self) {
         let _ = self.consumer.unassign();
         self.partitions.clear();
         self.lanes.clear();
         self.phase = Phase::Unassigned;
     }
 
-    fn asks(&mut self) {
+    fn run_commands(&mut self) {
         let mut state = lock(&self.shared.state);
-        let (asks, generation) = (std::mem::take(&mut state.asks), state.generation);
+        let (commands, generation) = (std::mem::take(&mut state.commands), state.generation);
         drop(state);
-        for ask in asks {
-            match ask {
-                Ask::Start(of, positions) => {
+        for command in commands {
+            match command {
+                Command::Start(of, positions) => {
                     if of == generation && matches!(self.phase, Phase::Assigned) {
                         self.phase = Phase::Starting(positions.into_iter().collect());
                     }
                 }
-                Ask::Released(of) => {
+                Command::Released(of) => {
                     if of == generation && matches!(self.phase, Phase::Revoked(_)) {
-                        self.hand_back();
+                        self.give_back_partitions();
                     }
                 }
-                Ask::Restart => {
+                Command::Restart => {
                     if matches!(self.phase, Phase::Reading | Phase::Starting(_)) {
-                        self.again();
-                        // What was asked of the generation before is void.
+                        self.report_assignment();
+                        // Other commands were for the old generation.
                         return;
                     }
                 }
@@ -420,9 +439,9 @@ impl Poller {
         if let Phase::Revoked(until) = self.phase
             && Instant::now() >= until
         {
-            self.hand_back();
+            self.give_back_partitions();
         }
-        if matches!(self.phase, Phase::Starting(_)) && self.look_up() {
+        if matches!(self.phase, Phase::Starting(_)) && self.fetch_watermarks() {
             let phase = std::mem::replace(&mut self.phase, Phase::Unassigned);
             if let Phase::Starting(positions) = phase {
                 self.begin(positions)?;
@@ -432,19 +451,34 @@ impl Poller {
     }
 
     /// Assigns the partitions at their positions.
+    ///
+    /// Each partition begins at one of these offsets, where `begin` and `end` are the log's:
+    ///
+    /// ```text
+    /// stored position                            begins at   reported as
+    /// none                                       begin       Fresh
+    /// another log's (see `rewritten`)            begin       Rewritten
+    /// past `end`                                 begin       Replaced
+    /// before `begin`                             begin       Gap
+    /// within the log                             stored      Resumed
+    /// ```
     fn begin(&mut self, positions: HashMap<PartitionId, Option<Position>>) -> Result<(), KafkaError> {
         // A position may be newer than what was known of the log's end.
-        let beyond = |poller: &Self, topic_partition: &TopicPartition| {
+        let is_past_end = |poller: &Self, topic_partition: &TopicPartition| {
             let stored = positions.get(&poller.partition(topic_partition)).and_then(Option::as_ref);
             let end = poller.watermarks.get(topic_partition).map(|(_, end)| *end);
             stored.zip(end).is_some_and(|(stored, end)| stored.offset > end)
         };
-        let doubtful: Vec<_> =
-            self.partitions.iter().filter(|topic_partition| beyond(self, topic_partition)).cloned().collect();
-        for topic_partition in &doubtful {
+        let past_end: Vec<_> = self
+            .partitions
+            .iter()
+            .filter(|topic_partition| is_past_end(self, topic_partition))
+            .cloned()
+            .collect();
+        for topic_partition in &past_end {
             self.watermarks.remove(topic_partition);
         }
-        if !self.look_up() {
+        if !self.fetch_watermarks() {
             self.phase = Phase::Starting(positions);
             return Ok(());
         }
@@ -476,7 +510,7 @@ impl Poller {
             lane.positioned = fixed.is_none();
             lane.opened = Some(opened);
             if opened == Opened::Resumed {
-                // Unless retention has deleted it.
+                // Retention may have deleted the record.
                 lane.expects =
                     position.and_then(|position| position.last).filter(|last| last.offset >= begin);
             }
@@ -493,8 +527,8 @@ impl Poller {
         let list = self.list(&self.partitions, |topic_partition| {
             Offset::Offset(signed(offsets.get(topic_partition).copied().unwrap_or_default()))
         });
-        // The library keeps partitions paused that were assigned before; the lanes of those are gone, and nobody else
-        // would read them on.
+        // librdkafka remembers paused partitions across a rebalance. The lanes that would resume
+        // them are gone, so resume all.
         self.consumer.resume(&list).map_err(|error| KafkaError::failed("cannot resume", &error))?;
         self.consumer.assign(&list).map_err(|error| KafkaError::failed("cannot assign", &error))?;
         let mut state = lock(&self.shared.state);
@@ -509,7 +543,7 @@ impl Poller {
     }
 }
 
-/// The offsets that a broker answered with, of those partitions that have one.
+/// Returns the offsets of those partitions for which the broker knows one.
 fn offsets(list: &TopicPartitionList) -> HashMap<TopicPartition, u64> {
     let elements = list.elements();
     let known = elements.iter().filter_map(|element| match (element.offset(), element.error()) {

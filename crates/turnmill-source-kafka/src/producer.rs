@@ -1,4 +1,4 @@
-//! Sending records, and knowing what became of them.
+//! A producer that reports the delivery of each record.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -10,7 +10,7 @@ use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 
-use crate::check::Watch;
+use crate::check::LastError;
 use crate::context::lock;
 use crate::error::{explain, refusal};
 use crate::{KafkaError, KafkaSettings};
@@ -20,15 +20,15 @@ use crate::{KafkaError, KafkaSettings};
 pub struct ProducerSettings {
     /// `KAFKA_PRODUCER_RETRIES`.
     pub retries: u32,
-    /// `KAFKA_PRODUCER_TIMEOUT_MS`: how long a broker may take to answer a request.
+    /// `KAFKA_PRODUCER_TIMEOUT_MS`: time a broker may take to answer a request.
     pub timeout: Duration,
     /// `KAFKA_PRODUCER_PARTITIONER`.
     pub partitioner: String,
     /// `KAFKA_COMPRESSION_CODEC`.
     pub compression: String,
-    /// How long a record may be on its way, with all retries, until it counts as undelivered.
+    /// Time until a record counts as undelivered, including all retries.
     pub delivery_timeout: Duration,
-    /// Bytes of records that may be on their way.
+    /// Maximum number of bytes of records in flight.
     pub buffer_bytes: usize,
 }
 
@@ -46,11 +46,11 @@ impl Default for ProducerSettings {
 }
 
 impl ProducerSettings {
-    /// Checks names.
+    /// Checks the names of partitioner and codec.
     ///
     /// # Errors
     ///
-    /// [`KafkaError::Setting`], naming the environment variable.
+    /// [`KafkaError::Setting`], which names the environment variable.
     pub fn validate(&self) -> Result<(), KafkaError> {
         const PARTITIONERS: [&str; 7] = [
             "random",
@@ -97,34 +97,34 @@ impl ProducerSettings {
 /// A record to send.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OutgoingRecord<'a> {
-    /// The key; decides the partition.
+    /// The key, which decides the partition.
     pub key: Option<&'a [u8]>,
     /// The value.
     pub payload: Option<&'a [u8]>,
     /// The headers, in their order.
     pub headers: &'a [(&'a str, Option<&'a [u8]>)],
-    /// The record's time in Unix seconds; `None`: now.
+    /// The record's time in Unix seconds; the present time if `None`.
     pub time: Option<f64>,
 }
 
-/// What became of a record.
+/// Outcome of sending a record.
 #[derive(Debug)]
 pub struct Delivery {
-    /// The number that [`KafkaProducer::send`] gave.
+    /// The number that [`KafkaProducer::send`] returned.
     pub ticket: usize,
-    /// Where it is now (partition and offset), or why it is not.
+    /// Partition and offset of the record, or why it was not delivered.
     pub result: Result<(i32, i64), KafkaError>,
 }
 
 #[derive(Debug, Default)]
 struct Context {
     deliveries: Mutex<VecDeque<Delivery>>,
-    watch: Watch,
+    last_error: LastError,
 }
 
 impl ClientContext for Context {
     fn error(&self, error: ClientError, reason: &str) {
-        self.watch.note(&error, reason);
+        self.last_error.note(&error, reason);
     }
 }
 
@@ -143,19 +143,23 @@ impl ProducerContext for Context {
     }
 }
 
-/// Sends records, each exactly once and those of a partition in their order, as long as the producer lives.
+/// Sends records, each exactly once, and those of a partition in their order, during the producer's
+/// lifetime.
 ///
-/// Topics are not created.
+/// It creates no topics.
 ///
 /// ```no_run
 /// use std::time::Duration;
 /// use turnmill_source_kafka::{KafkaProducer, KafkaSettings, OutgoingRecord, ProducerSettings};
 ///
-/// let mut producer = KafkaProducer::new(&KafkaSettings::new("localhost:9092"), &ProducerSettings::default())?;
+/// let settings = KafkaSettings::new("localhost:9092");
+/// let mut producer = KafkaProducer::new(&settings, &ProducerSettings::default())?;
 /// if producer.topic_exists("rasa-analytics-dlq", Duration::from_secs(5))? {
-///     let ticket = producer.send("rasa-analytics-dlq", &OutgoingRecord { payload: Some(b"{"), ..Default::default() })?;
+///     let record = OutgoingRecord { payload: Some(b"{"), ..OutgoingRecord::default() };
+///     let ticket = producer.send("rasa-analytics-dlq", &record)?;
 ///     producer.flush(Duration::from_secs(30))?;
-///     assert!(producer.delivered().iter().any(|delivery| delivery.ticket == ticket && delivery.result.is_ok()));
+///     let mut deliveries = producer.delivered().into_iter();
+///     assert!(deliveries.any(|delivery| delivery.ticket == ticket && delivery.result.is_ok()));
 /// }
 /// # Ok::<(), turnmill_source_kafka::KafkaError>(())
 /// ```
@@ -172,11 +176,11 @@ impl std::fmt::Debug for KafkaProducer {
 }
 
 impl KafkaProducer {
-    /// A producer; it connects when it is used.
+    /// Returns a producer. It connects on first use.
     ///
     /// # Errors
     ///
-    /// Settings that cannot be.
+    /// Invalid settings.
     pub fn new(settings: &KafkaSettings, producer: &ProducerSettings) -> Result<Self, KafkaError> {
         settings.validate()?;
         producer.validate()?;
@@ -192,12 +196,13 @@ impl KafkaProducer {
         Ok(Self { producer, tickets: 0, delivery_timeout })
     }
 
-    /// Sends a record, and gives its ticket; tickets count from 0. Waits while too much is on its way.
+    /// Sends a record and returns its ticket. Tickets count from 0. Blocks while the buffer is
+    /// full.
     ///
     /// # Errors
     ///
-    /// If the record cannot even be put on its way: too large, or nothing of the others was delivered for longer than
-    /// the delivery timeout.
+    /// [`KafkaError::Undelivered`] if the record is too large, or if no other record was delivered
+    /// within the delivery timeout.
     pub fn send(&mut self, topic: &str, record: &OutgoingRecord<'_>) -> Result<usize, KafkaError> {
         let ticket = self.tickets;
         let mut out: BaseRecord<'_, [u8], [u8], usize> = BaseRecord::with_opaque_to(topic, ticket);
@@ -235,17 +240,18 @@ impl KafkaProducer {
         Ok(ticket)
     }
 
-    /// What was delivered, or given up, since the last call; those of a partition in their order.
+    /// Returns the outcomes since the last call. Those of a partition are in their order.
     pub fn delivered(&mut self) -> Vec<Delivery> {
         self.producer.poll(Duration::ZERO);
         lock(&self.producer.context().deliveries).drain(..).collect()
     }
 
-    /// Waits until nothing is on its way any more.
+    /// Waits until no record is in flight.
     ///
     /// # Errors
     ///
-    /// The first failure that [`delivered`](Self::delivered) has not given yet (and still will), or that it took longer than `timeout`.
+    /// The first failure that [`delivered`](Self::delivered) has not returned yet; it still will.
+    /// Also if `timeout` passes.
     pub fn flush(&mut self, timeout: Duration) -> Result<(), KafkaError> {
         let flushed = self.producer.flush(timeout);
         let deliveries = lock(&self.producer.context().deliveries);
@@ -257,20 +263,20 @@ impl KafkaProducer {
             (Some((topic, problem)), _) => Err(KafkaError::Undelivered { topic, problem }),
             (None, Ok(())) => Ok(()),
             (None, Err(error)) => {
-                let last = self.producer.context().watch.last();
+                let last = self.producer.context().last_error.last();
                 let problem = last.unwrap_or_else(|| explain(&error));
-                Err(KafkaError::Failed { doing: "not all records were delivered in time", problem })
+                Err(KafkaError::Failed { doing: "records were not delivered in time", problem })
             }
         }
     }
 
-    /// Number of records on their way.
+    /// Returns the number of records in flight.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         usize::try_from(self.producer.in_flight_count()).unwrap_or(0)
     }
 
-    /// Whether a topic is there.
+    /// Returns whether a topic exists.
     ///
     /// # Errors
     ///
@@ -283,11 +289,11 @@ impl KafkaProducer {
             }
             Err(error) => {
                 self.producer.poll(Duration::ZERO);
-                let watch = &self.producer.context().watch;
+                let last_error = &self.producer.context().last_error;
                 let refused = error.rdkafka_error_code().and_then(|code| refusal(code, ""));
-                Err(refused.or_else(|| watch.refusal()).unwrap_or_else(|| KafkaError::Failed {
+                Err(refused.or_else(|| last_error.refusal()).unwrap_or_else(|| KafkaError::Failed {
                     doing: "cannot look up a topic",
-                    problem: watch.last().unwrap_or_else(|| explain(&error)),
+                    problem: last_error.last().unwrap_or_else(|| explain(&error)),
                 }))
             }
         }

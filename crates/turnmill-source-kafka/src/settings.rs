@@ -1,4 +1,4 @@
-//! The settings, and what the client library makes of them.
+//! Settings of consumers and producers, and their translation to properties of librdkafka.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,30 +10,30 @@ use rdkafka::ClientConfig;
 
 use crate::KafkaError;
 
-/// The client library may hold this part of what may be read ahead, besides it.
+/// The client library may buffer this fraction of the read-ahead limits, in addition to them.
 const AHEAD: usize = 16;
 
-/// The group that a turnmill without `RASA_ANALYTICS_CONSUMER_ID` joins. No other program has it.
+/// The group that turnmill joins without `RASA_ANALYTICS_CONSUMER_ID`. No other program uses it.
 pub(crate) const DEFAULT_GROUP: &str = "turnmill";
 /// Name of the client in the brokers' logs and among the members of the group.
 pub(crate) const DEFAULT_CLIENT: &str = "turnmill";
 
-/// How brokers are talked to: `KAFKA_SECURITY_PROTOCOL`.
+/// Protocol of connections to brokers: `KAFKA_SECURITY_PROTOCOL`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SecurityProtocol {
-    /// Neither encrypted nor logged in.
+    /// No encryption, no authentication.
     #[default]
     Plaintext,
-    /// Encrypted; with a certificate of our own also logged in.
+    /// Encryption. A client certificate authenticates, if there is one.
     Ssl,
-    /// Logged in, but not encrypted.
+    /// Authentication without encryption.
     SaslPlaintext,
-    /// Logged in and encrypted.
+    /// Encryption and authentication.
     SaslSsl,
 }
 
 impl SecurityProtocol {
-    /// Its name in Kafka's settings.
+    /// Returns the name in Kafka's settings.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -67,10 +67,10 @@ impl FromStr for SecurityProtocol {
     }
 }
 
-/// How to log in: `KAFKA_SASL_MECHANISM`.
+/// Mechanism of authentication: `KAFKA_SASL_MECHANISM`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SaslMechanism {
-    /// The password as it is; for encrypted connections.
+    /// The password is sent as it is. For encrypted connections.
     #[default]
     Plain,
     /// Challenge and response with SHA-256.
@@ -80,7 +80,7 @@ pub enum SaslMechanism {
 }
 
 impl SaslMechanism {
-    /// Its name in Kafka's settings.
+    /// Returns the name in Kafka's settings.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -117,17 +117,17 @@ pub enum Edge {
     Offset(u64),
     /// The first record whose Kafka timestamp is this or later, in Unix seconds.
     Time(f64),
-    /// So many offsets before the end.
+    /// This number of offsets before the end.
     Last(u64),
 }
 
-/// Reads topics without a group, up to where they end now or earlier: for replays.
+/// Reads topics without a group, up to their present ends or earlier. For replays.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct KafkaRange {
-    /// Where to begin (inclusive). Then the batches have no positions, as what was read is not what lies behind one.
-    /// `None`: behind the stored positions.
+    /// First offset to read (inclusive). Batches have no positions then, because offsets before it
+    /// were not read. `None` reads after the stored positions.
     pub from: Option<Edge>,
-    /// Where to end (exclusive). `None`: where the partitions end when reading begins.
+    /// First offset not to read. `None` stops where the partitions end when reading begins.
     pub to: Option<Edge>,
 }
 
@@ -141,12 +141,13 @@ pub struct KafkaSettings {
     pub topics: Vec<String>,
     /// `RASA_ANALYTICS_CONSUMER_ID`.
     pub group_id: String,
-    /// `TURNMILL_KAFKA_GROUP_INSTANCE_ID`: a name of this process that outlives restarts, for static membership.
+    /// `TURNMILL_KAFKA_GROUP_INSTANCE_ID`: a name of this process that outlives restarts, for
+    /// static membership.
     pub group_instance_id: Option<String>,
-    /// `TURNMILL_KAFKA_TAKE_OVER_GROUP`: whether the group is joined although other programs are members of it, and offsets
-    /// that other programs have committed are overwritten.
+    /// `TURNMILL_KAFKA_TAKE_OVER_GROUP`: whether to join the group although other programs are
+    /// members of it, and to overwrite offsets that other programs have committed.
     pub take_over_group: bool,
-    /// Name of the client in the brokers' logs, and among the group's members.
+    /// Name of the client in the brokers' logs and among the group's members.
     pub client_id: String,
     /// `KAFKA_SECURITY_PROTOCOL`.
     pub security_protocol: SecurityProtocol,
@@ -154,9 +155,9 @@ pub struct KafkaSettings {
     pub sasl_mechanism: SaslMechanism,
     /// `KAFKA_SASL_USERNAME`.
     pub sasl_username: Option<String>,
-    /// `KAFKA_SASL_PASSWORD`; never printed.
+    /// `KAFKA_SASL_PASSWORD`. Never printed.
     pub sasl_password: Option<String>,
-    /// `KAFKA_SSL_CA_LOCATION`; without one the system's.
+    /// `KAFKA_SSL_CA_LOCATION`. The system's certificates if `None`.
     pub ssl_ca_location: Option<PathBuf>,
     /// `KAFKA_SSL_CERTFILE_LOCATION`.
     pub ssl_certfile_location: Option<PathBuf>,
@@ -172,24 +173,24 @@ pub struct KafkaSettings {
     pub session_timeout: Duration,
     /// `KAFKA_CONSUMER_MAX_POLL_INTERVAL_MS`.
     pub max_poll_interval: Duration,
-    /// Bytes of records that may be read ahead.
+    /// Maximum number of bytes of records to read ahead.
     pub buffer_bytes: usize,
-    /// Records that may be read ahead.
+    /// Maximum number of records to read ahead.
     pub buffer_records: usize,
-    /// In the group, but only up to where the partitions end when they are first assigned.
+    /// Whether to stop, in the group, where the partitions end when they are first assigned.
     pub until_end: bool,
-    /// Without the group: see [`KafkaRange`].
+    /// Reads without the group: see [`KafkaRange`].
     pub range: Option<KafkaRange>,
-    /// Of a range only this partition of each topic.
+    /// Reads only this partition of each topic of a range.
     pub range_partition: Option<i32>,
-    /// Further properties of librdkafka, by their names there. They win, but for `enable.auto.commit` and
-    /// `auto.offset.reset`, which are ours.
+    /// More properties of librdkafka, by their names there. They override all others except
+    /// `enable.auto.commit` and `auto.offset.reset`.
     pub extra: BTreeMap<String, String>,
 }
 
 impl KafkaSettings {
-    /// The documented defaults: topic `rasa_core_events`, group `turnmill`, no security; 64 MiB or 100,000
-    /// records read ahead.
+    /// Returns the documented defaults: topic `rasa_core_events`, group `turnmill`, no security, 64
+    /// MiB or 100,000 records read ahead.
     #[must_use]
     pub fn new(brokers: impl Into<String>) -> Self {
         Self {
@@ -224,7 +225,7 @@ impl KafkaSettings {
     ///
     /// # Errors
     ///
-    /// [`KafkaError::Setting`], naming the environment variable.
+    /// [`KafkaError::Setting`], which names the environment variable.
     ///
     /// ```
     /// use turnmill_source_kafka::{KafkaSettings, SecurityProtocol};
@@ -270,7 +271,7 @@ impl KafkaSettings {
     }
 
     fn validate_brokers(&self) -> Result<(), KafkaError> {
-        // What is written there may hold a password, so it is not repeated.
+        // Do not repeat the value: it may contain a password.
         turnmill_text::check_brokers(&self.brokers)
             .map_err(|problem| setting("KAFKA_BROKER_ADDRESS", format!("{problem}; expected host:port")))
     }
@@ -296,7 +297,7 @@ impl KafkaSettings {
                 ("KAFKA_SSL_CERTFILE_LOCATION", &self.ssl_certfile_location),
                 ("KAFKA_SSL_KEYFILE_LOCATION", &self.ssl_keyfile_location),
             ] {
-                // A folder of certificates is fine, too.
+                // The CA location may also be a folder of certificates.
                 if let Some(path) = path
                     && let Err(error) = std::fs::metadata(path)
                 {
@@ -322,7 +323,7 @@ impl KafkaSettings {
         Ok(())
     }
 
-    /// What consumers and producers have in common.
+    /// Returns the properties that consumers and producers have in common.
     pub(crate) fn client(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config
@@ -332,7 +333,7 @@ impl KafkaSettings {
             .set("socket.keepalive.enable", self.keepalive.to_string())
             .set("metadata.max.age.ms", self.metadata_max_age.as_millis().to_string())
             .set("allow.auto.create.topics", "false")
-            // A broker that is back is noticed within seconds; by default it takes up to ten.
+            // Notice a broker that is back within seconds; the default takes up to ten.
             .set("reconnect.backoff.max.ms", "2000")
             .set("log_level", "5");
         if self.security_protocol.has_login() {
@@ -361,7 +362,7 @@ impl KafkaSettings {
 
     pub(crate) fn consumer(&self) -> ClientConfig {
         let mut config = self.client();
-        // Topics that come into being, and new partitions, are noticed within this time.
+        // New topics and partitions are noticed within this time.
         let refresh = self.metadata_max_age.min(Duration::from_secs(5));
         config
             .set("group.id", &self.group_id)
@@ -372,8 +373,9 @@ impl KafkaSettings {
             .set("partition.assignment.strategy", "range,roundrobin")
             .set("isolation.level", "read_committed")
             .set("fetch.wait.max.ms", "100")
-            // What the library has fetched is thrown away by a pause and fetched once more, so it is to be little beside
-            // what is read between two pauses; and fetching is to go on soon after the queue was full, not a second later.
+            // A pause discards what the library has fetched, so its queue must be small compared
+            // with what is read between two pauses. Fetching must continue soon after the queue was
+            // full; the default is one second.
             .set("queued.min.messages", (self.buffer_records / AHEAD).clamp(1, 100_000).to_string())
             .set("queued.max.messages.kbytes", (self.buffer_bytes / AHEAD / 1024).max(1024).to_string())
             .set("fetch.queue.backoff.ms", "10")
@@ -395,7 +397,7 @@ impl KafkaSettings {
 
 impl fmt::Debug for KafkaSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Extra properties may hold secrets.
+        // Extra properties may contain secrets.
         f.debug_struct("KafkaSettings")
             .field("brokers", &self.brokers)
             .field("topics", &self.topics)

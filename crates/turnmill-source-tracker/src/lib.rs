@@ -1,11 +1,12 @@
-//! Records from the databases that Rasa writes: tracker stores and SQL event brokers, in SQLite files and in PostgreSQL.
+//! Records from the databases that Rasa writes: tracker stores and SQL event brokers, in SQLite
+//! files and in PostgreSQL.
 //!
-//! What is absent here: no writing (files are opened and transactions begun read-only, also while Rasa writes), no
-//! decoding of events, no async, no clock, and no other database.
+//! What is absent here: writing, decoding of events, async, a clock, and other databases. Files and
+//! transactions are opened read-only, also while Rasa writes.
 //!
-//! Both keep a table `events`. A `SQLTrackerStore` has the columns `type_name` and `timestamp` and bodies without
-//! sender; a `SQLEventBroker` has only `id`, `sender_id` and `data`. Rows are read in the order of `id`, a page at a
-//! time, so that no lock is held in between.
+//! Both kinds have a table `events`. A `SQLTrackerStore` has the columns `type_name` and
+//! `timestamp`, and bodies without a sender. A `SQLEventBroker` has only `id`, `sender_id` and
+//! `data`. Rows are read in the order of `id`, one page at a time. No lock is held between pages.
 //!
 //! ```
 //! use turnmill_source::{BatchLimits, Progress, RecordBatch, Source};
@@ -29,7 +30,7 @@
 //!
 //! # Features
 //!
-//! - `postgres`: [`PostgresTracker`], a table in PostgreSQL, with TLS by rustls. On by default.
+//! - `postgres` (on by default): [`PostgresTracker`], a table in PostgreSQL, with TLS by rustls.
 
 #[cfg(feature = "postgres")]
 mod postgres;

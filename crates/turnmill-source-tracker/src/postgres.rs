@@ -11,43 +11,43 @@ use turnmill_postgres::{AddressError, Passwords, PostgresAddress, Tls, TlsError}
 
 use crate::{Shape, TrackerOptions};
 
-/// Rows of one query at most; they are all in memory at once.
+/// Maximum number of rows of one query. They are all in memory at once.
 const PAGE: usize = 2_000;
-/// How often to look whether writers have ended, and seconds in between.
-const PATIENCE: (usize, f64) = (40, 0.025);
+/// How often to check whether writers have ended, and the seconds between checks.
+const WRITER_CHECKS: (usize, f64) = (40, 0.025);
 
 const COLUMNS: &str = "SELECT attname::text FROM pg_attribute \
     WHERE attrelid = to_regclass('events') AND attnum > 0 AND NOT attisdropped";
 const NEWEST: &str = "SELECT max(id)::int8 FROM events";
-/// Who writes to the table just now; a writer has its lock before it takes an id.
+/// Transactions that write to the table at present. A writer holds this lock before it takes an id.
 const WRITERS: &str = "SELECT virtualtransaction FROM pg_locks \
     WHERE relation = to_regclass('events') AND mode = 'RowExclusiveLock' AND granted \
     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
 
-/// Why a database cannot be read as a tracker store. No message shows a password.
+/// Why a database cannot be read as a tracker store. No message contains a password.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PostgresTrackerError {
-    /// The URL cannot be used.
+    /// The URL is invalid.
     #[error(transparent)]
     Url(#[from] AddressError),
-    /// Encryption cannot be set up as the URL says.
+    /// TLS cannot be set up as the URL requires.
     #[error("cannot connect to {database}: {source}")]
     Tls {
         /// The database, without user and password.
         database: String,
-        /// Why.
+        /// The cause.
         source: TlsError,
     },
-    /// The server cannot be reached, or refuses a log-in or a query.
+    /// The server cannot be reached, or refuses the login or a query.
     #[error("cannot read {database}")]
     Database {
         /// The database, without user and password.
         database: String,
-        /// Why.
+        /// The cause.
         source: ::postgres::Error,
     },
-    /// There is no table `events` in the search path.
+    /// The search path has no table `events`.
     #[error(
         "no table `events` in {database}; if it is in another schema, add ?options=-csearch_path%3DSCHEMA"
     )]
@@ -60,15 +60,15 @@ pub enum PostgresTrackerError {
     NoColumn {
         /// The database.
         database: String,
-        /// The column that is needed.
+        /// The missing column.
         missing: &'static str,
-        /// The columns that there are.
+        /// The columns of the table.
         columns: Vec<String>,
     },
-    /// No thread could be started to connect on.
+    /// No thread could be started for the connection.
     #[error("cannot start a thread")]
     Thread(#[source] std::io::Error),
-    /// The thread that connects has panicked.
+    /// The thread of the connection panicked.
     #[error("connecting to {database} panicked")]
     Panicked {
         /// The database, without user and password.
@@ -78,14 +78,26 @@ pub enum PostgresTrackerError {
 
 /// The table `events` of a PostgreSQL database as a [`Source`].
 ///
-/// A row is a record; its `id` is the position. Rows whose `data` is null or blank are skipped. Without following it
-/// ends at the row that was the newest when reading began. If the last id is below the stored position the table was
-/// made anew, and is read from its start ([`Opened::Replaced`]).
+/// Each row is a record, and its `id` is the position. Rows whose `data` is null or blank are
+/// skipped. Without following, the source ends at the row that was the newest at the start. If the
+/// last id is less than the stored position, the table was recreated. It is then read from its
+/// start ([`Opened::Replaced`]).
 ///
-/// Ids are taken before they are committed, so a row may come into sight below one that was read. Therefore the position
-/// moves on only when all who were writing at that moment have ended. That takes milliseconds; if somebody keeps a
-/// transaction open, a source that follows waits for it, and one that does not reads on and leaves its position, so that the
-/// next run reads these rows again, as duplicates.
+/// # Rows that become visible out of order
+///
+/// A writer takes its id before it commits, so a row may become visible after a row with a greater
+/// id:
+///
+/// ```text
+/// writer A: takes id 1                           commits
+/// writer B:              takes id 2, commits
+/// source:                            reads 2               reads 1?
+/// ```
+///
+/// Therefore the position advances only when all transactions that were writing at that moment have
+/// ended. This takes milliseconds. If a transaction stays open, a source that follows waits for it.
+/// A source that does not follow reads on and keeps its position. The next run then reads these
+/// rows again, as duplicates.
 ///
 /// ```no_run
 /// use turnmill_source::{BatchLimits, RecordBatch, Source};
@@ -104,13 +116,13 @@ pub struct PostgresTracker {
     follow: bool,
     shape: Shape,
     page: Statement,
-    /// The id read last; `None` before the first.
+    /// The id that was read last; `None` before the first.
     cursor: Option<i64>,
-    /// Up to which id may be read, and whether all rows up to there can be seen.
-    stretch: Option<(i64, bool)>,
+    /// The id up to which rows are read, and whether all rows up to it are visible.
+    visible_until: Option<(i64, bool)>,
     last: Option<Position>,
     opened: Opened,
-    untold: bool,
+    opened_pending: bool,
 }
 
 impl fmt::Debug for PostgresTracker {
@@ -124,14 +136,14 @@ impl fmt::Debug for PostgresTracker {
 }
 
 impl PostgresTracker {
-    /// Whether `text` is the URL of a PostgreSQL database: `postgresql://` or `postgres://`, also with the name of a Python
-    /// driver as in `postgresql+psycopg2://`.
+    /// Returns whether `text` is the URL of a PostgreSQL database: `postgresql://` or
+    /// `postgres://`, also with a Python driver as in `postgresql+psycopg2://`.
     #[must_use]
     pub fn is_url(text: &str) -> bool {
         PostgresAddress::is_url(text)
     }
 
-    /// What `url` is called in positions: host, port and database, without user and password.
+    /// Returns the name of `url` in positions: host, port and database, without user and password.
     ///
     /// # Errors
     ///
@@ -140,8 +152,10 @@ impl PostgresTracker {
         Ok(url.parse::<PostgresAddress>()?.name())
     }
 
-    /// Opens the database `url` after the position `resume_from`. A password that the URL lacks comes from the environment or the
-    /// password file ([`Passwords`]). May also be called on a thread that drives an async runtime.
+    /// Opens the database `url` after the position `resume_from`.
+    ///
+    /// A password that the URL lacks comes from the environment or the password file
+    /// ([`Passwords`]). The call is allowed on a thread that drives an async runtime.
     ///
     /// # Errors
     ///
@@ -154,7 +168,7 @@ impl PostgresTracker {
         let address: PostgresAddress = url.parse()?;
         let address =
             address.or_application_name("turnmill-replay").or_password_from(&Passwords::of_process());
-        // The driver has a runtime of its own, which does not start where another one is.
+        // The driver starts its own runtime, which is not allowed where another one runs.
         std::thread::scope(|scope| {
             let connecting = std::thread::Builder::new()
                 .name("turnmill-tracker".into())
@@ -179,7 +193,7 @@ impl PostgresTracker {
             driver.ssl_mode(encryption);
             Config::from(driver).connect(tls.clone())
         };
-        // The first attempt is what the mode asks for first, so its error is the one to tell.
+        // The first attempt is what the mode prefers, so its error is reported.
         let mut first = None;
         let opened = address
             .attempts()
@@ -221,27 +235,27 @@ impl PostgresTracker {
             shape,
             page,
             cursor: None,
-            stretch: None,
+            visible_until: None,
             last: resume_from.cloned(),
             opened: Opened::Fresh,
-            untold: true,
+            opened_pending: true,
         };
         if let Some(position) = resume_from {
             source.cursor = Some(i64::try_from(position.offset).unwrap_or(i64::MAX));
             source.opened = Opened::Resumed;
             let newest = source.newest().map_err(failed)?;
-            source.look_for_replacement(newest);
+            source.check_for_replacement(newest);
         }
         Ok(source)
     }
 
-    /// Which of the two tables it is.
+    /// Returns which of the two tables it is.
     #[must_use]
     pub fn shape(&self) -> Shape {
         self.shape
     }
 
-    /// How the table was opened, or begun again while following.
+    /// Returns how the table was opened, or started again while following.
     #[must_use]
     pub fn opened(&self) -> Opened {
         self.opened
@@ -251,62 +265,65 @@ impl PostgresTracker {
         self.client.query_one(NEWEST, &[])?.try_get(0)
     }
 
-    /// Goes back to the start if the rows end before the cursor; says whether it did.
-    fn look_for_replacement(&mut self, newest: Option<i64>) -> bool {
+    /// Goes back to the start if the rows end before the cursor. Returns whether it did.
+    fn check_for_replacement(&mut self, newest: Option<i64>) -> bool {
         let Some(cursor) = self.cursor.filter(|cursor| *cursor > 0) else { return false };
         if newest.is_some_and(|newest| newest >= cursor) {
             return false;
         }
         self.cursor = None;
-        self.stretch = None;
+        self.visible_until = None;
         self.opened = Opened::Replaced;
-        self.untold = true;
+        self.opened_pending = true;
         true
     }
 
-    /// Waits a little until those who write now have ended; says whether they have.
-    fn settle(&mut self) -> Result<bool, ::postgres::Error> {
+    /// Waits a short time until all present writers have ended. Returns whether they have.
+    ///
+    /// Writers that start later are ignored: their ids are greater than the id that was the newest
+    /// before.
+    fn wait_for_writers(&mut self) -> Result<bool, ::postgres::Error> {
         let writers = |client: &mut Client| -> Result<Vec<String>, ::postgres::Error> {
             client.query(WRITERS, &[])?.iter().map(|row| row.try_get(0)).collect()
         };
-        let mut waited_for = writers(&mut self.client)?;
-        for _ in 0..PATIENCE.0 {
-            if waited_for.is_empty() {
+        let mut writers_then = writers(&mut self.client)?;
+        for _ in 0..WRITER_CHECKS.0 {
+            if writers_then.is_empty() {
                 return Ok(true);
             }
-            self.client.execute("SELECT pg_sleep($1)", &[&PATIENCE.1])?;
+            self.client.execute("SELECT pg_sleep($1)", &[&WRITER_CHECKS.1])?;
             let present = writers(&mut self.client)?;
-            waited_for.retain(|writer| present.contains(writer));
+            writers_then.retain(|writer| present.contains(writer));
         }
-        Ok(waited_for.is_empty())
+        Ok(writers_then.is_empty())
     }
 
     fn fill(&mut self, limits: &BatchLimits, out: &mut RecordBatch) -> Result<Progress, ::postgres::Error> {
         let records = limits.records.max(1);
         loop {
-            let (until, _) = match self.stretch {
+            let (until, _) = match self.visible_until {
                 Some((until, settled)) if self.cursor.is_none_or(|cursor| cursor < until) => (until, settled),
                 Some(_) if !self.follow => return Ok(Progress::End),
                 _ => {
                     if !out.is_empty() {
-                        // Its position is that of this stretch.
+                        // The batch gets the position of the previous range.
                         return Ok(Progress::More);
                     }
                     let newest = self.newest()?;
                     let news = newest.filter(|newest| self.cursor.is_none_or(|cursor| *newest > cursor));
                     let Some(newest) = news else {
-                        let replaced = self.look_for_replacement(newest);
+                        let replaced = self.check_for_replacement(newest);
                         return Ok(match (self.follow, replaced) {
                             (_, true) => Progress::More,
                             (true, false) => Progress::Idle,
                             (false, false) => Progress::End,
                         });
                     };
-                    let settled = self.settle()?;
+                    let settled = self.wait_for_writers()?;
                     if self.follow && !settled {
                         return Ok(Progress::Idle);
                     }
-                    *self.stretch.insert((newest, settled))
+                    *self.visible_until.insert((newest, settled))
                 }
             };
             let wanted = (records - out.len()).min(PAGE);
@@ -335,7 +352,7 @@ impl Source for PostgresTracker {
         let before = self.cursor;
         let outcome = self.fill(limits, out);
         if outcome.is_err() {
-            // The rows before the fault will be read again.
+            // Read the rows before the fault again.
             self.cursor = before;
             out.start(&self.partition, self.last.as_ref());
         }
@@ -344,11 +361,11 @@ impl Source for PostgresTracker {
             source: Box::new(source),
         })?;
         if !out.is_empty() {
-            if self.stretch.is_some_and(|(_, settled)| settled) {
+            if self.visible_until.is_some_and(|(_, settled)| settled) {
                 let id = self.cursor.and_then(|id| u64::try_from(id).ok());
                 self.last = Some(Position::at(id.unwrap_or(0)));
             }
-            if std::mem::take(&mut self.untold) {
+            if std::mem::take(&mut self.opened_pending) {
                 out.set_opened(self.opened);
             }
         }

@@ -12,10 +12,10 @@ use turnmill_source::{
     BatchLimits, NewRecord, Opened, PartitionId, Position, Progress, RecordBatch, Source, SourceError,
 };
 
-/// Rows of one query at most, so that a reader never keeps a writer waiting for long.
+/// Maximum number of rows of one query, so that a reader does not block a writer for long.
 const PAGE: usize = 10_000;
 
-/// Whether the file `path` is an SQLite database, told from its first bytes.
+/// Returns whether the file `path` is an SQLite database, by its first bytes.
 ///
 /// # Errors
 ///
@@ -31,7 +31,7 @@ pub fn is_sqlite(path: &Path) -> io::Result<bool> {
 pub struct TrackerOptions {
     /// Name of the source in positions, `"file"` by default.
     pub source: String,
-    /// At the last row wait for more instead of ending.
+    /// Whether to wait for more at the last row instead of ending.
     pub follow: bool,
 }
 
@@ -54,12 +54,12 @@ pub enum Shape {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrackerError {
-    /// The file is not there.
+    /// The file does not exist or cannot be opened.
     #[error("cannot open `{}`", path.display())]
     Open {
-        /// The file as it was named.
+        /// The path as it was given.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
     /// SQLite refuses the file, or a query.
@@ -67,15 +67,15 @@ pub enum TrackerError {
     Database {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: rusqlite::Error,
     },
-    /// There is no table `events`.
+    /// The database has no table `events`.
     #[error("no table `events` in `{}`; tables found: {}", path.display(), list(tables))]
     NoEventsTable {
         /// The file.
         path: PathBuf,
-        /// The tables that there are.
+        /// The tables of the database.
         tables: Vec<String>,
     },
     /// The table `events` lacks a column.
@@ -83,9 +83,9 @@ pub enum TrackerError {
     NoColumn {
         /// The file.
         path: PathBuf,
-        /// The column that is needed.
+        /// The missing column.
         missing: &'static str,
-        /// The columns that there are.
+        /// The columns of the table.
         columns: Vec<String>,
     },
 }
@@ -96,37 +96,38 @@ fn list(names: &[String]) -> String {
 
 /// The table `events` of an SQLite file as a [`Source`].
 ///
-/// A row is a record; its `id` is the position. Rows whose `data` is null or blank are skipped. If the last id is
-/// below the stored position the table was made anew, and is read from its start ([`Opened::Replaced`]). While
-/// following this is looked at whenever there is nothing new.
+/// Each row is a record, and its `id` is the position. Rows whose `data` is null or blank are
+/// skipped. If the last id is less than the stored position, the table was recreated. It is then
+/// read from its start ([`Opened::Replaced`]). While following, this is checked whenever there are
+/// no new rows.
 ///
-/// Both tables give the id of a deleted last row to the next one. If the newest rows are deleted and as many are
-/// written before the source looks again, the new ones keep below the cursor and are not seen: read such a store from
-/// its start, which costs duplicates only.
+/// Both tables reuse the id of a deleted last row. If the newest rows are deleted and as many are
+/// written before the next check, the new ones are not seen. Read such a store from its start; that
+/// costs only duplicates.
 #[derive(Debug)]
 pub struct TrackerSource {
     partition: PartitionId,
     connection: Connection,
     follow: bool,
     shape: Shape,
-    /// Rows above the cursor.
+    /// The query for rows after the cursor.
     page: String,
     newest: String,
-    /// The id read last; `None` before the first.
+    /// The id that was read last; `None` before the first.
     cursor: Option<i64>,
     last: Option<Position>,
     opened: Opened,
-    untold: bool,
+    opened_pending: bool,
 }
 
 impl TrackerSource {
-    /// Opens the database `path` behind the position `resume_from`.
+    /// Opens the database `path` after the position `resume_from`.
     ///
     /// The partition is the canonical path.
     ///
     /// # Errors
     ///
-    /// [`TrackerError`] if the file is no readable database or has no fitting table.
+    /// [`TrackerError`] if the file is not a readable database or has no suitable table.
     pub fn open(
         path: &Path,
         options: TrackerOptions,
@@ -158,7 +159,7 @@ impl TrackerSource {
             "SELECT lower(name) FROM pragma_table_info('events') WHERE pk > 0 AND upper(type) = 'INTEGER'",
         )
         .map_err(failed)?;
-        // A copied table may have lost its key, and with it the promise that ids are distinct numbers.
+        // A copied table may lack its key, and ids may then repeat.
         let id = if keys == ["id"] { "id" } else { "rowid" };
         let time = match shape {
             Shape::TrackerStore => "timestamp",
@@ -178,30 +179,30 @@ impl TrackerSource {
             cursor: None,
             last: resume_from.cloned(),
             opened: Opened::Fresh,
-            untold: true,
+            opened_pending: true,
         };
         if let Some(position) = resume_from {
             source.cursor = Some(i64::try_from(position.offset).unwrap_or(i64::MAX));
             source.opened = Opened::Resumed;
-            source.look_for_replacement().map_err(failed)?;
+            source.check_for_replacement().map_err(failed)?;
         }
         Ok(source)
     }
 
-    /// Which of the two tables it is.
+    /// Returns which of the two tables it is.
     #[must_use]
     pub fn shape(&self) -> Shape {
         self.shape
     }
 
-    /// How the table was opened, or begun again while following.
+    /// Returns how the table was opened, or started again while following.
     #[must_use]
     pub fn opened(&self) -> Opened {
         self.opened
     }
 
-    /// Goes back to the start if the rows end before the cursor; says whether it did.
-    fn look_for_replacement(&mut self) -> Result<bool, rusqlite::Error> {
+    /// Goes back to the start if the rows end before the cursor. Returns whether it did.
+    fn check_for_replacement(&mut self) -> Result<bool, rusqlite::Error> {
         let Some(cursor) = self.cursor.filter(|cursor| *cursor > 0) else { return Ok(false) };
         let newest: Option<Option<i64>> =
             self.connection.query_row(&self.newest, [], |row| row.get(0)).optional()?;
@@ -210,7 +211,7 @@ impl TrackerSource {
         }
         self.cursor = None;
         self.opened = Opened::Replaced;
-        self.untold = true;
+        self.opened_pending = true;
         Ok(true)
     }
 
@@ -237,7 +238,7 @@ impl TrackerSource {
             if !self.follow {
                 return Ok(Progress::End);
             }
-            let replaced = out.is_empty() && self.look_for_replacement()?;
+            let replaced = out.is_empty() && self.check_for_replacement()?;
             return Ok(if replaced { Progress::More } else { Progress::Idle });
         }
     }
@@ -253,7 +254,7 @@ impl Source for TrackerSource {
         let before = self.cursor;
         let outcome = self.fill(limits, out);
         if outcome.is_err() {
-            // The rows before the fault will be read again.
+            // Read the rows before the fault again.
             self.cursor = before;
             out.start(&self.partition, self.last.as_ref());
         }
@@ -264,7 +265,7 @@ impl Source for TrackerSource {
         if !out.is_empty() {
             let id = self.cursor.and_then(|id| u64::try_from(id).ok());
             self.last = Some(Position::at(id.unwrap_or(0)));
-            if std::mem::take(&mut self.untold) {
+            if std::mem::take(&mut self.opened_pending) {
                 out.set_opened(self.opened);
             }
         }

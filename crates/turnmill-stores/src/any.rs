@@ -1,4 +1,4 @@
-//! The store, whichever it is.
+//! The store of any kind.
 
 use std::fmt;
 
@@ -20,14 +20,14 @@ use crate::unknown::UnknownStore;
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant, reason = "there are few stores, and they are seldom moved")]
 pub enum AnyStore {
-    /// In a SQLite file.
+    /// A SQLite file.
     Sqlite(SqliteStore),
-    /// In PostgreSQL; to be used inside a tokio runtime with time and input/output enabled.
+    /// PostgreSQL. It must be used inside a tokio runtime with time and I/O enabled.
     #[cfg(feature = "postgres")]
     Postgres(Box<PostgresStore>),
 }
 
-/// Hands a call on. `sqlite` and `postgres` are what to do with the store of that kind.
+/// Forwards a call. `sqlite` and `postgres` are the expressions for the store of that kind.
 macro_rules! each {
     ($store:expr, $name:ident => $do:expr) => {
         match $store {
@@ -40,8 +40,11 @@ macro_rules! each {
 pub(crate) use each;
 
 impl AnyStore {
-    /// The store that `url` names: `sqlite:PATH`, a path that ends in `.sqlite`, `.sqlite3` or `.db`, `postgresql://…`, or
-    /// PostgreSQL as `postgres://…` and SQLAlchemy's `postgresql+psycopg2://…`. Touches nothing.
+    /// Returns the store that `url` names, without connecting.
+    ///
+    /// URLs are `sqlite:PATH`, a path that ends in `.sqlite`, `.sqlite3` or `.db`, and
+    /// `postgresql://…`. PostgreSQL's may also be `postgres://…` and SQLAlchemy's
+    /// `postgresql+psycopg2://…`.
     ///
     /// ```
     /// use turnmill_stores::{AnyStore, UnknownStore};
@@ -54,7 +57,7 @@ impl AnyStore {
     ///
     /// # Errors
     ///
-    /// [`UnknownStore`], which never shows a password.
+    /// [`UnknownStore`], which never contains a password.
     pub fn from_url(url: &str) -> Result<Self, UnknownStore> {
         if let Some(path) = path_of_file(url)? {
             return SqliteStore::from_url(&format!("sqlite:{path}"))
@@ -63,7 +66,7 @@ impl AnyStore {
         }
         let scheme = url.trim().split_once(':').map_or("", |(scheme, _)| scheme).to_ascii_lowercase();
         match scheme.split('+').next().unwrap_or_default() {
-            // As of a server: a path of SQLAlchemy has three slashes.
+            // Two slashes, as in the URL of a server. A path of SQLAlchemy has three.
             "sqlite" if url.contains("://") && !url.contains(":///") => {
                 Err(UnknownStore::Scheme { scheme: escaped(&redact(url)).to_string() })
             }
@@ -80,7 +83,7 @@ impl AnyStore {
         }
     }
 
-    /// Uses this schema, if it is a store in PostgreSQL; another one has none.
+    /// Sets the schema of a store in PostgreSQL. Other stores have none.
     #[must_use]
     pub fn with_schema(self, schema: Option<&str>) -> Self {
         match (self, schema) {
@@ -92,8 +95,8 @@ impl AnyStore {
         }
     }
 
-    /// Takes the password that the URL lacks from the environment or from PostgreSQL's password file, if it is a store in
-    /// PostgreSQL: `TURNMILL_DB_PASSWORD`, `PGPASSWORD`, `PGPASSFILE`.
+    /// Takes the password that a PostgreSQL URL lacks from `TURNMILL_DB_PASSWORD`, `PGPASSWORD` or
+    /// PostgreSQL's password file.
     #[must_use]
     pub fn with_password_of_process(self) -> Self {
         match self {
@@ -106,7 +109,8 @@ impl AnyStore {
         }
     }
 
-    /// Never writes: [`open`](Store::open) creates and migrates nothing, and there are no transactions. For tools that look.
+    /// Makes the store read-only. [`open`](Store::open) then creates and migrates nothing, and
+    /// there are no transactions. For tools that only read.
     #[must_use]
     pub fn read_only(self) -> Self {
         match self {
@@ -116,7 +120,7 @@ impl AnyStore {
         }
     }
 
-    /// Tells `listener` what bringing the schema up to date does, step by step, where that may take its time: in PostgreSQL.
+    /// Sets a listener for the steps of slow schema migrations in PostgreSQL.
     #[must_use]
     pub fn with_notices(self, listener: impl Fn(&str) + Send + Sync + 'static) -> Self {
         match self {
@@ -129,12 +133,13 @@ impl AnyStore {
         }
     }
 
-    /// Opens a store that is there, whatever settings it was filled with, and says which. Creates, migrates and compares
-    /// nothing: for tools that look.
+    /// Opens an existing store with any settings, and returns these. Creates, migrates and compares
+    /// nothing. For tools that only read.
     ///
     /// # Errors
     ///
-    /// Fatal if it is missing, not turnmill's, or of another schema version; retryable if a server cannot be reached.
+    /// Fatal if the store is missing, not turnmill's, or of another schema version. Retryable if
+    /// the server cannot be reached.
     pub async fn open_as_it_is(&mut self) -> Result<Settings, StoreError> {
         match self {
             Self::Sqlite(store) => store.open_as_it_is(),
@@ -143,12 +148,13 @@ impl AnyStore {
         }
     }
 
-    /// The settings that a store was filled with, also if its schema is of an older version. The store stays as it was,
-    /// open or not: for who is about to make all rows again.
+    /// Returns the settings that a store was filled with, even if its schema is older. The store is
+    /// not changed or opened. For a rebuild of all rows.
     ///
     /// # Errors
     ///
-    /// Fatal if it is missing, not turnmill's, or of a newer schema version; retryable if a server cannot be reached.
+    /// Fatal if the store is missing, not turnmill's, or of a newer schema version. Retryable if
+    /// the server cannot be reached.
     pub async fn stored_settings(&self) -> Result<Settings, StoreError> {
         match self {
             Self::Sqlite(store) => store.stored_settings(),
@@ -161,7 +167,7 @@ impl AnyStore {
     ///
     /// # Errors
     ///
-    /// Those of reading.
+    /// Errors of reading.
     pub async fn summary(&mut self, options: &Options) -> Result<Summary, StoreError> {
         match self {
             Self::Sqlite(store) => store.summary(options),
@@ -170,11 +176,11 @@ impl AnyStore {
         }
     }
 
-    /// Number of rows of each public table, all of the same moment.
+    /// Returns the number of rows of each public table, all of one snapshot.
     ///
     /// # Errors
     ///
-    /// Those of reading.
+    /// Errors of reading.
     pub async fn row_counts(&mut self) -> Result<Vec<(&'static str, u64)>, StoreError> {
         match self {
             Self::Sqlite(store) => store.row_counts(),
@@ -183,11 +189,11 @@ impl AnyStore {
         }
     }
 
-    /// Closes the store. A SQLite file is then all there is to copy.
+    /// Closes the store. A SQLite store is then one file that can be copied.
     ///
     /// # Errors
     ///
-    /// Retryable if somebody else is using a SQLite file just then; nothing is lost.
+    /// Retryable if another process is using a SQLite file at that moment. Nothing is lost.
     pub fn finish(self) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(store) => store.finish(),
@@ -198,7 +204,7 @@ impl AnyStore {
 }
 
 impl fmt::Display for AnyStore {
-    /// Where it is, without its password.
+    /// The location of the store, without its password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sqlite(store) => match store.path() {
@@ -284,7 +290,7 @@ impl Inspect for AnyStore {
     }
 }
 
-/// The path, if `url` is one of a SQLite file without `sqlite:` in front.
+/// Returns the path, if `url` is that of a SQLite file without the prefix `sqlite:`.
 fn path_of_file(url: &str) -> Result<Option<&str>, UnknownStore> {
     let scheme = url.trim().split_once(':').map(|(scheme, rest)| (scheme.to_ascii_lowercase(), rest));
     if url == ":memory:"
@@ -292,10 +298,11 @@ fn path_of_file(url: &str) -> Result<Option<&str>, UnknownStore> {
     {
         return Err(UnknownStore::Memory);
     }
-    // SQLAlchemy has an empty host between two slashes and a third one; with two only, the file would be a host.
+    // SQLAlchemy writes an empty host between the second and the third slash. With two slashes the
+    // file would be a host.
     let slashes = |rest: &str| rest.starts_with("//") && !rest.starts_with("///");
     if scheme.as_ref().is_some_and(|(scheme, rest)| scheme == "sqlite" && slashes(rest)) {
-        // Such a text may as well be the address of a server with a scheme written wrongly.
+        // This may also be the address of a server with a misspelt scheme.
         let shown = redact(url.trim());
         let path = shown.split_once("://").map_or("PATH", |(_, path)| path);
         return Err(UnknownStore::Spelling { right: format!("sqlite:{}", escaped(path)) });

@@ -1,8 +1,9 @@
-//! A store by its URL.
+//! Stores by their URLs.
 //!
-//! What is absent here: any rule and any statement. This crate chooses between the stores that there are, and hands every call
-//! on; whatever differs between databases is in their own crates. It makes no runtime: a store in PostgreSQL has to be used
-//! inside one of tokio's, with time and input/output enabled; a store in SQLite needs none.
+//! What is absent here: rules and statements. This crate selects a store and forwards every call;
+//! whatever differs between databases is in their own crates. It creates no runtime. A store in
+//! PostgreSQL must be used inside a tokio runtime with time and I/O enabled; a store in SQLite
+//! needs none.
 //!
 //! ```
 //! use turnmill_model::Settings;
@@ -22,7 +23,8 @@
 //!
 //! # Features
 //!
-//! - `postgres` (on by default): the store in PostgreSQL. Without it its URLs are named as left out of the build.
+//! - `postgres` (on by default): the store in PostgreSQL. Without it, its URLs are refused with the
+//!   feature's name.
 
 mod any;
 mod transaction;

@@ -1,4 +1,4 @@
-//! A transaction, whichever store it is of.
+//! The transaction of any store.
 
 use turnmill_model::{EventId, EventKey, SenderId, SessionId};
 use turnmill_sink::{Batch, HistoryPage, HistoryRequest, Locked, StoreError, Transaction};
@@ -23,7 +23,7 @@ impl<'s> From<PostgresTransaction<'s>> for AnyTransaction<'s> {
     }
 }
 
-/// Hands a call on.
+/// Forwards a call.
 macro_rules! each {
     ($transaction:expr, $name:ident => $do:expr) => {
         match $transaction {

@@ -1,25 +1,26 @@
-//! Texts that name no store.
+//! Errors of store URLs.
 
-/// Why a text names no store. No message holds a password, or a part of a URL that may be one.
+/// Why a text is not the URL of a store. No message contains a password, or a part of a URL that
+/// may be one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UnknownStore {
-    /// Nothing that there is, or ever will be.
+    /// There is no such kind of store.
     #[error("unknown store `{scheme}`: expected sqlite:PATH or postgresql://USER@HOST:PORT/DATABASE")]
     Scheme {
-        /// The text as it may be shown.
+        /// The text without secrets.
         scheme: String,
     },
     /// `sqlite:` without a path.
     #[error("`sqlite:` names no file: expected sqlite:PATH")]
     NoPath,
-    /// A database in memory, which nothing could read afterwards.
+    /// A database in memory, which no other command could read.
     #[error("`:memory:` is gone when the command ends: name a file, as in sqlite:rasa.sqlite")]
     Memory,
-    /// A SQLite file with slashes that make it a host.
+    /// A SQLite URL whose slashes make the file a host.
     #[error("a SQLite store is spelled sqlite:PATH, without `//`: here {right}")]
     Spelling {
-        /// How it is spelled here.
+        /// The right spelling.
         right: String,
     },
     /// A kind of store that is planned.
@@ -28,18 +29,18 @@ pub enum UnknownStore {
          postgresql://USER@HOST:PORT/DATABASE"
     )]
     NotYet {
-        /// What it begins with.
+        /// The scheme.
         scheme: String,
     },
-    /// A kind of store that this build lacks.
+    /// A kind of store that this build does not include.
     #[error("`{scheme}` needs the feature `{feature}`, which this build lacks")]
     LeftOut {
-        /// What it begins with.
+        /// The scheme.
         scheme: String,
-        /// The feature.
+        /// The missing feature.
         feature: &'static str,
     },
-    /// A PostgreSQL URL that cannot be read.
+    /// An invalid PostgreSQL URL.
     #[cfg(feature = "postgres")]
     #[error(transparent)]
     Postgres(#[from] turnmill_sink_postgres::SettingsError),

@@ -1,4 +1,4 @@
-//! What tools that go through all senders ask.
+//! Requests of tools that process all senders.
 
 use turnmill_model::{Micros, SenderId, Settings};
 use turnmill_sink::{PatternSet, RebuildState, StoreError, Upkeep};

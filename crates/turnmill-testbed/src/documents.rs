@@ -1,41 +1,41 @@
-//! What documents say that commands print, so that tests can run the commands and compare.
+//! Commands and outputs in Markdown documents, so that tests can run the commands and compare.
 
 use std::path::Path;
 use std::process::Command;
 
-/// Commands of one `sh` block, and the `text` block behind it, which shows what they print.
+/// The commands of one `sh` block, and the `text` block after it, which shows their output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snippet {
-    /// Line of the block's beginning, from 1.
+    /// Line at which the block begins, from 1.
     pub line: usize,
-    /// What to give to a shell.
+    /// The commands, for a shell.
     pub commands: String,
-    /// What is shown; none if there is no such block.
+    /// The shown output; `None` if there is no such block.
     pub output: Option<String>,
 }
 
 impl Snippet {
-    /// Runs the commands in a folder with this `PATH`, and returns what they print.
+    /// Runs the commands in a folder with this `PATH`, and returns their output.
     ///
     /// # Panics
     ///
-    /// If one of them fails; `place` says where it is shown.
+    /// If a command fails. `location` names the block in the message.
     #[must_use]
     #[track_caller]
-    pub fn run(&self, place: &str, folder: &Path, path: &str) -> String {
+    pub fn run(&self, location: &str, folder: &Path, path: &str) -> String {
         let mut command = Command::new("bash");
         command.args(["-euo", "pipefail", "-c", &self.commands]).current_dir(folder).env("PATH", path);
-        let output = command.output().unwrap_or_else(|error| panic!("{place}: bash: {error}"));
+        let output = command.output().unwrap_or_else(|error| panic!("{location}: bash: {error}"));
         let printed = String::from_utf8_lossy(&output.stdout).into_owned();
         let complaint = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{place} fails: {complaint}{printed}");
+        assert!(output.status.success(), "{location} fails: {complaint}{printed}");
         printed
     }
 }
 
-/// The snippets of a Markdown document, in their order.
+/// Returns the snippets of a Markdown document in their order.
 ///
-/// Between commands and output only prose may stand, no heading and no other block.
+/// Only prose may be between commands and output: no heading and no other block.
 ///
 /// ```
 /// let found = turnmill_testbed::documents::snippets("So:\n\n```sh\nprintf a\n```\n\ngives\n\n```text\na\n```\n");
@@ -64,14 +64,16 @@ pub fn snippets(document: &str) -> Vec<Snippet> {
     snippets
 }
 
-/// Checks what a command printed against what a document shows. A line `...` there stands for any lines, or none. `stable`
-/// makes lines that differ from run to run equal.
+/// Compares the output of a command with the one in a document.
+///
+/// A line `...` in the document matches any number of lines. `stable` replaces what differs from
+/// run to run.
 ///
 /// # Panics
 ///
-/// If they differ; `place` says where.
+/// If they differ. `location` names the block in the message.
 #[track_caller]
-pub fn assert_shown(place: &str, shown: &str, printed: &str, stable: impl Fn(&str) -> String) {
+pub fn assert_shown(location: &str, shown: &str, printed: &str, stable: impl Fn(&str) -> String) {
     let shown: Vec<String> = shown.lines().map(&stable).collect();
     let printed: Vec<String> = printed.trim_end().lines().map(&stable).collect();
     let mut parts: Vec<&[String]> = shown.split(|line| line == "...").collect();
@@ -79,21 +81,21 @@ pub fn assert_shown(place: &str, shown: &str, printed: &str, stable: impl Fn(&st
     let mut at = 0;
     for (number, part) in parts.iter().enumerate() {
         let rest = printed.get(at..).unwrap_or_default();
-        // The first part is where the output begins, the others where they come first.
-        let places = if number == 0 { 0..1 } else { 0..rest.len() + 1 };
+        // The first part is at the start of the output, the others at their first occurrence.
+        let starts = if number == 0 { 0..1 } else { 0..rest.len() + 1 };
         let found =
-            places.into_iter().find(|from| rest.get(*from..).is_some_and(|rest| rest.starts_with(part)));
-        assert_shown_part(place, part, found.is_some(), rest);
+            starts.into_iter().find(|from| rest.get(*from..).is_some_and(|rest| rest.starts_with(part)));
+        assert_shown_part(location, part, found.is_some(), rest);
         at += found.unwrap_or_default() + part.len();
     }
     let rest = printed.get(at..).unwrap_or_default();
     let ends = if parts.is_empty() { rest == last } else { rest.ends_with(last) };
-    assert_shown_part(place, last, ends, rest);
+    assert_shown_part(location, last, ends, rest);
 }
 
 #[track_caller]
-fn assert_shown_part(place: &str, part: &[String], found: bool, rest: &[String]) {
-    assert!(found, "{place} shows\n{}\n\nwhich does not come in\n{}", part.join("\n"), rest.join("\n"));
+fn assert_shown_part(location: &str, part: &[String], found: bool, rest: &[String]) {
+    assert!(found, "{location} shows\n{}\n\nwhich is missing in\n{}", part.join("\n"), rest.join("\n"));
 }
 
 #[cfg(test)]
@@ -119,7 +121,7 @@ mod tests {
             ("a\n...\nd", "a\nd\ne\n", false),
             ("a\n...\nc\nd\n...\ne", "a\nc\nb\nc\nd\ne\n", true),
             ("a\n...\nd\n...\nb", "a\nb\nc\nd\n", false),
-            // The same line is not taken twice.
+            // One line of output does not match two lines.
             ("a\n...\na", "a\n", false),
         ] {
             assert_eq!(shows(shown, printed), as_shown, "{shown:?} for {printed:?}");

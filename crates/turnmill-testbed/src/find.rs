@@ -1,4 +1,4 @@
-//! Programs and ports of this machine.
+//! Lookup of programs and free ports.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -6,17 +6,17 @@ use std::process::Command;
 
 use crate::Unavailable;
 
-/// Ports to choose from. Not those from which systems serve outgoing connections: one of them could take the port of a
-/// server that is down for a moment, and a client that tries again and again could even connect to itself.
+/// Ports to choose from. They exclude the range of outgoing connections: such a connection could
+/// take the port of a stopped server. A client that reconnects could even connect to itself.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
 
-/// Where a program is, by the search path.
+/// Finds a program in the search path.
 pub(crate) fn program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
-/// Folders `parent/PREFIX*/bin`, those with the greatest numbers first.
+/// Returns the folders `parent/PREFIX*/bin`, greatest numbers first.
 pub(crate) fn versioned(parent: &str, prefix: &str) -> Vec<PathBuf> {
     let mut found: Vec<(u32, PathBuf)> = Vec::new();
     for entry in Path::new(parent).read_dir().into_iter().flatten().flatten() {
@@ -29,7 +29,7 @@ pub(crate) fn versioned(parent: &str, prefix: &str) -> Vec<PathBuf> {
     found.into_iter().rev().map(|(_, folder)| folder).collect()
 }
 
-/// A port of 127.0.0.1 that nobody listens on.
+/// Returns a port of 127.0.0.1 on which no process listens.
 pub(crate) fn free_port() -> u16 {
     for _ in 0..1000 {
         let port = fastrand::u16(PORTS);
@@ -40,7 +40,7 @@ pub(crate) fn free_port() -> u16 {
     panic!("no port of 127.0.0.1 in {PORTS:?} is free");
 }
 
-/// Runs a command to its end and returns what it prints, or says what it complained about.
+/// Runs a command to its end. Returns its output, or its error output if it fails.
 pub(crate) fn output(command: &mut Command) -> Result<String, String> {
     let program = Path::new(command.get_program()).file_name().unwrap_or_default().display().to_string();
     let output = command.output().map_err(|error| format!("running {program}: {error}"))?;
@@ -52,7 +52,7 @@ pub(crate) fn output(command: &mut Command) -> Result<String, String> {
     Err(format!("{program} failed ({}): {}{}", output.status, printed, complaint.trim_end()))
 }
 
-/// Starts a server on ports that were free a moment ago. Another one may have taken them meanwhile: then on others.
+/// Starts a server on free ports. If another process takes them meanwhile, tries others.
 pub(crate) fn on_free_ports<T>(start: impl Fn() -> Result<T, Unavailable>) -> Result<T, Unavailable> {
     let taken = |failed: &Unavailable| {
         let text = failed.to_string();

@@ -1,19 +1,22 @@
-//! Real servers for turnmill's tests: [PostgreSQL](postgres) and [Kafka](kafka), with private data on free ports of
-//! 127.0.0.1.
+//! Real servers for turnmill's tests: [PostgreSQL](postgres) and [Kafka](kafka), with private data
+//! on free ports of 127.0.0.1.
 //!
-//! What is absent here: anything that stands in for a server. No mocks, no containers, no async runtime, and no clients
-//! beyond what is needed to administer a server. Never published, never used outside of tests; for Unix only. A call that fails
-//! panics, as a test would: only starting a server returns an error.
+//! What is absent here: substitutes for servers, such as mocks or containers, an async runtime, and
+//! clients beyond the administration of a server. The crate is never published, never used outside
+//! of tests, and for Unix only. A failing call panics, as a test would. Only the start of a server
+//! returns an error.
 //!
-//! - Most tests share one server of a kind: [`postgres::database`] and [`kafka::topic`] give a test a database or topic of
-//!   its own there. `TURNMILL_TEST_POSTGRES_URL` and `TURNMILL_TEST_KAFKA` name servers that run already; `turnmill-testbed
-//!   run` sets them. Otherwise each test process starts one when the first test asks.
-//! - Tests of failures start servers of their own, to stop, kill and start them again.
-//! - [`proxy`] stands between a client and a server, and falls silent when a test wants it.
-//! - On a machine where a server cannot run a test is skipped, which is [noted](skip). A server that is installed and does
-//!   not start fails the test.
-//! - [`documents`] finds the commands of a Markdown document, and compares what they print with what it shows.
-//! - No server outlives the process that started it, even if that is killed, and neither do its files.
+//! - Most tests share one server of each kind. [`postgres::database`] and [`kafka::topic`] give a
+//!   test its own database or topic there. `TURNMILL_TEST_POSTGRES_URL` and `TURNMILL_TEST_KAFKA`
+//!   name running servers; `turnmill-testbed run` sets them. Otherwise each test process starts a
+//!   server when its first test needs it.
+//! - Tests of failures start their own servers, and stop, kill and restart them.
+//! - [`proxy`] forwards between a client and a server, and falls silent on request.
+//! - A test whose server this machine cannot run is skipped, which is [noted](skip). An installed
+//!   server that does not start fails the test.
+//! - [`documents`] finds the commands of a Markdown document, and compares their output with the
+//!   shown one.
+//! - No server and none of its files outlive the process that started it, even if that is killed.
 #![allow(
     clippy::panic,
     clippy::print_stderr,

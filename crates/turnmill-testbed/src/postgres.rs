@@ -4,7 +4,7 @@
 //! use turnmill_testbed::postgres;
 //!
 //! # fn main() {
-//! // A database of its own on the server that all tests share; or the test is skipped.
+//! A new database on the server that all tests share; or the test is skipped.
 //! let Some(url) = postgres::database() else { return };
 //! assert!(url.starts_with("postgres://"));
 //! # }
@@ -28,39 +28,39 @@ use crate::{Unavailable, find, or_skip};
 
 /// The superuser.
 pub const USER: &str = "postgres";
-/// The superuser's password, needed on every connection but those with a certificate.
+/// The superuser's password, for every connection without a certificate.
 pub const PASSWORD: &str = "turnmill-secret";
 
 /// Options of a database whose texts compare as ICU has it for English.
 const ICU: &str = "LOCALE_PROVIDER icu ICU_LOCALE 'en-US' LOCALE 'C'";
 
-/// How to set up a server.
+/// Settings of a new server.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Whether commits are forced to the disk, as PostgreSQL does by default. A server that is only killed keeps its
-    /// commits without that, as the operating system still has them; they just become slower.
+    /// Whether commits are forced to disk, as by default. A killed server keeps its commits either
+    /// way, because the operating system still has them. Forcing is slower.
     pub durable: bool,
-    /// Further lines for `postgresql.conf`, such as `max_connections = 20`.
+    /// More lines for `postgresql.conf`, such as `max_connections = 20`.
     pub settings: Vec<String>,
-    /// Who may connect, and how.
+    /// The access over TCP.
     pub access: Access,
 }
 
-/// Who may connect over TCP, and how.
+/// Access over TCP.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Access {
-    /// By password (SCRAM), without TLS.
+    /// Password (SCRAM), without TLS.
     #[default]
     Plain,
-    /// By password, with or without TLS.
+    /// Password, with or without TLS.
     Tls,
-    /// By password, with TLS only.
+    /// Password, with TLS only.
     TlsOnly,
-    /// With TLS and a client certificate, whose common name is the user; no password.
+    /// TLS and a client certificate with the user as its common name; no password.
     Certificate,
 }
 
-/// A PostgreSQL server of our own, whose data are gone when it is dropped.
+/// A private PostgreSQL server. Its data are deleted when it is dropped.
 #[derive(Debug)]
 pub struct Server {
     supervisor: Supervisor,
@@ -70,7 +70,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Makes a new cluster and starts a server on it.
+    /// Creates a cluster and starts a server on it.
     ///
     /// # Errors
     ///
@@ -82,21 +82,21 @@ impl Server {
     fn try_start(options: &Options) -> Result<Self, Unavailable> {
         let tools = Tools::find()?;
         let folder = tempfile::Builder::new().prefix("turnmill-postgres-").tempdir().map_err(failed)?;
-        let place = folder.path();
-        let account = Account::for_files_of(place)?;
-        fs::set_permissions(place, fs::Permissions::from_mode(0o755)).map_err(failed)?;
-        account.own(place)?;
+        let path = folder.path();
+        let account = Account::for_files_of(path)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).map_err(failed)?;
+        account.own(path)?;
 
-        initialise(&tools, &account, place)?;
-        let data = place.join("data");
+        initialise(&tools, &account, path)?;
+        let data = path.join("data");
         let tls = match options.access {
             Access::Plain => None,
-            Access::Tls | Access::TlsOnly | Access::Certificate => Some(certificates(place, &account)?),
+            Access::Tls | Access::TlsOnly | Access::Certificate => Some(certificates(path, &account)?),
         };
         let port = find::free_port();
         let mut conf =
             fs::OpenOptions::new().append(true).open(data.join("postgresql.conf")).map_err(failed)?;
-        conf.write_all(configuration(options, place, port).as_bytes()).map_err(failed)?;
+        conf.write_all(configuration(options, path, port).as_bytes()).map_err(failed)?;
         fs::write(data.join("pg_hba.conf"), access_rules(options.access)).map_err(failed)?;
 
         Self::run(folder, &account, port, tools, tls)
@@ -172,7 +172,8 @@ impl Server {
     fn boot(&self) -> Result<(), Unavailable> {
         let pid = self.supervisor.start()?;
         let status = self.supervisor.folder().join("data/postmaster.pid");
-        // The first line is the process, the eighth its state; they may be those of a server that was killed.
+        // The first line is the process, the eighth its state. Both may be those of a killed
+        // server.
         self.supervisor.wait_until(|| {
             let text = fs::read_to_string(&status).unwrap_or_default();
             let mut lines = text.lines();
@@ -181,31 +182,31 @@ impl Server {
         })
     }
 
-    /// The URL of the database `postgres`, for the superuser.
+    /// Returns the URL of the database `postgres` for the superuser.
     #[must_use]
     pub fn url(&self) -> String {
         self.url_of("postgres")
     }
 
-    /// The URL of a database, for the superuser. It says nothing about TLS: append `?sslmode=...` and the like.
+    /// Returns the URL of a database for the superuser. Append `?sslmode=...` for TLS.
     #[must_use]
     pub fn url_of(&self, database: &str) -> String {
         format!("postgres://{USER}:{PASSWORD}@127.0.0.1:{}/{database}", self.port)
     }
 
-    /// Makes an empty database and returns its URL.
+    /// Creates an empty database and returns its URL.
     ///
     /// # Panics
     ///
-    /// If the server does not.
+    /// If the server refuses.
     #[track_caller]
     pub fn create_database(&self, name: &str) -> String {
         self.psql("postgres", &format!("CREATE DATABASE \"{name}\""));
         self.url_of(name)
     }
 
-    /// Executes statements as superuser by `psql` on a local connection, whatever access over TCP is like. Returns the rows:
-    /// a line each, with `|` between the columns.
+    /// Executes statements as superuser with `psql` on a local connection, whatever the access over
+    /// TCP is. Returns one line per row, with `|` between columns.
     ///
     /// # Panics
     ///
@@ -218,61 +219,61 @@ impl Server {
         find::output(&mut command).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// Its port of 127.0.0.1, which it keeps.
+    /// Returns the port on 127.0.0.1. It never changes.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The folder of its Unix socket, by which the superuser comes in without a password.
+    /// Returns the folder of the Unix socket, where the superuser needs no password.
     #[must_use]
     pub fn socket_folder(&self) -> &Path {
         self.supervisor.folder()
     }
 
-    /// Its first process, while it runs.
+    /// Returns the id of the first process while the server runs.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         self.supervisor.pid()
     }
 
-    /// The certificates for clients, if it has TLS.
+    /// Returns the certificates for clients, if the server has TLS.
     #[must_use]
     pub fn tls(&self) -> Option<&Files> {
         self.tls.as_ref()
     }
 
-    /// What the server has printed.
+    /// Returns the server's output.
     #[must_use]
     pub fn log(&self) -> String {
         self.supervisor.log()
     }
 
-    /// Shuts the server down in order, with its connections (a "fast" shutdown).
+    /// Shuts the server down and closes its connections (a "fast" shutdown).
     ///
     /// # Panics
     ///
-    /// If it does not end.
+    /// If the server does not end.
     #[track_caller]
     pub fn stop(&self) {
         self.supervisor.end("INT");
     }
 
-    /// Ends all its processes at once, in the middle of whatever they do; the next start recovers from the log.
+    /// Kills all processes of the server. The next start recovers from the log.
     ///
     /// # Panics
     ///
-    /// If it does not end.
+    /// If the server does not end.
     #[track_caller]
     pub fn kill(&self) {
         self.supervisor.end("QUIT");
     }
 
-    /// Starts a server that was stopped or killed, on the same port and data.
+    /// Starts a stopped or killed server with the same port and data.
     ///
     /// # Panics
     ///
-    /// If it does not start.
+    /// If the server does not start.
     #[track_caller]
     pub fn start_again(&self) {
         if let Err(error) = self.boot() {
@@ -281,24 +282,27 @@ impl Server {
     }
 }
 
-/// A database of its own, empty, on the server that all tests share; `None` if there can be no server, which is
-/// [noted](crate::skip).
+/// Creates an empty database on the server that all tests share, and returns its URL. Returns
+/// `None` if there is no server, which is [noted](crate::skip).
 ///
 /// # Panics
 ///
-/// If a server is there and does not work.
+/// If a server exists and does not work.
 #[must_use]
 #[track_caller]
 pub fn database() -> Option<String> {
     Some(shared()?.create_database(&fresh_name()))
 }
 
-/// As [`database`], with texts that compare by the rules of English, as databases of most systems have it, and not as bytes:
-/// under glibc's `en_US.UTF-8`, else under an ICU collation. `None` as well if the server has neither, which is noted.
+/// Like [`database`], with texts that compare by the rules of English instead of as bytes, as on
+/// most systems.
+///
+/// The collation is glibc's `en_US.UTF-8` or an ICU one. Returns `None` if the server has neither,
+/// which is noted.
 ///
 /// # Panics
 ///
-/// If a server is there and does not work.
+/// If a server exists and does not work.
 #[must_use]
 #[track_caller]
 pub fn english_database() -> Option<String> {
@@ -311,12 +315,14 @@ pub fn english_database() -> Option<String> {
     None
 }
 
-/// As [`english_database`], under an ICU collation whatever locales the system has. `None` before PostgreSQL 15, whose databases
-/// have none; also if the server was built without ICU, which is noted.
+/// Like [`english_database`], under an ICU collation whatever locales the system has.
+///
+/// Returns `None` before PostgreSQL 15, whose databases have no ICU collation. Also `None` if the
+/// server was built without ICU, which is noted.
 ///
 /// # Panics
 ///
-/// If a server is there and does not work.
+/// If an installed server does not work.
 #[must_use]
 #[track_caller]
 pub fn icu_database() -> Option<String> {
@@ -332,11 +338,11 @@ pub fn icu_database() -> Option<String> {
     created.ok()
 }
 
-/// As [`database`], made with further options of `CREATE DATABASE`.
+/// Like [`database`], with options of `CREATE DATABASE`.
 ///
 /// # Panics
 ///
-/// If the server does not.
+/// If the server refuses.
 #[must_use]
 #[track_caller]
 pub fn database_with(options: &str) -> Option<String> {
@@ -344,15 +350,15 @@ pub fn database_with(options: &str) -> Option<String> {
     Some(created.unwrap_or_else(|error| panic!("TURNMILL_TEST_POSTGRES_URL: {error}")))
 }
 
-/// The name of a database that there is not. Other processes use the same server.
+/// Returns an unused name of a database. Other processes use the same server.
 fn fresh_name() -> String {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     format!("turnmill_{}_{number}_{:08x}", std::process::id(), fastrand::u32(..))
 }
 
-/// The server that all tests share: the one that `TURNMILL_TEST_POSTGRES_URL` names, else one that is started for this
-/// process and ends with it. `None` if there can be none, which is [noted](crate::skip).
+/// Returns the server that all tests share: the one in `TURNMILL_TEST_POSTGRES_URL`, or one that is
+/// started for this process. Returns `None` if there is no server, which is [noted](crate::skip).
 ///
 /// # Panics
 ///
@@ -364,12 +370,12 @@ pub fn shared() -> Option<&'static Shared> {
     or_skip(SHARED.get_or_init(Shared::find).as_ref().map_err(Clone::clone))
 }
 
-/// A server that tests share. They must not end it; those that do, start one of their own.
+/// A server that tests share. Tests must not stop it: those that stop a server start their own.
 #[derive(Debug)]
 pub struct Shared {
     url: String,
     psql: Tools,
-    /// Unless the server is somebody else's.
+    /// `None` if the server is external.
     _server: Option<Server>,
 }
 
@@ -384,23 +390,24 @@ impl Shared {
         }
     }
 
-    /// The URL of a database that is there, for a user who may create others.
+    /// Returns the URL of an existing database, for a user who may create others.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Makes an empty database and returns its URL. Nothing removes it from a server that is not ours.
+    /// Creates an empty database and returns its URL. It is never removed from an external server.
     ///
     /// # Panics
     ///
-    /// If the server does not.
+    /// If the server refuses.
     #[track_caller]
     pub fn create_database(&self, name: &str) -> String {
         self.try_create(name, "").unwrap_or_else(|error| panic!("TURNMILL_TEST_POSTGRES_URL: {error}"))
     }
 
-    /// Makes an empty database in which texts compare by the rules of English; none if the server knows no such rules.
+    /// Creates an empty database with English collation. Returns `None` if the server has no such
+    /// collation.
     #[must_use]
     pub fn create_english_database(&self, name: &str) -> Option<String> {
         let options = [
@@ -418,7 +425,7 @@ impl Shared {
     ///
     /// # Panics
     ///
-    /// If one fails.
+    /// If a statement fails.
     #[track_caller]
     pub fn execute(&self, url: &str, statements: &str) -> String {
         let mut command = self.psql.psql();
@@ -434,7 +441,7 @@ impl Shared {
     }
 }
 
-/// The URL with another database in it.
+/// Returns the URL with another database.
 fn with_database(url: &str, database: &str) -> String {
     let (address, query) = match url.split_once('?') {
         Some((address, query)) => (address, format!("?{query}")),
@@ -455,7 +462,7 @@ struct Tools {
 
 impl Tools {
     fn find() -> Result<Self, Unavailable> {
-        // Of another version than the one that is installed, to look whether that works as well.
+        // Allows tests with another version than the installed one.
         let named = std::env::var_os("TURNMILL_TESTBED_POSTGRES").filter(|folder| !folder.is_empty());
         let on_path = find::program("initdb").and_then(|file| file.parent().map(Path::to_owned));
         let folders = named
@@ -475,7 +482,7 @@ impl Tools {
         })
     }
 
-    /// For a server that runs elsewhere.
+    /// Finds only what a server that runs elsewhere requires.
     fn find_client() -> Result<Self, Unavailable> {
         Self::find().or_else(|_| {
             find::program("psql")
@@ -488,23 +495,23 @@ impl Tools {
 
     fn psql(&self) -> Command {
         let mut command = Command::new(&self.psql);
-        // No settings of whoever runs the tests; the first error ends it; bare rows only.
+        // No personal settings, stop at the first error, bare rows only.
         command.args(["--no-psqlrc", "--no-password", "--quiet", "--tuples-only", "--no-align"]);
         command.args(["-v", "ON_ERROR_STOP=1"]);
         command
     }
 }
 
-/// Under which account the server runs: PostgreSQL refuses to be root.
+/// The account of the server: PostgreSQL refuses to run as root.
 struct Account {
     prefix: Vec<String>,
     ids: Option<(u32, u32)>,
 }
 
 impl Account {
-    /// `place` is a file that this process has just made, so it is owned by this process's user.
-    fn for_files_of(place: &Path) -> Result<Self, Unavailable> {
-        if fs::metadata(place).map_err(failed)?.uid() != 0 {
+    /// `file` was just created by this process, so its owner is this process's user.
+    fn for_files_of(file: &Path) -> Result<Self, Unavailable> {
+        if fs::metadata(file).map_err(failed)?.uid() != 0 {
             return Ok(Self { prefix: Vec::new(), ids: None });
         }
         let id = |flag: &str| {
@@ -549,43 +556,43 @@ impl Account {
     }
 }
 
-fn initialise(tools: &Tools, account: &Account, place: &Path) -> Result<(), Unavailable> {
-    let password = place.join("password");
+fn initialise(tools: &Tools, account: &Account, folder: &Path) -> Result<(), Unavailable> {
+    let password = folder.join("password");
     write_private(&password, PASSWORD).map_err(failed)?;
     account.own(&password)?;
     let mut command = account.command(&tools.initdb);
-    command.current_dir(place).args(["-U", USER, "--encoding=UTF8", "--locale=C", "--no-sync"]);
-    command.arg("--auth=scram-sha-256").arg("--pwfile").arg(&password).arg("-D").arg(place.join("data"));
+    command.current_dir(folder).args(["-U", USER, "--encoding=UTF8", "--locale=C", "--no-sync"]);
+    command.arg("--auth=scram-sha-256").arg("--pwfile").arg(&password).arg("-D").arg(folder.join("data"));
     find::output(&mut command).map_err(failed)?;
     Ok(())
 }
 
-fn certificates(place: &Path, account: &Account) -> Result<Files, Unavailable> {
+fn certificates(folder: &Path, account: &Account) -> Result<Files, Unavailable> {
     let authority = Authority::new("turnmill-testbed");
     let server = authority.server();
     for (name, text) in [("server.pem", &server.certificate), ("server.key", &server.key)] {
-        let path = place.join(name);
+        let path = folder.join(name);
         write_private(&path, text).map_err(failed)?;
         account.own(&path)?;
     }
-    let files = Files::write(place, &authority, USER).map_err(failed)?;
-    // The clients' files stay ours; this one the server reads, too.
-    let authority_for_server = place.join("clients-ca.pem");
+    let files = Files::write(folder, &authority, USER).map_err(failed)?;
+    // The clients' files stay readable here. The server reads this file too.
+    let authority_for_server = folder.join("clients-ca.pem");
     write_private(&authority_for_server, &authority.certificate()).map_err(failed)?;
     account.own(&authority_for_server)?;
     Ok(files)
 }
 
-fn configuration(options: &Options, place: &Path, port: u16) -> String {
-    let place = place.display();
+fn configuration(options: &Options, folder: &Path, port: u16) -> String {
+    let folder = folder.display();
     let mut lines = vec![
         "listen_addresses = '127.0.0.1'".to_owned(),
         format!("port = {port}"),
-        format!("unix_socket_directories = '{place}'"),
+        format!("unix_socket_directories = '{folder}'"),
         "max_connections = 200".to_owned(),
     ];
     if !options.durable {
-        // Without `synchronous_commit` a killed server forgets what it has told to be committed.
+        // Without `synchronous_commit` a killed server would lose commits that it has confirmed.
         for setting in ["fsync", "full_page_writes"] {
             lines.push(format!("{setting} = off"));
         }
@@ -597,7 +604,7 @@ fn configuration(options: &Options, place: &Path, port: u16) -> String {
             ("ssl_key_file", "server.key"),
             ("ssl_ca_file", "clients-ca.pem"),
         ] {
-            lines.push(format!("{setting} = '{place}/{file}'"));
+            lines.push(format!("{setting} = '{folder}/{file}'"));
         }
     }
     lines.extend(options.settings.iter().cloned());
@@ -610,7 +617,7 @@ fn access_rules(access: Access) -> String {
         Access::TlsOnly => ("hostssl", "scram-sha-256"),
         Access::Certificate => ("hostssl", "cert"),
     };
-    // The socket is for administration only, in a folder of this test.
+    // The socket is for administration only, in a private folder.
     format!(
         "local all all trust\n\
          {kind} all all 127.0.0.1/32 {method}\n\

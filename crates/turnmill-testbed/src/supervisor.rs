@@ -1,4 +1,18 @@
 //! Server processes that do not outlive this one.
+//!
+//! A destructor is not enough, because it does not run if this process is killed. Therefore each
+//! server has a shell, which reads orders from a pipe:
+//!
+//! ```text
+//! this process                       shell (supervisor.sh)             server
+//! order "start"       ---- pipe ---> starts the server           ---> runs
+//! report "started 77" <--- pipe ----
+//! order "signal TERM" ---- pipe ---> kill -s TERM 77             ---> ends
+//! report "exited 0"   <--- pipe ----
+//! (killed)            ---- EOF ----> kills the server, deletes the folder
+//! ```
+//!
+//! The kernel closes the pipe in every case, so the shell always gets the last order.
 
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -13,11 +27,11 @@ use tempfile::TempDir;
 
 use crate::Unavailable;
 
-/// How long a shell may take for the simplest of things, on a busy machine.
+/// Timeout of a simple action of the shell, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A server, its folder, and the shell that ends one and removes the other as soon as nobody holds this any more: on a
-/// drop, a panic, and also if this process is killed.
+/// A server, its folder, and the shell that stops the server and deletes the folder. It does so
+/// when this value is dropped, and when this process panics or is killed.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
     name: &'static str,
@@ -28,10 +42,10 @@ pub(crate) struct Supervisor {
 #[derive(Debug)]
 struct State {
     shell: Child,
-    /// The pipe whose end means the server's.
+    /// The pipe of orders. The shell stops the server when it is closed.
     orders: Option<ChildStdin>,
     reports: Receiver<Report>,
-    /// The server's process, while it runs.
+    /// The server's process id while it runs.
     pid: Option<u32>,
 }
 
@@ -42,8 +56,10 @@ enum Report {
 }
 
 impl Supervisor {
-    /// Takes over `folder` for the server that `command` runs, and starts nothing yet. The server's output goes to the
-    /// file `log` in the folder. `last` is the signal that ends the server at once.
+    /// Takes over `folder` for the server that `command` runs, without starting it.
+    ///
+    /// The server's output goes to the file `log` in the folder. `last` is the signal that ends the
+    /// server at once.
     pub(crate) fn new<S: AsRef<OsStr>>(
         name: &'static str,
         folder: TempDir,
@@ -59,7 +75,7 @@ impl Supervisor {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
-            // Neither Ctrl-C nor the end of a whole process group may take the supervisor before its server.
+            // In its own process group, the shell survives Ctrl-C and stops the server afterwards.
             .process_group(0)
             .spawn()
             .map_err(failed)?;
@@ -87,7 +103,7 @@ impl Supervisor {
         &self.folder
     }
 
-    /// Starts the server's process, which is not yet a server that answers.
+    /// Starts the server's process. It may not answer yet.
     pub(crate) fn start(&self) -> Result<u32, Unavailable> {
         let mut state = self.lock();
         if let Some(pid) = state.running() {
@@ -100,12 +116,12 @@ impl Supervisor {
         state.pid.ok_or_else(|| self.failed("it ended at once"))
     }
 
-    /// The server's process, while it runs.
+    /// Returns the server's process id while it runs.
     pub(crate) fn pid(&self) -> Option<u32> {
         self.lock().running()
     }
 
-    /// Sends a signal and waits for the end; if it takes too long, the server is killed.
+    /// Sends a signal and waits for the end. Kills the server if that takes too long.
     pub(crate) fn end(&self, signal: &str) {
         let mut state = self.lock();
         for signal in [signal, "KILL"] {
@@ -120,7 +136,7 @@ impl Supervisor {
         panic!("{} cannot be ended", self.name);
     }
 
-    /// Waits until the server answers, which `ready` finds out.
+    /// Waits until `ready` returns true, which means that the server answers.
     pub(crate) fn wait_until(&self, mut ready: impl FnMut() -> bool) -> Result<(), Unavailable> {
         let start = Instant::now();
         while !ready() {
@@ -135,13 +151,13 @@ impl Supervisor {
         Ok(())
     }
 
-    /// What the server has printed.
+    /// Returns the server's output.
     pub(crate) fn log(&self) -> String {
         let bytes = std::fs::read(self.folder.join("log")).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// An error with the end of the log.
+    /// Returns an error with the end of the log.
     pub(crate) fn failed(&self, what: &str) -> Unavailable {
         let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
@@ -158,7 +174,8 @@ impl Drop for Supervisor {
     fn drop(&mut self) {
         let mut state = self.lock();
         state.orders = None;
-        // The shell needs nobody to wait for it; but who looks for leftovers after a drop shall find none.
+        // The shell would finish alone. Wait all the same, so that a test finds nothing left after
+        // a drop.
         let start = Instant::now();
         while matches!(state.shell.try_wait(), Ok(None)) && start.elapsed() < PATIENCE {
             std::thread::sleep(Duration::from_millis(10));
@@ -168,7 +185,7 @@ impl Drop for Supervisor {
 
 impl State {
     fn order(&mut self, order: &str) {
-        // A supervisor that is gone is noticed by its reports, which end.
+        // If the shell is gone, its reports end, which `wait` notices.
         if let Some(orders) = &mut self.orders {
             let _ = writeln!(orders, "{order}");
         }
@@ -181,7 +198,7 @@ impl State {
         self.pid
     }
 
-    /// Waits for a report after which `wanted` holds; false if that takes too long.
+    /// Waits for a report after which `wanted` holds. Returns false on timeout.
     fn wait(&mut self, patience: Duration, wanted: impl Fn(Option<u32>) -> bool) -> bool {
         let end = Instant::now() + patience;
         while !wanted(self.pid) {

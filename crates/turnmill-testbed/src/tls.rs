@@ -10,7 +10,7 @@ use rcgen::{
     KeyUsagePurpose,
 };
 
-/// An authority that servers and clients trust, or do not.
+/// An authority that servers and clients trust, or a stranger.
 #[derive(Debug)]
 pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
@@ -21,7 +21,7 @@ pub struct Authority {
 pub struct Identity {
     /// The certificate.
     pub certificate: String,
-    /// Its private key, as PKCS #8.
+    /// The private key, as PKCS #8.
     pub key: String,
 }
 
@@ -30,24 +30,26 @@ pub struct Identity {
 pub struct Files {
     /// The certificate of the authority that signed the server's and the client's.
     pub ca: PathBuf,
-    /// A client's certificate. Its common name is what the server takes for the user's name.
+    /// A client's certificate. The server takes its common name for the user.
     pub client_certificate: PathBuf,
-    /// The key to it.
+    /// The key of the client's certificate.
     pub client_key: PathBuf,
-    /// The certificate of an authority that signed nothing here: with it, the server is not trusted.
+    /// The certificate of an authority that signed nothing here. A client that uses it does not
+    /// trust the server.
     pub stranger_ca: PathBuf,
-    /// A client's certificate by the stranger, which the server does not trust; of the same common name.
+    /// A client's certificate signed by the stranger, with the same common name. The server does
+    /// not trust it.
     pub stranger_certificate: PathBuf,
-    /// The key to it.
+    /// The key of the stranger's certificate.
     pub stranger_key: PathBuf,
 }
 
 impl Authority {
-    /// A new authority with a new key.
+    /// Creates an authority with a new key.
     ///
     /// # Panics
     ///
-    /// If no key can be made.
+    /// If no key can be generated.
     #[must_use]
     pub fn new(name: &str) -> Self {
         let mut params = params(name, &[]);
@@ -56,28 +58,28 @@ impl Authority {
         Self { issuer: made(KeyPair::generate().and_then(|key| CertifiedIssuer::self_signed(params, key))) }
     }
 
-    /// The authority's own certificate, in PEM.
+    /// Returns the authority's own certificate, in PEM.
     #[must_use]
     pub fn certificate(&self) -> String {
         self.issuer.pem()
     }
 
-    /// A certificate for a server at `localhost` and 127.0.0.1.
+    /// Creates a certificate for a server at `localhost` and 127.0.0.1.
     ///
     /// # Panics
     ///
-    /// If it cannot be made.
+    /// If it cannot be created.
     #[must_use]
     pub fn server(&self) -> Identity {
         let names = ["localhost", "127.0.0.1"];
         self.sign(params("localhost", &names), ExtendedKeyUsagePurpose::ServerAuth)
     }
 
-    /// A certificate for a client of that name.
+    /// Creates a certificate for a client with this name.
     ///
     /// # Panics
     ///
-    /// If it cannot be made.
+    /// If it cannot be created.
     #[must_use]
     pub fn client(&self, common_name: &str) -> Identity {
         self.sign(params(common_name, &[]), ExtendedKeyUsagePurpose::ClientAuth)
@@ -94,7 +96,7 @@ impl Authority {
 }
 
 impl Files {
-    /// Writes what clients of a server of `authority` need; the client is called `user`.
+    /// Writes the files for clients of a server of `authority`. The client is called `user`.
     pub(crate) fn write(folder: &Path, authority: &Authority, user: &str) -> std::io::Result<Self> {
         let put = |name: &str, text: &str| {
             let path = folder.join(name);
@@ -114,7 +116,7 @@ impl Files {
     }
 }
 
-/// Writes a file that nobody else may read: libpq and PostgreSQL refuse other keys.
+/// Writes a file that only its owner can read: libpq and PostgreSQL refuse other keys.
 pub(crate) fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?.write_all(text.as_bytes())
 }

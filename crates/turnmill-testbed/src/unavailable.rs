@@ -1,4 +1,4 @@
-//! Servers that cannot be had, and the tests that are skipped for it.
+//! Servers that are not available, and tests that are skipped for that reason.
 
 use std::fmt::Display;
 use std::fs::OpenOptions;
@@ -7,15 +7,15 @@ use std::io::Write as _;
 /// Why there is no server.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unavailable {
-    /// This machine lacks what the server needs; a test that wants it is skipped.
+    /// This machine lacks something that the server needs. Tests that need the server are skipped.
     #[error("{0}")]
     Missing(String),
-    /// All is installed, and the server does not start: a defect of something.
+    /// Everything is installed, but the server does not start. Tests that need it fail.
     #[error("{server}: {detail}")]
     Failed {
-        /// Which server.
+        /// The server.
         server: &'static str,
-        /// What happened, with the end of its log.
+        /// The failure, with the end of the server's log.
         detail: String,
     },
 }
@@ -26,7 +26,8 @@ impl Unavailable {
     }
 }
 
-/// The value; or `None` for a server that this machine cannot run, after [noting](skip) that the test is skipped.
+/// Returns the value, or `None` for a missing server, after [noting](skip) that the test is
+/// skipped.
 ///
 /// # Panics
 ///
@@ -43,12 +44,13 @@ pub fn or_skip<T>(result: Result<T, Unavailable>) -> Option<T> {
     }
 }
 
-/// Notes that the test of this thread is skipped: a line `TEST NAME: reason` on stderr, and in the file that
-/// `TURNMILL_TEST_SKIPS` names.
+/// Notes that this thread's test is skipped: a line `TEST NAME: reason` on stderr and in the file
+/// `$TURNMILL_TEST_SKIPS`.
 ///
 /// # Panics
 ///
-/// If that file cannot be written: a skipped test that nobody hears of looks like one that passed.
+/// If that file cannot be written. A test that is skipped without a note looks like one that
+/// passed.
 #[track_caller]
 pub fn skip(reason: &str) {
     // The test harness names threads after tests.
@@ -57,7 +59,7 @@ pub fn skip(reason: &str) {
     eprint!("skipped {line}");
     if let Some(path) = std::env::var_os("TURNMILL_TEST_SKIPS") {
         let mut options = OpenOptions::new();
-        // One write of a short line to the end is not torn by other processes.
+        // A single short append is not torn by other processes.
         let written = options
             .append(true)
             .create(true)

@@ -1,12 +1,13 @@
-//! A message about a command line, without the secrets of that command line.
+//! Messages about command lines, without the secrets of the command line.
 
 use crate::escape::{escaped, escaped_lines};
 use crate::redact::redact;
 
-/// The arguments of a command that must not be repeated as they are: they hold a password, or what a terminal would obey.
+/// The arguments of a command that must be changed before they are printed. They contain a
+/// password, or characters that a terminal interprets.
 ///
-/// A message about a wrong command line is made by a library that quotes arguments. Passing the finished message through this
-/// keeps passwords out of it, whatever the argument was mistaken for.
+/// Libraries that parse command lines quote arguments in their messages. Passing the finished
+/// message through this type keeps passwords out of it, even if an argument was misinterpreted.
 ///
 /// ```
 /// use turnmill_text::Arguments;
@@ -18,7 +19,7 @@ use crate::redact::redact;
 pub struct Arguments(Vec<(String, String)>);
 
 impl Arguments {
-    /// The arguments of a command line.
+    /// Collects the arguments of a command line.
     pub fn new<A: AsRef<str>>(arguments: impl IntoIterator<Item = A>) -> Self {
         let mut hidden = Vec::new();
         for argument in arguments {
@@ -39,20 +40,22 @@ impl Arguments {
                 None => hide(whole, ""),
             }
         }
-        // A longer one may contain a shorter one.
+        // Replace longer texts first: they may contain shorter ones.
         hidden.sort_by_key(|(text, _)| std::cmp::Reverse(text.len()));
         Self(hidden)
     }
 
-    /// The message with these arguments as they may be shown.
+    /// Returns the message with these arguments in their printable form.
     #[must_use]
     pub fn hide_in(&self, message: &str) -> String {
         let hide = |message: String, (text, shown): &(String, String)| message.replace(text.as_str(), shown);
         self.0.iter().fold(message.to_owned(), hide)
     }
 
-    /// As [`hide_in`](Self::hide_in) for a message with colours, and without them. A library that takes colours out of a message
-    /// takes parts of an argument out as well, so that it is no longer known.
+    /// Like [`hide_in`](Self::hide_in), for a message with colours. Removes them.
+    ///
+    /// A library that strips colours also strips parts of arguments, so they would not be
+    /// recognised.
     ///
     /// ```
     /// use turnmill_text::Arguments;

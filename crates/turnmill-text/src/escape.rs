@@ -1,17 +1,19 @@
-//! Characters that a terminal obeys, or that hide what is there.
+//! Escaping of characters that a terminal interprets, or that hide other text.
 
 use std::fmt;
 
-/// A text for a terminal; see [`escaped`].
+/// A text for a terminal: see [`escaped`].
 #[derive(Clone, Copy, Debug)]
 pub struct Escaped<'t> {
     bytes: &'t [u8],
     keeps_lines: bool,
 }
 
-/// Shows `text` with every character escaped that a terminal obeys or that makes a text look like another one: control
-/// characters (C0, DEL, C1), bidirectional marks, embeddings and isolates, characters without width, and separators of lines
-/// and paragraphs. All others stay as they are, the backslash too. A width in the format counts what is shown.
+/// Escapes characters that a terminal interprets or that disguise a text.
+///
+/// These are control characters (C0, DEL, C1), bidirectional marks, embeddings and isolates,
+/// characters without width, and separators of lines and paragraphs. All others are kept, including
+/// the backslash. A width in the format applies to the escaped text.
 ///
 /// ```
 /// use turnmill_text::escaped;
@@ -23,15 +25,16 @@ pub fn escaped(text: &str) -> Escaped<'_> {
     Escaped { bytes: text.as_bytes(), keeps_lines: false }
 }
 
-/// As [`escaped`], but line feeds and tabs stay: for a message of our own that has several lines. Data inside of such a message
-/// is escaped before it is put there, so that no line of it can be taken for one of ours.
+/// Like [`escaped`], but keeps line feeds and tabs. For messages of turnmill with several lines.
+/// Escape data with [`escaped`] before you insert it, so that none of its lines looks like a
+/// message.
 #[must_use]
 pub fn escaped_lines(text: &str) -> Escaped<'_> {
     Escaped { bytes: text.as_bytes(), keeps_lines: true }
 }
 
-/// As [`escaped_lines`], with every line after the first indented: no text of the data inside of the message can be taken for a line
-/// of its own.
+/// Like [`escaped_lines`], with every line after the first indented. So no line of the data looks
+/// like a message of its own.
 ///
 /// ```
 /// use turnmill_text::escaped_message;
@@ -50,7 +53,7 @@ pub fn escaped_message(text: &str) -> String {
     lines.join("\n")
 }
 
-/// As [`escaped`], for bytes that may be no text: those that are no UTF-8 show as `\x` and two digits.
+/// Like [`escaped`], for bytes that may not be text. Invalid UTF-8 appears as `\x` and two digits.
 ///
 /// ```
 /// use turnmill_text::escaped_bytes;
@@ -61,7 +64,7 @@ pub fn escaped_bytes(bytes: &[u8]) -> Escaped<'_> {
     Escaped { bytes, keeps_lines: false }
 }
 
-/// Whether a terminal must not get this character as it is.
+/// Returns whether a terminal must not receive this character.
 fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(c,

@@ -1,10 +1,12 @@
-//! What may be shown of texts from outside: addresses without passwords, and data without control characters.
+//! Printable forms of texts from outside: addresses without passwords, and data without control
+//! characters.
 //!
-//! What is absent here: no I/O, no environment, no dependency, and no knowledge of what an address is used for.
+//! What is absent here: I/O, the environment, dependencies, and knowledge of what an address is
+//! used for.
 //!
-//! Two rules hold for everything that turnmill prints for people. An address that a person wrote passes through [`redact`], because
-//! it may hold a password wherever a typing error puts it. A text of the data passes through [`escaped`], because an end user
-//! chooses it and a terminal obeys it.
+//! Two rules hold for everything that turnmill prints. An address passes through [`redact`],
+//! because a typing error can put its password anywhere. A text of the data passes through
+//! [`escaped`], because end users choose it and terminals interpret it.
 //!
 //! ```
 //! use turnmill_text::{escaped, redact};

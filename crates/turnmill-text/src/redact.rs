@@ -1,10 +1,10 @@
-//! Addresses as they may be printed.
+//! Addresses in printable form.
 
-/// What is printed in place of a secret.
+/// The replacement of a secret.
 pub const HIDDEN: &str = "***";
 
-/// Parameters of a database's address whose values are no secrets. All others hide theirs: a typing error in `password` makes it a
-/// parameter that nobody knows.
+/// Parameters of a database's address whose values are no secrets. The values of all others are
+/// hidden, because a typing error turns `password` into an unknown parameter.
 const SHOWN: [&str; 27] = [
     "application_name",
     "channel_binding",
@@ -35,8 +35,8 @@ const SHOWN: [&str; 27] = [
     "database",
 ];
 
-/// Words by which the address of a server begins, also where its slashes were forgotten. `kafka:` and `sqlite:` are missing on
-/// purpose: what follows them is a topic and a path.
+/// Schemes of server addresses, also recognised without slashes. `kafka:` and `sqlite:` are left
+/// out because a topic and a path follow them.
 const SCHEMES: [&str; 19] = [
     "postgres",
     "postgresql",
@@ -59,11 +59,13 @@ const SCHEMES: [&str; 19] = [
     "jdbc",
 ];
 
-/// An address as it may be printed, however it is written: what stands between the scheme (or the colon after a plain user) and
-/// the last `@` is `***`, and so are the values of parameters that are not known. A text that looks like no address comes back
-/// as it is.
+/// Returns an address in printable form, in whatever way it is written.
 ///
-/// It errs on the side of hiding: it is for texts that could not be read, or that a person wrote wrongly.
+/// The text between the scheme (or the colon after a plain user) and the last `@` becomes `***`. So
+/// do the values of unknown parameters. A text that does not look like an address is returned
+/// unchanged.
+///
+/// In doubt the function hides: it is for texts that could not be parsed.
 ///
 /// ```
 /// use turnmill_text::redact;
@@ -80,14 +82,14 @@ const SCHEMES: [&str; 19] = [
 /// ```
 #[must_use]
 pub fn redact(text: &str) -> String {
-    // A topic of our command line, whatever is named as one.
+    // A topic of turnmill's command line may have any name.
     if let Some(topic) = text.strip_prefix("kafka:").filter(|topic| !topic.starts_with("//")) {
         return format!("kafka:{}", redact(topic));
     }
     if let Some((front, body)) = text.split_once("://") {
         if front.trim_start_matches([' ', '\'', '"']).eq_ignore_ascii_case("sqlite") && body.starts_with('/')
         {
-            // Three slashes: a path, which may hold anything.
+            // Three slashes begin a path, which may contain any character.
             return text.to_owned();
         }
         return format!("{}://{}", shown_scheme(front), body_of(body, ""));
@@ -99,7 +101,7 @@ pub fn redact(text: &str) -> String {
         return text.to_owned();
     }
     let scheme = scheme_without_slashes(text);
-    // A colon in front of all `name=` makes it an address; behind one it is part of a value.
+    // A colon before the first `name=` makes it an address; after one it is part of a value.
     let first_name = names(text).first().map_or(text.len(), |(start, _)| *start);
     if let Some((front, rest)) = text.split_once(':')
         && rest.contains('@')
@@ -115,7 +117,7 @@ pub fn redact(text: &str) -> String {
     }
 }
 
-/// What comes before `://`, as far as it is nothing but a scheme.
+/// Returns the text before `://` if it is only a scheme.
 fn shown_scheme(front: &str) -> String {
     let is_scheme = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
     let plain = front.trim_start_matches([' ', '\t', '\'', '"']);
@@ -126,7 +128,7 @@ fn shown_scheme(front: &str) -> String {
     HIDDEN.to_owned()
 }
 
-/// Where `postgresql:` or `postgresql//` ends, if the text begins so.
+/// Returns the end of `postgresql:` or `postgresql//`, if the text begins so.
 fn scheme_without_slashes(text: &str) -> Option<usize> {
     let front = text.len() - text.trim_start_matches([' ', '\'', '"']).len();
     let rest = text.get(front..)?;
@@ -138,28 +140,28 @@ fn scheme_without_slashes(text: &str) -> Option<usize> {
     (is_known && is_marked && rest.len() > length + mark).then_some(front + length + mark)
 }
 
-/// `user:password@hosts/database?parameters`. `unnamed` takes the place of a log-in of which nothing may be shown and that
-/// stands behind a colon already.
+/// Redacts `user:password@hosts/database?parameters`. `unnamed` replaces a login that must be
+/// hidden and already follows a colon.
 fn body_of(body: &str, unnamed: &str) -> String {
-    let Some((login, place)) = body.rsplit_once('@') else { return place_of(body) };
+    let Some((login, hosts)) = body.rsplit_once('@') else { return redact_hosts(body) };
     if login.contains(['?', '=']) {
-        // The `@` may belong to a parameter, so that what follows it is the end of a password.
+        // The `@` may belong to a parameter. Then the text after it is the end of a password.
         return HIDDEN.to_owned();
     }
     let user = match login.split_once(':') {
         Some((user, _)) if unnamed.is_empty() && is_plain(user) => format!("{user}:{HIDDEN}"),
         _ => HIDDEN.to_owned(),
     };
-    format!("{user}@{}", place_of(place))
+    format!("{user}@{}", redact_hosts(hosts))
 }
 
 fn is_plain(text: &str) -> bool {
     text.len() <= 64 && text.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
 }
 
-/// `hosts/database?parameters`.
-fn place_of(place: &str) -> String {
-    let (path, query) = place.split_once('?').map_or((place, None), |(path, query)| (path, Some(query)));
+/// Redacts `hosts/database?parameters`.
+fn redact_hosts(hosts: &str) -> String {
+    let (path, query) = hosts.split_once('?').map_or((hosts, None), |(path, query)| (path, Some(query)));
     let (hosts, database) = path.split_once('/').map_or((path, None), |(hosts, rest)| (hosts, Some(rest)));
     let mut shown = String::new();
     for (number, host) in hosts.split(',').enumerate() {
@@ -174,7 +176,8 @@ fn place_of(place: &str) -> String {
             shown.push_str(host);
             continue;
         }
-        // `user:password` without a host: what follows may be the rest of the password.
+        // This is `user:password` without a host. The text after it may be the rest of the
+        // password.
         let name = host.split(':').next().unwrap_or_default();
         shown.extend([if is_plain(name) { name } else { "" }, ":", HIDDEN]);
         return shown;
@@ -194,7 +197,7 @@ fn is_shown(name: &str) -> bool {
     SHOWN.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
-/// Whether a value of a parameter that is no secret looks like nothing else.
+/// Returns whether the value of a parameter that is not secret contains no special characters.
 fn is_plain_value(value: &str) -> bool {
     value.chars().all(|c| c.is_ascii_alphanumeric() || "_./%,+-".contains(c))
 }
@@ -211,7 +214,7 @@ fn parameters(query: &str) -> String {
             hidden = true;
             shown.push(format!("{name}={HIDDEN}"));
         } else if !parameter.is_empty() {
-            // Behind a value that is hidden this may be the rest of it.
+            // After a hidden value this may be the rest of it.
             hidden = true;
             shown.push(HIDDEN.to_owned());
         }
@@ -219,7 +222,7 @@ fn parameters(query: &str) -> String {
     shown.join("&")
 }
 
-/// `name = value` pairs of libpq: where each name begins, and where its value does.
+/// Returns the starts of names and values in libpq's `name = value` pairs.
 fn names(text: &str) -> Vec<(usize, usize)> {
     let bytes = text.as_bytes();
     let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
@@ -236,7 +239,7 @@ fn names(text: &str) -> Vec<(usize, usize)> {
     found
 }
 
-/// Whether a text without `://` is an address all the same, in libpq's other form.
+/// Returns whether a text without `://` is an address in libpq's other form.
 fn has_pairs(text: &str) -> bool {
     let is_word = |name: &str| {
         let name = name.trim().to_ascii_lowercase();
@@ -265,7 +268,7 @@ fn pairs(text: &str) -> String {
             continue;
         }
         if hidden && !known {
-            // It may be the rest of the value that is hidden.
+            // This may be the rest of the hidden value.
             continue;
         }
         hidden = true;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::redact::HIDDEN;
 
-/// A text that never shows: `Debug` hides it, and there is no `Display`.
+/// A text that is never printed: `Debug` hides it, and there is no `Display`.
 ///
 /// ```
 /// use turnmill_text::Secret;
@@ -21,7 +21,7 @@ impl Secret {
         Self(text.into())
     }
 
-    /// The text itself, for the one place that needs it.
+    /// Returns the text, for the code that needs it.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0

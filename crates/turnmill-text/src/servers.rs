@@ -1,20 +1,20 @@
-//! Names of servers: a host by itself, and Kafka's list of brokers.
+//! Checks of server names: a single host, and Kafka's list of brokers.
 
 use std::net::Ipv6Addr;
 
-/// Why a text names no server. It does not repeat the text, which may hold a password.
+/// Why a text is not a server's name. It does not repeat the text, which may contain a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ServerProblem {
-    /// There is nothing between two commas, or nothing at all.
+    /// The text, or a part between two commas, is empty.
     Empty,
-    /// A user or a password stands in front of the host.
+    /// A user or a password precedes the host.
     Login,
-    /// It begins like a URL of something else.
+    /// The scheme is not one of brokers.
     Scheme,
-    /// The port is no number from 1 to 65535.
+    /// The port is not a number from 1 to 65535.
     Port,
-    /// The host has characters that no host has.
+    /// The host has invalid characters.
     Host,
 }
 
@@ -22,7 +22,7 @@ impl std::fmt::Display for ServerProblem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Empty => "an address is empty",
-            Self::Login => "an address has an `@`: user and password belong into `KAFKA_SASL_USERNAME` and `KAFKA_SASL_PASSWORD`",
+            Self::Login => "an address has an `@`: set user and password with `KAFKA_SASL_USERNAME` and `KAFKA_SASL_PASSWORD`",
             Self::Scheme => "an address begins with a scheme that brokers do not have",
             Self::Port => "an address has a port that is no number from 1 to 65535",
             Self::Host => "an address has a host that is no name",
@@ -30,7 +30,8 @@ impl std::fmt::Display for ServerProblem {
     }
 }
 
-/// Checks Kafka's list of brokers: `host`, `host:port`, `[v6]:port`, each also as `SASL_SSL://host:port`, separated by commas.
+/// Checks Kafka's list of brokers, separated by commas: `host`, `host:port` or `[v6]:port`, each
+/// also as `SASL_SSL://host:port`.
 ///
 /// ```
 /// use turnmill_text::{ServerProblem, check_brokers};
@@ -41,7 +42,7 @@ impl std::fmt::Display for ServerProblem {
 ///
 /// # Errors
 ///
-/// What is wrong with the first address that cannot be one.
+/// The problem of the first invalid address.
 pub fn check_brokers(text: &str) -> Result<(), ServerProblem> {
     text.split(',').map(str::trim).try_for_each(|broker| {
         if broker.contains('@') {
@@ -67,11 +68,11 @@ pub fn check_brokers(text: &str) -> Result<(), ServerProblem> {
     })
 }
 
-/// Checks the name of one host: a name, an address, or the folder of a Unix socket.
+/// Checks the name of one host: a name, an IP address, or the folder of a Unix socket.
 ///
 /// # Errors
 ///
-/// What is wrong with it.
+/// The problem of the name.
 pub fn check_host(host: &str) -> Result<(), ServerProblem> {
     let is_name = |c: char| c.is_alphanumeric() || "._-".contains(c);
     match host {

@@ -15,7 +15,7 @@ fn check(text: &str, expected: &[(ErrorKind, usize, usize)]) {
         .into_iter()
         .map(|error| {
             assert_eq!(error.file, "m.yml");
-            (error.kind, error.place.line, error.place.column)
+            (error.kind, error.location.line, error.location.column)
         })
         .collect();
     assert_eq!(found, expected, "{text}");
@@ -66,15 +66,15 @@ fn what_is_no_yaml() {
     check("{a: b}: {intent: x}\n", &[(InvalidYaml, 1, 1)]);
     let file = SourceFile::new("m.yml", &b"a: {intent: x}\nb: \xff"[..]);
     let error = MarkerSet::parse(&[file]).unwrap_err().remove(0);
-    assert_eq!((error.kind, error.place.line, error.place.column), (InvalidYaml, 2, 4));
+    assert_eq!((error.kind, error.location.line, error.location.column), (InvalidYaml, 2, 4));
 }
 
 #[test]
 fn json_is_json() {
     let json = |text: &str| {
         let found = errors(&[("m.json", text)]);
-        let Diagnostic { kind, place, .. } = found[0];
-        (kind, place.line, place.column)
+        let Diagnostic { kind, location, .. } = found[0];
+        (kind, location.line, location.column)
     };
     assert_eq!(json("{\"é\": {\"intnet\": \"x\"}}"), (ErrorKind::UnknownTag, 1, 8));
     assert_eq!(json("{\n \"a\":\n\t{\"intent\": 5}}"), (ErrorKind::ConditionNeedsText, 3, 13));

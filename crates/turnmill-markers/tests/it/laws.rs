@@ -1,4 +1,5 @@
-//! The compiled program and the explanation against the naive reading, over random markers and sessions.
+//! The compiled program and the explanation against the naive reading, over random markers and
+//! sessions.
 
 use proptest::prelude::*;
 use turnmill_markers::explain::{Outcome, explain};
@@ -48,7 +49,8 @@ proptest! {
         }
     }
 
-    /// Sequences go on where the session before left them: as if the two were one, if nothing else remembers.
+    /// Sequences go on where the session before left them: as if the two were one, if nothing else
+    /// remembers.
     #[test]
     fn rasas_sequences_survive_sessions(
         names in prop::collection::vec("[abc]", 2..5),
@@ -97,8 +99,8 @@ proptest! {
         }
     }
 
-    /// Markers that change in a session: unchanged ones go on, new ones catch up, and all is as if it had been so from
-    /// the start.
+    /// Markers that change in a session: unchanged ones go on, new ones catch up, and all is as if
+    /// it had been so from the start.
     #[test]
     fn markers_may_change_in_a_session(
         kept in prop::collection::vec(node(), 0..5),

@@ -1,4 +1,5 @@
-//! The meaning of markers, written a second time: nothing is kept, each question goes back over all events.
+//! The meaning of markers, written a second time: nothing is kept, each question goes back over all
+//! events.
 
 use proptest::prelude::*;
 use turnmill_markers::{MarkerEvent, Node, Tag};

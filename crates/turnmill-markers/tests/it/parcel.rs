@@ -106,7 +106,7 @@ fn as_documented_only_negations_and_crossing_sequences_differ() {
     assert!(per_session.contains("\r\n+4714953435,2,faq_or_chitchat,mean(number of preceding user turns),"));
 }
 
-/// Marker, results as shipped, results as documented. Two are negated, two are sequences that one session begins and
-/// another completes, mostly another sender's.
+/// Marker, results as shipped, results as documented. Two are negated, two are sequences that one
+/// session begins and another completes, mostly another sender's.
 const DIFFERENCES: [(&str, usize, usize); 4] =
     [("never_fallback", 164, 553), ("no_size", 2894, 12145), ("polite_end", 37, 5), ("tracked", 64, 42)];

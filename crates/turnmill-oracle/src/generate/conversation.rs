@@ -1,4 +1,4 @@
-//! One conversation while it is being written: its clock, its slots, what it has written.
+//! A conversation while it is generated: its clock, its slots, and its past events.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use turnmill_model::{AssistantNameBuf, SourceFactsBuf};
 use super::{Options, OwnedRecord};
 use crate::json::Json;
 
-/// Text as a JSON string, non-ASCII characters escaped, as Python does it.
+/// Returns a text as a JSON string, with non-ASCII characters escaped as Python does.
 pub(crate) fn quoted(text: &str) -> String {
     let mut out = String::from("\"");
     for unit in text.encode_utf16() {
@@ -25,7 +25,7 @@ pub(crate) fn quoted(text: &str) -> String {
     out
 }
 
-/// The fields of an event besides `sender_id` and `timestamp`: keys, and values as JSON.
+/// The fields of an event except `sender_id` and `timestamp`: keys, and values as JSON.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Fields(pub(crate) Vec<(String, String)>);
 
@@ -34,7 +34,7 @@ impl Fields {
         Self(vec![("event".to_owned(), quoted(event))])
     }
 
-    /// With the field `key`, in place of what it may have been.
+    /// Sets the field `key`, replacing an earlier value.
     pub(crate) fn raw(mut self, key: &str, json: impl Into<String>) -> Self {
         let json = json.into();
         match self.0.iter_mut().find(|(name, _)| name == key) {
@@ -53,7 +53,7 @@ impl Fields {
     }
 }
 
-/// An event that was written, so that copies of it can be made.
+/// A generated event, kept so that copies of it can be made.
 #[derive(Clone, Debug)]
 pub(crate) struct Written {
     pub(crate) fields: Fields,
@@ -64,7 +64,7 @@ pub(crate) struct Written {
     pub(crate) facts: SourceFactsBuf,
 }
 
-/// How the next event is dated.
+/// How the next event gets its time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Dated {
     Now,
@@ -86,7 +86,7 @@ pub(crate) struct Conversation<'o> {
     pub(crate) ids: usize,
     pub(crate) user_id: Option<String>,
     pub(crate) environment: Option<String>,
-    /// Slots set in this session: name, value, and the session id that they were logged with.
+    /// Slots that were set in this session: name, value, and the session id of their event.
     pub(crate) slots: Vec<(String, String, Option<String>)>,
     pub(crate) stack: Json,
     pub(crate) written: Vec<Written>,
@@ -126,13 +126,13 @@ impl<'o> Conversation<'o> {
         }
     }
 
-    /// A number that no other event of this conversation gets.
+    /// Returns a number that no other event of this conversation has.
     pub(crate) fn serial(&mut self) -> usize {
         self.count += 1;
         self.count
     }
 
-    /// Session id number `number` of this conversation.
+    /// Returns session id number `number` of this conversation.
     pub(crate) fn own_id(&self, number: usize) -> String {
         format!("{:08x}-abcd-4000-8000-{number:012x}", u32::from(self.number) + 1)
     }
@@ -141,7 +141,7 @@ impl<'o> Conversation<'o> {
         self.clock += seconds;
     }
 
-    /// The metadata that every event gets, with `extra` members (`"key": value, `) in front.
+    /// Returns the metadata of every event, with `extra` members (`"key": value, `) first.
     pub(crate) fn metadata(&self, extra: &str) -> String {
         self.metadata_with(extra, self.session_id.as_deref())
     }
@@ -157,7 +157,7 @@ impl<'o> Conversation<'o> {
         self.options.ties && self.number % 3 == 1
     }
 
-    /// What the conversation's source says about it.
+    /// Returns what the conversation's source declares about it.
     fn facts(&self) -> SourceFactsBuf {
         let assistant = match self.number % 5 {
             2 => AssistantNameBuf::Given("bakery".to_owned()),
@@ -167,17 +167,19 @@ impl<'o> Conversation<'o> {
         SourceFactsBuf { assistant, ..SourceFactsBuf::default() }
     }
 
-    /// Time of the next event, unlike that of any other of the sender but for wanted ties.
+    /// Returns the time of the next event. It differs from all others of the sender, except for
+    /// wanted ties.
     fn time(&mut self, random: &mut Random) -> f64 {
         let wanted = match std::mem::replace(&mut self.dated, Dated::Now) {
             Dated::Tie => return self.last,
             Dated::Back(seconds) => self.clock - seconds,
             Dated::Whole => self.clock.ceil(),
             Dated::Now => {
-                // The least steps are less than a microsecond.
+                // The smallest steps are less than a microsecond.
                 self.clock += random.pick(&[0.0, 2.4e-7, 1e-6, 0.0012, 0.07, 1.3, 2.9]);
                 if self.has_coarse_clock() {
-                    // As on Windows, where the clock moves every 15.6 ms: what one action does has one timestamp.
+                    // On Windows the clock moves every 15.6 ms, so all events of one action have
+                    // one timestamp.
                     self.last = (self.clock * 64.0).floor() / 64.0;
                     return self.last;
                 }
@@ -189,7 +191,7 @@ impl<'o> Conversation<'o> {
         while !self.used.insert(time.to_bits()) {
             time = if whole { time + 1.0 } else { time.next_up() };
         }
-        // Only a backdated event leaves the clock where it is.
+        // Only a backdated event leaves the clock unchanged.
         self.clock = self.clock.max(time);
         self.last = time;
         time
@@ -211,7 +213,7 @@ impl<'o> Conversation<'o> {
         self.write(fields, timestamp, record_time);
     }
 
-    /// Writes an event whose timestamp, as it stands there, is of no use.
+    /// Writes an event with an unusable timestamp.
     pub(crate) fn emit_unplaced(&mut self, random: &mut Random, fields: Fields, timestamp: &str) {
         let time = self.time(random);
         self.write(fields, timestamp.to_owned(), Some(time));
@@ -228,7 +230,7 @@ impl<'o> Conversation<'o> {
             let user = quoted(user);
             fields = fields.raw("user_id", user);
         }
-        // Rows of a table dump, in the order in which they were written.
+        // Rows of a table dump are numbered in the order in which they were written.
         let row = (self.options.ties && self.style == 2).then(|| self.serial() as i64);
         let (environment, facts) = (self.environment.clone(), self.facts());
         let written = Written { fields, timestamp, record_time, environment, row, facts };
@@ -237,7 +239,7 @@ impl<'o> Conversation<'o> {
         self.written.push(written);
     }
 
-    /// The record of an event; `sender_last` spells the same body another way.
+    /// Returns the record of an event. `sender_last` selects another spelling of the same body.
     pub(crate) fn record(&self, written: &Written, sender_last: bool) -> OwnedRecord {
         let in_envelope = self.style % 4 == 3;
         let mut fields = written.fields.0.clone();
@@ -245,11 +247,11 @@ impl<'o> Conversation<'o> {
             fields.insert(1, ("timestamp".to_owned(), written.timestamp.clone()));
         }
         if !in_envelope {
-            let place = if sender_last { fields.len() } else { 0 };
-            // Connectors hand over chat ids as numbers.
+            let position = if sender_last { fields.len() } else { 0 };
+            // Some connectors send chat ids as numbers.
             let number = sender_last && self.key.bytes().all(|byte| byte.is_ascii_digit());
             let key = if number { self.key.clone() } else { quoted(&self.key) };
-            fields.insert(place, ("sender_id".to_owned(), key));
+            fields.insert(position, ("sender_id".to_owned(), key));
         }
         let separators = if sender_last { (",", ":") } else { (", ", ": ") };
         let members: Vec<String> =

@@ -1,10 +1,10 @@
-//! Events that trip parsers, copies of events, and records that are none.
+//! Events that are hard to parse, copies of events, and records that are not events.
 
 use super::OwnedRecord;
 use super::conversation::{Conversation, Fields, Written, quoted};
 use super::random::Random;
 
-/// Values of every type, as JSON and as Python writes what is not JSON.
+/// Values of every type, as JSON, and as Python writes what is not JSON.
 const ODD: [&str; 14] = [
     "null",
     "5",
@@ -151,7 +151,7 @@ impl Conversation<'_> {
             "[]",
             "5",
         ]);
-        // The number tells such events apart.
+        // The number distinguishes such events.
         let text = format!("unplaced {}", self.serial());
         let fields = match random.below(4) {
             0 => self.user_fields(random, None),
@@ -203,12 +203,12 @@ impl Conversation<'_> {
             _ => copy.fields.raw("text", redacted.as_str()),
         };
         if at.is_empty() {
-            // A topic of anonymised copies, of which this one has no mark.
+            // In a topic of anonymised copies, this copy has no mark.
             copy.facts.anonymised = true;
         } else {
             copy.fields = copy.fields.raw("anonymized_at", at);
         }
-        // Rasa Pro cuts `parse_data` down to the text, and leaves the user out.
+        // Rasa Pro reduces `parse_data` to the text, and omits the user.
         if random.once_in(2) {
             copy.fields.0.retain(|(key, _)| key != "user_id");
             let told_by_parse_data = copy.fields.get("message_id").is_none_or(|id| !id.starts_with('"'));

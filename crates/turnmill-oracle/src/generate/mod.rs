@@ -1,10 +1,12 @@
-//! Conversations as a real assistant would write them, and as it should not: for the tests of laws.
+//! Generated conversations, as a real assistant writes them and as it should not. For the tests of
+//! laws.
 //!
-//! [`conversations`] makes records from a seed, [`records`] is the same as a strategy of proptest. Both come from
-//! [`Script`]s, lists of small [`Step`]s that [`render`] turns into records. [`shuffle_keeping`] changes the order of
-//! arrival as far as the law of order allows.
+//! [`conversations`] makes records from a seed; [`records`] does the same as a strategy of
+//! proptest. Both use [`Script`]s, lists of small [`Step`]s, which [`render`] turns into records.
+//! [`shuffle_keeping`] changes the order of arrival within the limits of the law of order.
 //!
-//! Without the three switches that say so, what is generated keeps clear of the exceptions to that law.
+//! Three options allow exceptions to that law. Without them, generated records avoid the
+//! exceptions.
 //!
 //! ```
 //! use turnmill_model::Settings;
@@ -35,18 +37,19 @@ pub use script::{Kind, Script, Step, scripts};
 pub use shuffle::shuffle_keeping;
 pub use steps::render;
 
-/// What is generated and how much of it. Weights are relative to 12 for an ordinary message; 0 leaves a thing out.
+/// What is generated, and how much. Weights are relative to 12 for an ordinary message; 0 omits a
+/// kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Most scripts.
+    /// Maximum number of scripts.
     pub scripts: usize,
-    /// Most senders, up to 255.
+    /// Maximum number of senders, up to 255.
     pub senders: usize,
-    /// Most steps of a script; a step is one to a dozen records.
+    /// Maximum number of steps of a script. A step is one to a dozen records.
     pub steps: usize,
     /// Weight of events of CALM assistants.
     pub calm: u32,
-    /// Weight of what has to do with `metadata.session_id`.
+    /// Weight of steps with `metadata.session_id`.
     pub session_ids: u32,
     /// Weight of wrong types, odd and long texts, unknown types, unusable timestamps.
     pub hostile: u32,
@@ -58,19 +61,19 @@ pub struct Options {
     pub no_events: u32,
     /// Whether there are anonymised copies.
     pub anonymised: bool,
-    /// An exception to the law of order: whether events of one sender may have equal timestamps, also because its clock is
-    /// coarse. Some records then have row ids, which order them.
+    /// An exception to the law of order: whether events of one sender may have equal timestamps,
+    /// also because of a coarse clock. Some records then have row ids, which order them.
     pub ties: bool,
-    /// An exception to the law of order: whether plain copies of an event may differ (in their environment, and in
-    /// the record's time where that places them).
+    /// An exception to the law of order: whether plain copies of an event may differ in their
+    /// environment, or in the record's time where that decides about the order.
     pub differing_copies: bool,
-    /// An exception to the law of order, which [`shuffle_keeping`] does not keep clear of either: whether senders may
-    /// use session ids of each other.
+    /// An exception to the law of order: whether senders may use session ids of each other.
+    /// [`shuffle_keeping`] does not avoid it.
     pub claimed_ids: bool,
 }
 
 impl Default for Options {
-    /// Everything but the exceptions to the law of order.
+    /// Everything except for the exceptions to the law of order.
     fn default() -> Self {
         Self {
             scripts: 5,
@@ -106,32 +109,32 @@ impl Options {
         }
     }
 
-    /// Everything, the exceptions to the law of order too.
+    /// Everything, including the exceptions to the law of order.
     #[must_use]
     pub fn everything() -> Self {
         Self { ties: true, differing_copies: true, claimed_ids: true, ..Self::default() }
     }
 }
 
-/// A [`Record`] that owns its content. Prints its payload as text.
+/// A [`Record`] that owns its content. Its `Debug` form shows the payload as text.
 #[derive(Clone, Default, PartialEq)]
 pub struct OwnedRecord {
     /// The body.
     pub payload: Vec<u8>,
-    /// The sender, where the envelope names it.
+    /// The sender, if the envelope names it.
     pub sender: Option<String>,
     /// The record's own time, Unix seconds.
     pub time: Option<f64>,
     /// The producer's environment.
     pub environment: Option<String>,
-    /// The record's number in a table that numbers its rows.
+    /// The record's number in a table with numbered rows.
     pub row: Option<i64>,
-    /// What the source says about all of its records.
+    /// What the source declares about all of its records.
     pub facts: SourceFactsBuf,
 }
 
 impl OwnedRecord {
-    /// The record that borrows from this one.
+    /// Returns a record that borrows from this one.
     #[must_use]
     pub fn as_record(&self) -> Record<'_> {
         Record {
@@ -172,13 +175,13 @@ impl fmt::Debug for OwnedRecord {
     }
 }
 
-/// Records in order of arrival, the same for the same seed.
+/// Generates records in the order of arrival, the same for the same seed.
 #[must_use]
 pub fn conversations(options: &Options, seed: u64) -> Vec<OwnedRecord> {
     render(options, &script::seeded(options, seed))
 }
 
-/// Records in order of arrival, as a strategy of proptest.
+/// Generates records in the order of arrival, as a strategy of proptest.
 pub fn records(options: &Options) -> impl Strategy<Value = Vec<OwnedRecord>> + use<> {
     let options = options.clone();
     scripts(&options).prop_map(move |scripts| render(&options, &scripts))

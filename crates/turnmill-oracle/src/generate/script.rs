@@ -1,16 +1,16 @@
-//! Scripts: conversations as lists of small steps, which is what shrinks.
+//! Scripts: conversations as lists of small steps, so that failures shrink well.
 
 use proptest::prelude::*;
 
 use super::Options;
 use super::random::Random;
 
-/// What happens in one conversation, step by step.
+/// The steps of one conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Script {
-    /// Which sender; scripts of the same sender go on in one conversation.
+    /// The sender. Scripts of one sender continue one conversation.
     pub sender: u8,
-    /// How its records are wrapped (sender in the body or in the envelope, record times).
+    /// How its records are wrapped: sender in the body or in the envelope, record times.
     pub style: u8,
     /// The steps.
     pub steps: Vec<Step>,
@@ -19,15 +19,15 @@ pub struct Script {
 /// One step: a few events that occur together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// What happens.
+    /// The kind of step.
     pub kind: Kind,
-    /// Decides the details.
+    /// Seed of the details.
     pub detail: u64,
 }
 
 macro_rules! kinds {
     ($($(#[doc = $doc:literal])* $kind:ident: $weight:expr,)*) => {
-        /// What happens in a step. The first are the simplest.
+        /// The kind of step. The first ones are the simplest.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Kind { $($(#[doc = $doc])* $kind,)* }
 
@@ -46,23 +46,23 @@ kinds! {
     Message: |_| 12,
     /// A session start as Rasa writes it, with all its variants.
     Start: |_| 8,
-    /// Slots are set, also `session_started_metadata` out of place.
+    /// Slots are set, including `session_started_metadata` outside of a start.
     Slot: |_| 4,
     /// A `user` event alone, as in a paused conversation.
     Bare: |_| 2,
     /// `/restart`.
     Restart: |_| 2,
-    /// A form asks, fills slots, is interrupted.
+    /// A form asks, fills slots, and is interrupted.
     Form: |_| 2,
     /// One event of any of the other types of Rasa Open Source.
     Misc: |_| 4,
     /// One bare `session_started`, `action_session_start` or `action_listen`.
     Boundary: |_| 2,
-    /// Time goes on: from minutes to days.
+    /// Time passes: from minutes to days.
     Pause: |_| 2,
-    /// The next event is dated back.
+    /// The next event is backdated.
     Late: |options| options.late,
-    /// The next event is dated at a whole second.
+    /// The next event is at a whole second.
     WholeSecond: |options| options.late,
     /// The next event has the timestamp of the last.
     Tie: |options| if options.ties { 4 } else { 0 },
@@ -70,37 +70,37 @@ kinds! {
     Flow: |options| options.calm,
     /// A `stack` event that applies.
     Stack: |options| options.calm * 2,
-    /// A `stack` event of which it is not sure that it applies.
+    /// A `stack` event that may not apply.
     BadStack: |options| options.calm,
     /// A message with commands.
     Commands: |options| options.calm,
     /// `session_ended`, or another of the CALM types.
     End: |options| options.calm,
-    /// From here on events carry a new session id.
+    /// Later events carry a new session id.
     NewId: |options| options.session_ids * 2,
-    /// From here on events carry an id that was used before.
+    /// Later events carry a session id that was used before.
     OldId: |options| options.session_ids,
-    /// From here on events carry no session id.
+    /// Later events carry no session id.
     NoId: |options| options.session_ids,
-    /// A message with a session id of its own.
+    /// A message with its own session id.
     ForeignId: |options| options.session_ids,
     /// A start whose leading slot has another id than the rest.
     TwoIdStart: |options| options.session_ids,
-    /// One event with a session id that is none, or only in mode `any`.
+    /// One event with an invalid session id, or one that is valid only in mode `any`.
     OddId: |options| options.session_ids,
-    /// From here on events carry an id that other senders use too.
+    /// Later events carry an id that other senders use too.
     ClaimedId: |options| if options.claimed_ids { options.session_ids.max(1) } else { 0 },
-    /// From here on events carry this `user_id`, or none.
+    /// Later events carry this `user_id`, or none.
     EndUser: |_| 2,
     /// The environment changes.
     Environment: |_| 1,
-    /// An event with fields of wrong types, or without any.
+    /// An event with fields of wrong types, or without fields.
     WrongTypes: |options| options.hostile,
-    /// Texts and values that trip parsers.
+    /// Texts and values that are hard to parse.
     OddTexts: |options| options.hostile,
-    /// Texts, names and keys over the width of their columns.
+    /// Texts, names and keys that exceed the width of their columns.
     LongTexts: |options| options.hostile,
-    /// A type nobody knows.
+    /// An unknown type.
     Unknown: |options| options.hostile,
     /// An event without a usable timestamp, in a record that has a time.
     Unplaced: |options| options.hostile,
@@ -108,12 +108,12 @@ kinds! {
     Copy: |options| options.copies,
     /// An earlier event again, anonymised.
     Anonymised: |options| if options.anonymised { options.copies.max(1) } else { 0 },
-    /// A record that is no event.
+    /// A record that is not an event.
     NoEvent: |options| options.no_events,
 }
 
 impl Kind {
-    /// The kind at `point` on the scale of all weights.
+    /// Returns the kind at `point` on the scale of all weights.
     fn at(options: &Options, point: u32) -> Self {
         let mut rest = point;
         for kind in Self::ALL {
@@ -131,7 +131,7 @@ impl Kind {
     }
 }
 
-/// Scripts by a plain seed.
+/// Generates scripts from a seed.
 pub(crate) fn seeded(options: &Options, seed: u64) -> Vec<Script> {
     let mut random = Random::new(seed);
     let total = Kind::total(options) as usize;
@@ -148,7 +148,8 @@ pub(crate) fn seeded(options: &Options, seed: u64) -> Vec<Script> {
     scripts
 }
 
-/// Scripts as a strategy of proptest: shrinks by leaving out scripts and steps, and to simpler steps.
+/// Generates scripts as a strategy of proptest. It shrinks by removing scripts and steps, and to
+/// simpler steps.
 pub fn scripts(options: &Options) -> impl Strategy<Value = Vec<Script>> + use<> {
     let options = options.clone();
     let (most_scripts, most_steps) = (options.scripts.max(1), options.steps.max(1));

@@ -8,17 +8,19 @@ use super::OwnedRecord;
 use super::random::Random;
 use crate::decode;
 
-/// The records in another order, the same for the same seed. Of one sender, events with equal timestamps stay in
-/// their order, and so do copies of an event that differ; copies that are equal, or of which one is anonymised, do not.
+/// Returns the records in another order, the same for the same seed.
 ///
-/// Session ids that two senders use are not looked at: which sender keeps the id may change.
+/// Events of one sender with equal timestamps keep their order, and so do copies of an event that
+/// differ. Equal copies, and copies of which one is anonymised, may change places.
+///
+/// Session ids of two senders are ignored: another sender may then own the id.
 #[must_use]
 pub fn shuffle_keeping(records: &[OwnedRecord], seed: u64) -> Vec<OwnedRecord> {
     let settings = Settings::default();
     let events: Vec<Option<Event<'_>>> =
         records.iter().map(|record| decode(&settings, &record.as_record()).ok().flatten()).collect();
 
-    // What must stay in order is gathered under the number of its first record.
+    // Records whose order must be kept are grouped under the index of the first one.
     let mut groups = Groups((0..records.len()).collect());
     let mut at: HashMap<(SenderId, u64), usize> = HashMap::new();
     let mut copies: HashMap<EventKey, Vec<usize>> = HashMap::new();
@@ -37,7 +39,7 @@ pub fn shuffle_keeping(records: &[OwnedRecord], seed: u64) -> Vec<OwnedRecord> {
     let tied: Vec<bool> = (0..records.len()).map(|index| sizes[&groups.of(index)] > 1).collect();
     for indexes in copies.values() {
         let differ = indexes.iter().any(|a| indexes.iter().any(|b| copies_differ(&events[*a], &events[*b])));
-        // Copies of an event that shares its timestamp with others stay in order with those, too.
+        // Copies of an event that shares its timestamp with others keep the order with those, too.
         let tied = indexes.iter().any(|index| tied[*index]);
         if differ || tied {
             indexes.iter().for_each(|index| groups.join(indexes[0], *index));
@@ -49,7 +51,7 @@ pub fn shuffle_keeping(records: &[OwnedRecord], seed: u64) -> Vec<OwnedRecord> {
     for last in (1..order.len()).rev() {
         order.swap(last, random.below(last + 1));
     }
-    // The places that a group got are filled with its members in their order.
+    // The positions of a group are filled with its members in their order.
     let mut members: HashMap<usize, Vec<usize>> = HashMap::new();
     for index in (0..records.len()).rev() {
         members.entry(groups.of(index)).or_default().push(index);
@@ -58,13 +60,13 @@ pub fn shuffle_keeping(records: &[OwnedRecord], seed: u64) -> Vec<OwnedRecord> {
     order.iter().map(next).map(|index| records[index].clone()).collect()
 }
 
-/// Whether it matters which of two copies arrives first.
+/// Returns whether the order of two copies matters.
 fn copies_differ(a: &Option<Event<'_>>, b: &Option<Event<'_>>) -> bool {
     let (Some(a), Some(b)) = (a, b) else { return false };
     a.time != b.time || (a.anonymised == b.anonymised && a != b)
 }
 
-/// Disjoint groups: of each index another one of its group, of one its own.
+/// Disjoint groups. Each index refers to another one of its group, or to itself.
 struct Groups(Vec<usize>);
 
 impl Groups {

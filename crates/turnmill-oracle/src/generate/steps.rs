@@ -1,4 +1,4 @@
-//! What each kind of step writes.
+//! The records of each kind of step.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use super::random::Random;
 use super::{Kind, Options, OwnedRecord, Script, Step};
 use crate::{json::Json, patch};
 
-/// The records of `scripts`, which go on side by side, in order of arrival.
+/// Renders `scripts`, which run at the same time, to records in the order of arrival.
 #[must_use]
 pub fn render(options: &Options, scripts: &[Script]) -> Vec<OwnedRecord> {
     let mut conversations: BTreeMap<u8, Conversation<'_>> = BTreeMap::new();
@@ -26,7 +26,7 @@ pub fn render(options: &Options, scripts: &[Script]) -> Vec<OwnedRecord> {
     out
 }
 
-/// Types of Rasa Open Source that write a `rasa_event` row only, with the fields they have.
+/// Types of Rasa Open Source that write a `rasa_event` row only, with their fields.
 const MISC: [(&str, &str, &str); 20] = [
     ("rewind", "", ""),
     ("undo", "", ""),
@@ -277,7 +277,7 @@ impl Conversation<'_> {
         if random.once_in(2) {
             self.slot(random, "session_started_metadata", "{\"tester\": true}");
         }
-        // A customised start leaves out the action or `session_started`.
+        // A customised start omits the action or `session_started`.
         let left_out = random.below(8);
         let before = std::mem::take(&mut self.slots);
         if self.session_id.is_some() && random.once_in(2) {
@@ -285,7 +285,7 @@ impl Conversation<'_> {
             self.session_id = Some(self.own_id(self.ids));
         }
         if random.once_in(8) {
-            // Rasa 1.9.6 to 1.10.2 write `session_started` before the action as well.
+            // Rasa 1.9.6 to 1.10.2 also write `session_started` before the action.
             self.session_started(random);
         }
         if left_out != 0 {
@@ -300,7 +300,7 @@ impl Conversation<'_> {
         if random.once_in(3) {
             self.slots = before.into_iter().filter(|(name, ..)| name == "session_started_metadata").collect();
         } else {
-            // Carried over: with the metadata that they had.
+            // Carried over with their old metadata.
             for (name, value, id) in before.iter().rev().take(5).rev() {
                 let metadata = self.metadata_with("", id.as_deref());
                 let fields = Fields::new("slot").text("name", name).raw("value", value.as_str());
@@ -378,7 +378,7 @@ impl Conversation<'_> {
         self.emit(random, fields.raw("metadata", metadata));
     }
 
-    /// Writes a `stack` event; the patch is tried on what should be the stack.
+    /// Writes a `stack` event, and applies the patch to the expected stack.
     fn stack_event(&mut self, random: &mut Random, update: &str) {
         if let Some(patched) = patch::apply(&self.stack, Some(update)) {
             self.stack = patched;
@@ -386,7 +386,7 @@ impl Conversation<'_> {
         self.emit(random, Fields::new("stack").text("update", update));
     }
 
-    /// A patch that applies, if all stack events before it did arrive.
+    /// Returns a patch that applies, provided that all earlier stack events arrived.
     fn fitting_patch(&mut self, random: &mut Random) -> String {
         let height = match &self.stack {
             Json::List(frames) => frames.len(),
@@ -417,7 +417,7 @@ impl Conversation<'_> {
     }
 }
 
-/// Patches of which it depends on the stack whether they apply, and those that never do.
+/// Patches that apply to some stacks only, or never.
 const BAD_PATCHES: [&str; 20] = [
     r#"[{"op": "remove", "path": "/99"}]"#,
     r#"[{"op": "replace", "path": "/0/step_id", "value": "1_late"}]"#,

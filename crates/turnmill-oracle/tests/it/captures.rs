@@ -1,4 +1,4 @@
-//! Facts about the captures, counted by other means when they were recorded.
+//! Facts about the captures, which were counted by other means when they were recorded.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -25,13 +25,13 @@ fn of(records: &[OwnedRecord]) -> Oracle {
     oracle
 }
 
-/// A file whose lines are event bodies.
+/// Returns the records of a file whose lines are event bodies.
 fn bodies(name: &str) -> Vec<OwnedRecord> {
     let record = |line: String| OwnedRecord { payload: line.into_bytes(), ..OwnedRecord::default() };
     lines(name).into_iter().map(record).collect()
 }
 
-/// A file whose lines are rows of a table or messages of a topic.
+/// Returns the records of a file whose lines are rows of a table or messages of a topic.
 fn wrapped(name: &str, read: impl Fn(&Json) -> OwnedRecord) -> Vec<OwnedRecord> {
     lines(name).iter().map(|line| read(&serde_json::from_str(line).unwrap())).collect()
 }
@@ -60,7 +60,7 @@ fn topic(name: &str) -> Vec<OwnedRecord> {
     })
 }
 
-/// Rows per table, of the tables that have any.
+/// Returns the number of rows of each table that has any.
 fn counts(oracle: &Oracle) -> BTreeMap<&str, usize> {
     oracle
         .tables
@@ -117,7 +117,7 @@ fn sessions_of_the_other_captures() {
             2_900,
             94,
         ),
-        // A `session_started` posted by itself belongs to the session start that follows.
+        // A single `session_started` belongs to the session start that follows.
         (of(&bodies("hostile/file-broker")), 329, 50),
     ] {
         assert_eq!(oracle.ledger.events, events);

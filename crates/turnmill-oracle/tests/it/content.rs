@@ -1,11 +1,11 @@
-//! What stands in the rows: fields, texts, numbers, stacks, copies; and what gets no rows.
+//! The content of rows: fields, texts, numbers, stacks, copies. Also events without rows.
 
 use turnmill_model::{Reason, Record, Settings};
 use turnmill_oracle::{OwnedValue, decode, diff, generate::OwnedRecord};
 
 use crate::script::{START, by, conversation, event_ids, of, of_with, record, shown};
 
-/// One event of sender `u1` with these members besides; `{time}` seconds after the start.
+/// Returns one event of sender `u1` with these members, `{time}` seconds after the start.
 fn body(event: &str, time: f64, members: &str) -> OwnedRecord {
     record(&format!(r#"{{"sender_id": "u1", "event": "{event}", "timestamp": {:?}{members}}}"#, START + time))
 }
@@ -174,7 +174,8 @@ fn stack_frames() {
     assert!(without.tables["rasa_dialogue_stack_frame"].is_empty() && without.event_errors.is_empty());
     assert_eq!(without.tables["rasa_event"], oracle.tables["rasa_event"]);
 
-    // The stack is one per sender, and does not begin again with a session id; frames are one per session.
+    // The stack is one per sender, and does not start again with a session id. Frames are one per
+    // session.
     let oracle = of(&conversation(
         r#"bot#1 stack:[{"op":"add","path":"/0","value":1}]#1 stack:[{"op":"test","path":"/0","value":1}]#2 bot#1"#,
     ));
@@ -243,23 +244,23 @@ fn copies() {
     assert_eq!(environment(&[export, live.clone()]), ["NULL"]);
 
     let (early, late) = (anonymised("\"2024\"", "A"), anonymised("\"2025\"", "B"));
-    // The copy has no command, and keeps that of the plain one, whichever comes first.
+    // The copy has no command, and takes that of the plain one in either order.
     assert_eq!(texts(&[live.clone(), early.clone()]), expect("\"A\" 1", 0, 1));
     assert_eq!(texts(&[early.clone(), live.clone()]), expect("\"A\" 1", 1, 0));
     assert_eq!(texts(&[early.clone(), live.clone(), late.clone()]), expect("\"B\" 1", 1, 1));
     assert_eq!(texts(&[late.clone(), early.clone(), live.clone()]), expect("\"B\" 1", 2, 0));
     assert_eq!(texts(&[late.clone(), early.clone()]), expect("\"B\" 0", 1, 0));
-    // A number is a mark as well, and less than any text.
+    // A number is a mark too, and less than any text.
     assert_eq!(texts(&[live.clone(), anonymised("5", "C")]), expect("\"C\" 1", 0, 1));
     assert_eq!(texts(&[anonymised("5", "C"), anonymised("40.5", "D")]), expect("\"D\" 0", 0, 1));
     assert_eq!(texts(&[early, live.clone(), anonymised("5e9", "C")]), expect("\"A\" 1", 2, 0));
-    // Without a mark another text is a changed copy of the message with that id.
+    // Without a mark, another text is a changed copy of the message with that id.
     let unmarked = [live.clone(), anonymised("null", "C"), live];
     assert_eq!(texts(&unmarked), expect("\"my name is Ann\" 1", 1, 0));
     assert_eq!(of(&unmarked).ledger.duplicates.changed, 1);
     assert_eq!(environment(&[late, unmarked[0].clone()]), ["\"production\""]);
 
-    // The text of what has no id is part of the identity, at a whole second or not.
+    // If an event has no id, its text is part of the identity, at a whole second or not.
     let whole = |text: &str, written: &str| {
         record(&format!(r#"{{"sender_id": "u1", "event": "bot", "timestamp": {written}, "text": "{text}"}}"#))
     };
@@ -267,7 +268,7 @@ fn copies() {
         of(&[whole("a", "1700000000"), whole("b", "1700000000.0"), whole("a", "17e8")]).ledger.events,
         2
     );
-    // An event that is placed by its record's time stays at the place of its first copy.
+    // An event that is ordered by its record's time keeps the index of its first copy.
     let unplaced =
         |time: f64| OwnedRecord { time: Some(time), ..body("bot", -1_700_000_006.0, r#", "text": "a""#) };
     let replacement = record(

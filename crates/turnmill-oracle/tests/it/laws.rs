@@ -1,4 +1,5 @@
-//! The laws, on generated conversations: the oracle must keep them as well, or nothing can be compared with it.
+//! The laws, on generated conversations. The oracle must follow them too, or comparisons with it
+//! prove nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,7 +31,7 @@ fn column<'t>(tables: &'t Tables, table: &str, column: &str) -> Vec<&'t OwnedVal
     tables[table].iter().map(|row| &row[index]).collect()
 }
 
-/// What must hold of the tables whatever the events were.
+/// Checks what must hold of the tables for any events.
 fn check(oracle: &Oracle) {
     let tables = &oracle.tables;
     assert!(oracle.ledger.adds_up(), "{:?}", oracle.ledger);

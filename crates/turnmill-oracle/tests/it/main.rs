@@ -1,4 +1,4 @@
-//! Tests of the oracle: against the captures of a real server, against the rules one by one, and of the laws.
+//! Tests of the oracle: against captures of a real server, against each rule, and against the laws.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 

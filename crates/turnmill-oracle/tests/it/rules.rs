@@ -56,9 +56,9 @@ fn rule_4_session_starts() {
         // b: with the metadata slot
         ("user bot ssm start started", "A1 A1 B- B- B-"),
         ("user ssm slot start", "A1 A1 A1 B-"),
-        // b: but not one that was placed by its id
+        // b: but not an event that was assigned by its session id
         ("start#1 user#1 ssm#1 start", "A- A1 A1 B-"),
-        // b: a carried one was not placed by its id
+        // b: a carried event was not assigned by its session id
         ("start started ssm start started", "A- A- B- B- B-"),
         // c
         ("start start", "A- B-"),
@@ -84,9 +84,10 @@ fn rule_1_ids_place() {
         ("start#1 started#1 listen#1 user#1 bot#1", "A- A- A- A1 A1"),
         // An id seen before makes its session current again, with its own turn.
         ("start#1 user#1 bot#2 bot#1 bot", "A- A1 B- A1 A1"),
-        // No boundary event begins a session against its id, and the end does not end it; turns do end.
+        // No boundary event begins a session against its id, and an end does not end it. Turns do
+        // end.
         ("user#1 start#1 started#1 user#1 end#1 bot#1 user#1", "A1 A1 A1 A2 A2 A- A3"),
-        // Events without an id stay where they are.
+        // Events without an id stay in their session.
         ("user#1 bot start", "A1 A1 B-"),
     ]);
 }
@@ -109,11 +110,11 @@ fn rule_1_an_upgrade_in_mid_session() {
 fn rule_1_carried_slots() {
     check(&[
         ("user#1 start#2 started#2 slot#1 slot:y#1 listen#2 user#2", "A1 B- B- B- B- B- B1"),
-        // Also where the session has no id, and whether or not the old id is known.
+        // Also if the session has no id, and whether or not the old id is known.
         ("start started slot#1 listen", "A- A- A- A-"),
         ("start#2 slot#7 user#2", "A- A- A1"),
-        // A carried one is not placed by its id, as one with the id of the session is (a former one, too), so that the
-        // id of a message after it counts or not.
+        // A carried event is not assigned by its id. An event with the id of the session, or a
+        // former one, is. That decides whether the id of a later message counts.
         ("start#1 slot#2 user#3", "A- A- A1"),
         ("start#1 slot#1 user#3", "A- A- B1"),
         ("ssm#1 start#2 slot#1 user#3", "A- A- A- B1"),
@@ -121,7 +122,7 @@ fn rule_1_carried_slots() {
         ("start#2 started#2 listen#2 slot#1", "A- A- A- B-"),
         ("start#2 started#2 user#2 slot#1", "A- A- A1 B-"),
         ("slot#2 slot#1", "A- B-"),
-        // The metadata slot is carried if its id is known, else it begins a session.
+        // The metadata slot is carried if its id is known; otherwise it begins a session.
         ("user#1 start#2 started#2 ssm#1 listen#2", "A1 B- B- B- B-"),
         ("start#2 started#2 ssm#3 start#3 listen#3", "A- A- B- B- B-"),
         // Other events with another id are not carried.

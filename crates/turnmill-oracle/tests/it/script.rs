@@ -7,7 +7,8 @@ use turnmill_oracle::laws::{self, Plan, memory_tables};
 use turnmill_oracle::{Oracle, OwnedValue, Tables};
 use uuid::Uuid;
 
-/// Time of the first event of a [`conversation`]; the others follow second by second.
+/// Time of the first event of a [`conversation`]. Each later event is one second after the one
+/// before.
 pub(crate) const START: f64 = 1_700_000_000.5;
 
 /// Session id number `number`, as metadata has it.
@@ -15,17 +16,20 @@ pub(crate) fn id(number: u128) -> Uuid {
     Uuid::from_u128(0xabcd_0000_0000_4000_8000_0000_0000_0000 + number)
 }
 
-/// Events in words, separated by blanks: `ssm` (the metadata slot), `start` (action_session_start), `started`, `listen`,
-/// `act`, `user`, `bot`, `slot`, `end` (session_ended), or any event type. `user#3` has session id number 3, `slot:x` is
-/// the slot `x`, `act:x` the action `x`, `stack:x` has the update `x`.
+/// Parses events in words, separated by blanks.
+///
+/// `ssm` is the metadata slot, `start` an action_session_start, `end` a session_ended. `started`,
+/// `listen`, `act`, `user`, `bot` and `slot` are events too, as is any event type. `user#3` has
+/// session id number 3. `slot:x` is the slot `x`, `act:x` the action `x`, and `stack:x` has the
+/// update `x`.
 pub(crate) fn conversation(words: &str) -> Vec<OwnedRecord> {
     conversation_of("u1", START, words)
 }
 
-/// As [`conversation`], of another sender and at another time.
+/// Like [`conversation`], for another sender and at another time.
 pub(crate) fn conversation_of(sender: &str, start: f64, words: &str) -> Vec<OwnedRecord> {
     let words = words.split_whitespace().enumerate();
-    words.map(|(place, word)| event(sender, start + place as f64, word)).collect()
+    words.map(|(position, word)| event(sender, start + position as f64, word)).collect()
 }
 
 fn event(sender: &str, time: f64, word: &str) -> OwnedRecord {

@@ -3,14 +3,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Lines at which a file is a defect.
+/// Number of lines at which a file must be split.
 const MAX_LINES: usize = 1000;
 
 fn root() -> PathBuf {
     fs::canonicalize(Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")).unwrap()
 }
 
-/// Every text file of the repository, by its path from the root; what is built, captured or generated is left out.
+/// Returns every text file of the repository with its path from the root, except for built,
+/// captured and generated files.
 pub(super) fn files() -> Vec<(String, String)> {
     let mut files = Vec::new();
     let mut folders = vec![root()];
@@ -21,7 +22,7 @@ pub(super) fn files() -> Vec<(String, String)> {
             let last = name.rsplit('/').next().unwrap();
             let left_out =
                 matches!(last, "target" | ".git" | "corpus" | "artifacts" | "coverage" | "fixtures");
-            // What somebody puts beside the papers in the root folder is their business.
+            // Other files in the root folder are not part of the repository.
             let paper = !last.contains('.') || [".md", ".toml"].iter().any(|end| last.ends_with(end));
             if path.is_dir() && !left_out {
                 folders.push(path);
@@ -37,7 +38,7 @@ pub(super) fn files() -> Vec<(String, String)> {
     files
 }
 
-/// The files with this ending.
+/// Returns the files with this ending.
 fn ending(end: &str) -> Vec<(String, String)> {
     let files: Vec<_> = files().into_iter().filter(|(name, _)| name.ends_with(end)).collect();
     assert!(!files.is_empty(), "no file ends with {end}");
@@ -123,7 +124,7 @@ fn pure_crates_are_pure() {
         if !pure || name == "crates/turnmill-markers/src/files.rs" {
             continue;
         }
-        // Comments may speak of what is absent.
+        // Comments may mention what is absent.
         let code = text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//"));
         for (number, line) in code {
             if impure.iter().any(|word| line.contains(word)) {
@@ -134,12 +135,12 @@ fn pure_crates_are_pure() {
     assert_none("I/O, clocks, threads or async in a pure crate", &found);
 }
 
-/// Which of the workspace's crates a crate may depend on: those above it in `ARCHITECTURE.md`.
+/// A crate may depend only on crates of the workspace that are above it in `ARCHITECTURE.md`.
 #[test]
 fn crates_depend_only_on_those_above_them_on_the_map() {
     let map = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
     let headings: Vec<&str> = map.lines().filter(|line| line.starts_with("### `")).collect();
-    let place = |name: &str| {
+    let rank = |name: &str| {
         headings.iter().position(|heading| {
             heading.contains(&format!("`{name}`")) || heading.contains(&format!("/{name}`"))
         })
@@ -151,7 +152,7 @@ fn crates_depend_only_on_those_above_them_on_the_map() {
         else {
             continue;
         };
-        let Some(own) = place(name) else {
+        let Some(own) = rank(name) else {
             found.push(format!("{name} is not on the map"));
             continue;
         };
@@ -161,7 +162,7 @@ fn crates_depend_only_on_those_above_them_on_the_map() {
             .filter_map(|line| line.split(['.', ' ', '=']).next())
             .filter(|name| name.starts_with("turnmill-"))
         {
-            if place(other).is_none_or(|place| place >= own) {
+            if rank(other).is_none_or(|rank| rank >= own) {
                 found.push(format!("{name} depends on {other}"));
             }
         }
@@ -171,18 +172,18 @@ fn crates_depend_only_on_those_above_them_on_the_map() {
 
 #[test]
 fn nothing_names_a_place_outside_of_the_repository() {
-    // Spelled so that this file does not name them.
+    // Split, so that this file does not contain them.
     let outside =
         [["/wo", "rk/"].concat(), ["sha", "red/"].concat(), ["/ro", "ot/"].concat(), ["/ho", "me/"].concat()];
     let mut found = Vec::new();
     for (name, text) in files().iter().filter(|(name, _)| !name.ends_with(".lock")) {
         for (number, line) in text.lines().enumerate() {
-            if outside.iter().any(|place| line.contains(place.as_str())) {
+            if outside.iter().any(|path| line.contains(path.as_str())) {
                 found.push(format!("{name}:{}: {}", number + 1, line.trim()));
             }
         }
     }
-    assert_none("paths of somebody's machine", &found);
+    assert_none("paths of one machine", &found);
 }
 
 #[cfg(unix)]

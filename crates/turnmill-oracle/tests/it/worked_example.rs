@@ -31,7 +31,7 @@ const ROWS: &str = "\
 150 session_started - C -
 151 action action_listen C -";
 
-/// The events up to number `last`, whose times are 1700000000 seconds and as many hundredths as their number.
+/// Returns the events up to number `last`. Event n is n hundredths of a second after 1700000000.
 fn events(last: u32) -> Vec<OwnedRecord> {
     let mut records = Vec::new();
     for row in ROWS.lines() {
@@ -46,7 +46,7 @@ fn events(last: u32) -> Vec<OwnedRecord> {
     records
 }
 
-/// Start and end of the rows of `table`, as numbers of the example.
+/// Returns start and end of the rows of `table`, as numbers of the example.
 fn ranges(oracle: &Oracle, table: &str) -> Vec<String> {
     let number = |value: &turnmill_oracle::OwnedValue| {
         let number: i64 = value.to_string().parse().unwrap();

@@ -39,11 +39,11 @@ fn memory_is_trusted_only_until_another_connection_writes() {
         assert_eq!(state(&mut one, a, None).await, Locked::Absent);
         put(&mut one, a, 1, b"one").await;
         assert_eq!(state(&mut one, a, Some(1)).await, Locked::Current);
-        // Without a statement: there is no need to ask.
+        // No statement is needed.
         one.fail_after(Some(1));
         assert_eq!(state(&mut one, a, Some(1)).await, Locked::Current);
         one.fail_after(None);
-        // A claimant whose memory is older than our own commits is told so.
+        // A claim with an older version than our own commit is refused.
         put(&mut one, a, 2, b"two").await;
         assert_eq!(state(&mut one, a, Some(1)).await, Locked::Loaded { version: 2, state: b"two".into() });
         // Another connection writes, to another sender and to this one.

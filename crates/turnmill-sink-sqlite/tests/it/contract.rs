@@ -1,4 +1,4 @@
-//! What the conformance suite does not look at: rows that cannot be as the batch says.
+//! Cases beyond the conformance suite: rows that contradict the batch.
 
 use rusqlite::Connection;
 use turnmill_ingest::testkit::Fixture as _;

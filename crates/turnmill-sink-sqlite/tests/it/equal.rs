@@ -110,7 +110,7 @@ fn dead_letters_come_back_whole_and_their_ids_are_not_used_again() {
         assert_eq!(letters, [DeadLetter { id: 1, ..letter() }, DeadLetter { id: 2, ..letter() }]);
         assert_eq!(store.dead_letters(1, 10).await.unwrap(), letters[1..]);
         assert_eq!(store.dead_letters(0, 1).await.unwrap(), letters[..1]);
-        // Both are retried as something that decodes; then another comes.
+        // Both are retried with a decoder that accepts them; then another one arrives.
         for id in [1, 2] {
             let good = conversation("u1", 1, 1_656_382_549.5);
             let given = Given::body(good[id - 1].as_bytes());
@@ -118,7 +118,8 @@ fn dead_letters_come_back_whole_and_their_ids_are_not_used_again() {
             arrivals.push(rules.decoder(), given.record());
             let retry = Accounting::Retry { source: "kafka ü", letter: id as u64 };
             ingest.ingest(&mut store, &arrivals, &[], &retry, &FullLetters).await.unwrap();
-            // Somebody else who does the same is told, and the ledger stays right.
+            // A second process that retries the same letters is fenced, and the ledger stays
+            // correct.
             let error = ingest.ingest(&mut store, &arrivals, &[], &retry, &FullLetters).await.unwrap_err();
             assert_eq!(error.class(), turnmill_sink::Class::Fenced, "{error}");
         }

@@ -1,4 +1,4 @@
-//! Damage is found.
+//! Tests that damage is found.
 
 use std::fs;
 use std::path::PathBuf;
@@ -29,7 +29,8 @@ fn filled(files: &mut Files) -> PathBuf {
     path
 }
 
-/// Puts the last page of one tree over that of another, as a write that was lost does. Says which page.
+/// Copies the last page of one tree over that of another, like a lost write. Returns the page's
+/// number.
 fn misplace(path: &PathBuf, from: &str, over: &str) {
     let file = Connection::open(path).unwrap();
     let page = |name: &str| {

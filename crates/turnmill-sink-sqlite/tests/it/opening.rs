@@ -1,4 +1,4 @@
-//! Which files are opened, and what is said about the others.
+//! Which files are opened, and the errors of the others.
 
 use rusqlite::Connection;
 use turnmill_ingest::testkit::Fixture as _;
@@ -148,7 +148,7 @@ fn a_read_only_file_names_the_remedy() {
         let message = fatal(open(&mut SqliteStore::file(&path)));
         assert!(message.contains("read-only") && message.contains("writable"), "{message}");
     }
-    // Looking is allowed, writing is not.
+    // Reading is allowed, writing is not.
     let mut looking = SqliteStore::file(&path).read_only();
     open(&mut looking).unwrap();
     pollster::block_on(looking.digests()).unwrap();
@@ -207,14 +207,14 @@ fn looking_leaves_nothing_behind() {
     open(&mut looking).unwrap();
     pollster::block_on(looking.digests()).unwrap();
     looking.finish().unwrap();
-    // Also without being finished, and without being opened for good.
+    // Also without `finish`, and with a failed `open`.
     let mut dropped = SqliteStore::file(&path).read_only();
     dropped.open_as_it_is().unwrap();
     drop(dropped);
     assert_eq!(beside(&path), before);
     assert_eq!(std::fs::read(&path).unwrap(), bytes);
 
-    // While another one writes, its log is read and stays.
+    // While another process writes, its log is read and stays.
     let mut writing = SqliteStore::file(&path);
     open(&mut writing).unwrap();
     let mut looking = SqliteStore::file(&path).read_only();

@@ -1,4 +1,4 @@
-//! The tables are those that are documented.
+//! Tests that the tables are the documented ones.
 
 use std::collections::BTreeSet;
 
@@ -46,7 +46,7 @@ fn index_columns(file: &Connection, index: &str) -> Vec<String> {
     rows.unwrap().map(Result::unwrap).collect()
 }
 
-/// Indexes but those of keys.
+/// Indexes except those of keys.
 fn index_names(file: &Connection) -> BTreeSet<String> {
     let names = "SELECT name FROM sqlite_master WHERE type = 'index' AND name NOT GLOB 'sqlite_*'";
     let mut query = file.prepare(names).unwrap();

@@ -9,7 +9,8 @@ use turnmill_sql::Dialect;
 
 use crate::support::Files;
 
-/// Four sessions of three senders, two of which are the same person's; hand-overs in three sessions, of each kind one.
+/// Four sessions of three senders, two of which are the same person's; hand-overs in three
+/// sessions, of each kind one.
 const ROWS: &str = "
 INSERT INTO rasa_user VALUES ('p', 'person', '', '');
 INSERT INTO rasa_sender VALUES ('a', 'A', 'rest', '', '', 'p', NULL), ('b', 'B', 'rest', '', '', 'p', NULL), ('c', 'C', NULL, '', '', NULL, NULL);
@@ -42,7 +43,7 @@ fn summary(rows: &str, options: &Options) -> Vec<(&'static str, Measured)> {
     let mut store = SqliteStore::file(&path);
     pollster::block_on(store.open(&Settings::default())).unwrap();
     let file = Connection::open(&path).unwrap();
-    // The rows are those that the metrics look at, without all that they refer to.
+    // The tables have only rows that the metrics read, without those that they refer to.
     file.pragma_update(None, "foreign_keys", false).unwrap();
     file.execute_batch(rows).unwrap();
     let summary = store.summary(options).unwrap();

@@ -1,4 +1,4 @@
-//! Stores in a folder of their own.
+//! Stores in a temporary folder.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use turnmill_ingest::testkit::Fixture;
 use turnmill_sink_sqlite::SqliteStore;
 
-/// Makes stores in a folder that goes with it.
+/// Makes stores in a folder that is deleted with this value.
 #[derive(Debug)]
 pub(crate) struct Files {
     folder: TempDir,
@@ -19,13 +19,13 @@ impl Files {
         Self { folder: tempfile::tempdir().unwrap(), made: 0 }
     }
 
-    /// A path without a file.
+    /// Returns a path without a file.
     pub(crate) fn path(&mut self) -> PathBuf {
         self.made += 1;
         self.folder.path().join(format!("{}.sqlite", self.made))
     }
 
-    /// The stores made so far.
+    /// Returns the stores made so far.
     pub(crate) fn paths(&self) -> impl Iterator<Item = PathBuf> + '_ {
         (1..=self.made).map(|number| self.folder.path().join(format!("{number}.sqlite")))
     }
@@ -60,7 +60,7 @@ impl Fixture for Files {
     }
 }
 
-/// The one value that a query gives.
+/// Returns the single value of a query.
 pub(crate) fn one<T: rusqlite::types::FromSql>(connection: &Connection, sql: &str) -> T {
     connection.query_row(sql, [], |row| row.get(0)).unwrap()
 }

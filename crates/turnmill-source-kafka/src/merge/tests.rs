@@ -1,4 +1,4 @@
-//! Laws of the merge.
+//! Tests of the merge.
 
 use proptest::prelude::*;
 
@@ -73,7 +73,7 @@ fn a_full_batch_waits_for_a_partition_that_has_run_dry_but_not_for_long() {
 }
 
 #[test]
-fn a_batch_ends_where_a_partition_that_is_behind_runs_dry_unless_it_is_overdue() {
+fn a_batch_ends_where_a_partition_with_lag_runs_dry_unless_it_is_overdue() {
     let start = Instant::now();
     let after = |millis| start + Duration::from_millis(millis);
     let limits = GroupLimits { records: 40, ..NO_LIMITS };
@@ -113,22 +113,22 @@ fn a_position_moves_past_what_holds_no_record_without_one() {
 fn a_partition_pauses_at_its_share_and_goes_on_at_half_of_it() {
     let now = Instant::now();
     let mut merge = merge(2, now);
-    let budget = Budget { records: 8, bytes: 1 << 20 };
+    let budget = BufferSize { records: 8, bytes: 1 << 20 };
     for offset in 0..4 {
-        assert_eq!(merge.gate(budget), []);
+        assert_eq!(merge.pause_changes(budget), []);
         push(&mut merge, 0, offset, None, now);
     }
-    assert_eq!(merge.gate(budget), [(0, true)]);
+    assert_eq!(merge.pause_changes(budget), [(0, true)]);
     let mut out = RecordBatch::new();
     merge.fill(&GroupLimits { records: 1, ..NO_LIMITS }, 1, now, &mut out);
-    assert_eq!(merge.gate(budget), []);
+    assert_eq!(merge.pause_changes(budget), []);
     merge.fill(&GroupLimits { records: 1, ..NO_LIMITS }, 1, now, &mut out);
-    assert_eq!(merge.gate(budget), [(0, false)]);
+    assert_eq!(merge.pause_changes(budget), [(0, false)]);
 }
 
 proptest! {
-    /// Whatever comes and however it is cut: each record once, in the order of its partition, batches join without a
-    /// gap, and nothing is held in the end.
+    /// Whatever comes and however it is cut: each record once, in the order of its partition,
+    /// batches join without a gap, and nothing is held in the end.
     #[test]
     fn all_comes_out_once_in_order_and_the_budget_returns_to_zero(
         steps in prop::collection::vec((0..3_usize, 0..3_u64, prop::option::of(0..50_u32), 0..6_usize, 0..40_usize), 1..300),
@@ -169,16 +169,17 @@ proptest! {
                 take(&mut merge, size);
             }
         }
-        while merge.held().0 > 0 {
+        while merge.buffered().records > 0 {
             prop_assert!(take(&mut merge, 7) > 0);
         }
         prop_assert_eq!(came, pushed);
-        prop_assert_eq!(merge.held(), (0, 0));
+        prop_assert_eq!(merge.buffered(), BufferSize::default());
         prop_assert!(merge.lanes.iter().all(|lane| (lane.records, lane.bytes) == (0, 0)));
     }
 }
 
-/// A merge of one partition that was read up to the record at `offset`, and is to be read on in a log.
+/// A merge of one partition that was read up to the record at `offset`, and is to be read on in a
+/// log.
 fn resumed(offset: u64, value: &[u8], now: Instant) -> Merge {
     let last = LastRecord::new(offset, Some(1000), None, value);
     let stored = Position { last: Some(last), ..Position::at(offset + 3) };
@@ -212,7 +213,7 @@ fn a_log_is_read_on_only_if_it_has_the_record_that_was_read_last() {
         assert_eq!(merge.push(0, &other, now), None);
         assert_eq!(merge.push(0, &record(10, b"next"), now), None, "nothing more is taken of that log");
         assert_eq!(offset(merge.rewritten().first().map(|(_, stored)| stored)), Some(10));
-        assert_eq!(merge.held(), (0, 0));
+        assert_eq!(merge.buffered(), BufferSize::default());
     }
 
     let mut merge = resumed(7, same, now);

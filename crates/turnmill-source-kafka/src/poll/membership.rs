@@ -1,7 +1,8 @@
-//! Whose the consumer group is: members and committed offsets of other programs.
+//! Members and committed offsets of other programs in the consumer group.
 //!
-//! A group is Kafka's way to spread partitions over the processes of one application. Joining the group of another
-//! application takes partitions away from it, and a commit moves its offsets: records that it has not read are lost to it.
+//! A group spreads partitions over the processes of one application. Joining the group of another
+//! application takes partitions away from it. Committing moves its offsets, so it would skip
+//! records that it has not read.
 
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,24 +13,27 @@ use rdkafka::groups::GroupInfo;
 use rdkafka::metadata::{MetadataPartition, MetadataTopic};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
 
-use super::{ANSWER, HASTE, Poller};
+use super::{Poller, REQUEST_TIMEOUT, SHORT_TIMEOUT};
 use crate::context::TopicPartition;
 use crate::settings::{DEFAULT_CLIENT, DEFAULT_GROUP};
 use crate::{KafkaError, KafkaSettings};
 
-/// Metadata of the offsets that mirror stored positions. Other consumers commit none, or their own.
+/// Metadata of offsets that turnmill commits. Other consumers commit none, or their own.
 const MARK: &str = "turnmill";
-/// Members that an error names.
+/// Maximum number of members that an error names.
 const NAMED: usize = 3;
 
-/// Whether the group's offsets are ours to write.
+/// Whether this process may commit the group's offsets.
 #[derive(Debug, Default)]
 pub(super) enum Mirroring {
     /// The brokers have not answered yet.
     #[default]
     Unknown,
-    /// Other programs committed offsets of these partitions, of all that the topics have. If there is one, no offset is
-    /// written: also where the group has none, the other program would begin at what we wrote.
+    /// These partitions, of all partitions of the topics, have offsets that other programs
+    /// committed.
+    ///
+    /// If there is one, no offset is committed at all. The other program would begin at our offsets
+    /// where it has none of its own.
     Known(HashSet<TopicPartition>),
 }
 
@@ -39,7 +43,7 @@ impl Mirroring {
     }
 }
 
-/// Marks offsets to be committed as ours.
+/// Marks offsets to be committed as turnmill's.
 pub(super) fn mark(list: &mut TopicPartitionList) {
     for mut element in list.elements() {
         element.set_metadata(MARK);
@@ -47,38 +51,38 @@ pub(super) fn mark(list: &mut TopicPartitionList) {
 }
 
 impl Poller {
-    /// Refuses a group that has members of other programs. A group that cannot be looked at is not refused: some brokers
-    /// allow joining without describing.
+    /// Refuses a group that has members of other programs. A group that cannot be described is
+    /// accepted, because some brokers allow joining without describing.
     pub(super) fn refuse_foreign_members(&self) -> Result<(), KafkaError> {
         if self.settings.take_over_group || self.settings.range.is_some() {
             return Ok(());
         }
-        let members = foreign_members(&self.consumer, &self.settings, ANSWER);
+        let members = foreign_members(&self.consumer, &self.settings, REQUEST_TIMEOUT);
         if members.is_empty() {
             return Ok(());
         }
         Err(KafkaError::GroupInUse { group: self.settings.group_id.clone(), members: named(&members) })
     }
 
-    /// Asks for the group's offsets, and finds out whose they are.
-    pub(super) fn look_at_group_offsets(&mut self) -> Option<TopicPartitionList> {
-        let (list, foreign) = self.group_offsets(ANSWER)?;
+    /// Fetches the group's offsets, and records which programs committed them.
+    pub(super) fn check_group_offsets(&mut self) -> Option<TopicPartitionList> {
+        let (list, foreign) = self.group_offsets(REQUEST_TIMEOUT)?;
         self.mirroring = foreign.map_or(Mirroring::Unknown, Mirroring::Known);
         Some(list)
     }
 
-    /// Whether stored positions are to be mirrored.
+    /// Returns whether stored positions may be committed to the group.
     pub(super) fn may_mirror(&mut self) -> bool {
         if matches!(self.mirroring, Mirroring::Unknown)
-            && let Some((_, Some(foreign))) = self.group_offsets(HASTE)
+            && let Some((_, Some(foreign))) = self.group_offsets(SHORT_TIMEOUT)
         {
             self.mirroring = Mirroring::Known(foreign);
         }
         matches!(&self.mirroring, Mirroring::Known(foreign) if foreign.is_empty())
     }
 
-    /// The group's offsets of all partitions that its topics have, and which of these other programs committed, if that is
-    /// known of all.
+    /// Returns the group's offsets of all partitions of the topics, and those that other programs
+    /// committed. The latter is `None` if some could not be fetched.
     fn group_offsets(
         &self,
         timeout: Duration,
@@ -103,7 +107,7 @@ impl Poller {
     }
 }
 
-/// Partitions whose committed offset is another program's.
+/// Returns the partitions whose committed offset is another program's.
 pub(crate) fn foreign_offsets(
     settings: &KafkaSettings,
     list: &TopicPartitionList,
@@ -112,7 +116,7 @@ pub(crate) fn foreign_offsets(
         return HashSet::new();
     }
     let is_foreign = |element: &TopicPartitionListElem<'_>| {
-        // The client panics over metadata that is not UTF-8; ours is.
+        // rdkafka panics on metadata that is not UTF-8; turnmill's is.
         let metadata = || catch_unwind(AssertUnwindSafe(|| element.metadata() == MARK));
         matches!(element.offset(), Offset::Offset(_)) && !metadata().unwrap_or(false)
     };
@@ -121,7 +125,7 @@ pub(crate) fn foreign_offsets(
     foreign.map(|element| (element.topic().to_owned(), element.partition())).collect()
 }
 
-/// Clients and hosts of the group's members that are other programs.
+/// Returns clients and hosts of the group's members that are other programs.
 pub(crate) fn foreign_members<C>(
     consumer: &BaseConsumer<C>,
     settings: &KafkaSettings,
@@ -140,12 +144,13 @@ where
             .collect::<Vec<_>>()
     };
     let groups = list.groups().iter();
-    // As with metadata: the client panics over names that are not UTF-8, which no client library sends.
+    // As with metadata: rdkafka panics on names that are not UTF-8. No known client sends such
+    // names.
     let others = catch_unwind(AssertUnwindSafe(|| groups.flat_map(of_group).collect::<Vec<_>>()));
     others.unwrap_or_default()
 }
 
-/// The members in words, the first few by name.
+/// Lists the members, the first few by name.
 pub(crate) fn named(members: &[String]) -> String {
     let mut text = members.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
     if members.len() > NAMED {

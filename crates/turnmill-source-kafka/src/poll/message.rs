@@ -1,4 +1,4 @@
-//! From a message of the client library to a record.
+//! Conversion of the client library's messages to records.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,10 +12,10 @@ use super::unsigned;
 use crate::context::lock;
 use crate::group::Shared;
 
-/// A header as a record has it.
+/// Name and value of a header.
 type Header<'a> = (&'a str, Option<&'a [u8]>);
 
-/// Takes a message into the buffers.
+/// Copies a message to the buffer of its lane.
 pub(super) fn take(
     shared: &Shared,
     lanes: &HashMap<String, HashMap<i32, usize>>,
@@ -26,7 +26,7 @@ pub(super) fn take(
     let mut headers: SmallVec<[Header<'_>; 4]> = SmallVec::new();
     if let Some(all) = message.headers() {
         for index in 0..all.count() {
-            // The client panics over a name that is not UTF-8; such a header is of no use to us.
+            // rdkafka panics on a name that is not UTF-8. Such a header is of no use here.
             if let Ok(Some(header)) = catch_unwind(AssertUnwindSafe(|| all.try_get(index))) {
                 headers.push((header.key, header.value));
             }
@@ -43,14 +43,15 @@ pub(super) fn take(
         ..NewRecord::default()
     };
     let mut state = lock(&shared.state);
-    let before = state.merge.held().0;
+    let before = state.merge.buffered().records;
     if let Some(passed) = state.merge.push(*lane, &record, Instant::now()) {
         state.stats.passed += passed;
     }
-    let (records, bytes) = state.merge.held();
-    // A reader that waits has a deadline of its own from the first record on.
-    let wake =
-        state.wanted.is_some_and(|(most, most_bytes)| before == 0 || records >= most || bytes >= most_bytes);
+    let buffered = state.merge.buffered();
+    // From the first record on, a waiting reader has a deadline of its own.
+    let wake = state.wanted.is_some_and(|wanted| {
+        before == 0 || buffered.records >= wanted.records || buffered.bytes >= wanted.bytes
+    });
     if wake {
         state.wanted = None;
         drop(state);

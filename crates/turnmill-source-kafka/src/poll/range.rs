@@ -1,4 +1,4 @@
-//! Where a range begins and ends.
+//! Lookup of the offsets at which a range begins and ends.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -8,13 +8,13 @@ use rdkafka::error::KafkaError as ClientError;
 use rdkafka::metadata::{MetadataPartition, MetadataTopic};
 use rdkafka::topic_partition_list::Offset;
 
-use super::{ANSWER, Poller, offsets};
+use super::{Poller, REQUEST_TIMEOUT, offsets};
 use crate::KafkaError;
 use crate::context::{TopicPartition, lock};
 use crate::settings::Edge;
 
 impl Poller {
-    /// Looks up a range and assigns it, without any group.
+    /// Looks up a range and assigns it, without a group.
     pub(super) fn assign_range(&mut self) -> Result<(), KafkaError> {
         let range = self.settings.range.unwrap_or_default();
         let failed = |doing| move |error: ClientError| KafkaError::failed(doing, &error);
@@ -22,7 +22,7 @@ impl Poller {
         for topic in topics {
             let metadata = self
                 .consumer
-                .fetch_metadata(Some(&topic), ANSWER)
+                .fetch_metadata(Some(&topic), REQUEST_TIMEOUT)
                 .map_err(failed("cannot look up the topic"))?;
             let found = metadata.topics().iter().find(|found| found.name() == topic);
             let partitions = found.map(MetadataTopic::partitions).unwrap_or_default();
@@ -36,7 +36,7 @@ impl Poller {
         }
         self.partitions.sort();
         for _ in 0..10 {
-            if self.look_up() {
+            if self.fetch_watermarks() {
                 break;
             }
             std::thread::sleep(Duration::from_millis(500));
@@ -52,11 +52,11 @@ impl Poller {
             Some(to) => self.edges(to)?,
             None => self.watermarks.iter().map(|(partition, (_, end))| (partition.clone(), *end)).collect(),
         };
-        self.again();
+        self.report_assignment();
         Ok(())
     }
 
-    /// Offsets at which an edge cuts the partitions, within their logs.
+    /// Returns the offset in each log that an edge refers to.
     fn edges(&self, edge: Edge) -> Result<HashMap<TopicPartition, u64>, KafkaError> {
         let mut found: HashMap<TopicPartition, u64> = HashMap::new();
         if let Edge::Time(seconds) = edge {
@@ -65,7 +65,7 @@ impl Poller {
             let list = self.list(&self.partitions, |_| Offset::Offset(millis));
             let list = self
                 .consumer
-                .offsets_for_times(list, ANSWER)
+                .offsets_for_times(list, REQUEST_TIMEOUT)
                 .map_err(|error| KafkaError::failed("cannot look up offsets by time", &error))?;
             found = offsets(&list);
         }
@@ -73,7 +73,7 @@ impl Poller {
             let offset = match edge {
                 Edge::Offset(offset) => offset,
                 Edge::Last(offsets) => end.saturating_sub(offsets),
-                // Nothing is as late as that.
+                // No record is as new as the edge.
                 Edge::Time(_) => found.get(partition).copied().unwrap_or(*end),
             };
             (partition.clone(), offset.clamp(*begin, (*end).max(*begin)))

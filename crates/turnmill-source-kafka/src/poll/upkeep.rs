@@ -1,4 +1,4 @@
-//! What is done beside reading: ends of logs, back pressure, offsets for the group's tools.
+//! Periodic work beside reading: ends of logs, back-pressure, offsets for the group's tools.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -7,19 +7,25 @@ use rdkafka::consumer::{CommitMode, Consumer};
 use rdkafka::topic_partition_list::Offset;
 
 use super::{
-    HASTE, LOOK_AHEAD, MIRROR, Phase, Poller, QUIET_POLLS, SETTLED, membership, offsets, signed, unsigned,
+    IDLE_POLLS, MIRROR_INTERVAL, PAUSED_ENDS_INTERVAL, Phase, Poller, SETTLE_TIME, SHORT_TIMEOUT, membership,
+    offsets, signed, unsigned,
 };
 use crate::context::{Ends, TopicPartition, lock};
 use crate::group::State;
-use crate::merge::Budget;
+use crate::merge::BufferSize;
 
 impl Poller {
-    /// Statistics: ends of logs, and positions past offsets that hold no record.
-    pub(super) fn told(&mut self, ends: &HashMap<TopicPartition, Ends>) {
+    /// Records the ends of logs from statistics, and finds positions that may move past offsets
+    /// without records.
+    ///
+    /// Example: a transaction marker at offset 5 is the last entry of a log. Records 0 to 4 were
+    /// read, `expected` is 5, and `eof` is 6. No record will ever arrive to move the position, so
+    /// lag would stay at 1.
+    pub(super) fn record_statistics(&mut self, ends: &HashMap<TopicPartition, Ends>) {
         let reading = matches!(self.phase, Phase::Reading);
         let mut settling = Vec::new();
         let mut state = lock(&self.shared.state);
-        for (topic_partition, told) in ends {
+        for (topic_partition, reported) in ends {
             let partition = self.partition(topic_partition);
             let number = self
                 .lanes
@@ -29,26 +35,31 @@ impl Poller {
             let State { merge, ends, .. } = &mut *state;
             let lane = number.and_then(|number| merge.lanes.get(number));
             let known = ends.entry(partition).or_default();
-            // What may be read ends at the last stable offset: records of an open transaction are not waiting for us.
-            let end = unsigned(if told.stable >= 0 { told.stable } else { told.high });
+            // Readable records end at the last stable offset. Records of an open transaction are no
+            // lag.
+            let end = unsigned(if reported.stable >= 0 { reported.stable } else { reported.high });
             // Statistics of a paused partition are as old as the pause.
             *known = if lane.is_some_and(|lane| lane.paused) { end.max(*known) } else { end };
             let Some(lane) = lane.filter(|_| reading) else { continue };
-            let settled = lane.at_end.is_some_and(|since| since.elapsed() >= SETTLED);
-            let eof = unsigned(told.eof);
-            if settled && lane.stop.is_none() && eof > lane.expected && told.eof <= told.stable.max(told.high)
+            let settled = lane.at_end.is_some_and(|since| since.elapsed() >= SETTLE_TIME);
+            let eof = unsigned(reported.eof);
+            if settled
+                && lane.stop.is_none()
+                && eof > lane.expected
+                && reported.eof <= reported.stable.max(reported.high)
             {
                 settling.extend(number.map(|number| (number, lane.expected, eof)));
             }
         }
         drop(state);
-        // Statistics overtake records, so what they say counts only when no record is left that came before them.
-        (self.settling, self.quiet) = (settling, 0);
+        // Statistics overtake records in the client's queue. They count only once the queue is
+        // empty.
+        (self.settling, self.idle_polls) = (settling, 0);
     }
 
-    /// Moves positions on, once all that had come before the statistics was polled.
+    /// Moves positions past offsets without records, once the client's queue has been empty.
     pub(super) fn settle(&mut self) {
-        if self.settling.is_empty() || self.quiet < QUIET_POLLS || !matches!(self.phase, Phase::Reading) {
+        if self.settling.is_empty() || self.idle_polls < IDLE_POLLS || !matches!(self.phase, Phase::Reading) {
             return;
         }
         let mut state = lock(&self.shared.state);
@@ -67,19 +78,19 @@ impl Poller {
         self.shared.ready.notify_all();
     }
 
-    pub(super) fn full(&self) -> bool {
-        let (records, bytes) = lock(&self.shared.state).merge.held();
-        records >= self.settings.buffer_records || bytes >= self.settings.buffer_bytes
+    pub(super) fn buffer_is_full(&self) -> bool {
+        let buffered = lock(&self.shared.state).merge.buffered();
+        buffered.records >= self.settings.buffer_records || buffered.bytes >= self.settings.buffer_bytes
     }
 
-    /// Stops and goes on reading, by how much is held.
-    pub(super) fn gate(&mut self) {
+    /// Pauses and resumes partitions according to the buffered amount.
+    pub(super) fn pause_and_resume(&mut self) {
         if !matches!(self.phase, Phase::Reading) {
             return;
         }
-        let budget = Budget { records: self.settings.buffer_records, bytes: self.settings.buffer_bytes };
+        let budget = BufferSize { records: self.settings.buffer_records, bytes: self.settings.buffer_bytes };
         let mut state = lock(&self.shared.state);
-        let changes = state.merge.gate(budget);
+        let changes = state.merge.pause_changes(budget);
         state.stats.pauses += changes.iter().filter(|(_, pause)| *pause).count() as u64;
         drop(state);
         for pause in [true, false] {
@@ -95,13 +106,14 @@ impl Poller {
         }
     }
 
-    /// Asks where partitions end that are paused: nothing is fetched of them that would say so, and what waits for them
-    /// is lag all the same. Lag is all that depends on it, so a failure does not matter.
-    pub(super) fn look_ahead(&mut self) {
-        if !matches!(self.phase, Phase::Reading) || self.looked_ahead.elapsed() < LOOK_AHEAD {
+    /// Fetches the ends of paused partitions, for their lag. Nothing is fetched of them that would
+    /// update the ends. A failure only makes the lag old, so it is ignored.
+    pub(super) fn fetch_paused_ends(&mut self) {
+        if !matches!(self.phase, Phase::Reading) || self.paused_ends_fetched.elapsed() < PAUSED_ENDS_INTERVAL
+        {
             return;
         }
-        self.looked_ahead = Instant::now();
+        self.paused_ends_fetched = Instant::now();
         let state = lock(&self.shared.state);
         let lanes = self.partitions.iter().zip(&state.merge.lanes);
         let paused: Vec<_> = lanes
@@ -113,7 +125,7 @@ impl Poller {
             return;
         }
         let list = self.list(&paused, |_| Offset::End);
-        let Ok(list) = self.consumer.offsets_for_times(list, HASTE) else { return };
+        let Ok(list) = self.consumer.offsets_for_times(list, SHORT_TIMEOUT) else { return };
         let mut state = lock(&self.shared.state);
         for (topic_partition, end) in offsets(&list) {
             let known = state.ends.entry(self.partition(&topic_partition)).or_default();
@@ -121,9 +133,9 @@ impl Poller {
         }
     }
 
-    /// Tells the group what is stored; for its tools only, so a failure does not matter.
+    /// Commits stored positions to the group. They only inform tools, so a failure is ignored.
     pub(super) fn mirror(&mut self, now: bool) {
-        if self.settings.range.is_some() || !now && self.mirrored.elapsed() < MIRROR {
+        if self.settings.range.is_some() || !now && self.mirrored.elapsed() < MIRROR_INTERVAL {
             return;
         }
         self.mirrored = Instant::now();

@@ -271,7 +271,8 @@ fn a_restart_reports_the_assignment_again_and_reads_behind_the_stored_positions(
     assert_eq!(reader.control.stats().rebalances, 1);
 }
 
-/// A reader that was handed `records` of two partitions and paused both, as nobody took what was read.
+/// A reader that was handed `records` of two partitions and paused both, as nobody took what was
+/// read.
 fn paused(records: usize) -> Option<(turnmill_source_kafka::KafkaSettings, Reader)> {
     let (bootstrap, topic) = kafka::topic(2)?;
     let mut settings = settings(&bootstrap, &topic);

@@ -127,7 +127,7 @@ fn every_batch_boundary_is_a_place_to_go_on() {
 fn odd_rows_are_records_too() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("events.db");
-    // No primary key, ids null and repeated: a table that somebody copied.
+    // No primary key, ids null and repeated: a copy of a table.
     let setup = "CREATE TABLE events (id, sender_id, data);
         INSERT INTO events VALUES (1, 'u', NULL), (NULL, 'u', '  '), (1, 7, x'7b7d'), ('x', NULL, 5);";
     Connection::open(&path).unwrap().execute_batch(setup).unwrap();

@@ -11,13 +11,14 @@ use turnmill_testbed::{or_skip, postgres};
 
 use crate::{fixture, seen};
 
-/// As SQLAlchemy makes them for Rasa, but for the sender's length, to which the captures, being from SQLite, do not keep.
+/// The tables as SQLAlchemy creates them for Rasa, except for the sender's length. The captures
+/// come from SQLite and exceed it.
 const STORE: &str = "CREATE TABLE events (id SERIAL NOT NULL PRIMARY KEY, sender_id TEXT NOT NULL,
     type_name VARCHAR(255) NOT NULL, timestamp DOUBLE PRECISION, intent_name VARCHAR(255), action_name VARCHAR(255), data TEXT)";
 const BROKER: &str = "CREATE TABLE events (id SERIAL NOT NULL PRIMARY KEY, sender_id TEXT, data TEXT)";
 const EVERYTHING: BatchLimits = BatchLimits { records: usize::MAX, bytes: usize::MAX };
 
-/// The records of a dump, but for those of senders that PostgreSQL cannot hold.
+/// The records of a dump, except for senders that PostgreSQL cannot store.
 fn dump(name: &str) -> RecordBatch {
     let (mut batch, mut kept) = (RecordBatch::new(), RecordBatch::new());
     let mut dump = FileSource::open(&fixture(name), FileOptions::default(), None).unwrap();
@@ -78,7 +79,7 @@ fn tables_give_what_their_dumps_give() {
             partition.starts_with("postgresql://127.0.0.1:") && !partition.contains("secret"),
             "{partition}"
         );
-        // Nothing is held between two pages: whoever wants to can change the table.
+        // No lock is held between two pages: another client can change the table.
         client.batch_execute("SET lock_timeout = '2s'; ALTER TABLE events ADD COLUMN more TEXT").unwrap();
     }
 }
@@ -116,7 +117,7 @@ fn a_row_that_comes_into_sight_late_is_read() {
     insert(&mut under_way, "second, seen last");
     insert(&mut quick, "third");
 
-    // Who does not follow takes what there is, but goes on before the gap the next time.
+    // A source that does not follow takes the visible rows, but resumes before the gap.
     let mut batch = RecordBatch::new();
     assert_eq!(open(&url, None).next_batch(&EVERYTHING, &mut batch).unwrap(), Progress::End);
     let senders = |batch: &RecordBatch| -> Vec<String> {
@@ -125,7 +126,7 @@ fn a_row_that_comes_into_sight_late_is_read() {
     assert_eq!(senders(&batch), ["first", "third"]);
     assert_eq!(batch.to(), None);
 
-    // Who follows waits.
+    // A source that follows waits.
     let options = TrackerOptions { follow: true, ..TrackerOptions::default() };
     let mut follower = PostgresTracker::open(&url, options, None).unwrap();
     assert_eq!(follower.next_batch(&EVERYTHING, &mut batch).unwrap(), Progress::Idle);
@@ -142,7 +143,7 @@ fn a_row_that_comes_into_sight_late_is_read() {
     }
     assert_eq!((senders(&batch), batch.to()), (vec!["fourth".to_owned()], Some(&Position::at(4))));
 
-    // Writers that are always there, but not for long, do not keep the position back.
+    // Short writes do not hold the position back, even if there is always one.
     let writer = std::thread::spawn({
         let url = url.clone();
         move || {
@@ -177,8 +178,8 @@ fn what_is_missing_is_named() {
     client.batch_execute("CREATE TABLE events (id INTEGER, sender_id TEXT)").unwrap();
     assert!(matches!(failure(&url), PostgresTrackerError::NoColumn { missing: "data", .. }));
     let refused = failure(&url.replace("turnmill-secret", "wrong"));
-    let told = format!("{refused}: {}", std::error::Error::source(&refused).unwrap());
-    assert!(told.contains("postgresql://127.0.0.1") && !told.contains("wrong"), "{told}");
+    let message = format!("{refused}: {}", std::error::Error::source(&refused).unwrap());
+    assert!(message.contains("postgresql://127.0.0.1") && !message.contains("wrong"), "{message}");
     let error = failure(&format!("{url}?sslmode=require"));
     assert!(matches!(error, PostgresTrackerError::Database { .. }), "a server without TLS: {error}");
 }

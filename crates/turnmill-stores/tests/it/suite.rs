@@ -10,22 +10,22 @@ use turnmill_testbed::postgres;
 /// Makes stores by URLs.
 struct Urls {
     made: usize,
-    place: Place,
+    location: Location,
 }
 
-enum Place {
+enum Location {
     Folder(TempDir),
     Database(String),
 }
 
 impl Urls {
     fn store(&self, number: usize) -> AnyStore {
-        match &self.place {
-            Place::Folder(folder) => {
+        match &self.location {
+            Location::Folder(folder) => {
                 let path = folder.path().join(format!("{number}.sqlite"));
                 AnyStore::from_url(&format!("sqlite:{}", path.display())).unwrap()
             }
-            Place::Database(url) => {
+            Location::Database(url) => {
                 AnyStore::from_url(url).unwrap().with_schema(Some(&format!("schema {number}")))
             }
         }
@@ -54,7 +54,7 @@ impl Fixture for Urls {
 
     fn refuse_text(&mut self, store: &mut AnyStore, text: Option<&str>) {
         assert!(text.is_none_or(|text| !text.contains('\'')));
-        match (store, &self.place) {
+        match (store, &self.location) {
             (AnyStore::Sqlite(store), _) => {
                 let mut sql = "DROP TRIGGER IF EXISTS refuse;".to_owned();
                 if let Some(text) = text {
@@ -65,7 +65,7 @@ impl Fixture for Urls {
                 }
                 rusqlite::Connection::open(store.path().unwrap()).unwrap().execute_batch(&sql).unwrap();
             }
-            (AnyStore::Postgres(store), Place::Database(url)) => {
+            (AnyStore::Postgres(store), Location::Database(url)) => {
                 let schema = store.settings().schema();
                 let mut sql = format!(
                     "SET search_path TO \"{schema}\"; \
@@ -104,12 +104,12 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 
 #[test]
 fn sqlite_conforms() {
-    let place = Place::Folder(tempfile::tempdir().unwrap());
-    block_on(suite(&mut Urls { made: 0, place }));
+    let location = Location::Folder(tempfile::tempdir().unwrap());
+    block_on(suite(&mut Urls { made: 0, location }));
 }
 
 #[test]
 fn postgres_conforms() {
     let Some(url) = postgres::database() else { return };
-    block_on(suite(&mut Urls { made: 0, place: Place::Database(url) }));
+    block_on(suite(&mut Urls { made: 0, location: Location::Database(url) }));
 }

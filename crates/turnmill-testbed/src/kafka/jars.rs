@@ -1,4 +1,4 @@
-//! Kafka's programs, fetched once per user.
+//! Kafka's programs, which are downloaded once per user.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -9,13 +9,14 @@ use crate::{Unavailable, find};
 /// The release of Apache Kafka that tests run against.
 pub const VERSION: &str = "4.3.1";
 
-/// The logging of that release; without one, a broker that does not start does not say why.
+/// The version of the logging library in that release. Without it, a broker that fails prints no
+/// reason.
 const SLF4J: &str = "1.7.36";
 
-/// The oldest Java that this release runs on.
+/// The oldest Java version that supports this release.
 const JAVA: u32 = 17;
 
-/// How to start a Java program of Kafka's.
+/// How to start a Java program of Kafka.
 #[derive(Clone, Debug)]
 pub(super) struct Java {
     program: PathBuf,
@@ -23,7 +24,7 @@ pub(super) struct Java {
 }
 
 impl Java {
-    /// Looks for Java, and fetches Kafka from Maven Central if that has not been done.
+    /// Finds Java, and downloads Kafka from Maven Central if necessary.
     pub(super) fn find() -> Result<Self, Unavailable> {
         let home = std::env::var_os("JAVA_HOME").map(|home| Path::new(&home).join("bin/java"));
         let program = home.filter(|file| file.is_file()).or_else(|| find::program("java"));
@@ -32,14 +33,15 @@ impl Java {
         };
         let folder = cache()?.join(format!("kafka-{VERSION}")).join("lib");
         if !folder.is_dir() {
-            // Only here: it takes a moment, and what was fetched has run before.
+            // Check only before the download: the check takes a moment, and a downloaded Kafka has
+            // run before.
             require_version(&program)?;
             fetch(&folder)?;
         }
         Ok(Self { program, class_path: format!("{}/*", folder.display()) })
     }
 
-    /// The command that runs a class, with options of the virtual machine before it.
+    /// Returns the command that runs a class, with options of the virtual machine.
     pub(super) fn command(&self, options: &[&str], class: &str) -> Vec<String> {
         let mut command = vec![self.program.display().to_string()];
         command
@@ -49,9 +51,9 @@ impl Java {
         command
     }
 
-    /// A program that ends soon.
+    /// Returns the command of a short-lived program.
     pub(super) fn tool(&self, class: &str) -> Command {
-        // For a second's work the better compiler costs more than it gives.
+        // The optimising compiler does not pay off within a second.
         let words = self.command(&["-XX:TieredStopAtLevel=1"], class);
         let mut command = Command::new(&self.program);
         command.args(words.iter().skip(1));
@@ -60,7 +62,8 @@ impl Java {
 }
 
 fn require_version(java: &Path) -> Result<(), Unavailable> {
-    // The first line is like `openjdk 17.0.15 2025-04-15`, and was `java version "1.8.0"` once.
+    // The first line is like `openjdk 17.0.15 2025-04-15`, or like `java version "1.8.0"` in old
+    // versions.
     let printed = find::output(Command::new(java).arg("--version")).unwrap_or_default();
     let digits = printed.split_whitespace().nth(1).unwrap_or_default();
     let major: u32 = digits
@@ -75,7 +78,7 @@ fn require_version(java: &Path) -> Result<(), Unavailable> {
     Ok(())
 }
 
-/// `$TURNMILL_TEST_CACHE`, or a folder among the user's caches.
+/// Returns `$TURNMILL_TEST_CACHE`, or a folder in the user's cache.
 fn cache() -> Result<PathBuf, Unavailable> {
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     variable("TURNMILL_TEST_CACHE")
@@ -84,7 +87,7 @@ fn cache() -> Result<PathBuf, Unavailable> {
         .ok_or_else(|| missing("there is no folder for Kafka: set TURNMILL_TEST_CACHE".to_owned()))
 }
 
-/// Puts all that Kafka consists of into `folder`, which appears when it is complete.
+/// Downloads Kafka to `folder`, which appears only when it is complete.
 fn fetch(folder: &Path) -> Result<(), Unavailable> {
     let Some(maven) = find::program("mvn") else {
         return Err(missing("Maven is missing, which fetches Kafka: install Debian's `maven`".to_owned()));
@@ -108,11 +111,11 @@ fn fetch(folder: &Path) -> Result<(), Unavailable> {
         "--no-transfer-progress",
         "dependency:copy-dependencies",
     ]);
-    // Not the user's repository: what else is fetched on the way, Maven's own plugins, goes away with this folder.
+    // Do not use the user's repository: Maven's own plugins are deleted with this folder.
     command.arg(format!("-Dmaven.repo.local={}", work.path().join("repository").display()));
     command.arg("-DincludeScope=runtime").arg(format!("-DoutputDirectory={}", complete.display()));
     find::output(&mut command).map_err(|error| {
-        // Maven says much; what it says first of what is wrong, sometimes in two lines, is nearest to the cause.
+        // The first problem that Maven prints, sometimes in two lines, is nearest to the cause.
         let wrong = |line: &&str| line.starts_with("[WARNING] ") || line.starts_with("[ERROR] ");
         let lines = error.lines().map(str::trim_end);
         let complaint: Vec<&str> = lines.skip_while(|line| !wrong(line)).take(2).collect();

@@ -4,7 +4,7 @@
 //! use turnmill_testbed::kafka;
 //!
 //! # fn main() {
-//! // A topic of its own on the broker that all tests share; or the test is skipped.
+//! A new topic on the broker that all tests share; or the test is skipped.
 //! let Some((bootstrap, topic)) = kafka::topic(3) else { return };
 //! assert!(bootstrap.contains(':') && !topic.is_empty());
 //! # }
@@ -30,26 +30,26 @@ pub use jars::VERSION;
 
 /// The user of the SASL listeners, and the name in the client's certificate.
 pub const USER: &str = "turnmill";
-/// That user's password.
+/// The user's password.
 pub const PASSWORD: &str = "turnmill-secret";
 
-/// A way to connect to a broker. The SASL ones take the mechanisms PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512.
+/// A way to connect to a broker. The SASL listeners support PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Listener {
-    /// Without TLS and without a user. Every broker has this one.
+    /// No TLS and no login. Every broker has this listener.
     Plaintext,
-    /// TLS that asks for no client certificate.
+    /// TLS without a client certificate.
     Ssl,
-    /// TLS that requires a client certificate.
+    /// TLS with a required client certificate.
     MutualSsl,
-    /// A user and password without TLS.
+    /// User and password without TLS.
     SaslPlaintext,
-    /// A user and password over TLS.
+    /// User and password over TLS.
     SaslSsl,
 }
 
 impl Listener {
-    /// What clients call `security.protocol`.
+    /// Returns the value of `security.protocol` for clients.
     #[must_use]
     pub fn protocol(self) -> &'static str {
         match self {
@@ -60,7 +60,7 @@ impl Listener {
         }
     }
 
-    /// Its name in the broker's settings, where two may speak the same protocol.
+    /// Returns the name in the broker's settings. Two listeners may have the same protocol.
     fn name(self) -> &'static str {
         if self == Self::MutualSsl { "MUTUAL" } else { self.protocol() }
     }
@@ -74,16 +74,17 @@ impl Listener {
     }
 }
 
-/// How to set up a broker.
+/// Settings of a new broker.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Listeners besides [`Listener::Plaintext`].
     pub listeners: Vec<Listener>,
-    /// Further properties, such as `("auto.create.topics.enable", "true")`; they override ours.
+    /// More properties, such as `("auto.create.topics.enable", "true")`. They override the
+    /// defaults.
     pub settings: Vec<(String, String)>,
 }
 
-/// A broker of our own, a whole cluster by itself, whose data are gone when it is dropped.
+/// A private broker, which is a whole cluster. Its data are deleted when it is dropped.
 #[derive(Debug)]
 pub struct Broker {
     supervisor: Supervisor,
@@ -93,11 +94,11 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Makes a new cluster of one broker and starts it.
+    /// Creates a cluster of one broker and starts it.
     ///
     /// # Errors
     ///
-    /// If Java is not installed, Kafka cannot be fetched, or it does not start.
+    /// If Java is not installed, Kafka cannot be downloaded, or the broker does not start.
     pub fn start(options: &Options) -> Result<Self, Unavailable> {
         find::on_free_ports(|| Self::try_start(options))
     }
@@ -145,13 +146,13 @@ impl Broker {
         })
     }
 
-    /// `HOST:PORT` of the listener without TLS and users.
+    /// Returns `HOST:PORT` of the listener without TLS and login.
     #[must_use]
     pub fn bootstrap(&self) -> String {
         self.bootstrap_of(Listener::Plaintext)
     }
 
-    /// `HOST:PORT` of a listener. With TLS the host is `localhost`, which the certificate is for.
+    /// Returns `HOST:PORT` of a listener. With TLS the host is `localhost`, as in the certificate.
     ///
     /// # Panics
     ///
@@ -165,11 +166,12 @@ impl Broker {
         }
     }
 
-    /// Makes a topic and waits until it can be used. Settings are those of topics, such as `("retention.ms", "1000")`.
+    /// Creates a topic and waits until it is usable. Settings are those of topics, such as
+    /// `("retention.ms", "1000")`.
     ///
     /// # Panics
     ///
-    /// If Kafka does not.
+    /// If Kafka refuses.
     #[track_caller]
     pub fn create_topic(&self, name: &str, partitions: u32, settings: &[(&str, &str)]) {
         done(
@@ -182,17 +184,17 @@ impl Broker {
     ///
     /// # Panics
     ///
-    /// If Kafka does not.
+    /// If Kafka refuses.
     #[track_caller]
     pub fn delete_topic(&self, name: &str) {
         done(Client::connect(&self.bootstrap()).and_then(|mut client| client.delete_topic(name)));
     }
 
-    /// Gives a topic more partitions: `partitions` in all.
+    /// Increases the number of partitions of a topic to `partitions`.
     ///
     /// # Panics
     ///
-    /// If Kafka does not.
+    /// If Kafka refuses.
     #[track_caller]
     pub fn set_partitions(&self, topic: &str, partitions: u32) {
         done(
@@ -201,11 +203,12 @@ impl Broker {
         );
     }
 
-    /// Deletes the records of a partition before an offset, as retention does in time; -1 stands for the end.
+    /// Deletes the records of a partition before an offset, as retention does over time. -1 means
+    /// the end.
     ///
     /// # Panics
     ///
-    /// If Kafka does not.
+    /// If Kafka refuses.
     #[track_caller]
     pub fn delete_records(&self, topic: &str, partition: u32, before: i64) {
         done(
@@ -214,56 +217,57 @@ impl Broker {
         );
     }
 
-    /// A command that runs a class of Kafka's server, such as `kafka.admin.ConfigCommand`, in a Java of its own.
+    /// Returns a command that runs a class of Kafka's server, such as `kafka.admin.ConfigCommand`.
     #[must_use]
     pub fn tool(&self, class: &str) -> Command {
         self.java.tool(class)
     }
 
-    /// Its process, while it runs.
+    /// Returns the process id while the broker runs.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         self.supervisor.pid()
     }
 
-    /// The certificates for clients, if a listener has TLS.
+    /// Returns the certificates for clients, if a listener has TLS.
     #[must_use]
     pub fn tls(&self) -> Option<&Files> {
         self.tls.as_ref()
     }
 
-    /// What the broker has printed: warnings and errors.
+    /// Returns the broker's output: warnings and errors.
     #[must_use]
     pub fn log(&self) -> String {
         self.supervisor.log()
     }
 
-    /// Shuts the broker down in order.
+    /// Shuts the broker down cleanly.
     ///
     /// # Panics
     ///
-    /// If it does not end.
+    /// If the broker does not end.
     #[track_caller]
     pub fn stop(&self) {
         self.supervisor.end("TERM");
     }
 
-    /// Ends the broker at once, in the middle of whatever it does.
+    /// Kills the broker.
     ///
     /// # Panics
     ///
-    /// If it does not end.
+    /// If the broker does not end.
     #[track_caller]
     pub fn kill(&self) {
         self.supervisor.end("KILL");
     }
 
-    /// Starts a broker that was stopped or killed, on the same ports and data. After a [`kill`](Self::kill) this takes a
-    /// few seconds longer: the cluster has to notice first that the broker was away.
+    /// Starts a stopped or killed broker with the same ports and data. After a [`kill`](Self::kill)
+    /// this takes a few seconds longer, because the cluster must first notice that the broker was
+    /// away.
     ///
     /// # Panics
     ///
-    /// If it does not start.
+    /// If the broker does not start.
     #[track_caller]
     pub fn start_again(&self) {
         if let Err(error) = self.boot() {
@@ -272,12 +276,12 @@ impl Broker {
     }
 }
 
-/// A new topic on the broker that all tests share, with the broker's address: `(bootstrap, topic)`. `None` if there can be no
-/// broker, which is [noted](crate::skip).
+/// Creates a topic on the broker that all tests share, and returns `(bootstrap, topic)`. Returns
+/// `None` if there is no broker, which is [noted](crate::skip).
 ///
 /// # Panics
 ///
-/// If a broker is there and does not work.
+/// If a broker exists and does not work.
 #[must_use]
 #[track_caller]
 pub fn topic(partitions: u32) -> Option<(String, String)> {
@@ -290,12 +294,12 @@ pub fn topic(partitions: u32) -> Option<(String, String)> {
     Some((shared.bootstrap.clone(), name))
 }
 
-/// The broker that all tests share: the one that `TURNMILL_TEST_KAFKA` names, else one that is started for this process and
-/// ends with it. `None` if there can be none, which is [noted](crate::skip).
+/// Returns the broker that all tests share: the one in `TURNMILL_TEST_KAFKA`, or one that is
+/// started for this process. Returns `None` if there is no broker, which is [noted](crate::skip).
 ///
 /// # Panics
 ///
-/// If Kafka can be had and does not start.
+/// If Kafka is available and does not start.
 #[must_use]
 #[track_caller]
 pub fn shared() -> Option<&'static Shared> {
@@ -303,11 +307,11 @@ pub fn shared() -> Option<&'static Shared> {
     or_skip(SHARED.get_or_init(Shared::find).as_ref().map_err(Clone::clone))
 }
 
-/// A broker that tests share. They must not end it; those that do, start one of their own.
+/// A broker that tests share. Tests must not stop it: those that stop a broker start their own.
 #[derive(Debug)]
 pub struct Shared {
     bootstrap: String,
-    /// Unless the broker is somebody else's.
+    /// `None` if the broker is external.
     _broker: Option<Broker>,
 }
 
@@ -322,17 +326,17 @@ impl Shared {
         }
     }
 
-    /// `HOST:PORT`, perhaps several with commas between them.
+    /// Returns `HOST:PORT`, or several, separated by commas.
     #[must_use]
     pub fn bootstrap(&self) -> &str {
         &self.bootstrap
     }
 
-    /// Makes a topic, as [`Broker::create_topic`] does. Nothing removes it from a broker that is not ours.
+    /// Creates a topic like [`Broker::create_topic`]. It is never removed from an external broker.
     ///
     /// # Panics
     ///
-    /// If Kafka does not.
+    /// If Kafka refuses.
     #[track_caller]
     pub fn create_topic(&self, name: &str, partitions: u32, settings: &[(&str, &str)]) {
         done(
@@ -342,20 +346,21 @@ impl Shared {
     }
 }
 
-/// 16 random bytes in URL-safe base64, whose last digit has 2 bits, and which may not start like an option.
+/// Returns 16 random bytes in URL-safe base64. The last digit has 2 bits, and the first one must
+/// not be `-`.
 fn cluster_id() -> String {
     let mut id: String = (0..21).map(|_| fastrand::alphanumeric()).collect();
     id.push(['A', 'Q', 'g', 'w'][fastrand::usize(..4)]);
     id
 }
 
-fn certificates(place: &Path) -> Result<Files, Unavailable> {
+fn certificates(folder: &Path) -> Result<Files, Unavailable> {
     let authority = Authority::new("turnmill-testbed");
     let server = authority.server();
-    // Kafka wants key and certificate in one file.
+    // Kafka requires key and certificate in one file.
     let both = format!("{}{}", server.key, server.certificate);
-    write_private(&place.join(properties::KEYSTORE), &both).map_err(failed)?;
-    Files::write(place, &authority, USER).map_err(failed)
+    write_private(&folder.join(properties::KEYSTORE), &both).map_err(failed)?;
+    Files::write(folder, &authority, USER).map_err(failed)
 }
 
 #[track_caller]

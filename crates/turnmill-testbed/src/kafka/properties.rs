@@ -4,17 +4,17 @@ use std::path::Path;
 
 use super::{Listener, PASSWORD, USER};
 
-/// The file in a broker's folder with its key and certificate.
+/// The file with the key and the certificate in a broker's folder.
 pub(super) const KEYSTORE: &str = "server.pem";
 
 const CONTROLLER: &str = "CONTROLLER";
 
-/// Where clients find a listener.
+/// Returns the host of a listener for clients.
 pub(super) fn host(listener: Listener) -> &'static str {
     if listener.has_tls() { "localhost" } else { "127.0.0.1" }
 }
 
-/// A broker's `server.properties`; of two values for a name, Kafka takes the last.
+/// Returns a broker's `server.properties`. If a name occurs twice, Kafka uses the last value.
 pub(super) fn text(
     place: &Path,
     ports: &[(Listener, u16)],
@@ -39,7 +39,7 @@ pub(super) fn text(
     set("listener.security.protocol.map", &format!("{protocols},{CONTROLLER}:PLAINTEXT"));
     set("inter.broker.listener.name", Listener::Plaintext.name());
     set("log.dirs", &format!("{place}/data"));
-    // One broker holds everything, and few consumers use it.
+    // There is one broker, and few consumers use it.
     for topic in ["offsets.topic", "transaction.state.log", "share.coordinator.state.topic"] {
         set(&format!("{topic}.replication.factor"), "1");
         set(&format!("{topic}.num.partitions"), "3");
@@ -49,11 +49,11 @@ pub(super) fn text(
     }
     set("default.replication.factor", "1");
     set("auto.create.topics.enable", "false");
-    // Records may be of the day of a capture, however long ago, and of days to come.
+    // Keep records of any time: captures are old, and some tests write future times.
     set("log.retention.ms", "-1");
     set("log.message.timestamp.after.max.ms", "9223372036854775807");
-    // Tests are in a hurry: no waiting for further members of a group, sessions as short as tests need, and soon back
-    // after a kill. A cluster accepts a broker only after the session has ended that it had before.
+    // Keep tests fast: no wait for more members of a group, short sessions, and a quick restart
+    // after a kill. A cluster accepts a broker only after its previous session has ended.
     set("group.initial.rebalance.delay.ms", "0");
     set("group.min.session.timeout.ms", "1000");
     set("broker.heartbeat.interval.ms", "500");

@@ -1,13 +1,13 @@
-//! The few requests of Kafka's protocol that administer topics.
+//! The requests of Kafka's protocol that administer topics.
 //!
-//! Starting Kafka's own tools takes a second and a processor each time, and a test wants a topic now. The versions used are
-//! those that brokers from 2.4 to 4 speak, before the "flexible" encoding.
+//! Kafka's own tools take a second and a processor for each start, which is too slow for tests. The
+//! versions here are those of brokers from 2.4 to 4, before the "flexible" encoding.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpStream, ToSocketAddrs as _};
 use std::time::{Duration, Instant};
 
-/// For one answer, on a busy machine.
+/// Timeout of an answer, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 const METADATA: (i16, i16) = (3, 4);
@@ -18,7 +18,7 @@ const CREATE_PARTITIONS: (i16, i16) = (37, 0);
 
 const UNKNOWN_TOPIC: i16 = 3;
 
-/// What went wrong, in words.
+/// Result with the error in words.
 pub(super) type Result<T> = std::result::Result<T, String>;
 
 /// A connection to one broker.
@@ -26,10 +26,10 @@ pub(super) struct Client {
     stream: TcpStream,
 }
 
-/// What a broker knows of the cluster, and of one topic.
+/// A broker's knowledge of the cluster and of one topic.
 #[derive(Debug, Default)]
 struct Metadata {
-    /// Number and address.
+    /// Number and address of each broker.
     brokers: Vec<(i32, String)>,
     /// The topic's error, 0 for none.
     error: i16,
@@ -65,7 +65,7 @@ impl Client {
         Err(last)
     }
 
-    /// Whether the broker is part of a cluster that works.
+    /// Returns whether the broker is part of a working cluster.
     pub(super) fn is_ready(&mut self) -> Result<bool> {
         Ok(!self.metadata(None)?.brokers.is_empty())
     }
@@ -78,7 +78,7 @@ impl Client {
     ) -> Result<()> {
         let mut request = Request::default();
         request.count(1).text(name).i32(partitions.cast_signed());
-        // As many replicas as the broker does by default; no assignment of ours.
+        // Default number of replicas, and no assignment.
         request.i16(-1).count(0).count(configs.len());
         for (name, value) in configs {
             request.text(name).text(value);
@@ -155,7 +155,7 @@ impl Client {
         })
     }
 
-    /// Brokers learn of changes a moment later.
+    /// Waits until a change has reached the broker.
     fn wait_for(&mut self, topic: &str, done: impl Fn(&Metadata) -> bool) -> Result<()> {
         let start = Instant::now();
         loop {

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use turnmill_testbed::kafka::{Broker, Listener, Options, PASSWORD, USER, shared, topic};
 use turnmill_testbed::or_skip;
 
-/// An answer of Kafka's protocol to a request of that number and version.
+/// Sends a request with this number and version of Kafka's protocol, and returns the answer.
 fn ask(stream: &mut (impl Read + Write), api: i16, version: i16, body: &[u8]) -> std::io::Result<Vec<u8>> {
     let header =
         [&api.to_be_bytes()[..], &version.to_be_bytes(), &7_i32.to_be_bytes(), &[0xff, 0xff]].concat();
@@ -20,7 +20,7 @@ fn ask(stream: &mut (impl Read + Write), api: i16, version: i16, body: &[u8]) ->
     Ok(answer.split_off(4))
 }
 
-/// The number of partitions of a topic, by a request for metadata that lists no replicas.
+/// Returns the number of partitions of a topic, from a request for metadata.
 fn partitions(bootstrap: &str, topic: &str) -> Option<usize> {
     let mut stream = TcpStream::connect(bootstrap).unwrap();
     let name = [&(topic.len() as u16).to_be_bytes()[..], topic.as_bytes()].concat();
@@ -62,7 +62,7 @@ fn a_killed_broker_keeps_its_topics() {
     }
 }
 
-/// Asks the broker something through a listener with Kafka's own client; the complaint if that fails.
+/// Lists the topics through a listener with Kafka's own client, or returns the client's error.
 fn list_topics(broker: &Broker, listener: Listener, properties: &[String]) -> Result<String, String> {
     let file = tempfile::NamedTempFile::new().unwrap();
     let protocol = format!("security.protocol={}", listener.protocol());

@@ -1,4 +1,4 @@
-//! Nothing outlives the process that holds a server.
+//! Tests that no server outlives the process that started it.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpStream;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use turnmill_testbed::or_skip;
 use turnmill_testbed::{kafka, postgres};
 
-/// The command, with a folder of its own for temporary files and without servers of others.
+/// Returns the command, with its own folder for temporary files and without external servers.
 fn testbed(arguments: &[&str], folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_turnmill-testbed"));
     command.args(arguments).env("TMPDIR", folder);
@@ -17,7 +17,7 @@ fn testbed(arguments: &[&str], folder: &Path) -> Command {
     command
 }
 
-/// Holds both servers until it ends, and their addresses.
+/// Starts a process that holds both servers, and returns their addresses.
 fn holder(folder: &Path) -> (Child, Vec<String>) {
     let mut command = testbed(&["up"], folder);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -35,7 +35,7 @@ fn files(folder: &Path) -> usize {
     folder.read_dir().unwrap().count()
 }
 
-/// Waits until `done`, for a machine that is busy.
+/// Waits until `done`, also on a busy machine.
 fn wait_until(what: &str, done: impl Fn() -> bool) {
     let start = Instant::now();
     while !done() {
@@ -44,12 +44,12 @@ fn wait_until(what: &str, done: impl Fn() -> bool) {
     }
 }
 
-/// Whether this machine can run both servers; they are needed elsewhere in these tests anyway.
+/// Returns whether this machine can run both servers.
 fn both() -> bool {
     postgres::shared().is_some() && kafka::shared().is_some()
 }
 
-/// A folder that PostgreSQL's user may enter, too.
+/// Returns a folder that PostgreSQL's user may enter, too.
 fn folder() -> tempfile::TempDir {
     use std::os::unix::fs::PermissionsExt as _;
     let permissions = std::fs::Permissions::from_mode(0o755);
@@ -98,7 +98,7 @@ fn a_command_runs_with_servers_and_its_code_is_passed_on() {
     assert_eq!(status.code(), Some(7));
     assert_eq!(files(folder.path()), 0);
 
-    // Servers that are named already are left alone.
+    // Servers that are already named are not replaced.
     let mut command = testbed(
         &["run", "--", "sh", "-c", "echo $TURNMILL_TEST_POSTGRES_URL $TURNMILL_TEST_KAFKA"],
         folder.path(),
@@ -112,7 +112,7 @@ fn a_command_runs_with_servers_and_its_code_is_passed_on() {
 fn a_test_without_its_server_is_skipped_and_noted() {
     let folder = folder();
     let skips = folder.path().join("skips");
-    // No program can be found, and no PostgreSQL where distributions put it: this test itself, without its `PATH`.
+    // Runs this test binary without `PATH`, so that it finds no program and no PostgreSQL.
     let own = std::env::current_exe().unwrap();
     let mut command = Command::new(own);
     command.args(["--exact", "kafka::every_test_has_a_topic_of_its_own"]).env("PATH", folder.path());

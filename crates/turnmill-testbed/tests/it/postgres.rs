@@ -5,7 +5,7 @@ use std::process::Command;
 use turnmill_testbed::or_skip;
 use turnmill_testbed::postgres::{Access, Options, Server, database, shared};
 
-/// What a client gets over TCP: the rows, or the complaint.
+/// Returns the rows that a client gets over TCP, or the error.
 fn query(url: &str, statement: &str) -> Result<String, String> {
     let mut command = Command::new("psql");
     command

@@ -1,9 +1,9 @@
-//! No form of an address shows its password.
+//! Tests that no form of an address shows its password.
 
 use proptest::prelude::*;
 use turnmill_text::{Arguments, ServerProblem, check_brokers, check_host, redact};
 
-/// Ways in which people write the address of a database or a broker, right and wrong, a line each; `SECRET` is the password.
+/// Ways to write the address of a database or a broker, right and wrong. `SECRET` is the password.
 const WAYS: &str = include_str!("../addresses.txt");
 
 #[test]
@@ -13,7 +13,7 @@ fn no_way_of_writing_an_address_shows_its_password() {
         assert!(!shown.contains("SECRET"), "{way} shows as {shown}");
         assert!(shown.contains("***"), "{way} shows as {shown}");
         assert!(!redact(&format!("kafka:{way}")).contains("SECRET"), "kafka:{way}");
-        // What was hidden once looks like an address and stays as it is, as far as anything is left of it.
+        // A redacted text is an address again, and redacting it once more changes nothing.
         assert!(!redact(&shown).contains("SECRET"));
     }
 }
@@ -101,12 +101,12 @@ fn brokers_and_hosts_are_names_and_ports() {
     }
 }
 
-/// Texts that nothing else contains, with characters that mean something to addresses.
+/// Secrets that no other text contains, with characters that are special in addresses.
 fn secret() -> impl Strategy<Value = String> {
     "QZ[a-zA-Z0-9@:/?#%&=+ !$,;{}\\[\\]~.-]{6,24}ZQ"
 }
 
-/// Whether a piece of a secret shows that is too long for chance.
+/// Returns whether the text shows a piece of the secret that is too long for chance.
 fn leaks(text: &str, secret: &str) -> bool {
     let characters: Vec<char> = secret.chars().collect();
     characters.windows(6).any(|window| text.contains(&window.iter().collect::<String>()))

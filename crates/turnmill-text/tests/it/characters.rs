@@ -1,4 +1,4 @@
-//! No character of the data reaches a terminal that obeys it.
+//! Tests that no character of the data is interpreted by a terminal.
 
 use proptest::prelude::*;
 use turnmill_text::{escaped, escaped_bytes, escaped_lines};

@@ -1,4 +1,4 @@
-//! What is shown of addresses and of data.
+//! Tests of the printable forms of addresses and data.
 
 mod addresses;
 mod characters;

@@ -1,4 +1,4 @@
-//! What goes wrong, and what is done about it.
+//! Handling of errors: which ones pass, which ones end the source.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -11,51 +11,54 @@ use crate::context::{Context, lock};
 use crate::error::{explain, refusal};
 use crate::{KafkaError, KafkaSettings};
 
-/// A static member that was fenced takes its name back once, but not again within this time: then somebody else has the
-/// same name, and one of the two has to give way.
-const FENCED_AGAIN: Duration = Duration::from_secs(600);
+/// Time after which a fenced static member may take its name back again. If it is fenced twice
+/// within this time, another process has the same name, and one of them must stop.
+const FENCED_TWICE: Duration = Duration::from_secs(600);
 
 impl Poller {
-    pub(super) fn failed(&mut self, error: &ClientError) -> Result<(), KafkaError> {
+    pub(super) fn handle_poll_error(&mut self, error: &ClientError) -> Result<(), KafkaError> {
         let code = code_of(error);
         if matches!(error, ClientError::MessageConsumptionFatal(_)) {
             let (code, detail) = self.consumer.client().fatal_error().unzip();
             let detail = detail.unwrap_or_else(|| explain(error));
-            return self.fatal(code.unwrap_or(code_of(error)), detail);
+            return self.handle_fatal_error(code.unwrap_or(code_of(error)), detail);
         }
         let gone = match code {
             Code::AutoOffsetReset | Code::OffsetOutOfRange => true,
-            // Of several topics, one that does not exist yet says so again and again.
+            // With several topics, one that does not exist reports this error repeatedly.
             Code::UnknownTopicOrPartition | Code::UnknownTopicId => self.settings.topics.len() == 1,
             _ => false,
         };
         if gone && matches!(self.phase, Phase::Reading) {
-            // Something was deleted while it was read. Which partition it was is not said: look at all.
-            self.again();
+            // A partition was deleted while it was read. The error does not name it, so check all
+            // of them.
+            self.report_assignment();
         }
-        self.trouble(code, explain(error))
+        self.note_error(code, explain(error))
     }
 
-    /// The consumer is of no use any more. A static member that another one took the place of begins again, as that may
-    /// have been itself: brokers that come back know an older one of us than the one that asks.
-    fn fatal(&mut self, code: Code, detail: String) -> Result<(), KafkaError> {
+    /// Handles an error after which librdkafka's consumer is unusable.
+    ///
+    /// A fenced static member joins again once. It may have been fenced by itself: a broker that
+    /// restarts may know an older session of this member.
+    fn handle_fatal_error(&mut self, code: Code, detail: String) -> Result<(), KafkaError> {
         let now = Instant::now();
-        let again = self.fenced.is_some_and(|before| now.duration_since(before) < FENCED_AGAIN);
+        let again = self.fenced.is_some_and(|before| now.duration_since(before) < FENCED_TWICE);
         if code != Code::FencedInstanceId || again {
             return Err(KafkaError::Refused {
                 problem: detail,
                 variable: "RASA_ANALYTICS_CONSUMER_ID and TURNMILL_KAFKA_GROUP_INSTANCE_ID",
             });
         }
-        self.revoked(true);
+        self.handle_revoked(true);
         self.consumer.context().closing.store(true, Ordering::Release);
         self.consumer = consumer(&self.settings)?;
         self.fenced = Some(now);
         self.join = Some(now + self.settings.session_timeout);
-        self.trouble(code, detail)
+        self.note_error(code, detail)
     }
 
-    pub(super) fn trouble(&mut self, code: Code, reason: String) -> Result<(), KafkaError> {
+    pub(super) fn note_error(&mut self, code: Code, reason: String) -> Result<(), KafkaError> {
         if let Some(refused) = refusal(code, &reason) {
             return Err(refused);
         }
