@@ -6,6 +6,7 @@ mod captures;
 mod content;
 mod laws;
 mod other_formats;
+mod packages;
 mod rules;
 mod script;
 mod tidy;
