@@ -49,7 +49,7 @@ fn as_json(error: &Diagnostic) -> Value {
         "message": format!("{}{hint}", error.message),
         "name": error.name,
         "file": error.file,
-        "line": error.place.line,
-        "column": error.place.column,
+        "line": error.location.line,
+        "column": error.location.column,
     })
 }

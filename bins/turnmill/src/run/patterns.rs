@@ -292,7 +292,7 @@ fn refused(error: &Diagnostic) -> Value {
         "name": error.name,
         "kind": error.kind,
         "message": format!("{}{hint}", error.message),
-        "line": error.place.line,
-        "column": error.place.column,
+        "line": error.location.line,
+        "column": error.location.column,
     })
 }
