@@ -20,7 +20,10 @@ pub(crate) fn markers(bytes: &[u8]) {
                 // YAML has more line ends than this, but none without a byte.
                 let lines = bytes.len() + 2;
                 for error in errors {
-                    assert!((1..=lines).contains(&error.place.line) && error.place.column >= 1, "{error}");
+                    assert!(
+                        (1..=lines).contains(&error.location.line) && error.location.column >= 1,
+                        "{error}"
+                    );
                 }
             }
         }

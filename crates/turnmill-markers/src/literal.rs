@@ -62,7 +62,7 @@ impl<'t> Reader<'t> {
 
     fn unexpected(&self) -> Unreadable {
         let message = match self.rest().chars().next() {
-            Some(found) => format!("unexpected {found:?}"),
+            Some(found) => format!("unexpected `{found}`"),
             None => "unexpected end".to_owned(),
         };
         Unreadable::invalid(message, self.location())

@@ -97,8 +97,8 @@ impl Program {
             EventKeys { first: first.map_or(0, |key| key.id), second: second.map_or(0, |key| key.id) };
         let (mut first, mut second) = (touched_by(first).peekable(), touched_by(second).peekable());
         let mut next_touched = next_word(&mut first, &mut second);
-        // Walk the sets word by word, 64 patterns at a time. `touched`, `unsettled` and `steady`
-        // are disjoint causes to look at a pattern; a pattern with none of them costs nothing.
+        // Walk the sets word by word, 64 patterns at a time. A pattern that is neither touched nor
+        // unsettled nor steady costs nothing.
         for word in 0..self.set_words {
             let set = |set: Set| state.words.get(set.word(self) + word).copied().unwrap_or_default();
             let (unsettled, steady) = (set(Set::Unsettled), set(Set::Steady));

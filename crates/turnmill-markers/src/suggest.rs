@@ -1,6 +1,6 @@
 //! "Did you mean".
 
-/// The candidate that is nearest to the text, if one is near enough to be what was meant.
+/// Returns the candidate that is nearest to the text, if it is near enough to be what was meant.
 pub(crate) fn closest(
     text: &str,
     candidates: impl IntoIterator<Item = &'static str>,

@@ -37,9 +37,8 @@ pub(crate) struct Placement {
 
 /// Assigns a sender's events, which are in order, to sessions.
 ///
-/// Example, with numbers as session ids in the metadata: `start user | end | user#3 bot | user`.
-/// The end closes the first session. `user#3` opens one with id 3, and `user` without an id stays
-/// in it.
+/// Example, with `#3` for a session id in the metadata: `start user | end | start#3 user#3 | user`.
+/// After the end, `start#3` opens a session with id 3. The last `user` has no id and stays in it.
 pub(crate) fn assign(events: &[Event<'_>]) -> Placement {
     let mut placement = Placement::default();
     // Session ids that events gave, including replaced ones.

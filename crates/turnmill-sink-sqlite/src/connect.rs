@@ -260,7 +260,7 @@ fn rearrange(
     Ok(needless.map(|name| format!("DROP INDEX {name}")).chain(missing.map(|index| index.create())).collect())
 }
 
-/// Under the lock: applies missing migrations, and compares or stores the settings.
+/// Applies missing migrations, and compares or stores the settings. The caller holds the lock.
 fn migrate(
     store: &SqliteStore,
     connection: &Connection,

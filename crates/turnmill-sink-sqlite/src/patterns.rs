@@ -15,7 +15,7 @@ const REVISION: &str = "SELECT value FROM _turnmill_meta WHERE name = ?1";
 type Found = (StoredPattern, String);
 
 impl SqliteStore {
-    /// Revision of the patterns.
+    /// Returns the revision of the patterns.
     pub(crate) fn patterns_revision(&self, connection: &Connection) -> Result<u64, StoreError> {
         let fail = |error| self.error(error, "reading the patterns' revision");
         let text: Option<String> = connection

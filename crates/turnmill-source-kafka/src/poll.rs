@@ -11,8 +11,9 @@
 //!     +----------------------- Revoked <--------------------------------+
 //! ```
 //!
-//! Lost partitions go from every phase to `Unassigned` at once. [`Poller::report_assignment`] goes
-//! back to `Assigned` from `Reading`, under a new generation.
+//! A revocation leads to `Revoked` from every phase whose assignment the caller has seen. Lost
+//! partitions lead to `Unassigned` at once. [`Poller::report_assignment`] leads back to `Assigned`
+//! from `Starting` and `Reading`, under a new generation.
 
 mod faults;
 pub(crate) mod membership;

@@ -25,14 +25,14 @@ const HEAD_BYTES: usize = 64 << 10;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Foreign {
     /// What the file looks like, with an article: `a zip archive`.
-    pub what: Cow<'static, str>,
+    pub kind: Cow<'static, str>,
     /// The remedy, in the imperative.
     pub remedy: Cow<'static, str>,
 }
 
 impl fmt::Display for Foreign {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.what, self.remedy)
+        write!(f, "{}: {}", self.kind, self.remedy)
     }
 }
 
@@ -85,8 +85,8 @@ const MAGIC: &[(&[u8], &str, &str)] = &[
 ];
 
 impl Foreign {
-    fn new(what: impl Into<Cow<'static, str>>, remedy: impl Into<Cow<'static, str>>) -> Self {
-        Self { what: what.into(), remedy: remedy.into() }
+    fn new(kind: impl Into<Cow<'static, str>>, remedy: impl Into<Cow<'static, str>>) -> Self {
+        Self { kind: kind.into(), remedy: remedy.into() }
     }
 
     /// Names a file that begins with the uncompressed bytes `content`. Returns `None` if it is

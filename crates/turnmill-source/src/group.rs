@@ -44,8 +44,8 @@ pub enum GroupProgress {
     Revoked {
         /// The generation.
         generation: u64,
-        /// Whether the partitions are already lost: another member may be reading them. Do not
-        /// commit for them.
+        /// Whether the partitions are already lost. Another member may be reading them, so batches in
+        /// flight need not be finished.
         lost: bool,
     },
     /// No records at present: call again.

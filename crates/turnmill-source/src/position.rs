@@ -100,8 +100,8 @@ impl LastRecord {
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Position {
-    /// The uncompressed byte offset after the last consumed line of a file, the last consumed id of
-    /// a table, or the offset of the next record of a log.
+    /// The uncompressed byte offset after the last consumed line of a file. For tables, the last
+    /// consumed id. For logs, the offset of the next record.
     pub offset: u64,
     /// Fingerprint of the file, if the partition is a file and something was consumed.
     pub fingerprint: Option<Fingerprint>,

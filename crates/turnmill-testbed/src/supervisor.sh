@@ -1,7 +1,8 @@
-# Looks after one server: $1 is its folder, $2 the signal that ends it at once, the rest its command.
+# Runs one server: $1 is its folder, $2 the signal that ends it at once, the rest its command.
 #
-# Orders come line by line on stdin, reports go to stdout. Whatever becomes of the process that gives the orders, its end
-# of the pipe is closed then: that is the order to end the server and to remove the folder.
+# Orders are read line by line from stdin, reports go to stdout. When the process that gives the
+# orders ends in any way, its end of the pipe is closed. The server is then stopped, and the folder
+# is deleted.
 folder=$1
 last=$2
 shift 2
@@ -36,5 +37,5 @@ while [ -f running ]; do
     tries=$((tries + 1))
 done
 cd /
-# A process that is just ending may still write a file.
+# A process that is ending may still write a file.
 rm -rf "$folder" || { sleep 1; rm -rf "$folder"; }

@@ -1,4 +1,4 @@
-//! The spelling of configurations, and reading them back.
+//! Tests of the canonical text of configurations, and of parsing it.
 
 use proptest::prelude::*;
 use turnmill_markers::{ErrorKind, Node, Tag};
@@ -28,7 +28,7 @@ fn the_spelling_is_one() {
     let published = "{'or': [{'intent': 'mood_unhappy'},{'intent': 'mood_great'}]}";
     let expected = r#"{"or":[{"intent":"mood_unhappy"},{"intent":"mood_great"}]}"#;
     assert_eq!(Node::parse(published).unwrap().to_string(), expected);
-    // The same inside of a JSON text, as it is printed in the documentation.
+    // The same inside of a JSON string, as the documentation prints it.
     assert_eq!(Node::parse(&format!("\"{published}\"")).unwrap().to_string(), expected);
 }
 

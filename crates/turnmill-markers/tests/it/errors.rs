@@ -1,4 +1,4 @@
-//! Every kind of error, where it is reported, and what is suggested.
+//! Every kind of error, its location, and its suggestion.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ fn errors(files: &[(&str, &str)]) -> Vec<Diagnostic> {
     MarkerSet::parse(&files).unwrap_err()
 }
 
-/// Kind, line and column of each error in one YAML file.
+/// Returns kind, line and column of each error in one YAML file.
 fn check(text: &str, expected: &[(ErrorKind, usize, usize)]) {
     let found: Vec<_> = errors(&[("m.yml", text)])
         .into_iter()
@@ -22,7 +22,7 @@ fn check(text: &str, expected: &[(ErrorKind, usize, usize)]) {
 }
 
 #[test]
-fn each_kind_has_its_place() {
+fn each_kind_has_its_location() {
     use ErrorKind::*;
     check("", &[(FileNotAMapping, 1, 1)]);
     check("- a\n", &[(FileNotAMapping, 1, 1)]);
@@ -90,7 +90,7 @@ fn json_is_json() {
     ] {
         assert_eq!(json(text).0, ErrorKind::InvalidYaml, "{text}");
     }
-    // YAML takes most of it, too.
+    // YAML accepts most of it, too.
     let text = "{\n\t\"a\": {\"seq\": [{\"intent\": \"\\ud83d\\ude00\\/\"}]}\n}";
     let read = |name: &str| MarkerSet::parse(&[SourceFile::new(name, text.as_bytes())]).unwrap().0;
     assert_eq!(read("m.json").markers()[0].config.to_string(), "{\"seq\":[{\"intent\":\"😀/\"}]}");
@@ -152,7 +152,7 @@ fn a_second_tag_is_a_warning() {
     assert_eq!(warnings, ["m.yml:1:16: `action` is ignored, since `intent` is the marker's tag"]);
 }
 
-/// Nested `not`s around a condition, so many levels in all.
+/// Returns `levels` nested markers: `not`s around a condition.
 fn nested(levels: usize) -> String {
     format!("a: {}{{intent: x}}{}", "{not: [".repeat(levels - 1), "]}".repeat(levels - 1))
 }
@@ -170,14 +170,14 @@ fn bombs_are_refused_at_once() {
     assert_eq!(errors(&[("m.json", &"[".repeat(MAX_FILE_BYTES))])[0].kind, ErrorKind::InvalidYaml);
     let brackets = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     assert_eq!(errors(&[("m.json", &brackets)])[0].kind, ErrorKind::TooDeep);
-    // A billion laughs.
+    // Each alias refers to two of the one before ("a billion laughs").
     let mut laughs = "a: &a0 {intent: ha}\n".to_owned();
     for level in 1..40 {
         let below = level - 1;
         laughs += &format!("m{level}: &a{level} {{or: [*a{below}, *a{below}, *a{below}, *a{below}]}}\n");
     }
     assert_eq!(kind(&laughs), ErrorKind::TooLarge);
-    // A chain, one level at a time.
+    // A chain of aliases, one level at a time.
     let mut chain = "a: &a0 {intent: ha}\n".to_owned();
     for level in 1..300 {
         chain += &format!("m{level}: &a{level} {{not: [*a{}]}}\n", level - 1);

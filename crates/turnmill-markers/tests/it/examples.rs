@@ -46,7 +46,7 @@ once: {at_least_once: [{intent: a}]}
 never_: {never: [{intent: a}]}
 ";
 
-/// Session, event and user turns, by marker.
+/// Returns session, event and user turns of each result, by marker.
 fn b(compatibility: Compatibility) -> Vec<Vec<(usize, usize, u32)>> {
     let program = Program::of_set(&set(&B.replacen("seq:", "m_seq:", 1)), compatibility);
     let start = action("action_session_start");

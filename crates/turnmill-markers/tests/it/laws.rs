@@ -1,5 +1,5 @@
-//! The compiled program and the explanation against the naive reading, over random markers and
-//! sessions.
+//! Compares the compiled program and the explanation with the naive evaluation, for random markers
+//! and sessions.
 
 use proptest::prelude::*;
 use turnmill_markers::explain::{Outcome, explain};
@@ -31,7 +31,7 @@ proptest! {
 
     #[test]
     fn the_program_means_what_the_markers_mean(
-        // More than a word of patterns now and then.
+        // Sometimes more patterns than one word holds.
         nodes in prop_oneof![9 => prop::collection::vec(node(), 1..8), 1 => prop::collection::vec(node(), 60..70)],
         events in prop::collection::vec(event(), 0..24),
     ) {
@@ -49,8 +49,8 @@ proptest! {
         }
     }
 
-    /// Sequences go on where the session before left them: as if the two were one, if nothing else
-    /// remembers.
+    /// Sequences continue in the next session, as if the two sessions were one, unless other nodes
+    /// have state.
     #[test]
     fn rasas_sequences_survive_sessions(
         names in prop::collection::vec("[abc]", 2..5),
@@ -83,7 +83,7 @@ proptest! {
         prop_assert_eq!(state, program.start());
     }
 
-    /// Stored and read again after each event, the state is the same.
+    /// A state that is stored and loaded after each event does not change.
     #[test]
     fn states_can_be_stored(nodes in prop::collection::vec(node(), 1..8), events in prop::collection::vec(event(), 0..24)) {
         let program = compile(&nodes);
@@ -99,8 +99,8 @@ proptest! {
         }
     }
 
-    /// Markers that change in a session: unchanged ones go on, new ones catch up, and all is as if
-    /// it had been so from the start.
+    /// When markers change in a session, unchanged ones continue and new ones catch up. The result
+    /// is as if the new set had been there from the start.
     #[test]
     fn markers_may_change_in_a_session(
         kept in prop::collection::vec(node(), 0..5),
@@ -145,7 +145,7 @@ proptest! {
         }
     }
 
-    /// Whatever a store gives back as a state: an error or an evaluation, never a panic.
+    /// Any stored bytes as a state lead to an error or an evaluation, never to a panic.
     #[test]
     fn foreign_states_are_refused_or_borne(
         nodes in prop::collection::vec(node(), 1..8),
@@ -187,7 +187,7 @@ fn a_program_refuses_the_state_of_another() {
     assert!(two.adopt(&two, &one.start()).is_err());
     assert!(two.absorb(&mut two.start(), &two, &one.start()).is_err());
     assert!(two.next_session(&mut one.start()).is_err());
-    // The same markers under other ids, or read in another way, are another program.
+    // The same markers with other ids, or with another compatibility, are another program.
     let renamed = Program::compile(&patterns(&nodes, 5), Compatibility::Documented);
     assert_ne!(renamed.fingerprint(), two.fingerprint());
     let as_shipped = Program::compile(&patterns(&nodes, 0), Compatibility::Rasa36);
@@ -201,6 +201,6 @@ fn states_are_small() {
         .collect();
     let program = crate::documented(&yaml);
     assert_eq!((program.len(), program.nodes()), (50, 300));
-    // One bit for the slot, two for the sequence, three for the sets.
+    // One bit for the slot, two for the sequence, and three for the sets.
     assert_eq!(program.start().size(), 32 + 6 * 8);
 }

@@ -1,4 +1,4 @@
-//! Integration tests: the language, the laws, what Rasa wrote, arbitrary bytes.
+//! Integration tests: the language, the laws, captures of Rasa, arbitrary bytes.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
 
@@ -13,7 +13,7 @@ mod paths;
 
 use turnmill_markers::{Compatibility, MarkerEvent, MarkerSet, Program, SourceFile};
 
-/// A set that is right.
+/// Parses a valid set.
 pub(crate) fn set(yaml: &str) -> MarkerSet {
     let (set, warnings) = MarkerSet::parse(&[SourceFile::new("markers.yml", yaml.as_bytes())])
         .unwrap_or_else(|errors| panic!("{errors:#?}"));
@@ -21,12 +21,12 @@ pub(crate) fn set(yaml: &str) -> MarkerSet {
     set
 }
 
-/// A marker's configuration.
+/// Parses a marker's configuration.
 pub(crate) fn config(yaml: &str) -> turnmill_markers::Node {
     set(&format!("m: {yaml}")).markers()[0].config.clone()
 }
 
-/// Event and preceding user turns of each result in one session, by pattern.
+/// Returns event and preceding user turns of each result in one session, by pattern.
 pub(crate) fn results(program: &Program, events: &[MarkerEvent<'_>]) -> Vec<Vec<(usize, u32)>> {
     let mut state = program.start();
     let mut results = vec![Vec::new(); program.len()];

@@ -1,10 +1,9 @@
-//! The meaning of markers, written a second time: nothing is kept, each question goes back over all
-//! events.
+//! A second, naive evaluation of markers: it keeps no state and goes back over all events.
 
 use proptest::prelude::*;
 use turnmill_markers::{MarkerEvent, Node, Tag};
 
-/// Whether the node is true at event `at`, from the events alone.
+/// Returns whether the node is true at event `at`, from the events alone.
 pub(crate) fn value(node: &Node, events: &[MarkerEvent<'_>], at: usize) -> bool {
     let text = node.text().unwrap_or("?");
     let subs = node.sub_markers();
@@ -20,7 +19,7 @@ pub(crate) fn value(node: &Node, events: &[MarkerEvent<'_>], at: usize) -> bool 
         Tag::Or => subs.iter().any(|sub| value(sub, events, at)),
         Tag::Not => !value(&subs[0], events, at),
         Tag::Seq => {
-            // Of the events that bring the sequence on, each last one of a round completes it.
+            // Every last step of a round completes the sequence.
             let (mut step, mut completes) = (0, false);
             for event in 0..=at {
                 let advances = value(&subs[step % subs.len()], events, event);
@@ -51,7 +50,7 @@ fn is_set(text: &str, events: &[MarkerEvent<'_>]) -> bool {
     last.unwrap_or(false)
 }
 
-/// A marker's results in a session, with the user turns before each.
+/// Returns a marker's results in a session, with the user turns before each.
 pub(crate) fn results(node: &Node, events: &[MarkerEvent<'_>]) -> Vec<(usize, u32)> {
     let mut found: Vec<usize> = (0..events.len()).filter(|at| value(node, events, *at)).collect();
     if matches!(node.tag(), Tag::AtLeastOnce | Tag::Never) {
@@ -61,7 +60,7 @@ pub(crate) fn results(node: &Node, events: &[MarkerEvent<'_>]) -> Vec<(usize, u3
     found.into_iter().map(|at| (at, u32::try_from(turns(at)).unwrap())).collect()
 }
 
-/// The same configuration with negated tags read as Rasa 3.6 does.
+/// Returns the configuration with negated tags as Rasa 3.6 evaluates them.
 pub(crate) fn without_negation(node: &Node) -> Node {
     let tag = match node.tag() {
         Tag::NotAction => Tag::Action,
@@ -79,7 +78,7 @@ pub(crate) fn without_negation(node: &Node) -> Node {
 
 const NAMES: [&str; 4] = ["a", "b", "c", ""];
 
-/// Any marker over few names, so that events meet it.
+/// Generates any marker with few names, so that events match it.
 pub(crate) fn node() -> impl Strategy<Value = Node> {
     let conditions: Vec<Tag> = Tag::ALL.into_iter().filter(|tag| tag.is_condition()).collect();
     let leaf = (prop::sample::select(conditions), prop::sample::select(&NAMES[..]))

@@ -1,4 +1,4 @@
-//! The batch evaluator against what `rasa evaluate markers` of Rasa Open Source 3.6.21 wrote.
+//! Compares the batch evaluator with files of `rasa evaluate markers` of Rasa Open Source 3.6.21.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -20,7 +20,7 @@ fn gunzip(name: &str) -> String {
     text
 }
 
-/// The tracker store's events by sender, in its order.
+/// Returns the tracker store's events by sender, in order.
 fn conversations() -> BTreeMap<String, Vec<Value>> {
     let mut conversations: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for line in gunzip("tracker-store.jsonl.gz").lines() {
@@ -75,10 +75,10 @@ fn as_shipped_every_byte_is_rasas() {
     assert_eq!(statistics.overall_csv(), overall);
 }
 
-/// Number of results by marker.
+/// Returns the number of results by marker.
 fn counts(extraction: &str) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
-    // Sender ids may have commas and line ends in quotes; what follows them has not.
+    // Quoted sender ids may contain commas and line breaks; the fields after them do not.
     for line in extraction.lines().skip(1) {
         let mut fields = line.rsplit(',').skip(2);
         if let Some(marker) = fields.next() {
@@ -101,12 +101,12 @@ fn as_documented_only_negations_and_crossing_sequences_differ() {
     assert_eq!(differ, DIFFERENCES);
     assert_eq!(statistics.sessions(), 553);
     let per_session = statistics.per_session_csv();
-    // Eleven markers, five statistics; some sender ids have a line end of their own.
+    // Eleven markers, five statistics. Some sender ids contain a line break.
     assert_eq!(per_session.matches("(number of preceding user turns),").count(), 11 * 5 * 553);
     assert!(per_session.contains("\r\n+4714953435,2,faq_or_chitchat,mean(number of preceding user turns),"));
 }
 
-/// Marker, results as shipped, results as documented. Two are negated, two are sequences that one
-/// session begins and another completes, mostly another sender's.
+/// Marker, results of Rasa 3.6, results as documented. Two markers are negated. Two are sequences
+/// that one session begins and another one completes, mostly of another sender.
 const DIFFERENCES: [(&str, usize, usize); 4] =
     [("never_fallback", 164, 553), ("no_size", 2894, 12145), ("polite_end", 37, 5), ("tracked", 64, 42)];

@@ -134,7 +134,7 @@ impl Conversation<'_> {
         let event = random.pick(&["my_plugin_event", "User", "flow_paused", "ünbekannt", "a\0b", " user"]);
         self.emit(
             random,
-            Fields::new(event).text("name", "action_session_start").text("text", "nobody knows"),
+            Fields::new(event).text("name", "action_session_start").text("text", "unknown to Rasa"),
         );
     }
 

@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 use turnmill_model::{Reason, Record, Settings};
 use turnmill_oracle::{Oracle, OwnedValue, diff, generate::OwnedRecord, tables};
 
-/// The lines of a captured file.
+/// Returns the lines of a captured file.
 fn lines(name: &str) -> Vec<String> {
     let path = format!("{}/../../fixtures/rasa-oss-3.6/{name}.jsonl.gz", env!("CARGO_MANIFEST_DIR"));
     let mut text = String::new();

@@ -11,7 +11,7 @@ use uuid::Uuid;
 /// before.
 pub(crate) const START: f64 = 1_700_000_000.5;
 
-/// Session id number `number`, as metadata has it.
+/// Returns session id number `number`, as in metadata.
 pub(crate) fn id(number: u128) -> Uuid {
     Uuid::from_u128(0xabcd_0000_0000_4000_8000_0000_0000_0000 + number)
 }

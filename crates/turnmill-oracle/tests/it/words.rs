@@ -62,7 +62,7 @@ struct Parts {
     code: Vec<(usize, String)>,
 }
 
-/// The file's parts, or `None` if its kind is not checked.
+/// Splits a file into its parts. Returns `None` if its kind is not checked.
 fn parts(name: &str, text: &str) -> Option<Parts> {
     match name.rsplit_once('.')?.1 {
         "rs" => Some(rust(text)),
@@ -80,7 +80,7 @@ fn push_words(words: &mut Vec<(usize, String)>, mut line: usize, text: &str) {
     }
 }
 
-/// The length of the token at the start of `rest`, and whether it is prose.
+/// Returns the length of the token at the start of `rest`, and whether it is prose.
 ///
 /// Tokens are comments, literals and single characters of code. `'a` of a lifetime is no literal.
 fn token(rest: &str) -> (usize, bool) {
@@ -167,7 +167,7 @@ fn markdown(text: &str) -> Parts {
     parts
 }
 
-/// Whether a line of text cannot be broken: a row of a table, the target of a link, a single word.
+/// Returns whether a line cannot be broken: a row of a table, the target of a link, or one word.
 fn is_unbreakable(start: &str) -> bool {
     let item = start.trim_start_matches(['-', '*', '>', ' ']);
     start.starts_with('|') || (start.starts_with('[') && start.contains("]: ")) || !item.contains(' ')

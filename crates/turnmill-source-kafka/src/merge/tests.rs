@@ -127,8 +127,8 @@ fn a_partition_pauses_at_its_share_and_goes_on_at_half_of_it() {
 }
 
 proptest! {
-    /// Whatever comes and however it is cut: each record once, in the order of its partition,
-    /// batches join without a gap, and nothing is held in the end.
+    /// For all records and all limits: each record is delivered once, in the order of its partition.
+    /// Batches join without a gap, and no record is left.
     #[test]
     fn all_comes_out_once_in_order_and_the_budget_returns_to_zero(
         steps in prop::collection::vec((0..3_usize, 0..3_u64, prop::option::of(0..50_u32), 0..6_usize, 0..40_usize), 1..300),
@@ -178,8 +178,7 @@ proptest! {
     }
 }
 
-/// A merge of one partition that was read up to the record at `offset`, and is to be read on in a
-/// log.
+/// Returns a merge of one partition that was read up to the record at `offset`.
 fn resumed(offset: u64, value: &[u8], now: Instant) -> Merge {
     let last = LastRecord::new(offset, Some(1000), None, value);
     let stored = Position { last: Some(last), ..Position::at(offset + 3) };

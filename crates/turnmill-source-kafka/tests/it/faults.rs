@@ -1,4 +1,4 @@
-//! Brokers and topics that go away.
+//! Tests with brokers that stop and topics that are deleted.
 
 use std::time::Duration;
 
@@ -21,12 +21,12 @@ fn what_happens_to_a_topic_is_told_and_nothing_is_skipped() {
     write(&settings, None, &names("r", 0..100));
     let mut reader = Reader::new(&settings, Stored::new());
     reader.until_count(100);
-    let behind = reader.at("events/0", 40);
+    let stored = reader.at("events/0", 40);
     drop(reader);
 
-    // Retention was faster than we.
+    // Retention deletes records that were never read.
     broker.delete_records("events", 0, 60);
-    let mut reader = Reader::new(&settings, behind);
+    let mut reader = Reader::new(&settings, stored);
     reader.until_count(40);
     assert_eq!(reader.order, names("r", 60..100));
     assert_eq!(reader.opened, [Opened::Gap { missing: 20 }]);
@@ -59,7 +59,7 @@ fn a_topic_made_anew_is_read_from_its_start_also_if_it_is_longer() {
     let stored = reader.stored.clone();
     drop(reader);
 
-    // Read on where nothing has happened.
+    // The topic is unchanged: reading resumes.
     let mut reader = Reader::new(&settings, stored.clone());
     write(&settings, None, &names("r", 100..110));
     reader.until_count(10);
@@ -77,7 +77,7 @@ fn a_topic_made_anew_is_read_from_its_start_also_if_it_is_longer() {
     assert_eq!((reader.control.stats().resets, reader.control.stats().gaps), (1, 0));
     drop(reader);
 
-    // A position of an older version says nothing about the record before it.
+    // A position of an older version lacks the last record.
     let old = stored.into_iter().map(|(partition, position)| (partition, Position::at(position.offset)));
     let mut reader = Reader::new(&settings, old.collect());
     reader.until_count(200);
@@ -95,7 +95,7 @@ fn a_topic_made_anew_while_it_is_read_is_read_from_its_start() {
     write(&settings, None, &names("new", 0..300));
     reader.until("all of the new topic is read", |reader| reader.order.len() >= 400);
     assert_eq!(reader.order[100..], names("new", 0..300));
-    // What the group hands out meanwhile may be empty, and be empty again.
+    // While the topic is recreated the group may assign no partition, also repeatedly.
     assert!(reader.opened.iter().any(|opened| opened.moved()), "{:?}", reader.opened);
 }
 

@@ -1,4 +1,4 @@
-//! Groups of other programs.
+//! Tests with consumer groups of other programs.
 
 use std::error::Error as _;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use crate::reader::{LIMITS, Reader, Stored, names, settings, write};
 
 const WAIT: Duration = Duration::from_secs(20);
 
-/// A consumer as other programs have it.
+/// Returns a consumer like those of other programs.
 fn other(settings: &KafkaSettings) -> BaseConsumer {
     ClientConfig::new()
         .set("bootstrap.servers", &settings.brokers)
@@ -26,7 +26,7 @@ fn other(settings: &KafkaSettings) -> BaseConsumer {
         .unwrap()
 }
 
-/// The group's offset of partition `number`.
+/// Returns the group's offset of partition `number`.
 fn committed(settings: &KafkaSettings, number: i32) -> Offset {
     let mut list = TopicPartitionList::new();
     list.add_partition(&settings.topics[0], number);
@@ -127,7 +127,7 @@ fn offsets_that_another_program_committed_are_left_alone_until_they_are_taken_ov
     assert_eq!(
         committed(&settings, 1),
         Offset::Invalid,
-        "there the other program would begin behind what it has not read"
+        "the other program would begin past records that it has not read"
     );
 
     settings.take_over_group = true;
@@ -141,7 +141,7 @@ fn offsets_that_another_program_committed_are_left_alone_until_they_are_taken_ov
         reader.control.close();
         reader.read_to_end();
         drop(reader);
-        // From now on they are ours without being asked for.
+        // The offsets are turnmill's now, so taking over is no longer needed.
         settings.take_over_group = false;
     }
     assert_ne!(committed(&settings, 0), Offset::Offset(3));

@@ -1,4 +1,4 @@
-//! What a group hands out, reads and takes back.
+//! Tests of assignments, reading and revocations in a group.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -91,7 +91,7 @@ fn a_second_member_takes_over_half_and_goes_on_where_the_first_stood() {
     all.sort();
     all.dedup();
     assert_eq!(all.len(), 2000);
-    // The second one leaves, and the first gets all back.
+    // The second member leaves, and the first one gets all partitions back.
     drop(second);
     first.until("all back", |reader| count(reader) == 4);
 }
@@ -235,17 +235,17 @@ fn records_of_an_open_transaction_are_no_lag() {
     let mut reader = Reader::new(&settings, Stored::new());
     reader.until_count(100);
     send(&names("r", 100..200));
-    // Statistics come every second, and so does what is waiting for.
+    // Statistics arrive every second, and with them the end of the transaction.
     let end = Instant::now() + Duration::from_secs(5);
     while Instant::now() < end {
         reader.step(&LIMITS);
         let lag = reader.control.lag();
         assert!(lag.iter().all(|lag| lag.offsets().unwrap_or_default() <= 1), "{lag:?}");
     }
-    // The same for one that begins to read now.
-    let late = Reader::new(&settings, reader.stored.clone());
+    // The same for a reader that starts now.
+    let restarted = Reader::new(&settings, reader.stored.clone());
     drop(reader);
-    let mut reader = late;
+    let mut reader = restarted;
     reader.until("assignment", |reader| reader.assigned.is_some());
     let ends = reader.assigned.as_ref().unwrap().partitions.iter().map(|assigned| assigned.end);
     assert_eq!(ends.collect::<Vec<_>>(), [Some(101)], "100 records and the end of their transaction");
@@ -262,7 +262,7 @@ fn a_restart_reports_the_assignment_again_and_reads_behind_the_stored_positions(
     let mut reader = Reader::new(&settings, Stored::new());
     reader.until_count(100);
     let before = reader.control.generation();
-    // As if another writer had been before us: the store's position is another one.
+    // Another writer has changed the stored position.
     reader.stored = reader.at(&format!("{topic}/0"), 90);
     reader.control.restart();
     reader.until_count(110);
@@ -271,8 +271,8 @@ fn a_restart_reports_the_assignment_again_and_reads_behind_the_stored_positions(
     assert_eq!(reader.control.stats().rebalances, 1);
 }
 
-/// A reader that was handed `records` of two partitions and paused both, as nobody took what was
-/// read.
+/// Returns a reader that has read `records` of two partitions and paused both, because no batch was
+/// requested.
 fn paused(records: usize) -> Option<(turnmill_source_kafka::KafkaSettings, Reader)> {
     let (bootstrap, topic) = kafka::topic(2)?;
     let mut settings = settings(&bootstrap, &topic);
@@ -309,7 +309,7 @@ fn what_was_paused_is_read_on_after_a_restart() {
 #[test]
 fn what_was_paused_is_read_on_after_a_rebalance() {
     let Some((settings, mut first)) = paused(3000) else { return };
-    // Takes one of the two partitions, and gives it back.
+    // A second member takes one of the two partitions, and gives it back.
     let second = Reader::new(&settings, Stored::new());
     first.wait("both are asked back", |reader| reader.control.stats().buffered_records == 0);
     first.until("one partition", |reader| {
@@ -327,7 +327,7 @@ fn a_single_record_is_handed_over_within_the_linger() {
     reader.until("assignment", |reader| reader.assigned.is_some());
     let mut producer = producer(&settings);
     let limits = GroupLimits { linger: Duration::from_millis(200), ..LIMITS };
-    // The first one pays for connections.
+    // The first record includes the time for connections.
     let mut slowest = Duration::ZERO;
     for number in 0..20 {
         producer.send(&topic, &OutgoingRecord { payload: Some(b"{}"), ..Default::default() }).unwrap();
@@ -341,7 +341,7 @@ fn a_single_record_is_handed_over_within_the_linger() {
         }
     }
     println!("slowest of 17: {slowest:?}");
-    // The aim is 50 ms over the linger; the rest is for a machine that has other work.
+    // The target is 50 ms over the linger; the rest is for a busy machine.
     assert!(slowest < Duration::from_millis(600), "{slowest:?}");
 }
 
@@ -370,7 +370,8 @@ fn a_static_member_comes_back_without_a_rebalance_and_of_two_with_its_name_one_e
 
     let mut double = named("a");
     double.until("in its place", one);
-    // Once it takes its name back; when that is disputed, it ends, and the other one stays.
+    // The fenced member takes its name back once. When it is fenced again, it ends, and the other
+    // one stays.
     let end = Instant::now() + Duration::from_secs(60);
     let error = loop {
         assert!(Instant::now() < end);

@@ -1,4 +1,4 @@
-//! Reading up to an end.
+//! Tests of reading up to an end.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ fn read(settings: &KafkaSettings, from: Option<Edge>, to: Option<Edge>) -> Reade
     settings.range = Some(KafkaRange { from, to });
     let mut reader = Reader::new(&settings, Stored::new());
     reader.read_to_end();
-    // Of partitions that answer late the records come late.
+    // Records of partitions that answer late arrive late.
     reader.order.sort();
     reader
 }

@@ -1,4 +1,4 @@
-//! A reader that keeps positions as a store does, and a hand to write with.
+//! A reader that keeps positions like a store, and a writer.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub(crate) fn settings(bootstrap: &str, topic: &str) -> KafkaSettings {
     settings
 }
 
-/// Positions as a store has them; several readers may share them.
+/// Stored positions. Several readers may share them.
 pub(crate) type Stored = HashMap<PartitionId, Position>;
 
 pub(crate) struct Reader {
@@ -33,7 +33,7 @@ pub(crate) struct Reader {
     pub(crate) stored: Stored,
     /// Values by partition number.
     pub(crate) seen: BTreeMap<i32, Vec<String>>,
-    /// All values as they came.
+    /// All values in the order of arrival.
     pub(crate) order: Vec<String>,
     pub(crate) opened: Vec<Opened>,
     pub(crate) assigned: Option<Assignment>,
@@ -48,7 +48,7 @@ impl Reader {
         Self { group, control, stored, seen, order, opened, assigned: None, batches: 0 }
     }
 
-    /// Takes one thing and does what a pipeline does with it.
+    /// Handles one result of the source like a pipeline.
     pub(crate) fn step(&mut self, limits: &GroupLimits) -> GroupProgress {
         let mut batch = RecordBatch::new();
         let progress = self.group.next(limits, &mut batch).unwrap();
@@ -99,7 +99,7 @@ impl Reader {
         }
     }
 
-    /// Waits, and takes nothing meanwhile.
+    /// Waits without requesting batches.
     pub(crate) fn wait(&self, what: &str, done: impl Fn(&Self) -> bool) {
         let end = Instant::now() + Duration::from_secs(20);
         while !done(self) {
@@ -120,7 +120,7 @@ impl Reader {
         }
     }
 
-    /// The partition called `name` and the position after `offset` records.
+    /// Returns the partition `name` and the position after `offset` records.
     pub(crate) fn at(&self, partition: &str, offset: u64) -> Stored {
         let source = self.stored.keys().next().unwrap().source.clone();
         HashMap::from([(PartitionId::new(source, partition), Position::at(offset))])
@@ -135,7 +135,7 @@ pub(crate) fn producer(settings: &KafkaSettings) -> KafkaProducer {
     KafkaProducer::new(settings, &ProducerSettings::default()).unwrap()
 }
 
-/// Writes values without keys, or with one key for all, and waits until they are there.
+/// Writes values without keys, or with one key for all, and waits for their delivery.
 pub(crate) fn write(settings: &KafkaSettings, key: Option<&str>, values: &[String]) {
     let mut producer = producer(settings);
     for value in values {

@@ -1,4 +1,4 @@
-//! What is said about settings.
+//! Tests of the errors about settings.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use turnmill_source_kafka::{KafkaGroup, KafkaSettings, SaslMechanism, SecurityPr
 type Change = fn(&mut KafkaSettings);
 
 #[test]
-fn a_mistake_is_told_by_the_name_of_its_variable() {
+fn an_error_names_the_variable() {
     let cases: [(Change, &str); 10] = [
         (
             |settings| settings.brokers.clear(),

@@ -18,7 +18,7 @@ const STORE: &str = "CREATE TABLE events (id SERIAL NOT NULL PRIMARY KEY, sender
 const BROKER: &str = "CREATE TABLE events (id SERIAL NOT NULL PRIMARY KEY, sender_id TEXT, data TEXT)";
 const EVERYTHING: BatchLimits = BatchLimits { records: usize::MAX, bytes: usize::MAX };
 
-/// The records of a dump, except for senders that PostgreSQL cannot store.
+/// Returns the records of a dump, except for senders that PostgreSQL cannot store.
 fn dump(name: &str) -> RecordBatch {
     let (mut batch, mut kept) = (RecordBatch::new(), RecordBatch::new());
     let mut dump = FileSource::open(&fixture(name), FileOptions::default(), None).unwrap();
@@ -29,7 +29,7 @@ fn dump(name: &str) -> RecordBatch {
     kept
 }
 
-/// A database with the rows of a dump.
+/// Returns a database with the rows of a dump.
 fn filled(name: &str, schema: &str) -> Option<(String, Client, RecordBatch)> {
     let url = postgres::database()?;
     let mut client = Client::connect(&url, NoTls).unwrap();

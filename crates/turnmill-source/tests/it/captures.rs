@@ -115,7 +115,7 @@ fn rows_agree_with_a_json_parser() {
     assert_eq!(senders, expected);
 }
 
-/// A tracker store's rows as (sender as JSON, event bodies).
+/// Returns a tracker store's rows as (sender as JSON, event bodies).
 fn trackers(name: &str) -> Vec<(String, Vec<String>)> {
     let mut trackers: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for line in capture(name).lines() {

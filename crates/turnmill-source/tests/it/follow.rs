@@ -16,7 +16,7 @@ fn append(path: &Path, text: &str) {
     OpenOptions::new().append(true).create(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
 }
 
-/// Reads until idle: payloads, and how a file was opened if one was begun.
+/// Reads until idle. Returns the payloads, and how a file was opened if one was begun.
 fn poll(source: &mut FileSource) -> (Vec<String>, Vec<Opened>) {
     let (mut found, mut opened, mut batch) = (Vec::new(), Vec::new(), RecordBatch::new());
     loop {
@@ -75,9 +75,9 @@ fn truncation_starts_over() {
     let mut source = FileSource::open(&path, follow(), None).unwrap();
     assert_eq!(poll(&mut source).0.len(), 2);
     std::fs::write(&path, "{\"m\": 1}\n").unwrap();
-    // The half line was written, so it is not lost.
+    // The half line was written, so it becomes a record.
     assert_eq!(poll(&mut source), (vec!["half".into(), "{\"m\": 1}".into()], vec![Opened::Replaced]));
-    // Overwritten and longer than before: the first bytes tell.
+    // Overwritten and longer than before: the first bytes differ.
     std::fs::write(&path, "{\"k\": 1}\n{\"k\": 2}\n{\"k\": 3}\n").unwrap();
     let (found, opened) = poll(&mut source);
     assert_eq!((found.len(), opened), (3, vec![Opened::Replaced]));
@@ -122,7 +122,7 @@ fn positions_chain_over_a_replacement() {
     assert_eq!(last.map(|last| last.offset), Some(9));
 }
 
-/// Gives one piece at a time, and panics where a reader would have to wait for ever.
+/// A stream of pieces, which panics when a reader would have to wait forever.
 struct Pieces(Vec<&'static str>);
 
 impl Read for Pieces {
@@ -136,7 +136,7 @@ impl Read for Pieces {
 
 #[test]
 fn a_followed_stream_hands_over_what_is_at_hand() {
-    // The first bytes are taken apart to tell the compression.
+    // The first bytes are read alone to detect the compression.
     let pieces = Pieces(vec!["{\"number\": 10001", "}\n{\"n\"", ": 2}\n{\"n\": 3}\n{", "\"n\": 4}\n"]);
     let mut source = FileSource::stream(PartitionId::new("test", "-"), Box::new(pieces), follow()).unwrap();
     let mut batch = RecordBatch::new();

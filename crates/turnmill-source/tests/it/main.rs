@@ -18,7 +18,7 @@ use turnmill_source::{
     RecordOutcome, Source, SourceError, SourceRecord,
 };
 
-/// A record that owns its parts.
+/// A record with owned contents.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Owned {
     pub(crate) payload: Vec<u8>,
@@ -66,7 +66,7 @@ pub(crate) fn fixture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/rasa-oss-3.6").join(name)
 }
 
-/// The uncompressed text of a capture.
+/// Returns the uncompressed text of a capture.
 pub(crate) fn capture(name: &str) -> String {
     let mut text = String::new();
     let file = std::fs::File::open(fixture(name)).unwrap();
@@ -98,7 +98,7 @@ pub(crate) fn stream(bytes: impl Into<Vec<u8>>, options: FileOptions) -> Result<
     FileSource::stream(PartitionId::new("test", "-"), Box::new(Cursor::new(bytes.into())), options)
 }
 
-/// All records of a content read as a stream.
+/// Returns all records of a content that is read as a stream.
 pub(crate) fn records(bytes: impl Into<Vec<u8>>, options: FileOptions) -> Vec<Owned> {
     read_all(&mut stream(bytes, options).unwrap(), &BatchLimits::default()).unwrap()
 }

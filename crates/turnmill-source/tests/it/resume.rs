@@ -14,7 +14,7 @@ use crate::{Owned, capture, limits, position, read_all, with_format};
 fn read_with_restarts(path: &Path, options: &FileOptions, all: &[BatchLimits]) -> Vec<Owned> {
     let (mut at, mut found, mut batch): (Option<Position>, _, _) = (None, Vec::new(), RecordBatch::new());
     for limits in all.iter().cycle() {
-        // Through the text form, as a store keeps it.
+        // Convert to the text form and back, as a store does.
         let stored: Option<Position> = at.as_ref().map(|at| at.to_string().parse().unwrap());
         let mut source = FileSource::open(path, options.clone(), stored.as_ref()).unwrap();
         assert_ne!(source.opened(), Opened::Replaced);
@@ -30,7 +30,7 @@ fn read_with_restarts(path: &Path, options: &FileOptions, all: &[BatchLimits]) -
     found
 }
 
-/// A few kilobytes of each format.
+/// Returns a few kilobytes of each format.
 fn sample(format: Format) -> String {
     let lines =
         |name: &str| capture(name).lines().take(40).map(|line| format!("{line}\n")).collect::<String>();
@@ -75,7 +75,7 @@ fn sample(format: Format) -> String {
     }
 }
 
-/// Forty bodies, each in a row.
+/// Returns forty bodies, each in a row.
 fn rows(row: impl Fn(&str) -> String) -> String {
     capture("hostile/file-broker.jsonl.gz").lines().take(40).map(row).collect()
 }
@@ -102,7 +102,7 @@ fn every_batch_boundary_is_a_place_to_go_on() {
     }
 }
 
-/// Bytes that come near to being records.
+/// Generates bytes that resemble records.
 fn nearly() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         8 => Just(b"\n".to_vec()),
@@ -187,7 +187,7 @@ fn growth_is_the_same_file_and_other_content_is_not() {
         assert_eq!(batch.from(), Some(&stored), "the store still holds the old position");
         assert_eq!(batch.get(0).map(|record| record.offset), Some(0));
     }
-    // Beyond the end, with nothing to compare.
+    // Past the end, with nothing to compare.
     assert_eq!(open(&position(1000)).opened(), Opened::Replaced);
     assert_eq!(open(&position(0)).opened(), Opened::Resumed);
 }

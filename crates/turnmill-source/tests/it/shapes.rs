@@ -11,7 +11,7 @@ use crate::{Owned, limits, read_all, records, stream, with_format};
 
 const SENDER: &str = "ferry-4";
 
-/// Events without a sender, as trackers hold them. Texts have what escapes are needed for.
+/// Returns events without a sender, as in trackers. Their texts need escapes.
 fn events() -> Vec<Value> {
     let at = |micros: u32| 1_679_306_228.481_046_7 + f64::from(micros) / 1e6;
     vec![
@@ -21,7 +21,7 @@ fn events() -> Vec<Value> {
     ]
 }
 
-/// JSON as Python writes it.
+/// Returns JSON as Python writes it.
 fn ascii(value: &Value) -> String {
     let mut text = String::new();
     for c in value.to_string().chars() {
@@ -44,7 +44,7 @@ fn bodies() -> Vec<Value> {
     bodies
 }
 
-/// Rows of a tracker store.
+/// Returns rows of a tracker store.
 fn rows() -> Vec<Value> {
     let row = |(index, event): (usize, &Value)| {
         json!({"id": index + 7, "sender_id": SENDER, "type_name": event["event"], "timestamp": event["timestamp"],
@@ -57,7 +57,7 @@ fn lines<'v>(values: impl IntoIterator<Item = &'v Value>) -> String {
     values.into_iter().map(|value| format!("{value}\n")).collect()
 }
 
-/// Records that are these events of this sender, whatever stood around them.
+/// Checks that the records are the events of the conversation.
 fn assert_conversation(name: &str, found: &[Owned]) {
     let kept: Vec<&Owned> = found.iter().filter(|record| record.outcome == "body").collect();
     let seen: Vec<Value> =
@@ -70,7 +70,7 @@ fn assert_conversation(name: &str, found: &[Owned]) {
     assert!(found.iter().all(|record| !record.outcome.starts_with("no")), "{name}");
 }
 
-/// Reads `content` from a file in one go, a record at a time, and opened again for every record.
+/// Reads `content` from a file at once, one record at a time, and reopened for every record.
 fn read(content: &[u8]) -> Vec<Owned> {
     let whole = records(content, FileOptions::default());
     assert_eq!(read_all(&mut stream(content, FileOptions::default()).unwrap(), &limits(1)).unwrap(), whole);
@@ -91,7 +91,7 @@ fn read(content: &[u8]) -> Vec<Owned> {
     whole
 }
 
-/// The shapes of files that hold JSON, with their names.
+/// Returns the shapes of files with JSON, with their names.
 fn json_shapes() -> Vec<(&'static str, String)> {
     let pretty = |value: &Value| serde_json::to_string_pretty(value).unwrap();
     let wrapped = json!({"next_action": "a", "sender_id": SENDER, "tracker": tracker(),
@@ -173,7 +173,7 @@ fn rows_hand_their_numbers_on() {
     assert_eq!(found[0].time, events()[0]["timestamp"].as_f64());
 }
 
-/// MongoDB's canonical Extended JSON.
+/// Returns MongoDB's canonical Extended JSON.
 fn canonical(value: &Value) -> Value {
     match value {
         Value::Number(number) if number.is_f64() => json!({"$numberDouble": number.to_string()}),
@@ -186,7 +186,7 @@ fn canonical(value: &Value) -> Value {
     }
 }
 
-/// DynamoDB's typed JSON.
+/// Returns DynamoDB's typed JSON.
 fn typed(value: &Value) -> Value {
     match value {
         Value::Null => json!({"NULL": true}),
@@ -230,7 +230,7 @@ fn a_body_inside_of_a_text_keeps_every_byte() {
     assert_eq!(records(line, FileOptions::default())[0].text(), body);
 }
 
-/// A field as COPY and `mysql --batch` write it.
+/// Returns a field as COPY and `mysql --batch` write it.
 fn copied(value: &Value, null: &str) -> String {
     let text = match value {
         Value::Null => return null.to_owned(),
@@ -242,7 +242,7 @@ fn copied(value: &Value, null: &str) -> String {
 
 const COLUMNS: [&str; 6] = ["id", "sender_id", "type_name", "timestamp", "intent_name", "data"];
 
-/// The table with `between` between its columns.
+/// Returns the table with `between` as the delimiter.
 fn table(columns: &[&str], between: &str, line_break: &str, field: impl Fn(&Value) -> String) -> String {
     let row = |row: &Value| columns.iter().map(|name| field(&row[*name])).collect::<Vec<_>>().join(between);
     let rows: Vec<String> = std::iter::once(columns.join(between)).chain(rows().iter().map(row)).collect();
