@@ -1,4 +1,4 @@
-//! `--to STORE`: the inputs into a store.
+//! `--to STORE`: loads the inputs into a store.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,9 +19,9 @@ use crate::args::{Args, ForeignKeys};
 use crate::inputs::{Input, Opened, group_limits};
 use crate::progress::Display;
 use crate::summary::Outcome;
-use crate::{Failure, complain};
+use crate::{Failure, message};
 
-/// Loads all inputs. None if it was interrupted while waiting for the store.
+/// Loads all inputs. Returns `None` if it was interrupted while waiting for the store.
 pub(crate) async fn load(
     args: &Args,
     inputs: &[Input],
@@ -35,7 +35,7 @@ pub(crate) async fn load(
         #[cfg(feature = "postgres")]
         AnyStore::Postgres(_) => store.to_string(),
     };
-    // Of a file that this run makes nothing is left behind unless something landed in it.
+    // A file that this run creates is removed if no record was loaded into it.
     let file = match &store {
         AnyStore::Sqlite(store) => store.path().map(Path::to_path_buf),
         #[cfg(feature = "postgres")]
@@ -77,7 +77,7 @@ pub(crate) async fn load(
         }
         Ok(drained) => drained,
     };
-    // Both grow with the store, so they are left out when nothing prints them.
+    // Both queries take longer the larger the store is, so they are skipped if nothing is printed.
     let (tables, metrics) = if args.json || !args.quiet {
         (store.row_counts().await?, store.summary(&metrics::Options::default()).await?)
     } else {
@@ -95,14 +95,15 @@ pub(crate) async fn load(
         store: name,
     };
     match store.finish() {
-        // Somebody is looking at the store just now; the log beside the file is a part of it until they are done.
-        Err(error) if matches!(error.class(), Class::Retryable { .. }) => complain(&error.to_string()),
+        // Another process is reading the SQLite file, so its write-ahead log could not be merged
+        // into it.
+        Err(error) if matches!(error.class(), Class::Retryable { .. }) => message(&error.to_string()),
         result => result?,
     }
     Ok(Some(outcome))
 }
 
-/// Removes the file of a store that holds no record. It was made by this run.
+/// Removes the file of a store without records, which this run created.
 async fn remove_if_empty(mut store: AnyStore, path: &Path) {
     let untouched = store.ledger().await.is_ok_and(|ledger| ledger.is_empty());
     drop(store);
@@ -110,13 +111,13 @@ async fn remove_if_empty(mut store: AnyStore, path: &Path) {
         for end in ["", "-wal", "-shm"] {
             let mut file = path.as_os_str().to_owned();
             file.push(end);
-            // A file that stays behind is no harm; the failure itself is what has to be told.
+            // A remaining file is harmless, and the original failure is the one to report.
             let _ = std::fs::remove_file(file);
         }
     }
 }
 
-/// The store that `to` names.
+/// Returns the store that `to` names.
 fn store(args: &Args, to: &str) -> Result<AnyStore, Failure> {
     let variable = || std::env::var("TURNMILL_DB_SCHEMA").ok().filter(|schema| !schema.is_empty());
     let schema = args.schema.clone().or_else(variable);
@@ -124,7 +125,7 @@ fn store(args: &Args, to: &str) -> Result<AnyStore, Failure> {
     let quiet = args.quiet;
     let store = store.with_notices(move |text| {
         if !quiet {
-            complain(text);
+            message(text);
         }
     });
     let Some(keys) = args.foreign_keys else { return Ok(store) };
@@ -143,7 +144,7 @@ fn store(args: &Args, to: &str) -> Result<AnyStore, Failure> {
     })
 }
 
-/// Reads all inputs, one after the other; while following, again and again.
+/// Reads all inputs, one after the other; with `--follow` repeatedly.
 async fn drain(
     pipeline: &mut Pipeline<'_, AnyStore>,
     inputs: &[Input],
@@ -177,7 +178,7 @@ async fn drain(
     }
 }
 
-/// The store's dead letters by reason.
+/// Counts the store's dead letters by reason.
 async fn dead_letters(store: &mut AnyStore) -> Result<Vec<(Reason, u64)>, StoreError> {
     let mut reasons = BTreeMap::new();
     let mut after = 0;

@@ -10,6 +10,6 @@ mod readme;
 mod rebuild;
 mod secrets;
 mod servers;
+mod source_facts;
 mod support;
 mod terminal;
-mod told;
