@@ -130,8 +130,8 @@ impl Crew {
         }
     }
 
-    /// Starts somebody of another group, to whom Kafka gives everything that the others have, too, and waits until one of
-    /// them was fenced.
+    /// Starts somebody of another group, to whom Kafka gives everything that the others have, too,
+    /// and waits until one of them was fenced.
     pub(crate) fn start_rival(&mut self) {
         let group = ("RASA_ANALYTICS_CONSUMER_ID".to_owned(), "somebody else".to_owned());
         self.variables.push(group);
@@ -161,7 +161,7 @@ impl Crew {
             self.start_one(place);
         }
         self.wait("the store is open", |crew| {
-            crew.services.iter().flatten().all(|service| service.said("the store is open"))
+            crew.services.iter().flatten().all(|service| service.said("store opened"))
         });
     }
 
