@@ -142,15 +142,18 @@ fn share(text: &str) -> Result<f64, String> {
     }
 }
 
+/// Names that are read, so that a sentence of their own can say that they are not supported.
+const UNSUPPORTED: &[&str] = &["GSSAPI", "OAUTHBEARER", "AWS_MSK_IAM"];
+
 fn choice(text: &str, names: &'static [&'static str]) -> Result<&'static str, String> {
     let upper = text.to_ascii_uppercase();
     // The short name that every other logger has.
     let wanted = if names.contains(&"WARNING") && upper == "WARN" { "WARNING" } else { &upper };
-    names
-        .iter()
-        .find(|name| name.eq_ignore_ascii_case(wanted))
-        .copied()
-        .ok_or_else(|| format!("expected one of {}, found `{}`", names.join(", "), shown(text)))
+    names.iter().find(|name| name.eq_ignore_ascii_case(wanted)).copied().ok_or_else(|| {
+        // Some are known only to be refused with a reason.
+        let taken: Vec<&str> = names.iter().copied().filter(|name| !UNSUPPORTED.contains(name)).collect();
+        format!("expected one of {}, found `{}`", taken.join(", "), shown(text))
+    })
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {
