@@ -323,6 +323,7 @@ fn of_json(text: &str) -> Option<Foreign> {
     let texts = text.replace(": \"", ":\"");
     let holds = |key: &&str| text.contains(&format!("\\\"{key}\\\""));
     if keys.format().is_none()
+        && !has("sender_id")
         && texts.contains(":\"{\\\"")
         && ["events", "sender_id", "event"].iter().any(holds)
     {

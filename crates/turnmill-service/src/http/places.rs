@@ -178,7 +178,9 @@ mod tests {
     fn the_connection_that_waits_longest_for_its_caller_goes() {
         let places = Places::default();
         let before = Instant::now().checked_sub(2 * GRACE).unwrap();
-        let mut all: Vec<Place> = (0..ALL).map(|_| places.take_at(HERE, before)).collect();
+        let mut all: Vec<Place> = (0..ALL)
+            .map(|number| places.take_at(HERE, before + Duration::from_micros(number as u64)))
+            .collect();
         // The oldest is being answered, the second has just asked.
         let _answering = all[0].requests().begin();
         drop(all[1].requests().begin());
