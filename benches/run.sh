@@ -8,7 +8,7 @@
 #   markers  markers over the events of a capture, against Rasa's evaluator; the pipeline with 20 markers and without
 #   memory   an open session, and turnmill-replay with many senders (memory --millions 10 for ten million)
 #   kafka    Kafka to engine without a store, against librdkafka's own consumer
-#   postgres Kafka to PostgreSQL, against binary COPY of the same rows, with and without foreign keys
+#   postgres Kafka to PostgreSQL, against binary COPY of the same rows into tables with primary keys only
 #   workers  a keyed topic with one worker, an unkeyed one with one and with three
 #   latency  from producing a record to seeing its row, service idle
 #   growth   the rate into a large store / into one of a million events (growth --millions 10 --millions 50)

@@ -113,10 +113,7 @@ pub(crate) fn measure(
     for (mix, consumers) in mixes.iter().flat_map(|mix| consumers.iter().map(move |number| (mix, *number))) {
         let topic = servers.produce(&Shape::new(*mix, events, 1), consumers, Keys::Sender)?;
         let raw = topic.bytes as f64;
-        for keys in [ForeignKeys::Auto, ForeignKeys::Declared] {
-            if only.is_some_and(|only| only != keys) {
-                continue;
-            }
+        for keys in only.map_or_else(|| vec![ForeignKeys::Auto, ForeignKeys::Declared], |keys| vec![keys]) {
             let mut ratios = Ratios::default();
             let mut count = 0;
             for run in 0..=runs {
