@@ -184,7 +184,7 @@ fn of_sql(text: &str) -> Option<Foreign> {
         return None;
     }
     if text.lines().any(|line| Columns::of_copy(line.as_bytes()).is_some()) {
-        // There it is, without rows.
+        // The table is in the dump, without rows.
         return None;
     }
     let lower = text.to_ascii_lowercase();
@@ -215,7 +215,7 @@ fn of_markup(text: &str) -> Option<Foreign> {
     if listed || yaml.iter().any(|begin| text.starts_with(begin)) {
         return Some(Foreign::new("YAML", "write the trackers as JSON"));
     }
-    // psql's rows under their names, and one below the other; mysql's `\G`.
+    // Expanded output of psql or mysql's `\G`, and columns drawn below each other.
     let mut lines = text.lines();
     let (_, below) = (lines.next(), lines.next().unwrap_or_default().trim());
     let ruled = below.starts_with("---") && below.bytes().all(|byte| matches!(byte, b'-' | b'+'));
@@ -314,16 +314,16 @@ fn of_json(text: &str) -> Option<Foreign> {
         return Some(Foreign::new("a log file of Docker", remedy));
     }
     if has("sender_id") && has("data") && (text.contains("{\"0\"") || has("columns") && has("index")) {
-        let way_out = "write it with `to_json(orient=\"records\")`";
-        return Some(Foreign::new("a table of pandas that is written by columns", way_out));
+        let remedy = "write it with `to_json(orient=\"records\")`";
+        return Some(Foreign::new("a table of pandas that is written by columns", remedy));
     }
-    // Trackers or events as texts under names of their own: dumps of Redis, queues, loaders.
+    // Trackers or events as texts under other keys: dumps of Redis, queues, loaders.
     let texts = text.replace(": \"", ":\"");
     if texts.contains(":\"{\\\"")
         && ["events", "sender_id", "event"].iter().any(|key| text.contains(&format!("\\\"{key}\\\"")))
     {
-        let way_out = "take them out: `jq -r '.. | strings | select(startswith(\"{\"))' FILE > events.jsonl`";
-        return Some(Foreign::new("JSON that holds the records as texts", way_out));
+        let remedy = "take them out: `jq -r '.. | strings | select(startswith(\"{\"))' FILE > events.jsonl`";
+        return Some(Foreign::new("JSON that holds the records as texts", remedy));
     }
     let types = ["\"S\"", "\"N\"", "\"M\"", "\"L\""].iter().filter(|name| text.contains(**name)).count();
     if types >= 2 {
@@ -348,12 +348,12 @@ fn of_json(text: &str) -> Option<Foreign> {
 
 fn of_table(text: &str, head: &str) -> Option<Foreign> {
     if Columns::head(head.as_bytes()).is_some() {
-        // The table it is; it has no rows, or others than its head says.
+        // The head is right, but there are no rows, or rows with other columns.
         return None;
     }
     if text.starts_with("\"{\"\"") {
-        let way_out = "write it without: `psql -At -c 'SELECT row_to_json(e) FROM events e'`";
-        return Some(Foreign::new("rows as JSON in the quotes of CSV", way_out));
+        let remedy = "write it without: `psql -At -c 'SELECT row_to_json(e) FROM events e'`";
+        return Some(Foreign::new("rows as JSON in the quotes of CSV", remedy));
     }
     let number = head.split([',', ';', '\t', '|']).next().unwrap_or_default().trim_matches('"');
     if !number.is_empty()
@@ -361,9 +361,9 @@ fn of_table(text: &str, head: &str) -> Option<Foreign> {
         && head.contains('{')
         && head.len() > number.len()
     {
-        let way_out =
+        let remedy =
             "write it with them: `\\copy events TO 'events.csv' CSV HEADER`, `.headers on` of sqlite3";
-        return Some(Foreign::new("the table `events` without the names of its columns", way_out));
+        return Some(Foreign::new("the table `events` without the names of its columns", remedy));
     }
     let first = text.split([',', ';', '\t', '|']).next()?;
     // Some lines have as many columns as the first one.
