@@ -314,16 +314,16 @@ fn of_json(text: &str) -> Option<Foreign> {
         return Some(Foreign::new("a log file of Docker", remedy));
     }
     if has("sender_id") && has("data") && (text.contains("{\"0\"") || has("columns") && has("index")) {
-        let remedy = "write it with `to_json(orient=\"records\")`";
-        return Some(Foreign::new("a table of pandas that is written by columns", remedy));
+        let way_out = "write it with `to_json(orient=\"records\")`";
+        return Some(Foreign::new("a table of pandas that is written by columns", way_out));
     }
-    // Trackers or events as texts under other keys: dumps of Redis, queues, loaders.
+    // Trackers or events as texts under names of their own: dumps of Redis, queues, loaders.
     let texts = text.replace(": \"", ":\"");
     if texts.contains(":\"{\\\"")
         && ["events", "sender_id", "event"].iter().any(|key| text.contains(&format!("\\\"{key}\\\"")))
     {
-        let remedy = "take them out: `jq -r '.. | strings | select(startswith(\"{\"))' FILE > events.jsonl`";
-        return Some(Foreign::new("JSON that holds the records as texts", remedy));
+        let way_out = "take them out: `jq -r '.. | strings | select(startswith(\"{\"))' FILE > events.jsonl`";
+        return Some(Foreign::new("JSON that holds the records as texts", way_out));
     }
     let types = ["\"S\"", "\"N\"", "\"M\"", "\"L\""].iter().filter(|name| text.contains(**name)).count();
     if types >= 2 {
