@@ -98,8 +98,8 @@ fn an_empty_store_has_no_rates() {
     }
 }
 
-/// Rows of `events` events by turns of a user and of the assistant, a second apart: `sessions`
-/// sessions of one sender, in which every message of a user is answered by `answers` messages.
+/// Returns statements that insert `events` events, a second apart, in `sessions` sessions of one
+/// sender. The assistant answers each message of the user with `answers` messages.
 fn rows(events: u32, sessions: u32, answers: u32) -> String {
     let each = events / sessions;
     let kind = answers + 1;
