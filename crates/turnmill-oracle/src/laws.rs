@@ -232,7 +232,7 @@ pub fn digests(oracle: &Oracle) -> Digests {
     digests
 }
 
-/// The public tables of a store in memory, as the oracle has them.
+/// Returns the public tables of a store in memory, in the oracle's form.
 #[must_use]
 pub fn memory_tables(store: &MemoryStore) -> Tables {
     let value = |(value, column): (&turnmill_sink::OwnedValue, &Column)| match (value, column.ty) {
@@ -252,7 +252,7 @@ pub fn memory_tables(store: &MemoryStore) -> Tables {
     tables
 }
 
-/// Compares digests only; the error names the tables that differ.
+/// Compares digests only. The error names the tables that differ.
 pub fn compare_digests(found: &Digests, oracle: &Oracle) -> Result<(), String> {
     let expected = digests(oracle);
     let differ: Vec<_> =

@@ -269,8 +269,8 @@ impl fmt::Display for PostgresAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("postgresql://")?;
         if let Some(user) = &self.user {
-            // A user with an `@` or a `:` may be a password that was split at the wrong character, and
-            // a user alone a password without user.
+            // A user with an `@` or a `:` may be a password that was split at the wrong character,
+            // and a user alone a password without user.
             let is_plain =
                 self.password.is_some() && user.chars().all(|c| c.is_alphanumeric() || "_.- ".contains(c));
             let user = if is_plain { user } else { HIDDEN };

@@ -100,17 +100,17 @@ impl FromStr for SaslMechanism {
             return Ok(known);
         }
         let problem = match text.to_ascii_uppercase().as_str() {
-            "AWS_MSK_IAM" => "logging in by AWS IAM is unsupported",
-            "GSSAPI" => "logging in by Kerberos is unsupported",
-            "OAUTHBEARER" => "logging in by OAuth tokens is unsupported",
-            _ => "is not known",
+            "AWS_MSK_IAM" => "authentication with AWS IAM is unsupported",
+            "GSSAPI" => "authentication with Kerberos is unsupported",
+            "OAUTHBEARER" => "authentication with OAuth tokens is unsupported",
+            _ => "unknown mechanism",
         };
         let supported = "supported are PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, and with KAFKA_SECURITY_PROTOCOL=SSL client certificates";
         Err(setting("KAFKA_SASL_MECHANISM", format!("`{text}`: {problem}; {supported}")))
     }
 }
 
-/// A place in every partition of a topic.
+/// A position in every partition of a topic.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Edge {
     /// This offset.

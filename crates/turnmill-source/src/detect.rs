@@ -11,7 +11,7 @@ use crate::table::{Columns, Delimiter};
 pub(crate) const DETECTION_BYTES: usize = 1 << 20;
 
 /// Maximum number of lines with a tool's own messages before the content.
-const MOST_WORDS: usize = 10;
+const MAX_MESSAGE_LINES: usize = 10;
 
 /// Maximum nesting at which a tracker is searched inside of other objects.
 pub(crate) const WRAPPED: usize = 6;
@@ -21,7 +21,7 @@ pub(crate) const WRAPPED: usize = 6;
 pub(crate) struct Shape {
     pub(crate) format: Format,
     pub(crate) layout: Layout,
-    /// Every backslash of a line stands twice, as in PostgreSQL's COPY text.
+    /// Every backslash of a line is doubled, as in PostgreSQL's COPY text.
     pub(crate) doubled: bool,
     /// Numbers are objects, as in MongoDB's canonical Extended JSON.
     pub(crate) extended: bool,
@@ -315,18 +315,19 @@ fn columns(bytes: &[u8], start: usize, all: bool) -> Option<Shape> {
     if crate::console::is_line(&rest[..end]) {
         return Some(Shape::new(Format::Console, Layout::Lines));
     }
-    behind_words(bytes, start + end, all).unwrap_or(Some(Shape::new(Format::Rasa, Layout::Lines)))
+    after_tool_messages(bytes, start + end, all).unwrap_or(Some(Shape::new(Format::Rasa, Layout::Lines)))
 }
 
-/// The shape of what stands behind some lines of a tool's own words, such as a warning about a password that was redirected
-/// with the output. The outer `None` means that there is nothing of a known shape; `at` is the end of the first line.
+/// Detects content that follows a few lines of a tool's messages, such as a warning about a
+/// password that was redirected with the output. Returns an outer `None` if no known shape follows.
+/// `at` is the end of the first line.
 ///
 /// ```text
 /// 2023-03-20T09:57:08.481+0000  connected to: mongodb://localhost/
 /// {"_id": {"$oid": "64"}, "sender_id": "u1", "events": []}
 /// ```
-fn behind_words(bytes: &[u8], mut at: usize, all: bool) -> Option<Option<Shape>> {
-    for _ in 0..MOST_WORDS {
+fn after_tool_messages(bytes: &[u8], mut at: usize, all: bool) -> Option<Option<Shape>> {
+    for _ in 0..MAX_MESSAGE_LINES {
         at += 1;
         let rest = bytes.get(at..).unwrap_or_default();
         let end = match memchr(b'\n', rest) {
@@ -338,7 +339,7 @@ fn behind_words(bytes: &[u8], mut at: usize, all: bool) -> Option<Option<Shape>>
         let line = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);
         match line.first() {
             Some(b'{') => return Some(object(bytes, at, false, all)),
-            // Lines of logs begin with a bracket, too.
+            // Lines of logs may begin with a bracket too.
             Some(b'[') => {
                 let mut scanner = Scanner::new(bytes, at + 1);
                 match scanner.peek() {

@@ -185,7 +185,7 @@ fn of_sql(text: &str) -> Option<Foreign> {
         return None;
     }
     if text.lines().any(|line| Columns::of_copy(line.as_bytes()).is_some()) {
-        // There it is, without rows.
+        // The table is in the dump, without rows.
         return None;
     }
     let lower = text.to_ascii_lowercase();
@@ -216,7 +216,7 @@ fn of_markup(text: &str) -> Option<Foreign> {
     if listed || yaml.iter().any(|begin| text.starts_with(begin)) {
         return Some(Foreign::new("YAML", "write the trackers as JSON"));
     }
-    // psql's rows under their names, and one below the other; mysql's `\G`.
+    // Expanded output of psql or mysql's `\G`, and columns drawn below each other.
     let mut lines = text.lines();
     let (_, below) = (lines.next(), lines.next().unwrap_or_default().trim());
     let ruled = below.starts_with("---") && below.bytes().all(|byte| matches!(byte, b'-' | b'+'));
@@ -356,12 +356,12 @@ fn of_json(text: &str) -> Option<Foreign> {
 
 fn of_table(text: &str, head: &str) -> Option<Foreign> {
     if Columns::head(head.as_bytes()).is_some() {
-        // The table it is; it has no rows, or others than its head says.
+        // The head is right, but there are no rows, or rows with other columns.
         return None;
     }
     if text.starts_with("\"{\"\"") {
-        let way_out = "write it without: `psql -At -c 'SELECT row_to_json(e) FROM events e'`";
-        return Some(Foreign::new("rows as JSON in the quotes of CSV", way_out));
+        let remedy = "write it without: `psql -At -c 'SELECT row_to_json(e) FROM events e'`";
+        return Some(Foreign::new("rows as JSON in the quotes of CSV", remedy));
     }
     let number = head.split([',', ';', '\t', '|']).next().unwrap_or_default().trim_matches('"');
     if !number.is_empty()
@@ -369,9 +369,9 @@ fn of_table(text: &str, head: &str) -> Option<Foreign> {
         && head.contains('{')
         && head.len() > number.len()
     {
-        let way_out =
+        let remedy =
             "write it with them: `\\copy events TO 'events.csv' CSV HEADER`, `.headers on` of sqlite3";
-        return Some(Foreign::new("the table `events` without the names of its columns", way_out));
+        return Some(Foreign::new("the table `events` without the names of its columns", remedy));
     }
     let first = text.split([',', ';', '\t', '|']).next()?;
     // Some lines have as many columns as the first one.

@@ -44,8 +44,8 @@ pub enum GroupProgress {
     Revoked {
         /// The generation.
         generation: u64,
-        /// Whether the partitions are already lost. Another member may be reading them, so batches in
-        /// flight need not be finished.
+        /// Whether the partitions are already lost. Another member may be reading them, so batches
+        /// in flight need not be finished.
         lost: bool,
     },
     /// No records at present: call again.

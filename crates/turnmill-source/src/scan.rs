@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_are_told_apart() {
+    fn kinds_of_faults_differ() {
         for text in ["", "{", "[1,", "{\"a\"", "{\"a\": ", "\"ab", "\"\\", "\"\\u00"] {
             assert_eq!(scan(text), Err(Fault::Incomplete), "{text}");
         }

@@ -150,9 +150,10 @@ struct Field {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Quotes {
     None,
-    /// A quote inside stands twice.
+    /// Quotes inside are doubled.
     Doubled,
-    /// A quote or a backslash inside stands behind a backslash, as MySQL's `INTO OUTFILE … ENCLOSED BY '"'` writes it.
+    /// Quotes and backslashes inside are escaped with a backslash, as MySQL's
+    /// `INTO OUTFILE … ENCLOSED BY '"'` writes them.
     Escaped,
 }
 
@@ -172,7 +173,7 @@ pub(crate) fn read_row(
     if line.of(&batch.bytes).last() == Some(&b'\r') {
         line.end -= 1;
     }
-    // It may stand behind a tool's own words, and again where files were put one after the other.
+    // The head may follow a tool's messages, and occurs again in concatenated files.
     let is_named_data = |field: &Field| field.span.of(&batch.bytes).to_ascii_lowercase().ends_with(b"data");
     if columns.head
         && columns.data.and_then(|data| fields.get(data)).is_some_and(is_named_data)
@@ -207,7 +208,7 @@ fn fields(bytes: &[u8], start: usize, end: bool, delimiter: Delimiter) -> Option
         if bytes.get(at) == Some(&b'"') {
             let inside = at + 1;
             let mut close = inside;
-            // With doubled quotes JSON begins with `{""`.
+            // JSON begins with `{""` if its quotes are doubled.
             let escaped = bytes[inside..].starts_with(b"{\\\"") || bytes[inside..].starts_with(b"[\\\"");
             loop {
                 if escaped {

@@ -31,7 +31,7 @@ pub const USER: &str = "postgres";
 /// The superuser's password, for every connection without a certificate.
 pub const PASSWORD: &str = "turnmill-secret";
 
-/// Options of a database whose texts compare as ICU has it for English.
+/// Options of a database with ICU's English collation.
 const ICU: &str = "LOCALE_PROVIDER icu ICU_LOCALE 'en-US' LOCALE 'C'";
 
 /// Settings of a new server.
@@ -102,11 +102,11 @@ impl Server {
         Self::run(folder, &account, port, tools, tls)
     }
 
-    /// Makes a copy of this server that follows it and can only be read: a hot standby.
+    /// Starts a read-only copy that follows this server: a hot standby.
     ///
     /// # Errors
     ///
-    /// If `pg_basebackup` is not installed, or the copy does not start.
+    /// If `pg_basebackup` is not installed, or the standby does not start.
     pub fn standby(&self) -> Result<Self, Unavailable> {
         find::on_free_ports(|| self.try_standby())
     }
@@ -131,17 +131,17 @@ impl Server {
         let port = find::free_port();
         let mut conf =
             fs::OpenOptions::new().append(true).open(data.join("postgresql.conf")).map_err(failed)?;
-        // The last value counts; the rest is as it is there.
+        // The last value counts; the other settings are copied.
         let own = format!("\nport = {port}\nunix_socket_directories = '{}'\n", place.display());
         conf.write_all(own.as_bytes()).map_err(failed)?;
         Self::run(folder, &account, port, self.tools.clone(), None)
     }
 
-    /// Waits until a standby has what is committed here now.
+    /// Waits until a standby has everything that is committed here.
     ///
     /// # Panics
     ///
-    /// If it does not come within a minute.
+    /// If that takes more than a minute.
     #[track_caller]
     pub fn wait_for(&self, standby: &Self) {
         let here = self.psql("postgres", "SELECT pg_current_wal_lsn()");

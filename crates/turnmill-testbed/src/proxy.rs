@@ -1,4 +1,4 @@
-//! A connection's way that falls silent.
+//! A proxy that can stop forwarding.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// Hands connections on to a server until it is frozen: then it reads and says nothing, as a pooler or a load balancer that
-/// hangs. The connections stay open all the time.
+/// Forwards connections to a server. Once frozen, it reads and forwards nothing, like a pooler or a
+/// load balancer that hangs. Connections stay open.
 ///
 /// ```
 /// use turnmill_testbed::{postgres, proxy::Proxy};
@@ -28,11 +28,11 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// A proxy before the server of this URL, whose host and port are given.
+    /// Starts a proxy for the server of this URL, which must have a host and a port.
     ///
     /// # Panics
     ///
-    /// If the URL has no host and port, or nothing can be listened on.
+    /// If the URL has no host or no port, or if no port is free.
     #[must_use]
     #[track_caller]
     pub fn before(url: &str) -> Self {
@@ -43,7 +43,7 @@ impl Proxy {
         let own = listener.local_addr().unwrap_or_else(|error| panic!("a proxy: {error}"));
         let frozen = Arc::new(AtomicBool::new(false));
         let state = Arc::clone(&frozen);
-        // The threads end with the process, or with their connections.
+        // The threads end with the process or with their connections.
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let Ok(server) = TcpStream::connect(&server) else { continue };

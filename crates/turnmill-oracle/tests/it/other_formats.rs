@@ -47,7 +47,7 @@ fn gaps() {
             .collect();
     let expected = tables_of_events(&Settings::default(), &events);
     assert_eq!(layout(&expected.tables), "A- A1 A1 B1 B1", "exactly 60 seconds are no gap");
-    // From the first event, whether it begins anything or not.
+    // From the first event, whether it begins a session or not.
     let ids = event_ids(&expected.tables);
     assert_eq!(session_ids(&expected.tables), [ids[0].session().0, ids[3].session().0]);
     assert_eq!(expected.ledger.records, 5);

@@ -1,4 +1,4 @@
-//! Every crate that is meant for others can be packaged and published.
+//! Tests that every published crate can be packaged.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -6,10 +6,10 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// The crates that stay in the workspace.
+/// The crates that are not published.
 const UNPUBLISHED: [&str; 3] = ["turnmill-bench", "turnmill-oracle", "turnmill-testbed"];
 
-/// A crate of the workspace, as cargo describes it.
+/// A crate of the workspace, from `cargo metadata`.
 struct Package {
     name: String,
     folder: PathBuf,
@@ -18,14 +18,14 @@ struct Package {
 }
 
 impl Package {
-    /// The crates of the workspace that it names with a version, so that they are in its package.
+    /// The workspace's crates among its dependencies with a version, which are in its package.
     ///
-    /// Cargo drops a dependency for tests without a version, and refuses any other.
+    /// Cargo drops a development dependency without a version, and refuses any other.
     fn needs(&self) -> impl Iterator<Item = &str> {
         self.named().filter(|(_, dependency)| dependency["req"] != "*").map(|(name, _)| name)
     }
 
-    /// The crates of the workspace that it names, but for itself.
+    /// The workspace's crates among its dependencies, except for itself.
     fn named(&self) -> impl Iterator<Item = (&str, &Value)> {
         let dependencies = self.described["dependencies"].as_array().unwrap();
         let local = dependencies.iter().filter(|dependency| dependency["path"].is_string());
@@ -38,7 +38,7 @@ impl Package {
 fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO"));
     command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."));
-    // Everything that packaging asks the index for was fetched when this test was built.
+    // The build of this test has fetched everything that packaging needs from the index.
     command.args(arguments).arg("--offline");
     command
 }
@@ -83,7 +83,7 @@ fn every_package_says_what_it_is() {
             lacks(key, !has(key));
         }
         for key in ["keywords", "categories"] {
-            // The registry takes no more than five.
+            // The registry accepts at most five.
             lacks(key, !(1..6).contains(&package.described[key].as_array().unwrap().len()));
         }
         let targets = package.described["targets"].as_array().unwrap();
@@ -111,7 +111,7 @@ fn packages_can_be_published_one_after_the_other() {
             assert_eq!(dependency["kind"], "dev", "{} needs a version of {name}", package.name);
         }
     }
-    // Whatever needs only what is out already comes next.
+    // Next are the crates that depend on published ones only.
     while !waiting.is_empty() {
         let next: Vec<&str> =
             waiting.iter().filter(|(_, needs)| needs.is_empty()).map(|(name, _)| *name).collect();
@@ -123,7 +123,7 @@ fn packages_can_be_published_one_after_the_other() {
     }
 }
 
-/// Leaves out the build of each package, which takes as long as that of everything.
+/// Skips the build of each package, which takes as long as the build of the workspace.
 #[test]
 fn cargo_packages_them_all() {
     let folder = tempfile::tempdir().unwrap();
@@ -141,7 +141,7 @@ fn cargo_packages_them_all() {
         let file = std::fs::File::open(folder.path().join("package").join(&file)).unwrap();
         let mut bytes = Vec::new();
         std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(file), &mut bytes).unwrap();
-        // Names in a tar file stand as they are.
+        // Names are stored uncompressed in a tar file.
         let holds = |name: &str| {
             let name =
                 format!("{}-{}/{name}\0", package.name, package.described["version"].as_str().unwrap());

@@ -17,12 +17,12 @@ fn check(table: &[(&str, &str)]) {
     }
 }
 
-/// Calls `check` with the tables of a conversation by the oracle and by the engine.
+/// Calls `check` with the tables of one conversation, from the oracle and from the engine.
 fn each(words: &str, check: impl Fn(&str, &Tables)) {
     each_of(&[&conversation(words)], check);
 }
 
-/// Calls `check` with the tables of conversations that arrive one after the other.
+/// Calls `check` with the tables of several conversations, which arrive one after the other.
 fn each_of(conversations: &[&[OwnedRecord]], check: impl Fn(&str, &Tables)) {
     for (by_whom, tables) in of_each(&Settings::default(), conversations) {
         check(by_whom, &tables);
@@ -195,7 +195,7 @@ fn ids_that_two_senders_use() {
     each_of(&[&second, &first], |by_whom, tables| {
         assert_eq!(session_ids(tables), [id(1), SessionId::of_sender(u1, id(1)).0], "{by_whom}");
     });
-    // A former id belongs to no sender.
+    // No sender owns a former id.
     let former = conversation_of("u1", START, "ssm#1 start#2");
     let other = conversation_of("u2", START + 9.0, "start#1");
     each_of(&[&former, &other], |by_whom, tables| {
@@ -212,7 +212,7 @@ fn derived_session_ids() {
             assert_eq!(session_ids(tables), [event_ids(tables)[began].session().0], "{by_whom}: {words}");
         });
     }
-    // With the metadata slot that moves along.
+    // With the metadata slot that moves to the new session.
     each("user ssm start", |by_whom, tables| {
         assert_eq!(session_ids(tables)[1], event_ids(tables)[2].session().0, "{by_whom}");
     });
@@ -224,7 +224,7 @@ fn derived_session_ids() {
         let end = event_ids(tables)[1];
         assert_eq!(session_ids(tables)[1], SessionId::leading(sender, Some(end)).0, "{by_whom}");
     });
-    // So that a late event at its front changes no id.
+    // So a late event at its start changes no id.
     let conversation = conversation("start user bot");
     let late = conversation_of("u1", START - 60.0, "bot");
     each_of(&[&conversation, &late], |by_whom, tables| {

@@ -96,19 +96,19 @@ pub(crate) fn of_each(settings: &Settings, conversations: &[&[OwnedRecord]]) -> 
     all
 }
 
-/// The value in the column `column` of `row` of `table`.
+/// Returns the value in the column `column` of `row` of `table`.
 pub(crate) fn value<'r>(table: &str, row: &'r [OwnedValue], column: &str) -> &'r OwnedValue {
     &row[turnmill_model::tables::public(table).unwrap().column(column).unwrap()]
 }
 
-/// The rows of a table in order of one of its columns.
+/// Returns the rows of a table in order of one of its columns.
 pub(crate) fn by<'t>(tables: &'t Tables, table: &str, column: &str) -> Vec<&'t Vec<OwnedValue>> {
     let mut rows: Vec<_> = tables[table].iter().collect();
     rows.sort_by_key(|row| value(table, row, column));
     rows
 }
 
-/// The values of the wanted columns, row by row, in order of `column`.
+/// Returns the values of the wanted columns, row by row, in order of `column`.
 pub(crate) fn shown(tables: &Tables, table: &str, column: &str, wanted: &[&str]) -> Vec<String> {
     let show = |row: &Vec<OwnedValue>| {
         wanted.iter().map(|column| value(table, row, column).to_string()).collect::<Vec<_>>().join(" ")
@@ -123,8 +123,8 @@ pub(crate) fn uuid(value: &OwnedValue) -> Uuid {
     }
 }
 
-/// For each event, in order, its session as a letter (by first appearance) and its turn as a number in the session, or
-/// `-`.
+/// Returns for each event, in order, its session as a letter (by first appearance) and its turn as
+/// a number in the session, or `-`.
 pub(crate) fn layout(tables: &Tables) -> String {
     let mut sessions = Vec::new();
     let mut out = Vec::new();
@@ -146,12 +146,12 @@ pub(crate) fn layout(tables: &Tables) -> String {
     out.join(" ")
 }
 
-/// Ids of the sessions in order of their start.
+/// Returns the ids of the sessions in order of their start.
 pub(crate) fn session_ids(tables: &Tables) -> Vec<Uuid> {
     by(tables, "rasa_session", "start_sequence_number").into_iter().map(|row| uuid(&row[0])).collect()
 }
 
-/// Ids of the events in order.
+/// Returns the ids of the events in order.
 pub(crate) fn event_ids(tables: &Tables) -> Vec<EventId> {
     by(tables, "rasa_event", "sequence_number").into_iter().map(|row| EventId(uuid(&row[0]))).collect()
 }

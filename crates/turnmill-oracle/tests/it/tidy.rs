@@ -120,7 +120,7 @@ fn pure_crates_are_pure() {
             .map(|name| format!("crates/turnmill-{name}/src/"))
             .iter()
             .any(|pure| name.starts_with(pure));
-        // Behind a feature, and all that it does.
+        // It needs the feature `files`.
         if !pure || name == "crates/turnmill-markers/src/files.rs" {
             continue;
         }

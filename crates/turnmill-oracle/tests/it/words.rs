@@ -236,7 +236,7 @@ fn no_type_has_a_banned_name() {
 }
 
 #[test]
-fn comments_and_literals_are_told_from_code() {
+fn comments_and_literals_are_separated_from_code() {
     let source = "let r#raw = r#\"a \"b\" c\"#; // one /* two\nlet c: &'s str = \"d \\\" // e\"; '\\'' /* f\ng */ 'h' for\"i\"";
     let words = |words: &[(usize, String)]| {
         words.iter().map(|(line, word)| format!("{line}{word}")).collect::<Vec<_>>().join(" ")

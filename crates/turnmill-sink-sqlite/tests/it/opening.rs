@@ -196,7 +196,7 @@ fn beside(path: &std::path::Path) -> Vec<String> {
 }
 
 #[test]
-fn looking_leaves_nothing_behind() {
+fn reading_leaves_no_other_files() {
     let mut files = Files::new();
     let (store, file) = created(&mut files);
     let path = store.path().unwrap().to_owned();

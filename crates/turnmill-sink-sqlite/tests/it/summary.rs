@@ -98,8 +98,8 @@ fn an_empty_store_has_no_rates() {
     }
 }
 
-/// Rows of `events` events by turns of a user and of the assistant, a second apart: `sessions` sessions of one sender, in which
-/// every message of a user is answered by `answers` messages.
+/// Returns statements that insert `events` events, a second apart, in `sessions` sessions of one
+/// sender. The assistant answers each message of the user with `answers` messages.
 fn rows(events: u32, sessions: u32, answers: u32) -> String {
     let each = events / sessions;
     let kind = answers + 1;
@@ -118,7 +118,8 @@ fn rows(events: u32, sessions: u32, answers: u32) -> String {
     )
 }
 
-/// The steps of SQLite's machine that each metric takes over these rows, before and after ANALYZE.
+/// Returns the number of virtual-machine steps that each metric takes for these rows, before and
+/// after ANALYZE.
 fn steps(rows: &str) -> Vec<(&'static str, i32)> {
     let mut files = Files::new();
     let path = files.path();
@@ -152,7 +153,7 @@ fn no_metric_takes_more_than_twice_the_steps_for_twice_the_events() {
     for (shape, rows) in shapes {
         let [one, two, four] = [600, 1200, 2400].map(|events| steps(&rows(events)));
         for ((one, two), four) in one.iter().zip(&two).zip(&four) {
-            // Beside what grows there is what does not.
+            // Some of the work does not grow with the rows.
             let more = |less: i32, more: i32| f64::from(more) < 2.2 * f64::from(less);
             assert!(more(one.1, two.1) && more(two.1, four.1), "{shape}: {one:?}, {two:?}, {four:?}");
         }

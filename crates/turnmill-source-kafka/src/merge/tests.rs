@@ -127,8 +127,8 @@ fn a_partition_pauses_at_its_share_and_goes_on_at_half_of_it() {
 }
 
 proptest! {
-    /// For all records and all limits: each record is delivered once, in the order of its partition.
-    /// Batches join without a gap, and no record is left.
+    /// For all records and all limits: each record is delivered once, in the order of its
+    /// partition. Batches join without a gap, and no record is left.
     #[test]
     fn all_comes_out_once_in_order_and_the_budget_returns_to_zero(
         steps in prop::collection::vec((0..3_usize, 0..3_u64, prop::option::of(0..50_u32), 0..6_usize, 0..40_usize), 1..300),

@@ -32,8 +32,8 @@ pub(super) enum Mirroring {
     /// These partitions, of all partitions of the topics, have offsets that other programs
     /// committed.
     ///
-    /// If there is one, no offset is committed at all. The other program would begin at these offsets
-    /// where it has none of its own.
+    /// If there is one, no offset is committed at all. The other program would begin at these
+    /// offsets where it has none of its own.
     Known(HashSet<TopicPartition>),
 }
 

@@ -16,7 +16,7 @@ fn broker(topic: &str) -> Option<(Broker, turnmill_source_kafka::KafkaSettings)>
 }
 
 #[test]
-fn what_happens_to_a_topic_is_told_and_nothing_is_skipped() {
+fn changes_of_a_topic_are_reported_and_nothing_is_skipped() {
     let Some((broker, settings)) = broker("events") else { return };
     write(&settings, None, &names("r", 0..100));
     let mut reader = Reader::new(&settings, Stored::new());
@@ -51,7 +51,7 @@ fn what_happens_to_a_topic_is_told_and_nothing_is_skipped() {
 }
 
 #[test]
-fn a_topic_made_anew_is_read_from_its_start_also_if_it_is_longer() {
+fn a_recreated_topic_is_read_from_its_start_also_if_it_is_longer() {
     let Some((broker, settings)) = broker("events") else { return };
     write(&settings, None, &names("r", 0..100));
     let mut reader = Reader::new(&settings, Stored::new());
@@ -85,7 +85,7 @@ fn a_topic_made_anew_is_read_from_its_start_also_if_it_is_longer() {
 }
 
 #[test]
-fn a_topic_made_anew_while_it_is_read_is_read_from_its_start() {
+fn a_topic_recreated_while_it_is_read_is_read_from_its_start() {
     let Some((broker, settings)) = broker("events") else { return };
     write(&settings, None, &names("r", 0..100));
     let mut reader = Reader::new(&settings, Stored::new());

@@ -255,7 +255,7 @@ fn records_of_an_open_transaction_are_no_lag() {
 }
 
 #[test]
-fn a_restart_reports_the_assignment_again_and_reads_behind_the_stored_positions() {
+fn a_restart_reports_the_assignment_again_and_reads_after_the_stored_positions() {
     let Some((bootstrap, topic)) = kafka::topic(1) else { return };
     let settings = settings(&bootstrap, &topic);
     write(&settings, None, &names("r", 0..100));

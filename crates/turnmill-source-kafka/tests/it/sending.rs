@@ -26,7 +26,7 @@ fn each_record_has_a_ticket_and_a_delivery_in_order() {
 }
 
 #[test]
-fn a_topic_is_not_created_and_what_cannot_go_there_is_told() {
+fn a_topic_is_not_created_and_failed_deliveries_are_reported() {
     let Some((bootstrap, topic)) = kafka::topic(1) else { return };
     let settings = settings(&bootstrap, &topic);
     let hasty = ProducerSettings {

@@ -185,7 +185,7 @@ fn pretty_printed_trackers_are_the_same_events() {
 }
 
 #[test]
-fn a_told_format_wins_over_detection() {
+fn a_chosen_format_wins_over_detection() {
     let name = "moodbot/sql-broker.jsonl.gz";
     let mut source = FileSource::open(&fixture(name), with_format(Format::Rasa), None).unwrap();
     let records = read_all(&mut source, &BatchLimits::default()).unwrap();

@@ -117,7 +117,7 @@ fn marks_carriage_returns_and_a_last_line_without_break() {
 }
 
 #[test]
-fn a_record_over_the_limit_is_an_error_behind_its_neighbours() {
+fn a_record_over_the_limit_is_an_error_after_the_records_before_it() {
     for format in [Format::Rasa, Format::Tracker] {
         let text = format!("{{\"n\": 1}}\n{{\"n\": \"{}\"}}\n", "x".repeat(2 << 20));
         let options = FileOptions { max_record_bytes: 1 << 20, ..with_format(format) };

@@ -441,7 +441,7 @@ fn a_huge_list_streams() {
 }
 
 #[test]
-fn a_told_format_takes_any_layout() {
+fn a_chosen_format_takes_any_layout() {
     let text = format!("[{}]", Value::from(rows()[0]["data"].as_str().unwrap()));
     let found =
         records(text.replace("[\"", "[{\"data\": \"").replace("\"]", "\"}]"), with_format(Format::SqlBroker));
@@ -503,7 +503,7 @@ fn words_of_a_tool_in_front_hide_nothing() {
     }
     let dumped = records(format!("pg_dump: warning: circular\n{}", dump()), FileOptions::default());
     assert_eq!(dumped.len(), records(dump(), FileOptions::default()).len());
-    // The head of a table is no row, wherever it stands.
+    // The head of a table is never a row.
     let table = "id,sender_id,data\n1,u,{}\nid,sender_id,data\n2,u,{}\n";
     let found = records(format!("{words}{table}"), FileOptions::default());
     let outcomes: Vec<_> = found.iter().map(|record| record.outcome).collect();
@@ -511,7 +511,7 @@ fn words_of_a_tool_in_front_hide_nothing() {
 }
 
 #[test]
-fn quotes_of_a_table_may_stand_behind_backslashes() {
+fn quotes_of_a_table_may_be_escaped_by_backslashes() {
     let data = "{\"text\": \"say \\\"hi\\\", C:\\\\x\\n, ü\", \"a\": {}}";
     let escaped = data.replace('\\', "\\\\").replace('"', "\\\"");
     let table =
