@@ -2,13 +2,14 @@
 
     size.py small REPLAY [--store postgresql://...] [--events 1000,1000000] [--runs 5]
         100 more events into a store of a million events / into one of a thousand
-    size.py rebuild REPLAY --turnmill TURNMILL --input FILE [--store postgresql://...] [--times 1,2,4,8] [--keys none,declared]
+    size.py rebuild REPLAY --turnmill TURNMILL --input FILE [--store postgresql://...] [--analyze]
+                   [--times 1,2,4,8] [--keys none,declared]
         `turnmill rebuild` of a store that holds FILE once and several times, each time with other senders
     size.py sender REPLAY [--events 25000,50000,100000,200000] [--orders forward,reverse,random]
         the greatest memory and the time for events of one sender, by the order in which they come
 
-Needs Python alone, and psql where the server is asked. Processor time is that of the command; with PostgreSQL the server, on this
-machine, is asked for its own, which is added or printed beside it.
+Needs Python alone, and psql for PostgreSQL. Processor time is that of the command. That of the
+server, which has to be on this machine, is added, or printed beside it.
 """
 import argparse, gzip, json, os, random, statistics, subprocess, sys, tempfile, time
 from pathlib import Path
@@ -64,12 +65,19 @@ def run(replay, *arguments):
     return time.monotonic() - started, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
 
 
+def psql(url, *statements):
+    """What psql prints."""
+    commands = [word for statement in statements for word in ["-c", statement]]
+    done = subprocess.run(["psql", "-XAtq", url, *commands], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
 def server_cpu(url):
     """Processor seconds of all processes of the server so far."""
     def stat(pid):
         fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
         return int(fields[1]), sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
-    directory = subprocess.run(["psql", "-XAt", url, "-c", "SHOW data_directory"], capture_output=True, text=True, check=True).stdout.strip()
+    directory = psql(url, "SHOW data_directory").strip()
     main = int((Path(directory) / "postmaster.pid").read_text().split()[0])
     seconds = stat(main)[1]
     for entry in Path("/proc").iterdir():
@@ -100,14 +108,14 @@ def rebuild(args, folder):
             path.unlink()
             between = server_cpu(args.store) if args.store else 0
             if args.analyze:
-                subprocess.run(["psql", "-XAtq", args.store, "-c", f'SET search_path TO "{schema}"', "-c", "ANALYZE"], check=True)
+                psql(args.store, f'SET search_path TO "{schema}"', "ANALYZE")
             analyzed = server_cpu(args.store) if args.store else 0
             wall, cpu, memory = run(args.turnmill, "rebuild", to, *at, "--json")
             server = server_cpu(args.store) - analyzed if args.store else 0
             first = first or (cpu + server) / times
-            print(f"keys {keys}, {times} times {len(events):,} events: loaded in {loaded[1] + between - before:.1f} s of processors; "
-                  f"rebuilt in {wall:.1f} s, {cpu:.1f} s of processors, the server's {server:.1f} s, {memory:.0f} MB; "
-                  f"for each event {(cpu + server) / times / first:.2f} of the first", file=sys.stderr)
+            print(f"keys {keys}, {times} times {len(events):,} events: "
+                  f"loaded in {loaded[1] + between - before:.1f} s of processors; rebuilt in {wall:.1f} s, "
+                  f"{cpu:.1f} s of processors, the server's {server:.1f} s, {memory:.0f} MB; for each event {(cpu + server) / times / first:.2f} of the first", file=sys.stderr)
 
 
 def small(args, folder):
@@ -141,8 +149,8 @@ def small(args, folder):
             wall, cpu, memory = (statistics.median(values) for values in zip(*costs))
             first = first or (wall, cpu)
             ratios = [wall / first[0], cpu / first[1]]
-            print(f"{name}, {events:,} stored: {wall * 1e3:.0f} ms, {cpu * 1e3:.0f} ms of processors, {memory:.0f} MB; "
-                  f"of the first {ratios[0]:.2f}, processors {ratios[1]:.2f}", file=sys.stderr)
+            print(f"{name}, {events:,} stored: {wall * 1e3:.0f} ms, {cpu * 1e3:.0f} ms of processors, "
+                  f"{memory:.0f} MB; of the first {ratios[0]:.2f}, processors {ratios[1]:.2f}", file=sys.stderr)
 
 
 def sender(args, folder):
@@ -153,8 +161,8 @@ def sender(args, folder):
             schema = ["--schema", f"{order}{events}"] if args.store else []
             to = args.store or f"sqlite:{folder}/{order}{events}.sqlite"
             wall, cpu, memory = run(args.replay, path, "--quiet", "--to", to, *schema)
-            print(f"{order}, {events:,} events: {memory:.0f} MB at most, {wall:.1f} s, {cpu:.1f} s of processors",
-                  file=sys.stderr)
+            print(f"{order}, {events:,} events: {memory:.0f} MB at most, {wall:.1f} s, "
+                  f"{cpu:.1f} s of processors", file=sys.stderr)
 
 
 def main():
