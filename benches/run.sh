@@ -12,6 +12,7 @@
 #   workers  a keyed topic with one worker, an unkeyed one with one and with three
 #   latency  from producing a record to seeing its row, service idle
 #   growth   the rate into a large store / into one of a million events (growth --millions 10 --millions 50)
+#   size     100 events into stores of a thousand and a million, and memory for one sender by its events' order (takes Python)
 #   connect  a plain Python consumer and Kafka Connect with the same topic (takes Python, PyPI, Maven and Maven Central)
 #   all      all of these
 #
@@ -73,6 +74,10 @@ shift
 case $name in
     peers | sqlite | connect) "$name" "$@" ;;
     ahead | late | markers | kafka | postgres | workers | growth) "$bench" "$name" --runs "$runs" "$@" ;;
+    size)
+        python3 benches/size.py small "$replay" --runs "$runs" "$@"
+        python3 benches/size.py sender "$replay"
+        ;;
     latency) "$bench" latency "$@" ;;
     memory) "$bench" memory --replay "$replay" "$@" ;;
     all)

@@ -149,47 +149,39 @@ fn id<R: Row>(row: &R, texts: &Texts) -> Option<Uuid> {
     }
 }
 
+/// The rows that both replays have, by their ids, each with its place.
+fn pairs<'r, R: Row>(
+    old: &'r Rows<R>,
+    new: &'r Rows<R>,
+    texts: Both<'_>,
+) -> Vec<((usize, &'r R), (usize, &'r R))> {
+    let numbered = old.inserts.iter().enumerate();
+    let places: HashMap<Uuid, (usize, &R)> =
+        numbered.filter_map(|(place, row)| Some((id(row, texts.old)?, (place, row)))).collect();
+    let of = |(place, row)| Some((*places.get(&id(row, texts.new)?)?, (place, row)));
+    new.inserts.iter().enumerate().filter_map(of).collect()
+}
+
 impl Kept {
     /// Those that are not the same in both.
     fn of<R: Row>(old: &Rows<R>, new: &Rows<R>, texts: Both<'_>) -> Self {
         let mut kept = Self { old: vec![true; old.inserts.len()], new: vec![true; new.inserts.len()] };
-        kept.pairs(
-            old,
-            new,
-            texts,
-            |old, new| (*old, *new) = (false, false),
-            |texts, old, new| texts.same(old, new),
-        );
+        for ((old, before), (new, row)) in pairs(old, new, texts) {
+            if texts.same(before, row)
+                && let (Some(old), Some(new)) = (kept.old.get_mut(old), kept.new.get_mut(new))
+            {
+                (*old, *new) = (false, false);
+            }
+        }
         kept
     }
 
     /// Keeps the other one of rows that one replay keeps.
     fn keep_in_both<R: Row>(&mut self, old: &Rows<R>, new: &Rows<R>, texts: Both<'_>) {
-        let both = |old: &mut bool, new: &mut bool| {
-            let kept = *old || *new;
-            (*old, *new) = (kept, kept);
-        };
-        self.pairs(old, new, texts, both, |_, _, _| true);
-    }
-
-    /// Sets the flags of those rows with one id that `these` is true for.
-    fn pairs<R: Row>(
-        &mut self,
-        old: &Rows<R>,
-        new: &Rows<R>,
-        texts: Both<'_>,
-        set: impl Fn(&mut bool, &mut bool),
-        these: impl Fn(Both<'_>, &R, &R) -> bool,
-    ) {
-        let places = old.inserts.iter().enumerate();
-        let places: HashMap<Uuid, usize> =
-            places.filter_map(|(place, row)| Some((id(row, texts.old)?, place))).collect();
-        for (row, new) in new.inserts.iter().zip(&mut self.new) {
-            if let Some(place) = id(row, texts.new).and_then(|id| places.get(&id))
-                && let (Some(before), Some(old)) = (old.inserts.get(*place), self.old.get_mut(*place))
-                && these(texts, before, row)
-            {
-                set(old, new);
+        for ((old, _), (new, _)) in pairs(old, new, texts) {
+            if let (Some(old), Some(new)) = (self.old.get_mut(old), self.new.get_mut(new)) {
+                let kept = *old || *new;
+                (*old, *new) = (kept, kept);
             }
         }
     }
