@@ -191,8 +191,8 @@ impl Observer for ServiceObserver {
             Event::Committed { batch, report, refused, took, cached } => {
                 self.service.state.outages.end("database");
                 self.service.state.outages.end("brokers");
-                let (timelines, bytes) = self.service.state.update_cache(consumer, *cached);
-                metrics.set_cache(timelines, bytes);
+                let cache = self.service.state.update_cache(consumer, *cached);
+                metrics.set_cache(cache.timelines, cache.bytes);
                 self.committed(batch, report, *took);
                 self.log_dead_letters(batch, report, refused);
             }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use turnmill_ingest::CacheUsage;
 use turnmill_model::Reason;
 use turnmill_pipeline::rounded;
 use turnmill_service::Health;
@@ -17,7 +18,7 @@ pub(super) struct SharedState {
     /// Reasons of which a dead letter was logged.
     logged_reasons: Mutex<BTreeSet<&'static str>>,
     /// Number of timelines and bytes in each consumer's cache.
-    caches: Mutex<Vec<(usize, usize)>>,
+    caches: Mutex<Vec<CacheUsage>>,
     controls: Mutex<Vec<Arc<dyn GroupControl>>>,
 }
 
@@ -27,7 +28,7 @@ impl SharedState {
             outages: Outages { health, since: Mutex::default() },
             keys_logged: AtomicBool::new(false),
             logged_reasons: Mutex::default(),
-            caches: Mutex::new(vec![(0, 0); consumers]),
+            caches: Mutex::new(vec![CacheUsage::default(); consumers]),
             controls: Mutex::default(),
         }
     }
@@ -43,12 +44,15 @@ impl SharedState {
     }
 
     /// Sets the size of one consumer's cache, and returns the sum over all consumers.
-    pub(super) fn update_cache(&self, consumer: usize, cached: (usize, usize)) -> (usize, usize) {
+    pub(super) fn update_cache(&self, consumer: usize, cached: CacheUsage) -> CacheUsage {
         let mut caches = lock(&self.caches);
         if let Some(cache) = caches.get_mut(consumer) {
             *cache = cached;
         }
-        caches.iter().fold((0, 0), |sum, cache| (sum.0 + cache.0, sum.1 + cache.1))
+        caches.iter().fold(CacheUsage::default(), |mut sum, cache| {
+            sum += *cache;
+            sum
+        })
     }
 
     pub(super) fn add_control(&self, control: Arc<dyn GroupControl>) {
