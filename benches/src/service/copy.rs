@@ -1,4 +1,4 @@
-//! Kafka to PostgreSQL against binary COPY of the rows that it leaves.
+//! Compares Kafka to PostgreSQL with a binary COPY of the resulting rows.
 
 use std::time::Duration;
 
@@ -14,16 +14,16 @@ use crate::body::Mix;
 use crate::measure::{Failure, Figures, Seconds};
 use crate::stream::Shape;
 
-/// Bytes of a message of a COPY.
+/// Size of a COPY message in bytes.
 const MESSAGE: usize = 1 << 18;
 
-/// The rows of one table in PostgreSQL's binary form.
+/// The rows of one table in PostgreSQL's binary format.
 struct Rows {
     copy_in: String,
     bytes: Bytes,
 }
 
-/// All rows of the public tables of a schema, and how many.
+/// Returns all rows of the public tables of a schema, and their number.
 async fn read(servers: &Servers, schema: &str) -> Result<(Vec<Rows>, u64), Failure> {
     let client = servers.connect().await?;
     let mut all = Vec::new();
@@ -46,7 +46,7 @@ async fn read(servers: &Servers, schema: &str) -> Result<(Vec<Rows>, u64), Failu
     Ok((all, count))
 }
 
-/// Copies the rows into the empty tables of another schema, one COPY a table, in one transaction.
+/// Copies the rows into the empty tables of another schema, one COPY per table, in one transaction.
 fn copy(servers: &Servers, schema: &str, keys: ForeignKeys, all: &[Rows]) -> Result<Seconds, Failure> {
     let references = if keys == ForeignKeys::Declared { References::Checked } else { References::None };
     let ddl = Schema::new(Dialect::Postgres).references(references);
@@ -75,7 +75,7 @@ fn copy(servers: &Servers, schema: &str, keys: ForeignKeys, all: &[Rows]) -> Res
     Ok(servers.measure(|| servers.runtime.block_on(work))?.1)
 }
 
-/// Prints the ratios, of foreign keys off and on.
+/// Prints the ratios without and with foreign keys.
 pub(crate) fn measure(
     mixes: &[Mix],
     consumers: &[u32],
@@ -103,7 +103,7 @@ pub(crate) fn measure(
                 let theirs = copy(&servers, &plain, keys, &rows)?;
                 servers.drop_schema(&plain);
                 count = number;
-                // The first is for warming up.
+                // The first run is a warm-up.
                 if run > 0 {
                     wall.push(theirs.wall / took);
                     cpu.push(theirs.cpu / ours.cpu);
