@@ -34,7 +34,7 @@ pub(crate) fn compare(file: &Path, python: &Path, script: &Path, runs: usize) ->
             for (peer, row) in PEERS.iter().zip(&mut rows) {
                 let (found, ours) = seconds(|| engine::sessions(file, &engine, rule, 2))?;
                 let (sessions, theirs) = ask(python, script, peer, file)?;
-                let differs = rule == Rule::Gap && (sessions != found.sessions || found.behind > 0);
+                let differs = rule == Rule::Gap && (sessions != found.sessions || found.not_applied > 0);
                 if differs || found.refused > 0 {
                     return Err(format!("{peer} found {sessions} sessions, ours are {found:?}").into());
                 }

@@ -42,7 +42,7 @@ pub(crate) struct Found {
     /// Marker rows, included in the entries.
     pub(crate) markers: usize,
     /// Events that would need the history of a store.
-    pub(crate) behind: usize,
+    pub(crate) not_applied: usize,
     pub(crate) refused: usize,
 }
 
@@ -112,7 +112,7 @@ impl Found {
         self.sessions += other.sessions;
         self.changes += other.changes;
         self.markers += other.markers;
-        self.behind += other.behind;
+        self.not_applied += other.not_applied;
         self.refused += other.refused;
     }
 }
@@ -258,7 +258,7 @@ fn apply(engine: &Engine, shard: &mut Shard, decoded: &[Decoded<'_>], number: us
             .or_insert_with(|| Timeline::new(first.sender, &first.sender_key, None));
         let mut run = engine.run(timeline, changes);
         for (_, place) in &*own {
-            found.behind += usize::from(run.apply(event(*place)) != Step::Applied);
+            found.not_applied += usize::from(run.apply(event(*place)) != Step::Applied);
         }
         run.finish();
     }
@@ -296,7 +296,7 @@ mod tests {
         assert!(read.iter().zip(&lines).all(|(read, line)| read == line.as_bytes()));
         let engine = Engine::new(&Settings::default());
         let found = sessions(file.path(), &engine, Rule::Gap, 2).unwrap();
-        assert_eq!((found.events, found.behind, found.refused), (9_000, 0, 0));
+        assert_eq!((found.events, found.not_applied, found.refused), (9_000, 0, 0));
         let all = std::fs::read(file.path()).unwrap();
         let in_memory = InMemory::decode(&all, Rule::Gap).apply(&engine);
         assert_eq!(
