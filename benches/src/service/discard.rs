@@ -1,4 +1,4 @@
-//! Kafka to the engine without a store, against librdkafka's own consumer.
+//! Compares Kafka to the engine, without a store, with librdkafka's own consumer.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,8 @@ use crate::body::Mix;
 use crate::measure::{Failure, Figures, seconds};
 use crate::stream::Shape;
 
-/// Keeps nothing: every sender is as the pipeline has it in memory, and what is to be written goes away.
+/// A store that discards everything: timelines are those in the pipeline's cache, and writes are
+/// dropped.
 #[derive(Debug)]
 struct Discard;
 
@@ -70,7 +71,8 @@ impl Transaction for DiscardTransaction<'_> {
     }
 }
 
-/// Seconds in which librdkafka hands over all records of a topic, from the first on, with its own defaults.
+/// Returns the seconds librdkafka needs to deliver all records of a topic, from the first one on,
+/// with its defaults.
 fn drain(topic: &Topic) -> Result<f64, Failure> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", &topic.bootstrap)
@@ -112,7 +114,7 @@ pub(crate) fn measure(events: u64, runs: usize) -> Result<(), Failure> {
             })?;
             let took = Filled::seconds(std::slice::from_ref(&filled));
             let (plain, theirs) = seconds(|| drain(&topic))?;
-            // The first is for warming up.
+            // The first run is a warm-up.
             if run > 0 {
                 wall.push(plain / took);
                 cpu.push(theirs.cpu / ours.cpu);

@@ -161,7 +161,7 @@ fn tables_of_the_closed_product_are_told_of_and_left_alone() {
     assert_eq!(service.ended().code(), Some(1));
     assert!(service.said("TURNMILL_DB_SCHEMA"), "{}", service.log());
 
-    // Somebody who may not create anything.
+    // A user without the privilege to create anything.
     server.psql(
         "analytics",
         "CREATE ROLE reader LOGIN PASSWORD 'reader'; REVOKE CREATE ON SCHEMA public FROM PUBLIC",

@@ -1,5 +1,5 @@
-//! What an operator sees: tools without arguments, waiting, signs of life, topics made anew, groups
-//! of others.
+//! Behaviour that operators see: tools without arguments, waiting, status lines, recreated topics,
+//! groups of other programs.
 
 use std::fs;
 use std::process::Command;
@@ -243,7 +243,7 @@ fn a_service_gives_signs_of_life() {
     server.start_again();
     service.wait("it is back", |service| messages(service, "database available again after ") == 1);
     wait_until_read(&store, &topic, &mut service);
-    // Durations are rounded, and causes told.
+    // Durations are rounded, and causes included.
     for line in service.messages() {
         let Some(text) = line["message"].as_str().filter(|text| text.contains("retrying in")) else {
             continue;

@@ -28,7 +28,7 @@ fn the_tables_are_those_of_a_replay(topic: &mut Topic, records: &[Record], store
         r#"{{"details": {{"analytics-consumer": {{"alive": {consumers}, "isHealthy": true}}}}, "isHealthy": true}}"#
     );
     assert_eq!(service.get("/healthcheck"), Some((200, body)));
-    service.wait("the lag is told to be 0", |service| {
+    service.wait("the lag is 0", |service| {
         service.metric("turnmill_lag_events{") == 0.0 && service.metric("turnmill_lag_seconds{") == 0.0
     });
     for (metric, column) in [
