@@ -12,9 +12,11 @@
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value as Json, json};
 use turnmill_embed::model::tables::{RASA_USER, Value};
-use turnmill_embed::model::{EventId, EventKey, Key, SenderId, SessionId, TableChanges};
-use turnmill_embed::sink::{Batch, Chunk, Claim, HistoryPage, HistoryRequest, Locked, Opened, PatternSet};
-use turnmill_embed::{Drained, Loader, PartitionId, Settings, Store, StoreError, Transaction};
+use turnmill_embed::model::{EventId, Key, SenderId, SessionId, TableChanges};
+use turnmill_embed::sink::{
+    Batch, Chunk, Claim, EventLookup, HistoryPage, HistoryRequest, Locked, Opened, PatternSet,
+};
+use turnmill_embed::{Loader, PartitionId, Settings, Store, StoreError, Transaction};
 
 type Map = std::collections::BTreeMap<String, Json>;
 type Result<T, E = StoreError> = std::result::Result<T, E>;
@@ -112,13 +114,13 @@ impl Transaction for JsonTransaction<'_> {
         stored.map(|json| json.map_or(Ok(Locked::Absent), loaded)).collect()
     }
 
-    async fn known(&mut self, keys: &[(SenderId, EventKey)]) -> Result<Vec<Vec<EventId>>> {
+    async fn known(&mut self, lookups: &[EventLookup]) -> Result<Vec<Vec<EventId>>> {
         let key = |id| format!("row/rasa_event/{id}");
-        let known = |(sender, event): &(SenderId, EventKey)| {
+        let known = |EventLookup { sender, key: event }: &EventLookup| {
             let rows = self.0.range(key(event.first())..=key(event.last())).map(|(_, row)| row);
             rows.filter(|row| row[1] == json!(sender)).map(|row| read(&row[0])).collect()
         };
-        keys.iter().map(known).collect()
+        lookups.iter().map(known).collect()
     }
 
     async fn session_owners(&mut self, ids: &[SessionId]) -> Result<Vec<Option<SenderId>>> {
@@ -175,7 +177,8 @@ impl Transaction for JsonTransaction<'_> {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().collect();
     let [_, input, output] = &arguments[..] else { return Err("usage: custom_store INPUT OUTPUT".into()) };
-    let Drained { counts, late, .. } = Loader::new(JsonStore(output.into(), Map::new())).load_file(input)?;
+    let loaded = Loader::new(JsonStore(output.into(), Map::new())).load_file(input)?;
+    let (counts, late) = (loaded.report.counts, loaded.report.late);
     println!("{} new events, {} duplicates, {late} late", counts.events, counts.duplicates);
     Ok(())
 }

@@ -149,12 +149,15 @@ fn id<R: Row>(row: &R, texts: &Texts) -> Option<Uuid> {
     }
 }
 
-/// The rows that both replays have, by their ids, each with its place.
+/// A row and its index among the inserts of its replay.
+type Numbered<'r, R> = (usize, &'r R);
+
+/// Returns the rows that both replays have, the old one and the new one, paired by id.
 fn pairs<'r, R: Row>(
     old: &'r Rows<R>,
     new: &'r Rows<R>,
     texts: BothTexts<'_>,
-) -> Vec<((usize, &'r R), (usize, &'r R))> {
+) -> Vec<(Numbered<'r, R>, Numbered<'r, R>)> {
     let numbered = old.inserts.iter().enumerate();
     let places: HashMap<Uuid, (usize, &R)> =
         numbered.filter_map(|(place, row)| Some((id(row, texts.old)?, (place, row)))).collect();
