@@ -4,7 +4,7 @@
 //! use turnmill_testbed::postgres;
 //!
 //! # fn main() {
-//! A new database on the server that all tests share; or the test is skipped.
+//! // A new database on the server that all tests share; or the test is skipped.
 //! let Some(url) = postgres::database() else { return };
 //! assert!(url.starts_with("postgres://"));
 //! # }

@@ -4,7 +4,7 @@
 //! use turnmill_testbed::kafka;
 //!
 //! # fn main() {
-//! A new topic on the broker that all tests share; or the test is skipped.
+//! // A new topic on the broker that all tests share; or the test is skipped.
 //! let Some((bootstrap, topic)) = kafka::topic(3) else { return };
 //! assert!(bootstrap.contains(':') && !topic.is_empty());
 //! # }
