@@ -266,7 +266,8 @@ impl fmt::Display for PostgresAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("postgresql://")?;
         if let Some(user) = &self.user {
-            // One with an `@` or a `:` may be a password that was split in the wrong place, and one alone a password without user.
+            // One with an `@` or a `:` may be a password that was split in the wrong place.
+            // One alone may be a password without a user.
             let is_plain =
                 self.password.is_some() && user.chars().all(|c| c.is_alphanumeric() || "_.- ".contains(c));
             let user = if is_plain { user } else { HIDDEN };
