@@ -63,7 +63,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let (partition, position) = (partition.clone(), stored.cloned());
             Ok(Box::new(Log { partition, bodies: log(after, newest), position }))
         })?;
-        println!("  {} records, {} new events", loaded.counts.records, loaded.counts.events);
+        println!("  {} records, {} new events", loaded.report.counts.records, loaded.report.counts.events);
     }
     println!("{} turns", loader.store().rows("rasa_turn").len());
     Ok(())

@@ -1,4 +1,4 @@
-//! Being asked to stop: by SIGINT, SIGTERM or SIGHUP.
+//! Stopping on SIGINT, SIGTERM and SIGHUP.
 
 use std::process::exit;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,31 +8,38 @@ use turnmill_pipeline::{Stop, rounded};
 
 use crate::{Failure, INTERRUPTED, message};
 
-/// Asks to stop at the first signal. Ends the process at the second one, and as soon as stopping has taken longer than
-/// `longest`: a database that is silent answers no statement, and a tracker store that is read blocks its thread.
+/// Requests a stop at the first signal. Ends the process at the second one, and as soon as stopping
+/// has taken longer than `longest`.
 ///
-/// Ending at once is safe. Rows and positions commit together, so the same command goes on from what was committed.
+/// A database that does not respond answers no statement, and a tracker store that is being read
+/// blocks its thread. Ending at once is safe: rows and positions commit together, so the same
+/// command resumes after the last commit.
 pub(crate) fn listen(stop: &Stop, longest: Duration) -> Result<(), Failure> {
     let stop = stop.clone();
-    let asked = AtomicBool::new(false);
+    let stopping = AtomicBool::new(false);
     ctrlc::set_handler(move || {
-        if asked.swap(true, Ordering::Relaxed) {
-            exit(INTERRUPTED.into());
+        if stopping.swap(true, Ordering::Relaxed) {
+            end();
         }
         stop.set();
-        // The signals' thread has to be free for the second one.
+        // The signals' thread has to be free for the second signal.
         let limit = std::thread::Builder::new().name("turnmill-limit".into()).spawn(move || {
             std::thread::sleep(longest);
             message(&format!(
-                "stopping took longer than {} (--shutdown-secs): ended as it is; what was committed stays, and the same command \
-                 goes on from there",
+                "stopping took longer than {} (--shutdown-secs); ended without waiting. Committed \
+                 batches stay, and the same command resumes",
                 rounded(longest)
             ));
-            exit(INTERRUPTED.into());
+            end();
         });
         if limit.is_err() {
-            exit(INTERRUPTED.into());
+            end();
         }
     })?;
     Ok(())
+}
+
+#[expect(clippy::exit, reason = "the main thread may be blocked by a database that does not respond")]
+fn end() -> ! {
+    exit(INTERRUPTED.into());
 }

@@ -1,5 +1,6 @@
 //! The summary at the end, for people and as JSON.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
@@ -177,7 +178,7 @@ impl Totals {
         for (metric, measured) in &self.metrics.metrics {
             match measured {
                 Measured::Number(None) if metric.name == ABANDONMENT => {
-                    lines.push(row(metric.name, "not configured".into()));
+                    lines.push(row(metric.name, "not configured"));
                 }
                 Measured::Number(None) => {}
                 Measured::Count(count) => lines.push(row(metric.name, grouped(number(*count)))),
@@ -211,7 +212,8 @@ impl Totals {
 }
 
 /// A line with one number or word.
-fn row(name: &str, value: String) -> String {
+fn row(name: &str, value: impl Display) -> String {
+    let value = value.to_string();
     format!("  {name:<28} {value:>12}")
 }
 

@@ -116,12 +116,17 @@ fn main() -> ExitCode {
         // The kernel gives the first process of a container no default action for signals. Without
         // a handler `docker stop` would wait, and then kill it. If the handler cannot be installed,
         // that is what happens.
-        let _ = ctrlc::set_handler(|| std::process::exit(INTERRUPTED.into()));
+        let _ = ctrlc::set_handler(interrupt);
     }
     match run_command(args.command) {
         Ok(code) => code,
         Err(failure) => report(&failure),
     }
+}
+
+#[expect(clippy::exit, reason = "a tool in progress may be blocked by a database that does not respond")]
+fn interrupt() {
+    std::process::exit(INTERRUPTED.into());
 }
 
 fn run_command(command: Command) -> Result<ExitCode, CommandFailure> {

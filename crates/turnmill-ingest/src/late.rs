@@ -88,6 +88,7 @@ enum StretchEnd {
 }
 
 /// What all stretches came to.
+#[expect(clippy::large_enum_variant, reason = "nearly always the large one, and one at a time")]
 enum StretchesEnd {
     /// All work is done.
     Done(LateOutcome),
@@ -405,6 +406,7 @@ fn endless(timeline: &Timeline) -> StoreError {
 }
 
 /// What applying events directly, without the history, came to.
+#[expect(clippy::large_enum_variant, reason = "nearly always the large one, and one at a time")]
 pub(crate) enum DirectRun {
     /// They are applied.
     Applied {

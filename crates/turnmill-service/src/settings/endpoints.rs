@@ -90,7 +90,7 @@ pub(crate) fn read(
         return nothing;
     };
     let kind = reader.scalar(broker, "type").map_or_else(|| "pika".to_owned(), |(_, kind)| kind);
-    if class_of_rasa(&kind, "EventBroker").unwrap_or(&kind).to_ascii_lowercase() != "kafka" {
+    if !class_of_rasa(&kind, "EventBroker").unwrap_or(&kind).eq_ignore_ascii_case("kafka") {
         reader.problem(line, other_broker(&kind));
         return nothing;
     }
