@@ -12,8 +12,8 @@
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value as Json, json};
 use turnmill_embed::model::tables::{RASA_USER, Value};
-use turnmill_embed::model::{EventId, EventKey, Key, SenderId, SessionId, TableChanges};
-use turnmill_embed::sink::{Batch, Chunk, Claim, HistoryPage, HistoryRequest, Locked, Opened, PatternSet};
+use turnmill_embed::model::{EventId, Key, SenderId, SessionId, TableChanges};
+use turnmill_embed::sink::{Batch, Chunk, Claim, EventLookup, HistoryPage, HistoryRequest, Locked, Opened};
 use turnmill_embed::{Drained, Loader, PartitionId, Settings, Store, StoreError, Transaction};
 
 type Map = std::collections::BTreeMap<String, Json>;
@@ -48,8 +48,8 @@ impl Store for JsonStore {
         Ok(Opened { positions: below(&self.1, "position/".into()).map(at).collect::<Result<_>>()? })
     }
 
-    async fn patterns(&mut self) -> Result<PatternSet> {
-        Ok(PatternSet::default())
+    async fn patterns(&mut self) -> Result<turnmill_embed::sink::PatternSet> {
+        Ok(turnmill_embed::sink::PatternSet::default())
     }
 
     async fn begin<'s>(&'s mut self, claim: &'s Claim) -> Result<JsonTransaction<'s>> {
@@ -112,13 +112,13 @@ impl Transaction for JsonTransaction<'_> {
         stored.map(|json| json.map_or(Ok(Locked::Absent), loaded)).collect()
     }
 
-    async fn known(&mut self, keys: &[(SenderId, EventKey)]) -> Result<Vec<Vec<EventId>>> {
+    async fn known(&mut self, lookups: &[EventLookup]) -> Result<Vec<Vec<EventId>>> {
         let key = |id| format!("row/rasa_event/{id}");
-        let known = |(sender, event): &(SenderId, EventKey)| {
+        let known = |EventLookup { sender, key: event }: &EventLookup| {
             let rows = self.0.range(key(event.first())..=key(event.last())).map(|(_, row)| row);
             rows.filter(|row| row[1] == json!(sender)).map(|row| read(&row[0])).collect()
         };
-        keys.iter().map(known).collect()
+        lookups.iter().map(known).collect()
     }
 
     async fn session_owners(&mut self, ids: &[SessionId]) -> Result<Vec<Option<SenderId>>> {
