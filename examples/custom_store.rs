@@ -13,9 +13,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Value as Json, json};
 use turnmill_embed::model::tables::{RASA_USER, Value};
 use turnmill_embed::model::{EventId, Key, SenderId, SessionId, TableChanges};
-use turnmill_embed::sink::{
-    Batch, Chunk, Claim, EventLookup, HistoryPage, HistoryRequest, Locked, Opened, PatternSet,
-};
+use turnmill_embed::sink::{Batch, Chunk, Claim, EventLookup, HistoryPage, HistoryRequest, Locked, Opened};
 use turnmill_embed::{Loader, PartitionId, Settings, Store, StoreError, Transaction};
 
 type Map = std::collections::BTreeMap<String, Json>;
@@ -50,8 +48,8 @@ impl Store for JsonStore {
         Ok(Opened { positions: below(&self.1, "position/".into()).map(at).collect::<Result<_>>()? })
     }
 
-    async fn patterns(&mut self) -> Result<PatternSet> {
-        Ok(PatternSet::default())
+    async fn patterns(&mut self) -> Result<turnmill_embed::sink::PatternSet> {
+        Ok(turnmill_embed::sink::PatternSet::default())
     }
 
     async fn begin<'s>(&'s mut self, claim: &'s Claim) -> Result<JsonTransaction<'s>> {

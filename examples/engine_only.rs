@@ -6,14 +6,14 @@
 //!
 //! With `default-features = false` this is all that is built: no async, no I/O, no database.
 //!
-//! One event below comes late: the session had started before the user spoke. The engine says so
-//! (`Step::Behind`) and changes nothing. A `Replay` of the kept history with the late event gives the
-//! difference to the rows that were written before.
+//! One event below comes late: the session had started before the user spoke. The engine changes
+//! nothing and returns `Step::NeedsReplay`. A `Replay` of the kept history with the late event gives
+//! the difference to the rows that were written before.
 
 #![allow(clippy::print_stdout, reason = "it is a program that prints")]
 
 use turnmill_embed::{
-    Changes, Decoder, Engine, Event, RasaDecoder, Record, Replay, Settings, Step, Timeline,
+    Changes, Decoder, Engine, Event, RasaDecoder, Record, Replay, ReplayOutcome, Settings, Step, Timeline,
 };
 
 const RECORDS: [&str; 5] = [
@@ -44,7 +44,7 @@ impl<'r> Sender<'r> {
         let step = run.apply(&event);
         run.finish();
         let place = self.history.partition_point(|known| known.time <= event.time);
-        if let Step::Behind { .. } = step {
+        if let Step::NeedsReplay { .. } = step {
             println!(
                 "  late: {} of {} stored events come after it",
                 self.history.len() - place,
@@ -56,8 +56,10 @@ impl<'r> Sender<'r> {
             replay.insert(&event);
             self.history[place..].iter().for_each(|known| replay.stored(known));
             changes.clear();
-            let replayed = replay.finish(&mut changes);
-            self.timeline = replayed.map_err(|_| "a replay from the first event on is whole")?.timeline;
+            let ReplayOutcome::Done(replayed) = replay.finish(&mut changes) else {
+                return Err("only a replay from a checkpoint can be too short".into());
+            };
+            self.timeline = replayed.timeline;
         }
         self.history.insert(place, event);
         Ok(changes)

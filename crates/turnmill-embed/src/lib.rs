@@ -72,9 +72,11 @@
 //! | none | [`model`], [`formats`], [`markers`], [`engine`] | pure Rust, no async, no I/O |
 //! | `pipeline` | [`sink`], [`ingest`], [`source`], [`pipeline`], [`Loader`] | pure Rust |
 //! | `sqlite` (default) | [`sqlite`], and `pipeline` | SQLite, in C |
-//! | `postgres` | [`postgres`], and `pipeline` | tokio, rustls |
-//! | `kafka` | [`kafka`], and `pipeline` | librdkafka and OpenSSL, in C |
+//! | `postgres` | [`postgres`](https://docs.rs/turnmill-sink-postgres), and `pipeline` | tokio, rustls |
+//! | `kafka` | [`kafka`](https://docs.rs/turnmill-source-kafka), and `pipeline` | librdkafka and OpenSSL, in C |
 //! | `chrono` | event times to and from `chrono::DateTime<Utc>` | chrono |
+
+#![cfg_attr(not(feature = "sqlite"), allow(rustdoc::broken_intra_doc_links))]
 
 #[cfg(feature = "pipeline")]
 mod loader;
@@ -102,7 +104,7 @@ pub use turnmill_source_kafka as kafka;
 
 #[cfg(feature = "pipeline")]
 pub use loader::{LoadError, Loader};
-pub use turnmill_engine::{Engine, Replay, Step, Timeline};
+pub use turnmill_engine::{Engine, Replay, ReplayOutcome, Step, Timeline};
 pub use turnmill_formats::rasa::RasaDecoder;
 #[cfg(feature = "pipeline")]
 pub use turnmill_ingest::RowRules;
