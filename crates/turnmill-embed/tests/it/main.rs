@@ -20,17 +20,17 @@ fn files_and_iterators_give_the_same_rows() {
 
     let mut of_file = Loader::new(SqliteStore::file(folder.path().join("rasa.sqlite")));
     let loaded = of_file.load_file(&log).unwrap();
-    assert_eq!((loaded.counts.events, loaded.counts.duplicates), (3, 1));
-    assert_eq!(of_file.load_file(&log).unwrap().counts.records, 0, "the position is kept");
+    assert_eq!((loaded.report.counts.events, loaded.report.counts.duplicates), (3, 1));
+    assert_eq!(of_file.load_file(&log).unwrap().report.counts.records, 0, "the position is kept");
 
     // In small batches, so that the session's start is late.
     let limits = turnmill_embed::BatchLimits { records: 1, ..Default::default() };
     let mut of_iterator =
         Loader::new(MemoryStore::default()).configure(|pipeline| pipeline.with_limits(limits));
     let loaded = of_iterator.load_records("test", events.clone()).unwrap();
-    assert_eq!((loaded.counts.records, loaded.late), (4, 1));
+    assert_eq!((loaded.report.counts.records, loaded.report.late), (4, 1));
     let again = of_iterator.load_records("test", events).unwrap();
-    assert_eq!((again.counts.events, again.counts.duplicates), (0, 4));
+    assert_eq!((again.report.counts.events, again.report.counts.duplicates), (0, 4));
 
     let rows = of_file.with_store(async |store| store.digests().await).unwrap().unwrap();
     assert_eq!(rows, of_iterator.with_store(async |store| store.digests().await).unwrap().unwrap());
@@ -53,7 +53,7 @@ mod postgres {
         let Some(url) = turnmill_testbed::postgres::database() else { return };
         let settings: PostgresSettings = url.parse().unwrap();
         let mut loader = Loader::new(PostgresStore::new(settings));
-        assert_eq!(loader.load_records("test", [super::event(1, "user")]).unwrap().counts.events, 1);
+        assert_eq!(loader.load_records("test", [super::event(1, "user")]).unwrap().report.counts.events, 1);
         let rows = loader.with_store(async |store| store.digests().await).unwrap().unwrap();
         assert_eq!(rows.tables["rasa_event"].rows, 1);
     }
