@@ -1,35 +1,43 @@
 #!/bin/sh
 # Runs one of turnmill's measurements: benches/run.sh NAME [arguments of turnmill-bench]
 #
-#   peers    decoder and engine against DuckDB, Polars and chDB that only cut sessions (takes Python and PyPI)
-#   sqlite   file to SQLite against plain inserts; the same a second time; half known, half new
+#   peers    decoder and engine against DuckDB, Polars and chDB, which only divide events into
+#            sessions (needs Python and PyPI)
+#   sqlite   file to SQLite against plain inserts, for new, known, and half known events
 #   ahead    senders whose first event makes all later ones late
-#   late     one late event into an old session of a long life
-#   markers  markers over the events of a capture, against Rasa's evaluator; the pipeline with 20 markers and without
-#   memory   an open session, and turnmill-replay with many senders (memory --millions 10 for ten million)
+#   late     one late event in an old session of a long history
+#   markers  markers over the events of a capture, against Rasa's evaluator; the pipeline with 20
+#            markers and without
+#   memory   an open session, and turnmill-replay with many senders (memory --millions 10 for ten
+#            million)
 #   kafka    Kafka to engine without a store, against librdkafka's own consumer
-#   postgres Kafka to PostgreSQL, against binary COPY of the same rows, with and without foreign keys
+#   postgres Kafka to PostgreSQL, against binary COPY of the same rows into tables with primary keys only
 #   workers  a keyed topic with one worker, an unkeyed one with one and with three
 #   latency  from producing a record to seeing its row, service idle
-#   growth   the rate into a large store / into one of a million events (growth --millions 10 --millions 50)
-#   connect  a plain Python consumer and Kafka Connect with the same topic (takes Python, PyPI, Maven and Maven Central)
+#   growth   rate into a large store divided by that into one of a million events
+#            (growth --millions 10 --millions 50)
+#   size     100 events into stores of a thousand and a million, and memory for one sender by the
+#            order of its events (needs Python)
+#   connect  a plain Python consumer and Kafka Connect with the same topic (needs Python, PyPI, Maven
+#            and Maven Central)
 #   all      all of these
 #
-# RUNS is the number of runs of each (5). Needs cargo and GNU time; from kafka on what turnmill-testbed needs, PostgreSQL and Java.
+# RUNS is the number of runs of each measurement (5). Needs cargo and GNU time; from kafka on also
+# PostgreSQL and Java, for turnmill-testbed.
 set -eu
 cd "$(dirname "$0")/.."
 runs=${RUNS:-5}
 target=${CARGO_TARGET_DIR:-target}
 data=$target/bench-data
 mkdir -p "$data"
-# One by one, so that neither is built with what only the other needs.
+# Builds one by one, so that neither gets the features that only the other needs.
 for package in turnmill-bench turnmill-replay; do
     cargo build --quiet --release -p "$package"
 done
 bench=$target/release/turnmill-bench
 replay=$target/release/turnmill-replay
 
-# A Python with what requirements.txt names.
+# A Python with the packages in requirements.txt.
 venv() {
     python=$data/venv/bin/python
     if ! cmp -s benches/requirements.txt "$data/venv/requirements.txt"; then
@@ -54,7 +62,7 @@ sqlite() {
     done
 }
 
-# What cannot be had is left out, and the measurement says so.
+# Programs that cannot be installed are skipped, and the measurement reports it.
 connect() {
     venv || echo "benches/run.sh: no Python consumer, as its packages cannot be had" >&2
     jars=$data/connect
@@ -73,6 +81,10 @@ shift
 case $name in
     peers | sqlite | connect) "$name" "$@" ;;
     ahead | late | markers | kafka | postgres | workers | growth) "$bench" "$name" --runs "$runs" "$@" ;;
+    size)
+        python3 benches/size.py small "$replay" --runs "$runs" "$@"
+        python3 benches/size.py sender "$replay"
+        ;;
     latency) "$bench" latency "$@" ;;
     memory) "$bench" memory --replay "$replay" "$@" ;;
     all)

@@ -1,4 +1,4 @@
-//! What the generated events say: the particular fields of each type.
+//! Bodies of generated events: the fields of each event type.
 
 use std::fmt::Write as _;
 
@@ -6,12 +6,13 @@ use fastrand::Rng;
 
 use crate::stream::Fields;
 
-/// Sizes of the events.
+/// Size class of the events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Mix {
-    /// 340 bytes an event: `user` events without the intents that were not chosen.
+    /// 340 bytes per event: `user` events without the intent ranking.
     Lean,
-    /// 556 bytes an event, as a real assistant's with response selectors: `user` events are half of the bytes.
+    /// 556 bytes per event, as in a real assistant with response selectors: `user` events are half
+    /// of the bytes.
     Capture,
 }
 
@@ -42,7 +43,7 @@ const TEXTS: [&str; 8] = [
     "when are you open on saturdays",
 ];
 
-/// Actions and what the assistant says after them.
+/// Actions, each with the response of the assistant.
 pub(crate) const ANSWERS: [[&str; 2]; 6] = [
     [
         "utter_greet",
@@ -65,14 +66,14 @@ pub(crate) fn pick<T: Copy>(rng: &mut Rng, of: &[T]) -> T {
     of[rng.usize(..of.len())]
 }
 
-/// What a user says, and what comes of it.
+/// User messages with their effects.
 pub(crate) struct Said {
     text: &'static str,
     intent: usize,
     confidence: f64,
     pub(crate) sets_slot: bool,
     pub(crate) in_form: bool,
-    /// A slot's value, JSON.
+    /// JSON value of a slot.
     pub(crate) value: String,
 }
 
@@ -121,7 +122,7 @@ pub(crate) fn user(fields: &mut Fields<'_>, mix: Mix, said: &Said) {
     let _ = write!(text, r#"}}, "input_channel": "rest", "message_id": "{id}""#);
 }
 
-/// What a pipeline with response selectors adds.
+/// Fields that a pipeline with response selectors adds.
 fn ranked(text: &mut String, rng: &mut Rng, chosen: usize, confidence: f64, words: &str) {
     text.push_str(r#", "text_tokens": ["#);
     let mut start = 0;
@@ -167,7 +168,7 @@ fn ranked(text: &mut String, rng: &mut Rng, chosen: usize, confidence: f64, word
 
 /// Fields of `bot`.
 pub(crate) fn bot(fields: &mut Fields<'_>, action: &str, answer: &str) {
-    // The metadata is written before; what a templated answer adds to it belongs there.
+    // The metadata was written before, including what a templated response adds to it.
     let Fields { text, .. } = fields;
     if action.starts_with("utter_")
         && let Some(at) = text.rfind(r#""model_id""#)
@@ -180,7 +181,7 @@ pub(crate) fn bot(fields: &mut Fields<'_>, action: &str, answer: &str) {
     );
 }
 
-/// Fields of an `action` by the policy that finds a message unexpected, with its reasons.
+/// Fields of an `action` of the policy for unexpected messages, with its reasons.
 pub(crate) fn unlikely_intent(fields: &mut Fields<'_>) {
     let Fields { text, rng } = fields;
     text.push_str(r#", "name": "action_unlikely_intent", "policy": "UnexpecTEDIntentPolicy", "confidence": 1.0, "action_text": null, "hide_rule_turn": false, "action_metadata": ["#);

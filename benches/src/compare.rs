@@ -1,4 +1,4 @@
-//! Decoder and engine against programs that only cut sessions.
+//! Decoder and engine compared with programs that only divide events into sessions.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,7 +10,7 @@ use turnmill_model::Settings;
 use crate::engine::{self, Rule};
 use crate::measure::{Failure, Figures, Seconds, seconds};
 
-/// The other programs, as `peers.py` calls them.
+/// Names of the other programs in `peers.py`.
 const PEERS: [&str; 4] = ["duckdb", "polars", "polars-streaming", "chdb"];
 
 #[derive(Default)]
@@ -21,7 +21,7 @@ struct Row {
     ratio_cpu: Figures,
 }
 
-/// Prints how many times as long as ours each other program takes on `file`, of `runs` runs each, taken in turn.
+/// Prints the time of each other program on `file` divided by ours, for `runs` alternating runs.
 pub(crate) fn compare(file: &Path, python: &Path, script: &Path, runs: usize) -> Result<(), Failure> {
     let engine = Engine::new(&Settings::default());
     for rule in [Rule::Rasa, Rule::Gap] {
@@ -34,7 +34,7 @@ pub(crate) fn compare(file: &Path, python: &Path, script: &Path, runs: usize) ->
             for (peer, row) in PEERS.iter().zip(&mut rows) {
                 let (found, ours) = seconds(|| engine::sessions(file, &engine, rule, 2))?;
                 let (sessions, theirs) = ask(python, script, peer, file)?;
-                let differs = rule == Rule::Gap && (sessions != found.sessions || found.behind > 0);
+                let differs = rule == Rule::Gap && (sessions != found.sessions || found.not_applied > 0);
                 if differs || found.refused > 0 {
                     return Err(format!("{peer} found {sessions} sessions, ours are {found:?}").into());
                 }

@@ -1,8 +1,9 @@
-//! Decoder and engine over a file, on a few threads, without a store.
+//! Runs decoder and engine over a file, on a few threads, without a store.
 //!
-//! The file is read in rounds of blocks. In a round the threads first read and decode blocks, then they take shards of the
-//! senders: a sender's events of the round are put in order and applied to its timeline, and the row changes stay in
-//! memory until the next round takes their place. So memory is bounded by a round, the changes of it, and the timelines.
+//! The file is read in rounds of blocks. In a round the threads first read and decode blocks, then
+//! they take shards of the senders: a sender's events of the round are put in order and applied to
+//! its timeline, and the row changes stay in memory until the next round takes their place. So
+//! memory is bounded by a round, the changes of it, and the timelines.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -22,26 +23,26 @@ const BLOCK: u64 = 1 << 19;
 const BLOCKS: usize = 16;
 const SHARDS: usize = 8;
 
-/// How sessions are cut.
+/// Session rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Rule {
-    /// Rasa's boundaries.
+    /// Rasa's session boundaries.
     Rasa,
-    /// More than half an hour of silence.
+    /// Gaps of more than half an hour.
     Gap,
 }
 
-/// What the engine found.
+/// Counts of the engine's output.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Found {
     pub(crate) events: usize,
     pub(crate) sessions: usize,
     /// Entries of the row changes.
     pub(crate) changes: usize,
-    /// Rows of markers, which are entries as well.
+    /// Marker rows, included in the entries.
     pub(crate) markers: usize,
-    /// Events that a store's history would be needed for.
-    pub(crate) behind: usize,
+    /// Events that would need the history of a store.
+    pub(crate) not_applied: usize,
     pub(crate) refused: usize,
 }
 
@@ -54,7 +55,7 @@ struct Shard {
     found: Found,
 }
 
-/// A block, decoded: its events, and their numbers by shard.
+/// A decoded block: its events, and their numbers by shard.
 struct Decoded<'b> {
     block: usize,
     events: Vec<Event<'b>>,
@@ -62,7 +63,7 @@ struct Decoded<'b> {
     refused: usize,
 }
 
-/// Reads the file at `path` to its end, with `engine`, which has default settings.
+/// Reads the file at `path` to its end, with an `engine` with default settings.
 pub(crate) fn sessions(path: &Path, engine: &Engine, rule: Rule, threads: usize) -> Result<Found, Failure> {
     let file = File::open(path)?;
     let blocks = usize::try_from(file.metadata()?.len().div_ceil(BLOCK))?;
@@ -70,7 +71,7 @@ pub(crate) fn sessions(path: &Path, engine: &Engine, rule: Rule, threads: usize)
     let shards: Vec<Mutex<Shard>> = (0..SHARDS).map(|_| Mutex::default()).collect();
     let mut buffers: Vec<Vec<u8>> = vec![Vec::new(); BLOCKS];
     let mut refused = 0;
-    // Memory for events, used again.
+    // Memory for events, reused.
     let spare: Mutex<Vec<Vec<Event<'static>>>> = Mutex::default();
     for round in (0..blocks).step_by(BLOCKS) {
         let numbers = round..blocks.min(round + BLOCKS);
@@ -111,12 +112,12 @@ impl Found {
         self.sessions += other.sessions;
         self.changes += other.changes;
         self.markers += other.markers;
-        self.behind += other.behind;
+        self.not_applied += other.not_applied;
         self.refused += other.refused;
     }
 }
 
-/// A file's events in memory, so that the engine is all that works.
+/// The events of a file in memory, for measuring the engine alone.
 pub(crate) struct InMemory<'b> {
     rounds: Vec<Vec<Decoded<'b>>>,
 }
@@ -155,14 +156,14 @@ impl<'b> InMemory<'b> {
     }
 }
 
-/// The memory of `events` for others.
+/// Returns the memory of `events` for events with another lifetime.
 fn recycled<'b>(mut events: Vec<Event<'_>>) -> Vec<Event<'b>> {
     events.clear();
-    // Nothing is left to be turned into anything, and collecting in place keeps the allocation.
+    // The iterator is empty, and collecting in place keeps the allocation.
     events.into_iter().map_while(|_| None).collect()
 }
 
-/// Does `work` on so many threads and puts the results together.
+/// Runs `work` on `threads` threads and collects the results.
 fn on_threads<T: Send>(
     threads: usize,
     work: impl Fn() -> Result<Vec<T>, Failure> + Sync,
@@ -177,9 +178,9 @@ fn on_threads<T: Send>(
     })
 }
 
-/// The lines that begin in the block at `start`.
+/// Returns the lines that begin in the block at `start`.
 fn read_block<'b>(file: &File, start: u64, buffer: &'b mut Vec<u8>) -> Result<&'b [u8], Failure> {
-    // One byte more in front: a line begins behind a line end.
+    // Includes one byte before the block: a line begins after a line break.
     let from = start.saturating_sub(1);
     let mut wanted = usize::try_from(start + BLOCK - from)?;
     let mut filled = 0;
@@ -193,7 +194,7 @@ fn read_block<'b>(file: &File, start: u64, buffer: &'b mut Vec<u8>) -> Result<&'
         }
         let at_end = filled < wanted;
         let own = usize::try_from(start + BLOCK - from)?.min(filled);
-        // The line end at or behind the last own byte.
+        // The line break at or after the last byte of the block.
         let end = buffer[own.saturating_sub(1)..filled].iter().position(|byte| *byte == b'\n');
         match end {
             None if !at_end => wanted += 1 << 16,
@@ -247,7 +248,7 @@ fn apply(engine: &Engine, shard: &mut Shard, decoded: &[Decoded<'_>], number: us
     order.sort_unstable();
     changes.clear();
     for own in order.chunk_by_mut(|a, b| a.0 == b.0) {
-        // In the order of time, and of the same time in the order of arrival.
+        // Orders by time, then by arrival.
         if !own.is_sorted_by_key(|(_, place)| event(*place).time) {
             own.sort_by_key(|(_, place)| event(*place).time);
         }
@@ -257,7 +258,7 @@ fn apply(engine: &Engine, shard: &mut Shard, decoded: &[Decoded<'_>], number: us
             .or_insert_with(|| Timeline::new(first.sender, &first.sender_key, None));
         let mut run = engine.run(timeline, changes);
         for (_, place) in &*own {
-            found.behind += usize::from(run.apply(event(*place)) != Step::Applied);
+            found.not_applied += usize::from(run.apply(event(*place)) != Step::Applied);
         }
         run.finish();
     }
@@ -295,7 +296,7 @@ mod tests {
         assert!(read.iter().zip(&lines).all(|(read, line)| read == line.as_bytes()));
         let engine = Engine::new(&Settings::default());
         let found = sessions(file.path(), &engine, Rule::Gap, 2).unwrap();
-        assert_eq!((found.events, found.behind, found.refused), (9_000, 0, 0));
+        assert_eq!((found.events, found.not_applied, found.refused), (9_000, 0, 0));
         let all = std::fs::read(file.path()).unwrap();
         let in_memory = InMemory::decode(&all, Rule::Gap).apply(&engine);
         assert_eq!(

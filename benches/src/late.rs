@@ -1,9 +1,10 @@
-//! Late events: one dated far ahead, and one into an old session of a long life. In this process, on both stores.
+//! Late events: after an event dated far ahead, and in an old session of a long history. Runs in
+//! this process, on both stores.
 
 use std::time::Instant;
 
 use turnmill_formats::rasa::RasaDecoder;
-use turnmill_ingest::{Accounting, Arrivals, Ingest, Letters, Report, RowRules};
+use turnmill_ingest::{Accounting, Arrivals, Ingest, MakeDeadLetter, Report, RowRules};
 use turnmill_model::{PartitionId, Record, Refused, Settings};
 use turnmill_sink::{DeadLetter, MemoryStore, Store};
 use turnmill_sink_sqlite::SqliteStore;
@@ -12,11 +13,11 @@ use crate::body::Mix;
 use crate::measure::{Failure, Figures};
 use crate::stream::{Shape, life};
 
-/// The generator makes no records that are refused; one that is would be seen in the counts.
+/// The generator writes no invalid records; one would show in the counts.
 struct NoLetters;
 
-impl Letters for NoLetters {
-    fn letter(&self, record: usize, refused: &Refused) -> DeadLetter {
+impl MakeDeadLetter for NoLetters {
+    fn dead_letter(&self, record: usize, refused: &Refused) -> DeadLetter {
         DeadLetter {
             id: 0,
             key: PartitionId { source: "bench".into(), partition: String::new() },
@@ -35,7 +36,7 @@ impl Letters for NoLetters {
     }
 }
 
-/// A store with what fills it.
+/// A store with its ingestion.
 struct Filler<S> {
     store: S,
     ingest: Ingest,
@@ -63,7 +64,7 @@ impl<S: Store> Filler<S> {
         Ok(report)
     }
 
-    /// Ingests all, in batches of `batch`; how long it took, and how many events came late.
+    /// Ingests all lines in batches of `batch`. Returns the time, and the number of late events.
     fn all(&mut self, lines: &[String], batch: usize) -> Result<(f64, u64), Failure> {
         let start = Instant::now();
         let mut late = 0;
@@ -74,8 +75,8 @@ impl<S: Store> Filler<S> {
     }
 }
 
-/// Prints the rate of streams in which every sender begins with an event that makes all its later ones late, by the rate of
-/// the same streams without.
+/// Prints the rate of streams in which the first event of every sender makes all its later ones
+/// late, divided by the rate of the same streams without such events.
 pub(crate) fn ahead(runs: usize) -> Result<(), Failure> {
     println!(
         "rate with an event dated ahead in every sender / rate without (median and range of {runs} runs)"
@@ -122,7 +123,7 @@ fn on_sqlite(lines: &[String], batch: usize) -> Result<f64, Failure> {
     Ok(filler.all(lines, batch)?.0)
 }
 
-/// Prints what one late event into an old session of a life of `events` events costs.
+/// Prints the cost of one late event in an old session of a history of `events` events.
 pub(crate) fn old_session(events: usize, runs: usize) -> Result<(), Failure> {
     let lines = life(Mix::Capture, events, 3);
     for batch in [events.div_ceil(10), 5_000, 20] {
@@ -147,7 +148,7 @@ fn one_late<S: Store>(
     let rules = RowRules::new(&settings, RasaDecoder::new);
     let mut filler = Filler::new(store, &rules)?;
     let (life, _) = filler.all(lines, batch)?;
-    // Without checkpoints to begin at or to stop at, all is replayed.
+    // Without checkpoints, the whole history is replayed.
     let mut whole = Filler::new(other, &rules.clone().with_checkpoint_every(u16::MAX))?;
     whole.all(lines, batch)?;
     let [mut against_life, mut against_replay, mut took] = std::array::from_fn(|_| Figures::default());
@@ -166,7 +167,7 @@ fn one_late<S: Store>(
         let place = lines.len() / 4 + lines.len() / 2 * run / runs;
         let session = cost(&mut filler, place)?;
         against_life.push(life / session);
-        // From the first event on, up to the last checkpoint that there is.
+        // From the first event to the last checkpoint.
         against_replay.push(cost(&mut whole, lines.len() / 50 + run)? / session);
         took.push(session * 1e3);
     }
@@ -176,7 +177,7 @@ fn one_late<S: Store>(
     Ok(())
 }
 
-/// An event a microsecond after that of `line`.
+/// Returns an event one microsecond after that of `line`.
 fn after(line: &str) -> String {
     let time = line.split("\"timestamp\": ").nth(1).and_then(|rest| rest.split(',').next());
     let time = time.and_then(|time| time.parse::<f64>().ok()).unwrap_or_default() + 0.000_001;

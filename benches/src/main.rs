@@ -1,4 +1,4 @@
-//! Measures turnmill: `benches/run.sh` and `benches/README.md` say what and how.
+//! Measures turnmill. `benches/run.sh` and `benches/README.md` describe the measurements.
 #![allow(clippy::print_stdout, reason = "measurements are for the console")]
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 
@@ -35,12 +35,12 @@ struct Args {
     what: What,
 }
 
-/// What to measure of markers.
+/// Measurements of markers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum OfMarkers {
-    /// Their evaluation.
+    /// Evaluation of markers.
     Evaluation,
-    /// The pipeline with them and without.
+    /// The pipeline with and without markers.
     Pipeline,
 }
 
@@ -48,113 +48,115 @@ enum OfMarkers {
 enum What {
     /// Writes a stream of events as JSON lines.
     Generate {
-        /// Where to.
+        /// Output file.
         file: PathBuf,
-        /// Sizes of the events.
+        /// Size class of the events.
         #[arg(long, default_value = "capture")]
         mix: Mix,
-        /// Events.
+        /// Number of events.
         #[arg(long, default_value_t = 1_000_000)]
         events: u64,
-        /// Senders among whom the traffic begins; about one for each 45 events unless given.
+        /// Number of senders [default: one per 45 events].
         #[arg(long)]
         senders: Option<u32>,
-        /// Sessions of a sender at most.
+        /// Maximum number of sessions per sender.
         #[arg(long)]
         sessions: Option<u32>,
-        /// The same seed gives the same stream.
+        /// Seed; the same seed gives the same stream.
         #[arg(long, default_value_t = 1)]
         seed: u64,
-        /// Share of the events that come twice.
+        /// Share of events that are duplicated.
         #[arg(long, default_value_t = 0.0)]
         duplicates: f64,
-        /// Each sender begins with an event dated a year ahead.
+        /// Starts each sender with an event dated a year ahead.
         #[arg(long)]
         ahead: bool,
-        /// One sender whose life all events are.
+        /// Writes all events for one sender.
         #[arg(long)]
         life: bool,
     },
-    /// Decodes a file and applies it, without a store.
+    /// Decodes a file and applies its events, without a store.
     Engine {
         /// JSON lines.
         file: PathBuf,
-        /// How sessions are cut.
+        /// Session rule.
         #[arg(long, default_value = "rasa")]
         rule: Rule,
-        /// Threads.
+        /// Number of threads.
         #[arg(long, default_value_t = 2)]
         threads: usize,
-        /// Runs.
+        /// Number of runs.
         #[arg(long, default_value_t = 1)]
         runs: usize,
     },
-    /// The same against other programs that only cut sessions.
+    /// Compares decoder and engine with other programs that only divide events into sessions.
     Peers {
         /// JSON lines.
         file: PathBuf,
-        /// A Python that has them.
+        /// Python interpreter with the other programs.
         #[arg(long)]
         python: PathBuf,
-        /// The script that runs them.
+        /// Script that runs the other programs.
         #[arg(long)]
         script: PathBuf,
-        /// Runs of each.
+        /// Number of runs of each program.
         #[arg(long, default_value_t = 5)]
         runs: usize,
     },
-    /// `turnmill-replay` into SQLite, against plain inserts and its own second time.
+    /// Compares `turnmill-replay` into SQLite with plain inserts, and with a second load of the
+    /// same events.
     Sqlite {
-        /// The command.
+        /// Path of the command.
         #[arg(long)]
         replay: PathBuf,
-        /// Sizes of the events.
+        /// Size class of the events.
         #[arg(long, default_value = "capture")]
         mix: Mix,
-        /// Events.
+        /// Number of events.
         #[arg(long, default_value_t = 300_000)]
         events: u64,
-        /// Runs.
+        /// Number of runs.
         #[arg(long, default_value_t = 5)]
         runs: usize,
     },
-    /// Senders whose first event is dated ahead, so that all others are late.
+    /// Measures senders whose first event is dated ahead, so that all others are late.
     Ahead {
-        /// Runs.
+        /// Number of runs.
         #[arg(long, default_value_t = 5)]
         runs: usize,
     },
-    /// One late event into an old session of a long life.
+    /// Measures one late event in an old session of a long history.
     Late {
-        /// Events of the life.
+        /// Number of events in the history.
         #[arg(long, default_value_t = 100_000)]
         events: usize,
-        /// Late events.
+        /// Number of late events.
         #[arg(long, default_value_t = 9)]
         runs: usize,
     },
-    /// Markers over the events of a capture, against what Rasa's evaluator took; the pipeline with markers, against the same
-    /// without.
+    /// Compares markers over the events of a capture with Rasa's evaluator, and the pipeline with
+    /// and without.
     Markers {
-        /// A file of Rasa's file event broker, gzip.
+        /// File of Rasa's file event broker, gzip.
         #[arg(default_value = "fixtures/rasa-oss-3.6/parcel/file-broker.jsonl.gz")]
         file: PathBuf,
-        /// Generated events for the pipeline.
+        /// Number of generated events for the pipeline.
         #[arg(long, default_value_t = 200_000)]
         events: u64,
-        /// One of the two only.
+        /// Runs only one of the two measurements.
         #[arg(long)]
         only: Option<OfMarkers>,
-        /// Runs.
+        /// Number of runs.
         #[arg(long, default_value_t = 5)]
         runs: usize,
     },
-    /// Bytes of an open session, and the greatest memory of `turnmill-replay` with many senders.
+    /// Measures the size of an open session, and the peak memory of `turnmill-replay` with many
+    /// senders.
     Memory {
-        /// The command.
+        /// Path of the command.
         #[arg(long)]
         replay: PathBuf,
-        /// Millions of senders; several may be given.
+        /// Number of senders in millions; may be given several times.
         #[arg(long, default_values_t = [1])]
         millions: Vec<u64>,
     },

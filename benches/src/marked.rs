@@ -1,4 +1,4 @@
-//! The pipeline with markers, against the same pipeline without.
+//! Compares the pipeline with and without markers.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -24,13 +24,13 @@ use crate::stream::Shape;
 /// The markers.
 const MARKERS: &str = include_str!("../markers.yml");
 
-/// So often for each figure, where one time is too short for the processor's clock.
+/// Repetitions per measurement, because a single one is too short for the processor clock.
 const TIMES: usize = 5;
 
-/// The time of the upload, which does not matter in a store without events.
+/// Time of the upload, which has no effect in a store without events.
 const UPLOAD: Micros = Micros(0);
 
-/// Rates with markers / without.
+/// Rates with markers divided by rates without.
 #[derive(Default)]
 struct Ratios {
     wall: Figures,
@@ -57,7 +57,8 @@ fn markers() -> Result<MarkerSet, Failure> {
     Ok(parsed.map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?.0)
 }
 
-/// Fills a new store from a file, as `turnmill-replay` does, with the markers there before the first event, if any.
+/// Fills a new store from a file, as `turnmill-replay` does, with markers uploaded before the first
+/// event, if any.
 fn fill(input: &Path, store: &Path, markers: Option<&MarkerSet>) -> Result<Seconds, Failure> {
     let settings = Settings::default();
     let mut store = SqliteStore::file(store);
@@ -84,7 +85,7 @@ fn fill(input: &Path, store: &Path, markers: Option<&MarkerSet>) -> Result<Secon
     Ok(took)
 }
 
-/// Rows of each marker.
+/// Number of rows per marker.
 fn rows(store: &Path) -> Result<BTreeMap<String, u64>, Failure> {
     let db = Connection::open(store)?;
     let mut counted = db.prepare(
@@ -94,7 +95,7 @@ fn rows(store: &Path) -> Result<BTreeMap<String, u64>, Failure> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Seconds of some work, several times.
+/// Seconds that some work took, in several runs.
 fn several(mut work: impl FnMut() -> Result<Found, Failure>) -> Result<(Found, Seconds), Failure> {
     seconds(|| {
         let mut found = Found::default();
@@ -105,7 +106,7 @@ fn several(mut work: impl FnMut() -> Result<Found, Failure>) -> Result<(Found, S
     })
 }
 
-/// Prints the rates with markers by those without, for a stream of `shape`, of `runs` runs.
+/// Prints the rates with markers divided by those without, for a stream of `shape` and `runs` runs.
 pub(crate) fn measure(shape: &Shape, runs: usize) -> Result<(), Failure> {
     let folder = tempfile::tempdir()?;
     let input = folder.path().join("events.jsonl");
@@ -128,7 +129,7 @@ pub(crate) fn measure(shape: &Shape, runs: usize) -> Result<(), Failure> {
         let marked = fill(&input, &other, Some(&markers))?;
         of_markers = rows(&other)?;
         crate::sqlite::remove(&other)?;
-        // The first is for warming up.
+        // The first run is a warm-up.
         if run > 0 {
             pipeline.push(plain, marked);
             rate.push(shape.events as f64 / marked.wall / 1000.0);

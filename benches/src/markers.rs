@@ -1,4 +1,4 @@
-//! Markers over the events of a capture, one thread, results counted.
+//! Evaluates markers over the events of a capture, on one thread, and counts the results.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -15,11 +15,12 @@ use turnmill_markers::{Compatibility, Hit, MarkerEvent, Node, Pattern, PatternId
 
 use crate::measure::{Failure, Figures, seconds};
 
-/// Events a second that the evaluator of Rasa Open Source 3.6.21 took in (one thread, events parsed beforehand), by the
-/// numbers of markers and nodes. Taken over from an earlier measurement: Rasa needs an old Python and is not run here.
+/// Events per second of the evaluator of Rasa Open Source 3.6.21 (one thread, events parsed
+/// beforehand), by the numbers of markers and nodes. Taken over from an earlier measurement: Rasa
+/// needs an old Python and is not run here.
 const RASA: [(usize, usize, f64); 3] = [(6, 19, 120_000.0), (5, 24, 85_000.0), (50, 391, 6_800.0)];
 
-/// Random markers are drawn anew so many times, so that no single draw makes the figure.
+/// Number of draws of random markers, so that the result does not depend on one draw.
 const DRAWS: u64 = 5;
 
 /// Events of a sender as they are in memory.
@@ -82,7 +83,7 @@ fn names(conversations: &[Events]) -> [Vec<String>; 3] {
     names.map(|names| names.into_iter().map(str::to_owned).collect())
 }
 
-/// A random marker of so many nodes, any tag as likely as another of its kind.
+/// Returns a random marker with `nodes` nodes. Tags of one kind are equally likely.
 fn marker(rng: &mut Rng, nodes: usize, names: &[Vec<String>; 3]) -> Result<Node, Failure> {
     let tag = |rng: &mut Rng, condition: bool| loop {
         let tag = Tag::ALL[rng.usize(..Tag::ALL.len())];
@@ -111,7 +112,7 @@ fn marker(rng: &mut Rng, nodes: usize, names: &[Vec<String>; 3]) -> Result<Node,
     Ok(Node::operator(tag, below)?)
 }
 
-/// So many markers with so many nodes in all.
+/// Returns random markers with the given number of nodes in all.
 fn markers(
     rng: &mut Rng,
     markers: usize,
@@ -123,11 +124,11 @@ fn markers(
         .collect()
 }
 
-/// What a run over all conversations came to.
+/// Result of a run over all conversations.
 struct Ran {
     events: usize,
     hits: usize,
-    /// Events for each second of the processor.
+    /// Events per second of processor time.
     rate: f64,
 }
 
@@ -137,7 +138,7 @@ fn run(nodes: &[Node], conversations: &[Vec<MarkerEvent<'_>>]) -> Result<Ran, Fa
     let ((events, hits), took) = seconds(|| {
         let (mut events, mut hits) = (0, 0);
         let started = Instant::now();
-        // Processor time comes in hundredths of a second.
+        // Processor time has a resolution of a hundredth of a second.
         while started.elapsed().as_secs_f64() < 0.5 {
             for conversation in conversations {
                 for session in sessions(conversation) {
@@ -152,7 +153,7 @@ fn run(nodes: &[Node], conversations: &[Vec<MarkerEvent<'_>>]) -> Result<Ran, Fa
         }
         Ok((events, hits))
     })?;
-    // One thread works, so this is its time, whatever else the machine does.
+    // Only one thread works, so this is its time, for any other load of the machine.
     Ok(Ran { events, hits, rate: events as f64 / took.cpu })
 }
 
@@ -176,7 +177,8 @@ pub(crate) fn measure(file: &Path, runs: usize) -> Result<(), Failure> {
         );
     }
 
-    // Conditions that come true at their events, as most markers have them, so that results do not drown the rest.
+    // Conditions that are true at single events, as in most markers, so that results do not
+    // dominate the time.
     let sequence = |rng: &mut Rng, names: &[Vec<String>; 3]| -> Result<Node, Failure> {
         let mut of =
             |tag, kind: usize| Node::condition(tag, names[kind][rng.usize(..names[kind].len())].as_str());

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-/// Whatever may go wrong in a measurement.
+/// Any error in a measurement.
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Wall-clock and processor seconds, user and system, of all threads.
@@ -28,11 +28,11 @@ fn cpu() -> Result<f64, Failure> {
     Ok((user + system) / 100.0)
 }
 
-/// Processor seconds so far of process `pid`, of the children that it has waited for, and of those that still run.
+/// Returns the processor seconds of process `pid`, of finished children, and of running ones.
 pub(crate) fn process_cpu(pid: u32) -> Result<f64, Failure> {
     let mut ticks: f64 = times(&std::fs::read_to_string(format!("/proc/{pid}/stat"))?)?.1.iter().sum();
     for entry in std::fs::read_dir("/proc")? {
-        // Processes end meanwhile; then their times are the parent's.
+        // The times of a process that ends meanwhile are added to those of its parent.
         let Ok(stat) = std::fs::read_to_string(entry?.path().join("stat")) else { continue };
         if let Ok((parent, times)) = times(&stat)
             && parent == f64::from(pid)
@@ -43,7 +43,7 @@ pub(crate) fn process_cpu(pid: u32) -> Result<f64, Failure> {
     Ok(ticks / 100.0)
 }
 
-/// The parent, and ticks in user and system mode: own, and those of children waited for.
+/// Parent, and ticks in user and system mode of the process and of finished children.
 fn times(stat: &str) -> Result<(f64, [f64; 4]), Failure> {
     let after_name = stat.rsplit(')').next().unwrap_or_default();
     let fields: Vec<f64> =
@@ -64,11 +64,11 @@ pub(crate) fn resident(which: &str) -> Result<f64, Failure> {
     Ok(kibibytes * 1024.0)
 }
 
-/// What a command cost.
+/// Resources that a command used.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cost {
     pub(crate) seconds: Seconds,
-    /// Greatest resident memory, bytes.
+    /// Peak resident memory in bytes.
     pub(crate) peak: f64,
 }
 
@@ -106,7 +106,7 @@ impl Figures {
     }
 }
 
-/// The median, and the least and greatest behind it.
+/// Formats the median, followed by the least and the greatest value.
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ends = [self.0.first(), self.0.last()].map(|end| end.copied().unwrap_or(f64::NAN));

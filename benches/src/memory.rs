@@ -1,4 +1,4 @@
-//! Memory: of an open session, and of `turnmill-replay` with many senders.
+//! Measures the memory of an open session, and of `turnmill-replay` with many senders.
 
 use std::collections::HashMap;
 use std::io::{BufWriter, Write as _};
@@ -29,7 +29,7 @@ pub(crate) fn timelines(senders: u32) -> Result<(), Failure> {
         }
         for event in &events {
             let timeline = timelines.entry(event.sender).or_insert_with(|| {
-                // The key, and the name of the channel.
+                // The strings are the key and the name of the channel.
                 strings += event.sender_key.len() + "rest".len();
                 Timeline::new(event.sender, &event.sender_key, None)
             });
@@ -62,7 +62,7 @@ pub(crate) fn timelines(senders: u32) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Prints the greatest memory of `turnmill-replay` for a file of `senders` senders with one event each.
+/// Prints the peak memory of `turnmill-replay` for a file of `senders` senders with one event each.
 pub(crate) fn replay(replay: &Path, senders: u64) -> Result<(), Failure> {
     let folder = tempfile::tempdir()?;
     let (input, store) = (folder.path().join("events.jsonl"), folder.path().join("store.sqlite"));

@@ -1,4 +1,5 @@
-//! `turnmill-replay` into SQLite: against plain inserts of the same rows, a second time, and half a second time.
+//! Compares `turnmill-replay` into SQLite with plain inserts, for new, known, and half known
+//! events.
 
 use std::path::{Path, PathBuf};
 
@@ -25,7 +26,8 @@ const TABLES: [&str; 13] = [
     "rasa_flow_status",
 ];
 
-/// The rows of one table, in the order in which they were inserted, and the statement that inserts one.
+/// The rows of one table, in the order in which they were inserted, and the statement that inserts
+/// one.
 struct Rows {
     insert: String,
     rows: Vec<Vec<Value>>,
@@ -37,7 +39,7 @@ pub(crate) fn measure(replay: &Path, shape: &Shape, runs: usize) -> Result<(), F
     let path = |name: &str| folder.path().join(name);
     let input = path("events.jsonl");
     write(&input, shape.lines().iter())?;
-    // Half of the events again, between as many that are new.
+    // Half of the events are known, mixed with as many new ones.
     let other = Shape { seed: shape.seed + 1, ..shape.clone() };
     let mixed = path("mixed.jsonl");
     let halves = shape.lines().into_iter().step_by(2).zip(other.lines().into_iter().step_by(2));
@@ -60,7 +62,7 @@ pub(crate) fn measure(replay: &Path, shape: &Shape, runs: usize) -> Result<(), F
         let second = into(replay, &input, &store, "second")?;
         let third = into(replay, &mixed, &store, "third")?;
         remove(&store)?;
-        // The first is for warming up.
+        // The first run is a warm-up.
         if number > 0 {
             plain.push(inserted.wall / cost.seconds.wall);
             plain_cpu.push(inserted.cpu / cost.seconds.cpu);
@@ -110,7 +112,7 @@ pub(crate) fn remove(store: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The statements that make the tables and their indexes, and the rows.
+/// Returns the statements that create tables and indexes, and the rows.
 fn read(store: &Path) -> Result<(Vec<String>, Vec<Rows>), Failure> {
     let db = Connection::open(store)?;
     let mut schema = Vec::new();
@@ -132,8 +134,8 @@ fn read(store: &Path) -> Result<(Vec<String>, Vec<Rows>), Failure> {
     Ok((schema, all))
 }
 
-/// Inserts the rows into a new database: one prepared statement a table, one transaction, and the log emptied, as the
-/// store does it at its end.
+/// Inserts the rows into a new database: one prepared statement per table, one transaction, and a
+/// checkpoint, as the store does it at its end.
 fn insert(path: &Path, schema: &[String], all: &[Rows]) -> Result<Seconds, Failure> {
     let mut db = Connection::open(path)?;
     db.execute_batch(

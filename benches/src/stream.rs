@@ -1,8 +1,9 @@
-//! A seeded generator of Rasa event streams: the same parameters give the same bytes.
+//! A seeded generator of Rasa event streams. The same parameters give the same bytes.
 //!
-//! A sender's life is a row of sessions. A session starts as Rasa starts one (metadata slot, `action_session_start`,
-//! `session_started`, carried-over slots, `action_listen`) and goes on with turns; all events of one message come as one
-//! block, and the blocks of all senders are in the order of their time, as a broker would bring them.
+//! A sender's life is a row of sessions. A session starts as Rasa starts one (metadata slot,
+//! `action_session_start`, `session_started`, carried-over slots, `action_listen`) and goes on with
+//! turns; all events of one message come as one block, and the blocks of all senders are in the
+//! order of their time, as a broker would bring them.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -16,36 +17,38 @@ use crate::body::{self, Mix};
 /// 2026-11-21 00:00:00 UTC.
 const START: f64 = 1_795_219_200.0;
 const DAY: f64 = 86_400.0;
-/// Silence after which the assistant starts a new session.
+/// Gap after which the assistant starts a new session.
 const EXPIRY: f64 = 3_600.0;
 
-/// What stream to make.
+/// Parameters of a stream.
 #[derive(Clone, Debug)]
 pub(crate) struct Shape {
-    /// Sizes of the events.
+    /// Size class of the events.
     pub mix: Mix,
-    /// Events, duplicates not counted.
+    /// Number of events, without duplicates.
     pub events: u64,
-    /// Senders.
+    /// Number of senders.
     pub senders: u32,
-    /// Number of the first one: other numbers are other senders.
+    /// Number of the first sender: other numbers are other senders.
     pub first: u32,
-    /// The same seed gives the same stream.
+    /// Seed; the same seed gives the same stream.
     pub seed: u64,
-    /// Share of the events that come a second time, a while later.
+    /// Share of events that are repeated some time later.
     pub duplicates: f64,
-    /// Whether each sender's first block brings one event dated so far ahead that all its later ones come late.
+    /// Whether the first block of each sender contains an event dated so far ahead that all later
+    /// ones are late.
     pub ahead: bool,
-    /// Begins so many days after the start of all streams.
+    /// Days between the common start of all streams and the start of this one.
     pub day: u32,
-    /// Days over which the senders' first messages are spread.
+    /// Days over which the first messages of the senders are spread.
     pub days: f64,
-    /// Sessions of a sender at most, on average half as many and one.
+    /// Maximum number of sessions per sender; the average is half of it plus one half.
     pub sessions: u32,
 }
 
 impl Shape {
-    /// A stream of `events` events of `mix` over about 30 days: two and a half sessions a sender, 18 events a session.
+    /// A stream of `events` events of `mix` over about 30 days: two and a half sessions a sender,
+    /// 18 events a session.
     #[must_use]
     pub(crate) fn new(mix: Mix, events: u64, seed: u64) -> Self {
         let senders = u32::try_from(events / 45).unwrap_or(u32::MAX).max(1);
@@ -80,7 +83,7 @@ impl Shape {
         failed.map(|()| written)
     }
 
-    /// The stream's lines.
+    /// Generates the lines of the stream.
     #[must_use]
     pub(crate) fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
@@ -91,7 +94,7 @@ impl Shape {
         lines
     }
 
-    /// Calls `visit` with each line and the number of its sender, until it says false.
+    /// Calls `visit` with each line and the number of its sender, until it returns `false`.
     pub(crate) fn each(&self, mut visit: impl FnMut(&str, u32) -> bool) {
         let mut rng = Rng::with_seed(self.seed);
         let begin = START + f64::from(self.day) * DAY;
@@ -106,7 +109,7 @@ impl Shape {
         let mut again: Vec<(String, u32)> = Vec::new();
         let mut made = 0;
         while made < self.events {
-            // When all have gone others come.
+            // New senders start when all have ended.
             let (number, last) =
                 due.pop().map_or((senders.len(), begin), |Reverse((next, number))| (number as usize, next.0));
             if number == senders.len() {
@@ -128,7 +131,7 @@ impl Shape {
                     again.push((line.to_owned(), number));
                 }
             }
-            // Those that came a while ago come again.
+            // Repeats events of some time ago.
             if again.len() >= 64 && !again.drain(..32).all(|(line, number)| visit(&line, number)) {
                 return;
             }
@@ -136,7 +139,7 @@ impl Shape {
     }
 }
 
-/// The life of one sender with `events` events, about 18 to a session, two sessions a day.
+/// Generates `events` events of one sender, about 18 per session, with two sessions per day.
 #[must_use]
 pub(crate) fn life(mix: Mix, events: usize, seed: u64) -> Vec<String> {
     let mut rng = Rng::with_seed(seed);
@@ -152,7 +155,7 @@ pub(crate) fn life(mix: Mix, events: usize, seed: u64) -> Vec<String> {
     lines
 }
 
-/// How much was written.
+/// Amount of output.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Written {
     /// Lines, duplicates included.
@@ -161,7 +164,7 @@ pub(crate) struct Written {
     pub bytes: u64,
 }
 
-/// A time with an order.
+/// A time that can be ordered.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Moment(f64);
 
@@ -198,17 +201,17 @@ impl Block {
     }
 }
 
-/// One sender's state.
+/// State of one sender.
 #[derive(Debug)]
 struct Sender {
     key: String,
-    /// When its next message comes.
+    /// Time of its next message.
     next: f64,
-    /// When it was last heard of.
+    /// Time of its last event.
     last: Option<f64>,
-    /// Messages left in the present session.
+    /// Remaining messages of the current session.
     left: u32,
-    /// Sessions left in its life.
+    /// Remaining sessions.
     sessions: u32,
     /// The slots set so far in this session, as name and JSON value.
     slots: Vec<(&'static str, String)>,
@@ -230,7 +233,7 @@ impl Sender {
         Self { key, next, last: None, left: 0, sessions, slots: Vec::new(), ahead: shape.ahead }
     }
 
-    /// The events of its next message.
+    /// Writes the events of its next message.
     fn message(&mut self, mix: Mix, rng: &mut Rng, block: &mut Block) {
         let mut now = self.next;
         let fresh = self.last.is_none_or(|last| now - last > EXPIRY);
@@ -245,7 +248,8 @@ impl Sender {
             if metadata {
                 writer.slot(&mut now, "session_started_metadata", &value);
             }
-            // An event posted through the API gets its time before the session start that is put ahead of it.
+            // The time of an event posted through the API is before that of the session start
+            // inserted before it.
             let posted = writer.rng.f64() < 0.02;
             let before = now;
             now += f64::from(u8::from(posted)) * 0.001;
@@ -276,7 +280,8 @@ impl Sender {
         self.last = Some(now);
         self.left = self.left.saturating_sub(1);
         let pause = if self.left > 0 {
-            // Some silences are longer than the half hour by which others cut, and shorter than Rasa's hour.
+            // Some gaps are longer than the half hour of other programs' rule, and shorter than
+            // Rasa's hour.
             if rng.f64() < 0.02 { 1_830.0 + rng.f64() * 1_700.0 } else { 3.0 + rng.f64() * rng.f64() * 90.0 }
         } else {
             EXPIRY * (1.1 + rng.f64() * 20.0)
@@ -284,7 +289,7 @@ impl Sender {
         self.next = now + pause;
     }
 
-    /// A user message and what the assistant does.
+    /// Writes a user message and the assistant's events.
     fn turn(&mut self, mix: Mix, now: &mut f64, rng: &mut Rng, block: &mut Block) {
         let mut writer = Lines { sender: &self.key, block, rng };
         let said = body::Said::new(writer.rng);
@@ -350,7 +355,7 @@ pub(crate) struct Lines<'b> {
     pub(crate) rng: &'b mut Rng,
 }
 
-/// The text that a body is written to, and randomness for it.
+/// Output buffer of a body, with a random generator.
 pub(crate) struct Fields<'b> {
     pub(crate) text: &'b mut String,
     pub(crate) rng: &'b mut Rng,
@@ -419,7 +424,7 @@ mod tests {
             let size = lines.iter().map(|line| line.len() + 1).sum::<usize>() as f64 / lines.len() as f64;
             assert!((size / mean - 1.0).abs() < 0.02, "{mix:?}: {size}");
             let types = types(&lines);
-            // Those of the capture, in per cent.
+            // Percentages as in the capture.
             for (name, share) in [
                 ("action", 33.4),
                 ("slot", 21.1),

@@ -1,11 +1,12 @@
-//! What each fuzz target checks. `turnmill-model` includes this file in its tests, so that the corpus and its generated
-//! inputs go through the same functions.
+//! What each fuzz target checks. `turnmill-model` includes this file in its tests, so that the
+//! corpus and its generated inputs go through the same functions.
 
 use turnmill_formats::rasa::RasaDecoder;
 use turnmill_model::json::{Limits, Raw, canonical, to_value};
 use turnmill_model::{Body, Decoder, EARLIEST_SECONDS, Event, LATEST_SECONDS, Record, Settings};
 
-/// Any payload is an event, skipped or refused, always in the same way, and its texts are clean.
+/// Checks that any payload is an event, skipped or refused, deterministically, and that its texts
+/// are clean.
 pub(crate) fn rasa_decoder(payload: &[u8]) {
     let decoder = RasaDecoder::new(&Settings::default());
     for (sender, time) in [(None, None), (Some("envelope"), Some(1.7e9))] {
@@ -33,7 +34,7 @@ fn assert_clean(event: &Event<'_>) {
     assert!((EARLIEST_SECONDS..=LATEST_SECONDS).contains(&event.time.seconds()));
     assert!(!event.sender_key.is_empty());
     assert!(event.sender_key.chars().count() <= 255);
-    // A NUL is printed as `\0`, a backslash doubled.
+    // `Debug` prints a NUL as `\0`, and doubles backslashes.
     assert!(!format!("{event:?}").replace("\\\\", "").contains("\\0"));
     match &event.body {
         Body::Slot { value, .. } => assert_eq!(canonical(Raw::parse(value).unwrap()), *value),
@@ -43,7 +44,8 @@ fn assert_clean(event: &Event<'_>) {
     }
 }
 
-/// An unknown key in front, whose value only the second pass reads, changes nothing.
+/// Checks that an unknown key in front, whose value only the second pass can parse, changes
+/// nothing.
 fn assert_same_in_second_pass(decoder: &RasaDecoder, record: &Record<'_>, event: &Event<'_>) {
     let rest = record.payload.trim_ascii_start().strip_prefix(b"{").unwrap();
     let payload = [br#"{"unknown": NaN,"#, rest].concat();
@@ -52,7 +54,8 @@ fn assert_same_in_second_pass(decoder: &RasaDecoder, record: &Record<'_>, event:
     assert_eq!(events, std::slice::from_ref(event));
 }
 
-/// The canonical spelling of a value is its own, stands for the same value, and holds nothing that a store refuses.
+/// Checks that the canonical spelling of a value is stable, means the same value, and contains
+/// nothing a store refuses.
 pub(crate) fn json_canonical(text: &[u8]) {
     let Ok(text) = std::str::from_utf8(text) else { return };
     let Ok(raw) = Raw::parse(text) else {

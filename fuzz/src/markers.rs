@@ -1,13 +1,15 @@
-//! What the fuzz target of marker files checks. `turnmill-markers` includes this file in its tests, so that the corpus
-//! and its generated inputs go through the same function.
+//! What the fuzz target of marker files checks. `turnmill-markers` includes this file in its tests,
+//! so that the corpus and its generated inputs go through the same function.
 
 use turnmill_markers::explain::{Outcome, explain};
 use turnmill_markers::{
     Compatibility, FileFormat, MAX_DEPTH, MarkerEvent, MarkerSet, Node, Program, SourceFile,
 };
 
-/// Any bytes are markers or are refused, always in the same way; the errors are inside the text; what was read can be
-/// spelled, read again, compiled, stepped and explained.
+/// Checks that any bytes are parsed or refused, deterministically.
+///
+/// Errors must point into the text. Parsed markers must survive formatting and parsing, and can be
+/// compiled, stepped and explained.
 pub(crate) fn markers(bytes: &[u8]) {
     for format in [FileFormat::Yaml, FileFormat::Json] {
         let file = SourceFile { name: "m".to_owned(), bytes: bytes.into(), format };
@@ -17,7 +19,7 @@ pub(crate) fn markers(bytes: &[u8]) {
             Ok((set, _)) => run(&set),
             Err(errors) => {
                 assert!(!errors.is_empty());
-                // YAML has more line ends than this, but none without a byte.
+                // YAML has more kinds of line breaks than `\n`, but each has at least one byte.
                 let lines = bytes.len() + 2;
                 for error in errors {
                     assert!(

@@ -10,17 +10,17 @@ use turnmill_source::{
 
 type Seen = (Vec<u8>, Option<String>, u64, String);
 
-/// Any bytes, read in any format: every line, and every element of a tracker dump, is exactly one record, whatever the
-/// batches are, and a refused one has its original bytes.
+/// Checks any bytes in any format: every line, and every element of a tracker dump, is exactly one
+/// record for any batch size, and a refused record has its original bytes.
 pub(crate) fn source(format: Format, bytes: &[u8]) {
-    // Compressed input may be broken, and databases are refused.
+    // Compressed input may be invalid, and databases are refused.
     let Some((seen, layout)) = read(format, bytes, &BatchLimits::default()) else { return };
     for limits in [BatchLimits { records: 1, bytes: 1 }, BatchLimits { records: 3, bytes: 100 }] {
         let again = read(format, bytes, &limits).map(|(seen, _)| seen);
         assert_eq!(again.as_ref(), Some(&seen), "batches do not show");
     }
     if layout != Layout::Lines {
-        // Whatever stands around trackers, and rows of tables, is counted in other ways.
+        // Objects around trackers, and rows of tables, are counted differently.
         if format == Format::Tracker
             && let Some(count) = elements(bytes)
         {
@@ -34,7 +34,7 @@ pub(crate) fn source(format: Format, bytes: &[u8]) {
     for (line, (payload, _, at, outcome)) in lines.iter().zip(&seen) {
         assert_eq!(*at, offset);
         offset += line.len() as u64;
-        // Doubled backslashes are halved.
+        // Doubled backslashes are unescaped.
         let spelled_otherwise = line.windows(2).any(|pair| pair == b"\\\\");
         if !spelled_otherwise && (format == Format::Rasa || outcome.starts_with("refused")) {
             let mark = if *at == 0 && line.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
@@ -74,7 +74,7 @@ fn read(format: Format, bytes: &[u8], limits: &BatchLimits) -> Option<(Vec<Seen>
     }
 }
 
-/// How many records a dump has, if it is standard JSON and holds nothing but trackers and events.
+/// Returns the number of records in a dump, if it is standard JSON with trackers and events only.
 fn elements(bytes: &[u8]) -> Option<usize> {
     let values = serde_json::Deserializer::from_slice(bytes).into_iter::<Value>();
     values.map(|value| count(&value.ok()?)).sum()
@@ -93,7 +93,7 @@ fn count(value: &Value) -> Option<usize> {
             None if members.values().any(holds_more) => None,
             None => Some(1),
         },
-        // May hold an object.
+        // May contain an object.
         Value::String(_) => None,
         Value::Null | Value::Bool(_) | Value::Number(_) => Some(1),
     }

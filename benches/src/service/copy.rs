@@ -1,4 +1,5 @@
-//! Kafka to PostgreSQL against binary COPY of the rows that it leaves, into tables with nothing but primary keys.
+//! Compares Kafka to PostgreSQL with a binary COPY of the resulting rows into tables that have only
+//! primary keys.
 
 use std::time::Duration;
 
@@ -14,16 +15,16 @@ use crate::body::Mix;
 use crate::measure::{Failure, Figures};
 use crate::stream::Shape;
 
-/// Bytes of a message of a COPY.
+/// Size of a COPY message in bytes.
 const MESSAGE: usize = 1 << 18;
 
-/// The rows of one table in PostgreSQL's binary form.
+/// The rows of one table in PostgreSQL's binary format.
 struct Rows {
     copy_in: String,
     bytes: Bytes,
 }
 
-/// All rows of the public tables of a schema, and how many.
+/// Returns all rows of the public tables of a schema, and their number.
 async fn read(servers: &Servers, schema: &str) -> Result<(Vec<Rows>, u64), Failure> {
     let client = servers.connect().await?;
     let mut all = Vec::new();
@@ -46,19 +47,19 @@ async fn read(servers: &Servers, schema: &str) -> Result<(Vec<Rows>, u64), Failu
     Ok((all, count))
 }
 
-/// The least that a table of the same rows is: its columns and its primary key.
+/// Returns the minimum that a table of the same rows needs: its columns and its primary key.
 fn create_tables() -> Result<Vec<String>, Failure> {
     let ddl = Schema::new(Dialect::Postgres).references(References::None);
     let create = |table: &&'static Table| {
         let statement = ddl.table(table).into_iter().next().ok_or("a table without DDL")?;
-        // Room for updates is ours alone.
+        // COPY needs no free space for updates.
         Ok(statement.split(" WITH (").next().unwrap_or_default().to_owned())
     };
     PUBLIC.iter().map(create).collect()
 }
 
-/// Copies the rows into the tables of another schema, one COPY a table, in one transaction; what it costs, and the bytes of the
-/// tables.
+/// Copies the rows into the tables of another schema, one COPY per table, in one transaction.
+/// Returns the cost, and the bytes of the tables.
 fn copy(servers: &Servers, schema: &str, all: &[Rows]) -> Result<(Spent, f64), Failure> {
     let client = servers.runtime.block_on(async {
         let client = servers.connect().await?;
@@ -113,10 +114,7 @@ pub(crate) fn measure(
     for (mix, consumers) in mixes.iter().flat_map(|mix| consumers.iter().map(move |number| (mix, *number))) {
         let topic = servers.produce(&Shape::new(*mix, events, 1), consumers, Keys::Sender)?;
         let raw = topic.bytes as f64;
-        for keys in [ForeignKeys::Auto, ForeignKeys::Declared] {
-            if only.is_some_and(|only| only != keys) {
-                continue;
-            }
+        for keys in only.map_or_else(|| vec![ForeignKeys::Auto, ForeignKeys::Declared], |keys| vec![keys]) {
             let mut ratios = Ratios::default();
             let mut count = 0;
             for run in 0..=runs {
@@ -131,7 +129,7 @@ pub(crate) fn measure(
                 let (theirs, plainly) = copy(&servers, &plain, &rows)?;
                 servers.drop_schema(&plain);
                 count = number;
-                // The first is for warming up.
+                // The first run is a warm-up.
                 if run > 0 {
                     ratios.wall.push(theirs.seconds.wall / took);
                     ratios.processors.push(theirs.seconds.cpu / ours.seconds.cpu);

@@ -1,12 +1,13 @@
-//! Kafka to the engine without a store, against librdkafka's own consumer.
+//! Compares Kafka to the engine, without a store, with librdkafka's own consumer.
 
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
-use turnmill_model::{EventId, EventKey, SenderId, SessionId, Settings};
+use turnmill_model::{EventId, SenderId, SessionId, Settings};
 use turnmill_sink::{
-    Batch, Claim, HistoryPage, HistoryRequest, Locked, Opened, PatternSet, Store, StoreError, Transaction,
+    Batch, Claim, EventLookup, HistoryPage, HistoryRequest, Locked, Opened, PatternSet, Store, StoreError,
+    Transaction,
 };
 
 use super::fill::{Filled, Reading};
@@ -15,7 +16,8 @@ use crate::body::Mix;
 use crate::measure::{Failure, Figures, seconds};
 use crate::stream::Shape;
 
-/// Keeps nothing: every sender is as the pipeline has it in memory, and what is to be written goes away.
+/// A store that discards everything: timelines are those in the pipeline's cache, and writes are
+/// dropped.
 #[derive(Debug)]
 struct Discard;
 
@@ -47,8 +49,8 @@ impl Transaction for DiscardTransaction<'_> {
         Ok(self.0.senders.iter().map(|claim| state(claim.cached)).collect())
     }
 
-    async fn known(&mut self, keys: &[(SenderId, EventKey)]) -> Result<Vec<Vec<EventId>>, StoreError> {
-        Ok(vec![Vec::new(); keys.len()])
+    async fn known(&mut self, events: &[EventLookup]) -> Result<Vec<Vec<EventId>>, StoreError> {
+        Ok(vec![Vec::new(); events.len()])
     }
 
     async fn session_owners(&mut self, ids: &[SessionId]) -> Result<Vec<Option<SenderId>>, StoreError> {
@@ -69,7 +71,8 @@ impl Transaction for DiscardTransaction<'_> {
     }
 }
 
-/// Seconds in which librdkafka hands over all records of a topic, from the first on, with its own defaults.
+/// Returns the seconds librdkafka needs to deliver all records of a topic, from the first one on,
+/// with its defaults.
 fn drain(topic: &Topic) -> Result<f64, Failure> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", &topic.bootstrap)
@@ -111,7 +114,7 @@ pub(crate) fn measure(events: u64, runs: usize) -> Result<(), Failure> {
             })?;
             let took = Filled::seconds(std::slice::from_ref(&filled));
             let (plain, theirs) = seconds(|| drain(&topic))?;
-            // The first is for warming up.
+            // The first run is a warm-up.
             if run > 0 {
                 wall.push(plain / took);
                 cpu.push(theirs.cpu / ours.cpu);

@@ -1,4 +1,4 @@
-//! The pipeline as the service runs it, from a topic into a store.
+//! Runs the pipeline as the service does, from a topic into a store.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -17,42 +17,43 @@ use turnmill_source_kafka::{KafkaGroup, KafkaSettings};
 use super::servers::{Servers, Topic};
 use crate::measure::Failure;
 
-/// Events of a batch, unless a measurement says otherwise: what the service takes by default.
+/// Default number of events per batch, which is the service's.
 pub(crate) const BATCH: usize = 10_000;
 
-/// How to read a topic.
+/// Options for reading a topic.
 #[derive(Clone, Debug)]
 pub(crate) struct Reading {
     pub(crate) topic: Topic,
     pub(crate) group: String,
     pub(crate) linger: Duration,
-    /// Events of a batch.
+    /// Maximum number of events per batch.
     pub(crate) batch: usize,
-    /// Whether to end where the partitions end.
+    /// Whether to stop at the end of the partitions.
     pub(crate) until_end: bool,
     pub(crate) stop: Stop,
-    /// Events that all who share this have committed; when they have all of the topic, they stop.
+    /// Number of events that all consumers have committed. They stop when it reaches that of the
+    /// topic.
     pub(crate) together: Option<Arc<AtomicI64>>,
 }
 
-/// What one consumer did.
+/// Statistics of one consumer.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Filled {
-    /// When it first had partitions to read.
+    /// Time of its first assignment.
     pub(crate) begun: Option<Instant>,
-    /// When it last committed.
+    /// Time of its last commit.
     pub(crate) done: Option<Instant>,
     pub(crate) events: i64,
     pub(crate) late: u64,
     pub(crate) replays: u64,
     pub(crate) batches: u64,
-    /// Batches that another writer was faster with.
+    /// Number of fenced batches.
     pub(crate) fences: u64,
-    /// The same in a row, at most.
+    /// Maximum number of consecutive fenced batches.
     pub(crate) longest: u64,
-    /// Time in which the store was at work, from the begin of a transaction to its end, engine and encoding included.
+    /// Time within transactions, including engine and encoding.
     pub(crate) busy: Duration,
-    /// Of it, the commits alone.
+    /// Part of that time spent in commits.
     pub(crate) commits: Duration,
     streak: u64,
     reading: Option<Reading>,
@@ -96,7 +97,7 @@ impl Reading {
 }
 
 impl Filled {
-    /// From the first partitions of any of several consumers to their last commit.
+    /// Returns the time from the first assignment of any consumer to the last commit.
     pub(crate) fn seconds(all: &[Self]) -> f64 {
         let begun = all.iter().filter_map(|filled| filled.begun).min();
         let done = all.iter().filter_map(|filled| filled.done).max();
@@ -134,8 +135,8 @@ impl Observer for Filled {
     }
 }
 
-/// Makes the tables of a schema, fills it from the whole of a topic with so many consumers of one group, in batches of so
-/// many events; what each did.
+/// Creates the tables of a schema and fills it from a whole topic, with several consumers of one
+/// group. Returns the statistics of each.
 pub(crate) fn into_schema(
     servers: &Servers,
     topic: &Topic,
@@ -170,7 +171,7 @@ pub(crate) fn into_tables(
 ) -> Result<Vec<Filled>, Failure> {
     let schema = place.schema();
     let mut reading = Reading::new(topic, format!("group-{schema}"));
-    // A partition that ends does not end its consumer, who may get another one.
+    // The end of a partition does not stop its consumer, which may be assigned another one.
     (reading.until_end, reading.together) = (false, Some(Arc::default()));
     reading.batch = batch;
     let filled: Vec<Filled> = std::thread::scope(|scope| {

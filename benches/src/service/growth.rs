@@ -1,4 +1,4 @@
-//! The rate into a large store / the rate into a small one.
+//! Compares the rate into a large store with the rate into a small one.
 
 use turnmill_sink_postgres::ForeignKeys;
 
@@ -10,7 +10,7 @@ use crate::stream::Shape;
 
 const MILLION: u64 = 1_000_000;
 
-/// A store that grows by one stream after the other.
+/// A store that grows by one stream at a time.
 struct Growing<'s> {
     servers: &'s Servers,
     schema: &'static str,
@@ -20,7 +20,8 @@ struct Growing<'s> {
 }
 
 impl Growing<'_> {
-    /// The next `events` events; seconds. Half of the senders have been there in the stream before.
+    /// Loads the next `events` events, and returns the seconds. Half of the senders are those of
+    /// the previous stream.
     fn more(&mut self, mix: Mix, events: u64) -> Result<f64, Failure> {
         let mut shape = Shape::new(mix, events, self.events);
         (shape.day, shape.first) = (self.day, self.senders);
@@ -38,14 +39,14 @@ impl Growing<'_> {
         while self.events < events {
             self.more(mix, MILLION.min(events - self.events))?;
         }
-        // As it is after a while of running.
+        // Restores the state of a server that has been running for some time.
         self.servers.sql("VACUUM ANALYZE");
         Ok(())
     }
 }
 
-/// Prints the rate of `events` more events at each of the sizes, in millions, as a ratio of that at one million; `settings` are
-/// PostgreSQL's.
+/// Prints the rate of `events` more events at each of the sizes, in millions, as a ratio of that at
+/// one million; `settings` are PostgreSQL's.
 pub(crate) fn measure(
     mix: Mix,
     millions: &[u64],

@@ -1,4 +1,4 @@
-//! From sending a record to seeing its row, while the service is idle.
+//! Measures the time from producing a record to seeing its row, while the service is idle.
 
 use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
@@ -15,7 +15,8 @@ use crate::body::Mix;
 use crate::measure::Failure;
 use crate::stream::Shape;
 
-/// Looks every millisecond which of the rows sent are there; milliseconds from sending to seeing.
+/// Polls every millisecond for the rows of produced records. Returns the milliseconds from
+/// producing to seeing.
 async fn watch(
     servers: &Servers,
     schema: &str,
@@ -69,7 +70,7 @@ fn with_flush(servers: &Servers, flush: Duration, records: usize) -> Result<(), 
     let lines = Shape::new(Mix::Capture, records as u64 + 50, 5).lines();
     let seen = std::thread::scope(|scope| {
         let service = scope.spawn(|| reading.fill(store, servers.runtime.handle()));
-        // Joined, with tables and prepared statements, before anything is counted.
+        // Before measuring, the group is joined, and tables and prepared statements exist.
         let producer = producer(&topic)?;
         let put = |line: &String| -> Result<Instant, Failure> {
             let at = Instant::now();
@@ -92,7 +93,7 @@ fn with_flush(servers: &Servers, flush: Duration, records: usize) -> Result<(), 
             decoder.decode(&record, &mut events).map_err(|refused| format!("{refused:?}"))?;
             let id = events.first().ok_or("a record without an event")?.id.0.to_string();
             tell.send((id, put(line)?))?;
-            // The pause is the clients': deliveries are taken note of meanwhile.
+            // Processes delivery reports during the pause.
             let pause = Instant::now() + Duration::from_millis(rng.u64(50..=150));
             while Instant::now() < pause {
                 producer.poll(pause.saturating_duration_since(Instant::now()));

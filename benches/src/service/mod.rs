@@ -1,4 +1,5 @@
-//! The service's path: Kafka to PostgreSQL, with real servers started for each measurement.
+//! Measures the service's path from Kafka to PostgreSQL, with real servers started for each
+//! measurement.
 
 mod copy;
 mod discard;
@@ -17,105 +18,106 @@ use turnmill_sink_postgres::ForeignKeys;
 use crate::body::Mix;
 use crate::measure::Failure;
 
-/// What can be measured of it.
+/// Measurements of the service.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Service {
-    /// Kafka to engine without a store, against librdkafka's own consumer.
+    /// Compares Kafka to engine, without a store, with librdkafka's own consumer.
     Kafka {
-        /// Events.
+        /// Number of events.
         #[arg(long, default_value_t = 500_000)]
         events: u64,
-        /// Runs.
+        /// Number of runs.
         #[arg(long, default_value_t = 5)]
         runs: usize,
     },
-    /// Kafka to PostgreSQL, against binary COPY of the same rows.
+    /// Compares Kafka to PostgreSQL with a binary COPY of the same rows.
     Postgres {
-        /// Sizes of the events; all unless given.
+        /// Size classes of the events [default: all].
         #[arg(long)]
         mix: Option<Mix>,
-        /// Events.
+        /// Number of events.
         #[arg(long, default_value_t = 300_000)]
         events: u64,
-        /// Runs.
+        /// Number of runs.
         #[arg(long, default_value_t = 5)]
         runs: usize,
-        /// Consumers, each with a partition of its own.
+        /// Number of consumers, each with its own partition.
         #[arg(long, default_values_t = [1])]
         consumers: Vec<u32>,
-        /// Events of a batch at most; what the service takes unless told otherwise.
+        /// Maximum number of events in a batch; the service's default.
         #[arg(long, default_value_t = fill::BATCH)]
         batch: usize,
-        /// Only with references kept so: auto, declared, none; both of the first unless given.
+        /// Measures only this way to keep references: auto, declared, none. Without it, the first two.
         #[arg(long)]
         foreign_keys: Option<ForeignKeys>,
     },
-    /// One worker keyed, one unkeyed, three unkeyed.
+    /// Measures one worker on a keyed topic, and one and three workers on an unkeyed topic.
     Workers {
-        /// Sizes of the events.
+        /// Size class of the events.
         #[arg(long, default_value = "capture")]
         mix: Mix,
-        /// Events.
+        /// Number of events.
         #[arg(long, default_value_t = 200_000)]
         events: u64,
-        /// Events of a batch at most; 10,000 is what the service does unless told otherwise.
+        /// Maximum number of events per batch; the service's default is 10,000.
         #[arg(long, default_values_t = [5_000, 10_000])]
         batch: Vec<usize>,
-        /// Runs.
+        /// Number of runs.
         #[arg(long, default_value_t = 5)]
         runs: usize,
     },
-    /// From producing a record to seeing its row.
+    /// Measures the time from producing a record to seeing its row.
     Latency {
         /// Flush intervals in milliseconds.
         #[arg(long, default_values_t = [500, 100])]
         flush: Vec<u64>,
-        /// Records of each.
+        /// Number of records per interval.
         #[arg(long, default_value_t = 500)]
         records: usize,
     },
-    /// The rate into a large store, against that into one of a million events.
+    /// Compares the rate into a large store with that into one of a million events.
     Growth {
-        /// Sizes of the events.
+        /// Size class of the events.
         #[arg(long, default_value = "lean")]
         mix: Mix,
         /// Sizes of the store in millions of events, ascending.
         #[arg(long, default_values_t = [10])]
         millions: Vec<u64>,
-        /// Events whose rate is measured.
+        /// Number of events whose rate is measured.
         #[arg(long, default_value_t = 200_000)]
         events: u64,
-        /// Runs.
+        /// Number of runs.
         #[arg(long, default_value_t = 3)]
         runs: usize,
         /// A line for postgresql.conf, such as `shared_buffers = 4GB`; may be given several times.
         #[arg(long)]
         setting: Vec<String>,
     },
-    /// Others that bring the same topic into PostgreSQL as JSON: a plain Python consumer, Kafka Connect.
+    /// Compares with other programs that write the same topic to PostgreSQL as JSON: a plain Python
+    /// consumer, Kafka Connect.
     Connect {
-        /// A Python that has confluent-kafka and psycopg.
+        /// Python interpreter with confluent-kafka and psycopg.
         #[arg(long)]
         python: PathBuf,
-        /// The script that is the plain consumer.
+        /// Script of the plain consumer.
         #[arg(long)]
         script: PathBuf,
-        /// Folder with the jars of Kafka Connect and Debezium's JDBC sink.
+        /// Directory with the jars of Kafka Connect and Debezium's JDBC sink.
         #[arg(long)]
         jars: PathBuf,
-        /// Sizes of the events.
+        /// Size class of the events.
         #[arg(long, default_value = "capture")]
         mix: Mix,
-        /// Events.
+        /// Number of events.
         #[arg(long, default_value_t = 200_000)]
         events: u64,
-        /// Runs.
+        /// Number of runs.
         #[arg(long, default_value_t = 3)]
         runs: usize,
     },
 }
 
-/// Starts what is needed, measures, and prints.
+/// Starts the servers, measures, and prints the results.
 pub(crate) fn measure(what: Service) -> Result<(), Failure> {
     match what {
         Service::Kafka { events, runs } => discard::measure(events, runs),

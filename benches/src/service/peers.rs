@@ -1,4 +1,5 @@
-//! Others that bring the same topic into PostgreSQL, as raw JSON in one table: neither of them makes sessions.
+//! Compares with programs that write the same topic to PostgreSQL, as raw JSON in one table,
+//! without sessions.
 
 use std::fs;
 use std::path::PathBuf;
@@ -15,25 +16,25 @@ use crate::body::Mix;
 use crate::measure::{Failure, Figures};
 use crate::stream::Shape;
 
-/// Where the others are.
+/// Paths of the other programs.
 pub(crate) struct Peers {
     pub(crate) python: PathBuf,
     pub(crate) script: PathBuf,
     pub(crate) jars: PathBuf,
 }
 
-/// Ends Kafka Connect when it is not needed any more.
+/// Stops Kafka Connect when dropped.
 struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// Prints how fast we are, in times of each.
+/// Prints our rate divided by that of each program.
 pub(crate) fn measure(peers: &Peers, mix: Mix, events: u64, runs: usize) -> Result<(), Failure> {
     let servers = Servers::start()?;
     let topic = servers.produce(&Shape::new(mix, events, 1), 1, Keys::Sender)?;
@@ -56,12 +57,12 @@ pub(crate) fn measure(peers: &Peers, mix: Mix, events: u64, runs: usize) -> Resu
             let schema = format!("ours_{run}");
             let filled = into_schema(&servers, &topic, &schema, ForeignKeys::None, 1, BATCH)?;
             servers.drop_schema(&schema);
-            // Groups remember where they were.
+            // A new group has no committed offsets.
             servers.sql("DROP TABLE IF EXISTS raw; CREATE TABLE raw (body text)");
             servers.settle();
             let theirs = peer(peers, &servers, &topic, run)?;
             let ours = topic.records as f64 / Filled::seconds(&filled);
-            // The first is for warming up.
+            // The first run is a warm-up.
             if run > 0 {
                 own.push(ours / 1000.0);
                 rate.push(theirs / 1000.0);
@@ -78,7 +79,7 @@ pub(crate) fn measure(peers: &Peers, mix: Mix, events: u64, runs: usize) -> Resu
     Ok(())
 }
 
-/// Events a second of the Python script, which says itself how long it took.
+/// Returns the events per second of the Python script, which reports its own time.
 fn python(peers: &Peers, servers: &Servers, topic: &Topic, run: usize) -> Result<f64, Failure> {
     let output = Command::new(&peers.python)
         .arg(&peers.script)
@@ -103,7 +104,8 @@ fn stored(servers: &Servers, expected: u64) -> Result<(), Failure> {
     }
 }
 
-/// Events a second of Kafka Connect, from its first rows to its last, so without its start.
+/// Returns the events per second of Kafka Connect from its first rows to its last, without its
+/// start.
 fn connect(peers: &Peers, servers: &Servers, topic: &Topic, run: usize) -> Result<f64, Failure> {
     let folder = tempfile::tempdir()?;
     let path = |name: &str| folder.path().join(name);

@@ -1,4 +1,4 @@
-//! The servers of a measurement, and what they cost.
+//! Servers of a measurement, and their processor time.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -15,7 +15,8 @@ use turnmill_testbed::{kafka, postgres};
 use crate::measure::{Failure, Seconds, process_cpu, seconds};
 use crate::stream::Shape;
 
-/// PostgreSQL as it is by default unless said otherwise, so with `fsync`, and a broker; both with private data on one disk.
+/// PostgreSQL with its defaults (including `fsync`) unless configured otherwise, and a broker; both
+/// with private data on one disk.
 pub(crate) struct Servers {
     pub(crate) postgres: postgres::Server,
     pub(crate) broker: kafka::Broker,
@@ -23,12 +24,12 @@ pub(crate) struct Servers {
     topics: AtomicU32,
 }
 
-/// What decides the partition of a record.
+/// Selects the partition of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Keys {
-    /// Its sender, which is its key.
+    /// By its sender, which is its key.
     Sender,
-    /// Nothing: the partitions take turns, and there are no keys.
+    /// Round robin, without keys.
     None,
 }
 
@@ -64,31 +65,32 @@ impl Servers {
         let settings = postgres.to_vec();
         let options = postgres::Options { durable: true, settings, ..Default::default() };
         let postgres = postgres::Server::start(&options)?;
-        // Members that start together get their partitions together, as with Kafka's own default of three seconds.
+        // Members that start together get one assignment, as with Kafka's default delay of three
+        // seconds.
         let settings = vec![("group.initial.rebalance.delay.ms".to_owned(), "1000".to_owned())];
         let broker = kafka::Broker::start(&kafka::Options { settings, ..Default::default() })?;
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         Ok(Self { postgres, broker, runtime, topics: 0.into() })
     }
 
-    /// Executes statements and gives the first column of their rows.
+    /// Executes statements and returns the first column of their rows.
     pub(crate) fn sql(&self, sql: &str) -> Vec<String> {
         self.postgres.psql("postgres", sql).lines().map(str::to_owned).collect()
     }
 
-    /// Where our tables go.
+    /// Returns the schema of our tables.
     pub(crate) fn store(&self, schema: &str, keys: ForeignKeys) -> Result<PostgresSettings, Failure> {
         Ok(self.postgres.url().parse::<PostgresSettings>()?.with_schema(schema).with_foreign_keys(keys))
     }
 
-    /// A connection of its own.
+    /// Opens a new connection.
     pub(crate) async fn connect(&self) -> Result<Client, Failure> {
         let (client, traffic) = tokio_postgres::connect(&self.postgres.url(), NoTls).await?;
         tokio::spawn(traffic);
         Ok(client)
     }
 
-    /// Leaves nothing to be written for what was measured before.
+    /// Flushes writes of previous measurements.
     pub(crate) fn settle(&self) {
         self.sql("CHECKPOINT");
     }
@@ -156,7 +158,7 @@ pub(crate) fn producer(topic: &Topic) -> Result<BaseProducer, Failure> {
     Ok(BaseProducer::from_config(&config)?)
 }
 
-/// Sends record `number` of a topic, when there is room for it.
+/// Sends record `number` of a topic, waiting for room in the queue.
 pub(crate) fn send(
     producer: &BaseProducer,
     topic: &Topic,

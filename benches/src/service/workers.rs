@@ -13,7 +13,8 @@ use crate::stream::Shape;
 
 const PARTITIONS: u32 = 3;
 
-/// Fills a schema by so many consumers, in batches of so many events; what each did, and the digests of the rows.
+/// Fills a schema with several consumers. Returns the statistics of each, and the digests of the
+/// rows.
 fn fill(
     servers: &Servers,
     topic: &Topic,
@@ -32,7 +33,7 @@ fn fill(
     Ok((filled, digests))
 }
 
-/// Prints the rates and their ratios. Rows that differ are a failure.
+/// Prints the rates and their ratios. Fails if the rows differ.
 pub(crate) fn measure(mix: Mix, events: u64, batch: usize, runs: usize) -> Result<(), Failure> {
     let servers = Servers::start()?;
     let shape = Shape::new(mix, events, 1);
@@ -58,7 +59,7 @@ pub(crate) fn measure(mix: Mix, events: u64, batch: usize, runs: usize) -> Resul
                 );
             }
             longest[way] = filled.iter().map(|filled| filled.longest).max().unwrap_or(0).max(longest[way]);
-            // The first is for warming up.
+            // The first run is a warm-up.
             if run > 0 {
                 rates[way].push(events as f64 / took / 1000.0);
                 ratios[way].push(*keyed_took / took);

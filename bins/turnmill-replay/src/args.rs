@@ -6,69 +6,76 @@ use clap::{Parser, ValueEnum};
 use turnmill_model::{AssistantNameBuf, SessionIdMode, Settings, SourceFactsBuf, TimeUnit};
 use turnmill_source::Format;
 
-/// Reads conversation events from files, tracker stores and Kafka into an analytics store, or publishes them to a topic.
+/// Loads conversation events from files, tracker stores and Kafka into an analytics store, or
+/// publishes them to a topic.
 ///
-/// The same command again continues where it stopped, or finds nothing new; after a crash, too. Events that the store has are
-/// recognised, whatever input they come from.
+/// The same command resumes where it stopped, even after a crash. Events that the store already
+/// contains are recognised, from any input.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXIT_CODES)]
 pub(crate) struct Args {
-    /// Files of events, trackers, Kafka records or table rows (see docs/formats.md; also gzip and Zstandard), folders of them, SQLite
-    /// tracker stores and event brokers, `-` for standard input, `postgresql://USER@HOST/DATABASE` for those in
-    /// PostgreSQL, `kafka:TOPIC` or `kafka:TOPIC/PARTITION`.
+    /// Inputs: files of events, trackers, Kafka records or table rows (see docs/formats.md), also
+    /// gzip or Zstandard; directories of such files; tracker stores and event brokers in SQLite, or
+    /// in PostgreSQL as `postgresql://USER@HOST/DATABASE`; `kafka:TOPIC` or
+    /// `kafka:TOPIC/PARTITION`; `-` for standard input.
     #[arg(required_unless_present_any = ["from", "endpoints"], value_name = "INPUT")]
     inputs: Vec<PathBuf>,
 
-    /// The same as INPUT.
+    /// Same as INPUT.
     #[arg(long, value_name = "INPUT")]
     from: Vec<PathBuf>,
 
-    /// Read the tracker store of an assistant's endpoints.yml, as `rasa export` does: one in SQLite or PostgreSQL.
+    /// Read the tracker store (SQLite or PostgreSQL) of an assistant's endpoints.yml, as `rasa
+    /// export` does.
     #[arg(long, value_name = "FILE")]
     pub(crate) endpoints: Option<PathBuf>,
 
-    /// Where it goes: `sqlite:PATH` (or a path that ends in .sqlite, .sqlite3 or .db), `postgresql://USER@HOST/DATABASE` or `kafka:TOPIC`.
-    /// The password of a database is taken from `TURNMILL_DB_PASSWORD`, `PGPASSWORD` or the file `PGPASSFILE`.
+    /// Target: `sqlite:PATH` (or a path that ends in .sqlite, .sqlite3 or .db),
+    /// `postgresql://USER@HOST/DATABASE` or `kafka:TOPIC`. Database passwords come from
+    /// `TURNMILL_DB_PASSWORD`, `PGPASSWORD` or the file `PGPASSFILE`.
     #[arg(long, value_name = "STORE", required_unless_present_any = ["dry_run", "dump"])]
     pub(crate) to: Option<String>,
 
-    /// Write the records of Kafka inputs (topics, or dumps of them) into this new file, `-` for standard output, as lines of
-    /// the format `kafka`.
+    /// Write the records of Kafka inputs (topics, or dumps of them) to this new file, as lines of
+    /// the format `kafka`; `-` for standard output.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["to", "dry_run", "follow", "shift"])]
     pub(crate) dump: Option<PathBuf>,
 
-    /// Format of file inputs: rasa, kafka, kcat, tracker-store, sql-broker, tracker, rabbitmq, console, csv or pg-dump. Told
-    /// from the content unless given.
+    /// Format of file inputs: rasa, kafka, kcat, tracker-store, sql-broker, tracker, rabbitmq,
+    /// console, csv or pg-dump [default: detected from the content].
     #[arg(long, value_name = "FORMAT")]
     pub(crate) format: Option<Format>,
 
-    /// Name of the source in positions and in the ledger. Topics go by the id of their cluster instead.
+    /// Name of the source in positions and ledger. For topics, the id of their cluster is used
+    /// instead.
     #[arg(long, value_name = "NAME", default_value = "file")]
     pub(crate) source: String,
 
-    /// Add so many whole seconds to every event's timestamp, for example to undo those of a shifted export.
+    /// Add this number of seconds to every event's timestamp, for example to reverse the shift of
+    /// an export.
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
     pub(crate) shift: Option<i64>,
 
-    /// Wait for more at the end of the inputs, until interrupted.
+    /// Wait for more data at the end of the inputs, until interrupted.
     #[arg(long)]
     pub(crate) follow: bool,
 
-    /// Seconds to wait for a database that is away; with --follow it is waited for without end.
+    /// Seconds to retry while the database is unavailable; no limit with --follow.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub(crate) wait: u64,
 
-    /// Seconds that stopping may take after SIGINT or SIGTERM. Then it ends as it is, which loses nothing; a second signal ends
-    /// it at once.
+    /// Seconds allowed for stopping after SIGINT or SIGTERM. Then the process exits, which is safe;
+    /// a second signal ends it at once.
     #[arg(long, value_name = "SECONDS", default_value_t = 20)]
     pub(crate) shutdown_secs: u64,
 
-    /// Only read and decode, and say what would come of it; no store is touched.
+    /// Only read and decode, and report what would be loaded.
     #[arg(long)]
     pub(crate) dry_run: bool,
 
-    /// Load whatever there is. Otherwise an input whose first 100 records hold no event is refused, and reading stops once more
-    /// than 1,000 records in a row, or half of the last 10,000, cannot be decoded.
+    /// Load everything, even if most records become dead letters. By default, an input without an
+    /// event in its first 100 records is refused, and loading stops after more than 1,000
+    /// consecutive dead letters, or if more than half of the last 10,000 records are dead letters.
     #[arg(long)]
     pub(crate) no_dead_letter_limits: bool,
 
@@ -76,31 +83,33 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// Print nothing but errors (and the JSON summary, if asked for).
+    /// Print only errors, and the JSON summary if requested.
     #[arg(long, short)]
     pub(crate) quiet: bool,
 
-    /// End with the row counts and metrics of the whole store, too. They take time that grows with the store. A run that fills a
-    /// new store ends with them anyway.
+    /// End with the row counts and metrics of the whole store too. They take time that grows with
+    /// the store. A run that fills a new store reports them anyway.
     #[arg(long, conflicts_with_all = ["dump", "dry_run"])]
     pub(crate) totals: bool,
 
-    /// Memory for senders' states, in MiB. More than that many open conversations are loaded from the store when they go on.
+    /// Memory for cached sender states, in MiB. Other states are loaded from the store when their
+    /// conversations continue.
     #[arg(long, value_name = "MIB", default_value_t = 256)]
     pub(crate) cache: usize,
 
-    /// Records of a transaction at most.
+    /// Maximum number of records in one transaction.
     #[arg(long, value_name = "RECORDS", default_value_t = 10_000)]
     pub(crate) batch: usize,
 
     #[command(flatten)]
     pub(crate) facts: FactsArgs,
 
-    /// Which `metadata.session_id` values name a session: uuid (canonical UUIDs), any (any text) or off.
+    /// Accepted `metadata.session_id` values: canonical UUIDs (uuid), any text (any), or none
+    /// (off).
     #[arg(long, value_name = "MODE", default_value = "uuid", value_parser = session_id_mode)]
     session_id: SessionIdMode,
 
-    /// Store slot values that are strings without quotes.
+    /// Store string slot values without quotes.
     #[arg(long)]
     bare_slot_strings: bool,
 
@@ -108,41 +117,41 @@ pub(crate) struct Args {
     #[arg(long)]
     no_stack_events: bool,
 
-    /// Schema of a store in PostgreSQL; `TURNMILL_DB_SCHEMA`, or else `public`, unless given.
+    /// PostgreSQL schema of the store [default: `TURNMILL_DB_SCHEMA`, or `public`].
     #[arg(long, value_name = "NAME", help_heading = "Stores")]
     pub(crate) schema: Option<String>,
 
-    /// Foreign keys of a new store; `auto` unless given. Those that PostgreSQL checks triple its work.
+    /// Foreign keys of a new store [default: auto]. PostgreSQL's work triples if it enforces them.
     #[arg(long, value_name = "HOW", help_heading = "Stores")]
     pub(crate) foreign_keys: Option<ForeignKeys>,
 
     #[cfg(feature = "kafka")]
     #[command(flatten)]
-    pub(crate) kafka: crate::kafka::Topics,
+    pub(crate) kafka: crate::kafka::KafkaArgs,
 }
 
-/// Whether foreign keys are declared.
+/// Foreign keys of a new store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ForeignKeys {
-    /// From PostgreSQL 18 on declared and not enforced, before not declared; declared in SQLite, which does not check them.
+    /// PostgreSQL 18 and newer: declared but not enforced; older versions: not declared; SQLite:
+    /// declared but not enforced.
     Auto,
-    /// They are, and PostgreSQL checks them.
+    /// Declared, and enforced by PostgreSQL.
     Declared,
-    /// They are not.
+    /// Not declared.
     None,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 everything landed (also if some of it as dead letters, or without files of a folder that hold no \
-events, which are reported); 1 failed, or nothing that can be read; \
-2 wrong usage; 130 interrupted, in order or cut short by --shutdown-secs: what was committed stays and the same command goes on.";
+const EXIT_CODES: &str = "Exit codes: 0 success (dead letters and skipped files of directories are reported); \
+1 failure, or no readable input; 2 invalid usage; 130 interrupted, in order or after --shutdown-secs (committed batches stay, and the same command resumes).";
 
 impl Args {
-    /// All inputs.
+    /// Returns all inputs.
     pub(crate) fn inputs(&self) -> impl Iterator<Item = &PathBuf> {
         self.inputs.iter().chain(&self.from)
     }
 
-    /// The settings that change rows or ids.
+    /// Returns the settings that change rows or ids.
     pub(crate) fn settings(&self) -> Settings {
         Settings {
             session_id: self.session_id,
@@ -152,24 +161,24 @@ impl Args {
     }
 }
 
-/// What the inputs do not say about their events themselves.
+/// Facts about the inputs that their events do not contain.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Events")]
 pub(crate) struct FactsArgs {
-    /// Name of the assistant whose conversations these are: part of every sender's identity, so that one store can hold
-    /// several. Without it, senders of two assistants that have the same key become one sender.
+    /// Name of the assistant. It becomes part of each sender's identity, so one store can hold
+    /// several assistants. Without it, senders of two assistants with the same key are merged.
     #[arg(long, value_name = "NAME")]
     assistant: Option<String>,
 
-    /// Take the name of the assistant from each event's `metadata.assistant_id`.
+    /// Take the assistant's name from `metadata.assistant_id` of each event.
     #[arg(long, conflicts_with = "assistant")]
     assistant_from_metadata: bool,
 
-    /// Unit of the timestamps: s, ms or us (microseconds).
+    /// Unit of event timestamps: s, ms or us (microseconds).
     #[arg(long, value_name = "UNIT", default_value_t = TimeUnit::Seconds)]
     pub(crate) time_unit: TimeUnit,
 
-    /// All events are anonymised copies, those without `anonymized_at` too: they take the place of plain copies.
+    /// All events are anonymised copies, even without `anonymized_at`: they replace plain copies.
     #[arg(long)]
     anonymised: bool,
 }

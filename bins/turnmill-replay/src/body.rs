@@ -1,4 +1,5 @@
-//! Bodies as Rasa's own producer would send them: whole without what stood around them.
+//! Turns records into bodies as Rasa's own producer would send them, complete without their
+//! envelope.
 
 use std::borrow::Cow;
 
@@ -6,32 +7,33 @@ use turnmill_formats::rasa::{RasaDecoder, shift_timestamp};
 use turnmill_model::{Decoder, Reason, Record, Settings, TimeUnit};
 use turnmill_source::{RecordOutcome, SourceRecord};
 
-/// A record that is to stand on its own.
-pub(crate) struct Outgoing<'a> {
-    /// The body, with its sender.
+/// A record to publish.
+pub(crate) struct OutgoingBody<'a> {
+    /// The body, including its sender.
     pub(crate) body: Cow<'a, [u8]>,
-    /// The sender's id, if it was asked for and there is one.
+    /// The id of the sender, if requested and known.
     pub(crate) sender: Option<String>,
-    /// The record's time, where the event cannot do without it or it came from Kafka.
+    /// The time of the record, if it came from Kafka, or if the event has no usable timestamp.
     pub(crate) time: Option<f64>,
 }
 
-/// Makes records stand on their own.
-pub(crate) struct Bodies {
+/// Turns records into bodies that need no envelope.
+pub(crate) struct BodyBuilder {
     decoder: RasaDecoder,
     shift: Option<i64>,
     with_sender: bool,
 }
 
-impl Bodies {
-    /// `shift` adds seconds to timestamps; `with_sender` asks for the senders' ids.
+impl BodyBuilder {
+    /// Creates a builder. `shift` adds seconds to timestamps; `with_sender` requests the ids of the
+    /// senders.
     pub(crate) fn new(shift: Option<i64>, with_sender: bool) -> Self {
         Self { decoder: RasaDecoder::new(&Settings::default()), shift, with_sender }
     }
 
-    pub(crate) fn outgoing<'a>(&self, record: &SourceRecord<'a>) -> Outgoing<'a> {
+    pub(crate) fn outgoing<'a>(&self, record: &SourceRecord<'a>) -> OutgoingBody<'a> {
         let from_kafka = record.origin.is_some();
-        let mut out = Outgoing {
+        let mut out = OutgoingBody {
             body: Cow::Borrowed(record.payload),
             sender: None,
             time: record.time.filter(|_| from_kafka),
@@ -44,14 +46,15 @@ impl Bodies {
         {
             out.body = Cow::Owned(shifted);
         }
-        // What stood beside the body is looked at only where there is something.
+        // Adds the sender of the envelope, but only to a body that lacks one.
         if let Some(sender) = record.sender
             && self.refused(&out.body, None) == Some(Reason::NoSenderId)
             && let Some(whole) = with_sender(&out.body, sender)
         {
             out.body = Cow::Owned(whole);
         }
-        // A time that is of no use to the event either may be one that brokers refuse.
+        // Keeps the time of the record only if the event needs it and can use it. Brokers may
+        // refuse other times.
         if !from_kafka
             && record.time.is_some()
             && self.refused(&out.body, None) == Some(Reason::NoUsableTimestamp)
@@ -75,7 +78,7 @@ impl Bodies {
     }
 }
 
-/// The body of a JSON object with `sender_id` as its last key, which wins over an earlier one.
+/// Adds `sender_id` to a JSON object as its last key, which takes precedence over an earlier one.
 fn with_sender(body: &[u8], sender: &str) -> Option<Vec<u8>> {
     let front = body.trim_ascii_end().strip_suffix(b"}")?.trim_ascii_end();
     let separator: &[u8] = if front.ends_with(b"{") { b"" } else { b", " };
@@ -93,7 +96,7 @@ mod tests {
 
     #[test]
     fn the_sender_of_the_envelope_joins_a_body_without_one() {
-        let bodies = Bodies::new(None, true);
+        let bodies = BodyBuilder::new(None, true);
         for (body, expected) in [
             (
                 r#"{"event": "restart", "timestamp": 1e9}"#,
@@ -118,7 +121,7 @@ mod tests {
             batch.push(&record);
             let out = bodies.outgoing(&batch.get(0).unwrap());
             assert_eq!(String::from_utf8_lossy(&out.body), expected);
-            // Its own time goes with an event that has none.
+            // An event without a timestamp keeps the time of its record.
             assert_eq!(out.time.is_some(), body.contains("restart") && !body.contains("timestamp"), "{body}");
         }
     }

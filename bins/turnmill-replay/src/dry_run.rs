@@ -1,4 +1,4 @@
-//! `--dry-run`: reading and decoding without a store.
+//! `--dry-run`: reads and decodes without a store.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use turnmill_source::{RecordBatch, RecordOutcome};
 use crate::progress::{counted, grouped, without_events};
 use crate::summary::{complaints, dead_letters};
 
-/// What the inputs hold.
+/// Counts of the records in the inputs.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     records: u64,
@@ -22,12 +22,12 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    /// Nothing yet, but for files that were left out.
+    /// Creates empty counts, with the error messages of skipped files.
     pub(crate) fn new(refused_files: Vec<String>) -> Self {
         Self { refused_files, ..Self::default() }
     }
 
-    /// Adds what a batch holds.
+    /// Counts the records of a batch.
     pub(crate) fn add(&mut self, batch: &RecordBatch, decoder: &dyn Decoder) {
         let mut arrivals = Arrivals::default();
         for record in batch.iter() {
@@ -50,7 +50,7 @@ impl Found {
         }
     }
 
-    /// For people.
+    /// Returns the report as text.
     pub(crate) fn text(&self) -> String {
         let mut lines = complaints(&self.refused_files, self.without_events);
         if !self.refused.is_empty() {
@@ -73,7 +73,7 @@ impl Found {
         lines.join("\n")
     }
 
-    /// For programs.
+    /// Returns the report as JSON.
     pub(crate) fn json(&self) -> Value {
         let refused: BTreeMap<_, _> =
             self.refused.iter().map(|(reason, count)| (reason.as_str(), count)).collect();

@@ -1,4 +1,4 @@
-//! `--dump FILE`: records of Kafka as lines of the format `kafka`.
+//! `--dump FILE`: writes records from Kafka as lines of the format `kafka`.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -14,7 +14,7 @@ use crate::args::Args;
 use crate::inputs::Input;
 use crate::progress::{Display, counted};
 
-/// A line.
+/// A line of a dump.
 #[derive(Serialize)]
 struct Line<'a> {
     topic: &'a str,
@@ -27,13 +27,13 @@ struct Line<'a> {
     value: Option<&'a str>,
 }
 
-/// What was written.
+/// Counts of dumped records.
 #[derive(Debug, Default)]
 pub(crate) struct Dumped {
     inputs: usize,
     file: String,
     lines: u64,
-    /// Records that are no text, and the first of them.
+    /// Number of records that are not UTF-8, and the position of the first.
     binary: u64,
     first: Option<String>,
     pub(crate) stopped: bool,
@@ -84,34 +84,34 @@ impl Dumped {
                 }
                 None => {
                     self.binary += 1;
-                    let place =
+                    let position =
                         || format!("{}/{} at offset {}", origin.topic, origin.partition, origin.offset);
-                    self.first.get_or_insert_with(place);
+                    self.first.get_or_insert_with(position);
                 }
             }
         }
         Ok(())
     }
 
-    /// The records that could not be written, if there are any.
+    /// Returns the error about records that were left out, if any.
     pub(crate) fn left_out(&self) -> Option<Failure> {
         let first = self.first.clone()?;
         Some(Failure::Binary { count: self.binary, first })
     }
 
-    /// For people.
+    /// Returns the report as text.
     pub(crate) fn text(&self) -> String {
         let inputs = counted(self.inputs as u64, "input");
         format!("{} from {inputs} into {}\n", counted(self.lines, "record"), self.file)
     }
 
-    /// For programs.
+    /// Returns the report as JSON.
     pub(crate) fn json(&self) -> Value {
         json!({"file": self.file, "records": self.lines, "not_text": self.binary, "interrupted": self.stopped})
     }
 }
 
-/// The record as a line; none if it has bytes that are no text.
+/// Returns the record as a line, or `None` if it contains bytes that are not UTF-8.
 fn line<'a>(record: &SourceRecord<'a>) -> Option<Line<'a>> {
     let origin = record.origin?;
     let text = |bytes: &'a [u8]| std::str::from_utf8(bytes).ok();

@@ -1,4 +1,4 @@
-//! Opening inputs, whatever they are.
+//! Opens inputs of all kinds.
 
 use std::fmt;
 use std::fs::File;
@@ -21,21 +21,21 @@ use turnmill_source_tracker::{TrackerOptions, TrackerSource, is_sqlite};
 use crate::args::Args;
 use crate::{Failure, probe, stores};
 
-/// How much of a stream is looked at before anything is written.
+/// Bytes of a stream to check before anything is written.
 const STREAM_HEAD: u64 = 1 << 20;
-/// How much of a file is looked at to say what it is.
+/// Bytes of a file to examine for an error message.
 const CONTENT: usize = 64 << 10;
 
 /// All inputs of the command line.
 #[derive(Debug, Default)]
 pub(crate) struct Inputs {
     pub(crate) open: Vec<Input>,
-    /// Files of folders that hold no events, and why each was left out.
+    /// Error messages of files in directories that were skipped.
     pub(crate) refused: Vec<String>,
 }
 
 impl Inputs {
-    /// Opens each input once, so that a mistake is noticed before anything is written.
+    /// Opens and checks each input before anything is written.
     pub(crate) fn new(args: &Args) -> Result<Self, Failure> {
         let mut inputs = Self::default();
         let endpoints = args.endpoints.as_deref().map(stores::of_endpoints).transpose()?;
@@ -49,13 +49,14 @@ impl Inputs {
         Ok(inputs)
     }
 
-    /// Adds the files of a folder and those below it; of them some may hold something else.
+    /// Adds the files of a directory and its subdirectories. Skips files that are not inputs,
+    /// unless all are.
     fn add_folder(&mut self, folder: &Path, args: &Args) -> Result<(), Failure> {
         let mut files = Vec::new();
         list(folder, &mut files).map_err(|source| SourceError::Open { path: folder.to_owned(), source })?;
         files.sort();
         if files.is_empty() {
-            return Err(Failure::Refused(format!("the folder `{}` holds no files", folder.display())));
+            return Err(Failure::Refused(format!("directory `{}` contains no files", folder.display())));
         }
         let (before, mut refused) = (self.open.len(), Vec::new());
         for file in &files {
@@ -68,10 +69,10 @@ impl Inputs {
             let first = refused.into_iter().next().unwrap_or_default();
             let name = folder.display();
             return Err(Failure::Refused(if files.len() == 1 {
-                format!("the only file of the folder `{name}` cannot be read: {first}")
+                format!("cannot read the only file in directory `{name}`: {first}")
             } else {
                 format!(
-                    "none of the {} files of the folder `{name}` can be read; the first one: {first}",
+                    "cannot read any of the {} files in directory `{name}`; the first one: {first}",
                     files.len()
                 )
             }));
@@ -81,7 +82,7 @@ impl Inputs {
     }
 }
 
-/// The files below `folder`, but for hidden ones and the companions of SQLite databases.
+/// Lists the files below `folder`, except hidden ones and the companion files of SQLite databases.
 fn list(folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
@@ -91,7 +92,7 @@ fn list(folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
         if name.starts_with('.') || companion {
             continue;
         }
-        // A link to a folder may lead in a circle.
+        // Does not follow links to directories, which may form a cycle.
         if entry.file_type()?.is_dir() {
             list(&entry.path(), files)?;
         } else if entry.path().is_file() {
@@ -104,15 +105,16 @@ fn list(folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
 /// One input of the command line.
 #[derive(Debug)]
 pub(crate) struct Input {
-    /// What it is called in messages; without a password.
+    /// Name for messages, without password.
     pub(crate) name: String,
     kind: Kind,
     source: String,
     format: Option<Format>,
     follow: bool,
-    /// Its position's key; standard input and pipes have none, and those of a topic are told when it is read.
+    /// Key of its position. Standard input and pipes have none; those of a topic are known once it
+    /// is read.
     pub(crate) key: Option<PartitionId>,
-    /// Size in bytes, as stored, of a file of lines.
+    /// Size of a file of lines, in bytes as stored.
     pub(crate) size: Option<u64>,
 }
 
@@ -129,9 +131,9 @@ enum Kind {
 
 /// Standard input or a pipe, which can be read once.
 struct Stream {
-    /// The pipe; none for standard input.
+    /// Path of the pipe, or `None` for standard input.
     path: Option<PathBuf>,
-    /// What was read to look at it, and the rest.
+    /// After the check: the bytes already read, followed by the rest.
     begun: Mutex<Option<Box<dyn Read + Send>>>,
 }
 
@@ -146,7 +148,7 @@ impl Stream {
         Self { path: path.map(Path::to_path_buf), begun: Mutex::new(None) }
     }
 
-    /// What there is to read.
+    /// Returns a reader of the whole stream.
     fn reader(&self) -> Result<Box<dyn Read + Send>, SourceError> {
         let begun = self.begun.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         match (begun, &self.path) {
@@ -159,30 +161,30 @@ impl Stream {
         }
     }
 
-    /// Reads the first bytes, which are read again later.
+    /// Returns the first bytes. [`reader`](Self::reader) returns them again.
     fn head(&self) -> Result<Vec<u8>, SourceError> {
         let mut reader = self.reader()?;
         let mut head = Vec::new();
         let name = self.path.clone().unwrap_or_else(|| "-".into());
         let failed = |source| SourceError::Open { path: name, source };
         (&mut reader).take(STREAM_HEAD).read_to_end(&mut head).map_err(failed)?;
-        let again = Box::new(Cursor::new(head.clone()).chain(reader));
-        *self.begun.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(again);
+        let whole = Box::new(Cursor::new(head.clone()).chain(reader));
+        *self.begun.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(whole);
         Ok(head)
     }
 }
 
-/// An input that is open.
+/// An open input.
 pub(crate) enum Opened {
-    /// With one position.
+    /// An input with one position.
     Source(Box<dyn Source>),
-    /// With several partitions.
-    #[cfg_attr(not(feature = "kafka"), expect(dead_code, reason = "only topics have them"))]
+    /// A topic, with one position per partition.
+    #[cfg_attr(not(feature = "kafka"), expect(dead_code, reason = "only topics have partitions"))]
     Group(Box<dyn GroupSource>),
 }
 
 impl Input {
-    /// The input called `path`; opens it once, so that a mistake is noticed before anything is written.
+    /// Opens and checks the input `path`.
     pub(crate) fn new(path: &Path, args: &Args) -> Result<Self, Failure> {
         let mut input = Self {
             name: turnmill_text::escaped(&turnmill_text::redact(&path.to_string_lossy())).to_string(),
@@ -196,7 +198,7 @@ impl Input {
         let text = path.to_str().unwrap_or_default();
         if path == Path::new("-") {
             input.kind = Kind::Stream(Stream::new(None));
-            input.look(args)?;
+            input.check(args)?;
             return Ok(input);
         }
         if let Some(refusal) = stores::refused_url(text) {
@@ -204,11 +206,11 @@ impl Input {
         }
         if let Some(topic) = text.strip_prefix("kafka:") {
             #[cfg(not(feature = "kafka"))]
-            return Err(Failure::LeftOut { what: format!("kafka:{topic}"), feature: "kafka" });
+            return Err(Failure::MissingFeature { input: format!("kafka:{topic}"), feature: "kafka" });
             #[cfg(feature = "kafka")]
             {
                 if args.follow {
-                    let why = "--follow does not go with a topic: that is what `turnmill run` is for";
+                    let why = "--follow does not support topics; use `turnmill run` instead";
                     return Err(Failure::Usage(why.into()));
                 }
                 input.kind = Kind::Kafka(Box::new(args.kafka.input(topic)?));
@@ -217,7 +219,7 @@ impl Input {
         }
         if text.starts_with("postgres") && text.contains("://") {
             #[cfg(not(feature = "postgres"))]
-            return Err(Failure::LeftOut { what: "postgresql://".into(), feature: "postgres" });
+            return Err(Failure::MissingFeature { input: "postgresql://".into(), feature: "postgres" });
             #[cfg(feature = "postgres")]
             {
                 input.name = PostgresTracker::name(text)?;
@@ -225,7 +227,7 @@ impl Input {
             }
         } else if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
             input.kind = Kind::Stream(Stream::new(Some(path)));
-            input.look(args)?;
+            input.check(args)?;
             return Ok(input);
         } else if is_sqlite(path).unwrap_or(false) {
             input.kind = Kind::Sqlite(path.to_path_buf());
@@ -233,49 +235,49 @@ impl Input {
             input.size = std::fs::metadata(path).ok().map(|metadata| metadata.len());
         }
         input.key = Some(input.source(None)?.partition().clone());
-        input.look(args)?;
+        input.check(args)?;
         Ok(input)
     }
 
-    /// Refuses an input that holds nothing that can be read.
-    fn look(&self, args: &Args) -> Result<(), Failure> {
+    /// Refuses an input without records or events.
+    fn check(&self, args: &Args) -> Result<(), Failure> {
         let refused = |why: String| Err(Failure::Refused(format!("`{}`: {why}", self.name)));
         let decoder = RasaDecoder::new(&args.settings());
         let facts = args.facts.of_source();
-        let told = probe::Told { shift: args.shift, facts: facts.borrow() };
+        let options = probe::ProbeOptions { shift: args.shift, facts: facts.borrow() };
         let (found, most, content) = match &self.kind {
-            // What a followed stream holds is seen when it comes.
+            // A followed stream may have no content yet.
             Kind::Stream(_) if args.follow => return Ok(()),
             Kind::Stream(stream) => {
                 let head = stream.head()?;
-                // The last record may be cut.
+                // The last record may be incomplete.
                 let most = usize::from(head.len() as u64 == STREAM_HEAD);
                 let open = || self.stream(Box::new(Cursor::new(head.clone())));
-                let found = probe::look(&mut open()?, &decoder, &told)?;
+                let found = probe::probe(&mut open()?, &decoder, &options)?;
                 let content = open()?.first_bytes(CONTENT)?.to_vec();
                 (found, most, content)
             }
             Kind::File(path) => {
-                let found = probe::look(&mut *self.source(None)?, &decoder, &told)?;
+                let found = probe::probe(&mut *self.source(None)?, &decoder, &options)?;
                 let mut file = FileSource::open(path, self.options(), None)?;
                 (found, 0, file.first_bytes(CONTENT)?.to_vec())
             }
             Kind::Sqlite(_) => {
-                let found = probe::look(&mut *self.source(None)?, &decoder, &told)?;
-                // A table without rows is no mistake.
+                let found = probe::probe(&mut *self.source(None)?, &decoder, &options)?;
+                // A table without rows is not an error.
                 (found, 0, Vec::new())
             }
             #[cfg(feature = "postgres")]
-            Kind::Postgres(_) => (probe::look(&mut *self.source(None)?, &decoder, &told)?, 0, Vec::new()),
+            Kind::Postgres(_) => (probe::probe(&mut *self.source(None)?, &decoder, &options)?, 0, Vec::new()),
             #[cfg(feature = "kafka")]
             Kind::Kafka(_) => return Ok(()),
         };
         let is_table = !matches!(self.kind, Kind::Stream(_) | Kind::File(_));
         if found.is_empty() && !is_table && !args.follow {
             return refused(if content.trim_ascii().is_empty() {
-                "it is empty, so there is nothing to read".into()
+                "the input is empty".into()
             } else {
-                probe::nothing(&content)
+                probe::no_records(&content)
             });
         }
         if args.no_dead_letter_limits {
@@ -293,7 +295,7 @@ impl Input {
         }
     }
 
-    /// A stream as a source, under the name of this input.
+    /// Returns a source that reads `reader` under the name of this input.
     fn stream(&self, reader: Box<dyn Read + Send>) -> Result<FileSource, SourceError> {
         let path = match &self.kind {
             Kind::Stream(Stream { path: Some(path), .. }) => {
@@ -304,7 +306,7 @@ impl Input {
         FileSource::stream(PartitionId::new(self.source.clone(), path), reader, self.options())
     }
 
-    /// Whether it is a topic.
+    /// Returns whether the input is a topic.
     pub(crate) fn is_kafka(&self) -> bool {
         #[cfg(feature = "kafka")]
         return matches!(self.kind, Kind::Kafka(_));
@@ -312,7 +314,7 @@ impl Input {
         false
     }
 
-    /// Opens the input from its start; a topic where its range begins.
+    /// Opens the input at its start, or a topic at the start of its range.
     pub(crate) fn open(&self) -> Result<Opened, SourceError> {
         #[cfg(feature = "kafka")]
         if let Kind::Kafka(settings) = &self.kind {
@@ -322,7 +324,7 @@ impl Input {
         self.source(None).map(Opened::Source)
     }
 
-    /// Opens the input behind `position`. A topic has no such thing.
+    /// Opens the input after `position`. Fails for a topic, which has a position per partition.
     pub(crate) fn source(&self, position: Option<&Position>) -> Result<Box<dyn Source>, SourceError> {
         let of_tracker = || TrackerOptions { source: self.source.clone(), follow: self.follow };
         Ok(match &self.kind {
@@ -339,7 +341,7 @@ impl Input {
             }
             #[cfg(feature = "kafka")]
             Kind::Kafka(_) => {
-                let several = "a topic is read by its partitions' positions";
+                let several = "a topic has a position per partition";
                 return Err(self.failed(std::io::Error::other(several)));
             }
         })
@@ -350,8 +352,8 @@ impl Input {
         SourceError::Other { partition, source: Box::new(error) }
     }
 
-    /// Reads the whole input without a store, from its start, and hands every batch to `visit`; follows it, if that was asked
-    /// for and `follow` agrees, until `stop`.
+    /// Reads the whole input from its start, without a store, and calls `visit` with every batch.
+    /// With `follow` (and `--follow`), waits for more data until `stop`.
     pub(crate) fn each_batch(
         &self,
         records: usize,
@@ -395,7 +397,7 @@ impl Input {
     }
 }
 
-/// Limits of a topic's batches.
+/// Returns the limits of a topic's batches.
 pub(crate) fn group_limits(records: usize) -> GroupLimits {
     GroupLimits { records: records.max(1), ..GroupLimits::default() }
 }

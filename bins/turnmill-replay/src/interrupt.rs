@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use turnmill_pipeline::{Stop, rounded};
 
-use crate::{Failure, INTERRUPTED, complain};
+use crate::{Failure, INTERRUPTED, message};
 
 /// Asks to stop at the first signal. Ends the process at the second one, and as soon as stopping has taken longer than
 /// `longest`: a database that is silent answers no statement, and a tracker store that is read blocks its thread.
@@ -23,7 +23,7 @@ pub(crate) fn listen(stop: &Stop, longest: Duration) -> Result<(), Failure> {
         // The signals' thread has to be free for the second one.
         let limit = std::thread::Builder::new().name("turnmill-limit".into()).spawn(move || {
             std::thread::sleep(longest);
-            complain(&format!(
+            message(&format!(
                 "stopping took longer than {} (--shutdown-secs): ended as it is; what was committed stays, and the same command \
                  goes on from there",
                 rounded(longest)

@@ -1,4 +1,4 @@
-//! Kafka: its flags, and what they and the environment make of its settings.
+//! Kafka flags, and the settings derived from them and the environment.
 
 use std::time::Duration;
 
@@ -9,23 +9,25 @@ use turnmill_source_kafka::{
 use crate::Failure;
 use crate::time::unix_seconds;
 
-/// How long the brokers may take to answer at first.
-const ANSWER: Duration = Duration::from_secs(15);
+/// Time the brokers have to respond to the first request.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Flags about topics. How to log in is told by the environment variables of the service: `KAFKA_SECURITY_PROTOCOL` and so on.
+/// Flags about topics. Security settings come from the environment variables of the service, such
+/// as `KAFKA_SECURITY_PROTOCOL`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Kafka")]
-pub(crate) struct Topics {
-    /// Brokers, `host:port[,host:port]`; `KAFKA_BROKER_ADDRESS` unless given. The other `KAFKA_` variables of the service say
-    /// how to log in.
+pub(crate) struct KafkaArgs {
+    /// Brokers, `host:port[,host:port]` [default: `KAFKA_BROKER_ADDRESS`]. Security settings come
+    /// from the `KAFKA_` variables of the service.
     #[arg(long, value_name = "BROKERS")]
     brokers: Option<String>,
 
-    /// Read topics from the first record with this Kafka time or a later one: `2026-11-21T14:00Z`, `2026-11-21`, Unix seconds.
+    /// Read topics from the first record at or after this Kafka time: `2026-11-21T14:00Z`,
+    /// `2026-11-21`, Unix seconds.
     #[arg(long, value_name = "TIME", value_parser = unix_seconds, conflicts_with = "from_offset", allow_negative_numbers = true)]
     since: Option<f64>,
 
-    /// Read topics up to the first record with this Kafka time or a later one, without it.
+    /// Read topics up to, but not including, the first record at or after this Kafka time.
     #[arg(long, value_name = "TIME", value_parser = unix_seconds, conflicts_with = "to_offset", allow_negative_numbers = true)]
     until: Option<f64>,
 
@@ -33,46 +35,49 @@ pub(crate) struct Topics {
     #[arg(long, value_name = "OFFSET")]
     from_offset: Option<u64>,
 
-    /// Read each partition up to this offset, without it.
+    /// Read each partition up to, but not including, this offset.
     #[arg(long, value_name = "OFFSET")]
     to_offset: Option<u64>,
 
-    /// Publish with the sender's id as key, as Rasa does with `partition_by_sender: true`. Else records keep the keys that they
-    /// have in Kafka or in a dump of it, and others have none.
+    /// Publish with the sender's id as key, as Rasa does with `partition_by_sender: true`. By
+    /// default, records from Kafka or from dumps of it keep their keys, and others have none.
     #[arg(long, conflicts_with = "unkeyed")]
     pub(crate) keyed: bool,
 
-    /// Publish without any keys.
+    /// Publish without keys.
     #[arg(long)]
     pub(crate) unkeyed: bool,
 
-    /// Publish with this `RASA_ENVIRONMENT` header. Records from Kafka or from dumps of it keep their own headers.
+    /// Publish with this `RASA_ENVIRONMENT` header. Records from Kafka or from dumps of it keep
+    /// their own headers.
     #[arg(long, value_name = "NAME", default_value = "RASA_ENVIRONMENT_NOT_SET")]
     pub(crate) environment: String,
 
-    /// Publish so many records per second at most.
+    /// Maximum number of records to publish per second.
     #[arg(long, value_name = "RECORDS", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rate: Option<u32>,
 }
 
-impl Topics {
-    /// The range, if one was asked for.
+impl KafkaArgs {
+    /// Returns the range to read.
     fn range(&self) -> KafkaRange {
         let edge = |time: Option<f64>, offset: Option<u64>| time.map(Edge::Time).or(offset.map(Edge::Offset));
         KafkaRange { from: edge(self.since, self.from_offset), to: edge(self.until, self.to_offset) }
     }
 
-    /// Whether there are flags that only make sense with a topic as input.
+    /// Returns whether a flag requires a topic as input.
     pub(crate) fn has_range(&self) -> bool {
         self.range() != KafkaRange::default()
     }
 
-    /// Settings to read `TOPIC` or `TOPIC/PARTITION`, after a look whether it is there.
+    /// Returns the settings for reading `TOPIC` or `TOPIC/PARTITION`, after checking that it
+    /// exists.
     pub(crate) fn input(&self, topic: &str) -> Result<KafkaSettings, Failure> {
         let (name, partition) = match topic.split_once('/') {
             Some((name, number)) => {
                 let input = || turnmill_text::redact(&format!("kafka:{topic}"));
-                let wrong = || Failure::Usage(format!("`{}` ends with no partition's number", input()));
+                let wrong =
+                    || Failure::Usage(format!("`{}`: expected the number of a partition after `/`", input()));
                 (name, Some(number.parse::<u32>().map_err(|_| wrong())?))
             }
             None => (topic, None),
@@ -84,14 +89,14 @@ impl Topics {
         let partitions = partitions(&settings)?;
         if partition.is_some_and(|partition| partition as usize >= partitions) {
             let why = format!(
-                "topic `{name}` has {partitions} partitions, counted from 0: `kafka:{topic}` is none"
+                "partition `kafka:{topic}` does not exist: topic `{name}` has {partitions} partitions, counted from 0"
             );
             return Err(Failure::Usage(why));
         }
         Ok(settings)
     }
 
-    /// Settings to publish to `topic`, after a look whether it is there.
+    /// Returns the settings for publishing to `topic`, after checking that it exists.
     pub(crate) fn output(&self, topic: &str) -> Result<(KafkaSettings, ProducerSettings), Failure> {
         let mut settings = self.settings()?;
         settings.topics = vec![topic.to_owned()];
@@ -112,12 +117,12 @@ impl Topics {
         Ok((settings, producer))
     }
 
-    /// How to reach the brokers, by the variables that the service obeys.
+    /// Returns the settings for connecting to the brokers, from the variables of the service.
     fn settings(&self) -> Result<KafkaSettings, Failure> {
         let brokers = self.brokers.clone().or_else(|| variable("KAFKA_BROKER_ADDRESS"));
         let brokers = brokers.ok_or_else(|| {
             Failure::Usage(
-                "a topic needs brokers: give --brokers HOST:PORT, or set KAFKA_BROKER_ADDRESS".into(),
+                "no brokers given for the topic: use --brokers HOST:PORT, or set KAFKA_BROKER_ADDRESS".into(),
             )
         })?;
         let mut settings = KafkaSettings::new(brokers);
@@ -138,9 +143,9 @@ impl Topics {
     }
 }
 
-/// Number of partitions of the settings' topic.
+/// Returns the number of partitions of the topic in the settings.
 fn partitions(settings: &KafkaSettings) -> Result<usize, Failure> {
-    let found = check_connectivity(settings, &[], ANSWER)?;
+    let found = check_connectivity(settings, &[], CONNECT_TIMEOUT)?;
     let topic = settings.topics.first().cloned().unwrap_or_default();
     let partitions =
         found.topics.iter().find(|found| found.topic == topic).and_then(|found| found.partitions);
@@ -152,6 +157,6 @@ fn variable(name: &str) -> Option<String> {
 }
 
 fn number<N: std::str::FromStr>(variable: &'static str, text: &str) -> Result<N, Failure> {
-    let problem = || KafkaError::Setting { variable, problem: format!("`{text}` is no number that fits") };
+    let problem = || KafkaError::Setting { variable, problem: format!("`{text}` is not a number in range") };
     text.parse().map_err(|_| Failure::Kafka(problem()))
 }

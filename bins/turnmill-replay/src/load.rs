@@ -1,4 +1,4 @@
-//! `--to STORE`: the inputs into a store.
+//! `--to STORE`: loads the inputs into a store.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,9 +17,9 @@ use crate::args::{Args, ForeignKeys};
 use crate::inputs::{Input, Opened, group_limits};
 use crate::progress::Display;
 use crate::summary::{Outcome, Totals};
-use crate::{Failure, complain};
+use crate::{Failure, message};
 
-/// Loads all inputs. None if it was interrupted while waiting for the store.
+/// Loads all inputs. Returns `None` if it was interrupted while waiting for the store.
 pub(crate) async fn load(
     args: &Args,
     inputs: &[Input],
@@ -33,7 +33,7 @@ pub(crate) async fn load(
         #[cfg(feature = "postgres")]
         AnyStore::Postgres(_) => store.to_string(),
     };
-    // Of a file that this run makes nothing is left behind unless something landed in it.
+    // A file that this run creates is removed if no record was loaded into it.
     let file = match &store {
         AnyStore::Sqlite(store) => store.path().map(Path::to_path_buf),
         #[cfg(feature = "postgres")]
@@ -74,12 +74,13 @@ pub(crate) async fn load(
         }
         Ok(drained) => drained,
     };
+    // Both queries take longer the larger the store is.
     let (mut before, mut whole) = (0, None);
     if args.json || !args.quiet {
         let ledger = ledger_sum(&mut store).await?;
         let run = drained.report.counts;
         before = u64::try_from(ledger.dead_letters - run.dead_letters).unwrap_or_default();
-        // Nothing else has ever filled the store if all that it counts is of this run.
+        // No other run has filled the store if its ledger counts only this one.
         if args.totals || ledger == run {
             whole = Some(totals(&mut store).await?);
         }
@@ -95,14 +96,15 @@ pub(crate) async fn load(
         store: name,
     };
     match store.finish() {
-        // Somebody is looking at the store just now; the log beside the file is a part of it until they are done.
-        Err(error) if matches!(error.class(), Class::Retryable { .. }) => complain(&error.to_string()),
+        // Another process is reading the SQLite file, so its write-ahead log could not be merged
+        // into it.
+        Err(error) if matches!(error.class(), Class::Retryable { .. }) => message(&error.to_string()),
         result => result?,
     }
     Ok(Some(outcome))
 }
 
-/// Removes the file of a store that holds no record. It was made by this run.
+/// Removes the file of a store without records, which this run created.
 async fn remove_if_empty(mut store: AnyStore, path: &Path) {
     let untouched = store.ledger().await.is_ok_and(|ledger| ledger.is_empty());
     drop(store);
@@ -110,13 +112,13 @@ async fn remove_if_empty(mut store: AnyStore, path: &Path) {
         for end in ["", "-wal", "-shm"] {
             let mut file = path.as_os_str().to_owned();
             file.push(end);
-            // A file that stays behind is no harm; the failure itself is what has to be told.
+            // A remaining file is harmless, and the original failure is the one to report.
             let _ = std::fs::remove_file(file);
         }
     }
 }
 
-/// The store that `to` names.
+/// Returns the store that `to` names.
 fn store(args: &Args, to: &str) -> Result<AnyStore, Failure> {
     let variable = || std::env::var("TURNMILL_DB_SCHEMA").ok().filter(|schema| !schema.is_empty());
     let schema = args.schema.clone().or_else(variable);
@@ -124,7 +126,7 @@ fn store(args: &Args, to: &str) -> Result<AnyStore, Failure> {
     let quiet = args.quiet;
     let store = store.with_notices(move |text| {
         if !quiet {
-            complain(text);
+            message(text);
         }
     });
     let Some(keys) = args.foreign_keys else { return Ok(store) };
@@ -143,7 +145,7 @@ fn store(args: &Args, to: &str) -> Result<AnyStore, Failure> {
     })
 }
 
-/// Reads all inputs, one after the other; while following, again and again.
+/// Reads all inputs, one after the other; with `--follow` repeatedly.
 async fn drain(
     pipeline: &mut Pipeline<AnyStore>,
     inputs: &[Input],
@@ -177,15 +179,17 @@ async fn drain(
     }
 }
 
-/// The counts of everything that the store was ever filled with: one row a source, whatever the store holds.
+/// Returns the sum of the store's ledger, which has one row per source.
 async fn ledger_sum(store: &mut AnyStore) -> Result<Counts, StoreError> {
     let mut sum = Counts::default();
     store.ledger().await?.into_iter().for_each(|(_, counts)| sum += counts);
     Ok(sum)
 }
 
-/// Counts all rows and computes the metrics. Both take time that grows with the store, so this is done on request, or when this
-/// run has filled the store and so has done as much work already.
+/// Counts all rows and computes the metrics.
+///
+/// Both take time that grows with the store. So this is done on request, or when this run filled
+/// the store and has done as much work already.
 async fn totals(store: &mut AnyStore) -> Result<Totals, StoreError> {
     let tables = store.row_counts().await?;
     let metrics = store.summary(&metrics::Options::default()).await?;

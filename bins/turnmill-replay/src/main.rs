@@ -1,12 +1,13 @@
-//! `turnmill-replay`: files, tracker stores and topics into an analytics store, or into a topic.
+//! `turnmill-replay`: loads files, tracker stores and topics into an analytics store, or publishes
+//! them to a topic.
 //!
-//! What is absent here: any rule. Reading is in the source crates, everything that decides about rows in the engine, the loop in
-//! the pipeline; this is a command line around them.
+//! What is absent: rules about rows. Reading is in the source crates, rows are computed by the
+//! engine, and the loop is in the pipeline. This program is a command line for them.
 //!
 //! # Features
 //!
-//! `kafka` (topics; builds librdkafka in C) and `postgres` are on by default. Without both it builds quickly, and reads files and
-//! SQLite databases into SQLite.
+//! `kafka` (topics; builds librdkafka from C) and `postgres` are enabled by default. Without both,
+//! the program builds quickly, and loads files and SQLite databases into SQLite.
 
 mod args;
 #[cfg(feature = "kafka")]
@@ -47,26 +48,27 @@ use crate::dry_run::Found;
 use crate::inputs::Input;
 use crate::inputs::Inputs;
 
-/// Exit code after an interrupt, as shells have it.
+/// Exit code after an interrupt, as in shells.
 const INTERRUPTED: u8 = 130;
-/// Exit code of wrong usage, as of a wrong flag.
+/// Exit code of invalid usage, such as an unknown flag.
 const USAGE: u8 = 2;
 
 /// Why the command failed.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    #[cfg_attr(not(feature = "kafka"), expect(dead_code, reason = "only topics can be used wrongly"))]
+    #[cfg_attr(not(feature = "kafka"), expect(dead_code, reason = "only topics have usage errors"))]
     #[error("{0}")]
     Usage(String),
     #[cfg(not(all(feature = "kafka", feature = "postgres")))]
-    #[error("`{what}` needs the feature `{feature}`, which this build lacks")]
-    LeftOut { what: String, feature: &'static str },
+    #[error("`{input}` needs the feature `{feature}`, which this build lacks")]
+    MissingFeature { input: String, feature: &'static str },
     #[error("{0}")]
     Refused(String),
     #[error("cannot read `{path}`")]
     Endpoints { path: String, source: std::io::Error },
     #[error(
-        "stopped: what was committed stays, and `--no-dead-letter-limits` goes on from there if these records are to be dead letters"
+        "stopped, because the limits on dead letters were exceeded; committed batches stay. To load these records as dead letters, \
+         run the same command with `--no-dead-letter-limits`"
     )]
     DeadLetters(#[source] TooManyDeadLetters),
     #[error(transparent)]
@@ -86,16 +88,14 @@ enum Failure {
     #[error("cannot write the dump `{path}`")]
     Dump { path: String, source: std::io::Error },
     #[error(
-        "record {offset} of `{input}` has no place in Kafka, so it cannot be dumped as a record of a topic"
+        "record {offset} of `{input}` does not come from Kafka, so it cannot be dumped as a record of a topic"
     )]
     NotFromKafka { input: String, offset: u64 },
-    #[error(
-        "{count} records were left out, because the format `kafka` holds only text; the first is {first}"
-    )]
+    #[error("{count} records left out of the dump, because they are not UTF-8; the first is {first}")]
     Binary { count: u64, first: String },
     #[error("cannot listen for interrupts")]
     Signal(#[from] ctrlc::Error),
-    #[error("cannot start the runtime")]
+    #[error("cannot start the async runtime")]
     Runtime(#[source] std::io::Error),
     #[error("cannot write the summary")]
     Output(#[from] std::io::Error),
@@ -120,25 +120,25 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::from(INTERRUPTED),
         Err(failure) => {
             let text = explain(&failure);
-            complain(&text);
+            message(&text);
             #[cfg(feature = "postgres")]
             if let Some(warning) = Passwords::of_process().warning().filter(|_| text.contains("password")) {
-                complain(&warning);
+                message(&warning);
             }
             if matches!(failure, Failure::Usage(_)) { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
         }
     }
 }
 
-/// The arguments of the command line, to be kept out of messages as far as they hold secrets.
+/// Returns the arguments of the command line, for hiding the secrets among them in messages.
 fn arguments() -> Arguments {
     Arguments::new(std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()))
 }
 
-/// Says what is wrong with the command line, or shows the help that was asked for.
+/// Prints what is wrong with the command line, or the help that was requested.
 fn refuse(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
-        // With standard output gone there is nobody left to help.
+        // A closed standard output is no reason to fail.
         let _ = error.print();
         return ExitCode::SUCCESS;
     }
@@ -147,14 +147,14 @@ fn refuse(error: &clap::Error) -> ExitCode {
     ExitCode::from(USAGE)
 }
 
-/// A message on standard error.
-fn complain(text: &str) {
+/// Prints a message to standard error, without secrets and control characters.
+fn message(text: &str) {
     let text = arguments().hide_in(text);
-    // With standard error gone there is nobody left to tell.
+    // A closed standard error is no reason to fail.
     let _ = writeln!(std::io::stderr(), "turnmill-replay: {}", escaped_message(&text));
 }
 
-/// Does what the command line says; true if it was interrupted.
+/// Runs the command line. Returns `true` if it was interrupted.
 fn run(args: &Args) -> Result<bool, Failure> {
     let stop = Stop::default();
     interrupt::listen(&stop, Duration::from_secs(args.shutdown_secs))?;
@@ -162,7 +162,8 @@ fn run(args: &Args) -> Result<bool, Failure> {
     let Inputs { open: inputs, refused } = Inputs::new(args)?;
     #[cfg(feature = "kafka")]
     if args.kafka.has_range() && !inputs.iter().any(Input::is_kafka) {
-        let why = "--since, --until, --from-offset and --to-offset are about topics, and no input is one";
+        let why =
+            "--since, --until, --from-offset and --to-offset apply to topics only, but no input is a topic";
         return Err(Failure::Usage(why.into()));
     }
     let print = |json: serde_json::Value, text: String| -> Result<(), Failure> {
@@ -195,7 +196,7 @@ fn run(args: &Args) -> Result<bool, Failure> {
     };
     if let Some(topic) = to.strip_prefix("kafka:") {
         #[cfg(not(feature = "kafka"))]
-        return Err(Failure::LeftOut { what: format!("kafka:{topic}"), feature: "kafka" });
+        return Err(Failure::MissingFeature { input: format!("kafka:{topic}"), feature: "kafka" });
         #[cfg(feature = "kafka")]
         {
             let published = publish::publish(args, &inputs, topic, &stop)?;
@@ -204,14 +205,14 @@ fn run(args: &Args) -> Result<bool, Failure> {
         }
     }
 
-    // A store in PostgreSQL has its connection as a task.
+    // A PostgreSQL connection is a task of the runtime.
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::Runtime)?;
     let Some(mut outcome) = runtime.block_on(load::load(args, &inputs, to, &stop))? else { return Ok(true) };
     outcome.refused_files = refused;
     print(outcome.json(), outcome.text())?;
     if outcome.drained.stopped && !args.quiet {
-        complain("interrupted; what was committed stays, and the same command goes on from there");
+        message("interrupted; committed batches stay, and the same command resumes from there");
     }
     Ok(outcome.drained.stopped)
 }

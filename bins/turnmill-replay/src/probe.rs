@@ -1,4 +1,4 @@
-//! Whether an input holds events at all, looked at before anything is written.
+//! Checks whether an input contains events, before anything is written.
 
 use std::collections::BTreeMap;
 
@@ -10,34 +10,34 @@ use turnmill_source::{
 
 use crate::progress::counted;
 
-/// How many records are looked at. An input of which none is an event is refused.
+/// Number of records to check. An input without an event among them is refused.
 const RECORDS: usize = 100;
 
-/// What the first records of an input are.
+/// Result of checking the first records of an input.
 #[derive(Debug, Default)]
-pub(crate) struct Found {
-    /// One of them is an event.
+pub(crate) struct Probe {
+    /// Whether one of them is an event.
     event: bool,
-    /// Those that yield none and are no fault either: trackers without events, tombstones.
+    /// Number of valid records without events: trackers without events, tombstones.
     without: usize,
     refused: BTreeMap<Reason, usize>,
     first: Option<Refused>,
 }
 
-/// What the command line says about the events.
+/// Options of the command line that affect decoding.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Told<'t> {
+pub(crate) struct ProbeOptions<'t> {
     pub(crate) shift: Option<i64>,
     pub(crate) facts: SourceFacts<'t>,
 }
 
-/// Looks at the first records of `source`.
-pub(crate) fn look(
+/// Checks the first records of `source`.
+pub(crate) fn probe(
     source: &mut dyn Source,
     decoder: &dyn Decoder,
-    told: &Told<'_>,
-) -> Result<Found, SourceError> {
-    let mut found = Found::default();
+    options: &ProbeOptions<'_>,
+) -> Result<Probe, SourceError> {
+    let mut found = Probe::default();
     let mut batch = RecordBatch::new();
     let limits = BatchLimits { records: RECORDS, ..BatchLimits::default() };
     loop {
@@ -47,7 +47,7 @@ pub(crate) fn look(
                 RecordOutcome::Skipped if is_nothing(record.payload) && is_bare(&record) => {}
                 RecordOutcome::Skipped => found.without += 1,
                 RecordOutcome::Refused(refused) => found.refuse(refused),
-                RecordOutcome::Body => found.decode(record.record(), decoder, told),
+                RecordOutcome::Body => found.decode(record.record(), decoder, options),
             }
             if found.event || found.records() >= RECORDS {
                 return Ok(found);
@@ -59,23 +59,24 @@ pub(crate) fn look(
     }
 }
 
-/// A blank line, or a null where a record was expected.
+/// Returns whether the payload is a blank line or `null`.
 fn is_nothing(payload: &[u8]) -> bool {
     matches!(payload.trim_ascii(), b"" | b"null")
 }
 
-/// Nothing stands around the payload: it is no tombstone of a topic and no row of a table.
+/// Returns whether the payload has no envelope: it is neither a tombstone of a topic nor a row of a
+/// table.
 fn is_bare(record: &SourceRecord<'_>) -> bool {
     record.origin.is_none() && record.sender.is_none() && record.key.is_none()
 }
 
-impl Found {
-    fn decode(&mut self, record: Record<'_>, decoder: &dyn Decoder, told: &Told<'_>) {
-        let unit = told.facts.time_unit;
-        let shifted = told.shift.and_then(|seconds| shift_timestamp(record.payload, seconds, unit));
+impl Probe {
+    fn decode(&mut self, record: Record<'_>, decoder: &dyn Decoder, options: &ProbeOptions<'_>) {
+        let unit = options.facts.time_unit;
+        let shifted = options.shift.and_then(|seconds| shift_timestamp(record.payload, seconds, unit));
         let payload = shifted.as_deref().unwrap_or(record.payload);
         let mut events = Vec::new();
-        match decoder.decode(&Record { payload, facts: told.facts, ..record }, &mut events) {
+        match decoder.decode(&Record { payload, facts: options.facts, ..record }, &mut events) {
             Ok(()) if events.is_empty() => self.without += usize::from(!is_nothing(payload)),
             Ok(()) => self.event = true,
             Err(refused) => self.refuse(&refused),
@@ -91,28 +92,27 @@ impl Found {
         self.without + self.refused.values().sum::<usize>()
     }
 
-    /// Whether there is nothing at all.
+    /// Returns whether the input has no records.
     pub(crate) fn is_empty(&self) -> bool {
         !self.event && self.records() == 0
     }
 
-    /// Why the input is refused, if every record of it that was looked at is a fault; `most` of them may be without that. The
-    /// content's first bytes tell what it looks like.
+    /// Returns why the input is refused, or `None` if it is accepted.
+    ///
+    /// It is refused if all checked records are invalid and more than `most` were checked. The
+    /// message describes the first bytes of the content.
     pub(crate) fn refusal(&self, most: usize, content: &[u8]) -> Option<String> {
         let count: usize = self.refused.values().sum();
         if self.event || self.without > 0 || count <= most {
             return None;
         }
         if let text @ (b"[]" | b"{}") = content.trim_ascii() {
-            return Some(format!(
-                "it is empty (`{}`), so there is nothing to read",
-                String::from_utf8_lossy(text)
-            ));
+            return Some(format!("the input is empty (`{}`)", String::from_utf8_lossy(text)));
         }
         let first = self.first.as_ref()?;
         let of = if count >= RECORDS { "first " } else { "" };
         let none = if count == 1 {
-            "its only record is no event".into()
+            "its only record is not an event".into()
         } else {
             format!("none of its {of}{} is an event", counted(count as u64, "record"))
         };
@@ -129,35 +129,33 @@ impl Found {
             Some(foreign) => format!("It looks like {foreign}"),
             None => unknown(&self.refused, content),
         };
-        Some(format!(
-            "{none} ({why}). {looks}. `--no-dead-letter-limits` loads it all the same, as dead letters"
-        ))
+        Some(format!("{none} ({why}). {looks}. Use `--no-dead-letter-limits` to load it as dead letters"))
     }
 }
 
-/// Why content without a single record is refused.
-pub(crate) fn nothing(content: &[u8]) -> String {
+/// Returns why content without a single record is refused.
+pub(crate) fn no_records(content: &[u8]) -> String {
     match Foreign::of(content) {
-        Some(foreign) => format!("it holds no records. It looks like {foreign}"),
-        None => "it holds no records, so there is nothing to read".into(),
+        Some(foreign) => format!("the input contains no records. It looks like {foreign}"),
+        None => "the input contains no records".into(),
     }
 }
 
-/// What to say of content that looks like nothing known.
+/// Describes content of an unknown kind.
 fn unknown(refused: &BTreeMap<Reason, usize>, content: &[u8]) -> String {
     let only = |reason| refused.len() == 1 && refused.contains_key(&reason);
     if only(Reason::NoSenderId) {
-        return "The events name no sender: take the whole tracker or row, in which `sender_id` stands beside them".into();
+        return "The events name no sender: use whole trackers or rows, which contain `sender_id`".into();
     }
     if only(Reason::NoUsableTimestamp) {
-        return "These are events whose time cannot be used".into();
+        return "The events have no usable timestamps".into();
     }
     let keys = Foreign::first_keys(content);
     if !keys.is_empty() {
-        return format!("It looks like JSON of something else, with the keys {}", keys.join(", "));
+        return format!("It looks like JSON of another program, with the keys {}", keys.join(", "));
     }
     let line = content.split(|byte| *byte == b'\n').find(|line| !line.trim_ascii().is_empty());
     let line: String = String::from_utf8_lossy(line.unwrap_or_default()).chars().take(60).collect();
     let printable: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    format!("It looks like a log of another program or some other text; it begins with: {}", printable.trim())
+    format!("It looks like a log of another program, or other text; it begins with: {}", printable.trim())
 }

@@ -1,4 +1,4 @@
-//! What is shown while reading: a progress bar on a terminal, nothing in a pipe.
+//! Shows progress: a bar on a terminal, nothing in a pipe.
 
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -13,9 +13,9 @@ use crate::inputs::Input;
 pub(crate) struct Display {
     bar: ProgressBar,
     records: u64,
-    /// Trackers that have no events.
+    /// Number of trackers without events.
     pub(crate) without_events: u64,
-    /// Whether positions are bytes of the size.
+    /// Whether positions can be compared with the size of the file.
     sized: bool,
     quiet: bool,
 }
@@ -40,7 +40,7 @@ impl Display {
         Self { bar, records: 0, without_events: 0, sized: plain.is_some(), quiet }
     }
 
-    /// These records have been dealt with.
+    /// Shows that the records of a batch have been processed.
     pub(crate) fn passed(&mut self, batch: &RecordBatch) {
         self.records += batch.len() as u64;
         self.without_events += without_events(batch);
@@ -52,9 +52,9 @@ impl Display {
         self.bar.set_message(format!("{}, {}/s", counted(self.records, "record"), grouped(rate as u64)));
     }
 
-    fn say(&self, text: &str) {
+    fn message(&self, text: &str) {
         if !self.quiet {
-            self.bar.suspend(|| crate::complain(text));
+            self.bar.suspend(|| crate::message(text));
         }
     }
 }
@@ -65,16 +65,16 @@ impl Observer for Display {
             Event::Committed { batch, .. } => self.passed(batch),
             Event::Opened { partition, opened: Opened::Gap { missing } } => {
                 let lost = counted(*missing, "record");
-                self.say(&format!("{partition} has lost {lost} before they could be read"));
+                self.message(&format!("{partition}: {lost} deleted by retention before they were read"));
             }
             Event::Opened { partition, .. } => {
-                self.say(&format!("{partition} is another one than before and is read from its start"));
+                self.message(&format!("{partition} was replaced by another one; reading it from its start"));
             }
             Event::Retrying { error, pause } => {
-                self.say(&format!("{}; trying again in {}", explain(*error), rounded(*pause)));
+                self.message(&format!("{}; retrying in {}", explain(*error), rounded(*pause)));
             }
             Event::Fenced { error } => {
-                self.say(&format!("{}; reading on from the stored position", explain(*error)));
+                self.message(&format!("{}; resuming from the stored position", explain(*error)));
             }
             _ => {}
         }
@@ -87,7 +87,7 @@ impl Drop for Display {
     }
 }
 
-/// How many trackers of a batch have no events.
+/// Returns the number of trackers in a batch that have no events.
 pub(crate) fn without_events(batch: &RecordBatch) -> u64 {
     let empty = batch.iter().filter(|record| {
         matches!(record.outcome, RecordOutcome::Skipped)
@@ -96,13 +96,13 @@ pub(crate) fn without_events(batch: &RecordBatch) -> u64 {
     empty.count() as u64
 }
 
-/// So many of something, in words: `1 record`, `2,000 records`.
-pub(crate) fn counted(number: u64, what: &str) -> String {
+/// Formats a count with its noun: `1 record`, `2,000 records`.
+pub(crate) fn counted(number: u64, noun: &str) -> String {
     let end = if number == 1 { "" } else { "s" };
-    format!("{} {what}{end}", grouped(number))
+    format!("{} {noun}{end}", grouped(number))
 }
 
-/// A number with a comma between groups of three digits.
+/// Formats a number with commas between groups of three digits.
 pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();

@@ -1,4 +1,4 @@
-//! `--to kafka:TOPIC`: the records of the inputs, as Rasa's producer would send them.
+//! `--to kafka:TOPIC`: publishes the records of the inputs as Rasa's producer would send them.
 
 use std::time::{Duration, Instant};
 
@@ -9,14 +9,14 @@ use turnmill_source_kafka::{KafkaError, KafkaProducer, OutgoingRecord};
 
 use crate::Failure;
 use crate::args::Args;
-use crate::body::Bodies;
+use crate::body::BodyBuilder;
 use crate::inputs::Input;
 use crate::progress::{Display, counted, grouped};
 
-/// How long the last records may take to be acknowledged.
-const LAST: Duration = Duration::from_secs(130);
+/// Time the brokers have to acknowledge the last records.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(130);
 
-/// What was published.
+/// Counts of published records.
 #[derive(Debug)]
 pub(crate) struct Published {
     topic: String,
@@ -38,7 +38,7 @@ pub(crate) fn publish(args: &Args, inputs: &[Input], topic: &str, stop: &Stop) -
     let (settings, producer) = args.kafka.output(topic)?;
     let mut sender = Sender {
         producer: KafkaProducer::new(&settings, &producer)?,
-        bodies: Bodies::new(args.shift, args.kafka.keyed),
+        bodies: BodyBuilder::new(args.shift, args.kafka.keyed),
         args,
         stop,
         began: Instant::now(),
@@ -63,7 +63,7 @@ pub(crate) fn publish(args: &Args, inputs: &[Input], topic: &str, stop: &Stop) -
         })?;
     }
     let Sender { mut producer, began, mut published, .. } = sender;
-    let flushed = producer.flush(LAST);
+    let flushed = producer.flush(FLUSH_TIMEOUT);
     published.delivered += delivered(&mut producer)?;
     flushed?;
     published.elapsed = began.elapsed();
@@ -73,7 +73,7 @@ pub(crate) fn publish(args: &Args, inputs: &[Input], topic: &str, stop: &Stop) -
 
 struct Sender<'a> {
     producer: KafkaProducer,
-    bodies: Bodies,
+    bodies: BodyBuilder,
     args: &'a Args,
     stop: &'a Stop,
     began: Instant,
@@ -96,7 +96,7 @@ impl Sender<'_> {
                 RecordOutcome::Refused(_) => self.published.refused += 1,
                 RecordOutcome::Body => {}
             }
-            self.keep_the_rate();
+            self.limit_rate();
             let out = self.bodies.outgoing(&record);
             let key = match (kafka.keyed, kafka.unkeyed) {
                 (true, _) => out.sender.as_deref().map(str::as_bytes),
@@ -114,8 +114,8 @@ impl Sender<'_> {
         Ok(())
     }
 
-    /// Waits until the next record is due.
-    fn keep_the_rate(&self) {
+    /// Waits until the next record is due under `--rate`.
+    fn limit_rate(&self) {
         let Some(rate) = self.args.kafka.rate else { return };
         let due = Duration::from_secs_f64(self.published.sent as f64 / f64::from(rate));
         while let Some(left) = due.checked_sub(self.began.elapsed()).filter(|left| !left.is_zero()) {
@@ -127,7 +127,8 @@ impl Sender<'_> {
     }
 }
 
-/// How many more were delivered; an error if one was not.
+/// Returns the number of records delivered since the last call, or an error if one was not
+/// delivered.
 fn delivered(producer: &mut KafkaProducer) -> Result<u64, KafkaError> {
     let mut count = 0;
     for delivery in producer.delivered() {
@@ -142,24 +143,24 @@ impl Published {
         (self.sent as f64 / self.elapsed.as_secs_f64().max(0.001)) as u64
     }
 
-    /// For people.
+    /// Returns the report as text.
     pub(crate) fn text(&self) -> String {
         let inputs = counted(self.inputs as u64, "input");
         let mut lines =
             vec![format!("{} from {inputs} into kafka:{}\n", counted(self.records, "record"), self.topic)];
-        for (what, count) in [
+        for (label, count) in [
             ("delivered", self.delivered),
-            ("of them unreadable", self.refused),
+            ("of these, not decodable", self.refused),
             ("skipped", self.skipped),
             ("records per second", self.rate()),
         ] {
-            lines.push(format!("  {what:<28} {:>12}", grouped(count)));
+            lines.push(format!("  {label:<28} {:>12}", grouped(count)));
         }
         lines.push(format!("  {:<28} {:>12}\n", "time", format!("{:.1} s", self.elapsed.as_secs_f64())));
         lines.join("\n")
     }
 
-    /// For programs.
+    /// Returns the report as JSON.
     pub(crate) fn json(&self) -> Value {
         json!({
             "topic": self.topic,

@@ -13,28 +13,28 @@ use turnmill_sink::{StoreError, check_settings};
 use turnmill_sink_postgres::{PostgresStore, SchemaFound};
 use turnmill_text::escaped_message;
 
-use crate::Failure;
 use crate::connect::{self, Target};
-use crate::markers::Definitions;
+use crate::definitions::Definitions;
+use crate::failure::Failure;
 
 /// Arguments of `turnmill check`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     settings: Flags,
-    /// Connect to the brokers and to the database, and look whether everything is as it has to be.
+    /// Connect to the brokers and the database, and check them too.
     #[arg(long)]
     connect: bool,
 }
 
-/// What was found, and whether any of it is a problem.
+/// Prints findings, and remembers whether any of them is a problem.
 struct Findings<W> {
     out: W,
-    sound: bool,
+    is_ok: bool,
 }
 
 impl<W: Write> Findings<W> {
-    /// Names of settings, topics and assistants are data: no terminal obeys them.
+    /// Writes a finding. Names of settings, topics and assistants are data, so they are escaped.
     fn line(&mut self, kind: &str, text: &dyn Display) -> std::io::Result<()> {
         writeln!(self.out, "{kind:<8} {}", escaped_message(&text.to_string()))
     }
@@ -48,14 +48,14 @@ impl<W: Write> Findings<W> {
     }
 
     fn problem(&mut self, text: impl Display) -> std::io::Result<()> {
-        self.sound = false;
+        self.is_ok = false;
         self.line("PROBLEM", &text)
     }
 }
 
-/// Prints what is configured and what was found; false if something is wrong.
+/// Prints the configuration and the findings. Returns `false` if there is a problem.
 pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
-    let mut findings = Findings { out: std::io::stdout().lock(), sound: true };
+    let mut findings = Findings { out: std::io::stdout().lock(), is_ok: true };
     let loaded = match Loaded::of_process(&args.settings, Needs::Service) {
         Ok(loaded) => loaded,
         Err(SettingsError { problems }) => {
@@ -82,26 +82,26 @@ pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
             None
         }
     };
-    // Bad markers are no reason not to connect.
-    let connectable = findings.sound;
+    // Invalid markers do not prevent a connection.
+    let can_connect = findings.is_ok;
     if let Some(path) = &settings.markers {
         markers(path, &mut findings)?;
     }
-    if !connectable {
+    if !can_connect {
         return Ok(false);
     }
     if !args.connect {
-        findings.note("nothing was connected to; --connect does")?;
-        return Ok(findings.sound);
+        findings.note("brokers and database not checked; use --connect")?;
+        return Ok(findings.is_ok);
     }
-    brokers::look(&loaded, &kafka, &mut findings)?;
+    brokers::check(&loaded, &kafka, &mut findings)?;
     if let Some(target) = target {
         database(settings, &target, &mut findings).await?;
     }
-    Ok(findings.sound)
+    Ok(findings.is_ok)
 }
 
-/// Looks at the marker files, as `turnmill markers check` does.
+/// Checks the marker files, as `turnmill markers check` does.
 fn markers(path: &Path, findings: &mut Findings<impl Write>) -> std::io::Result<()> {
     match Definitions::read(&[path]) {
         Ok(Definitions { markers, warnings }) => {
@@ -109,7 +109,7 @@ fn markers(path: &Path, findings: &mut Findings<impl Write>) -> std::io::Result<
                 findings.note(format_args!("warning: TURNMILL_MARKERS: {warning}"))?;
             }
             let count = counted(markers.markers().len() as u64, "marker");
-            findings.ok(format_args!("TURNMILL_MARKERS: {count}, nothing is wrong"))
+            findings.ok(format_args!("TURNMILL_MARKERS: {count}, no errors"))
         }
         Err(errors) => {
             errors.iter().try_for_each(|error| findings.problem(format_args!("TURNMILL_MARKERS: {error}")))
@@ -123,36 +123,39 @@ async fn database(
     findings: &mut Findings<impl Write>,
 ) -> std::io::Result<()> {
     match target {
-        Target::Postgres(place) => {
-            let place = (**place).clone();
-            let survey = match PostgresStore::new(place.clone()).survey().await {
+        Target::Postgres(postgres) => {
+            let survey = match PostgresStore::new((**postgres).clone()).survey().await {
                 Ok(survey) => survey,
-                Err(error) => return complain(&error, findings),
+                Err(error) => return store_problem(&error, findings),
             };
             let encrypted = if survey.encrypted { "encrypted" } else { "not encrypted" };
-            findings.ok(format_args!("PostgreSQL {} answers, {encrypted}", survey.server))?;
-            let schema = place.schema();
+            findings.ok(format_args!("PostgreSQL {} reachable, connection {encrypted}", survey.server))?;
+            let schema = postgres.schema();
             let migrate = settings.database.migrate;
             match survey.schema {
                 SchemaFound::Missing | SchemaFound::Empty if !migrate => findings.problem(format_args!(
-                    "RUN_ANALYTICS_DB_MIGRATIONS is false, and the schema `{schema}` has no tables of turnmill"
+                    "RUN_ANALYTICS_DB_MIGRATIONS is false, but schema `{schema}` has no turnmill tables"
                 ))?,
-                SchemaFound::Missing => findings.note(format_args!("the schema `{schema}` is to be created"))?,
+                SchemaFound::Missing => {
+                    findings.note(format_args!("schema `{schema}` and its tables will be created"))?;
+                }
                 SchemaFound::Empty => {
-                    findings.note(format_args!("the tables are to be created in the schema `{schema}`"))?;
+                    findings.note(format_args!("the tables will be created in schema `{schema}`"))?;
                 }
                 SchemaFound::Store { settings: stored, pending } => {
                     match (pending.is_empty(), migrate) {
-                        (true, _) => findings.ok(format_args!("the schema `{schema}` is up to date"))?,
-                        (false, true) => findings
-                            .note(format_args!("the schema `{schema}` lacks migration {}", pending.join(", ")))?,
+                        (true, _) => findings.ok(format_args!("schema `{schema}` is up to date"))?,
+                        (false, true) => findings.note(format_args!(
+                            "schema `{schema}` will be migrated: {}",
+                            pending.join(", ")
+                        ))?,
                         (false, false) => findings.problem(format_args!(
-                            "RUN_ANALYTICS_DB_MIGRATIONS is false, and the schema `{schema}` lacks migration {}",
+                            "RUN_ANALYTICS_DB_MIGRATIONS is false, but schema `{schema}` needs migration: {}",
                             pending.join(", ")
                         ))?,
                     }
                     if let Err(error) = check_settings(&stored, &settings.rows) {
-                        complain(&error, findings)?;
+                        store_problem(&error, findings)?;
                     }
                 }
             }
@@ -161,22 +164,22 @@ async fn database(
             }
             for step in survey.to_arrange {
                 findings.note(format_args!(
-                    "TURNMILL_DB_FOREIGN_KEYS: the tables are not as it says; `turnmill foreign-keys` {step}"
+                    "TURNMILL_DB_FOREIGN_KEYS: the tables differ from the setting; `turnmill foreign-keys` {step}"
                 ))?;
             }
             for privilege in survey.lacking {
-                findings.problem(format_args!("the database's user lacks {privilege}"))?;
+                findings.problem(format_args!("the database user lacks {privilege}"))?;
             }
             Ok(())
         }
         Target::Sqlite { url, .. } => {
             let path = url.trim_start_matches("sqlite:").trim_start_matches("///");
-            let there = std::fs::metadata(path).is_ok_and(|file| file.len() > 0);
-            if !there {
+            let exists = std::fs::metadata(path).is_ok_and(|file| file.len() > 0);
+            if !exists {
                 return match settings.database.migrate {
-                    true => findings.note(format_args!("`{path}` is to be created")),
+                    true => findings.note(format_args!("`{path}` will be created")),
                     false => findings.problem(format_args!(
-                        "RUN_ANALYTICS_DB_MIGRATIONS is false, and there is no store at `{path}`"
+                        "RUN_ANALYTICS_DB_MIGRATIONS is false, but `{path}` does not exist"
                     )),
                 };
             }
@@ -185,14 +188,14 @@ async fn database(
                 Err(error) => Err(error),
             };
             match stored.and_then(|stored| check_settings(&stored, &settings.rows)) {
-                Ok(()) => findings.ok(format_args!("`{path}` is a store and up to date")),
-                Err(error) => complain(&error, findings),
+                Ok(()) => findings.ok(format_args!("store `{path}` is up to date")),
+                Err(error) => store_problem(&error, findings),
             }
         }
     }
 }
 
-fn complain(error: &StoreError, findings: &mut Findings<impl Write>) -> std::io::Result<()> {
+fn store_problem(error: &StoreError, findings: &mut Findings<impl Write>) -> std::io::Result<()> {
     match connect::setting_of(error) {
         Some(setting) => findings.problem(format_args!("{setting}: {}", explain(error))),
         None => findings.problem(explain(error)),

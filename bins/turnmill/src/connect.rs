@@ -1,4 +1,4 @@
-//! From settings to clients: what the service's plain types mean to the source and to the stores.
+//! Converts the service's settings into those of Kafka clients and stores.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,10 +14,11 @@ use turnmill_sink_sqlite::SqliteStore;
 use turnmill_source_kafka::{KafkaSettings, ProducerSettings, SaslMechanism, SecurityProtocol};
 use turnmill_stores::AnyStore;
 
-/// Bytes that a consumer reads ahead at least.
+/// Minimum read-ahead buffer of a consumer, in bytes.
 const LEAST_BUFFER: usize = 1 << 16;
 
-/// Consumers of this process. A SQLite file has one writer at a time, so more would only wait for each other.
+/// Returns the number of consumers of this process: one for SQLite, which allows one writer at a
+/// time.
 pub(crate) fn consumers(settings: &ServiceSettings) -> usize {
     match settings.database.target {
         DatabaseTarget::Sqlite { .. } => 1,
@@ -25,7 +26,7 @@ pub(crate) fn consumers(settings: &ServiceSettings) -> usize {
     }
 }
 
-/// How consumer number `index` reaches and reads Kafka.
+/// Returns the Kafka settings of consumer number `index`.
 pub(crate) fn kafka(settings: &ServiceSettings, index: usize) -> KafkaSettings {
     let from = &settings.kafka;
     let consumers = consumers(settings);
@@ -43,7 +44,7 @@ pub(crate) fn kafka(settings: &ServiceSettings, index: usize) -> KafkaSettings {
         Protocol::SaslPlaintext => SecurityProtocol::SaslPlaintext,
         Protocol::SaslSsl => SecurityProtocol::SaslSsl,
     };
-    // The settings have refused all others.
+    // The settings refuse all other names.
     kafka.sasl_mechanism = match from.sasl_mechanism {
         "SCRAM-SHA-256" => SaslMechanism::ScramSha256,
         "SCRAM-SHA-512" => SaslMechanism::ScramSha512,
@@ -69,7 +70,7 @@ pub(crate) fn kafka(settings: &ServiceSettings, index: usize) -> KafkaSettings {
     kafka
 }
 
-/// How dead letters are sent.
+/// Returns the settings of the dead-letter producer.
 pub(crate) fn producer(settings: &ServiceSettings) -> ProducerSettings {
     let from = &settings.kafka;
     ProducerSettings {
@@ -81,7 +82,7 @@ pub(crate) fn producer(settings: &ServiceSettings) -> ProducerSettings {
     }
 }
 
-/// PostgreSQL as it is set up.
+/// Returns the settings of the PostgreSQL store.
 pub(crate) fn postgres(address: &PostgresAddress, database: &DatabaseSettings) -> PostgresSettings {
     PostgresSettings::from(address.clone())
         .or_password_from(&Passwords::of_process())
@@ -89,11 +90,11 @@ pub(crate) fn postgres(address: &PostgresAddress, database: &DatabaseSettings) -
         .with_migrations(database.migrate)
         .with_statement_timeout(database.statement_timeout.unwrap_or(Duration::ZERO))
         .with_lock_timeout(database.lock_timeout.unwrap_or(Duration::ZERO))
-        // The settings take only the names that there are.
+        // The settings accept valid names only.
         .with_foreign_keys(database.foreign_keys.parse().unwrap_or_default())
 }
 
-/// Where the tables go; not opened yet.
+/// The database of the service, not opened yet.
 #[derive(Clone, Debug)]
 pub(crate) enum Target {
     Postgres(Box<PostgresSettings>),
@@ -109,12 +110,12 @@ impl Target {
                 foreign_keys: database.foreign_keys != "none",
             },
             DatabaseTarget::Postgres(address) => Self::Postgres(Box::new(postgres(address, database))),
-            // A kind that the settings know and nothing here does.
-            _ => return Err(AddressError::Scheme { address: "something else".into() }.into()),
+            // `DatabaseTarget` is non-exhaustive; a new kind is not supported here.
+            _ => return Err(AddressError::Scheme { address: "this database".into() }.into()),
         })
     }
 
-    /// A store of its own, with a connection of its own once it is opened.
+    /// Returns a new store. Each store opens its own connection.
     pub(crate) fn store(&self) -> Result<AnyStore, StoreError> {
         match self {
             Self::Postgres(settings) => {
@@ -123,19 +124,21 @@ impl Target {
             }
             Self::Sqlite { url, foreign_keys, .. } => {
                 let store = SqliteStore::from_url(url).map(|store| store.foreign_keys(*foreign_keys));
-                let no_path = || StoreError::Unusable { detail: "it names no store".into(), source: None };
+                let no_path =
+                    || StoreError::Unusable { detail: "the URL names no file".into(), source: None };
                 store.map(AnyStore::Sqlite).ok_or_else(no_path)
             }
         }
     }
 
-    /// Whether the schema may be made and changed. PostgreSQL's store knows it by itself.
-    pub(crate) fn needs_a_look(&self) -> bool {
+    /// Returns whether the store must exist already, because migrations are disabled. The
+    /// PostgreSQL store checks this itself.
+    pub(crate) fn must_exist(&self) -> bool {
         matches!(self, Self::Sqlite { migrate: false, .. })
     }
 }
 
-/// What to look at, for an error that does not name a setting itself.
+/// Returns the setting to check, for an error that does not name one itself.
 pub(crate) fn setting_of(error: &StoreError) -> Option<&'static str> {
     match error {
         StoreError::Settings { setting, .. } => Some(match *setting {

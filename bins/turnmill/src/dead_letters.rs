@@ -11,34 +11,35 @@ use turnmill_sink::{DeadLetter, Inspect};
 use turnmill_stores::AnyStore;
 use turnmill_text::{escaped, escaped_bytes};
 
-use crate::Failure;
+use crate::failure::Failure;
 use crate::store_args::{StoreArgs, StoreChoice, StoreOptions, split_numbers};
 
-/// Dead letters read at a time.
+/// Number of dead letters to read at once.
 const PAGE: usize = 500;
-/// Bytes of a payload that are shown unless all are asked for.
+/// Bytes of a payload to show without `--full`.
 const SHOWN_BYTES: usize = 4_000;
-/// Memory for senders' states while retrying.
+/// Memory for cached timelines during a retry.
 const CACHE_BYTES: usize = 16 << 20;
 
 /// Subcommands of `turnmill dead-letters`.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
-    /// List them: number, reason, where they came from, details.
+    /// List dead letters with number, reason, position and detail.
     List {
         #[command(flatten)]
         store: StoreArgs,
-        /// Only those with this reason.
+        /// Only dead letters with this reason.
         #[arg(long)]
         reason: Option<Reason>,
-        /// Print JSON, one object a line.
+        /// Print JSON, one object per line.
         #[arg(long)]
         json: bool,
     },
-    /// Show some, with their original bytes, of which a terminal gets the first 4,000. Control characters are escaped;
-    /// `--json` has the bytes as they are.
+    /// Show dead letters with the first 4,000 of their original bytes.
+    ///
+    /// Control characters are escaped. With --json all bytes are printed unchanged.
     Show {
-        /// The store (without it the configured one), and their numbers.
+        /// Store (by default the configured one), and numbers of dead letters.
         #[arg(required = true, value_name = "[STORE] NUMBER")]
         arguments: Vec<String>,
         #[command(flatten)]
@@ -46,21 +47,23 @@ pub(crate) enum Command {
         /// Show all bytes.
         #[arg(long, conflicts_with = "json")]
         full: bool,
-        /// Print JSON, one object a line.
+        /// Print JSON, one object per line.
         #[arg(long)]
         json: bool,
     },
-    /// Try some again, or all: those that land move to the events or duplicates, the others stay.
+    /// Retry dead letters, by default all of them.
+    ///
+    /// A dead letter that succeeds becomes an event or a duplicate. The others remain.
     Retry {
-        /// The store (without it the configured one), and their numbers; all unless given.
+        /// Store (by default the configured one), and numbers of dead letters (by default all).
         #[arg(value_name = "[STORE] NUMBER")]
         arguments: Vec<String>,
         #[command(flatten)]
         options: StoreOptions,
-        /// Only those with this reason.
+        /// Only dead letters with this reason.
         #[arg(long)]
         reason: Option<Reason>,
-        /// Unix seconds at which to place events without a usable timestamp.
+        /// Timestamp for events that have no usable one, in Unix seconds.
         #[arg(long, value_name = "SECONDS")]
         timestamp: Option<f64>,
         /// Print JSON.
@@ -69,22 +72,22 @@ pub(crate) enum Command {
     },
 }
 
-/// Does what the command line says.
+/// Runs a subcommand.
 pub(crate) async fn run(command: &Command) -> Result<bool, Failure> {
     let mut out = std::io::stdout().lock();
     match command {
         Command::List { store, reason, json } => {
             let (mut store, _) = store.choice().for_reading().await?;
             if !json {
-                writeln!(out, "{:>8}  {:<22}  where  what", "number", "reason")?;
+                writeln!(out, "{:>8}  {:<22}  position  detail", "number", "reason")?;
             }
             each(&mut store, &[], *reason, |letter| {
                 if *json {
                     writeln!(out, "{}", as_json(letter))?;
                 } else {
-                    let (id, reason, place) = (letter.id, letter.reason.as_str(), escaped(&letter.place));
+                    let (id, reason, position) = (letter.id, letter.reason.as_str(), escaped(&letter.place));
                     let (key, detail) = (letter.key.to_string(), escaped(&letter.detail));
-                    writeln!(out, "{id:>8}  {reason:<22}  {} at {place}  {detail}", escaped(&key))?;
+                    writeln!(out, "{id:>8}  {reason:<22}  {} at {position}  {detail}", escaped(&key))?;
                 }
                 Ok(())
             })
@@ -111,18 +114,18 @@ pub(crate) async fn run(command: &Command) -> Result<bool, Failure> {
     Ok(true)
 }
 
-/// Calls `visit` with the letters `ids`, all if empty, as far as they have that reason.
+/// Calls `visit` with the dead letters `ids`, or with all if `ids` is empty, filtered by `reason`.
 async fn each(
     store: &mut AnyStore,
     ids: &[u64],
     reason: Option<Reason>,
     mut visit: impl FnMut(&DeadLetter) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let wanted = |letter: &DeadLetter| reason.is_none_or(|reason| letter.reason == reason);
+    let is_selected = |letter: &DeadLetter| reason.is_none_or(|reason| letter.reason == reason);
     for id in ids {
         let page = store.dead_letters(id.saturating_sub(1), 1).await?;
-        let letter = page.first().filter(|letter| letter.id == *id).ok_or(Failure::NoSuchLetter(*id))?;
-        if wanted(letter) {
+        let letter = page.first().filter(|letter| letter.id == *id).ok_or(Failure::NoSuchDeadLetter(*id))?;
+        if is_selected(letter) {
             visit(letter)?;
         }
     }
@@ -131,7 +134,7 @@ async fn each(
         let page = store.dead_letters(after, PAGE).await?;
         let Some(last) = page.last() else { break };
         after = last.id;
-        page.iter().filter(|letter| wanted(letter)).try_for_each(&mut visit)?;
+        page.iter().filter(|letter| is_selected(letter)).try_for_each(&mut visit)?;
     }
     Ok(())
 }
@@ -151,7 +154,7 @@ fn as_json(letter: &DeadLetter) -> Value {
         "partition": letter.key.partition,
         "place": letter.place,
         "payload": text.ok(),
-        // Bytes that are no text, as hex digits.
+        // Bytes that are not UTF-8, as hex digits.
         "payload_hex": text.is_err().then(|| letter.payload.iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
         "sender": letter.sender,
         "time": letter.time,
@@ -161,7 +164,7 @@ fn as_json(letter: &DeadLetter) -> Value {
     })
 }
 
-/// Shows a letter with at most so many bytes of its payload.
+/// Shows a dead letter with at most `most` bytes of its payload.
 fn show(out: &mut impl Write, letter: &DeadLetter, most: usize) -> std::io::Result<()> {
     writeln!(out, "dead letter {}", letter.id)?;
     writeln!(out, "reason:      {} ({})", letter.reason, escaped(&letter.detail))?;
@@ -201,11 +204,11 @@ fn show(out: &mut impl Write, letter: &DeadLetter, most: usize) -> std::io::Resu
     writeln!(out, "\n")
 }
 
-/// The first `most` bytes, and not half of a character.
+/// Returns the first `most` bytes, without a character that would be cut in half.
 fn cut(payload: &[u8], most: usize) -> &[u8] {
     let Some(shown) = payload.get(..most) else { return payload };
     match std::str::from_utf8(shown) {
-        // What is wrong at the very end is a character that was cut.
+        // An incomplete character at the end was cut in half.
         Err(error) if error.error_len().is_none() => shown.get(..error.valid_up_to()).unwrap_or(shown),
         _ => shown,
     }
@@ -223,15 +226,16 @@ async fn retry(
     let rules = RowRules::new(&settings, RasaDecoder::new);
     let mut ingest = Ingest::new(&rules, CACHE_BYTES);
 
-    // Retrying changes the table that is read, so the letters are gathered first; their bytes are read again one by one.
-    let mut wanted = Vec::new();
+    // A retry changes the table that `each` reads, so this collects the numbers first and reads
+    // each dead letter again.
+    let mut selected = Vec::new();
     each(&mut store, ids, reason, |letter| {
-        wanted.push(letter.id);
+        selected.push(letter.id);
         Ok(())
     })
     .await?;
     let (mut landed, mut refused) = (0_u64, 0_u64);
-    for id in wanted {
+    for id in selected {
         let letters = store.dead_letters(id.saturating_sub(1), 1).await?;
         let Some(letter) = letters.first().filter(|letter| letter.id == id) else { continue };
         match retry_dead_letter(&mut store, &mut ingest, letter, time).await? {
@@ -239,7 +243,7 @@ async fn retry(
             Retried::Refused(why) => {
                 refused += 1;
                 if !json {
-                    writeln!(out, "{id}: still refused: {}", escaped(&why.to_string()))?;
+                    writeln!(out, "dead letter {id} still refused: {}", escaped(&why.to_string()))?;
                 }
             }
         }
@@ -263,6 +267,6 @@ mod tests {
         let whole = |most| std::str::from_utf8(cut(text, most)).unwrap();
         assert_eq!((whole(1), whole(2), whole(3), whole(5)), ("a", "a", "aé", "aé"));
         assert_eq!((whole(6), whole(9), whole(100)), ("aé€", "aé€", "aé€𝄞"));
-        assert_eq!(cut(b"\xff\xfe\xfd", 2), b"\xff\xfe", "bytes that are no text are cut anywhere");
+        assert_eq!(cut(b"\xff\xfe\xfd", 2), b"\xff\xfe", "bytes that are not UTF-8 are cut anywhere");
     }
 }

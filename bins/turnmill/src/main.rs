@@ -1,38 +1,39 @@
-//! `turnmill`: the service, and the tools of its stores.
+//! `turnmill`: the service, and tools for its stores.
 //!
-//! What is absent here: any rule, and any way to write rows but through the pipeline.
+//! What is absent: rules about rows, and any way to write rows that bypasses the pipeline.
 
 mod check;
 mod connect;
+mod console;
 mod dead_letters;
+mod definitions;
+mod failure;
 mod foreign_keys;
 mod markers;
+mod pattern_list;
 mod positions;
 mod rebuild;
 mod run;
+mod runtime;
 mod store_args;
 mod verify;
 
-use std::future::Future;
 use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use turnmill_model::PartitionId;
 use turnmill_pipeline::explain;
-use turnmill_sink::StoreError;
 use turnmill_sink_postgres::Passwords;
-use turnmill_stores::{AnyStore, UnknownStore};
-use turnmill_text::{Arguments, escaped, escaped_message};
 
-/// Exit code of a wrong command line.
+use self::failure::Failure;
+use self::runtime::block_on;
+
+/// Exit code of an invalid command line.
 const USAGE: u8 = 2;
 /// Exit code of a tool that is the first process of a container, after SIGINT or SIGTERM. Elsewhere the signal itself ends it.
 const INTERRUPTED: u8 = 130;
 
-use self::store_args::StoreArgs;
-
-/// Conversation analytics that are always right.
+/// Turns a Rasa event stream into Rasa's documented analytics tables and keeps them correct.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Args {
@@ -42,84 +43,67 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the service: read a Kafka topic, and keep the tables.
+    /// Run the service: read a Kafka topic and write the tables.
     ///
-    /// Settings come from turnmill.toml, the environment (the variables of Rasa Pro Services among them) and these flags, each
-    /// winning over those before it. Exit code 0 if it was stopped by SIGTERM or SIGINT, 1 if it could not go on or stopping
-    /// took longer than TURNMILL_SHUTDOWN_SECS, 130 after a second signal.
+    /// Settings come from turnmill.toml, the environment (including the variables of Rasa Pro
+    /// Services) and flags. Flags take precedence over the environment, and the environment over
+    /// the file. The exit code is 0 after SIGTERM or SIGINT, 1 after an error or if the shutdown
+    /// took longer than TURNMILL_SHUTDOWN_SECS, and 130 after a second signal.
     Run(Box<run::Args>),
-    /// Print the effective configuration, check the markers, and with --connect try brokers and database.
+    /// Print the effective configuration and check it; with --connect also check brokers and
+    /// database.
     ///
-    /// Exit code 1 if there is a problem. Nothing is written.
+    /// The exit code is 1 if there is a problem. Nothing is written.
     Check(Box<check::Args>),
-    /// Count the rows of each table, digest them, and look for damage.
+    /// Print row counts, digests and the ledger of a store, and check it for damage.
     ///
-    /// Equal digests mean equal tables, whatever the store and the order in which records arrived. Exit code 1 if the ledger does
-    /// not add up, or something is damaged: pages and indexes, references, rows that are not as many as ledger and history say,
-    /// states that cannot be read.
+    /// Equal digests mean equal tables, in any store and for any order of the records. The exit
+    /// code is 1 if the ledger does not add up or the store is damaged: pages and indexes,
+    /// references between rows, row counts that differ from ledger and history, unreadable sender
+    /// states.
     Verify(verify::Args),
-    /// Look at the records that could not become rows, and try them again.
+    /// List, show and retry dead letters: records that could not become rows.
     #[command(subcommand)]
     DeadLetters(dead_letters::Command),
-    /// Make all rows again from the kept history: after an update of turnmill that asks for it, or with other settings.
+    /// Rebuild all rows from the stored history, after an update of turnmill that requires it or
+    /// with other settings.
     ///
-    /// Can be killed at any moment; the same command goes on where it was. With unchanged settings and turnmill others may write
-    /// meanwhile, else they have to wait until it has finished.
+    /// A rebuild can be interrupted at any moment; the same command resumes it. Other programs can
+    /// write meanwhile if neither turnmill nor the settings changed. Otherwise they have to wait
+    /// until the rebuild has finished.
     Rebuild(rebuild::Args),
-    /// Declare PostgreSQL's foreign keys, have them checked, or drop them, with the indexes that checking needs.
+    /// Declare, enforce or drop foreign keys in PostgreSQL, with the indexes that enforcing needs.
     ///
-    /// The rows are the same either way. Works beside the service; each table is locked for a moment. TURNMILL_DB_FOREIGN_KEYS
-    /// says what new stores have.
+    /// The rows do not change. The service can keep running; each table is locked for a moment. For
+    /// new stores, set TURNMILL_DB_FOREIGN_KEYS instead.
     ForeignKeys(foreign_keys::Args),
-    /// Check, try, upload, backfill and explain markers.
+    /// Check, preview, upload, backfill and explain markers.
     #[command(subcommand)]
     Markers(markers::Command),
-    /// See where sources are read from, or set it.
+    /// List or set the positions from which sources are read.
     #[command(subcommand)]
     Positions(positions::Command),
 }
 
-/// The store at `url`, not opened yet, in `schema` or in that of the environment.
-fn store_at(url: &str, schema: Option<&str>) -> Result<AnyStore, UnknownStore> {
-    let variable = || std::env::var("TURNMILL_DB_SCHEMA").ok().filter(|schema| !schema.is_empty());
-    let schema = schema.map(str::to_owned).or_else(variable);
-    let store = AnyStore::from_url(url)?.with_schema(schema.as_deref());
-    Ok(store.with_password_of_process())
-}
-
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+enum CommandFailure {
     #[error(transparent)]
-    UnknownStore(#[from] UnknownStore),
-    #[error("no store is named, and the configured one cannot be used: {0}")]
-    Configured(turnmill_service::settings::SettingsError),
-    #[error("gave up after {wait} (--wait)")]
-    GaveUp { wait: String, source: StoreError },
-    #[error("`{0}` is no number of a dead letter; a store stands before all numbers")]
-    NoNumber(String),
-    #[error("there is no dead letter {0}")]
-    NoSuchLetter(u64),
-    #[error(
-        "there is no position of {}; there are those of: {}. Use --new to set it all the same",
-        escaped(&key.to_string()),
-        markers::or_none(known)
-    )]
-    NoSuchPosition { key: PartitionId, known: String },
-    #[error("expected an offset or `earliest` at the end of [STORE] SOURCE PARTITION POSITION, found `{0}`")]
-    NoPosition(String),
-    #[error("the position is moving: stop the service, or try again")]
-    Moving(#[source] StoreError),
-    #[error(transparent)]
-    Store(#[from] StoreError),
+    Tool(#[from] Failure),
     #[error(transparent)]
     Service(#[from] run::Failure),
     #[error(transparent)]
     Markers(#[from] markers::Failure),
-    #[error("cannot start the runtime")]
-    Runtime(#[source] std::io::Error),
-    #[error("cannot write the output")]
-    Output(#[from] std::io::Error),
+}
+
+impl CommandFailure {
+    /// Returns the failure that all tools have in common, if it is one.
+    fn as_tool(&self) -> Option<&Failure> {
+        match self {
+            Self::Tool(failure) | Self::Markers(markers::Failure::Tool(failure)) => Some(failure),
+            Self::Service(_) | Self::Markers(_) => None,
+        }
+    }
 }
 
 fn main() -> ExitCode {
@@ -129,68 +113,59 @@ fn main() -> ExitCode {
     };
     // The service has its own way to stop.
     if !matches!(args.command, Command::Run(_)) && std::process::id() == 1 {
-        // The kernel gives the first process of a container no default action for signals: without a handler `docker stop`
-        // would have to wait and kill it. If there can be none, it is as it was.
+        // The kernel gives the first process of a container no default action for signals. Without
+        // a handler `docker stop` would wait, and then kill it. If the handler cannot be installed,
+        // that is what happens.
         let _ = ctrlc::set_handler(|| std::process::exit(INTERRUPTED.into()));
     }
-    let result = match args.command {
-        Command::Run(args) => run::run(&args).map_err(Failure::from),
-        Command::Check(args) => wait(check::run(&args)),
-        Command::Verify(args) => wait(verify::run(&args)),
-        Command::DeadLetters(command) => wait(dead_letters::run(&command)),
-        Command::Rebuild(args) => wait(rebuild::run(&args)),
-        Command::ForeignKeys(args) => wait(foreign_keys::run(&args)),
-        Command::Markers(command) => markers::run(&command),
-        Command::Positions(command) => wait(positions::run(&command)),
-    };
-    match result {
+    match run_command(args.command) {
         Ok(code) => code,
-        // The reader of the output has seen enough.
-        Err(Failure::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(failure) => {
-            let text = explain(&failure);
-            say(&text);
-            if let Some(warning) = Passwords::of_process().warning().filter(|_| text.contains("password")) {
-                say(&warning);
-            }
-            match failure {
-                // What the command line's own reader would have refused, if the store were not optional.
-                Failure::NoNumber(_) | Failure::NoPosition(_) => ExitCode::from(USAGE),
-                _ => ExitCode::FAILURE,
-            }
-        }
+        Err(failure) => report(&failure),
     }
 }
 
-/// The arguments of the command line, to be kept out of messages as far as they hold secrets.
-fn arguments() -> Arguments {
-    Arguments::new(std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()))
+fn run_command(command: Command) -> Result<ExitCode, CommandFailure> {
+    Ok(match command {
+        Command::Run(args) => run::run(&args)?,
+        Command::Check(args) => block_on(check::run(&args))?,
+        Command::Verify(args) => block_on(verify::run(&args))?,
+        Command::DeadLetters(command) => block_on(dead_letters::run(&command))?,
+        Command::Rebuild(args) => block_on(rebuild::run(&args))?,
+        Command::ForeignKeys(args) => block_on(foreign_keys::run(&args))?,
+        Command::Markers(command) => markers::run(&command)?,
+        Command::Positions(command) => block_on(positions::run(&command))?,
+    })
 }
 
-/// Says what is wrong with the command line, or shows the help that was asked for.
+/// Prints why a command failed, and returns its exit code.
+fn report(failure: &CommandFailure) -> ExitCode {
+    match failure.as_tool() {
+        // The reader of the output closed the pipe, as `head` does.
+        Some(Failure::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+            return ExitCode::SUCCESS;
+        }
+        _ => {}
+    }
+    let text = explain(failure);
+    console::message(&text);
+    if let Some(warning) = Passwords::of_process().warning().filter(|_| text.contains("password")) {
+        console::message(&warning);
+    }
+    match failure.as_tool() {
+        // clap would refuse these arguments if the store before them were not optional.
+        Some(Failure::NoNumber(_) | Failure::NoPosition(_)) => ExitCode::from(USAGE),
+        _ => ExitCode::FAILURE,
+    }
+}
+
+/// Prints what is wrong with the command line, or the help that was requested.
 fn refuse(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
-        // With standard output gone there is nobody left to help.
+        // A closed standard output is no reason to fail.
         let _ = error.print();
         return ExitCode::SUCCESS;
     }
-    let message = arguments().hide_in_coloured(&error.render().ansi().to_string());
+    let message = console::arguments().hide_in_coloured(&error.render().ansi().to_string());
     let _ = write!(std::io::stderr(), "{message}");
     ExitCode::from(USAGE)
-}
-
-/// A message on standard error.
-fn say(text: &str) {
-    let text = arguments().hide_in(text);
-    // With standard error gone there is nobody left to tell.
-    let _ = writeln!(std::io::stderr(), "turnmill: {}", escaped_message(&text));
-}
-
-/// Runs a tool; false stands for exit code 1.
-fn wait(tool: impl Future<Output = Result<bool, Failure>>) -> Result<ExitCode, Failure> {
-    // PostgreSQL's connection is a task of it.
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::Runtime)?;
-    let sound = runtime.block_on(tool)?;
-    Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -8,13 +8,14 @@ use turnmill_sink::{Advance, Claim, Class, Inspect, Store, Transaction};
 use turnmill_source::Position;
 use turnmill_text::escaped;
 
-use crate::Failure;
-use crate::store_args::{StoreArgs, StoreOptions, say};
+use crate::console;
+use crate::failure::Failure;
+use crate::store_args::{StoreArgs, StoreOptions};
 
 /// Subcommands of `turnmill positions`.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
-    /// List where each source stands: the next offset of each partition, the byte of each file.
+    /// List the stored positions: the next offset of each partition, the next byte of each file.
     List {
         #[command(flatten)]
         store: StoreArgs,
@@ -22,42 +23,45 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Set where a source goes on, e.g. to read records again.
+    /// Set the position from which a partition is read, for example to read records again.
     ///
-    /// What is read again counts again, as duplicates; no row changes. A running service is fenced with its next records, and goes on from there.
+    /// Records that are read again count again, as duplicates; no row changes. A running service is
+    /// fenced at its next commit, and resumes from the new position.
     Set {
-        /// The store (without it the configured one); the source's name as `list` prints it, for Kafka the cluster's id; the
-        /// partition as `list` prints it: `topic/3`; the offset to read next, or `earliest`.
+        /// Store (by default the configured one); source as printed by `list`, for Kafka the
+        /// cluster id; partition as printed by `list`, such as `topic/3`; offset to read next, or
+        /// `earliest`.
         #[arg(required = true, num_args = 3..=4, value_names = ["[STORE] SOURCE", "PARTITION", "POSITION"])]
         arguments: Vec<String>,
         #[command(flatten)]
         options: StoreOptions,
-        /// Set it also if there is none yet.
+        /// Add a position that the store does not have yet.
         #[arg(long)]
         new: bool,
     },
 }
 
-/// Where to go on.
-fn wanted(text: &str) -> Option<Position> {
+/// Parses the POSITION argument.
+fn parse_position(text: &str) -> Option<Position> {
     if text == "earliest" { Some(Position::at(0)) } else { text.parse().ok() }
 }
 
-/// A stored position as people write it: of a log the next offset, without what the source keeps beside it.
-fn shown(stored: &str) -> String {
+/// Formats a stored position for display. For Kafka this is the next offset only, without the last
+/// record.
+fn display_position(stored: &str) -> String {
     match stored.parse::<Position>() {
         Ok(Position { offset, last: Some(_), .. }) => offset.to_string(),
         _ => stored.to_owned(),
     }
 }
 
-/// Offset and time of the record that was read last, where the source keeps them.
+/// Returns offset and time of the last committed record, if the stored position contains it.
 fn last_read(stored: &str) -> Option<Value> {
     let last = stored.parse::<Position>().ok()?.last?;
     Some(json!({"offset": last.offset, "timestamp_ms": last.millis}))
 }
 
-/// Does what the command line says.
+/// Runs a subcommand.
 pub(crate) async fn run(command: &Command) -> Result<bool, Failure> {
     let mut out = std::io::stdout().lock();
     match command {
@@ -69,7 +73,7 @@ pub(crate) async fn run(command: &Command) -> Result<bool, Failure> {
                     .iter()
                     .map(|(key, position)| {
                         json!({
-                            "source": key.source, "partition": key.partition, "position": shown(position),
+                            "source": key.source, "partition": key.partition, "position": display_position(position),
                             "last_read": last_read(position),
                         })
                     })
@@ -80,7 +84,7 @@ pub(crate) async fn run(command: &Command) -> Result<bool, Failure> {
             writeln!(out, "{:<24}  {:<40}  position", "source", "partition")?;
             for (PartitionId { source, partition }, position) in &positions {
                 let (source, partition) = (escaped(source), escaped(partition));
-                let position = shown(position);
+                let position = display_position(position);
                 writeln!(out, "{source:<24}  {partition:<40}  {}", escaped(&position))?;
             }
         }
@@ -92,7 +96,7 @@ pub(crate) async fn run(command: &Command) -> Result<bool, Failure> {
             let [source, partition, position] = rest else {
                 return Err(Failure::NoPosition(arguments.join(" ")));
             };
-            let position = wanted(position).ok_or_else(|| Failure::NoPosition(position.clone()))?;
+            let position = parse_position(position).ok_or_else(|| Failure::NoPosition(position.clone()))?;
             let (mut store, _) = options.choice(url).for_writing(None).await?;
             let positions = store.positions().await?;
             let key = PartitionId { source: source.clone(), partition: partition.clone() };
@@ -111,14 +115,15 @@ pub(crate) async fn run(command: &Command) -> Result<bool, Failure> {
                 Err(error) => Err(error),
             };
             match moved {
-                Err(error) if error.class() == Class::Fenced => return Err(Failure::Moving(error)),
+                Err(error) if error.class() == Class::Fenced => return Err(Failure::PositionChanged(error)),
                 result => result?,
             }
             store.finish()?;
-            let from = from.as_deref().map_or_else(|| "(none)".into(), shown);
+            let from = from.as_deref().map_or_else(|| "(none)".into(), display_position);
             writeln!(out, "{}: {} -> {to}", escaped(&key.to_string()), escaped(&from))?;
-            say(
-                "a running service is fenced with its next records, and goes on from there; what it reads again counts again, as duplicates",
+            console::message(
+                "a running service resumes from this position at its next commit; records that it reads again count as \
+                 duplicates",
             );
         }
     }

@@ -12,8 +12,9 @@ use turnmill_pipeline::{Attempts, counted, explain, rounded};
 use turnmill_sink::{Class, StoreError, Upkeep};
 use turnmill_stores::AnyStore;
 
-use crate::Failure;
-use crate::store_args::{StoreArgs, say};
+use crate::console;
+use crate::failure::Failure;
+use crate::store_args::StoreArgs;
 
 /// Arguments of `turnmill rebuild`.
 #[derive(Debug, clap::Args)]
@@ -22,38 +23,39 @@ pub(crate) struct Args {
     #[command(flatten)]
     store: StoreArgs,
 
-    /// Senders that have no assistant belong to this one from now on.
+    /// Assign senders without an assistant to this one.
     #[arg(long, value_name = "NAME")]
     assistant: Option<String>,
-    /// Which `metadata.session_id` values name a session: uuid, any or off.
+    /// Accept these `metadata.session_id` values: canonical UUIDs (uuid), any text (any), or none
+    /// (off).
     #[arg(long, value_name = "MODE", value_parser = session_id_mode)]
     session_id: Option<SessionIdMode>,
-    /// From now on slot values that are strings have no quotes.
+    /// Store string slot values without quotes.
     #[arg(long, conflicts_with = "no_bare_slot_strings")]
     bare_slot_strings: bool,
-    /// From now on they have quotes.
+    /// Store string slot values with quotes.
     #[arg(long)]
     no_bare_slot_strings: bool,
-    /// From now on `stack` events write dialogue stack frames.
+    /// Write dialogue stack frames for `stack` events.
     #[arg(long, conflicts_with = "no_stack_events")]
     stack_events: bool,
-    /// From now on they do not.
+    /// Write no dialogue stack frames for `stack` events.
     #[arg(long)]
     no_stack_events: bool,
 
-    /// Senders of a transaction.
+    /// Number of senders per transaction.
     #[arg(long, value_name = "SENDERS", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
     batch: u32,
     /// Print JSON.
     #[arg(long)]
     json: bool,
-    /// Print nothing but errors (and the JSON, if asked for).
+    /// Print only errors, and JSON if requested.
     #[arg(long, short)]
     quiet: bool,
 }
 
 impl Args {
-    /// The settings to rebuild with: those of the store, as far as nothing else was asked for.
+    /// Returns the settings to rebuild with: those of the store, changed by the flags.
     fn settings(&self, stored: &Settings) -> Settings {
         Settings {
             session_id: self.session_id.unwrap_or(stored.session_id),
@@ -73,7 +75,7 @@ fn session_id_mode(text: &str) -> Result<SessionIdMode, String> {
     }
 }
 
-/// Makes all rows again.
+/// Rebuilds all rows.
 pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
     let choice = args.store.choice();
     let settings = args.settings(&choice.stored_settings().await?);
@@ -83,7 +85,7 @@ pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
             let quiet = args.quiet;
             move |text| {
                 if !quiet {
-                    say(text);
+                    console::message(text);
                 }
             }
         }),
@@ -103,10 +105,10 @@ pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
     if changed {
         rebuild
             .display
-            .say("with other settings than before, so nobody else can write until this is finished");
+            .message("the settings changed, so other programs cannot write until the rebuild has finished");
     }
     if state.after.is_some() {
-        rebuild.display.say("going on where an interrupted rebuild was");
+        rebuild.display.message("resuming an interrupted rebuild");
     }
     let assistant = args.assistant.clone().or(state.assistant);
     let rebuilt = rebuild
@@ -122,7 +124,7 @@ pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
     let Rebuild { store, display, .. } = rebuild;
     display.bar.finish_and_clear();
     match store.finish() {
-        // Somebody else is using it, which may be.
+        // Another program is using the store, which is allowed.
         Err(error) if matches!(error.class(), Class::Retryable { .. }) => {}
         result => result?,
     }
@@ -130,18 +132,17 @@ pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
     let Rebuilt { senders, events, duplicates } = rebuilt;
     let mut out = std::io::stdout().lock();
     if args.json {
-        let said = json!({
+        let report = json!({
             "senders": senders, "events": events, "duplicates": duplicates, "settings_changed": changed, "resumed": resumed, "seconds": seconds,
         });
-        writeln!(out, "{said}")?;
+        writeln!(out, "{report}")?;
     } else if !args.quiet {
-        let were = if senders == 1 { "was" } else { "were" };
         let (senders, events) = (counted(senders, "sender"), counted(events, "event"));
-        writeln!(out, "{senders} with {events} {were} made again in {}", rounded(began.elapsed()))?;
+        writeln!(out, "{senders} with {events} rebuilt in {}", rounded(began.elapsed()))?;
         if duplicates > 0 {
             writeln!(
                 out,
-                "by the rules of this version {} of the history now counts as duplicate",
+                "{} in the history now count as duplicates, by the rules of this version of turnmill",
                 counted(duplicates, "event")
             )?;
         }
@@ -149,7 +150,7 @@ pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
     Ok(true)
 }
 
-/// A rebuild under way.
+/// A rebuild in progress.
 struct Rebuild {
     store: AnyStore,
     ingest: Ingest,
@@ -158,7 +159,7 @@ struct Rebuild {
 }
 
 impl Rebuild {
-    /// Makes the rows of all senders after `after` again, some at a time.
+    /// Rebuilds the rows of all senders after `after`, `step` senders per transaction.
     async fn all(
         &mut self,
         mut after: Option<SenderId>,
@@ -167,7 +168,7 @@ impl Rebuild {
     ) -> Result<Rebuilt, StoreError> {
         let mut sum = Rebuilt::default();
         loop {
-            match self.some(after, step as usize, assistant).await {
+            match self.batch(after, step as usize, assistant).await {
                 Ok(None) => return Ok(sum),
                 Ok(Some((last, rebuilt))) => {
                     after = Some(last);
@@ -175,18 +176,18 @@ impl Rebuild {
                     sum.events += rebuilt.events;
                     sum.duplicates += rebuilt.duplicates;
                     self.attempts.succeeded();
-                    self.display.at(last, &sum);
+                    self.display.progress(last, &sum);
                 }
                 Err(error @ StoreError::TimeLimit { .. }) if step > 1 => {
                     step /= 2;
-                    self.display.say(&format!("{error}; going on with {step} senders at a time"));
+                    self.display.message(&format!("{error}; continuing with {step} senders per transaction"));
                 }
                 Err(error) => self.pause_or_fail(error).await?,
             }
         }
     }
 
-    async fn some(
+    async fn batch(
         &mut self,
         after: Option<SenderId>,
         step: usize,
@@ -197,16 +198,16 @@ impl Rebuild {
         Ok(Some((*last, self.ingest.rebuild(&mut self.store, &senders, assistant).await?)))
     }
 
-    /// Waits before the next attempt if the error may pass, else gives it back.
+    /// Waits before the next attempt if the error is transient. Otherwise returns it.
     async fn pause_or_fail(&mut self, error: StoreError) -> Result<(), StoreError> {
         let Some(pause) = self.attempts.failed(&error) else { return Err(error) };
-        self.display.say(&format!("{}; trying again in {}", explain(&error), rounded(pause)));
+        self.display.message(&format!("{}; retrying in {}", explain(&error), rounded(pause)));
         tokio::time::sleep(pause).await;
         Ok(())
     }
 }
 
-/// A bar on a terminal, nothing in a pipe.
+/// Shows progress: a bar on a terminal, nothing in a pipe.
 struct Display {
     bar: ProgressBar,
     quiet: bool,
@@ -222,17 +223,17 @@ impl Display {
         Self { bar, quiet }
     }
 
-    /// Everything up to `sender` is done. Ids are spread evenly, so the first bits tell how much that is.
-    fn at(&self, sender: SenderId, sum: &Rebuilt) {
+    /// Shows that all senders up to `sender` are done. Ids are spread evenly, so their first bits
+    /// give the progress.
+    fn progress(&self, sender: SenderId, sum: &Rebuilt) {
         let front = (sender.0.as_u128() >> 96) as u64;
         self.bar.set_position(front);
         self.bar.set_message(format!("{}, {}", counted(sum.senders, "sender"), counted(sum.events, "event")));
     }
 
-    fn say(&self, text: &str) {
+    fn message(&self, text: &str) {
         if !self.quiet {
-            // With standard error gone there is nobody left to tell.
-            self.bar.suspend(|| crate::say(text));
+            self.bar.suspend(|| console::message(text));
         }
     }
 }

@@ -1,6 +1,5 @@
-//! Which store a tool is about, and how long it waits for it.
+//! Arguments that name a store, and how tools open it.
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,35 +7,37 @@ use turnmill_model::Settings;
 use turnmill_pipeline::{Attempts, explain, rounded};
 use turnmill_service::settings::{Flags, Id, Loaded, Needs};
 use turnmill_sink::{Class, Store, StoreError};
-use turnmill_stores::AnyStore;
+use turnmill_stores::{AnyStore, UnknownStore};
 
 use crate::connect::Target;
-use crate::{Failure, store_at};
+use crate::console;
+use crate::failure::Failure;
 
 /// The store as the first argument.
 #[derive(Debug, clap::Args)]
 pub(crate) struct StoreArgs {
-    /// The store: `sqlite:PATH` or `postgresql://USER:PASSWORD@HOST:PORT/DATABASE`. Without it the configured one.
+    /// Store: `sqlite:PATH` or `postgresql://USER:PASSWORD@HOST:PORT/DATABASE` [default: the
+    /// configured store]
     store: Option<String>,
     #[command(flatten)]
     options: StoreOptions,
 }
 
-/// What goes with a store wherever it is named.
+/// Options of every command that takes a store.
 #[derive(Debug, clap::Args)]
 pub(crate) struct StoreOptions {
-    /// Schema of PostgreSQL; `TURNMILL_DB_SCHEMA`, or else `public`, unless given.
+    /// PostgreSQL schema [default: `TURNMILL_DB_SCHEMA`, or `public`]
     #[arg(long, value_name = "NAME")]
     schema: Option<String>,
-    /// The settings file that names the store if the command line does not; `turnmill.toml` unless given.
+    /// Settings file that names the store, if the command line does not [default: `turnmill.toml`]
     #[arg(long, value_name = "PATH")]
     config: Option<PathBuf>,
-    /// Seconds to wait for a database that is away.
+    /// Seconds to retry while the database is unavailable.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     wait: u64,
 }
 
-/// A store that is named or configured, not opened yet.
+/// A store from the command line or the configuration, not opened yet.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StoreChoice<'a> {
     url: Option<&'a str>,
@@ -50,14 +51,14 @@ impl StoreArgs {
 }
 
 impl StoreOptions {
-    /// The store at `url`, or without one the configured store.
+    /// Returns the store at `url`, or the configured store if it is `None`.
     pub(crate) fn choice<'a>(&'a self, url: Option<&'a str>) -> StoreChoice<'a> {
         StoreChoice { url, options: self }
     }
 }
 
 impl StoreChoice<'_> {
-    /// The store, not opened yet.
+    /// Returns the store, not opened yet.
     pub(crate) fn store(self) -> Result<AnyStore, Failure> {
         let schema = self.options.schema.as_deref();
         if let Some(url) = self.url {
@@ -71,18 +72,17 @@ impl StoreChoice<'_> {
             flags = flags.with(Id::Schema, schema);
         }
         let loaded = Loaded::of_process(&flags, Needs::Database).map_err(Failure::Configured)?;
-        let target = Target::new(&loaded.settings.database).map_err(crate::run::Failure::from)?;
-        Ok(target.store()?)
+        Ok(Target::new(&loaded.settings.database)?.store()?)
     }
 
-    /// How long to wait for a database that is away.
+    /// Returns how long to retry while the database is unavailable.
     pub(crate) fn wait(self) -> Duration {
         Duration::from_secs(self.options.wait)
     }
 
-    /// The store for reading only, and the settings that it was filled with.
+    /// Opens the store for reading. Returns it with the settings it was filled with.
     pub(crate) async fn for_reading(self) -> Result<(AnyStore, Settings), Failure> {
-        self.patiently(async || {
+        self.with_retries(async || {
             let mut store = self.store()?.read_only();
             let settings = store.open_as_it_is().await?;
             Ok((store, settings))
@@ -90,18 +90,21 @@ impl StoreChoice<'_> {
         .await
     }
 
-    /// The settings that the store was filled with, also if its schema is older than this turnmill's.
+    /// Returns the settings that the store was filled with, even if its schema has to be migrated
+    /// first.
     pub(crate) async fn stored_settings(self) -> Result<Settings, Failure> {
-        self.patiently(async || Ok(self.store()?.read_only().stored_settings().await?)).await
+        self.with_retries(async || Ok(self.store()?.read_only().stored_settings().await?)).await
     }
 
-    /// The store for writing, with the settings that it was filled with. `missing` are those of a store that is to be made
-    /// if it is not there yet.
+    /// Opens the store for writing. Returns it with the settings it was filled with.
+    ///
+    /// With settings in `missing`, a store that does not exist is created with them. Otherwise it
+    /// is an error.
     pub(crate) async fn for_writing(
         self,
         missing: Option<Settings>,
     ) -> Result<(AnyStore, Settings), Failure> {
-        self.patiently(async || {
+        self.with_retries(async || {
             let settings = match self.store()?.read_only().open_as_it_is().await {
                 Ok(settings) => settings,
                 Err(error @ StoreError::Unusable { .. }) => missing.clone().ok_or(error)?,
@@ -114,29 +117,33 @@ impl StoreChoice<'_> {
         .await
     }
 
-    /// Tries again what failed because the database is away, for as long as it is waited for.
-    async fn patiently<T>(self, mut attempt: impl AsyncFnMut() -> Result<T, Failure>) -> Result<T, Failure> {
+    /// Retries `attempt` while the database is unavailable, up to the time limit. Prints the first
+    /// error only.
+    async fn with_retries<T>(
+        self,
+        mut attempt: impl AsyncFnMut() -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         let mut attempts = Attempts::giving_up_after(self.wait());
-        let mut told = false;
+        let mut was_reported = false;
         loop {
             let error = match attempt().await {
                 Err(Failure::Store(error)) if matches!(error.class(), Class::Retryable { .. }) => error,
                 result => return result,
             };
             let Some(pause) = attempts.failed(&error) else { return Err(self.gave_up(error)) };
-            if !told {
-                say(&format!(
+            if !was_reported {
+                console::message(&format!(
                     "database unavailable, retrying for {}: {}",
                     rounded(self.wait()),
                     explain(&error)
                 ));
-                told = true;
+                was_reported = true;
             }
             tokio::time::sleep(pause).await;
         }
     }
 
-    /// The error of work that was tried for as long as it may be.
+    /// Returns the failure for an error that is no longer retried.
     pub(crate) fn gave_up(self, error: StoreError) -> Failure {
         match error.class() {
             Class::Retryable { .. } => Failure::GaveUp { wait: rounded(self.wait()), source: error },
@@ -145,13 +152,16 @@ impl StoreChoice<'_> {
     }
 }
 
-/// Tells people something beside the output.
-pub(crate) fn say(text: &str) {
-    // With standard error gone there is nobody left to tell.
-    let _ = writeln!(std::io::stderr(), "turnmill: {text}");
+/// Returns the store at `url`, not opened yet, in `schema` or in that of the environment.
+fn store_at(url: &str, schema: Option<&str>) -> Result<AnyStore, UnknownStore> {
+    let variable = || std::env::var("TURNMILL_DB_SCHEMA").ok().filter(|schema| !schema.is_empty());
+    let schema = schema.map(str::to_owned).or_else(variable);
+    let store = AnyStore::from_url(url)?.with_schema(schema.as_deref());
+    Ok(store.with_password_of_process())
 }
 
-/// Splits a list of arguments of which the first may be a store: it is one unless it is a number.
+/// Splits arguments into an optional store and numbers. The first argument is the store unless it
+/// is a number.
 pub(crate) fn split_numbers(arguments: &[String]) -> Result<(Option<&str>, Vec<u64>), Failure> {
     let store = arguments.first().filter(|first| first.parse::<u64>().is_err());
     let numbers = arguments.iter().skip(usize::from(store.is_some()));

@@ -7,14 +7,16 @@ use turnmill_ingest::examine;
 use turnmill_sink::Inspect;
 use turnmill_text::escaped;
 
-use crate::{Failure, StoreArgs};
+use crate::failure::Failure;
+use crate::store_args::StoreArgs;
 
 /// Arguments of `turnmill verify`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     store: StoreArgs,
-    /// Look at indexes also if the store is large: SQLite's integrity check, or PostgreSQL's amcheck.
+    /// Check indexes even if the store is large, with SQLite's integrity check or PostgreSQL's
+    /// amcheck.
     #[arg(long)]
     thorough: bool,
     /// Print JSON.
@@ -22,14 +24,14 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// Prints digests, ledger, and what was looked at; false if something is wrong.
+/// Prints digests, ledger and the result of all checks. Returns `false` if a check failed.
 pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
     let (mut store, _) = args.store.choice().for_reading().await?;
     let examined = examine(&mut store, args.thorough).await?;
     let digests = match store.digests().await {
         Ok(digests) => digests,
         Err(error) => {
-            // With standard error gone there is nobody left to tell.
+            // A closed standard error is no reason to fail.
             for finding in &examined.findings {
                 let _ = writeln!(std::io::stderr(), "damaged: {}", escaped(finding));
             }
@@ -62,7 +64,7 @@ pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
                 })
             })
             .collect();
-        let said = json!({
+        let report = json!({
             "digest": digests.to_string(),
             "tables": tables,
             "ledger": ledger,
@@ -71,7 +73,7 @@ pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
             "left_out": examined.left_out,
             "findings": examined.findings,
         });
-        writeln!(out, "{said}")?;
+        writeln!(out, "{report}")?;
         return Ok(sound);
     }
     writeln!(out, "{:<28} {:>12}  digest", "table", "rows")?;
@@ -97,9 +99,9 @@ pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
             if counts.adds_up() { "" } else { "  does not add up" },
         )?;
     }
-    writeln!(out, "\nlooked at: {}", examined.looked_at.join("; "))?;
+    writeln!(out, "\nchecked: {}", examined.looked_at.join("; "))?;
     if !examined.left_out.is_empty() {
-        writeln!(out, "not looked at: {}", examined.left_out.join("; "))?;
+        writeln!(out, "not checked: {}", examined.left_out.join("; "))?;
     }
     if !adds_up {
         writeln!(out, "\nthe ledger does not add up: records are missing or counted twice")?;
@@ -111,8 +113,8 @@ pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
         }
         writeln!(
             out,
-            "rows are made again from the history by `turnmill rebuild`; a damaged file or index needs its backup, or a new \
-             store that is filled from the events"
+            "damaged rows are restored by `turnmill rebuild`, from the history; for a damaged file or index restore a backup, \
+             or fill a new store from the events"
         )?;
     }
     Ok(sound)

@@ -14,8 +14,8 @@ use turnmill_model::tables::{Row, Texts, Value};
 use turnmill_model::{Changes, Key, Rows, SessionId};
 use uuid::Uuid;
 
-use crate::diff::Both;
-use crate::progress::{Live, Progress, Written};
+use crate::diff::BothTexts;
+use crate::progress::{LiveRows, Progress, Written};
 use crate::rows;
 
 /// One replay's rows, and where those stand that it may still change.
@@ -41,7 +41,7 @@ pub(crate) fn forget_same<'r>(old: &mut Rewritten<'r>, new: &mut Rewritten<'r>) 
     // Of a slot only the last state counts, as at a run's end.
     rows::last_slot_states(old.out, 0);
     rows::last_slot_states(new.out, 0);
-    let texts = Both { old: &old.out.texts, new: &new.out.texts };
+    let texts = BothTexts { old: &old.out.texts, new: &new.out.texts };
     macro_rules! kept {
         ($table:ident) => {
             Kept::of(&old.out.$table, &new.out.$table, texts)
@@ -126,7 +126,7 @@ impl Rewritten<'_> {
 
 impl Progress {
     /// Calls `visit` with the places of all rows that the run may still change.
-    fn each_live(&mut self, mut visit: impl FnMut(&mut Live)) {
+    fn each_live(&mut self, mut visit: impl FnMut(&mut LiveRows)) {
         visit(&mut self.live);
         self.left.iter_mut().for_each(|left| visit(&mut left.live));
     }
@@ -149,47 +149,42 @@ fn id<R: Row>(row: &R, texts: &Texts) -> Option<Uuid> {
     }
 }
 
+/// A row and its index among the inserts of its replay.
+type Numbered<'r, R> = (usize, &'r R);
+
+/// Returns the rows that both replays have, the old one and the new one, paired by id.
+fn pairs<'r, R: Row>(
+    old: &'r Rows<R>,
+    new: &'r Rows<R>,
+    texts: BothTexts<'_>,
+) -> Vec<(Numbered<'r, R>, Numbered<'r, R>)> {
+    let numbered = old.inserts.iter().enumerate();
+    let places: HashMap<Uuid, (usize, &R)> =
+        numbered.filter_map(|(place, row)| Some((id(row, texts.old)?, (place, row)))).collect();
+    let of = |(place, row)| Some((*places.get(&id(row, texts.new)?)?, (place, row)));
+    new.inserts.iter().enumerate().filter_map(of).collect()
+}
+
 impl Kept {
     /// Those that are not the same in both.
-    fn of<R: Row>(old: &Rows<R>, new: &Rows<R>, texts: Both<'_>) -> Self {
+    fn of<R: Row>(old: &Rows<R>, new: &Rows<R>, texts: BothTexts<'_>) -> Self {
         let mut kept = Self { old: vec![true; old.inserts.len()], new: vec![true; new.inserts.len()] };
-        kept.pairs(
-            old,
-            new,
-            texts,
-            |old, new| (*old, *new) = (false, false),
-            |texts, old, new| texts.same(old, new),
-        );
+        for ((old, before), (new, row)) in pairs(old, new, texts) {
+            if texts.same(before, row)
+                && let (Some(old), Some(new)) = (kept.old.get_mut(old), kept.new.get_mut(new))
+            {
+                (*old, *new) = (false, false);
+            }
+        }
         kept
     }
 
     /// Keeps the other one of rows that one replay keeps.
-    fn keep_in_both<R: Row>(&mut self, old: &Rows<R>, new: &Rows<R>, texts: Both<'_>) {
-        let both = |old: &mut bool, new: &mut bool| {
-            let kept = *old || *new;
-            (*old, *new) = (kept, kept);
-        };
-        self.pairs(old, new, texts, both, |_, _, _| true);
-    }
-
-    /// Sets the flags of those rows with one id that `these` is true for.
-    fn pairs<R: Row>(
-        &mut self,
-        old: &Rows<R>,
-        new: &Rows<R>,
-        texts: Both<'_>,
-        set: impl Fn(&mut bool, &mut bool),
-        these: impl Fn(Both<'_>, &R, &R) -> bool,
-    ) {
-        let places = old.inserts.iter().enumerate();
-        let places: HashMap<Uuid, usize> =
-            places.filter_map(|(place, row)| Some((id(row, texts.old)?, place))).collect();
-        for (row, new) in new.inserts.iter().zip(&mut self.new) {
-            if let Some(place) = id(row, texts.new).and_then(|id| places.get(&id))
-                && let (Some(before), Some(old)) = (old.inserts.get(*place), self.old.get_mut(*place))
-                && these(texts, before, row)
-            {
-                set(old, new);
+    fn keep_in_both<R: Row>(&mut self, old: &Rows<R>, new: &Rows<R>, texts: BothTexts<'_>) {
+        for ((old, _), (new, _)) in pairs(old, new, texts) {
+            if let (Some(old), Some(new)) = (self.old.get_mut(old), self.new.get_mut(new)) {
+                let kept = *old || *new;
+                (*old, *new) = (kept, kept);
             }
         }
     }
@@ -197,7 +192,7 @@ impl Kept {
 
 /// The slot states to keep: those that are not the same in both, and those of `open` sessions.
 fn kept_slot_states(old: &Changes, new: &Changes, open: &HashSet<SessionId>) -> Kept {
-    let texts = Both { old: &old.texts, new: &new.texts };
+    let texts = BothTexts { old: &old.texts, new: &new.texts };
     let (old_rows, new_rows) = (&old.slot_states.inserts, &new.slot_states.inserts);
     let mut kept = Kept { old: vec![true; old_rows.len()], new: vec![true; new_rows.len()] };
     let places = old_rows.iter().enumerate().map(|(place, row)| (old.texts.get(row.id), place));

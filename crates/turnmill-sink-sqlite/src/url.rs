@@ -14,12 +14,17 @@ impl SqliteStore {
     /// let path = |url| SqliteStore::from_url(url).and_then(|store| store.path().map(Path::to_owned));
     /// assert_eq!(path("sqlite:rasa.sqlite").as_deref(), Some(Path::new("rasa.sqlite")));
     /// assert_eq!(path("sqlite:////var/rasa.sqlite").as_deref(), Some(Path::new("/var/rasa.sqlite")));
+    /// assert_eq!(path("SQLite+aiosqlite:///rasa.db").as_deref(), Some(Path::new("rasa.db")));
     /// assert_eq!(path("postgresql://db/rasa"), None);
     /// assert_eq!(path("sqlite:"), None);
     /// ```
     #[must_use]
     pub fn from_url(url: &str) -> Option<Self> {
-        let path = url.strip_prefix("sqlite:")?;
+        let (scheme, path) = url.trim_start().split_once(':')?;
+        // SQLAlchemy names a driver, too: `sqlite+aiosqlite:///rasa.db`.
+        if !scheme.split('+').next().is_some_and(|dialect| dialect.eq_ignore_ascii_case("sqlite")) {
+            return None;
+        }
         let path = path.strip_prefix("///").unwrap_or(path);
         (!path.is_empty()).then(|| Self::file(path))
     }

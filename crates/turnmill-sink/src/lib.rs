@@ -21,11 +21,11 @@ mod store;
 pub mod digest;
 
 pub use batch::{
-    Advance, Batch, CheckpointWrite, Chunk, Claim, Counts, DeadLetter, HistoryWrite, Locked, SenderClaim,
-    TimelineWrite,
+    Advance, Batch, CheckpointWrite, Chunk, Claim, Counts, DeadLetter, EventLookup, HistoryStretch,
+    HistoryWrite, Locked, SenderClaim, TimelineWrite,
 };
 pub use error::{Class, SinkError, StoreError};
-pub use examine::{Equal, Examine, Examined, Kept};
+pub use examine::{CountCheck, Examination, Examine, StoredSender};
 pub use memory::{MemoryStore, MemoryTransaction, OwnedValue, Rows};
 pub use patterns::{PatternSet, StoredPattern};
 pub use store::{

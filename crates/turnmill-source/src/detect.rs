@@ -11,7 +11,7 @@ use crate::table::{Columns, Delimiter};
 pub(crate) const DETECTION_BYTES: usize = 1 << 20;
 
 /// Maximum number of lines with a tool's own messages before the content.
-const MAX_MESSAGE_LINES: usize = 20;
+const MAX_MESSAGE_LINES: usize = 10;
 
 /// Maximum nesting at which a tracker is searched inside of other objects.
 pub(crate) const WRAPPED: usize = 6;
@@ -329,23 +329,30 @@ fn columns(bytes: &[u8], start: usize, all: bool) -> Option<Shape> {
 fn after_tool_messages(bytes: &[u8], mut at: usize, all: bool) -> Option<Option<Shape>> {
     for _ in 0..MAX_MESSAGE_LINES {
         at += 1;
-        let rest = bytes.get(at..).filter(|rest| !rest.is_empty())?;
-        let end = memchr(b'\n', rest).unwrap_or(rest.len());
+        let rest = bytes.get(at..).unwrap_or_default();
+        let end = match memchr(b'\n', rest) {
+            Some(end) => end,
+            // An object that goes on behind these bytes is told by itself.
+            None if all || rest.first() == Some(&b'{') => rest.len(),
+            None => return Some(None),
+        };
         let line = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);
-        let mut scanner = Scanner::new(bytes, at);
         match line.first() {
             Some(b'{') => return Some(object(bytes, at, false, all)),
             // Lines of logs may begin with a bracket too.
             Some(b'[') => {
-                scanner.at += 1;
-                if scanner.peek() == Ok(b'{') {
-                    return Some(object(bytes, scanner.at, true, all));
+                let mut scanner = Scanner::new(bytes, at + 1);
+                match scanner.peek() {
+                    Ok(b'{') => return Some(object(bytes, scanner.at, true, all)),
+                    Err(_) if !all => return Some(None),
+                    _ => {}
                 }
             }
-            Some(b'-') if is_sql(rest) && all && memmem::find(rest, b" FROM stdin;").is_some() => {
+            Some(b'-') if is_sql(rest) && !all => return Some(None),
+            Some(b'-') if is_sql(rest) && memmem::find(rest, b" FROM stdin;").is_some() => {
                 return Some(Some(Shape::new(Format::PgDump, Layout::Rows)));
             }
-            Some(b'-') if is_sql(rest) && !all => return Some(None),
+            None if rest.is_empty() => return None,
             _ => {}
         }
         if let Some(columns) = Columns::head(line) {

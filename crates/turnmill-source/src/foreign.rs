@@ -5,6 +5,7 @@ use std::fmt;
 
 use memchr::{memchr, memmem};
 
+use crate::detect::Keys;
 use crate::format::byte_order_mark;
 use crate::scan::Scanner;
 use crate::table::Columns;
@@ -318,9 +319,16 @@ fn of_json(text: &str) -> Option<Foreign> {
         return Some(Foreign::new("a table of pandas that is written by columns", way_out));
     }
     // Trackers or events as texts under names of their own: dumps of Redis, queues, loaders.
+    let mut keys = Keys::default();
+    let mut scanner = Scanner::new(inside.as_bytes(), 0);
+    // What comes after a fault does not matter.
+    let _ = Keys::read(&mut scanner, &mut keys);
     let texts = text.replace(": \"", ":\"");
-    if texts.contains(":\"{\\\"")
-        && ["events", "sender_id", "event"].iter().any(|key| text.contains(&format!("\\\"{key}\\\"")))
+    let holds = |key: &&str| text.contains(&format!("\\\"{key}\\\""));
+    if keys.format().is_none()
+        && !has("sender_id")
+        && texts.contains(":\"{\\\"")
+        && ["events", "sender_id", "event"].iter().any(holds)
     {
         let way_out = "take them out: `jq -r '.. | strings | select(startswith(\"{\"))' FILE > events.jsonl`";
         return Some(Foreign::new("JSON that holds the records as texts", way_out));

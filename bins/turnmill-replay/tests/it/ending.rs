@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::support::{json, replay, replayed, run, url, verified};
+use crate::support::{replay, replayed, run, url, verified};
 
 /// A file of `events` events of senders that begin with `name`; each sender has a conversation of twenty events.
 fn conversations(folder: &Path, name: &str, events: u32) -> PathBuf {

@@ -249,12 +249,12 @@ fn a_folder_is_its_files() {
 fn databases_that_are_not_read_are_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
     for (input, words) in [
-        ("mysql+pymysql://rasa:hush@127.0.0.1:3306/rasa", ["mysql is not read", "events.tsv"]),
-        ("mongodb://rasa:hush@127.0.0.1/rasa", ["mongodb is not read", "mongoexport"]),
-        ("redis://:hush@127.0.0.1/0", ["redis is not read", "redis-cli"]),
-        ("dynamodb://hush", ["dynamodb is not read", "aws dynamodb"]),
+        ("mysql+pymysql://rasa:hush@127.0.0.1:3306/rasa", ["mysql is not supported", "events.tsv"]),
+        ("mongodb://rasa:hush@127.0.0.1/rasa", ["mongodb is not supported", "mongoexport"]),
+        ("redis://:hush@127.0.0.1/0", ["redis is not supported", "redis-cli"]),
+        ("dynamodb://hush", ["dynamodb is not supported", "aws dynamodb"]),
         ("postgresql://rasa:hu@sh@127.0.0.1:1/rasa", ["127.0.0.1:1/rasa", "refused"]),
-        ("sqlite:///tracker.db", ["named by its file alone", "`tracker.db`"]),
+        ("sqlite:///tracker.db", ["without a scheme", "`tracker.db`"]),
     ] {
         let text = refused(input, folder.path(), &words);
         assert!(!text.contains("hush") && !text.contains("hu@") && !text.contains("sh@"), "{text}");
@@ -317,19 +317,19 @@ fn the_tracker_store_of_endpoints_is_read() {
     };
     attempt(&["assistant/endpoints.yml"]);
     write("  type: SQL\n  dialect: mysql+pymysql\n  url: db\n  password: hush\n");
-    attempt(&["mysql is not read", "--batch"]);
+    attempt(&["mysql is not supported", "--batch"]);
     write("  type: mongod\n  url: mongodb://rasa:hush@db\n");
-    attempt(&["mongodb is not read", "mongoexport"]);
+    attempt(&["mongodb is not supported", "mongoexport"]);
     write("  type: addons.MyStore\n  url: hush\n");
-    attempt(&["`addons.mystore` is not read"]);
+    attempt(&["`addons.mystore` is not supported"]);
     write(
         "  type: SQL\n  dialect: postgresql\n  url: 127.0.0.1\n  port: 1\n  username: rasa\n  password: hush@hush\n  db: rasa\n",
     );
     attempt(&["postgresql://127.0.0.1:1/rasa"]);
     write("  type: SQL\n  db: ${TRACKER_DB}\n");
-    attempt(&["tracker_store.db: the variable TRACKER_DB is not set"]);
+    attempt(&["tracker_store.db: variable TRACKER_DB is not set"]);
     std::fs::write(&endpoints, "models: {}\n").unwrap();
-    attempt(&["there is no `tracker_store`"]);
+    attempt(&["no `tracker_store` found"]);
     write("  type: sql\n  dialect: sqlite\n  db: none.db\n");
     attempt(&["none.db"]);
 
@@ -363,7 +363,7 @@ fn databases_of_something_else_are_refused() {
         "c.db",
         "CREATE TABLE events (id INTEGER PRIMARY KEY, sender_id TEXT, data TEXT); INSERT INTO events VALUES (1, 'u', 'hello')",
     );
-    refused("c.db", folder.path(), &["its only record is no event"]);
+    refused("c.db", folder.path(), &["its only record is not an event"]);
 }
 
 #[test]

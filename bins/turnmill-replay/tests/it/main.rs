@@ -13,6 +13,6 @@ mod rebuild;
 mod secrets;
 mod servers;
 mod silent;
+mod source_facts;
 mod support;
 mod terminal;
-mod told;

@@ -65,7 +65,7 @@ fn every_law(store: &str, others: &Path) {
     BufReader::new(child.stderr.take().unwrap()).read_line(&mut said).unwrap();
     child.kill().unwrap();
     assert!(!child.wait().unwrap().success(), "{said}");
-    assert!(said.contains("nobody else can write until this is finished"), "{said}");
+    assert!(said.contains("other programs cannot write until the rebuild has finished"), "{said}");
     let input = capture("moodbot/sql-broker.jsonl.gz");
     for flags in [&[][..], &settings[..]] {
         let refused = run(replay(&[&[input.to_str().unwrap(), "--to", store][..], flags].concat()), 1);

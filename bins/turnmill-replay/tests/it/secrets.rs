@@ -273,7 +273,7 @@ fn settings_that_everybody_can_change_are_warned_about() {
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
         let text = said(turnmill(&["check"]), &folder);
         assert_eq!(
-            text.contains("every user of this machine can change turnmill.toml"),
+            text.contains("turnmill.toml is writable by every user of this machine"),
             warned,
             "{mode:o}: {text}"
         );

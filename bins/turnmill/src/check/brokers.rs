@@ -1,4 +1,4 @@
-//! Brokers, group and topics, as far as the service depends on them.
+//! Checks of brokers, consumer group and topics.
 
 use std::io::Write;
 use std::time::Duration;
@@ -10,75 +10,78 @@ use turnmill_source_kafka::{Connectivity, KafkaError, KafkaSettings, check_conne
 use super::{Findings, sample};
 use crate::connect;
 
-/// How long brokers may take to answer.
-const BROKERS: Duration = Duration::from_secs(10);
-/// Topics that are named at most.
+/// Time the brokers have to respond.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Maximum number of topics to name.
 const NAMED: usize = 5;
 
-/// Looks at brokers, group and topics.
-pub(super) fn look(
+/// Checks brokers, consumer group and topics.
+pub(super) fn check(
     loaded: &Loaded,
     kafka: &KafkaSettings,
     findings: &mut Findings<impl Write>,
 ) -> std::io::Result<()> {
     let settings = &loaded.settings;
-    let mirror = settings.dead_letters.topic.as_deref();
-    // One of them may be the topic that is read.
-    let siblings = loaded.anonymization_topics.iter().map(String::as_str);
-    let siblings: Vec<&str> = siblings.filter(|sibling| *sibling != settings.kafka.topic).collect();
-    let others: Vec<&str> = mirror.into_iter().chain(siblings.iter().copied()).collect();
-    let found = match check_connectivity(kafka, &others, BROKERS) {
+    let dead_letter_topic = settings.dead_letters.topic.as_deref();
+    // The topic that is read may be one of the anonymised topics.
+    let anonymised = loaded.anonymization_topics.iter().map(String::as_str);
+    let anonymised = anonymised.filter(|topic| *topic != settings.kafka.topic);
+    let others: Vec<&str> = dead_letter_topic.into_iter().chain(anonymised).collect();
+    let found = match check_connectivity(kafka, &others, TIMEOUT) {
         Ok(found) => found,
         Err(KafkaError::Unreachable { brokers, problem }) => {
-            return findings
-                .problem(format_args!("KAFKA_BROKER_ADDRESS: no broker of {brokers} answers: {problem}"));
+            return findings.problem(format_args!(
+                "KAFKA_BROKER_ADDRESS: no broker of {brokers} is reachable: {problem}"
+            ));
         }
         Err(error) => return findings.problem(explain(&error)),
     };
     let brokers = counted(found.brokers as u64, "broker");
-    findings.ok(format_args!("Kafka cluster {} answers, {brokers}", found.cluster))?;
+    findings.ok(format_args!("Kafka cluster {} reachable, {brokers}", found.cluster))?;
     group(settings, &found, findings)?;
     for topic in &found.topics {
         let name = topic.topic.as_str();
         let partitions = topic.partitions.map(|count| counted(count as u64, "partition"));
         match (topic.partitions.zip(partitions), name) {
             (Some((count, partitions)), name) if name == settings.kafka.topic => {
-                findings.ok(format_args!("topic `{name}` is there, {partitions}"))?;
-                if connect::consumers(settings) > count {
-                    findings.note(
-                        "RASA_ANALYTICS_CONSUMER_COUNT: more consumers than the topic has partitions have nothing to do",
-                    )?;
+                findings.ok(format_args!("topic `{name}` exists, {partitions}"))?;
+                let consumers = connect::consumers(settings);
+                if consumers > count {
+                    findings.note(format_args!(
+                        "RASA_ANALYTICS_CONSUMER_COUNT: {consumers} consumers for {partitions}; the surplus stays idle"
+                    ))?;
                 }
-                sample::look(settings, kafka, findings)?;
+                sample::check(settings, kafka, findings)?;
             }
             (None, name) if name == settings.kafka.topic => findings.problem(format_args!(
-                "KAFKA_TOPIC: there is no topic `{name}`; the service would wait for it"
+                "KAFKA_TOPIC: topic `{name}` does not exist; the service would wait for it"
             ))?,
-            (Some((_, partitions)), name) if Some(name) == mirror => {
-                findings.ok(format_args!("dead-letter topic `{name}` is there, {partitions}"))?;
+            (Some((_, partitions)), name) if Some(name) == dead_letter_topic => {
+                findings.ok(format_args!("dead-letter topic `{name}` exists, {partitions}"))?;
             }
-            (None, name) if Some(name) == mirror => findings.note(format_args!(
-                "warning: RASA_ANALYTICS_DLQ: there is no topic `{name}`; it is never created, and the table keeps all dead letters"
+            (None, name) if Some(name) == dead_letter_topic => findings.note(format_args!(
+                "warning: RASA_ANALYTICS_DLQ: topic `{name}` does not exist and is never created; the table keeps all dead \
+                 letters"
             ))?,
             (Some((_, partitions)), name) => findings.note(format_args!(
-                "topic `{name}` of anonymised copies (anonymization_topics) is there, {partitions}; KAFKA_TOPIC chooses what is read"
+                "anonymised topic `{name}` (anonymization_topics) exists, {partitions}; KAFKA_TOPIC selects the topic to read"
             ))?,
             (None, name) => findings.note(format_args!(
-                "there is no topic `{name}`, which endpoints.yml names among its anonymization_topics"
+                "topic `{name}` in anonymization_topics of endpoints.yml does not exist"
             ))?,
         }
     }
     if !found.anonymised.is_empty() {
         let names = found.anonymised.iter().take(NAMED).map(|name| format!("`{name}`")).collect::<Vec<_>>();
         findings.note(format_args!(
-            "by their names, these topics hold anonymised events: {}; KAFKA_TOPIC chooses what is read",
+            "these topics hold anonymised events, judging by their names: {}; KAFKA_TOPIC selects the topic to read",
             names.join(", ")
         ))?;
     }
     Ok(())
 }
 
-/// Says what other programs have in the consumer group.
+/// Reports members and offsets that other programs have in the consumer group.
 fn group(
     settings: &ServiceSettings,
     found: &Connectivity,
@@ -87,27 +90,26 @@ fn group(
     let group = &settings.kafka.group_id;
     if settings.kafka.take_over_group {
         return findings.note(format_args!(
-            "TURNMILL_KAFKA_TAKE_OVER_GROUP: members and offsets that other programs have in the group `{group}` are not looked at"
+            "TURNMILL_KAFKA_TAKE_OVER_GROUP: group `{group}` not checked for members and offsets of other programs"
         ));
     }
     let (members, offsets) = (&found.group.members, &found.group.offsets);
     if !members.is_empty() {
         findings.problem(format_args!(
-            "RASA_ANALYTICS_CONSUMER_ID: the group `{group}` has members that are not turnmill's ({}); the service would refuse \
-             to take partitions from them. Name a group of turnmill's own, or stop them and set \
-             TURNMILL_KAFKA_TAKE_OVER_GROUP=true",
+            "RASA_ANALYTICS_CONSUMER_ID: group `{group}` has members of other programs ({}), so the service would refuse to \
+             join it. Name another group, or shut down these programs and set TURNMILL_KAFKA_TAKE_OVER_GROUP=true",
             members.join(", ")
         ))?;
     }
     if !offsets.is_empty() {
         findings.note(format_args!(
-            "RASA_ANALYTICS_CONSUMER_ID: the group `{group}` has offsets that turnmill did not commit ({}); they would be left \
-             alone, and lag tools would not follow turnmill, until TURNMILL_KAFKA_TAKE_OVER_GROUP=true",
+            "RASA_ANALYTICS_CONSUMER_ID: group `{group}` has offsets of another program ({}). They are not overwritten, so lag \
+             tools will not show turnmill's progress. To overwrite them, set TURNMILL_KAFKA_TAKE_OVER_GROUP=true",
             offsets.join(", ")
         ))?;
     }
     if members.is_empty() && offsets.is_empty() {
-        findings.ok(format_args!("the group `{group}` is not used by other programs"))?;
+        findings.ok(format_args!("group `{group}` is not used by other programs"))?;
     }
     Ok(())
 }

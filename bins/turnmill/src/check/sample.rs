@@ -1,4 +1,4 @@
-//! What the newest records of the topic are.
+//! Reads a sample of the topic's newest records, and reports whether they are events.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -14,16 +14,16 @@ use turnmill_source_kafka::{Edge, KafkaGroup, KafkaRange, KafkaSettings};
 
 use super::Findings;
 
-/// Offsets before the end of each partition that are read.
+/// Number of offsets before the end of each partition to read.
 const LAST: u64 = 500;
-/// Records that are looked at, at most.
+/// Maximum number of records to read.
 const RECORDS: usize = 2_000;
-/// How long to read for them.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Assistants that are named, at most.
+/// Time allowed for reading the sample.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// Maximum number of assistants to name.
 const NAMED: usize = 5;
 
-/// What was seen of a topic.
+/// Counts of a sample of records.
 #[derive(Debug, Default)]
 struct Sample {
     records: usize,
@@ -68,14 +68,14 @@ impl Sample {
         }
     }
 
-    /// Records that should have been events.
+    /// Returns the number of records with a body; each of them should be an event.
     fn bodies(&self) -> usize {
         self.records - self.skipped
     }
 }
 
-/// Reads the newest records, without a group and without a commit, and says what they are.
-pub(super) fn look(
+/// Reads the newest records, without a group and without a commit, and reports what they are.
+pub(super) fn check(
     settings: &ServiceSettings,
     kafka: &KafkaSettings,
     findings: &mut Findings<impl Write>,
@@ -83,11 +83,11 @@ pub(super) fn look(
     let sample = match read(settings, kafka) {
         Ok(sample) => sample,
         Err(problem) => {
-            return findings.problem(format_args!("KAFKA_TOPIC: its records cannot be read: {problem}"));
+            return findings.problem(format_args!("KAFKA_TOPIC: cannot read the topic's records: {problem}"));
         }
     };
     if sample.records == 0 {
-        return findings.note("it has no records yet");
+        return findings.note("the topic has no records yet");
     }
     let most = settings.dead_letters.max_share.unwrap_or(1.0);
     events(&sample, most, findings)?;
@@ -108,7 +108,7 @@ fn read(settings: &ServiceSettings, kafka: &KafkaSettings) -> Result<Sample, Str
     let mut group = KafkaGroup::start(&kafka).map_err(|error| explain(&error))?;
     let (control, mut batch) = (group.control(), RecordBatch::new());
     let limits = GroupLimits { records: RECORDS / 4, ..GroupLimits::default() };
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + READ_TIMEOUT;
     while Instant::now() < end && sample.records < RECORDS {
         match group.next(&limits, &mut batch).map_err(|error| explain(&error))? {
             GroupProgress::Assigned(assignment) => {
@@ -124,11 +124,12 @@ fn read(settings: &ServiceSettings, kafka: &KafkaSettings) -> Result<Sample, Str
     Ok(sample)
 }
 
-/// Says what share are events. A service whose limit is a share of `most` refused records would stop at others.
+/// Reports the share of events. More dead letters than the share `most` are a problem, because the
+/// service would stop.
 fn events(sample: &Sample, most: f64, findings: &mut Findings<impl Write>) -> std::io::Result<()> {
     let (bodies, newest) = (sample.bodies(), counted(sample.records as u64, "record"));
     if bodies == 0 {
-        return findings.note(format_args!("of the newest {newest} none has a body"));
+        return findings.note(format_args!("none of the newest {newest} has a body"));
     }
     let refused: usize = sample.refused.values().sum();
     #[allow(clippy::cast_precision_loss, reason = "a few thousand")]
@@ -137,21 +138,21 @@ fn events(sample: &Sample, most: f64, findings: &mut Findings<impl Write>) -> st
         sample.refused.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
     let reasons = reasons.join(", ");
     if refused == 0 {
-        return findings.ok(format_args!("all of its newest {newest} are events, 100 %"));
+        return findings.ok(format_args!("100 % of the newest {newest} are events"));
     }
-    // Not 100.0 %, which it is not.
+    // Rounds down, so that it never shows 100.0 %.
     let percent = ((1.0 - share) * 1000.0).floor() / 10.0;
     let text = format!(
-        "{percent:.1} % of its newest {newest} are events, the others would be dead letters ({reasons})"
+        "{percent:.1} % of the newest {newest} are events, the others would be dead letters ({reasons})"
     );
     if sample.events == 0 {
         findings.problem(format_args!(
-            "KAFKA_TOPIC: none of its newest {newest} is an event of Rasa's ({reasons}): is it the right topic?"
+            "KAFKA_TOPIC: none of the newest {newest} is a Rasa event ({reasons}); check the name of the topic"
         ))
     } else if share > most {
         let window = counted(DeadLetterSettings::SHARE_WINDOW, "record");
         findings.problem(format_args!(
-            "KAFKA_TOPIC: {text}; the service would stop at more than {:.0} % of {window} \
+            "KAFKA_TOPIC: {text}; the service would stop, because more than {:.0} % of {window} are dead letters \
              (TURNMILL_DEAD_LETTER_MAX_SHARE)",
             most * 100.0
         ))
@@ -161,12 +162,13 @@ fn events(sample: &Sample, most: f64, findings: &mut Findings<impl Write>) -> st
 }
 
 fn keys(sample: &Sample, findings: &mut Findings<impl Write>) -> std::io::Result<()> {
-    let slower = "the tables are right all the same; `partition_by_sender: true` in the assistant's event_broker is faster";
+    let slower = "the tables are correct either way, but `partition_by_sender: true` in the assistant's event_broker is \
+                  faster";
     match sample.keyed {
-        keyed if keyed == sample.records => findings.ok("its records have keys"),
-        0 => findings.ok(format_args!("its records have no keys: {slower}")),
+        keyed if keyed == sample.records => findings.ok("the records have keys"),
+        0 => findings.ok(format_args!("the records have no keys; {slower}")),
         keyed => findings
-            .ok(format_args!("{keyed} of {} have keys: {slower}", counted(sample.records as u64, "record"))),
+            .ok(format_args!("{keyed} of {} have keys; {slower}", counted(sample.records as u64, "record"))),
     }
 }
 
@@ -180,16 +182,16 @@ fn assistants(
     let names = names.join(", ") + &if more > 0 { format!(" and {more} more") } else { String::new() };
     match sample.assistants.len() {
         0 => Ok(()),
-        1 => findings.ok(format_args!("its events are of the assistant {names} (metadata.assistant_id)")),
+        1 => findings.ok(format_args!("the events are of assistant {names} (metadata.assistant_id)")),
         _ if matches!(settings.source.assistant, AssistantNameBuf::Given(_)) => findings.note(format_args!(
-            "warning: TURNMILL_ASSISTANT names one assistant, and its events are of {names} (metadata.assistant_id)"
+            "warning: TURNMILL_ASSISTANT names one assistant, but the events are of {names} (metadata.assistant_id)"
         )),
         _ if settings.source.assistant == AssistantNameBuf::FromMetadata => {
-            findings.ok(format_args!("its events are of several assistants: {names} (metadata.assistant_id)"))
+            findings.ok(format_args!("the events are of several assistants: {names} (metadata.assistant_id)"))
         }
         _ => findings.note(format_args!(
-            "its events are of several assistants: {names} (metadata.assistant_id); their conversations are kept apart by \
-             sender only, unless TURNMILL_ASSISTANT_FROM_METADATA is true"
+            "the events are of several assistants: {names} (metadata.assistant_id); equal sender ids are merged unless \
+             TURNMILL_ASSISTANT_FROM_METADATA is true"
         )),
     }
 }
@@ -201,7 +203,7 @@ mod tests {
 
     use super::*;
 
-    fn said(values: &[&str], most: f64) -> (String, bool) {
+    fn findings(values: &[&str], most: f64) -> (String, bool) {
         let decoder = RasaDecoder::new(&turnmill_model::Settings::default());
         let mut batch = RecordBatch::new();
         batch.begin(0);
@@ -211,26 +213,26 @@ mod tests {
         }
         let mut sample = Sample::default();
         sample.add(&batch, &decoder, SourceFacts::default());
-        let mut findings = Findings { out: Vec::new(), sound: true };
+        let mut findings = Findings { out: Vec::new(), is_ok: true };
         events(&sample, most, &mut findings).unwrap();
         keys(&sample, &mut findings).unwrap();
-        (String::from_utf8(findings.out).unwrap(), findings.sound)
+        (String::from_utf8(findings.out).unwrap(), findings.is_ok)
     }
 
     #[test]
     fn a_topic_of_something_else_is_a_problem_and_a_few_records_of_it_are_not() {
         let event = r#"{"sender_id": "u", "event": "restart", "timestamp": 1656382549.5}"#;
-        let (text, sound) = said(&[event, event], 0.5);
-        assert!(sound && text.contains("all of its newest 2 records are events"), "{text}");
-        let (text, sound) = said(&[event, event, "garbage"], 0.5);
+        let (text, is_ok) = findings(&[event, event], 0.5);
+        assert!(is_ok && text.contains("100 % of the newest 2 records are events"), "{text}");
+        let (text, is_ok) = findings(&[event, event, "garbage"], 0.5);
         assert!(
-            sound && text.contains("66.6 % of its newest 3 records") && text.contains("not_json 1"),
+            is_ok && text.contains("66.6 % of the newest 3 records") && text.contains("not_json 1"),
             "{text}"
         );
-        let (text, sound) = said(&[event, "garbage", "[]"], 0.5);
-        assert!(!sound && text.contains("TURNMILL_DEAD_LETTER_MAX_SHARE"), "{text}");
-        let (text, sound) = said(&["garbage"], 1.0);
-        assert!(!sound && text.contains("none of its newest 1 record is an event"), "{text}");
+        let (text, is_ok) = findings(&[event, "garbage", "[]"], 0.5);
+        assert!(!is_ok && text.contains("TURNMILL_DEAD_LETTER_MAX_SHARE"), "{text}");
+        let (text, is_ok) = findings(&["garbage"], 1.0);
+        assert!(!is_ok && text.contains("none of the newest 1 record is a Rasa event"), "{text}");
         assert!(text.contains("have no keys"), "{text}");
     }
 }

@@ -6,23 +6,27 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 use turnmill_markers::Diagnostic;
+use turnmill_pipeline::counted;
 use turnmill_text::escaped;
 
-use super::Definitions;
+use super::Failure;
+use crate::console;
+use crate::definitions::Definitions;
 
 /// Arguments of `turnmill markers check`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Marker files, or folders with such; together they are one set.
+    /// Marker files, or directories of marker files; together they form one set.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Print the errors as a JSON list of objects with `kind`, `message`, `name`, `file`, `line` and `column`.
+    /// Print the errors as a JSON list of objects with `kind`, `message`, `name`, `file`, `line`
+    /// and `column`.
     #[arg(long)]
     json: bool,
 }
 
-/// Says what is wrong.
-pub(super) fn run(args: &Args) -> Result<ExitCode, crate::Failure> {
+/// Prints all errors, or the number of markers if there are none.
+pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let mut out = std::io::stdout().lock();
     let checked = Definitions::read(&args.files);
     let errors = checked.as_ref().err().map(Vec::as_slice).unwrap_or_default();
@@ -33,10 +37,10 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, crate::Failure> {
     }
     if let Ok(definitions) = &checked {
         for warning in &definitions.warnings {
-            super::tools::say(&format!("warning: {warning}"));
+            console::message(&format!("warning: {warning}"));
         }
         if !args.json {
-            writeln!(out, "{} markers, nothing is wrong", definitions.markers.markers().len())?;
+            writeln!(out, "{}, no errors", counted(definitions.markers.markers().len() as u64, "marker"))?;
         }
     }
     Ok(if checked.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -10,58 +10,63 @@ use turnmill_markers::evaluate::{
     EXTRACTION_HEADER, Evaluator, SessionResults, Statistics, write_extraction,
 };
 use turnmill_markers::{Compatibility, ForeignState, OwnedMarkerEvent, Program};
+use turnmill_pipeline::counted;
 use turnmill_source::Format;
 
+use super::Failure;
 use super::inputs::Conversations;
-use super::{Definitions, Failure, tools};
+use super::tools::read_markers;
+use crate::console;
 
 /// Arguments of `turnmill markers evaluate`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// SQLite tracker stores and event brokers, files (plain, gzip or Zstandard JSON lines), tracker dumps, `-` for standard
-    /// input, `postgresql://USER@HOST/DATABASE` for a tracker store in PostgreSQL.
+    /// Inputs: SQLite tracker stores and event brokers, files (plain, gzip or Zstandard JSON
+    /// lines), tracker dumps, `-` for standard input, or `postgresql://USER@HOST/DATABASE` for a
+    /// tracker store in PostgreSQL.
     #[arg(required = true, value_name = "INPUT")]
     inputs: Vec<PathBuf>,
-    /// Marker files, or folders with such; may be given several times.
+    /// Marker files, or directories of marker files; may be given several times.
     #[arg(long, required = true, value_name = "FILE")]
     markers: Vec<PathBuf>,
-    /// Where the results go.
+    /// File for the results.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Write statistics, too: `PREFIX-overall.csv` and `PREFIX-per-session.csv`.
+    /// Also write statistics to `PREFIX-overall.csv` and `PREFIX-per-session.csv`.
     #[arg(long, value_name = "PREFIX", alias = "stats-file-prefix")]
     stats_prefix: Option<OsString>,
-    /// Do as Rasa Open Source 3.6 does, not as its documentation says: negated tags lose their negation, and a `seq` goes on
-    /// in the next session and conversation.
+    /// Behave like Rasa Open Source 3.6 where it differs from its documentation: negated tags lose
+    /// their negation, and a `seq` continues in the next session and conversation.
     #[arg(long = "rasa-3.6-compatible")]
     compatible: bool,
-    /// Format of file inputs: rasa, kafka, kcat, tracker-store, sql-broker or tracker. Told from the content unless given.
+    /// Format of file inputs: rasa, kafka, kcat, tracker-store, sql-broker or tracker [default:
+    /// detected from the content].
     #[arg(long, value_name = "FORMAT")]
     format: Option<Format>,
-    /// Print nothing but errors.
+    /// Print only errors.
     #[arg(long, short)]
     quiet: bool,
 }
 
-/// Why a run over the conversations ended.
-enum Interrupted {
+/// Why the evaluation ended early.
+enum EvaluationError {
     Write(std::io::Error),
     State(ForeignState),
 }
 
-impl From<ForeignState> for Interrupted {
+impl From<ForeignState> for EvaluationError {
     fn from(error: ForeignState) -> Self {
         Self::State(error)
     }
 }
 
-/// Evaluates, and writes the files.
-pub(super) fn run(args: &Args) -> Result<ExitCode, crate::Failure> {
-    Ok(evaluate(args).map(|()| ExitCode::SUCCESS)?)
+/// Evaluates the markers, and writes the files.
+pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    evaluate(args).map(|()| ExitCode::SUCCESS)
 }
 
 fn evaluate(args: &Args) -> Result<(), Failure> {
-    let markers = Definitions::needed(&args.markers)?;
+    let markers = read_markers(&args.markers)?;
     let conversations = Conversations::read(&args.inputs, args.format)?;
     let names: Vec<&str> = markers.markers().iter().map(|marker| marker.name.as_str()).collect();
     let compatibility = if args.compatible { Compatibility::Rasa36 } else { Compatibility::Documented };
@@ -81,11 +86,11 @@ fn evaluate(args: &Args) -> Result<(), Failure> {
             write_extraction(&mut rows, sender_id, &names, session);
             statistics.add(sender_id, session);
             results += session.results.len();
-            out.write_all(rows.as_bytes()).map_err(Interrupted::Write)
+            out.write_all(rows.as_bytes()).map_err(EvaluationError::Write)
         };
-        evaluator.conversation(&events, each).map_err(|interrupted| match interrupted {
-            Interrupted::Write(source) => failed(source),
-            Interrupted::State(error) => failed(std::io::Error::other(error)),
+        evaluator.conversation(&events, each).map_err(|error| match error {
+            EvaluationError::Write(source) => failed(source),
+            EvaluationError::State(error) => failed(std::io::Error::other(error)),
         })?;
     }
     out.flush().map_err(failed)?;
@@ -99,14 +104,18 @@ fn evaluate(args: &Args) -> Result<(), Failure> {
         write(&path("-per-session.csv"), &statistics.per_session_csv())?;
     }
     if conversations.unreadable > 0 {
-        tools::say(&format!("{} records are no events and were left out", conversations.unreadable));
+        console::message(&format!(
+            "{} skipped, because they are not events",
+            counted(conversations.unreadable, "record")
+        ));
     }
     if !args.quiet {
-        tools::say(&format!(
-            "{results} results of {} markers in {} sessions of {} conversations",
-            names.len(),
-            statistics.sessions(),
-            conversations.by_sender.len()
+        console::message(&format!(
+            "{} of {} in {} of {}",
+            counted(results as u64, "result"),
+            counted(names.len() as u64, "marker"),
+            counted(statistics.sessions() as u64, "session"),
+            counted(conversations.by_sender.len() as u64, "conversation")
         ));
     }
     Ok(())

@@ -13,20 +13,22 @@ use turnmill_pipeline::{ExplainedSession, PatternTools, Stop};
 use turnmill_sink::{PatternSet, StoreError};
 use turnmill_text::escaped;
 
-use super::tools::{Display, close, open_to_look};
-use super::{Definitions, Failure, OnStore, show};
+use super::Failure;
+use super::store_options::OnStore;
+use super::tools::{Display, close, open_for_reading, read_markers};
+use crate::pattern_list;
 
 /// Arguments of `turnmill markers explain`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The marker's name.
+    /// Name of the marker.
     name: String,
-    /// The session: its `rasa_session.id`.
+    /// Id of the session, as in `rasa_session.id`.
     #[arg(long, value_name = "ID")]
     session: String,
     #[command(flatten)]
     on: OnStore,
-    /// Take the marker from these files, not from the store's active patterns.
+    /// Read the marker from these files instead of the store's active patterns.
     #[arg(long, value_name = "FILE")]
     markers: Vec<PathBuf>,
     /// Print JSON.
@@ -34,24 +36,24 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// Explains.
-pub(super) async fn run(args: &Args) -> Result<bool, crate::Failure> {
+/// Explains a marker in a session.
+pub(super) async fn run(args: &Args) -> Result<bool, Failure> {
     let id = args.session.parse().map_err(|_| Failure::NoSessionId(args.session.clone()))?;
     let of_files = match args.markers.as_slice() {
         [] => None,
         files => {
-            let markers = Definitions::needed(files)?;
+            let markers = read_markers(files)?;
             let found = markers.markers().iter().find(|marker| marker.name == args.name);
             Some(found.ok_or_else(|| Failure::NoSuchMarker(args.name.clone()))?.config.clone())
         }
     };
-    let (mut store, settings) = open_to_look(args.on.choice()).await?;
+    let (mut store, settings) = open_for_reading(args.on.choice()).await?;
     let rules = RowRules::new(&settings, RasaDecoder::new);
     let ingest = Ingest::new(&rules, 0);
     let display = Display::new(args.json);
-    let mut tell = |event: turnmill_pipeline::PatternEvent<'_>| display.tell(&event);
+    let mut observer = |event: turnmill_pipeline::PatternEvent<'_>| display.show(&event);
     let mut tools =
-        PatternTools::new(&mut store, Stop::default(), &mut tell).with_patience(args.on.choice().wait());
+        PatternTools::new(&mut store, Stop::default(), &mut observer).with_patience(args.on.choice().wait());
     let gave_up = |error| args.on.choice().gave_up(error);
     let set = tools.list().await.map_err(gave_up)?;
     let (config, scope) = match of_files {
@@ -70,26 +72,26 @@ pub(super) async fn run(args: &Args) -> Result<bool, crate::Failure> {
     Ok(true)
 }
 
-/// The event times for which a stored pattern writes rows, in microseconds.
-type Times = std::ops::Range<i64>;
+/// Range of event times in which a stored pattern writes rows, in microseconds.
+type Scope = std::ops::Range<i64>;
 
-fn stored(set: &PatternSet, name: &str) -> Result<(Node, Option<Times>), crate::Failure> {
+fn stored(set: &PatternSet, name: &str) -> Result<(Node, Option<Scope>), Failure> {
     let Some(pattern) = set.called(name) else {
         let known = set.active().map(|pattern| pattern.name.as_str()).collect::<Vec<_>>().join(", ");
-        return Err(Failure::NoSuchPattern { name: name.into(), known }.into());
+        return Err(Failure::NoSuchPattern { name: name.into(), known });
     };
     let config = Node::parse(&pattern.config)
-        .map_err(|error| StoreError::Damaged { detail: format!("the pattern `{name}`: {error}") })?;
+        .map_err(|error| StoreError::Damaged { detail: format!("pattern `{name}`: {error}") })?;
     let from = pattern.effective_from().map_or(i64::MIN, |from| from.0);
     let until = pattern.effective_until().map_or(i64::MAX, |until| until.0);
     Ok((config, Some(from..until)))
 }
 
-fn in_scope(scope: Option<&Times>, time: i64) -> bool {
+fn in_scope(scope: Option<&Scope>, time: i64) -> bool {
     scope.is_none_or(|scope| scope.contains(&time))
 }
 
-fn as_json(args: &Args, config: &Node, explained: &ExplainedSession, scope: Option<&Times>) -> Value {
+fn as_json(args: &Args, config: &Node, explained: &ExplainedSession, scope: Option<&Scope>) -> Value {
     let events = explained.events.iter().zip(&explained.explanation.events);
     let events: Vec<Value> = events
         .map(|(event, explanation)| {
@@ -97,7 +99,7 @@ fn as_json(args: &Args, config: &Node, explained: &ExplainedSession, scope: Opti
             if let Some(object) = value.as_object_mut() {
                 object.insert("event_id".into(), json!(event.id));
                 object.insert("event_type".into(), json!(event.event_type));
-                object.insert("timestamp".into(), json!(show::time(event.timestamp)));
+                object.insert("timestamp".into(), json!(pattern_list::time(event.timestamp)));
                 object.insert("in_scope".into(), json!(in_scope(scope, event.timestamp.0)));
             }
             value
@@ -115,14 +117,14 @@ fn text(
     args: &Args,
     config: &Node,
     explained: &ExplainedSession,
-    scope: Option<&Times>,
+    scope: Option<&Scope>,
 ) -> std::io::Result<()> {
     writeln!(out, "{}: {}", escaped(&args.name), escaped(&config.to_string()))?;
     writeln!(out, "session {} of {}\n", args.session, escaped(&explained.sender_key))?;
     for (event, explanation) in explained.events.iter().zip(&explained.explanation.events) {
         let outside =
-            if in_scope(scope, event.timestamp.0) { "" } else { ", outside of the pattern's times: no row" };
-        writeln!(out, "{} {}{outside}", show::time(event.timestamp), escaped(&event.event_type))?;
+            if in_scope(scope, event.timestamp.0) { "" } else { ", out of the pattern's scope: no row" };
+        writeln!(out, "{} {}{outside}", pattern_list::time(event.timestamp), escaped(&event.event_type))?;
         let mut explanation = explanation.clone();
         explanation.event = escaped(&explanation.event).to_string();
         escape(&mut explanation.node);
@@ -131,7 +133,7 @@ fn text(
     Ok(())
 }
 
-/// Escapes the conditions, which name intents and slots as the data has them.
+/// Escapes the conditions, which contain names of intents and slots from the data.
 fn escape(node: &mut NodeExplanation) {
     node.text = node.text.take().map(|text| escaped(&text).to_string());
     node.sub_markers.iter_mut().for_each(escape);

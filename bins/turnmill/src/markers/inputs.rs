@@ -1,4 +1,4 @@
-//! Conversations as `rasa evaluate markers` sees them: events in the order of the input.
+//! Reads conversations as `rasa evaluate markers` does: events in the order of the input.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,10 +14,11 @@ use turnmill_source_tracker::{PostgresTracker, TrackerOptions, TrackerSource, is
 
 use super::Failure;
 
-/// Any usable time: that of an event does not matter here, so one without must not be refused.
-const SOME_TIME: f64 = 1e9;
+/// Time of events that have none. The time has no effect here, so such an event must not be
+/// refused.
+const DEFAULT_TIME: f64 = 1e9;
 
-/// Conversations by sender id, and how many records gave no event.
+/// Conversations by sender id, and the number of records that are not events.
 #[derive(Debug, Default)]
 pub(super) struct Conversations {
     pub(super) by_sender: BTreeMap<String, Vec<OwnedMarkerEvent>>,
@@ -25,7 +26,7 @@ pub(super) struct Conversations {
 }
 
 impl Conversations {
-    /// Reads inputs to their ends.
+    /// Reads all inputs to their ends.
     pub(super) fn read(inputs: &[PathBuf], format: Option<Format>) -> Result<Self, Failure> {
         let decoder = RasaDecoder::new(&Settings::default());
         let mut conversations = Self::default();
@@ -53,12 +54,12 @@ impl Conversations {
             }
         };
         let mut events = Vec::new();
-        let record = Record { time: body.time.or(Some(SOME_TIME)), ..body };
+        let record = Record { time: body.time.or(Some(DEFAULT_TIME)), ..body };
         if decoder.decode(&record, &mut events).is_err() {
             self.unreadable += 1;
         }
         for event in &events {
-            // As it was written, not cut to a column's width.
+            // The id as written, not shortened to the width of a column.
             let sender = body.sender.unwrap_or(&event.sender_key);
             let event = OwnedMarkerEvent::from(marker_event(event));
             match self.by_sender.get_mut(sender) {

@@ -13,19 +13,22 @@ use turnmill_sink::{PatternSet, Store as _, StoredPattern};
 use turnmill_text::escaped;
 use uuid::Uuid;
 
-use super::tools::{Display, close, open};
-use super::{Definitions, Failure, OnStore, OnStoreOrService, now, show};
+use super::Failure;
+use super::store_options::{OnStore, OnStoreOrService};
+use super::tools::{Display, close, open, read_markers};
+use crate::definitions::now;
+use crate::pattern_list;
 use crate::store_args::StoreChoice;
 
 /// Arguments of `turnmill markers upload`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Upload {
-    /// Marker files, or folders with such; together they are the set.
+    /// Marker files, or directories of marker files; together they form the set.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     #[command(flatten)]
     on: OnStoreOrService,
-    /// Make the store if it is not there yet, so that the markers hold from its first event on.
+    /// Create the store if it does not exist, so that the markers apply from its first event on.
     #[arg(long)]
     new: bool,
     /// Print the patterns as JSON.
@@ -38,7 +41,7 @@ pub(crate) struct Upload {
 pub(crate) struct List {
     #[command(flatten)]
     on: OnStoreOrService,
-    /// Only active ones.
+    /// List active patterns only.
     #[arg(long)]
     active: bool,
     /// Print JSON.
@@ -49,7 +52,7 @@ pub(crate) struct List {
 /// Arguments of `turnmill markers remove`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Remove {
-    /// The pattern's name.
+    /// Name of the pattern.
     name: String,
     #[command(flatten)]
     on: OnStoreOrService,
@@ -58,38 +61,39 @@ pub(crate) struct Remove {
 /// Arguments of `turnmill markers backfill`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Backfill {
-    /// Names of active patterns; all of them unless given.
+    /// Names of active patterns [default: all].
     names: Vec<String>,
     #[command(flatten)]
     on: OnStore,
     /// Print JSON.
     #[arg(long)]
     json: bool,
-    /// Print nothing but errors (and the JSON, if asked for).
+    /// Print only errors, and JSON if requested.
     #[arg(long, short)]
     quiet: bool,
 }
 
-/// What to change.
+/// A change of the patterns.
 enum Change<'c> {
     Upload(&'c MarkerSet),
     Remove(&'c str),
     Backfill(&'c [String]),
 }
 
-/// Changes the patterns of a store, and makes up for all rows that follow.
+/// Changes the patterns of a store, and writes all marker rows that follow from the change.
 async fn change(
     choice: StoreChoice<'_>,
     change: &Change<'_>,
     new: bool,
     quiet: bool,
-) -> Result<(PatternChange, Swept), crate::Failure> {
+) -> Result<(PatternChange, Swept), Failure> {
     let (mut store, settings) = open(choice, new).await?;
     let rules = RowRules::new(&settings, RasaDecoder::new);
     let mut ingest = Ingest::new(&rules, 0);
     let display = Display::new(quiet);
-    let mut tell = |event: turnmill_pipeline::PatternEvent<'_>| display.tell(&event);
-    let mut tools = PatternTools::new(&mut store, Stop::default(), &mut tell).with_patience(choice.wait());
+    let mut observer = |event: turnmill_pipeline::PatternEvent<'_>| display.show(&event);
+    let mut tools =
+        PatternTools::new(&mut store, Stop::default(), &mut observer).with_patience(choice.wait());
     let gave_up = |error| choice.gave_up(error);
     let changed = match change {
         Change::Upload(markers) => tools.upload(markers, now()).await.map_err(gave_up)?,
@@ -113,16 +117,16 @@ async fn change(
     Ok((changed, swept))
 }
 
-/// Id of the active pattern `name`.
+/// Returns the id of the active pattern `name`.
 fn find(set: &PatternSet, name: &str) -> Result<Uuid, Failure> {
     let known = || set.active().map(|pattern| pattern.name.as_str()).collect::<Vec<_>>().join(", ");
     let found = set.called(name).map(|pattern| pattern.id);
     found.ok_or_else(|| Failure::NoSuchPattern { name: name.into(), known: known() })
 }
 
-/// `turnmill markers upload`.
-pub(super) async fn upload(args: &Upload) -> Result<bool, crate::Failure> {
-    let markers = Definitions::needed(&args.files)?;
+/// Runs `turnmill markers upload`.
+pub(super) async fn upload(args: &Upload) -> Result<bool, Failure> {
+    let markers = read_markers(&args.files)?;
     let mut out = std::io::stdout().lock();
     if let Some(service) = args.on.service()? {
         let patterns = service.upload(&markers)?;
@@ -130,16 +134,14 @@ pub(super) async fn upload(args: &Upload) -> Result<bool, crate::Failure> {
             writeln!(out, "{patterns}")?;
         } else {
             writeln!(out, "{}", active_markers(markers.markers().len()))?;
-            later_only(
-                &mut out,
-                patterns.as_array().into_iter().flatten().filter(|p| is_later_only(p)).count(),
-            )?;
+            let patterns = patterns.as_array().into_iter().flatten();
+            print_new_events_only(&mut out, patterns.filter(|pattern| is_new_events_only(pattern)).count())?;
         }
         return Ok(true);
     }
     let (changed, swept) = change(args.on.choice(), &Change::Upload(&markers), args.new, false).await?;
     if args.json {
-        writeln!(out, "{}", show::as_json(&changed.set, false))?;
+        writeln!(out, "{}", pattern_list::as_json(&changed.set, false))?;
         return Ok(true);
     }
     let active = active_markers(changed.set.active().count());
@@ -151,69 +153,69 @@ pub(super) async fn upload(args: &Upload) -> Result<bool, crate::Failure> {
             changed.set.patterns.iter().filter(touched).partition(|p| p.is_active);
         writeln!(out, "{active}: {} new or changed, {} ended or replaced", new.len(), ended.len())?;
     } else {
-        writeln!(out, "{active}, nothing has changed")?;
+        writeln!(out, "{active}, no change")?;
     }
-    told(&mut out, &swept)?;
-    let later = changed.set.active().filter(|pattern| pattern.effective_from().is_some()).count();
-    later_only(&mut out, later)?;
+    print_backfilled(&mut out, &swept)?;
+    let count = changed.set.active().filter(|pattern| pattern.effective_from().is_some()).count();
+    print_new_events_only(&mut out, count)?;
     Ok(true)
 }
 
 fn active_markers(count: usize) -> String {
-    let are = if count == 1 { "is" } else { "are" };
-    format!("{} {are} active", counted(count as u64, "marker"))
+    counted(count as u64, "active marker")
 }
 
-/// Whether a pattern, as a service tells of it, is active and has no rows for what was before it.
-fn is_later_only(pattern: &Value) -> bool {
+/// Returns whether a pattern from the HTTP API is active and applies to new events only.
+fn is_new_events_only(pattern: &Value) -> bool {
     pattern.get("is_active").and_then(Value::as_bool) == Some(true)
         && pattern.get("effective_from").is_some_and(|from| !from.is_null())
 }
 
-/// Says what it takes to find markers in events that were there before them.
-fn later_only(out: &mut impl Write, count: usize) -> std::io::Result<()> {
+/// Prints how many markers apply to new events only, and how to apply them to history.
+fn print_new_events_only(out: &mut impl Write, count: usize) -> std::io::Result<()> {
     if count > 0 {
-        let (markers, hold) = (counted(count as u64, "marker"), if count == 1 { "holds" } else { "hold" });
+        let (markers, apply) =
+            (counted(count as u64, "marker"), if count == 1 { "applies" } else { "apply" });
         writeln!(
             out,
-            "{markers} {hold} for new events only; `turnmill markers backfill` applies active markers to all stored history"
+            "{markers} {apply} to new events only; `turnmill markers backfill` adds the stored history"
         )?;
     }
     Ok(())
 }
 
-fn told(out: &mut impl Write, swept: &Swept) -> std::io::Result<()> {
+fn print_backfilled(out: &mut impl Write, swept: &Swept) -> std::io::Result<()> {
     if swept.caught_up > 0 {
-        writeln!(out, "the rows of {} were made up for", counted(swept.caught_up, "sender"))?;
+        writeln!(out, "{} backfilled", counted(swept.caught_up, "sender"))?;
     }
     Ok(())
 }
 
-/// `turnmill markers list`.
-pub(super) async fn list(args: &List) -> Result<bool, crate::Failure> {
+/// Runs `turnmill markers list`.
+pub(super) async fn list(args: &List) -> Result<bool, Failure> {
     let patterns = match args.on.service()? {
         Some(service) => service.list(args.active)?,
         None => {
             let (mut store, _) = args.on.choice().for_reading().await?;
-            show::as_json(&store.patterns().await?, args.active)
+            pattern_list::as_json(&store.patterns().await?, args.active)
         }
     };
     let mut out = std::io::stdout().lock();
     if args.json {
         writeln!(out, "{patterns}")?;
     } else {
-        write!(out, "{}", show::as_text(&patterns))?;
+        write!(out, "{}", pattern_list::as_text(&patterns))?;
     }
     Ok(true)
 }
 
-/// `turnmill markers remove`.
-pub(super) async fn remove(args: &Remove) -> Result<bool, crate::Failure> {
+/// Runs `turnmill markers remove`.
+pub(super) async fn remove(args: &Remove) -> Result<bool, Failure> {
     let mut out = std::io::stdout().lock();
     let Some(service) = args.on.service()? else {
         let (_, swept) = change(args.on.choice(), &Change::Remove(&args.name), false, false).await?;
         writeln!(out, "`{}` is no longer active", escaped(&args.name))?;
-        told(&mut out, &swept)?;
+        print_backfilled(&mut out, &swept)?;
         return Ok(true);
     };
     let active = service.list(true)?;
@@ -226,32 +228,32 @@ pub(super) async fn remove(args: &Remove) -> Result<bool, crate::Failure> {
         .collect();
     let Some((_, id)) = all.iter().find(|(name, _)| *name == args.name) else {
         let known = all.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
-        return Err(Failure::NoSuchPattern { name: args.name.clone(), known }.into());
+        return Err(Failure::NoSuchPattern { name: args.name.clone(), known });
     };
     service.remove(id)?;
     writeln!(out, "`{}` is no longer active", escaped(&args.name))?;
     Ok(true)
 }
 
-/// `turnmill markers backfill`.
-pub(super) async fn backfill(args: &Backfill) -> Result<bool, crate::Failure> {
+/// Runs `turnmill markers backfill`.
+pub(super) async fn backfill(args: &Backfill) -> Result<bool, Failure> {
     let began = Instant::now();
     let quiet = args.quiet || args.json;
     let (changed, swept) = change(args.on.choice(), &Change::Backfill(&args.names), false, quiet).await?;
     let seconds = began.elapsed().as_secs_f64();
     let mut out = std::io::stdout().lock();
     if args.json {
-        let said = json!({
+        let report = json!({
             "changed": changed.changed, "senders": swept.senders, "caught_up": swept.caught_up, "seconds": seconds,
         });
-        writeln!(out, "{said}")?;
+        writeln!(out, "{report}")?;
     } else if !args.quiet {
         let active = changed.set.active().filter(|pattern| pattern.effective_from().is_none()).count();
         writeln!(
             out,
-            "{} {} for all history; the rows of {} were made up for in {}",
+            "{} {} to all history; {} backfilled in {}",
             counted(active as u64, "marker"),
-            if active == 1 { "holds" } else { "hold" },
+            if active == 1 { "applies" } else { "apply" },
             counted(swept.caught_up, "sender"),
             rounded(began.elapsed())
         )?;

@@ -9,18 +9,20 @@ use turnmill_ingest::{Ingest, RowRules};
 use turnmill_pipeline::{PatternTools, Preview, Sample, Stop, counted};
 use turnmill_text::escaped;
 
-use super::tools::{Display, close, open_to_look};
-use super::{Definitions, OnStore, show};
+use super::Failure;
+use super::store_options::OnStore;
+use super::tools::{Display, close, open_for_reading, read_markers};
+use crate::pattern_list;
 
 /// Arguments of `turnmill markers preview`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Marker files, or folders with such.
+    /// Marker files, or directories of marker files.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     #[command(flatten)]
     on: OnStore,
-    /// Examples of each marker, at most one of a session.
+    /// Maximum number of examples per marker, each from another session.
     #[arg(long, value_name = "NUMBER", default_value_t = 3)]
     samples: usize,
     /// Print JSON.
@@ -28,16 +30,16 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// Shows what would be found.
-pub(super) async fn run(args: &Args) -> Result<bool, crate::Failure> {
-    let markers = Definitions::needed(&args.files)?;
-    let (mut store, settings) = open_to_look(args.on.choice()).await?;
+/// Shows what markers would find in the stored history.
+pub(super) async fn run(args: &Args) -> Result<bool, Failure> {
+    let markers = read_markers(&args.files)?;
+    let (mut store, settings) = open_for_reading(args.on.choice()).await?;
     let rules = RowRules::new(&settings, RasaDecoder::new);
     let ingest = Ingest::new(&rules, 0);
     let display = Display::new(args.json);
-    let mut tell = |event: turnmill_pipeline::PatternEvent<'_>| display.tell(&event);
+    let mut observer = |event: turnmill_pipeline::PatternEvent<'_>| display.show(&event);
     let mut tools =
-        PatternTools::new(&mut store, Stop::default(), &mut tell).with_patience(args.on.choice().wait());
+        PatternTools::new(&mut store, Stop::default(), &mut observer).with_patience(args.on.choice().wait());
     let preview = tools
         .preview(&ingest, &markers, args.samples)
         .await
@@ -59,7 +61,7 @@ fn as_json(preview: &Preview) -> Value {
             "sender_key": sample.sender_key,
             "session_id": sample.session_id,
             "event_id": sample.event_id,
-            "timestamp": show::time(sample.timestamp),
+            "timestamp": pattern_list::time(sample.timestamp),
             "num_preceding_user_turns": sample.num_preceding_user_turns,
         })
     };
@@ -99,7 +101,7 @@ fn text(out: &mut impl Write, preview: &Preview) -> std::io::Result<()> {
                 "  {} of {} at {} after {}",
                 sample.session_id,
                 escaped(&sample.sender_key),
-                show::time(sample.timestamp),
+                pattern_list::time(sample.timestamp),
                 counted(sample.num_preceding_user_turns.unsigned_abs(), "user turn")
             )?;
         }

@@ -1,4 +1,4 @@
-//! The patterns of a running service, by HTTP.
+//! Client of a running service's HTTP API for patterns.
 
 use std::time::Duration;
 
@@ -8,18 +8,18 @@ use turnmill_text::{escaped, redact};
 
 use super::Failure;
 
-/// A service.
+/// A running service.
 #[derive(Debug)]
-pub(super) struct Service {
+pub(super) struct RemoteService {
     url: String,
     agent: ureq::Agent,
     token: Option<String>,
 }
 
-type Answer = Result<ureq::http::Response<ureq::Body>, ureq::Error>;
+type CallResult = Result<ureq::http::Response<ureq::Body>, ureq::Error>;
 
-impl Service {
-    /// The service at `url`, with the token of the environment.
+impl RemoteService {
+    /// Returns the service at `url`, with the token in `TURNMILL_API_TOKEN`.
     pub(super) fn new(url: &str) -> Self {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
@@ -36,7 +36,7 @@ impl Service {
         self.token.as_ref().map(|token| format!("Bearer {}", token.trim()))
     }
 
-    /// All patterns, or the active ones.
+    /// Returns all patterns, or only the active ones.
     pub(super) fn list(&self, active: bool) -> Result<Value, Failure> {
         let mut request = self.agent.get(self.patterns(if active { "?active=true" } else { "" }));
         if let Some(bearer) = self.bearer() {
@@ -45,7 +45,7 @@ impl Service {
         self.read(request.call())
     }
 
-    /// Makes `markers` all that is active.
+    /// Replaces the active patterns by `markers`.
     pub(super) fn upload(&self, markers: &MarkerSet) -> Result<Value, Failure> {
         let mut request = self.agent.put(self.patterns("")).content_type("application/json");
         if let Some(bearer) = self.bearer() {
@@ -63,11 +63,11 @@ impl Service {
         self.read(request.call())
     }
 
-    fn read(&self, answer: Answer) -> Result<Value, Failure> {
-        let failed = |error| Failure::Unreachable { url: shown(&self.url), source: Box::new(error) };
-        let mut answer = answer.map_err(failed)?;
-        let status = answer.status().as_u16();
-        let text = answer.body_mut().read_to_string().map_err(failed)?;
+    fn read(&self, result: CallResult) -> Result<Value, Failure> {
+        let failed = |error| Failure::Unreachable { url: printable(&self.url), source: Box::new(error) };
+        let mut response = result.map_err(failed)?;
+        let status = response.status().as_u16();
+        let text = response.body_mut().read_to_string().map_err(failed)?;
         let json = serde_json::from_str::<Value>(&text);
         match (status, json) {
             (200, Ok(value)) => Ok(value),
@@ -85,23 +85,23 @@ impl Service {
             }
             _ => {
                 let hint = match status {
-                    401 => "its token has to be in TURNMILL_API_TOKEN".into(),
-                    403 => "it lets in callers of its own machine only, since it has no TURNMILL_API_TOKEN"
+                    401 => "set TURNMILL_API_TOKEN to the token of the service".into(),
+                    403 => "the service has no TURNMILL_API_TOKEN, so run this command on the same machine"
                         .into(),
                     _ => text.chars().take(200).collect::<String>().trim().to_owned(),
                 };
-                Err(Failure::Answer { url: shown(&self.url), status, answer: hint })
+                Err(Failure::Response { url: printable(&self.url), status, detail: hint })
             }
         }
     }
 }
 
-/// A URL as it may be printed.
-fn shown(url: &str) -> String {
+/// Returns a URL without password and control characters.
+fn printable(url: &str) -> String {
     escaped(&redact(url)).to_string()
 }
 
-/// The set as one JSON document, in the order of definition.
+/// Returns the set as one JSON document, in the order of definition.
 fn body(markers: &MarkerSet) -> String {
     let marker = |marker: &turnmill_markers::Marker| {
         let config = marker.config.to_string();

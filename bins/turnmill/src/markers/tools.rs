@@ -1,23 +1,36 @@
-//! What the commands on stores have in common.
+//! Functions that several subcommands of `turnmill markers` share.
 
 use std::io::IsTerminal;
+use std::path::PathBuf;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use turnmill_markers::MarkerSet;
 use turnmill_model::Settings;
 use turnmill_pipeline::{PatternEvent, counted, explain, rounded};
 use turnmill_sink::{Class, Store as _, StoreError};
 use turnmill_stores::AnyStore;
 
+use super::Failure;
+use crate::console;
+use crate::definitions::Definitions;
 use crate::store_args::StoreChoice;
-pub(super) use crate::store_args::say;
 
-/// Opens the store with the settings that it was filled with; `new` makes it if it is not there.
-pub(super) async fn open(choice: StoreChoice<'_>, new: bool) -> Result<(AnyStore, Settings), crate::Failure> {
-    choice.for_writing(new.then(Settings::default)).await
+/// Reads marker files, and prints warnings about them.
+pub(super) fn read_markers(paths: &[PathBuf]) -> Result<MarkerSet, Failure> {
+    let definitions = Definitions::read(paths).map_err(Failure::Definitions)?;
+    for warning in &definitions.warnings {
+        console::message(&format!("warning: {warning}"));
+    }
+    Ok(definitions.markers)
 }
 
-/// Opens a store that is there to look at it: nothing is written, and a standby or a user who may only read are enough.
-pub(super) async fn open_to_look(choice: StoreChoice<'_>) -> Result<(AnyStore, Settings), crate::Failure> {
+/// Opens the store with the settings it was filled with. `new` creates it if it does not exist.
+pub(super) async fn open(choice: StoreChoice<'_>, new: bool) -> Result<(AnyStore, Settings), Failure> {
+    Ok(choice.for_writing(new.then(Settings::default)).await?)
+}
+
+/// Opens an existing store for reading. A standby, or a user with read privileges only, is enough.
+pub(super) async fn open_for_reading(choice: StoreChoice<'_>) -> Result<(AnyStore, Settings), Failure> {
     let (mut store, settings) = choice.for_reading().await?;
     store.open(&settings).await?;
     Ok((store, settings))
@@ -26,13 +39,13 @@ pub(super) async fn open_to_look(choice: StoreChoice<'_>) -> Result<(AnyStore, S
 /// Closes the store.
 pub(super) fn close(store: AnyStore) -> Result<(), StoreError> {
     match store.finish() {
-        // Somebody else is using it, which may be.
+        // Another program is using the store, which is allowed.
         Err(error) if matches!(error.class(), Class::Retryable { .. }) => Ok(()),
         result => result,
     }
 }
 
-/// A bar on a terminal, nothing in a pipe.
+/// Shows progress: a bar on a terminal, nothing in a pipe.
 pub(super) struct Display {
     bar: ProgressBar,
     quiet: bool,
@@ -48,17 +61,17 @@ impl Display {
         Self { bar, quiet }
     }
 
-    /// Shows what is told.
-    pub(super) fn tell(&self, event: &PatternEvent<'_>) {
+    /// Shows progress and retries.
+    pub(super) fn show(&self, event: &PatternEvent<'_>) {
         match event {
             PatternEvent::Reached { sender, senders } => {
-                // Ids are spread evenly, so the first bits tell how much is done.
+                // Ids are spread evenly, so their first bits give the progress.
                 self.bar.set_position((sender.0.as_u128() >> 96) as u64);
                 self.bar.set_message(counted(*senders, "sender"));
             }
             PatternEvent::Retrying { error, pause } if !self.quiet => {
-                let text = format!("{}; trying again in {}", explain(*error), rounded(*pause));
-                self.bar.suspend(|| say(&text));
+                let text = format!("{}; retrying in {}", explain(*error), rounded(*pause));
+                self.bar.suspend(|| console::message(&text));
             }
             _ => {}
         }

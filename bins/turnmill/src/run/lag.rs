@@ -1,35 +1,35 @@
-//! How far behind the partitions are, how the source is, and signs of life.
+//! Updates lag, buffer and broker metrics every second, and logs status lines.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use turnmill_pipeline::{counted, rounded};
-use turnmill_service::metrics::{PartitionAt, PartitionStatus, Totals};
+use turnmill_service::metrics::{PartitionProgress, PartitionStatus, Totals};
 use turnmill_source::GroupStats;
 
-use super::Service;
 use super::observer::topic_partition;
+use super::service::Service;
 
-/// Time between two looks.
-const EVERY: Duration = Duration::from_secs(1);
-/// So long after the last error the brokers count as there again.
-const QUIET: Duration = Duration::from_secs(30);
+/// Interval between updates.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// Time without an error after which the brokers count as available again.
+const RECOVERY: Duration = Duration::from_secs(30);
 
-/// Tells metrics, health and the log, until the process ends.
+/// Updates metrics and health, and logs status lines, until the process exits.
 pub(super) async fn watch(service: Arc<Service>) {
     let mut before: Vec<GroupStats> = Vec::new();
-    let mut failed: Option<Instant> = None;
-    let mut told = (Instant::now(), Totals::default());
+    let mut last_failure: Option<Instant> = None;
+    let mut last_status = (Instant::now(), Totals::default());
     loop {
-        tokio::time::sleep(EVERY).await;
+        tokio::time::sleep(INTERVAL).await;
         let (mut records, mut bytes, mut paused, mut errors) = (0, 0, 0, 0);
         let mut last_error = None;
-        for (index, control) in service.shared.controls().iter().enumerate() {
+        for (index, control) in service.state.controls().iter().enumerate() {
             for partition in &control.lag() {
                 if let Some((topic, number)) = topic_partition(&partition.partition) {
-                    // Positions are told of when they are committed.
-                    let at = PartitionAt { end: partition.end, ..PartitionAt::default() };
-                    service.metrics.partition(topic, number, &at);
+                    // The position is updated at each commit.
+                    let progress = PartitionProgress { end: partition.end, ..PartitionProgress::default() };
+                    service.metrics.partition(topic, number, &progress);
                 }
             }
             let stats = control.stats();
@@ -51,31 +51,31 @@ pub(super) async fn watch(service: Arc<Service>) {
             service.metrics.source_failed("kafka");
         }
         if let Some(error) = last_error {
-            // Once per spell; the metric counts on.
-            if failed.is_none() {
+            // Logs the first error of an outage only; the metric counts all.
+            if last_failure.is_none() {
                 tracing::warn!("brokers unavailable, retrying: {error}");
             }
-            failed = Some(Instant::now());
-            service.shared.waiting.begin("brokers");
-        } else if failed.is_some_and(|at| at.elapsed() > QUIET) {
-            failed = None;
-            service.shared.waiting.end("brokers");
+            last_failure = Some(Instant::now());
+            service.state.outages.begin("brokers");
+        } else if last_failure.is_some_and(|at| at.elapsed() > RECOVERY) {
+            last_failure = None;
+            service.state.outages.end("brokers");
         }
-        let passed = told.0.elapsed();
-        if service.settings.log.status.is_some_and(|every| passed >= every) {
+        let passed = last_status.0.elapsed();
+        if service.settings.log.status.is_some_and(|interval| passed >= interval) {
             let totals = service.metrics.totals();
-            let text = sign_of_life(&totals, &told.1, passed, &service.metrics.partitions());
+            let text = status_line(&totals, &last_status.1, passed, &service.metrics.partitions());
             match service.health.report().waiting {
                 Some(waiting) => tracing::info!("{text}; waiting for {waiting}"),
                 None => tracing::info!("{text}"),
             }
-            told = (Instant::now(), totals);
+            last_status = (Instant::now(), totals);
         }
     }
 }
 
-/// What was committed since the last time, and what is waiting.
-fn sign_of_life(now: &Totals, before: &Totals, passed: Duration, partitions: &[PartitionStatus]) -> String {
+/// Formats what was committed since the last status line, and the lag.
+fn status_line(now: &Totals, before: &Totals, passed: Duration, partitions: &[PartitionStatus]) -> String {
     let since = |count: fn(&Totals) -> u64, noun| counted(count(now).saturating_sub(count(before)), noun);
     let mut text = format!(
         "{} in the last {}: {}, {}, {}",
@@ -90,7 +90,7 @@ fn sign_of_life(now: &Totals, before: &Totals, passed: Duration, partitions: &[P
     }
     let known: Vec<u64> = partitions.iter().filter_map(|partition| partition.lag_events).collect();
     if partitions.is_empty() {
-        text.push_str("; no partition is assigned");
+        text.push_str("; no partition assigned");
     } else if known.is_empty() {
         text.push_str("; lag unknown");
     } else {
@@ -108,11 +108,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sign_of_life_has_counts_and_lag() {
+    fn a_status_line_has_counts_and_lag() {
         let at = |lag_events, lag_seconds| PartitionStatus {
             topic: "events".into(),
             partition: 0,
-            at: PartitionAt::default(),
+            progress: PartitionProgress::default(),
             lag_events,
             lag_seconds,
         };
@@ -120,17 +120,17 @@ mod tests {
         let before = Totals { records: 10, events: 9, duplicates: 1, ..Totals::default() };
         let now = Totals { records: 1_211, events: 1_209, duplicates: 1, dead_letters: 1, ..before };
         assert_eq!(
-            sign_of_life(&now, &before, minute, &[at(Some(0), Some(0.0))]),
+            status_line(&now, &before, minute, &[at(Some(0), Some(0.0))]),
             "1201 records in the last 60 s: 1200 events, 0 duplicates, 1 dead letter; lag 0 records"
         );
         assert_eq!(
-            sign_of_life(&before, &before, minute, &[at(Some(1), Some(12.34)), at(None, None)]),
+            status_line(&before, &before, minute, &[at(Some(1), Some(12.34)), at(None, None)]),
             "0 records in the last 60 s: 0 events, 0 duplicates, 0 dead letters; lag 1 record, 12 s"
         );
         let skipped = Totals { records: 11, skipped: 1, ..before };
         assert!(
-            sign_of_life(&skipped, &before, minute, &[at(None, None)]).ends_with(", 1 skipped; lag unknown")
+            status_line(&skipped, &before, minute, &[at(None, None)]).ends_with(", 1 skipped; lag unknown")
         );
-        assert!(sign_of_life(&now, &before, minute, &[]).ends_with("no partition is assigned"));
+        assert!(status_line(&now, &before, minute, &[]).ends_with("no partition assigned"));
     }
 }

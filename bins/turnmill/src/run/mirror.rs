@@ -1,8 +1,8 @@
-//! The dead-letter topic, fed from the table.
+//! Copies dead letters from the table to the dead-letter topic.
 //!
-//! How far it has come is a position of the store, moved once the brokers have confirmed the records: so every letter is sent
-//! at least once, in the order of their numbers, and of several processes the one that moves the position goes on, while the
-//! others are fenced.
+//! Progress is a position in the store. It moves after the brokers have acknowledged the records.
+//! So every dead letter is sent at least once, in the order of their numbers. Of several processes,
+//! one moves the position and the others are fenced.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,28 +14,28 @@ use turnmill_sink::{Advance, Claim, Class, DeadLetter, Inspect, Store, StoreErro
 use turnmill_source_kafka::{KafkaError, KafkaProducer, OutgoingRecord};
 use turnmill_stores::AnyStore;
 
-use super::{Service, complaint};
+use super::service::{Service, error_with_setting};
 use crate::connect;
 
-/// Name under which the store keeps how far the topic has come; the topic is the partition.
+/// Source of the position in the store; its partition is the name of the topic.
 const SOURCE: &str = "dead-letter-topic";
-/// Time between two looks at the table.
-const EVERY: Duration = Duration::from_secs(1);
-/// Time between two looks for a topic that is not there, and before another try after a failure.
-const PAUSE: Duration = Duration::from_secs(10);
-/// Letters sent before the position moves.
+/// Interval between polls of the table.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// Interval between checks for a missing topic, and between attempts after a failure.
+const RETRY_INTERVAL: Duration = Duration::from_secs(10);
+/// Number of dead letters sent before the position moves.
 const PAGE: usize = 200;
-/// How long brokers may take for a page.
-const DELIVERY: Duration = Duration::from_secs(30);
-/// A number that is missing may be of a transaction that has not ended yet. So long it is waited for.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Time the brokers have to acknowledge a page.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time to wait for a missing number, which may belong to a transaction that is still open.
+const GAP_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Mirrors until stopped.
+/// Copies dead letters until a stop is requested.
 pub(super) fn run(service: &Arc<Service>, component: Component) {
     let Some(topic) = service.settings.dead_letters.topic.clone() else { return component.finish() };
     let result = Mirror::new(service, &topic).and_then(|mut mirror| {
         if mirror.find_topic() {
-            tracing::info!(topic, "dead letters are mirrored");
+            tracing::info!(topic, "copying dead letters to the topic");
             mirror.run()?;
         }
         Ok(())
@@ -51,7 +51,7 @@ struct Mirror<'s> {
     topic: String,
     producer: KafkaProducer,
     store: AnyStore,
-    /// A number that is missing, and since when.
+    /// First missing number, and the time at which it was noticed.
     gap: Option<(u64, Instant)>,
 }
 
@@ -60,35 +60,36 @@ impl<'s> Mirror<'s> {
         let settings = &service.settings;
         let producer = KafkaProducer::new(&connect::kafka(settings, 0), &connect::producer(settings));
         let producer = producer.map_err(|error| explain(&error))?;
-        let store = service.target.store().map_err(|error| complaint(&error))?;
+        let store = service.target.store().map_err(|error| error_with_setting(&error))?;
         Ok(Self { service, topic: topic.to_owned(), producer, store, gap: None })
     }
 
-    /// Waits until the topic is there; false if stopping was asked for before.
+    /// Waits until the topic exists. Returns `false` if a stop was requested before. Logs the first
+    /// failure only.
     fn find_topic(&self) -> bool {
-        let mut told = false;
+        let mut was_logged = false;
         while !self.service.stop.is_set() {
             match self.producer.topic_exists(&self.topic, Duration::from_secs(5)) {
                 Ok(true) => return true,
-                Ok(false) if !told => {
+                Ok(false) if !was_logged => {
                     tracing::warn!(
                         topic = self.topic,
-                        setting = "RASA_ANALYTICS_DLQ",
-                        "the dead-letter topic does not exist; the table keeps all, and the topic gets them once it is there"
+                        "dead-letter topic (RASA_ANALYTICS_DLQ) does not exist; the table keeps all dead letters, and they are \
+                         sent once the topic exists"
                     );
-                    told = true;
+                    was_logged = true;
                 }
-                Err(error) if !told => {
+                Err(error) if !was_logged => {
                     tracing::warn!(
                         topic = self.topic,
-                        "cannot look for the dead-letter topic: {}",
+                        "cannot check whether the dead-letter topic exists, retrying: {}",
                         explain(&error)
                     );
-                    told = true;
+                    was_logged = true;
                 }
                 Ok(false) | Err(_) => {}
             }
-            self.service.stop.wait(PAUSE);
+            self.service.stop.wait(RETRY_INTERVAL);
         }
         false
     }
@@ -105,24 +106,24 @@ impl<'s> Mirror<'s> {
                 self.page().await
             });
             let pause = match result {
-                Ok(Sent::Page) => continue,
-                Ok(Sent::Nothing) => EVERY,
-                Ok(Sent::Stuck(error)) => {
+                Ok(PageOutcome::Sent) => continue,
+                Ok(PageOutcome::Empty) => POLL_INTERVAL,
+                Ok(PageOutcome::Failed(error)) => {
                     tracing::warn!(
                         topic = self.topic,
-                        "cannot mirror dead letters for now: {}",
+                        "dead letters not sent, retrying: {}",
                         explain(&error)
                     );
-                    PAUSE
+                    RETRY_INTERVAL
                 }
                 Err(error) => match error.class() {
-                    // The consumers tell of a database that is away.
-                    Class::Retryable { .. } => PAUSE,
+                    // The consumers log that the database is unavailable.
+                    Class::Retryable { .. } => RETRY_INTERVAL,
                     Class::Fenced => {
-                        tracing::debug!("another process mirrors the dead letters");
-                        PAUSE
+                        tracing::debug!("another process sends the dead letters");
+                        RETRY_INTERVAL
                     }
-                    Class::Poison | Class::Fatal => return Err(complaint(&error)),
+                    Class::Poison | Class::Fatal => return Err(error_with_setting(&error)),
                 },
             };
             self.service.stop.wait(pause);
@@ -130,8 +131,8 @@ impl<'s> Mirror<'s> {
         Ok(())
     }
 
-    /// Sends the next letters, and notes that.
-    async fn page(&mut self) -> Result<Sent, StoreError> {
+    /// Sends the next dead letters, and moves the position.
+    async fn page(&mut self) -> Result<PageOutcome, StoreError> {
         let ledger = self.store.ledger().await?;
         let waiting = ledger.iter().map(|(_, counts)| counts.dead_letters).sum::<i64>();
         self.service.metrics.set_dead_letters_waiting(u64::try_from(waiting).unwrap_or_default());
@@ -142,25 +143,30 @@ impl<'s> Mirror<'s> {
         let after = match &from {
             None => 0,
             Some(text) => text.parse().map_err(|_| StoreError::Damaged {
-                detail: format!("the position of {key} is `{text}` and no number"),
+                detail: format!("the position of {key} is `{text}`, expected a number"),
             })?,
         };
         let mut letters = self.store.dead_letters(after, PAGE).await?;
         let settled = self.settled(after, &letters);
         letters.truncate(settled);
-        let Some(last) = letters.last().map(|letter| letter.id) else { return Ok(Sent::Nothing) };
+        let Some(last) = letters.last().map(|letter| letter.id) else { return Ok(PageOutcome::Empty) };
         if let Err(error) = self.send(&letters) {
-            return Ok(Sent::Stuck(error));
+            return Ok(PageOutcome::Failed(error));
         }
         let advances = vec![Advance { key, from, to: last.to_string() }];
         let claim = Claim { advances, ..Claim::default() };
         self.store.begin(&claim).await?.commit().await?;
-        Ok(Sent::Page)
+        Ok(PageOutcome::Sent)
     }
 
-    /// How many of the letters, from the first on, no other will come before.
+    /// Returns how many of the dead letters can be sent without skipping one that commits later.
+    ///
+    /// PostgreSQL assigns numbers before the commit. Example: 7 and 9 are visible, because the
+    /// transaction with 8 is still open. Sending 9 would move the position past 8. So this stops at
+    /// a gap, until the number appears or `GAP_TIMEOUT` has passed since the gap was noticed: then
+    /// its transaction was rolled back.
     fn settled(&mut self, after: u64, letters: &[DeadLetter]) -> usize {
-        // Only one transaction at a time numbers letters in a SQLite file.
+        // SQLite has one writer at a time, so numbers become visible in order.
         if matches!(self.store, AnyStore::Sqlite(_)) {
             return letters.len();
         }
@@ -172,7 +178,7 @@ impl<'s> Mirror<'s> {
                     self.gap = Some((expected, Instant::now()));
                     return number;
                 }
-                if since.elapsed() < PATIENCE {
+                if since.elapsed() < GAP_TIMEOUT {
                     return number;
                 }
             }
@@ -181,10 +187,11 @@ impl<'s> Mirror<'s> {
         letters.len()
     }
 
-    /// Sends letters and waits until all have arrived. Those that a topic can never take stay in the table alone.
+    /// Sends dead letters and waits until all are acknowledged. Those that are too large for the
+    /// topic are skipped; the table keeps them.
     fn send(&mut self, letters: &[DeadLetter]) -> Result<(), KafkaError> {
         let (mut sent, mut failed) = (0, 0);
-        let mut on_their_way = Vec::with_capacity(letters.len());
+        let mut in_flight = Vec::with_capacity(letters.len());
         for letter in letters {
             let own = own_headers(letter);
             let original = letter.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref()));
@@ -197,15 +204,15 @@ impl<'s> Mirror<'s> {
                 time: None,
             };
             match self.producer.send(&self.topic, &record) {
-                Ok(ticket) => on_their_way.push((ticket, letter.id)),
-                Err(error) => self.given_up(letter.id, error, &mut failed)?,
+                Ok(ticket) => in_flight.push((ticket, letter.id)),
+                Err(error) => skip_if_too_large(letter.id, error, &mut failed)?,
             }
         }
-        let flushed = self.producer.flush(DELIVERY);
+        let flushed = self.producer.flush(DELIVERY_TIMEOUT);
         let delivered = self.producer.delivered();
         let mut first = None;
-        for (ticket, letter) in on_their_way {
-            // What has not even failed by now fails the flush.
+        for (ticket, letter) in in_flight {
+            // A record without a delivery report makes the flush fail.
             let Some(found) = delivered.iter().position(|delivery| delivery.ticket == ticket) else {
                 continue;
             };
@@ -215,7 +222,7 @@ impl<'s> Mirror<'s> {
                 }
                 Some(Err(error)) => {
                     failed += 1;
-                    tracing::error!(letter, "a dead letter stays in the table alone: {}", explain(error));
+                    log_too_large(letter, error);
                 }
                 _ => sent += 1,
             }
@@ -223,36 +230,47 @@ impl<'s> Mirror<'s> {
         self.service.metrics.mirrored(sent, failed);
         match (first, flushed) {
             (Some(problem), _) => Err(KafkaError::Undelivered { topic: self.topic.clone(), problem }),
-            // A failure of a record that was given up on.
+            // The failed record was skipped.
             (None, Err(KafkaError::Undelivered { .. }) | Ok(())) => Ok(()),
             (None, Err(error)) => Err(error),
         }
     }
+}
 
-    fn given_up(&self, letter: u64, error: KafkaError, failed: &mut u64) -> Result<(), KafkaError> {
-        if !is_too_large(&error) {
-            return Err(error);
-        }
-        *failed += 1;
-        tracing::error!(letter, "a dead letter stays in the table alone: {}", explain(&error));
-        Ok(())
+fn skip_if_too_large(letter: u64, error: KafkaError, failed: &mut u64) -> Result<(), KafkaError> {
+    if !is_too_large(&error) {
+        return Err(error);
     }
+    *failed += 1;
+    log_too_large(letter, &error);
+    Ok(())
 }
 
-enum Sent {
-    /// A page, and there may be more.
-    Page,
-    Nothing,
-    /// The brokers did not take them.
-    Stuck(KafkaError),
+fn log_too_large(letter: u64, error: &KafkaError) {
+    tracing::error!(
+        letter,
+        "dead letter too large for the topic, kept in the table only: {}",
+        explain(error)
+    );
 }
 
-/// Whether a topic can never take the record. The client library says so in words only.
+/// What became of a page of dead letters.
+enum PageOutcome {
+    /// The page was sent, and there may be more.
+    Sent,
+    /// There was nothing to send.
+    Empty,
+    /// The brokers did not acknowledge the records.
+    Failed(KafkaError),
+}
+
+/// Returns whether the record is too large for the topic. librdkafka reports it only in the text of
+/// the error.
 fn is_too_large(error: &KafkaError) -> bool {
     matches!(error, KafkaError::Undelivered { problem, .. } if problem.to_lowercase().contains("too large") || problem.contains("MessageSizeTooLarge"))
 }
 
-/// What a mirrored letter says about itself, behind its original headers.
+/// Returns the headers that are appended to the original ones.
 fn own_headers(letter: &DeadLetter) -> Vec<(&'static str, String)> {
     let mut headers = Vec::new();
     if let Some((topic, partition, offset)) = origin(&letter.place) {
@@ -264,9 +282,9 @@ fn own_headers(letter: &DeadLetter) -> Vec<(&'static str, String)> {
     headers
 }
 
-/// Topic, partition and offset of a letter that came from Kafka: `topic/3@17`.
-fn origin(place: &str) -> Option<(&str, &str, &str)> {
-    let (partition, offset) = place.rsplit_once('@')?;
+/// Parses topic, partition and offset of a record from Kafka: `topic/3@17`.
+fn origin(position: &str) -> Option<(&str, &str, &str)> {
+    let (partition, offset) = position.rsplit_once('@')?;
     let (topic, partition) = partition.rsplit_once('/')?;
     (partition.parse::<u32>().is_ok() && offset.parse::<u64>().is_ok()).then_some((topic, partition, offset))
 }
@@ -276,10 +294,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_of_kafka_are_taken_apart_and_others_left() {
+    fn positions_in_kafka_are_parsed_and_others_are_not() {
         assert_eq!(origin("rasa/core@events/3@17"), Some(("rasa/core@events", "3", "17")));
-        for place in ["17", "rasa@17", "rasa/x@17", "rasa/3@", "", "rasa/-1@2"] {
-            assert_eq!(origin(place), None, "{place}");
+        for position in ["17", "rasa@17", "rasa/x@17", "rasa/3@", "", "rasa/-1@2"] {
+            assert_eq!(origin(position), None, "{position}");
         }
     }
 }

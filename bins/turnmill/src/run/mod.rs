@@ -1,15 +1,17 @@
 //! `turnmill run`: the service.
 //!
-//! HTTP answers before anything else is there. One thread opens the store (which may have to be migrated, or waited for) and
-//! then starts the consumers, each a thread with a connection, a consumer and a cache of its own. What PostgreSQL's connections
-//! do between two statements is done by the runtime's threads.
+//! The HTTP server starts first. Then one thread opens the store, which may take long: the database
+//! may be unavailable, or the schema may have to be migrated. That thread starts the consumers.
+//! Each consumer is a thread with its own database connection, Kafka consumer and cache. The async
+//! runtime has two more threads for the PostgreSQL connections.
 
 mod lag;
 mod mirror;
 mod observer;
-mod patience;
 mod patterns;
-mod shared;
+mod retry;
+mod service;
+mod state;
 mod worker;
 
 use std::path::Path;
@@ -18,19 +20,20 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 use turnmill_markers::MarkerSet;
-use turnmill_pipeline::{Stop, counted, explain, rounded};
-use turnmill_service::http::{self, Door, Server, ServerError};
+use turnmill_pipeline::{counted, explain, rounded};
+use turnmill_service::http::{self, HttpAccess, Server, ServerError};
 use turnmill_service::logging::{self, LoggingError};
 use turnmill_service::metrics::ServiceMetrics;
 use turnmill_service::settings::{Flags, Loaded, Needs, ServiceSettings, SettingsError};
 use turnmill_service::{Component, Health, Lifecycle, Phase, Shutdown};
 use turnmill_sink::{Store, StoreError};
 
-use self::patience::retried;
-use self::patterns::Patterns;
-use self::shared::Shared;
+use self::patterns::PatternsApi;
+use self::retry::retried;
+use self::service::{Service, error_with_setting};
+use self::state::SharedState;
 use crate::connect::{self, Target};
-use crate::markers::Definitions;
+use crate::definitions::Definitions;
 
 /// Arguments of `turnmill run`.
 #[derive(Debug, clap::Args)]
@@ -39,7 +42,7 @@ pub(crate) struct Args {
     settings: Flags,
 }
 
-/// Why the service could not start.
+/// Why the service did not start.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     #[error(transparent)]
@@ -56,53 +59,38 @@ pub(crate) enum Failure {
     Thread(#[from] std::io::Error),
 }
 
-/// Everything that is there once and that the parts of the service need.
-pub(crate) struct Service {
-    pub(crate) settings: ServiceSettings,
-    pub(crate) target: Target,
-    pub(crate) metrics: ServiceMetrics,
-    pub(crate) health: Health,
-    pub(crate) shared: Shared,
-    pub(crate) stop: Stop,
-    patterns: Patterns,
-    /// Those to upload before anything is read.
-    markers: Option<MarkerSet>,
-    pub(crate) runtime: Handle,
-}
-
-/// Runs until stopped.
+/// Runs the service until it is stopped.
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let loaded = Loaded::of_process(&args.settings, Needs::Service)?;
     logging::init(&loaded.settings.log)?;
     logging::announce(&loaded);
     let settings = loaded.settings;
-    // What only the clients know to be wrong is wrong from the start.
+    // Checks that only the clients can make. They belong before the start as well.
     let target = Target::new(&settings.database)?;
     connect::kafka(&settings, 0).validate()?;
     connect::producer(&settings).validate()?;
     let Ok(markers) = markers(settings.markers.as_deref()) else { return Ok(ExitCode::FAILURE) };
     if settings.kafka.consumers > connect::consumers(&settings) {
         tracing::warn!(
-            setting = "RASA_ANALYTICS_CONSUMER_COUNT",
-            "a SQLite file has one writer at a time, so there is one consumer"
+            "RASA_ANALYTICS_CONSUMER_COUNT: ignored, because SQLite allows one writer at a time; starting one consumer"
         );
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let ended = runtime.block_on(serve(settings, target, markers));
-    // What is still busy ends with the process.
+    // Threads that are still busy end with the process.
     runtime.shutdown_background();
     ended
 }
 
-/// The markers of a file or folder. What is wrong with them is logged.
+/// Reads the markers of a file or directory. Logs their errors and warnings.
 fn markers(path: Option<&Path>) -> Result<Option<MarkerSet>, ()> {
     let Some(path) = path else { return Ok(None) };
     let definitions = Definitions::read(&[path]).map_err(|errors| {
         let lines: String = errors.iter().map(|error| format!("\n  {error}")).collect();
         let count = counted(errors.len() as u64, "error");
-        tracing::error!(setting = "TURNMILL_MARKERS", "the markers cannot be used, {count}:{lines}");
+        tracing::error!("TURNMILL_MARKERS: marker definitions have {count}:{lines}");
     })?;
-    definitions.warnings.iter().for_each(|warning| tracing::warn!(setting = "TURNMILL_MARKERS", "{warning}"));
+    definitions.warnings.iter().for_each(|warning| tracing::warn!("TURNMILL_MARKERS: {warning}"));
     Ok(Some(definitions.markers))
 }
 
@@ -118,18 +106,19 @@ async fn serve(
     let server = Server::bind(settings.http.address).await?;
     tracing::info!(address = %server.address(), "serving HTTP");
     let stop = lifecycle.shutdown().stop().clone();
-    let patterns = Patterns::new(target.clone(), settings.rows.clone(), stop.clone(), Handle::current());
-    let door = Door::new(settings.http.api_token.as_ref()).trusting_loopback(settings.http.trust_loopback);
-    let site = http::router(metrics.clone(), door, patterns.router());
+    let patterns = PatternsApi::new(target.clone(), settings.rows.clone(), stop.clone(), Handle::current());
+    let access =
+        HttpAccess::new(settings.http.api_token.as_ref()).trusting_loopback(settings.http.trust_loopback);
+    let site = http::router(metrics.clone(), access, patterns.router());
     let web = lifecycle.background("http");
     tokio::spawn(async move {
-        // It answers until the process ends.
+        // The server has its own shutdown, so that it responds until the process exits.
         server.run(site, Shutdown::default()).await;
         drop(web);
     });
 
     let service = Arc::new(Service {
-        shared: Shared::new(health.clone(), connect::consumers(&settings)),
+        state: SharedState::new(health.clone(), connect::consumers(&settings)),
         stop,
         patterns,
         markers,
@@ -153,17 +142,19 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()
     std::thread::Builder::new().name(format!("turnmill-{name}")).spawn(work).map(drop)
 }
 
-/// Opens the store once, so that whatever is wrong with it is found out before the group is joined; then starts the rest.
+/// Opens the store, then starts the consumers and the copying of dead letters.
+///
+/// Problems with the store are thus found before any consumer joins the group.
 fn start(service: &Arc<Service>, opener: Component, consumers: Vec<Component>, mirror: Option<Component>) {
     service.health.enter(Phase::Migrating);
     match service.runtime.block_on(open(service)) {
         Ok(true) => {}
         Ok(false) => return opener.finish(),
-        Err(error) => return opener.fail(complaint(&error)),
+        Err(error) => return opener.fail(error_with_setting(&error)),
     }
-    tracing::info!("the store is open and up to date");
+    tracing::info!("store opened, schema up to date");
     if let Err(error) = service.runtime.block_on(service.patterns.start(service.markers.as_ref())) {
-        return opener.fail(complaint(&error));
+        return opener.fail(error_with_setting(&error));
     }
     for (index, component) in consumers.into_iter().enumerate() {
         let service = Arc::clone(service);
@@ -182,34 +173,23 @@ fn start(service: &Arc<Service>, opener: Component, consumers: Vec<Component>, m
     opener.finish();
 }
 
-/// Opens the store, however long that takes; false if stopping was asked for.
+/// Opens the store, retrying without limit. Returns `false` if a stop was requested.
 async fn open(service: &Service) -> Result<bool, StoreError> {
     let retrying = |error: &StoreError, pause| {
         tracing::warn!("database unavailable, retrying in {}: {}", rounded(pause), explain(error));
         service.metrics.retrying("unavailable");
-        service.shared.waiting.begin("database");
+        service.state.outages.begin("database");
     };
     let opened = retried(&service.stop, retrying, async || {
         let mut store = service.target.store()?;
-        if service.target.needs_a_look() {
+        if service.target.must_exist() {
             store.open_as_it_is().await?;
         }
         store.open(&service.settings.rows).await.map(drop)
     });
     let opened = opened.await?.is_some();
     if opened {
-        service.shared.waiting.end("database");
+        service.state.outages.end("database");
     }
     Ok(opened)
-}
-
-/// What a person has to hear about an error of the store: what happened, and which setting it is about.
-fn complaint(error: &StoreError) -> String {
-    let text = explain(error);
-    match connect::setting_of(error) {
-        Some(setting) if !text.contains("TURNMILL_") && !text.contains("RASA_") && !text.contains("_DB_") => {
-            format!("{text} ({setting})")
-        }
-        _ => text,
-    }
 }

@@ -1,25 +1,25 @@
-//! What happens to a consumer, for logs, metrics and health.
+//! Turns the events of a consumer's pipeline into logs, metrics and health.
 
 use std::sync::Arc;
 
 use turnmill_ingest::Report;
 use turnmill_model::{PartitionId, Reason, Refused};
 use turnmill_pipeline::{Event, Observer, counted, explain, rounded};
-use turnmill_service::metrics::{BatchCommitted, Operation, PartitionAt, PositionReset, Rebalance};
+use turnmill_service::metrics::{BatchCommitted, Operation, PartitionProgress, PositionReset, Rebalance};
 use turnmill_sink::StoreError;
 use turnmill_source::{AssignedPartition, Assignment, Opened, Position, RecordBatch};
 
-use super::Service;
+use super::service::Service;
 
-/// Tells what happens to one consumer.
-pub(super) struct Watch {
+/// Observes one consumer.
+pub(super) struct ServiceObserver {
     service: Arc<Service>,
     consumer: usize,
-    /// The partitions that it reads.
+    /// The partitions assigned to the consumer.
     partitions: Vec<(String, i32)>,
 }
 
-impl Watch {
+impl ServiceObserver {
     pub(super) fn new(service: Arc<Service>, consumer: usize) -> Self {
         Self { service, consumer, partitions: Vec::new() }
     }
@@ -71,7 +71,7 @@ impl Watch {
                 self.service.metrics.partition(
                     topic,
                     number,
-                    &PartitionAt { position, end: None, event_time },
+                    &PartitionProgress { position, end: None, event_time },
                 );
             }
         }
@@ -83,70 +83,72 @@ impl Watch {
             dead_letters = counts.dead_letters,
             late = report.late,
             took = rounded(took),
-            "committed"
+            "batch committed"
         );
-        self.tell_of_keys(batch);
+        self.log_keys(batch);
     }
 
-    /// Says what the first dead letter of each reason is. The metric counts all, and the store keeps them.
-    fn tell_of_dead_letters(&self, batch: &RecordBatch, report: &Report, refused: &[(usize, Refused)]) {
-        let new = report.dead_letters.keys().filter(|reason| self.service.shared.tell_of_reason(**reason));
+    /// Logs the first dead letter of each reason. The metric counts all of them, and the store
+    /// keeps them.
+    fn log_dead_letters(&self, batch: &RecordBatch, report: &Report, refused: &[(usize, Refused)]) {
+        let new = report.dead_letters.keys().filter(|reason| self.service.state.is_first_of_reason(**reason));
         for reason in new {
             let first = refused.iter().find(|(_, refused)| refused.reason == *reason);
-            let place = first
+            let position = first
                 .and_then(|(record, _)| batch.get(*record)?.origin)
                 .map(|origin| format!(" at {}/{}@{}", origin.topic, origin.partition, origin.offset));
             tracing::warn!(
                 reason = reason.as_str(),
-                "first dead letter of its kind since the start{}: {reason}; `turnmill dead-letters list --reason {}` shows \
-                 all of them",
-                place.unwrap_or_default(),
+                "first dead letter of this reason since start{}: {reason}; list all with `turnmill dead-letters list \
+                 --reason {}`",
+                position.unwrap_or_default(),
                 Reason::as_str(*reason),
             );
         }
     }
 
-    /// Says once what the topic's keys mean.
-    fn tell_of_keys(&self, batch: &RecordBatch) {
-        if batch.is_empty() || !self.service.shared.tell_of_keys() {
+    /// Logs once whether the topic's records have keys, and what follows from it.
+    fn log_keys(&self, batch: &RecordBatch) {
+        if batch.is_empty() || !self.service.state.is_first_about_keys() {
             return;
         }
         if batch.iter().all(|record| record.key.is_some()) {
-            tracing::info!(
-                "the topic's records have keys: a conversation's events come in order, which is the fastest way"
-            );
+            tracing::info!("records have keys, so the events of a conversation arrive in order");
         } else {
             tracing::info!(
-                "the topic's records have no keys, so events of a conversation come in any order; the tables are the same. \
-                 `partition_by_sender: true` in the assistant's event_broker is faster"
+                "records have no keys, so the events of a conversation arrive in any order; the tables are correct either \
+                 way, but `partition_by_sender: true` in the assistant's event_broker is faster"
             );
         }
     }
 
     fn assigned(&mut self, assignment: &Assignment, positions: &[Option<Position>]) {
         self.service.metrics.rebalanced(Rebalance::Assigned);
-        // Joining a group takes brokers, and knowing the positions takes the store.
-        self.service.shared.waiting.end("brokers");
-        self.service.shared.waiting.end("database");
+        // An assignment proves that the brokers are available, and its positions that the database
+        // is.
+        self.service.state.outages.end("brokers");
+        self.service.state.outages.end("database");
         let mut now = Vec::new();
         let mut text = Vec::new();
         for (assigned, position) in assignment.partitions.iter().zip(positions) {
             let Some((topic, number)) = topic_partition(&assigned.partition) else { continue };
-            let begins = position.as_ref().map(|position| position.offset);
+            let offset = position.as_ref().map(|position| position.offset);
             text.push(format!(
                 "{topic}/{number}@{}",
-                begins.map_or("earliest".into(), |offset| offset.to_string())
+                offset.map_or("earliest".into(), |offset| offset.to_string())
             ));
-            // Known before the first new record comes: what was read last is kept beside the position.
+            // The position contains the time of the last committed record, so the lag in seconds is
+            // known at once.
             let last = position.as_ref().and_then(|position| position.last?.millis);
             let event_time = last.map(|millis| millis as f64 / 1000.0);
-            let at = PartitionAt { position: begins.or(assigned.begin), end: assigned.end, event_time };
-            self.service.metrics.partition(topic, number, &at);
+            let progress =
+                PartitionProgress { position: offset.or(assigned.begin), end: assigned.end, event_time };
+            self.service.metrics.partition(topic, number, &progress);
             now.push((topic.to_owned(), number));
-            tell_of_group(assigned, begins);
+            log_reset_group_offset(assigned, offset);
         }
-        self.tell_of_foreign_offsets(assignment);
-        self.leave(|kept| now.contains(kept));
+        self.log_foreign_offsets(assignment);
+        self.remove_metrics_except(|kept| now.contains(kept));
         self.partitions = now;
         tracing::info!(
             consumer = self.consumer,
@@ -156,8 +158,8 @@ impl Watch {
         );
     }
 
-    /// Names the offsets of another program, which are left alone.
-    fn tell_of_foreign_offsets(&self, assignment: &Assignment) {
+    /// Logs offsets that another program committed. They are not overwritten.
+    fn log_foreign_offsets(&self, assignment: &Assignment) {
         let foreign = assignment.partitions.iter().filter(|assigned| assigned.foreign);
         let offsets: Vec<String> = foreign
             .filter_map(|assigned| Some(format!("{}@{}", assigned.partition.partition, assigned.committed?)))
@@ -166,61 +168,65 @@ impl Watch {
             tracing::warn!(
                 group = self.service.settings.kafka.group_id,
                 offsets = offsets.join(", "),
-                "the consumer group has offsets that turnmill did not commit: they are left alone, so lag tools that watch \
-                 this group do not follow turnmill. Name another group in RASA_ANALYTICS_CONSUMER_ID, or set \
+                "consumer group has offsets of another program, which are not overwritten, so lag tools do not show \
+                 turnmill's progress; name another group in RASA_ANALYTICS_CONSUMER_ID, or set \
                  TURNMILL_KAFKA_TAKE_OVER_GROUP=true if no other program needs them"
             );
         }
     }
 
-    /// Tells no more of the partitions that are not kept.
-    fn leave(&mut self, kept: impl Fn(&(String, i32)) -> bool) {
+    /// Removes the metrics of partitions that are no longer assigned.
+    fn remove_metrics_except(&mut self, kept: impl Fn(&(String, i32)) -> bool) {
         for (topic, number) in self.partitions.extract_if(.., |partition| !kept(partition)) {
             self.service.metrics.partition_gone(&topic, number);
         }
     }
 }
 
-impl Observer for Watch {
+impl Observer for ServiceObserver {
     fn observe(&mut self, event: &Event<'_>) {
         let Self { consumer, .. } = *self;
         let metrics = self.service.metrics.clone();
         match event {
             Event::Committed { batch, report, refused, took, cached } => {
-                self.service.shared.waiting.end("database");
-                self.service.shared.waiting.end("brokers");
-                let (timelines, bytes) = self.service.shared.cached(consumer, *cached);
-                metrics.set_cache(timelines, bytes);
+                self.service.state.outages.end("database");
+                self.service.state.outages.end("brokers");
+                let cache = self.service.state.update_cache(consumer, *cached);
+                metrics.set_cache(cache.timelines, cache.bytes);
                 self.committed(batch, report, *took);
-                self.tell_of_dead_letters(batch, report, refused);
+                self.log_dead_letters(batch, report, refused);
             }
             Event::Assigned { assignment, positions } => self.assigned(assignment, positions),
             Event::Revoked { lost } => {
                 metrics.rebalanced(if *lost { Rebalance::Lost } else { Rebalance::Revoked });
                 let partitions: Vec<String> =
                     self.partitions.iter().map(|(topic, number)| format!("{topic}/{number}")).collect();
-                self.leave(|_| false);
+                self.remove_metrics_except(|_| false);
                 tracing::info!(consumer, lost, partitions = partitions.join(", "), "partitions revoked");
             }
             Event::Dropped { records } => {
                 let records = counted(*records as u64, "record");
                 tracing::info!(
                     consumer,
-                    "dropped a batch of {records} of partitions that are no longer ours"
+                    "batch of {records} dropped, because its partitions are no longer assigned"
                 );
             }
             Event::Retrying { error, pause } => {
                 metrics.retrying("unavailable");
-                self.service.shared.waiting.begin("database");
-                let what = match error {
+                self.service.state.outages.begin("database");
+                let problem = match error {
                     StoreError::Unavailable { .. } => "database unavailable",
                     _ => "transaction failed",
                 };
-                tracing::warn!(consumer, "{what}, retrying in {}: {}", rounded(*pause), explain(*error));
+                tracing::warn!(consumer, "{problem}, retrying in {}: {}", rounded(*pause), explain(*error));
             }
             Event::Fenced { error } => {
                 metrics.fenced();
-                tracing::warn!(consumer, "starting again at the stored positions: {}", explain(*error));
+                tracing::warn!(
+                    consumer,
+                    "commit fenced, resuming from the stored positions: {}",
+                    explain(*error)
+                );
             }
             Event::Opened { partition, opened } => match opened {
                 Opened::Gap { missing } => {
@@ -228,11 +234,9 @@ impl Observer for Watch {
                     tracing::warn!(
                         consumer,
                         %partition,
-                        "{} deleted before they were read: the topic's retention is shorter than the pause was",
-                        match missing {
-                            1 => "1 record was".to_owned(),
-                            _ => format!("{} were", counted(*missing, "record")),
-                        },
+                        "{} deleted by the topic's retention before turnmill read them; load their events from the tracker \
+                         store with turnmill-replay",
+                        counted(*missing, "record"),
                     );
                 }
                 Opened::Replaced => {
@@ -249,7 +253,7 @@ impl Observer for Watch {
                     tracing::warn!(
                         consumer,
                         %partition,
-                        "the log lacks the record that was read last before the stored offset; the topic was probably \
+                        "the log does not contain the last record read before the stored offset; the topic was probably \
                          recreated, or its log truncated. Reading from the earliest record; known events will count as \
                          duplicates"
                     );
@@ -261,23 +265,25 @@ impl Observer for Watch {
     }
 }
 
-/// Reports a group's offset that was set back: by itself it changes nothing.
-fn tell_of_group(assigned: &AssignedPartition, position: Option<u64>) {
+/// Logs an offset of the group that is before the stored position, with the command that has the
+/// intended effect.
+fn log_reset_group_offset(assigned: &AssignedPartition, position: Option<u64>) {
     let (Some(committed), Some(position)) = (assigned.committed, position) else { return };
     if committed < position {
         let PartitionId { source, partition } = &assigned.partition;
-        // Also after every kill, since the group is told at leisure.
+        // This also happens after every kill, because offsets are committed to the group after the
+        // store.
         tracing::info!(
             partition,
             group_offset = committed,
             position,
-            "the group's offset is before the store's position, which is what counts. To read from there again: \
-             turnmill positions set {source} {partition} {committed}"
+            "group offset is before the stored position and has no effect; to read from there again, run turnmill \
+             positions set {source} {partition} {committed}"
         );
     }
 }
 
-/// Topic and number of a partition of Kafka's.
+/// Returns topic and number of a Kafka partition.
 pub(super) fn topic_partition(partition: &PartitionId) -> Option<(&str, i32)> {
     let (topic, number) = partition.partition.rsplit_once('/')?;
     Some((topic, number.parse().ok()?))

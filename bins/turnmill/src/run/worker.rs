@@ -1,4 +1,4 @@
-//! One consumer: a thread with a connection, a member of the group, and a cache of its own.
+//! One consumer: a thread with its own database connection, group member and cache.
 
 use std::sync::Arc;
 
@@ -10,11 +10,11 @@ use turnmill_service::settings::ServiceSettings;
 use turnmill_source::{GroupLimits, GroupSource as _};
 use turnmill_source_kafka::KafkaGroup;
 
-use super::observer::Watch;
-use super::{Service, complaint};
+use super::observer::ServiceObserver;
+use super::service::{Service, error_with_setting};
 use crate::connect;
 
-/// Reads until stopped.
+/// Reads until a stop is requested.
 pub(super) fn run(service: &Arc<Service>, index: usize, component: Component) {
     let alive = service.health.consumer();
     let result = consume(service, index);
@@ -26,7 +26,7 @@ pub(super) fn run(service: &Arc<Service>, index: usize, component: Component) {
                 consumer = index,
                 records = counts.records,
                 events = counts.events,
-                "stopped reading"
+                "consumer stopped"
             );
             component.finish();
         }
@@ -37,25 +37,26 @@ pub(super) fn run(service: &Arc<Service>, index: usize, component: Component) {
 fn consume(service: &Arc<Service>, index: usize) -> Result<Drained, String> {
     let settings = &service.settings;
     let rules = RowRules::new(&settings.rows, RasaDecoder::new);
-    let store = service.target.store().map_err(|error| complaint(&error))?;
+    let store = service.target.store().map_err(|error| error_with_setting(&error))?;
     let mut pipeline = Pipeline::new(store, &rules, service.stop.clone())
         .with_cache_bytes(settings.work.cache_bytes / connect::consumers(settings))
-        .with_backoff(super::patience::BACKOFF)
+        .with_backoff(super::retry::BACKOFF)
         .with_dead_letter_limits(settings.dead_letters.limits())
         .with_source_facts(settings.source.clone());
     let source = KafkaGroup::start(&connect::kafka(settings, index)).map_err(|error| explain(&error))?;
-    service.shared.add_control(source.control());
-    let mut watch = Watch::new(Arc::clone(service), index);
-    let serve = pipeline.serve(Box::new(source), group_limits(settings), &mut watch);
+    service.state.add_control(source.control());
+    let mut observer = ServiceObserver::new(Arc::clone(service), index);
+    let serve = pipeline.serve(Box::new(source), group_limits(settings), &mut observer);
     let drained = service.runtime.block_on(serve).map_err(|error| match &error {
-        PipelineError::Store(error) => complaint(error),
+        PipelineError::Store(error) => error_with_setting(error),
         PipelineError::DeadLetters(_) => {
             format!("{} (TURNMILL_DEAD_LETTER_MAX_RUN, TURNMILL_DEAD_LETTER_MAX_SHARE)", explain(&error))
         }
         _ => explain(&error),
     })?;
     if let Err(error) = pipeline.into_store().finish() {
-        // Somebody is looking at the file just now; the log beside it is a part of it until they are done.
+        // Another process is reading the SQLite file, so its write-ahead log could not be merged
+        // into it.
         tracing::info!("{}", explain(&error));
     }
     Ok(drained)

@@ -36,7 +36,7 @@ impl Deployment {
     }
 }
 
-/// What the processes told until they ended. Those that were killed may have seen a little more.
+/// Counts that the processes exported before they ended. Killed processes may have counted more.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Seen {
     pub(crate) fences: f64,
@@ -130,15 +130,15 @@ impl Crew {
         }
     }
 
-    /// Starts somebody of another group, to whom Kafka gives everything that the others have, too, and waits until one of
-    /// them was fenced.
+    /// Starts a service in another group, which reads all partitions as well, and waits until a commit
+    /// is fenced.
     pub(crate) fn start_rival(&mut self) {
-        let group = ("RASA_ANALYTICS_CONSUMER_ID".to_owned(), "somebody else".to_owned());
+        let group = ("RASA_ANALYTICS_CONSUMER_ID".to_owned(), "another group".to_owned());
         self.variables.push(group);
         let place = self.services.len();
         self.start_one(place);
         self.variables.pop();
-        self.wait("somebody is fenced", |crew| {
+        self.wait("a commit is fenced", |crew| {
             let mut services = crew.services.iter().flatten();
             services.any(|service| service.metric("turnmill_fenced_total") >= 1.0)
         });
@@ -161,7 +161,7 @@ impl Crew {
             self.start_one(place);
         }
         self.wait("the store is open", |crew| {
-            crew.services.iter().flatten().all(|service| service.said("the store is open"))
+            crew.services.iter().flatten().all(|service| service.said("store opened"))
         });
     }
 
@@ -206,7 +206,7 @@ impl Crew {
         service.stop();
     }
 
-    /// Stops all, and gives what they told.
+    /// Stops all processes, and returns their counts.
     pub(crate) fn stop(&mut self) -> Seen {
         for place in self.running() {
             self.stop_one(place);
@@ -237,7 +237,7 @@ impl Crew {
         }
     }
 
-    /// Records that the store's positions are behind.
+    /// Lag of the store's positions, in records.
     pub(crate) fn committed(&self) -> u64 {
         let positions = support::positions(&self.store);
         positions.values().map(|(_, position)| position.parse::<u64>().unwrap_or(0)).sum()

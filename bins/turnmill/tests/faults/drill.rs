@@ -69,7 +69,7 @@ impl<'b> Drill<'b> {
         self.crew.wait("records come through", |crew| crew.committed() > 100);
     }
 
-    /// Lets everybody work for a random time.
+    /// Lets all processes work for a random time.
     pub(crate) fn work(&mut self, milliseconds: std::ops::Range<u64>) {
         std::thread::sleep(Duration::from_millis(self.random.u64(milliseconds)));
     }

@@ -76,7 +76,7 @@ fn suspended_past_the_session_and_awake_again() {
         let names = deployment.keyed();
         let set_up = |crew: Crew| if names { crew } else { crew.without_names() };
         let mut drill = Drill::new(&turn, "zombies", deployment, set_up);
-        // Commits take their time, so that one is under way when somebody is suspended: it keeps its locks in PostgreSQL while
+        // Commits take their time, so that one is in progress when a process is suspended: it keeps its locks in PostgreSQL while
         // Kafka gives its partitions to others.
         drill.psql(
             "CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS

@@ -83,7 +83,7 @@ impl Events {
     }
 }
 
-/// A producer that goes on until it is told to stop, whatever happens to the broker.
+/// A producer that continues until it is stopped, whatever happens to the broker.
 pub(crate) struct Stream {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<(Topic, Events)>>,

@@ -74,26 +74,20 @@ fn check_says_what_is_there_and_what_is_missing() {
 
     let offline = check(&[], &[("MAX_MESSAGES_TO_FETCH", "10")], 0);
     assert!(offline.contains(&format!("KAFKA_TOPIC = {}", topic.name)), "{offline}");
-    assert!(offline.contains("MAX_MESSAGES_TO_FETCH: is set and has no effect"), "{offline}");
+    assert!(offline.contains("MAX_MESSAGES_TO_FETCH: ignored"), "{offline}");
     assert!(!offline.contains("turnmill-secret"), "{offline}");
     assert!(check(&[], &[("KAFKA_BROKER_ADDRESS", "x:y")], 1).contains("PROBLEM"));
 
     let empty = check(&["--connect"], &[], 0);
-    for part in [
-        "Kafka cluster",
-        "2 partitions",
-        "has no records yet",
-        "PostgreSQL",
-        "are to be created in the schema",
-    ] {
+    for part in ["Kafka cluster", "2 partitions", "has no records yet", "PostgreSQL", "will be created"] {
         assert!(empty.contains(part), "{part}: {empty}");
     }
     let closed = check(&["--connect"], &[("RUN_ANALYTICS_DB_MIGRATIONS", "false")], 1);
     assert!(closed.contains("PROBLEM  RUN_ANALYTICS_DB_MIGRATIONS"), "{closed}");
     let missing =
         check(&["--connect"], &[("KAFKA_TOPIC", "no-such-topic"), ("RASA_ANALYTICS_DLQ", "nor-this")], 1);
-    assert!(missing.contains("KAFKA_TOPIC: there is no topic `no-such-topic`"), "{missing}");
-    assert!(missing.contains("RASA_ANALYTICS_DLQ: there is no topic `nor-this`"), "{missing}");
+    assert!(missing.contains("KAFKA_TOPIC: topic `no-such-topic` does not exist"), "{missing}");
+    assert!(missing.contains("RASA_ANALYTICS_DLQ: topic `nor-this` does not exist"), "{missing}");
 
     topic.produce(&capture("partition-by-sender-true.jsonl.gz")[..20]);
     let mut service = Service::start(&settings);
@@ -142,7 +136,7 @@ fn check_looks_at_the_marker_files() {
 
     std::fs::write(&file, "a: {intent: greet, action: utter_greet}\nb: {intent: bye}\n").unwrap();
     let sound = check(&["--markers", folder.path().to_str().unwrap()], &[], 0);
-    assert!(sound.contains("ok       TURNMILL_MARKERS: 2 markers, nothing is wrong"), "{sound}");
+    assert!(sound.contains("ok       TURNMILL_MARKERS: 2 markers, no errors"), "{sound}");
     assert!(sound.contains("note     warning: TURNMILL_MARKERS: ") && sound.contains("`action`"), "{sound}");
     assert!(!check(&[], &[], 0).contains("TURNMILL_MARKERS: "), "nothing to say where there are none");
 }
@@ -160,12 +154,14 @@ fn tables_of_the_closed_product_are_told_of_and_left_alone() {
     };
     let text = check(&[], 1);
     assert!(text.contains("`rasa_event`") && text.contains("TURNMILL_DB_SCHEMA"), "{text}");
-    assert!(check(&[("TURNMILL_DB_SCHEMA", "own")], 0).contains("the schema `own` is to be created"));
+    assert!(
+        check(&[("TURNMILL_DB_SCHEMA", "own")], 0).contains("schema `own` and its tables will be created")
+    );
     let mut service = Service::start(&variables(&topic, &store));
     assert_eq!(service.ended().code(), Some(1));
     assert!(service.said("TURNMILL_DB_SCHEMA"), "{}", service.log());
 
-    // Somebody who may not create anything.
+    // A user without the privilege to create anything.
     server.psql(
         "analytics",
         "CREATE ROLE reader LOGIN PASSWORD 'reader'; REVOKE CREATE ON SCHEMA public FROM PUBLIC",

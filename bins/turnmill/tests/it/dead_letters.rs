@@ -106,7 +106,7 @@ fn a_wanted_topic_that_is_not_there_gets_them_once_it_is() {
     settings.push(("RASA_ANALYTICS_DLQ".into(), mirror.clone()));
     let mut service = Service::start(&settings);
     wait_until_read(&store, &topic, &mut service);
-    service.wait("it warns", |service| service.said("the dead-letter topic does not exist"));
+    service.wait("it warns", |service| service.said("does not exist; the table keeps all dead letters"));
     shared.create_topic(&mirror, 1, &[]);
     service.wait("it is mirrored", |_| positions(&store).contains_key(&mirror));
     service.stop();

@@ -195,7 +195,7 @@ fn a_service_takes_markers_from_a_file_and_by_http() {
         String::from_utf8(ran(turnmill(&all), 0).stdout).unwrap()
     };
     fs::write(&file, "c: {description: a c, intent: x}\nd: {seq: [{intent: x}, {action: y}]}\n").unwrap();
-    assert!(on(&["upload", file.to_str().unwrap()]).contains("2 markers are active"));
+    assert!(on(&["upload", file.to_str().unwrap()]).contains("2 active markers"));
     assert!(on(&["list", "--active"]).contains(r#"{"seq":[{"intent":"x"},{"action":"y"}]}"#));
     on(&["remove", "d"]);
     let left: Vec<Value> = serde_json::from_str(&on(&["list", "--active", "--json"])).unwrap();

@@ -64,8 +64,8 @@ fn patterns_come_and_go_and_hold_for_their_times() {
     fs::write(&file, "greeted: {intent: greet}\nthanked: {intent: thank}\n").unwrap();
     let file = file.to_str().unwrap();
     assert!(said(&["upload", file, "--on", &store], 1).contains("does not exist"));
-    assert!(said(&["upload", file, "--on", &store, "--new"], 0).contains("2 markers are active: 2 new"));
-    assert!(said(&["upload", file, "--on", &store], 0).contains("nothing has changed"));
+    assert!(said(&["upload", file, "--on", &store, "--new"], 0).contains("2 active markers: 2 new"));
+    assert!(said(&["upload", file, "--on", &store], 0).contains("no change"));
     ran(replay(&[&parcel("file-broker.jsonl.gz")], &store), 0);
     let rows = || verify(&store)["tables"]["rasa_markers"]["rows"].as_u64().unwrap();
     let before = rows();
@@ -79,7 +79,7 @@ fn patterns_come_and_go_and_hold_for_their_times() {
             .contains("no active pattern `thanked`; there are: greeted")
     );
     fs::write(file, "greeted: {description: hi, intent: greet}\nfaq: {intent: faq}\n").unwrap();
-    assert!(said(&["upload", file, "--on", &store], 0).contains("2 markers are active"));
+    assert!(said(&["upload", file, "--on", &store], 0).contains("2 active markers"));
     assert_eq!(rows(), before);
     let all = said_json(&["list", "--on", &store]);
     let all: Vec<_> =
@@ -102,7 +102,7 @@ fn patterns_come_and_go_and_hold_for_their_times() {
     assert_eq!(applies[0]["in_scope"], false, "it holds from now on");
     assert!(events.len() > applies.len());
     let text = said(&explain, 0);
-    assert!(text.contains("applies") && text.contains("outside of the pattern's times"), "{text}");
+    assert!(text.contains("applies") && text.contains("out of the pattern's scope"), "{text}");
     assert!(said(&["explain", "faq", "--session", "x", "--on", &store], 1).contains("no session id"));
     let nobodys = "00000000-0000-0000-0000-000000000000";
     assert!(said(&["explain", "faq", "--session", nobodys, "--on", &store], 1).contains("no session"));

@@ -13,7 +13,8 @@ fn broken(number: usize) -> Record {
     Record { key: Some(format!("k{number}")), value: format!("{{broken {number}"), ..Record::default() }
 }
 
-/// The topic's records into `store`, in two runs of the service; then the tables are those of a replay.
+/// The topic's records into `store`, in two runs of the service; then the tables are those of a
+/// replay.
 fn the_tables_are_those_of_a_replay(topic: &mut Topic, records: &[Record], store: &str, consumers: &str) {
     let (first, second) = records.split_at(records.len() / 2);
     topic.produce(first);
@@ -27,7 +28,7 @@ fn the_tables_are_those_of_a_replay(topic: &mut Topic, records: &[Record], store
         r#"{{"details": {{"analytics-consumer": {{"alive": {consumers}, "isHealthy": true}}}}, "isHealthy": true}}"#
     );
     assert_eq!(service.get("/healthcheck"), Some((200, body)));
-    service.wait("the lag is told to be 0", |service| {
+    service.wait("the lag is 0", |service| {
         service.metric("turnmill_lag_events{") == 0.0 && service.metric("turnmill_lag_seconds{") == 0.0
     });
     for (metric, column) in [
@@ -104,8 +105,8 @@ fn positions_can_be_set_while_the_service_runs() {
         let output = ran(turnmill(&all), code);
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
     };
-    assert!(set(&["elsewhere/7", "3"], 1).contains("there is no position"));
-    assert!(set(&[&partition, "soon"], 2).contains("expected an offset"));
+    assert!(set(&["elsewhere/7", "3"], 1).contains("the store has no position of"));
+    assert!(set(&[&partition, "soon"], 2).contains("expected [STORE] SOURCE PARTITION POSITION"));
     let said = set(&[&partition, "100"], 0);
     assert!(said.contains("300 -> 100") && said.contains("duplicates"), "{said}");
 

@@ -18,7 +18,7 @@ use turnmill_sink_sqlite::SqliteStore;
 use turnmill_source::{FileOptions, FileSource, Format, Position, Source};
 use turnmill_source_kafka::{KafkaProducer, KafkaSettings, OutgoingRecord, ProducerSettings};
 
-/// After so long a test gives up.
+/// Time after which a test gives up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A record for a topic, or one that is in it.
@@ -103,7 +103,7 @@ impl Topic {
         assert!(tickets.is_empty(), "not delivered: {tickets:?}");
     }
 
-    /// Offset behind the last record of each partition that has any.
+    /// Offset after the last record of each partition that has any.
     pub(crate) fn ends(&self) -> BTreeMap<String, u64> {
         let mut ends = BTreeMap::new();
         for (partition, offset, _) in &self.produced {
@@ -274,7 +274,7 @@ impl Service {
         }
     }
 
-    /// Status and body of a page; none if nobody answers.
+    /// Status and body of a page; `None` without a response.
     pub(crate) fn get(&self, path: &str) -> Option<(u16, String)> {
         self.request("GET", path, &[], "")
     }
@@ -284,7 +284,7 @@ impl Service {
         &self.address
     }
 
-    /// Status and body of the answer to a request; none if nobody answers.
+    /// Status and body of the answer to a request; `None` without a response.
     pub(crate) fn request(
         &self,
         method: &str,

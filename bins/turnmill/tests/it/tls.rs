@@ -44,11 +44,12 @@ fn sasl_ssl_and_verify_full() {
     let mut check = turnmill(&["check", "--connect"]);
     check.envs(settings.iter().cloned());
     let text = String::from_utf8(ran(check, 0).stdout).unwrap();
-    assert!(text.contains("answers, encrypted"), "{text}");
+    assert!(text.contains("reachable, connection encrypted"), "{text}");
 
     let mut service = Service::start(&settings);
     wait_until_read(&store, &topic, &mut service);
-    service.wait("the dead-letter topic is found", |service| service.said("dead letters are mirrored"));
+    service
+        .wait("the dead-letter topic is found", |service| service.said("copying dead letters to the topic"));
     service.stop();
     assert!(!service.said(kafka::PASSWORD), "{}", service.log());
     assert_eq!(verify(&store)["tables"], topic.expected());
@@ -56,7 +57,7 @@ fn sasl_ssl_and_verify_full() {
     // The authorities that the system trusts are those of a file that can be named.
     let by_system = format!("{}?sslmode=verify-full&sslrootcert=system", server.url_of("rasa"));
     for (authorities, code, expected) in [
-        (&server.tls().unwrap().ca, 0, "answers, encrypted"),
+        (&server.tls().unwrap().ca, 0, "reachable, connection encrypted"),
         (&server.tls().unwrap().stranger_ca, 1, "PROBLEM  RASA_ANALYTICS_DB"),
     ] {
         let mut check = turnmill(&["check", "--connect"]);

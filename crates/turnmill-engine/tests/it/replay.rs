@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use turnmill_engine::{Engine, Replay};
+use turnmill_engine::{Engine, Replay, ReplayOutcome};
 use turnmill_model::{Changes, Event, Settings};
 
 use crate::conversation::{apply, events, sender};
@@ -39,7 +39,8 @@ fn replayed(count: usize, gather: usize) -> (Changes, usize) {
     }
     late.for_each(|late| replay.insert(late));
     let mut changes = Changes::default();
-    replay.finish(&mut changes).unwrap();
+    let outcome = replay.finish(&mut changes);
+    assert!(matches!(outcome, ReplayOutcome::Done(_)), "{outcome:?}");
     (changes, most)
 }
 

@@ -281,6 +281,10 @@ fn why_unusable(record: &Record<'_>, wire: &Wire<'_>, seconds: Option<f64>) -> S
         detail.push_str(&format!(
             "; it looks like {name}: read the source with `--time-unit {unit}` (`TURNMILL_TIME_UNIT={unit}`)"
         ));
+    } else if seconds.is_some_and(|seconds| EventTime::from_seconds(seconds / 1e9).is_some()) {
+        detail.push_str("; it looks like nanoseconds: leave out its last three digits, and read the source with `--time-unit us`");
+    } else if seconds.is_none() && wire.timestamp.is_some_and(|written| written.as_text().is_some()) {
+        detail.push_str("; it is a text that is no number: write it as seconds since 1970");
     }
     detail
 }

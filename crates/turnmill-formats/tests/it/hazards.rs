@@ -88,6 +88,23 @@ fn refusals_have_their_reason() {
 }
 
 #[test]
+fn what_a_timestamp_looks_like_is_said() {
+    for (written, words) in [
+        ("1679306228481", "milliseconds: read the source with `--time-unit ms`"),
+        ("\"1679306228481047\"", "microseconds: read the source with `--time-unit us`"),
+        ("1679306228481047000", "nanoseconds"),
+        ("\"2023-03-20T09:57:08.481Z\"", "a text that is no number"),
+    ] {
+        let body = format!(r#"{{"event": "restart", "sender_id": "u", "timestamp": {written}}}"#);
+        let refused = crate::decode(&body).unwrap_err();
+        assert_eq!(refused.reason, Reason::NoUsableTimestamp);
+        assert!(refused.to_string().contains(words), "{refused}");
+    }
+    let refused = crate::decode(r#"{"event": "restart", "sender_id": "u", "timestamp": 5.5}"#).unwrap_err();
+    assert!(!refused.to_string().contains("looks like"), "{refused}");
+}
+
+#[test]
 fn earlier_reasons_win() {
     let decoder = RasaDecoder::new(&Settings::default()).with_max_bytes(3000);
     let reason = |payload: &[u8]| {

@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// The crates that are not published.
-const UNPUBLISHED: [&str; 3] = ["turnmill-bench", "turnmill-oracle", "turnmill-testbed"];
+const UNPUBLISHED: [&str; 4] = ["turnmill-bench", "turnmill-examples", "turnmill-oracle", "turnmill-testbed"];
 
 /// A crate of the workspace, from `cargo metadata`.
 struct Package {

@@ -191,7 +191,9 @@ mod tests {
     fn the_connection_that_waits_longest_for_its_caller_goes() {
         let slots = ConnectionSlots::default();
         let before = Instant::now().checked_sub(2 * GRACE).unwrap();
-        let mut all: Vec<ConnectionSlot> = (0..ALL).map(|_| slots.acquire_at(HERE, before)).collect();
+        let mut all: Vec<ConnectionSlot> = (0..ALL)
+            .map(|number| slots.acquire_at(HERE, before + Duration::from_micros(number as u64)))
+            .collect();
         // The oldest has a request in progress, the second has just had one.
         let _in_progress = all[0].requests().begin();
         drop(all[1].requests().begin());

@@ -402,10 +402,10 @@ impl Assembly<'_> {
 fn unsupported(mechanism: &str) -> Option<&'static str> {
     Some(match mechanism {
         "AWS_MSK_IAM" => {
-            "AWS IAM authentication is not supported (Amazon MSK also offers SCRAM-SHA-512, on port 9096)"
+            "AWS IAM authentication is unsupported (Amazon MSK also offers SCRAM-SHA-512, on port 9096)"
         }
-        "GSSAPI" => "Kerberos authentication is not supported",
-        "OAUTHBEARER" => "OAuth authentication is not supported",
+        "GSSAPI" => "Kerberos authentication is unsupported",
+        "OAUTHBEARER" => "OAuth authentication is unsupported",
         _ => return None,
     })
 }

@@ -22,7 +22,10 @@ pub enum DatabaseTarget {
 
 /// Parses a database URL. Errors repeat nothing of it but the scheme and the names of parameters.
 pub(crate) fn parse(url: &str) -> Result<DatabaseTarget, String> {
-    if let Some(path) = url.strip_prefix("sqlite:") {
+    // As for the tools: in any case, and with SQLAlchemy's driver.
+    let is_sqlite =
+        |scheme: &str| scheme.split('+').next().is_some_and(|dialect| dialect.eq_ignore_ascii_case("sqlite"));
+    if let Some((_, path)) = url.split_once(':').filter(|(scheme, _)| is_sqlite(scheme)) {
         let path = path.strip_prefix("///").unwrap_or(path);
         if path.is_empty() || path.starts_with("//") {
             return Err("expected sqlite:PATH".into());
@@ -51,5 +54,23 @@ pub(crate) fn parse(url: &str) -> Result<DatabaseTarget, String> {
             Err(format!("`{other}` is not supported; expected postgresql://… or sqlite:PATH"))
         }
         _ => Err("expected postgresql://… or sqlite:PATH".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sqlite_file_is_spelled_as_for_the_tools() {
+        for (url, expected) in [
+            ("sqlite:rasa.sqlite", "rasa.sqlite"),
+            ("SQLite:///rasa.sqlite", "rasa.sqlite"),
+            ("sqlite+aiosqlite:////var/rasa.sqlite", "/var/rasa.sqlite"),
+        ] {
+            let Ok(DatabaseTarget::Sqlite { path, .. }) = parse(url) else { panic!("{url}") };
+            assert_eq!(path, PathBuf::from(expected));
+        }
+        assert!(parse("sqlite://host/rasa.sqlite").is_err());
     }
 }

@@ -90,7 +90,7 @@ pub(crate) fn read(
         return nothing;
     };
     let kind = reader.scalar(broker, "type").map_or_else(|| "pika".to_owned(), |(_, kind)| kind);
-    if !kind.eq_ignore_ascii_case("kafka") {
+    if class_of_rasa(&kind, "EventBroker").unwrap_or(&kind).to_ascii_lowercase() != "kafka" {
         reader.problem(line, other_broker(&kind));
         return nothing;
     }
@@ -98,8 +98,16 @@ pub(crate) fn read(
     Endpoints { given, anonymised: reader.anonymised(broker) }
 }
 
+/// What the name of one of Rasa's own classes begins with: `Kafka` for `rasa.core.brokers.kafka.KafkaEventBroker`, which Rasa
+/// loads as it loads any class of a project.
+pub(super) fn class_of_rasa<'k>(kind: &'k str, suffix: &str) -> Option<&'k str> {
+    let class = kind.strip_prefix("rasa.").and_then(|path| path.rsplit('.').next())?;
+    class.strip_suffix(suffix)
+}
+
 fn other_broker(kind: &str) -> String {
-    let advice = match kind.to_ascii_lowercase().as_str() {
+    let name = class_of_rasa(kind, "EventBroker").unwrap_or(kind).to_ascii_lowercase();
+    let advice = match name.as_str() {
         "file" => "load its file with `turnmill-replay`",
         "sql" => "load its database with `turnmill-replay`",
         "pika" => "RabbitMQ is not supported",

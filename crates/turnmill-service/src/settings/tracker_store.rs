@@ -7,7 +7,7 @@ use std::path::Path;
 use saphyr::YamlData;
 use turnmill_text::{check_brokers, check_host};
 
-use super::endpoints::{Reader, entry};
+use super::endpoints::{Reader, class_of_rasa, entry};
 use super::environment::Environment;
 use super::problem::Problem;
 
@@ -138,7 +138,11 @@ fn read(reader: &mut Reader<'_>, text: &str) -> Option<TrackerStore> {
     };
     let mut scalar = |key| reader.scalar(section, key).map(|(_, text)| text);
     let store = TrackerStore {
-        kind: scalar("type").unwrap_or_default().to_ascii_lowercase(),
+        kind: {
+            let kind = scalar("type").unwrap_or_default();
+            let class = class_of_rasa(&kind, "TrackerStore").unwrap_or(&kind);
+            class.to_ascii_lowercase()
+        },
         dialect: scalar("dialect").unwrap_or_else(|| DEFAULT_DIALECT.into()).to_ascii_lowercase(),
         database: scalar("db").unwrap_or_else(|| DEFAULT_DATABASE.into()),
         host: scalar("url"),
@@ -185,6 +189,18 @@ fn read(reader: &mut Reader<'_>, text: &str) -> Option<TrackerStore> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_class_of_rasa_is_what_its_name_says() {
+        for (kind, expected) in [
+            ("rasa.core.tracker_store.SQLTrackerStore", "sql"),
+            ("rasa.core.tracker_stores.mongo_tracker_store.MongoTrackerStore", "mongo"),
+            ("project.store.SQLTrackerStore", "project.store.sqltrackerstore"),
+        ] {
+            assert_eq!(store(&format!("tracker_store:\n  type: {kind}\n")).unwrap().kind, expected);
+        }
+        assert!(store("tracker_store:\n  type: rasa.core.tracker_store.InMemoryTrackerStore\n").is_err());
+    }
 
     #[test]
     fn a_connection_string_is_no_host_and_not_shown() {

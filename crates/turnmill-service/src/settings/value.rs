@@ -144,15 +144,18 @@ fn share(text: &str) -> Result<f64, String> {
     }
 }
 
+/// Names that are read, so that a sentence of their own can say that they are not supported.
+const UNSUPPORTED: &[&str] = &["GSSAPI", "OAUTHBEARER", "AWS_MSK_IAM"];
+
 fn choice(text: &str, names: &'static [&'static str]) -> Result<&'static str, String> {
     let upper = text.to_ascii_uppercase();
     // Most loggers call this level WARN.
     let canonical = if names.contains(&"WARNING") && upper == "WARN" { "WARNING" } else { &upper };
-    names
-        .iter()
-        .find(|name| name.eq_ignore_ascii_case(canonical))
-        .copied()
-        .ok_or_else(|| format!("expected one of {}, found `{}`", names.join(", "), shown(text)))
+    names.iter().find(|name| name.eq_ignore_ascii_case(canonical)).copied().ok_or_else(|| {
+        // Some names are known only to be refused with a reason.
+        let accepted: Vec<&str> = names.iter().copied().filter(|name| !UNSUPPORTED.contains(name)).collect();
+        format!("expected one of {}, found `{}`", accepted.join(", "), shown(text))
+    })
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {

@@ -10,7 +10,7 @@ use crate::http::Site;
 
 /// More connections than there are places.
 const CALLERS: usize = 400;
-/// Kubernetes waits so long by default.
+/// Default timeout of Kubernetes probes.
 const PROBE: Duration = Duration::from_secs(1);
 
 /// One request to `/healthcheck` on a new connection, within the time that a probe has.

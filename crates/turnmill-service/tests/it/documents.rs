@@ -1,6 +1,6 @@
 //! Documentation, example, dashboard and alert rules say what the code says.
 //!
-//! `TURNMILL_TEST_UPDATE=1` writes the generated parts anew.
+//! `TURNMILL_TEST_UPDATE=1` regenerates them.
 
 use std::fs;
 use std::path::PathBuf;

@@ -43,6 +43,9 @@ fn broker_topic_and_security_are_the_assistants() {
     assert_eq!(kafka.ssl_ca.as_deref(), Some("/ca.pem".as_ref()));
     assert_eq!(case.shown(Id::Topic), ("rasa-events".into(), "endpoints.yml:7".into()));
     assert!(case.notes("TURNMILL_ENDPOINTS").is_empty());
+    // Rasa loads its own classes by their full names as well.
+    let named = FULL.replace("type: Kafka", "type: rasa.core.brokers.kafka.KafkaEventBroker");
+    assert_eq!(endpoints(&named).load().unwrap().settings.kafka.brokers, "one:9092,two:9092");
 }
 
 #[test]
@@ -114,6 +117,7 @@ fn what_cannot_be_read_is_said_with_its_line() {
             "event_broker:\n  url: rabbit\n",
             "has type `pika`, but the service reads from `kafka` only: RabbitMQ is not supported",
         ),
+        ("event_broker:\n  type: rasa.core.brokers.pika.PikaEventBroker\n", "RabbitMQ is not supported"),
         ("event_broker:\n  type: my.own.Broker\n", "set KAFKA_BROKER_ADDRESS and KAFKA_TOPIC"),
         ("event_broker:\n  type: nats\n", "this type is not supported"),
         ("action_endpoint: {}\n", "no `event_broker` found"),
@@ -135,6 +139,8 @@ fn what_cannot_be_read_is_said_with_its_line() {
         let error = endpoints(text).error();
         assert!(error.contains(part), "{part}\nis not in\n{error}");
     }
+    let mechanism = Case::minimal().variable("KAFKA_SASL_MECHANISM", "SCRAM-SHA-1").error();
+    assert!(mechanism.contains("one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, found"), "{mechanism}");
     let error = endpoints("").variable("TURNMILL_ENDPOINTS", "gone.yml").error();
     assert!(error.contains("TURNMILL_ENDPOINTS: cannot read gone.yml"), "{error}");
 }

@@ -23,15 +23,15 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) fn start(token: Option<&str>) -> Self {
-        Self::behind(HttpAccess::new(token.map(Secret::new).as_ref()))
+        Self::with_access(HttpAccess::new(token.map(Secret::new).as_ref()))
     }
 
-    fn behind(door: HttpAccess) -> Self {
+    fn with_access(access: HttpAccess) -> Self {
         let metrics = ServiceMetrics::new(Health::default());
         let pages = Router::new()
             .route("/api/v1/patterns", get(|| async { "[]" }))
             .route("/api/v1/upload", post(|body: String| async move { body.len().to_string() }));
-        let site = router(metrics.clone(), door, pages);
+        let site = router(metrics.clone(), access, pages);
         let shutdown = Shutdown::default();
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -127,7 +127,7 @@ fn metrics_are_open_and_in_the_format_that_is_asked_for() {
 #[test]
 fn all_else_is_for_those_with_the_token_and_for_this_machine_while_none_is_set() {
     let (closed, open) = (Site::start(None), Site::start(Some(TOKEN)));
-    let trusting = Site::behind(HttpAccess::new(Some(&Secret::new(TOKEN))).trusting_loopback(true));
+    let trusting = Site::with_access(HttpAccess::new(Some(&Secret::new(TOKEN))).trusting_loopback(true));
     let stranger = "X-Forwarded-Host: elsewhere.example\r\n";
     let page = "Host: evil.example\r\n";
     let mine = format!("Authorization: Bearer {TOKEN}\r\n");

@@ -10,6 +10,7 @@ mod failures;
 mod growth;
 mod laws;
 mod opening;
+mod order;
 mod places;
 mod pooler;
 mod refused;

@@ -4,7 +4,15 @@ use turnmill_stores::{AnyStore, UnknownStore};
 
 #[test]
 fn urls_name_their_store() {
-    for url in ["sqlite:a.sqlite", "sqlite:///a.sqlite", "a.sqlite", "/tmp/A.DB", "a.sqlite3"] {
+    for url in [
+        "sqlite:a.sqlite",
+        "sqlite:///a.sqlite",
+        "a.sqlite",
+        "/tmp/A.DB",
+        "a.sqlite3",
+        "SQLite:a",
+        "sqlite+aiosqlite:///a.db",
+    ] {
         assert!(matches!(AnyStore::from_url(url), Ok(AnyStore::Sqlite(_))), "{url}");
     }
     for url in

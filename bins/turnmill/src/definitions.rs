@@ -1,14 +1,12 @@
-//! Markers from files.
+//! Reads marker definitions from files.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use turnmill_markers::{Diagnostic, MarkerSet, SourceFile, Warning, files};
 use turnmill_model::Micros;
 
-use super::Failure;
-
-/// Markers from files, and what is odd about them.
+/// Markers from files, with warnings about them.
 #[derive(Debug)]
 pub(crate) struct Definitions {
     pub(crate) markers: MarkerSet,
@@ -16,14 +14,14 @@ pub(crate) struct Definitions {
 }
 
 impl Definitions {
-    /// Reads files, and the YAML files of folders.
+    /// Reads files, and the YAML files in directories.
     pub(crate) fn read<P: AsRef<Path>>(paths: &[P]) -> Result<Self, Vec<Diagnostic>> {
         let (mut sources, mut errors) = (Vec::<SourceFile<'_>>::new(), Vec::new());
         for path in paths {
             match files::read_path(path.as_ref()) {
                 Ok(mut found) => sources.append(&mut found),
                 Err(mut found) => {
-                    // What was named may be an address in the wrong place.
+                    // The argument may be an address with a password, given in the wrong position.
                     found.iter_mut().for_each(|error| error.file = turnmill_text::redact(&error.file));
                     errors.append(&mut found);
                 }
@@ -38,18 +36,9 @@ impl Definitions {
             }
         }
     }
-
-    /// The same for a command that cannot go on without; warnings are told.
-    pub(super) fn needed(paths: &[PathBuf]) -> Result<MarkerSet, Failure> {
-        let definitions = Self::read(paths).map_err(Failure::Definitions)?;
-        for warning in &definitions.warnings {
-            super::tools::say(&format!("warning: {warning}"));
-        }
-        Ok(definitions.markers)
-    }
 }
 
-/// The present time.
+/// Returns the current time.
 pub(crate) fn now() -> Micros {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))

@@ -1,4 +1,4 @@
-//! What events do not say by themselves and is told for their source.
+//! Facts about a source that its events do not contain: assistant, time unit, anonymised copies.
 
 use std::path::{Path, PathBuf};
 

@@ -1,15 +1,16 @@
-//! Waiting for a database that is away.
+//! Retries while the database is unavailable.
 
 use std::time::Duration;
 
 use turnmill_pipeline::{Backoff, Stop};
 use turnmill_sink::{Class, StoreError};
 
-/// A database that is back is noticed within seconds.
+/// Back-off between attempts: at most 5 seconds, so that a recovered database is noticed soon.
 pub(super) const BACKOFF: Backoff =
     Backoff { first: Duration::from_millis(100), longest: Duration::from_secs(5) };
 
-/// Does something to a store as often as it takes, and tells of each failure that may pass; none if stopping was asked for.
+/// Repeats `attempt` until it succeeds or fails permanently. Calls `retrying` before each retry.
+/// Returns `None` if a stop was requested.
 pub(super) async fn retried<T>(
     stop: &Stop,
     retrying: impl Fn(&StoreError, Duration),

@@ -1,11 +1,11 @@
-//! Patterns for people and programs.
+//! Lists patterns as JSON and as text.
 
 use serde_json::{Value, json};
 use turnmill_model::Micros;
 use turnmill_sink::{PatternSet, StoredPattern};
 use turnmill_text::escaped;
 
-/// The patterns as the API lists them, in the order of their upload.
+/// Returns the patterns as the HTTP API lists them, in the order of their upload.
 pub(crate) fn as_json(set: &PatternSet, active: bool) -> Value {
     let listed = set.patterns.iter().filter(|pattern| pattern.is_active || !active);
     Value::Array(listed.map(pattern).collect())
@@ -26,13 +26,13 @@ fn pattern(pattern: &StoredPattern) -> Value {
     })
 }
 
-/// A time as in RFC 3339, UTC.
-pub(super) fn time(time: Micros) -> String {
+/// Formats a time as in RFC 3339, in UTC.
+pub(crate) fn time(time: Micros) -> String {
     format!("{}Z", time.to_string().replacen(' ', "T", 1))
 }
 
-/// A line for each pattern of [`as_json`]'s list.
-pub(super) fn as_text(patterns: &Value) -> String {
+/// Formats the list that [`as_json`] returns, one line per pattern.
+pub(crate) fn as_text(patterns: &Value) -> String {
     let mut text = format!("{:<28} {:<8} {:<27} {:<27} condition\n", "name", "state", "from", "until");
     for pattern in patterns.as_array().into_iter().flatten() {
         let of = |key: &str, none: &str| pattern.get(key).and_then(Value::as_str).unwrap_or(none).to_owned();

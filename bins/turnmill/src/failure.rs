@@ -1,0 +1,47 @@
+//! Errors of the tools.
+
+use turnmill_model::PartitionId;
+use turnmill_service::settings::SettingsError;
+use turnmill_sink::StoreError;
+use turnmill_stores::UnknownStore;
+use turnmill_text::escaped;
+
+/// Why a tool failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error(transparent)]
+    UnknownStore(#[from] UnknownStore),
+    #[error("no store given, and the configured one cannot be used: {0}")]
+    Configured(SettingsError),
+    #[error("RASA_ANALYTICS_DB_URL: {0}")]
+    Database(#[from] turnmill_sink_postgres::SettingsError),
+    #[error("database unavailable for {wait} (--wait), giving up")]
+    GaveUp { wait: String, source: StoreError },
+    #[error("`{0}` is not the number of a dead letter; give the store first, then the numbers")]
+    NoNumber(String),
+    #[error("dead letter {0} does not exist")]
+    NoSuchDeadLetter(u64),
+    #[error(
+        "the store has no position of {}; it has {}. Use --new to add one",
+        escaped(&key.to_string()),
+        or_none(known)
+    )]
+    NoSuchPosition { key: PartitionId, known: String },
+    #[error(
+        "expected [STORE] SOURCE PARTITION POSITION, with an offset or `earliest` as POSITION, found `{0}`"
+    )]
+    NoPosition(String),
+    #[error("the position changed meanwhile; stop the service, or try again")]
+    PositionChanged(#[source] StoreError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("cannot start the async runtime")]
+    Runtime(#[source] std::io::Error),
+    #[error("cannot write the output")]
+    Output(#[from] std::io::Error),
+}
+
+/// Returns a list of names as a terminal shows it.
+pub(crate) fn or_none(names: &str) -> String {
+    if names.is_empty() { "none".to_owned() } else { escaped(names).to_string() }
+}

@@ -1,0 +1,203 @@
+//! The pipeline for programs without async code.
+
+use std::future::Future;
+use std::path::Path;
+use std::time::Duration;
+
+use turnmill_formats::rasa::RasaDecoder;
+use turnmill_ingest::RowRules;
+use turnmill_model::{PartitionId, Settings};
+use turnmill_pipeline::{Drained, Event, OpenSource, Pipeline, PipelineError, Stop};
+use turnmill_sink::Store;
+use turnmill_source::{FileOptions, FileSource, Source, SourceError};
+
+use crate::records::Records;
+
+/// How long a store may be away before loading gives up.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Loads records into a store and returns when they are committed.
+///
+/// A loader reads ahead on a thread of its own and blocks the calling thread. It is made for
+/// programs without async code: inside of an async runtime use a [`Pipeline`].
+///
+/// ```
+/// use turnmill_embed::{Inspect, Loader, MemoryStore};
+///
+/// let mut loader = Loader::new(MemoryStore::default());
+/// let event = r#"{"sender_id": "u1", "event": "user", "timestamp": 1656382549.9, "text": "hi"}"#;
+/// let loaded = loader.load_records("example", [event, event, "not JSON"])?;
+/// assert_eq!((loaded.counts.events, loaded.counts.duplicates), (1, 1));
+/// assert_eq!(loaded.counts.dead_letters, 1);
+///
+/// assert_eq!(loader.store().rows("rasa_turn").len(), 1);
+/// # Ok::<(), turnmill_embed::LoadError>(())
+/// ```
+#[derive(Debug)]
+pub struct Loader<S> {
+    pipeline: Pipeline<S>,
+    executor: Executor,
+}
+
+impl<S: Store> Loader<S> {
+    /// Makes a loader of Rasa's events into `store`, under the default [`Settings`]. The store need
+    /// not be open.
+    pub fn new(store: S) -> Self {
+        Self::with_rules(store, &RowRules::new(&Settings::default(), RasaDecoder::new))
+    }
+
+    /// Makes a loader with other settings or another decoder.
+    ///
+    /// ```
+    /// use turnmill_embed::{Loader, MemoryStore, RasaDecoder, RowRules, SessionIdMode, Settings};
+    /// let settings = Settings { session_id: SessionIdMode::Off, ..Settings::default() };
+    /// let rules = RowRules::new(&settings, RasaDecoder::new);
+    /// let loader = Loader::with_rules(MemoryStore::default(), &rules);
+    /// # let _ = loader;
+    /// ```
+    pub fn with_rules(store: S, rules: &RowRules) -> Self {
+        let pipeline = Pipeline::new(store, rules, Stop::default()).with_patience(PATIENCE);
+        Self { pipeline, executor: Executor::default() }
+    }
+
+    /// Changes the pipeline: the size of batches, the memory, how long to wait for the store (30
+    /// seconds unless changed).
+    ///
+    /// ```
+    /// use turnmill_embed::{BatchLimits, Loader, MemoryStore};
+    /// let limits = BatchLimits { records: 500, ..BatchLimits::default() };
+    /// let loader = Loader::new(MemoryStore::default())
+    ///     .configure(|pipeline| pipeline.with_limits(limits).with_cache_bytes(16 << 20));
+    /// # let _ = loader;
+    /// ```
+    #[must_use]
+    pub fn configure(self, change: impl FnOnce(Pipeline<S>) -> Pipeline<S>) -> Self {
+        Self { pipeline: change(self.pipeline), executor: self.executor }
+    }
+
+    /// Loads a file of events: plain, gzip or Zstandard, in any format that turnmill reads. Starts at
+    /// the position that the store has of the file, so loading it again reads only what is new.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError`]. Batches committed before stay, and the same call continues after them.
+    pub fn load_file(&mut self, path: impl AsRef<Path>) -> Result<Drained, LoadError> {
+        let open = |position: Option<&_>| FileSource::open(path.as_ref(), FileOptions::default(), position);
+        let key = open(None).map_err(PipelineError::from)?.partition().clone();
+        self.load(Some(&key), &mut |position| Ok(Box::new(open(position)?)))
+    }
+
+    /// Loads bodies of events from an iterator. `name` is the source in the store's ledger.
+    ///
+    /// An iterator has no position. Events that the store knows are counted as duplicates, so loading
+    /// them again is safe; what cannot be decoded becomes a dead letter again.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError`]. Batches committed before stay.
+    pub fn load_records<I>(&mut self, name: &str, bodies: I) -> Result<Drained, LoadError>
+    where
+        I: IntoIterator<Item: AsRef<[u8]>, IntoIter: Send + 'static>,
+    {
+        let partition = PartitionId::new(name, "records");
+        let mut bodies = Some(bodies.into_iter());
+        let mut open = |_: Option<&_>| match bodies.take() {
+            Some(bodies) => Ok(Box::new(Records::new(partition.clone(), bodies)) as Box<dyn Source>),
+            None => Err(SourceError::Other {
+                partition: partition.clone(),
+                source: "another writer has moved on, and an iterator cannot be read again".into(),
+            }),
+        };
+        self.load(None, &mut open)
+    }
+
+    /// Loads the source that `open` opens at the stored position of `key`; without a key at its
+    /// start. Calls `open` again if another writer of the store has moved the position.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError`]. Batches committed before stay.
+    pub fn load(
+        &mut self,
+        key: Option<&PartitionId>,
+        open: &mut OpenSource<'_>,
+    ) -> Result<Drained, LoadError> {
+        let Self { pipeline, executor } = self;
+        Ok(executor.run(pipeline.drain(key, open, &mut |_: &Event<'_>| {}))??)
+    }
+
+    /// Runs a future of the store, such as those of [`Inspect`](turnmill_sink::Inspect).
+    ///
+    /// ```
+    /// use turnmill_embed::{Inspect, Loader, MemoryStore};
+    /// let mut loader = Loader::new(MemoryStore::default());
+    /// loader.load_records("example", ["not JSON"])?;
+    /// let letters = loader.with_store(async |store| store.dead_letters(0, 10).await)??;
+    /// assert_eq!(letters[0].payload, b"not JSON");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::InsideRuntime`] and [`LoadError::Runtime`].
+    pub fn with_store<T>(&mut self, ask: impl AsyncFnOnce(&mut S) -> T) -> Result<T, LoadError> {
+        let Self { pipeline, executor } = self;
+        executor.run(ask(pipeline.store()))
+    }
+
+    /// Returns the store.
+    pub fn store(&mut self) -> &mut S {
+        self.pipeline.store()
+    }
+
+    /// Ends the loader and returns the store.
+    pub fn into_store(self) -> S {
+        self.pipeline.into_store()
+    }
+}
+
+/// Why loading ended early.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The source or the store failed.
+    #[error(transparent)]
+    Pipeline(#[from] PipelineError),
+    /// Blocking here would stall an async runtime, whose thread this is.
+    #[error("a loader cannot run inside of an async runtime: use a pipeline there")]
+    InsideRuntime,
+    /// The runtime that stores in PostgreSQL need could not be made.
+    #[error("cannot make an async runtime")]
+    Runtime(#[source] std::io::Error),
+}
+
+/// Runs futures on the calling thread.
+#[derive(Debug, Default)]
+struct Executor {
+    /// Made when it is needed first, and kept: connections to PostgreSQL live on it.
+    #[cfg(feature = "postgres")]
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+impl Executor {
+    #[cfg(feature = "postgres")]
+    fn run<F: Future>(&mut self, future: F) -> Result<F::Output, LoadError> {
+        if tokio::runtime::Handle::try_current().is_ok() {
+            return Err(LoadError::InsideRuntime);
+        }
+        let runtime = match self.runtime.take() {
+            Some(runtime) => runtime,
+            None => tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .map_err(LoadError::Runtime)?,
+        };
+        Ok(self.runtime.insert(runtime).block_on(future))
+    }
+
+    #[cfg(not(feature = "postgres"))]
+    #[allow(clippy::unnecessary_wraps, reason = "it can fail with a runtime")]
+    fn run<F: Future>(&mut self, future: F) -> Result<F::Output, LoadError> {
+        Ok(pollster::block_on(future))
+    }
+}
