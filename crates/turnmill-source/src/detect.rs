@@ -332,7 +332,7 @@ fn after_tool_messages(bytes: &[u8], mut at: usize, all: bool) -> Option<Option<
         let rest = bytes.get(at..).unwrap_or_default();
         let end = match memchr(b'\n', rest) {
             Some(end) => end,
-            // An object that goes on behind these bytes is told by itself.
+            // `object` handles an object that continues after these bytes.
             None if all || rest.first() == Some(&b'{') => rest.len(),
             None => return Some(None),
         };

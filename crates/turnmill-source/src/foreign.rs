@@ -315,13 +315,13 @@ fn of_json(text: &str) -> Option<Foreign> {
         return Some(Foreign::new("a log file of Docker", remedy));
     }
     if has("sender_id") && has("data") && (text.contains("{\"0\"") || has("columns") && has("index")) {
-        let way_out = "write it with `to_json(orient=\"records\")`";
-        return Some(Foreign::new("a table of pandas that is written by columns", way_out));
+        let remedy = "write it with `to_json(orient=\"records\")`";
+        return Some(Foreign::new("a table of pandas that is written by columns", remedy));
     }
-    // Trackers or events as texts under names of their own: dumps of Redis, queues, loaders.
+    // Trackers or events as texts under other keys: dumps of Redis, queues, loaders.
     let mut keys = Keys::default();
     let mut scanner = Scanner::new(inside.as_bytes(), 0);
-    // What comes after a fault does not matter.
+    // The keys before a fault are enough.
     let _ = Keys::read(&mut scanner, &mut keys);
     let texts = text.replace(": \"", ":\"");
     let holds = |key: &&str| text.contains(&format!("\\\"{key}\\\""));
@@ -330,8 +330,8 @@ fn of_json(text: &str) -> Option<Foreign> {
         && texts.contains(":\"{\\\"")
         && ["events", "sender_id", "event"].iter().any(holds)
     {
-        let way_out = "take them out: `jq -r '.. | strings | select(startswith(\"{\"))' FILE > events.jsonl`";
-        return Some(Foreign::new("JSON that holds the records as texts", way_out));
+        let remedy = "take them out: `jq -r '.. | strings | select(startswith(\"{\"))' FILE > events.jsonl`";
+        return Some(Foreign::new("JSON that holds the records as texts", remedy));
     }
     let types = ["\"S\"", "\"N\"", "\"M\"", "\"L\""].iter().filter(|name| text.contains(**name)).count();
     if types >= 2 {

@@ -77,7 +77,7 @@ fn mechanisms_that_are_not_supported_are_refused_by_name() {
         ("OAUTHBEARER", "OAuth tokens is unsupported"),
         ("gssapi", "Kerberos is unsupported"),
         ("AWS_MSK_IAM", "AWS IAM is unsupported"),
-        ("NTLM", "`NTLM`: is not known"),
+        ("NTLM", "`NTLM`: unknown mechanism"),
     ] {
         let text = refused(name);
         assert!(text.starts_with("KAFKA_SASL_MECHANISM: ") && text.contains(why), "{text}");
