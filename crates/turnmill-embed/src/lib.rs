@@ -31,8 +31,8 @@
 //! # The engine alone
 //!
 //! The [`engine`] is a function from events to row changes, and its state is a [`Timeline`] per
-//! sender. It is what `default-features = false` leaves: no async, no I/O, no database, no clock, no
-//! C compiler.
+//! sender. It is what `default-features = false` leaves: no async, no I/O, no database, no clock,
+//! no C compiler.
 //!
 //! ```
 //! use turnmill_embed::{Changes, Decoder, Engine, RasaDecoder, Record, Settings, Step, Timeline};

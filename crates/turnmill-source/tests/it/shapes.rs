@@ -486,7 +486,7 @@ fn what_is_no_text_is_refused_when_reading_begins() {
 #[test]
 fn words_of_a_tool_in_front_hide_nothing() {
     let words = "Warning: using a password on the command line can be insecure.\n";
-    for (name, text) in json_shapes().into_iter().map(|(name, text)| (name.to_owned(), text)) {
+    for (name, text) in json_shapes() {
         let plain = records(text.clone(), FileOptions::default());
         if text.starts_with('"') {
             continue;
