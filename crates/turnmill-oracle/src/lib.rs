@@ -1,13 +1,13 @@
 //! The naive reference that turnmill's tests compare everything with: all records in, the public tables out; and a
 //! [generator](generate) of conversations for the laws.
 //!
-//! [`laws`] drives a store and compares it with the reference.
-//!
 //! What is absent here: anything clever. No timelines, no batches, no state between two calls, no care for speed, and
 //! nothing shared with the decoder, the engine and the markers but the types, ids and text widths of `turnmill-model`: JSON, JSON
 //! Patch and every rule are written a second time, as plainly as possible. All records are read, copies of an event
 //! become one, each sender's events are sorted, and one loop per sender writes the rows. Never published, never used
 //! outside of tests.
+//!
+//! [`laws`] drives a store and compares it with the reference.
 //!
 //! ```
 //! use turnmill_model::{Record, Settings};

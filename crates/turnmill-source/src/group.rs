@@ -79,7 +79,11 @@ pub struct AssignedPartition {
 /// The order of what it says is: `Assigned`, then batches of that generation once it was started, then `Revoked`, or
 /// the next `Assigned` if nothing is to be handed back ([`GroupControl::restart`]).
 ///
-/// Positions are those behind which is read: [`Position::offset`] is the next record's offset.
+/// [`next`](Self::next) is called on one thread, again and again; it may wait, for as long as its limits say. What commits the
+/// batches is on another thread and talks to the source through [`GroupControl`]: it answers an `Assigned` with
+/// [`start`](GroupControl::start), once it has read the stored positions, and drops what it has not committed at a `Revoked`.
+///
+/// Reading starts at a position: [`Position::offset`] is the next record's offset.
 pub trait GroupSource: Send {
     /// Waits for something to hand over, at most about `limits.wait` and, once there is a record, `limits.linger`.
     /// Empties and fills `out` if it is a batch. To be called again and again on the reading thread; a source stays a

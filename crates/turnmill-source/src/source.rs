@@ -66,6 +66,51 @@ impl Opened {
 }
 
 /// Delivers the records of one partition in order.
+///
+/// # Protocol
+///
+/// A source is opened at a position (by a function of its own, e.g. [`FileSource::open`](crate::FileSource::open)), then
+/// [`next_batch`](Self::next_batch) is called until it returns [`Progress::End`]. After [`Progress::Idle`] the caller waits
+/// and calls again; a source never sleeps. A call may block while it reads, so it belongs on a thread of its own. Nothing is
+/// told to the source when a batch is committed: after a crash, a fence or an error it is opened again at the stored
+/// position, and delivers the records from there once more.
+///
+/// ```
+/// use turnmill_source::{BatchLimits, NewRecord, PartitionId, Position, Progress, RecordBatch, Source, SourceError};
+///
+/// /// Lines in memory; a position is the number of lines delivered.
+/// struct Lines {
+///     partition: PartitionId,
+///     lines: Vec<String>,
+///     next: usize,
+/// }
+///
+/// impl Source for Lines {
+///     fn partition(&self) -> &PartitionId {
+///         &self.partition
+///     }
+///
+///     fn next_batch(&mut self, limits: &BatchLimits, out: &mut RecordBatch) -> Result<Progress, SourceError> {
+///         out.begin(0);
+///         let from = (self.next > 0).then(|| Position::at(self.next as u64));
+///         let part = out.begin_part(&self.partition, from.as_ref());
+///         for line in self.lines.iter().skip(self.next).take(limits.records) {
+///             let offset = self.next as u64;
+///             out.push_to(part, &NewRecord { payload: Some(line.as_bytes()), offset, ..NewRecord::default() });
+///             self.next += 1;
+///         }
+///         out.end_part(part, Some(Position::at(self.next as u64)));
+///         Ok(if self.next < self.lines.len() { Progress::More } else { Progress::End })
+///     }
+/// }
+///
+/// let partition = PartitionId::new("example", "lines");
+/// let mut source = Lines { partition, lines: vec!["one".into(), "two".into()], next: 0 };
+/// let mut batch = RecordBatch::default();
+/// assert_eq!(source.next_batch(&BatchLimits::default(), &mut batch)?, Progress::End);
+/// assert_eq!(batch.len(), 2);
+/// # Ok::<(), SourceError>(())
+/// ```
 pub trait Source: Send {
     /// The partition that is read.
     fn partition(&self) -> &PartitionId;
