@@ -2,7 +2,7 @@
 //! with the source's position.
 //!
 //! What is absent here: formats, databases and files; this crate knows only the traits. It reads no configuration and prints
-//! nothing.
+//! nothing. It needs no runtime; it starts one thread for each source, which reads and decodes.
 //!
 //! [`Pipeline::drain`] reads a source to its end (or follows it until stopped), [`Pipeline::serve`] what a consumer group hands
 //! out. [`PatternTools`] changes the patterns of markers and makes up for what follows. Whatever fails in between is dealt with by its
