@@ -27,8 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// let mut loader = Loader::new(MemoryStore::default());
 /// let event = r#"{"sender_id": "u1", "event": "user", "timestamp": 1656382549.9, "text": "hi"}"#;
 /// let loaded = loader.load_records("example", [event, event, "not JSON"])?;
-/// assert_eq!((loaded.counts.events, loaded.counts.duplicates), (1, 1));
-/// assert_eq!(loaded.counts.dead_letters, 1);
+/// assert_eq!((loaded.report.counts.events, loaded.report.counts.duplicates), (1, 1));
+/// assert_eq!(loaded.report.counts.dead_letters, 1);
 ///
 /// assert_eq!(loader.store().rows("rasa_turn").len(), 1);
 /// # Ok::<(), turnmill_embed::LoadError>(())
