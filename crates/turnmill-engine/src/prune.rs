@@ -160,14 +160,17 @@ fn id<R: Row>(row: &R, texts: &Texts) -> Option<Uuid> {
     }
 }
 
+/// A row with its place among the inserts.
+type Placed<'r, R> = (usize, &'r R);
+
 /// The rows that both replays have, by their ids, each with its place.
 fn pairs<'r, R: Row>(
     old: &'r Rows<R>,
     new: &'r Rows<R>,
     texts: BothTexts<'_>,
-) -> Vec<((usize, &'r R), (usize, &'r R))> {
+) -> Vec<(Placed<'r, R>, Placed<'r, R>)> {
     let numbered = old.inserts.iter().enumerate();
-    let places: HashMap<Uuid, (usize, &R)> =
+    let places: HashMap<Uuid, Placed<'_, R>> =
         numbered.filter_map(|(place, row)| Some((id(row, texts.old)?, (place, row)))).collect();
     let of = |(place, row)| Some((*places.get(&id(row, texts.new)?)?, (place, row)));
     new.inserts.iter().enumerate().filter_map(of).collect()
