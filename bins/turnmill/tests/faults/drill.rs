@@ -102,7 +102,8 @@ pub(crate) fn equals_a_replay(topic: &Topic, store: &str) -> i64 {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("topic.jsonl");
     let dumped = dump(&topic.brokers, &topic.name, &file);
-    assert_eq!(dumped, topic.produced.len(), "the topic has what was produced");
+    // A producer whose broker was killed before it could acknowledge a record may send it twice.
+    assert!(dumped >= topic.produced.len(), "{dumped} of {} produced", topic.produced.len());
     let replayed = replay(&file, &folder.path().join("replayed.sqlite"));
     let (expected, found) = (verify(&replayed), verify(store));
     for (table, expected) in expected["tables"].as_object().unwrap() {
