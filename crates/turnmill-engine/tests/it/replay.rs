@@ -1,4 +1,4 @@
-//! Long replays: what they hold and what they find.
+//! Tests what long replays hold in memory and what they find.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use turnmill_model::{Changes, Event, Settings};
 
 use crate::conversation::{apply, events, sender};
 
-/// A life of `count` events in one session, and as many slots, a twentieth, that come late all over it.
+/// Returns the `count` events of one session, and a twentieth as many late slots spread over it.
 fn life(count: usize) -> (Vec<Event<'static>>, Vec<Event<'static>>) {
     let (mut stored, mut late) = ("0 session_started\n".to_owned(), String::new());
     for place in 1..count {
@@ -21,7 +21,7 @@ fn life(count: usize) -> (Vec<Event<'static>>, Vec<Event<'static>>) {
     (events(&stored), events(&late))
 }
 
-/// The changes of one replay of the whole life, and the most entries that it held.
+/// Returns the changes of one replay of the whole life, and the most entries that it held.
 fn replayed(count: usize, gather: usize) -> (Changes, usize) {
     let (stored, late) = life(count);
     let mut timeline = sender(&stored);
@@ -51,7 +51,7 @@ fn a_replay_holds_what_differs_and_not_the_life_that_it_goes_through() {
         let (changes, most) = replayed(count, gather);
         let written = changes.len();
         assert!(written >= 2 * count / 20 && written < 4 * count / 20, "{written} of {count}");
-        // What differs is looked at again when as much has come together once more.
+        // Rows are looked at again when their number has doubled.
         assert!(most <= 3 * (written + gather), "{count}: {most} held, {written} written");
         let (_, everything) = replayed(count, usize::MAX);
         assert!(everything > 4 * count, "{everything}");
@@ -67,7 +67,7 @@ fn what_a_replay_finds_does_not_depend_on_how_much_it_gathers() {
     }
 }
 
-/// All entries with their texts, in an order of their own.
+/// Returns all entries with their texts, sorted.
 fn shown(changes: &Changes) -> Vec<String> {
     let mut entries = Vec::new();
     changes.for_each_table(|table| {
