@@ -69,7 +69,7 @@ pub use timeline::{Checkpoint, Recency, SenderName, Timeline, UnreadableState, V
 /// until nothing changes any more.
 const CHECKPOINT_EVERY: u16 = 32;
 
-/// Row changes that a replay gathers besides those that differ. They take some megabytes.
+/// Rows that a replay gathers before it compares them. They take some megabytes.
 const GATHERED: usize = 16_384;
 
 /// Applies the session and row rules, with their settings.
@@ -98,10 +98,11 @@ impl Engine {
         self
     }
 
-    /// Bounds the memory of a long [`Replay`] to `changes` row changes that have no effect.
+    /// Sets how many rows a [`Replay`] gathers before it compares them and keeps only the
+    /// differences (16,384 unless set).
     ///
-    /// When it has gathered that many (16,384 unless set), besides the changes that have to be
-    /// written, it forgets those that change nothing.
+    /// This bounds the memory of a long replay, besides one entry for each row that has to be
+    /// written.
     #[must_use]
     pub fn gather(mut self, changes: usize) -> Self {
         self.gathered = changes;

@@ -16,7 +16,7 @@ use turnmill_model::{Changes, Event, EventTime};
 
 use crate::diff::{self, TooShort};
 use crate::progress::{Finished, Progress};
-use crate::prune::{Rewritten, forget_same};
+use crate::prune::{Rewritten, settle};
 use crate::run::Run;
 use crate::timeline::{Checkpoint, Timeline, UnreadableState};
 use crate::{Engine, Step};
@@ -64,6 +64,8 @@ pub struct Replay<'e> {
     whole: Timeline,
     old: Side,
     new: Side,
+    /// Updates of rows that neither side changes any more.
+    found: Changes,
     settled: Option<Checkpoint>,
     /// Start of the session that the checkpoint is in.
     session_start: Option<EventTime>,
@@ -71,7 +73,7 @@ pub struct Replay<'e> {
     too_short: Option<EventTime>,
     /// Whether marker rows made with older patterns are replaced, which concerns all that follows.
     owes: bool,
-    /// Number of entries of both sides at which equal rows are looked for again.
+    /// Number of entries of both sides at which final rows are looked for again.
     crowded: usize,
 }
 
@@ -122,6 +124,13 @@ impl Side {
         Some(Rewritten { out: &mut self.out, progress, session })
     }
 
+    /// Forgets the checkpoints so far, which only one side is asked for.
+    fn forget_checkpoints(&mut self) {
+        if let Some(progress) = &mut self.progress {
+            progress.finished.checkpoints.clear();
+        }
+    }
+
     fn finish(&mut self, engine: &Engine) -> Finished {
         match self.progress.take() {
             Some(progress) => Run::new(engine, &mut self.timeline, &mut self.out, progress).finish(),
@@ -154,7 +163,8 @@ impl<'e> Replay<'e> {
         let too_short = owes.filter(|since| from.is_some_and(|from| *since < from.time));
         let owes = owes.is_some();
         let (whole, crowded) = (whole.clone(), engine.gathered);
-        Ok(Self { engine, whole, old, new, settled: None, session_start, too_short, owes, crowded })
+        let found = Changes::default();
+        Ok(Self { engine, whole, old, new, found, settled: None, session_start, too_short, owes, crowded })
     }
 
     /// Gathers the facts of the sender's row from nothing, because a replaced event may be their
@@ -189,23 +199,29 @@ impl<'e> Replay<'e> {
         self.note(step);
     }
 
-    /// Returns the number of row changes that both sides hold at present. [`Engine::gather`] bounds
-    /// those that change nothing.
+    /// Returns the number of row changes that the replay holds at present: one for each that was
+    /// found, and the rows of both sides that are not compared yet. [`Engine::gather`] bounds the
+    /// latter.
     #[must_use]
     pub fn gathered(&self) -> usize {
+        self.found.len() + self.not_compared()
+    }
+
+    fn not_compared(&self) -> usize {
         self.old.out.len() + self.new.out.len()
     }
 
-    /// Forgets rows that both sides agree on, when twice as many have gathered as were left the
-    /// last time. So looking at all of them is a constant share of the work.
+    /// Compares rows that are final on both sides, when twice as many have gathered as were left
+    /// the last time. So looking at all of them is a constant share of the work.
     fn thin_out(&mut self) {
-        if self.gathered() < self.crowded {
+        self.old.forget_checkpoints();
+        if self.not_compared() < self.crowded {
             return;
         }
         if let (Some(mut old), Some(mut new)) = (self.old.rewritten(), self.new.rewritten()) {
-            forget_same(&mut old, &mut new);
+            settle(&mut old, &mut new, &mut self.found);
         }
-        self.crowded = self.gathered().saturating_mul(2).saturating_add(self.engine.gathered);
+        self.crowded = self.not_compared().saturating_mul(2).saturating_add(self.engine.gathered);
     }
 
     /// Notes where a longer replay has to start, if the step moves rows from before the checkpoint.
@@ -264,11 +280,14 @@ impl<'e> Replay<'e> {
         }
         self.old.finish(self.engine);
         let finished = self.new.finish(self.engine);
+        let mark = out.mark();
+        out.append(self.found);
         if let Err(TooShort) = diff::difference(&self.old.out, &self.new.out, out) {
             // u1: start, slot a=1 | checkpoint | slot a=2 | late: start (before `slot a=2`)
             // The late start begins a session, and `slot a=2` moves to it. In the session before,
             // `a` has the value 1 again, which these replays have not seen. A replay from the first
             // event of the session that the checkpoint is in sees it.
+            out.rollback(mark);
             return match self.session_start {
                 Some(since) => ReplayOutcome::RestartFrom(since),
                 None => ReplayOutcome::RestartFromFirstEvent,
