@@ -1,11 +1,12 @@
-//! Embedding the engine: a log of Rasa events in, sessions and turns out as they come to be.
+//! Embeds the engine: reads a log of Rasa events and prints sessions and turns as they begin.
 //!
 //! ```text
 //! cargo run -p turnmill-engine --example embed -- rasa_event.log
 //! ```
 //!
-//! Without an argument it reads a conversation of its own. The program keeps each sender's state as bytes, as a service
-//! would in its database, and does what it likes with the row changes; this one prints and counts.
+//! Without an argument it reads a conversation of its own. The program keeps each sender's state as
+//! bytes, as a service would in its database. A program may use the row changes in any way; this
+//! one prints and counts them.
 
 #![allow(clippy::print_stdout, reason = "it is a program that prints")]
 
@@ -37,12 +38,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (decoder, engine) = (RasaDecoder::new(&settings), Engine::new(&settings));
     let mut states: HashMap<SenderId, Vec<u8>> = HashMap::new();
     let mut rows: BTreeMap<&str, usize> = BTreeMap::new();
-    let (mut behind, mut refused) = (0, 0);
+    let (mut not_newer, mut refused) = (0, 0);
 
     for line in input.split(b'\n') {
         let line = line?;
         let mut events = Vec::new();
-        // What cannot be decoded belongs somewhere where a person will see it.
+        // A service keeps refused records as dead letters, for a person to look at.
         if let Err(why) = decoder.decode(&Record { payload: &line, ..Record::default() }, &mut events) {
             println!("refused: {why}");
             refused += 1;
@@ -54,11 +55,11 @@ fn main() -> Result<(), Box<dyn Error>> {
             };
             let mut changes = Changes::default();
             let mut run = engine.run(&mut timeline, &mut changes);
-            // Late or known. Whoever keeps the events can put a late one in its place with `turnmill_engine::Replay`;
-            // `turnmill_ingest` does that for any store.
+            // The event is late or a duplicate. A program that keeps the events as history applies
+            // a late one with `turnmill_engine::Replay`; `turnmill_ingest` does that for any store.
             if !matches!(run.apply(event), Step::Applied) {
-                println!("{:>6}  behind: {}", event.sender_key, event.event_type);
-                behind += 1;
+                println!("{:>6}  late or duplicate: {}", event.sender_key, event.event_type);
+                not_newer += 1;
                 continue;
             }
             run.finish();
@@ -82,7 +83,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let bytes: usize = states.values().map(Vec::len).sum();
     println!(
-        "{} senders in {bytes} bytes of state; {behind} events behind, {refused} records refused",
+        "{} senders in {bytes} bytes of state; {not_newer} events late or duplicate, {refused} records refused",
         states.len()
     );
     Ok(())

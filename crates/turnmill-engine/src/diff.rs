@@ -1,4 +1,16 @@
-//! What a replay with late events changes in the tables, compared with the replay of what is stored.
+//! Compares the rows of a replay with late events to those of the replay of what is stored.
+//!
+//! Both replays start from one checkpoint. The rows of the old one are those in the store.
+//!
+//! ```text
+//! u1: start, hi, bye | late: slot (after hi)
+//!
+//! only in new           the event and slot rows of `slot`           -> inserts
+//! only in old           none                                        -> deletes
+//! in both, differing    the turn of `hi`, which now ends at `slot`  -> updates
+//!                       if it began before the checkpoint           -> ends
+//! in both, equal        the event rows of start, hi, bye            -> nothing
+//! ```
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -6,12 +18,22 @@ use std::hash::Hash;
 use turnmill_model::tables::{Row, SlotStateRow, Texts, Value};
 use turnmill_model::{Changes, Key, Rows, SessionId};
 
-/// The two replays cannot be compared: a row that began before their checkpoint is no longer touched, so what it was before
-/// the checkpoint is not known here. A replay from an earlier checkpoint tells.
+/// Error of two replays that cannot be compared.
+///
+/// ```text
+/// u1: start, slot a=1 | checkpoint | slot a=2 | late: start (before `slot a=2`)
+///
+/// old: slot a=2 is in the first session, whose state of `a` becomes 2
+/// new: slot a=2 is in the second session; the state of `a` in the first one has to be 1 again
+/// ```
+///
+/// The new replay no longer touches a row that began before the checkpoint. The value that the row
+/// had there is not known here. Replays from an earlier checkpoint know it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TooShort;
 
-/// Adds to `out` the entries that turn the rows of `old` into those of `new`, both replays from one checkpoint.
+/// Adds to `out` the entries that turn the rows of `old` into those of `new`, both replays from one
+/// checkpoint.
 ///
 /// # Errors
 ///
@@ -45,7 +67,8 @@ fn differences(old: &Changes, new: &Changes, out: &mut Changes) -> Result<(), To
         event_errors
     );
     slot_states(old, new, out)?;
-    // Users only ever widen, and the old replay told nothing of the sender that is not stored.
+    // Rows of users only ever widen, so they are written as they are. The new replay writes the
+    // sender's row only if its facts have changed.
     for row in &new.users.inserts {
         out.users.inserts.push(row.rebase(&new.texts, &mut out.texts));
     }
@@ -89,6 +112,8 @@ impl BothTexts<'_> {
     }
 }
 
+/// Adds the entries that turn the rows of `old` into those of `new`, for a table with UUIDs as
+/// keys.
 fn compare<R: Row>(
     old: &Rows<R>,
     new: &Rows<R>,
@@ -109,6 +134,7 @@ fn compare<R: Row>(
             Some(_) => out.updates.push(row.rebase(texts.new, out_texts)),
         }
     }
+    // What is left was written before and has no row in the new replay.
     out.deletes.extend(stored.into_keys().map(Key::Id));
     let mut ends: HashMap<_, _> = old.ends.iter().map(|end| (end.id, end.end_sequence_number)).collect();
     for end in &new.ends {
@@ -116,11 +142,14 @@ fn compare<R: Row>(
             out.ends.push(*end);
         }
     }
+    // Only the old replay writes these ends. What they were at the checkpoint is not known here.
     if ends.is_empty() { Ok(()) } else { Err(TooShort) }
 }
 
-/// As [`compare`], but keyed by slot path: a state that is no longer written had another value before the replay, unless its
-/// session is younger.
+/// Does the same as [`compare`] for slot states, whose keys are slot paths.
+///
+/// A state that the new replay does not write had another value before the checkpoint, which is not
+/// known here. If its session began after the checkpoint, it had none, and is deleted.
 fn slot_states(old: &Changes, new: &Changes, out: &mut Changes) -> Result<(), TooShort> {
     let texts = BothTexts { old: &old.texts, new: &new.texts };
     let mut stored = index(&old.slot_states.inserts, |row| old.texts.get(row.id));
@@ -141,8 +170,11 @@ fn slot_states(old: &Changes, new: &Changes, out: &mut Changes) -> Result<(), To
     Ok(())
 }
 
-/// Whether two replays that are in the same state so far wrote the same of the current session, its turn and its frame (each
-/// with its place among the inserts) and of the session's slots; ends are still open and do not count.
+/// Returns whether two replays in the same state wrote the same rows of the current session, its
+/// turn, its frame and its slots.
+///
+/// The indexes are those of session, turn and frame among the inserts. Ends are still open and do
+/// not count.
 pub(crate) fn open_rows_agree(
     (old, old_rows): (&Changes, [Option<usize>; 3]),
     (new, new_rows): (&Changes, [Option<usize>; 3]),
@@ -157,7 +189,7 @@ pub(crate) fn open_rows_agree(
                 changes.slot_states.inserts.iter().filter(|row| row.session_id == session).copied().collect()
             };
             let (old_states, new_states) = (of_session(old), of_session(new));
-            // Later entries of a slot take the place of earlier ones.
+            // Later entries of a slot replace earlier ones.
             let old_states = index(&old_states, |row| old.texts.get(row.id));
             let new_states = index(&new_states, |row| new.texts.get(row.id));
             old_states.len() == new_states.len()

@@ -1,12 +1,14 @@
-//! turnmill's engine: conversation events in, row changes out.
+//! Turns conversation events into row changes: the engine of turnmill.
 //!
-//! What is absent here: this crate never reads a file, a socket or a clock, and knows no async, no randomness and no
-//! database. Between two calls it keeps only what it is given, and in [`Patterns`] the programs that were compiled from
-//! them, behind a `Mutex`; no row depends on whether they are there. The same events give the same rows anywhere.
+//! What is absent here: this crate never reads a file, a socket or a clock. It knows no async, no
+//! randomness and no database. Between two calls it keeps only what it is given, and one cache:
+//! [`Patterns`] holds the programs that were compiled from the patterns, in a `Mutex`. No row
+//! depends on whether the cache is filled. The same events give the same rows anywhere.
 //!
-//! A [`Timeline`] is one sender's state. [`Engine::run`] applies a batch of that sender's events to it and writes typed rows
-//! into [`Changes`]. An event that is not newer than the sender's newest one is [`Step::NeedsReplay`]: it is a
-//! duplicate or came late, and [`Replay`] works out what it changes.
+//! A [`Timeline`] is one sender's state. [`Engine::run`] applies a batch of that sender's events to
+//! it and writes typed rows into [`Changes`]. [`Step::NeedsReplay`] answers an event that is not
+//! newer than the sender's newest one: it is a duplicate or late. [`Replay`] then finds out which
+//! rows it changes.
 //!
 //! ```
 //! use turnmill_engine::{Engine, Step, Timeline};
@@ -61,16 +63,18 @@ pub use replay::{Replay, ReplayOutcome, Replayed};
 pub use run::{Run, Step};
 pub use timeline::{Checkpoint, Recency, SenderName, Timeline, UnreadableState, VERSION};
 
-/// Events between two checkpoints of a sender: a late event costs at most about as many replayed events as this, plus those
-/// after it until nothing changes any more.
+/// Events between two checkpoints of a sender.
+///
+/// A late event costs the replay of at most about this many events before it, plus those after it
+/// until nothing changes any more.
 const CHECKPOINT_EVERY: u16 = 32;
 
-/// Rows that a replay gathers before it compares them: some megabytes.
+/// Rows that a replay gathers before it compares them. They take some megabytes.
 const GATHERED: usize = 16_384;
 
-/// The rules, with their settings.
+/// Applies the session and row rules, with their settings.
 ///
-/// Cheap to make and to share; all state is in [`Timeline`]s.
+/// It is cheap to make and to share: all state is in [`Timeline`]s.
 #[derive(Clone, Debug)]
 pub struct Engine {
     settings: Settings,
@@ -80,7 +84,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine with `settings`, which must be those of the decoder.
+    /// Makes an engine with `settings`, which must be those of the decoder.
     #[must_use]
     pub fn new(settings: &Settings) -> Self {
         let (checkpoint_every, gathered) = (CHECKPOINT_EVERY, GATHERED);
@@ -94,8 +98,11 @@ impl Engine {
         self
     }
 
-    /// Sets how many rows a [`Replay`] gathers before it compares them and keeps the differences only (16,384 unless set).
-    /// It bounds the memory of a long replay, beside one entry for each row that has to be written.
+    /// Sets how many rows a [`Replay`] gathers before it compares them and keeps only the
+    /// differences (16,384 unless set).
+    ///
+    /// This bounds the memory of a long replay, besides one entry for each row that has to be
+    /// written.
     #[must_use]
     pub fn gather(mut self, changes: usize) -> Self {
         self.gathered = changes;
@@ -109,13 +116,14 @@ impl Engine {
         self
     }
 
-    /// The patterns with which markers are evaluated.
+    /// Returns the patterns with which markers are evaluated.
     #[must_use]
     pub fn patterns(&self) -> &Arc<Patterns> {
         &self.patterns
     }
 
-    /// Starts applying events of one sender, whose state is `timeline`; rows go to `out`.
+    /// Starts a run that applies events of one sender, whose state is `timeline`, and writes rows
+    /// into `out`.
     pub fn run<'r>(&'r self, timeline: &'r mut Timeline, out: &'r mut Changes) -> Run<'r> {
         let progress = progress::Progress::new(timeline, out);
         Run::new(self, timeline, out, progress)

@@ -1,4 +1,4 @@
-//! Evaluating the patterns at an event.
+//! Evaluates the patterns at an event.
 
 use turnmill_markers::MarkerEvent;
 use turnmill_model::tables::MarkerRow;
@@ -8,7 +8,7 @@ use crate::place::Placement;
 use crate::run::Run;
 use crate::state::Session;
 
-/// What the patterns see of an event.
+/// The part of an event on which patterns depend, with the event's id and time.
 pub(crate) struct MarkedEvent<'e> {
     pub(crate) id: EventId,
     pub(crate) time: EventTime,
@@ -21,7 +21,7 @@ impl<'e> MarkedEvent<'e> {
     }
 }
 
-/// What markers see of an event.
+/// Returns the part of an event on which patterns depend.
 #[must_use]
 pub fn marker_event<'e>(event: &'e Event<'_>) -> MarkerEvent<'e> {
     match &event.body {
@@ -36,8 +36,8 @@ pub fn marker_event<'e>(event: &'e Event<'_>) -> MarkerEvent<'e> {
 }
 
 impl Run<'_> {
-    /// If rows of earlier events were made with other patterns, the time from which a replay is due. Otherwise the sender's
-    /// rows are as of the present revision from here on.
+    /// Returns the time from which a replay is needed, if rows of earlier events were made with
+    /// other patterns. Otherwise notes that the sender's rows are as of the present revision.
     pub(crate) fn catch_up(&mut self) -> Option<EventTime> {
         let patterns = &self.engine.patterns;
         let timeline = &mut *self.timeline;
@@ -51,8 +51,8 @@ impl Run<'_> {
         since
     }
 
-    /// If the session that `placement` leads to has not been evaluated with a pattern that holds for `event`, the time of its
-    /// first event.
+    /// Returns the time from which a replay is needed, if a pattern that holds for `event` has not
+    /// seen all events of its session. It is the start of the session that `placement` leads to.
     pub(crate) fn lacks_state(&self, placement: &Placement, event: &Event<'_>) -> Option<EventTime> {
         let patterns = &self.engine.patterns;
         if patterns.is_empty() {
@@ -68,7 +68,8 @@ impl Run<'_> {
         patterns.lacks(current, session.markers.as_deref(), rows, time).then_some(session.start_time)
     }
 
-    /// Evaluates the current session's patterns at an event, and writes a row for each that applies.
+    /// Evaluates the current session's patterns at an event, and writes a row for each that
+    /// applies.
     pub(crate) fn mark(&mut self, seen: &MarkedEvent<'_>) {
         let (patterns, rows) = (&self.engine.patterns, self.timeline.rows_revision);
         if patterns.is_empty() {

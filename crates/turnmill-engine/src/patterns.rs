@@ -1,4 +1,18 @@
-//! The patterns that markers are evaluated with, and the times for which they hold.
+//! Holds the patterns with which markers are evaluated, and the times for which they hold.
+//!
+//! Patterns change while events arrive. Each change has a number, the *revision*. Marker rows are
+//! made as of a revision, and each pattern has a scope in time as of that revision:
+//!
+//! ```text
+//! revision 1: pattern P from 100 on
+//! revision 2: pattern P from 100 until 200, pattern Q from 200 on
+//!
+//! u1: hi at 150, hi at 250, rows as of 2  -> P may apply at 150, Q at 250
+//! u1: late slot at 180, rows as of 2      -> P may apply at 180, although Q replaced it
+//! ```
+//!
+//! A session's state serves only patterns that have seen all of the session's events. If an event
+//! needs a pattern that has not, a replay from the session's first event is needed.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -9,25 +23,25 @@ use turnmill_markers::{Compatibility, Node, PatternId, Program, State};
 use turnmill_model::Micros;
 use uuid::Uuid;
 
-/// A pattern: a condition with the times for which it holds.
+/// Combines a condition with the times for which it holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pattern {
     /// Its id: `rasa_patterns.id`.
     pub id: Uuid,
     /// The condition.
     pub config: Node,
-    /// The scopes that it was given, by ascending revision; the last one counts.
+    /// The scopes that it was given, by ascending revision. The last one counts.
     pub scopes: Vec<Scope>,
 }
 
-/// The times for which a pattern holds: events from `from` on and before `until`.
+/// Limits a pattern to events from `from` on and before `until`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scope {
-    /// The revision of the patterns from which on this is so.
+    /// The revision of the patterns from which on this scope counts.
     pub revision: u64,
-    /// The first time; none: all history.
+    /// The first time; `None` for all history.
     pub from: Option<Micros>,
-    /// The time before which it ends; none: it goes on.
+    /// The time before which it ends; `None` if it goes on.
     pub until: Option<Micros>,
 }
 
@@ -42,17 +56,21 @@ impl Scope {
 }
 
 impl Pattern {
-    /// Its scope as of a revision; none before it was uploaded.
+    /// Returns its scope as of a revision, or `None` before it was uploaded.
     fn scope(&self, revision: u64) -> Option<&Scope> {
         self.scopes.iter().rev().find(|scope| scope.revision <= revision)
     }
 }
 
-/// All patterns that ever held, as of a revision.
+/// Holds all patterns that ever held, as of a revision.
 ///
-/// Marker rows are a function of the events and these. A pattern that was replaced or removed still holds for the events of its
-/// time, so that late ones among them are treated alike. A sender's timeline says with which revision its rows were made; if
-/// that is an older one, the rows that differ are made up for when the sender's next event comes, or by whoever asks for it.
+/// Marker rows are a function of the events and these patterns. A pattern that was replaced or
+/// removed still holds for the events of its time, so that late events among them are treated
+/// alike.
+///
+/// A sender's timeline holds the revision with which its marker rows were made. If that is an older
+/// one, the rows that differ are replaced when the sender's next event comes. A caller may do it
+/// earlier with a [`Replay`](crate::Replay).
 ///
 /// ```
 /// use turnmill_engine::Patterns;
@@ -74,19 +92,22 @@ impl fmt::Debug for Patterns {
     }
 }
 
-/// Which patterns a session's state is about: those that there were as of one revision and that, as of another one, go on in
-/// a span of time.
+/// Selects the patterns of a session's state: those that exist as of one revision and that, as of
+/// another one, go on in a span of time.
+///
+/// The ends of patterns cut time into spans. Inside a span the selection does not change, so one
+/// program serves all events of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct Selection {
-    /// There was the pattern as of this revision.
+    /// The pattern exists as of this revision.
     pub(crate) known: u64,
-    /// It goes on as of this revision.
+    /// The pattern goes on as of this revision.
     rows: u64,
-    /// Number of ends of patterns, as of the revision `rows`, before the span.
+    /// The number of ends of patterns, as of the revision `rows`, before the span.
     span: u32,
 }
 
-/// A selection, compiled.
+/// Holds a selection in compiled form.
 #[derive(Debug)]
 pub(crate) struct Selected {
     selection: Selection,
@@ -94,11 +115,11 @@ pub(crate) struct Selected {
     from: i64,
     to: i64,
     pub(crate) program: Program,
-    /// The program's patterns.
+    /// The program's patterns, as indexes into all patterns.
     pub(crate) patterns: Vec<usize>,
 }
 
-/// Where the patterns stand in a session.
+/// Holds the state of the patterns in a session.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Markers {
     /// Which patterns have seen all of the session's events.
@@ -107,26 +128,28 @@ pub(crate) struct Markers {
 }
 
 impl Patterns {
-    /// The patterns as of `revision`.
+    /// Makes the patterns as of `revision`.
     #[must_use]
     pub fn new(revision: u64, patterns: Vec<Pattern>) -> Self {
         Self { revision, patterns, programs: Mutex::default() }
     }
 
-    /// Number of changes so far; 0 if there never was a pattern.
+    /// Returns the number of changes so far; 0 if there never was a pattern.
     #[must_use]
     pub fn revision(&self) -> u64 {
         self.revision
     }
 
-    /// The patterns.
+    /// Returns the patterns.
     #[must_use]
     pub fn all(&self) -> &[Pattern] {
         &self.patterns
     }
 
-    /// The least event time for which these patterns hold differently than they did as of `revision`; none if there is no
-    /// such time, the least possible time if that is all history. Rows of senders without an event from there on are the same.
+    /// Returns the least event time for which these patterns hold differently than they did as of
+    /// `revision`. Rows of senders without an event from there on are the same.
+    ///
+    /// Returns `None` if there is no such time, and the least possible time if all history differs.
     #[must_use]
     pub fn differ_since(&self, revision: u64) -> Option<Micros> {
         self.differ_from(revision, self.revision).map(Micros)
@@ -136,8 +159,8 @@ impl Patterns {
         self.patterns.is_empty()
     }
 
-    /// The least event time for which the patterns as of the two revisions hold differently; none if there is no such time,
-    /// `i64::MIN` if that is all history.
+    /// Returns the least event time for which the patterns as of the two revisions hold
+    /// differently: `None` if there is no such time, `i64::MIN` if all history differs.
     pub(crate) fn differ_from(&self, old: u64, new: u64) -> Option<i64> {
         let least = |time: Option<Micros>| time.map_or(i64::MIN, |time| time.0);
         let most = |time: Option<Micros>| time.map_or(i64::MAX, |time| time.0);
@@ -152,9 +175,15 @@ impl Patterns {
         self.patterns.iter().filter_map(differs).min()
     }
 
-    /// Whether an event at `time` needs patterns that the session's state does not have, if rows are made as of the revision
-    /// `rows`.
-    /// `current` is the program that served last, which saves looking for the state's.
+    /// Returns whether an event at `time` needs patterns that the session's state does not have, if
+    /// rows are made as of the revision `rows`.
+    ///
+    /// `current` is the program that served last; if it is the state's own, none is looked up.
+    ///
+    /// ```text
+    /// u1: start 10, hi 20 | Q holds from 30 on | bye 40     -> lacks Q, which has not seen `hi`
+    /// u1: start 10, hi 20 | Q holds from 30 on | start 40   -> a new session, which knows Q
+    /// ```
     pub(crate) fn lacks(
         &self,
         current: Option<&Selected>,
@@ -173,12 +202,12 @@ impl Patterns {
             })
     }
 
-    /// The state of a new session, if rows are made as of the revision `rows`.
+    /// Returns the state of a new session, if rows are made as of the revision `rows`.
     pub(crate) fn start(&self, rows: u64, time: i64) -> Option<Box<Markers>> {
         (!self.is_empty()).then(|| self.start_knowing(rows, rows, time))
     }
 
-    /// The state of a session that began before there were patterns: it knows none.
+    /// Returns the state of a session that began before there were patterns: it knows none.
     pub(crate) fn start_without(&self, rows: u64, time: i64) -> Box<Markers> {
         self.start_knowing(0, rows, time)
     }
@@ -188,7 +217,8 @@ impl Patterns {
         Box::new(Markers { selection, state: self.selected(selection).program.start() })
     }
 
-    /// The program for an event at `time`, to which `markers` is brought. `current` is the one that served last.
+    /// Returns the program for an event at `time`, and converts `markers` to it. `current` is the
+    /// program that served last, and serves again while neither patterns nor span change.
     pub(crate) fn program<'c>(
         &self,
         current: &'c mut Option<Arc<Selected>>,
@@ -209,10 +239,10 @@ impl Patterns {
         selected
     }
 
-    /// The state for a selection of fewer patterns, or the same ones.
+    /// Converts the state to a selection of fewer patterns, or of the same ones.
     fn bring(&self, markers: &Markers, to: &Selected) -> Markers {
         let former = self.selected(markers.selection);
-        // The state fits: see `lacks`.
+        // The error is not reached: `lacks` has found that the state fits its program.
         let state = match to.program.adopt(&former.program, &markers.state) {
             Ok(adopted) => adopted.state,
             Err(_) => to.program.start(),
@@ -220,16 +250,18 @@ impl Patterns {
         Markers { selection: to.selection, state }
     }
 
-    /// Id of a pattern, if it holds for events at `time` as of the revision `rows`.
+    /// Returns the id of a pattern, if it holds for events at `time` as of the revision `rows`.
     pub(crate) fn holds(&self, pattern: usize, rows: u64, time: i64) -> Option<Uuid> {
         let pattern = self.patterns.get(pattern)?;
         pattern.scope(rows).is_some_and(|scope| scope.holds(time)).then_some(pattern.id)
     }
 
-    /// Whether two states of a session at `time` make no difference for what follows: they agree in the patterns that both
-    /// know and that still go on. What one of them does not know, no later event of that session has asked for.
+    /// Returns whether two states of a session at `time` make no difference for what follows.
+    ///
+    /// They do not if they agree in the patterns that both know and that still go on. A pattern
+    /// that one of them does not know was not needed by any later event of that session.
     pub(crate) fn agree(&self, one: Option<&Markers>, other: Option<&Markers>, time: i64) -> bool {
-        // What was evaluated before there were patterns knows none.
+        // A session that was evaluated before there were patterns knows none.
         let (Some(one), Some(other)) = (one, other) else { return true };
         if one == other {
             return true;
@@ -247,7 +279,7 @@ impl Patterns {
         Selection { known, rows, span: u32::try_from(span).unwrap_or(u32::MAX) }
     }
 
-    /// When patterns end, as of the revision `rows`.
+    /// Returns the times at which patterns end, as of the revision `rows`, ascending and distinct.
     fn ends(&self, rows: u64) -> Vec<i64> {
         let end = |pattern: &Pattern| Some(pattern.scope(rows)?.until?.0);
         let mut ends: Vec<i64> = self.patterns.iter().filter_map(end).collect();
@@ -262,6 +294,11 @@ impl Patterns {
         Arc::clone(selected)
     }
 
+    /// Compiles the patterns of a selection, and finds the span for which they serve.
+    ///
+    /// ```text
+    /// ends 200, 300:   span 0 is before 200, span 1 is 200 to 299, span 2 is 300 and later
+    /// ```
     fn compile(&self, selection: Selection) -> Selected {
         let Selection { known, rows, span } = selection;
         let (ends, span) = (self.ends(rows), span as usize);

@@ -1,4 +1,4 @@
-//! What a run remembers besides the timeline.
+//! Keeps what a run remembers besides the timeline.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::rows;
 use crate::state::{Session, Totals};
 use crate::timeline::{Checkpoint, Timeline};
 
-/// What a run remembers besides the timeline: where the rows that it may still change stand.
+/// Keeps what a run remembers besides the timeline: mainly the indexes of rows that it may change.
 #[derive(Debug)]
 pub(crate) struct Progress {
     /// The sender's facts when the run began.
@@ -18,29 +18,30 @@ pub(crate) struct Progress {
     pub(crate) live: LiveRows,
     /// Sessions that this run has left, with their rows.
     pub(crate) left: Vec<LeftSession>,
-    /// The state before the newest event, if that is a metadata slot which may belong to the next session.
+    /// The state before the newest event, if that is a metadata slot that may belong to the next
+    /// session.
     pub(crate) held: Option<Box<HeldSlot>>,
-    /// Where this run's slot states begin.
+    /// Index of this run's first slot state.
     pub(crate) slot_states: usize,
     pub(crate) users: Vec<(UserId, usize)>,
-    /// Whether rows made with patterns of an older revision are looked for.
+    /// Whether the run looks for rows that were made with patterns of an older revision.
     pub(crate) catches_up: bool,
     /// The compiled patterns that served last.
     pub(crate) program: Option<Arc<Selected>>,
     pub(crate) finished: Finished,
 }
 
-/// What a run leaves besides row changes.
+/// Result of a run besides its row changes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Finished {
     /// Checkpoints to keep with the history.
     pub checkpoints: Vec<Checkpoint>,
-    /// The events that were placed by their session id. A session id belongs to the sender whose event was the first to
-    /// arrive of those that all senders' runs name here.
+    /// The events that were placed by their session id. All senders' runs name such events here. A
+    /// session id belongs to the sender whose event arrived first.
     pub named_sessions: Vec<NamedSession>,
 }
 
-/// An event that names the session in which it stands.
+/// Pairs an event with the session id that it names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NamedSession {
     /// The event.
@@ -64,7 +65,8 @@ impl Progress {
         }
     }
 
-    /// Where the rows of the current session, its turn and its frame stand among the inserts of this run, if they do.
+    /// Returns the indexes of the current session, its turn and its frame among the inserts of this
+    /// run, each if it is one of them.
     pub(crate) fn open_rows(&self) -> [Option<usize>; 3] {
         [self.live.session, self.live.turn, self.live.frame].map(|written| match written {
             Written::Insert(index) => Some(index),
@@ -72,13 +74,15 @@ impl Progress {
         })
     }
 
-    /// The ids by which the sessions that this run has left are known.
+    /// Returns the ids by which the sessions that this run has left are known.
     pub(crate) fn left_keys(&self) -> impl Iterator<Item = Uuid> {
         self.left.iter().map(|left| left.key)
     }
 
-    /// As [`new`](Self::new), for a replay that is compared with another one from the same checkpoint: the ends of the
-    /// current session, turn and frame are written even if no event extends them.
+    /// Makes the progress of a replay, which is compared with another one from the same checkpoint.
+    ///
+    /// The ends of the current session, turn and frame are written even if no event extends them.
+    /// Without that, an end that only one of the two replays moves could not be compared.
     pub(crate) fn of_replay(before: Totals) -> Self {
         let changed = Written::Changed;
         let live = LiveRows { session: changed, turn: changed, frame: changed, leading: None };
@@ -96,17 +100,17 @@ impl Progress {
     }
 }
 
-/// Where the rows of a session, its turn and its frame stand in the changes.
+/// Locates the rows of a session, its turn and its frame in the changes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct LiveRows {
     pub(crate) session: Written,
     pub(crate) turn: Written,
     pub(crate) frame: Written,
-    /// Extent of the changes when this run created the session, as long as it has not begun.
+    /// Extent of the changes when this run created the session; `None` once the session has begun.
     pub(crate) leading: Option<rows::Extent>,
 }
 
-/// A session kept by id that the run has left.
+/// Locates the rows of a session that is kept by id and that the run has left.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LeftSession {
     pub(crate) key: Uuid,
@@ -114,7 +118,7 @@ pub(crate) struct LeftSession {
     pub(crate) live: LiveRows,
 }
 
-/// How far the end of a row has been written.
+/// Tells how far the end of a row has been written.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) enum Written {
     /// The stored row is still right.
@@ -129,12 +133,15 @@ pub(crate) enum Written {
 }
 
 impl Written {
+    /// Notes that the row has a new end, which is not written yet.
     pub(crate) fn touch(&mut self) {
         if matches!(self, Self::Stored) {
             *self = Self::Changed;
         }
     }
 
+    /// Writes the row's end: into the insert that the row is, or as an entry of its own, which
+    /// later ends overwrite.
     pub(crate) fn flush<R>(&mut self, rows: &mut Rows<R>, id: Uuid, end: i64, set: impl Fn(&mut R, i64)) {
         match *self {
             Self::Stored => {}
@@ -156,6 +163,13 @@ impl Written {
     }
 }
 
+/// The newest event, a metadata slot, with the state before it.
+///
+/// ```text
+/// u1: start, hi, meta         -> held; `meta` is in the current session
+/// u1: ..., start              -> the state before `meta` is the end of the first session
+/// u1: ..., slot               -> not held any more; `meta` stays
+/// ```
 #[derive(Debug)]
 pub(crate) struct HeldSlot {
     pub(crate) session: Session,

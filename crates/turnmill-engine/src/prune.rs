@@ -1,13 +1,15 @@
-//! Settling rows that both replays of late events have, so that their memory is that of the differences.
+//! Settles rows that both replays of late events have, so that their memory is that of the
+//! differences.
 //!
 //! ```text
 //! stored:   hi  hello  bye  ciao  …         rows of `old`:  hi  hello  bye  ciao  …
 //! late:              slot                   rows of `new`:  hi  hello  slot  bye  ciao  …
 //! ```
 //!
-//! Once both replays are past `ciao`, no later event changes the rows of `hi`, `hello`, `bye` and `ciao`. Those of `hi` and
-//! `hello` are the same in both and go. Those of `bye` and `ciao` have other sequence numbers: one update each stays of two
-//! rows. [`difference`](crate::diff::difference) of what is left finds the rest: the row of `slot`.
+//! Once both replays are past `ciao`, no later event changes the rows of `hi`, `hello`, `bye` and
+//! `ciao`. Those that are the same in both are forgotten. Of a row that differs, such as the turn
+//! that `slot` extends, one update stays instead of two rows.
+//! [`difference`](crate::diff::difference) of what is left finds the rest: the rows of `slot`.
 
 use std::collections::{HashMap, HashSet};
 
@@ -19,7 +21,7 @@ use crate::diff::BothTexts;
 use crate::progress::{LiveRows, Progress, Written};
 use crate::rows;
 
-/// One replay's rows, and where those stand that it may still change.
+/// One replay's rows, and the indexes of those that it may still change.
 pub(crate) struct Rewritten<'r> {
     pub(crate) out: &'r mut Changes,
     pub(crate) progress: &'r mut Progress,
@@ -33,8 +35,11 @@ struct Kept {
     new: Vec<bool>,
 }
 
-/// Takes the rows out of both replays that are in both and final in both, and adds an update to `found` for each that
-/// differs. Does nothing while rows may still move to another session, which refers to them by their places.
+/// Removes from both replays the rows that are in both and final in both, and adds an update to
+/// `found` for each that differs.
+///
+/// Does nothing while rows may still move to another session, because such a move refers to them by
+/// their indexes.
 pub(crate) fn settle<'r>(old: &mut Rewritten<'r>, new: &mut Rewritten<'r>, found: &mut Changes) {
     if old.may_move() || new.may_move() {
         return;
@@ -54,7 +59,8 @@ pub(crate) fn settle<'r>(old: &mut Rewritten<'r>, new: &mut Rewritten<'r>, found
     // A session that is open, or to which an id may lead back, gets further states of its slots.
     let open: HashSet<SessionId> = old.open_sessions().chain(new.open_sessions()).collect();
     let slot_states = kept_slot_states(old.out, new.out, &open);
-    // Whether a slot's state goes with its session is seen from the session's row.
+    // `difference` looks at the row of a slot state's session to decide whether the state is
+    // deleted.
     let mut needed = open;
     for (changes, kept) in [(&*old.out, &slot_states.old), (&*new.out, &slot_states.new)] {
         let rows = changes.slot_states.inserts.iter().zip(kept);
@@ -65,7 +71,7 @@ pub(crate) fn settle<'r>(old: &mut Rewritten<'r>, new: &mut Rewritten<'r>, found
             *kept |= needed.contains(&row.id);
         }
     }
-    // What one replay keeps of these without the other would be taken for a difference.
+    // `difference` would take a row that only one replay keeps for an insert or a delete.
     sessions.keep_in_both(&old.out.sessions, &new.out.sessions, texts);
     turns.keep_in_both(&old.out.turns, &new.out.turns, texts);
     frames.keep_in_both(&old.out.frames, &new.out.frames, texts);
@@ -107,18 +113,18 @@ pub(crate) fn settle<'r>(old: &mut Rewritten<'r>, new: &mut Rewritten<'r>, found
 }
 
 impl Rewritten<'_> {
-    /// Whether rows are referred to by how far the tables had grown.
+    /// Returns whether an [`Extent`](rows::Extent) refers to rows by how far the tables had grown.
     fn may_move(&self) -> bool {
         let Progress { live, left, held, .. } = &*self.progress;
         held.is_some() || live.leading.is_some() || left.iter().any(|left| left.live.leading.is_some())
     }
 
-    /// The sessions whose rows later events may change.
+    /// Returns the sessions whose rows later events may change.
     fn open_sessions(&self) -> impl Iterator<Item = SessionId> {
         self.session.into_iter().chain(self.progress.left.iter().map(|left| left.id))
     }
 
-    /// Keeps the rows that are referred to by their place.
+    /// Keeps the rows that the run refers to by their index.
     fn keep_open(&self, sessions: &mut [bool], turns: &mut [bool], frames: &mut [bool]) {
         let left = self.progress.left.iter().map(|left| &left.live);
         for live in left.chain([&self.progress.live]) {
@@ -136,7 +142,7 @@ impl Rewritten<'_> {
 }
 
 impl Progress {
-    /// Calls `visit` with the places of all rows that the run may still change.
+    /// Calls `visit` with the indexes of all rows that the run may still change.
     fn each_live(&mut self, mut visit: impl FnMut(&mut LiveRows)) {
         visit(&mut self.live);
         self.left.iter_mut().for_each(|left| visit(&mut left.live));
@@ -144,7 +150,7 @@ impl Progress {
 }
 
 impl Written {
-    /// Follows its row, which is kept, to its new place.
+    /// Follows its row, which is kept, to its new index.
     fn follow(&mut self, kept: &[bool]) {
         if let Self::Insert(index) = self {
             *index = kept.iter().take(*index).filter(|kept| **kept).count();
@@ -152,7 +158,7 @@ impl Written {
     }
 }
 
-/// The row's id, of tables whose ids are UUIDs.
+/// Returns the row's id, of tables whose ids are UUIDs.
 fn id<R: Row>(row: &R, texts: &Texts) -> Option<Uuid> {
     match row.value(0, texts) {
         Value::Id(id) => Some(id),
@@ -177,7 +183,7 @@ fn pairs<'r, R: Row>(
 }
 
 impl Kept {
-    /// Those that only one replay has.
+    /// Keeps the rows that only one replay has.
     fn unpaired<R: Row>(old: &Rows<R>, new: &Rows<R>, texts: BothTexts<'_>) -> Self {
         let mut kept = Self { old: vec![true; old.inserts.len()], new: vec![true; new.inserts.len()] };
         for ((old, _), (new, _)) in pairs(old, new, texts) {
@@ -204,7 +210,7 @@ impl Kept {
         }
     }
 
-    /// Keeps the other one of rows that one replay keeps.
+    /// Keeps a row in both replays if one of them keeps it.
     fn keep_in_both<R: Row>(&mut self, old: &Rows<R>, new: &Rows<R>, texts: BothTexts<'_>) {
         for ((old, _), (new, _)) in pairs(old, new, texts) {
             if let (Some(old), Some(new)) = (self.old.get_mut(old), self.new.get_mut(new)) {
@@ -215,7 +221,7 @@ impl Kept {
     }
 }
 
-/// The slot states to keep: those that are not the same in both, and those of `open` sessions.
+/// Keeps the slot states that are not the same in both, and those of `open` sessions.
 fn kept_slot_states(old: &Changes, new: &Changes, open: &HashSet<SessionId>) -> Kept {
     let texts = BothTexts { old: &old.texts, new: &new.texts };
     let (old_rows, new_rows) = (&old.slot_states.inserts, &new.slot_states.inserts);
@@ -234,7 +240,7 @@ fn kept_slot_states(old: &Changes, new: &Changes, open: &HashSet<SessionId>) -> 
     kept
 }
 
-/// Keeps the inserts with a flag that is set, all without flags, and moves their texts.
+/// Keeps the inserts whose flag is set, or all without flags, and moves the texts of all rows.
 fn retain<R: Row>(rows: &mut Rows<R>, kept: Option<Vec<bool>>, from: &Texts, to: &mut Texts) {
     if let Some(kept) = kept {
         let mut kept = kept.into_iter();

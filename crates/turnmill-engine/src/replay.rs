@@ -1,5 +1,16 @@
-//! Working out what late events change: the stored events are replayed from a checkpoint twice, without the late ones and
-//! with them, until nothing differs any more.
+//! Works out what late events change. Two replays start from one checkpoint: the *old* one applies
+//! the stored events, the *new* one applies them and the late events. Their rows are compared.
+//!
+//! ```text
+//! u1: start, hi, hello, ciao | late: slot (after hi)
+//!
+//! old:  start, hi,       hello, ciao        gives the rows that the store has
+//! new:  start, hi, slot, hello, ciao        gives the rows that it must have
+//! ```
+//!
+//! Here the rows of `slot` are inserted. The turn of `hi` gets another end if `hello` is a user
+//! message. All other rows are the same in both. Where the new replay reaches a stored checkpoint
+//! in the stored state, all rows after it are the same too, and the replay stops.
 
 use turnmill_model::{Changes, Event, EventTime};
 
@@ -10,12 +21,12 @@ use crate::run::Run;
 use crate::timeline::{Checkpoint, Timeline, UnreadableState};
 use crate::{Engine, Step};
 
-/// A replay of one sender from a checkpoint on.
+/// Replays one sender from a checkpoint on.
 ///
-/// The caller feeds the sender's history since the checkpoint in order, mixed with what is new to it, and stops when
-/// [`settled`](Self::settled) says so or the history ends. The rows that the two replays differ in are what has to be
-/// written. The cost is that of the events between the checkpoint and the point where nothing differs, never the sender's
-/// whole life.
+/// The caller feeds the sender's history since the checkpoint in its order, mixed with the new
+/// events. It stops where [`settled`](Self::settled) is true or the history ends. The differing
+/// rows have to be written. The cost is that of the events between the checkpoint and the point
+/// where nothing differs, never that of the sender's whole life.
 ///
 /// ```
 /// use turnmill_engine::{Engine, Replay, ReplayOutcome, Timeline};
@@ -40,7 +51,9 @@ use crate::{Engine, Step};
 /// replay.insert(&late);
 /// replay.stored(&stored);
 /// let mut changes = Changes::default();
-/// let ReplayOutcome::Done(replayed) = replay.finish(&mut changes) else { panic!("it was replayed from the first event on") };
+/// let ReplayOutcome::Done(replayed) = replay.finish(&mut changes) else {
+///     panic!("a replay from the first event on needs no other one")
+/// };
 /// assert_eq!(changes.events.inserts.len(), 1, "the late event");
 /// assert_eq!(replayed.timeline.newest(), Some(stored.time));
 /// # Ok::<(), turnmill_engine::UnreadableState>(())
@@ -56,11 +69,11 @@ pub struct Replay<'e> {
     settled: Option<Checkpoint>,
     /// Start of the session that the checkpoint is in.
     session_start: Option<EventTime>,
-    /// Rows from before the checkpoint would have to move: from where a longer replay has to start.
+    /// Where a longer replay has to start, if rows from before the checkpoint have to move.
     too_short: Option<EventTime>,
-    /// Marker rows made with older patterns are made up for, which concerns all that follows.
+    /// Whether marker rows made with older patterns are replaced, which concerns all that follows.
     owes: bool,
-    /// Entries of both sides at which it is worth to look for rows that are final in both.
+    /// Number of entries of both sides at which final rows are looked for again.
     crowded: usize,
 }
 
@@ -70,21 +83,22 @@ pub struct Replay<'e> {
 pub enum ReplayOutcome {
     /// The rows that differ were added to the changes.
     Done(Box<Replayed>),
-    /// Rows from before this replay's checkpoint have to move: another replay has to start at or before this time. No change
-    /// was added.
+    /// Another replay has to start at or before this time, because rows from before this replay's
+    /// checkpoint have to move. No change was added.
     RestartFrom(EventTime),
-    /// The same, and the other replay has to start at the sender's first event.
+    /// Another replay has to start at the sender's first event. No change was added.
     RestartFromFirstEvent,
 }
 
 /// What a replay found.
 #[derive(Debug)]
 pub struct Replayed {
-    /// The sender's present state.
+    /// The sender's state with the new events.
     pub timeline: Timeline,
-    /// What the replay with the new events leaves; checkpoints that the store has in the replayed stretch are out of date.
+    /// What the replay with the new events leaves. Its checkpoints replace those that the store has
+    /// in the replayed stretch.
     pub finished: Finished,
-    /// Where the replayed stretch ends; none if it goes to the end of the history.
+    /// Where the replayed stretch ends; `None` if it goes to the end of the history.
     pub until: Option<EventTime>,
 }
 
@@ -126,7 +140,8 @@ impl Side {
 }
 
 impl<'e> Replay<'e> {
-    /// A replay of the sender whose present state is `whole`, from the stored checkpoint `from`, or from its first event on.
+    /// Starts a replay of the sender whose present state is `whole`, from the stored checkpoint
+    /// `from`, or from its first event on.
     ///
     /// # Errors
     ///
@@ -152,18 +167,18 @@ impl<'e> Replay<'e> {
         Ok(Self { engine, whole, old, new, found, settled: None, session_start, too_short, owes, crowded })
     }
 
-    /// Gathers the facts of the sender's row anew, for a replaced event that they may stem from. Only for a replay from the
-    /// first event to the last.
+    /// Gathers the facts of the sender's row from nothing, because a replaced event may be their
+    /// source. Correct only for a replay from the first event to the last.
     pub fn forget_totals(&mut self) {
         self.new.timeline.forget_totals();
     }
 
-    /// The next event of the history.
+    /// Takes the next event of the history.
     pub fn stored(&mut self, event: &Event<'_>) {
         self.replace(event, event);
     }
 
-    /// The next event of the history, `old`, and the copy of it that takes its place.
+    /// Takes the next event of the history, `old`, and the copy of it that takes its place.
     pub fn replace(&mut self, old: &Event<'_>, new: &Event<'_>) {
         let step = self.old.apply(self.engine, old);
         self.note(step);
@@ -171,20 +186,22 @@ impl<'e> Replay<'e> {
         self.thin_out();
     }
 
-    /// The next event of the history, which goes: an anonymised copy of an earlier one stands for it.
+    /// Takes the next event of the history, which is removed: an anonymised copy of an earlier one
+    /// replaces it.
     pub fn remove(&mut self, old: &Event<'_>) {
         let step = self.old.apply(self.engine, old);
         self.note(step);
     }
 
-    /// The next event, which is not in the history yet.
+    /// Takes the next event that is not in the history yet.
     pub fn insert(&mut self, event: &Event<'_>) {
         let step = self.new.apply(self.engine, event);
         self.note(step);
     }
 
-    /// Row changes that the replay holds at present: one for each that was found, and the rows of both sides that are not
-    /// compared yet. [`Engine::gather`] bounds the latter.
+    /// Returns the number of row changes that the replay holds at present: one for each that was
+    /// found, and the rows of both sides that are not compared yet. [`Engine::gather`] bounds the
+    /// latter.
     #[must_use]
     pub fn gathered(&self) -> usize {
         self.found.len() + self.not_compared()
@@ -194,8 +211,8 @@ impl<'e> Replay<'e> {
         self.old.out.len() + self.new.out.len()
     }
 
-    /// Compares rows that are final on both sides, now and then: when as many have gathered as were left the last time, so
-    /// that looking at all of them is a constant share of the work.
+    /// Compares rows that are final on both sides, when twice as many have gathered as were left
+    /// the last time. So looking at all of them is a constant share of the work.
     fn thin_out(&mut self) {
         self.old.forget_checkpoints();
         if self.not_compared() < self.crowded {
@@ -207,7 +224,8 @@ impl<'e> Replay<'e> {
         self.crowded = self.not_compared().saturating_mul(2).saturating_add(self.engine.gathered);
     }
 
-    /// A step may move rows from before the checkpoint, also in the old replay: of a session that was left before it began.
+    /// Notes where a longer replay has to start, if the step moves rows from before the checkpoint.
+    /// The old replay may need it too, for a session that was left before it began.
     fn note(&mut self, step: Step) {
         if let Step::NeedsReplay { since } = step {
             let since = self.too_short.map_or(since, |earlier| earlier.min(since));
@@ -215,9 +233,11 @@ impl<'e> Replay<'e> {
         }
     }
 
-    /// Whether the replay, which has got as far as the stored `checkpoint`, may stop there: the state is as it was, so all
-    /// that follows stays. `more` says whether new events are left, which another replay, from this checkpoint or a later one
-    /// on, will have to take.
+    /// Returns whether the replay, which has reached the stored `checkpoint`, may stop there.
+    ///
+    /// It may if the state equals the stored one: then all that follows stays as it is. `more`
+    /// tells whether new events are left. Another replay, from this checkpoint or a later one,
+    /// takes them.
     pub fn settled(&mut self, checkpoint: &Checkpoint, more: bool) -> bool {
         let settled = !self.owes
             && self.too_short.is_none()
@@ -230,7 +250,7 @@ impl<'e> Replay<'e> {
         settled
     }
 
-    /// Whether sessions were left that an event may return to by their id.
+    /// Returns whether sessions were left to which an event may return by their id.
     fn left_any(&self) -> bool {
         let left = |side: &Side| {
             side.progress.as_ref().is_some_and(|progress| progress.left_keys().next().is_some())
@@ -238,8 +258,10 @@ impl<'e> Replay<'e> {
         left(&self.old) || left(&self.new)
     }
 
-    /// Whether the rows of sessions that go on after `time` are the same in both replays so far: what follows would change
-    /// them further, and a replay that stops here does not know how.
+    /// Returns whether both replays so far wrote the same rows of sessions that go on after `time`.
+    ///
+    /// If not, later events change those rows further, and a replay that stops here cannot know
+    /// how.
     fn open_rows_agree(&self, time: EventTime) -> bool {
         let (Some(old), Some(new)) = (&self.old.progress, &self.new.progress) else { return true };
         let goes_on = |key| self.whole.visits.as_deref().is_some_and(|visits| visits.asked_from(key, time));
@@ -250,8 +272,8 @@ impl<'e> Replay<'e> {
         diff::open_rows_agree((&self.old.out, old.open_rows()), (&self.new.out, new.open_rows()), current)
     }
 
-    /// Ends the replay and adds the differences to `out`, which stays as it is unless the outcome is
-    /// [`Done`](ReplayOutcome::Done).
+    /// Ends the replay and adds the differences to `out`. Leaves `out` unchanged unless the outcome
+    /// is [`Done`](ReplayOutcome::Done).
     pub fn finish(mut self, out: &mut Changes) -> ReplayOutcome {
         if let Some(since) = self.too_short {
             return ReplayOutcome::RestartFrom(since);
@@ -261,8 +283,10 @@ impl<'e> Replay<'e> {
         let mark = out.mark();
         out.append(self.found);
         if let Err(TooShort) = diff::difference(&self.old.out, &self.new.out, out) {
-            // A row from before the checkpoint, of the session that the checkpoint is in, is no longer touched; what it
-            // was there is not known here, but at the session's first event.
+            // u1: start, slot a=1 | checkpoint | slot a=2 | late: start (before `slot a=2`)
+            // The late start begins a session, and `slot a=2` moves to it. In the session before,
+            // `a` has the value 1 again, which these replays have not seen. A replay from the first
+            // event of the session that the checkpoint is in sees it.
             out.rollback(mark);
             return match self.session_start {
                 Some(since) => ReplayOutcome::RestartFrom(since),

@@ -1,4 +1,4 @@
-//! Writing an event's rows, and moving rows of this batch to another session.
+//! Writes an event's rows, and moves rows of this batch to another session.
 
 use turnmill_model::tables::{
     ActionRow, BotMessageRow, CommandRow, EventErrorRow, EventRow, FlowStatusRow, FrameRow, SlotRow,
@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::stack::TopFrame;
 
-/// An event with its place.
+/// Combines an event with its session and its sequence number.
 pub(crate) struct Context<'c, 'e> {
     pub(crate) event: &'c Event<'e>,
     pub(crate) session: SessionId,
@@ -31,7 +31,8 @@ fn long(texts: &mut Texts, text: &Option<impl AsRef<str>>) -> Option<Text> {
     text.as_ref().map(|text| texts.add(cut(text.as_ref(), LONG)))
 }
 
-/// Writes the `rasa_event` row and the one that depends on the event's type; turns and stack frames are written apart.
+/// Writes the `rasa_event` row and the rows that depend on the event's type, but no turns and no
+/// stack frames.
 pub(crate) fn write_event(out: &mut Changes, context: &Context<'_, '_>) {
     let (event, session_id, sequence_number) = (context.event, context.session, context.sequence_number);
     let (id, sender_id, timestamp) = (event.id, event.sender, context.timestamp());
@@ -198,7 +199,7 @@ pub(crate) fn write_frame(out: &mut Changes, context: &Context<'_, '_>, top: &To
     });
 }
 
-/// Notes that an effect of the event could not be had.
+/// Writes a row that tells which effect of the event failed, and why.
 pub(crate) fn write_error(out: &mut Changes, context: &Context<'_, '_>, reason: &str, detail: &str) {
     let (reason, detail) = (out.texts.add(reason), out.texts.add(cut(detail, LONG)));
     out.event_errors.inserts.push(EventErrorRow {
@@ -209,7 +210,7 @@ pub(crate) fn write_error(out: &mut Changes, context: &Context<'_, '_>, reason: 
     });
 }
 
-/// How far those tables had grown whose rows may move to another session.
+/// Sizes of the tables whose rows may move to another session, at one moment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Extent {
     pub(crate) sessions: usize,
@@ -239,8 +240,10 @@ impl Extent {
     }
 }
 
-/// Moves the rows after `extent` that are in session `old` to session `new`. They are of events that lead up to a session's
-/// begin, so there are no `user` events, turns and commands among them.
+/// Moves the rows after `extent` that are in session `old` to session `new`.
+///
+/// They come from events that lead up to the begin of a session. A `user` event begins one, so
+/// there are no user messages, turns and commands among them.
 pub(crate) fn rename(out: &mut Changes, extent: Extent, sender: SenderId, old: SessionId, new: SessionId) {
     for row in out.sessions.inserts.iter_mut().skip(extent.sessions).filter(|row| row.id == old) {
         row.id = new;
@@ -265,7 +268,7 @@ pub(crate) fn rename(out: &mut Changes, extent: Extent, sender: SenderId, old: S
 }
 
 fn renamed_path(texts: &mut Texts, path: Text, sender: SenderId, session: SessionId) -> Text {
-    // Two ids of 36 characters, each followed by a slash.
+    // The name follows two ids of 36 characters, each with a slash.
     let name = texts.get(path).get(74..).unwrap_or_default().to_owned();
     texts.add(&slot_path(sender, session, &name))
 }
@@ -277,6 +280,8 @@ pub(crate) fn last_slot_states(out: &mut Changes, start: usize) {
     if run.len() < 2 {
         return;
     }
+    // Backwards, so that the first state of a slot that is seen is its last one.
+    //   slot a=1, slot b=2, slot a=3     -> keeps b=2, a=3
     let mut keep = vec![false; run.len()];
     let mut seen = std::collections::HashSet::with_capacity(run.len());
     for (index, row) in run.iter().enumerate().rev() {

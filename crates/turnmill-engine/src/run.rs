@@ -1,4 +1,25 @@
-//! One sender's events of one batch, applied to its timeline.
+//! Applies one sender's events of one batch to its timeline.
+//!
+//! Every step depends on one invariant: the sender's state and rows are those that all events up to
+//! the newest one give, in their order. So an event that is newer than all extends them in O(1),
+//! and any other event needs a replay.
+//!
+//! ```text
+//! u1: start, hi, bye          -> rows of start, hi, bye
+//! u1: slot (after bye)        -> Applied: one more row, and new ends of session and turn
+//! u1: late slot (after hi)    -> NeedsReplay: the turn of `hi` has to be extended by it
+//! u1: hi (again)              -> NeedsReplay: the caller finds `hi` in the history, a duplicate
+//! ```
+//!
+//! Two kinds of events change the session of events that came before them:
+//!
+//! ```text
+//! u1: slot, start             -> `slot` is in the session of `start`, whose id comes from `start`
+//! u1: start, hi, meta, start  -> the metadata slot `meta` moves to the second session
+//! ```
+//!
+//! While the rows of the earlier event are in the changes of this run, they are moved there. If an
+//! earlier batch has written them, the answer is [`Step::NeedsReplay`].
 
 use turnmill_markers::MarkerEvent;
 use turnmill_model::tables::{SenderRow, SessionRow, UserRow};
@@ -13,22 +34,25 @@ use crate::timeline::Timeline;
 use crate::visits::Visit;
 use crate::{Engine, rows};
 
-/// What became of an event.
+/// Outcome of applying one event.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[must_use]
 pub enum Step {
-    /// It was newer than all and is applied.
+    /// The event was newer than all others and is applied.
     Applied,
-    /// It was not applied and nothing changed: it is not newer than the sender's newest event, or rows that are already
-    /// written have to move because of it. The history from `since` on has to be replayed with it.
+    /// The event was not applied, and nothing changed. Either it is not newer than the sender's
+    /// newest event, or rows that are already written have to move because of it. A
+    /// [`Replay`](crate::Replay) of the history from `since` on has to include it.
     NeedsReplay {
-        /// Where the replay has to start at the latest.
+        /// Time at which the replay has to start, or earlier.
         since: EventTime,
     },
 }
 
-/// Applies one sender's events of one batch; made by [`Engine::run`]. The rows of one run stand together in the changes, so
-/// runs of several senders follow each other and never interleave.
+/// Applies one sender's events of one batch. [`Engine::run`] makes it.
+///
+/// The rows of one run stand together in the changes. Therefore runs of several senders follow each
+/// other and never interleave. Rows are complete only after [`finish`](Self::finish).
 #[derive(Debug)]
 pub struct Run<'r> {
     pub(crate) engine: &'r Engine,
@@ -47,19 +71,22 @@ impl<'r> Run<'r> {
         Self { engine, timeline, out, progress }
     }
 
-    /// Interrupts the run; [`new`](Self::new) goes on with it.
+    /// Interrupts the run; [`new`](Self::new) continues it.
     pub(crate) fn pause(self) -> Progress {
         self.progress
     }
 
-    /// The sender's state after the events so far.
+    /// Returns the sender's state after the events so far.
     #[must_use]
     pub fn timeline(&self) -> &Timeline {
         self.timeline
     }
 
-    /// Applies `event`, which must be of this run's sender: O(1) if it is newer than all.
+    /// Applies `event`, which must be of this run's sender. Costs O(1) if it is newer than all.
     pub fn apply(&mut self, event: &Event<'_>) -> Step {
+        // Every check comes before the first change, so that `NeedsReplay` leaves all as it was.
+        // Two notes are exceptions, and change no row: `catch_up` notes the revision of the
+        // patterns, and `place` the session ids that were asked for.
         if self.timeline.recency(event) != crate::Recency::Newer {
             return Step::NeedsReplay { since: event.time };
         }
@@ -73,6 +100,8 @@ impl<'r> Run<'r> {
         if let Some(since) = self.lacks_state(&placement, event) {
             return Step::NeedsReplay { since };
         }
+        // From here on the event is applied. The order of the steps matters: `hold` needs the state
+        // before the event's own rows, and `begin_session` gives the session the id for those rows.
         self.keep_checkpoint(event.time);
         let sequence_number = event.time.micros().max(self.timeline.cursor.last_sequence_number + 1);
         let by_id = self.enter(placement, event, sequence_number);
@@ -87,7 +116,8 @@ impl<'r> Run<'r> {
         Step::Applied
     }
 
-    /// Notes that the event names its session, which makes the id its sender's unless another was first.
+    /// Notes that the event names its session. The id then belongs to its sender, unless another
+    /// sender named it first.
     fn name_session(&mut self, event: &Event<'_>) {
         let named = match event.session {
             SessionRule::Rasa { session_id } => session_id,
@@ -95,13 +125,19 @@ impl<'r> Run<'r> {
             SessionRule::Gap { .. } => None,
         };
         let key = self.timeline.cursor.session.as_ref().and_then(|session| session.key);
-        // An id that the session had before belongs to no sender.
+        // A former id of the session, which it gave up for another one, belongs to no sender.
         if let Some(key) = key.filter(|key| named == Some(*key)) {
             self.progress.finished.named_sessions.push(NamedSession { event: event.id, session: key });
         }
     }
 
-    /// If placing the event so moves rows that an earlier batch wrote, the time from which a replay is due.
+    /// Returns the time from which a replay is needed, if `placement` moves rows that an earlier
+    /// batch wrote.
+    ///
+    /// ```text
+    /// batch 1: slot       batch 2: start   -> the stored row of `slot` gets the id of the session
+    /// batch 1: hi, meta   batch 2: start   -> the stored row of `meta` moves to the next session
+    /// ```
     fn moves_written_rows(&self, placement: &Placement, event: &Event<'_>) -> Option<EventTime> {
         let cursor = &self.timeline.cursor;
         let session = cursor.session.as_ref()?;
@@ -116,8 +152,10 @@ impl<'r> Run<'r> {
         }
     }
 
-    /// A checkpoint before this event, if the last one is long ago and the state is one to which a replay can return: not
-    /// between events of the same time, and with nothing that may still move.
+    /// Keeps a checkpoint before the event at `time`, if enough events have passed since the last.
+    ///
+    /// A replay must be able to start from it. So it never stands between events of the same time,
+    /// before which a late event may belong, and never where rows may still move.
     fn keep_checkpoint(&mut self, time: EventTime) {
         let timeline = &mut *self.timeline;
         if timeline.since_checkpoint >= self.engine.checkpoint_every
@@ -130,7 +168,8 @@ impl<'r> Run<'r> {
         timeline.since_checkpoint = timeline.since_checkpoint.saturating_add(1);
     }
 
-    /// Makes the session that the event belongs to the current one; says whether its session id put it there.
+    /// Makes the session of the event the current one. Returns whether the event's session id
+    /// decided it.
     fn enter(&mut self, placement: Placement, event: &Event<'_>, sequence_number: i64) -> bool {
         match placement {
             Placement::Stay { by_id } => by_id,
@@ -162,6 +201,10 @@ impl<'r> Run<'r> {
                 key.is_some()
             }
             Placement::BeginWithPrevious => {
+                // u1: start, hi, meta | start
+                // `meta` was applied to the first session. Go back to the state before it, leave
+                // that session there, and open the next one with `meta` as its first event. The
+                // rows of `meta` get the new session's id; all other rows stay as they are.
                 if let Some(held) = self.progress.held.take() {
                     self.progress.live = held.live;
                     let old = held.session.id;
@@ -172,7 +215,7 @@ impl<'r> Run<'r> {
                     let mut extent = held.extent;
                     extent.sessions = self.out.sessions.inserts.len();
                     self.open_session(id, None, held.time, held.sequence_number, extent);
-                    // In its session the slot has other markers.
+                    // The slot is the first event of the new session, so other markers apply to it.
                     self.out.markers.inserts.truncate(held.extent.markers);
                     let event = MarkerEvent::Slot { name: place::METADATA_SLOT, is_set: held.is_set };
                     self.mark(&MarkedEvent { id: held.id, time: held.time, event });
@@ -182,7 +225,7 @@ impl<'r> Run<'r> {
         }
     }
 
-    /// Id of a session that starts with `event` and has no id of its own.
+    /// Returns the id of a session that starts with `event` and has no id of its own.
     fn new_session_id(&self, event: &Event<'_>) -> SessionId {
         if begins_session(event) {
             return event.id.session();
@@ -226,7 +269,8 @@ impl<'r> Run<'r> {
         });
     }
 
-    /// Writes the current session's ends, and keeps its state if an id may lead back to it.
+    /// Leaves the current session: writes its ends, and keeps its state if its id may lead back to
+    /// it.
     fn leave(&mut self, time: EventTime) {
         self.flush();
         self.progress.held = None;
@@ -239,6 +283,7 @@ impl<'r> Run<'r> {
         self.progress.live = LiveRows::default();
     }
 
+    /// Writes the ends of the current session, its turn and its frame into their rows.
     fn flush(&mut self) {
         let Some(session) = &self.timeline.cursor.session else { return };
         self.progress.live.session.flush(&mut self.out.sessions, session.id.0, session.end, |row, end| {
@@ -267,7 +312,8 @@ impl<'r> Run<'r> {
         }
     }
 
-    /// Remembers the state before a metadata slot, which belongs to the next session if a session start follows.
+    /// Remembers the state before a metadata slot. The slot belongs to the next session if a
+    /// session start follows at once (`Placement::BeginWithPrevious`), else to the current one.
     fn hold(&mut self, event: &Event<'_>, by_id: bool, sequence_number: i64) {
         self.progress.held = None;
         let Body::Slot { is_set, .. } = event.body else { return };
@@ -289,7 +335,12 @@ impl<'r> Run<'r> {
         }
     }
 
-    /// Marks the session as begun if the event begins it; its id is that of the event from then on.
+    /// Marks the session as begun if the event begins it. A derived id comes from that event from
+    /// then on.
+    ///
+    /// ```text
+    /// u1: slot, bot, start, hi    -> one session, named after `start`, whatever leads up to it
+    /// ```
     fn begin_session(&mut self, event: &Event<'_>) {
         let gap = matches!(event.session, SessionRule::Gap { .. });
         let Some(session) = self.timeline.cursor.session.as_mut() else { return };
@@ -332,6 +383,7 @@ impl<'r> Run<'r> {
             rows::write_turn(self.out, &context, id);
             self.set_turn(Some(Open { id, end: sequence_number }));
         } else if let Some(turn) = self.turn_mut() {
+            // Only the end is moved here; `flush` writes it once for many events.
             turn.end = sequence_number;
             self.progress.live.turn.touch();
         }
@@ -361,7 +413,7 @@ impl<'r> Run<'r> {
         self.progress.live.turn = Written::Stored;
     }
 
-    /// The stack's part of an event; says whether the event opened a stack frame.
+    /// Applies the event to the dialogue stack. Returns whether it opened a stack frame.
     fn write_frame(&mut self, event: &Event<'_>, context: &rows::Context<'_, '_>) -> bool {
         match &event.body {
             Body::SessionStarted | Body::Restart | Body::RoutingSessionEnded => {
@@ -390,6 +442,7 @@ impl<'r> Run<'r> {
     fn advance(&mut self, event: &Event<'_>, by_id: bool, sequence_number: i64) {
         let timeline = &mut *self.timeline;
         let cursor = &mut timeline.cursor;
+        // The ids of all events at the newest time: one of them that is delivered again is known.
         if cursor.newest != Some(event.time) {
             cursor.newest_ids.clear();
         }
@@ -399,6 +452,8 @@ impl<'r> Run<'r> {
         cursor.last_sequence_number = sequence_number;
         cursor.previous = Previous { kind: previous_kind(event, event.id), by_id };
 
+        // The totals must not depend on the order in which events arrive. So the channel and the
+        // user are kept with the order of their events: the first channel and the last user count.
         let (micros, order) = (Micros(event.time.micros()), Order::of(event));
         let totals = &mut timeline.totals;
         totals.seen =
@@ -419,6 +474,7 @@ impl<'r> Run<'r> {
         }
     }
 
+    /// Widens the times of the user's row, which is one per run and user.
     fn widen_user(&mut self, id: UserId, key: &str, micros: Micros) {
         let known = self.progress.users.iter().find(|(user, _)| *user == id).map(|(_, index)| *index);
         match known.and_then(|index| self.out.users.inserts.get_mut(index)) {
@@ -434,7 +490,7 @@ impl<'r> Run<'r> {
         }
     }
 
-    /// Ends the run: writes the ends of what is open and the sender's row.
+    /// Ends the run: writes the ends of what is open, and the sender's row if it changed.
     pub fn finish(mut self) -> Finished {
         self.flush();
         rows::last_slot_states(self.out, self.progress.slot_states);
@@ -463,11 +519,13 @@ impl<'r> Run<'r> {
     }
 }
 
+/// Returns whether a session that holds `event` has begun.
 fn begins_session(event: &Event<'_>) -> bool {
     let gap = matches!(event.session, SessionRule::Gap { .. });
     gap || matches!(event.body, Body::User(_) | Body::SessionStarted) || place::is_session_start(event)
 }
 
+/// Returns what the session rules need to know of `event` when the next event comes.
 fn previous_kind(event: &Event<'_>, id: EventId) -> PreviousKind {
     match &event.body {
         Body::SessionEnded => PreviousKind::SessionEnded(id),

@@ -1,14 +1,15 @@
-//! The dialogue stack of CALM assistants: patched by `stack` events, reset at session starts.
+//! Keeps the dialogue stack of CALM assistants: `stack` events patch it, session starts reset it.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use turnmill_model::json;
 
-/// The present stack: a JSON list of frames, bottom first. Mostly empty, so it is one pointer.
+/// Holds the present stack: a JSON list of frames, bottom first. It is one pointer, because most
+/// stacks are empty.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Stack(Option<Box<Value>>);
 
-/// What is on top of the stack after a patch.
+/// The frame on top of the stack after a patch.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct TopFrame<'s> {
     pub(crate) flow_id: Option<&'s str>,
@@ -20,7 +21,7 @@ impl Stack {
         self.0 = None;
     }
 
-    /// Applies a JSON Patch given as text. On an error the stack is as before.
+    /// Applies a JSON Patch, given as text. Leaves the stack unchanged on an error.
     pub(crate) fn patch(&mut self, update: Option<&str>) -> Result<(), String> {
         let update = update.ok_or("`update` is not a text")?;
         let limits = json::Limits::STACK;
@@ -30,6 +31,8 @@ impl Stack {
         let operations: Vec<json_patch::PatchOperation> = serde_json::from_value(patch)
             .map_err(|error| format!("`update` is not a JSON Patch: {error}"))?;
         let mut stack = self.0.as_deref().cloned().unwrap_or_else(|| Value::Array(Vec::new()));
+        // One operation at a time: a chain of `copy` doubles the stack with each, so the limits are
+        // checked in between.
         for operation in &operations {
             json_patch::patch(&mut stack, std::slice::from_ref(operation))
                 .map_err(|error| error.to_string())?;
@@ -48,7 +51,7 @@ impl Stack {
         Ok(())
     }
 
-    /// The topmost frame; all NULL if there is none or it is no object.
+    /// Returns the topmost frame; without fields if there is none, or if it is no object.
     pub(crate) fn top(&self) -> TopFrame<'_> {
         let frame = self.0.as_deref().and_then(|stack| stack.as_array()?.last()?.as_object());
         let text = |key| frame.and_then(|frame| frame.get(key)?.as_str());
@@ -63,12 +66,13 @@ impl Stack {
                 _ => 1,
             }
         }
-        // A value with its key takes about this much.
+        // A value with its key takes about 80 bytes.
         self.0.as_deref().map_or(0, |stack| values(stack) * 80)
     }
 }
 
-/// Turns floats without a fraction into integers: JSON Patch compares numbers by value, so `1` is `1.0`.
+/// Turns floats without a fraction into integers: JSON Patch compares numbers by value, so `1`
+/// equals `1.0`.
 fn whole_numbers(value: &mut Value) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(whole_numbers),
@@ -76,7 +80,7 @@ fn whole_numbers(value: &mut Value) {
         Value::Number(number) => {
             if let Some(float) = number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < 9.0e15)
             {
-                // Exact below 2^53.
+                // The conversion is exact below 2^53.
                 *value = Value::from(float as i64);
             }
         }

@@ -1,4 +1,4 @@
-//! The parts of a sender's state.
+//! Defines the parts of a sender's state.
 
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::patterns::{Markers, Patterns};
 use crate::stack::Stack;
 
-/// [`Event::tie`] in half the space: none is the least number.
+/// Holds [`Event::tie`] in half the space: `None` is the least number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Tie(i64);
 
@@ -18,7 +18,7 @@ impl Default for Tie {
     }
 }
 
-/// [`Event::order`] in less space.
+/// Holds [`Event::order`] in less space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Order {
     pub(crate) time: EventTime,
@@ -31,25 +31,27 @@ impl Order {
     }
 }
 
-/// Facts of the sender that do not depend on the order in which its events are looked at.
+/// Facts of the sender that do not depend on the order in which its events are applied.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Totals {
     /// Least and greatest event time.
     pub(crate) seen: Option<(Micros, Micros)>,
-    /// The earliest channel, with the place of its event.
+    /// The earliest channel, with the order of its event.
     pub(crate) channel: Option<(Order, Box<str>)>,
-    /// The latest user, with the place of its event.
+    /// The latest user, with the order of its event.
     pub(crate) user: Option<(Order, UserId)>,
 }
 
-/// Where the sender's newest event stands. Everything after depends on this and nothing else, so equal cursors at the
-/// same point of the history mean equal rows from there on.
+/// Context of the sender's newest event.
+///
+/// All later rows depend on this, on [`Visits`](crate::visits::Visits) and on nothing else. So
+/// equal cursors at the same point of the history mean equal rows from there on.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Cursor {
     pub(crate) newest: Option<EventTime>,
     /// Tie key of the newest event.
     pub(crate) newest_tie: Tie,
-    /// The events at the newest time, to know one that is delivered again.
+    /// The events at the newest time. One of them that is delivered again is recognised.
     pub(crate) newest_ids: SmallVec<[EventId; 1]>,
     pub(crate) last_sequence_number: i64,
     pub(crate) previous: Previous,
@@ -57,7 +59,7 @@ pub(crate) struct Cursor {
     pub(crate) stack: Stack,
 }
 
-/// What the session rules ask about the event before.
+/// What the session rules need to know of the event before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Previous {
     pub(crate) kind: PreviousKind,
@@ -81,21 +83,22 @@ pub(crate) enum PreviousKind {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Session {
     pub(crate) id: SessionId,
-    /// The id that the events give it, if it is kept by id.
+    /// The id that its events give it, if it is kept by id.
     pub(crate) key: Option<Uuid>,
     pub(crate) start_time: EventTime,
     pub(crate) end: i64,
     /// Whether it contains an `action_session_start`, a `session_started` or a `user` event.
     pub(crate) begun: bool,
-    /// Whether it contains an `action_session_start` or a `user` event: then the next `action_session_start` is that of
-    /// another session.
+    /// Whether it contains an `action_session_start` or a `user` event. If so, the next
+    /// `action_session_start` belongs to another session.
     pub(crate) opened: bool,
     pub(crate) has_user: bool,
-    /// Between a session start and the next `action_listen` or `user` event, where carried-over slots stand.
+    /// Whether the newest event is between a session start and the next `action_listen` or `user`
+    /// event. Carried-over slots come there.
     pub(crate) starting: bool,
     pub(crate) turn: Option<Open>,
     pub(crate) frame: Option<Open>,
-    /// Where the patterns of markers stand, if there are any.
+    /// The state of the patterns of markers, if there are any.
     pub(crate) markers: Option<Box<Markers>>,
 }
 
@@ -106,7 +109,7 @@ pub(crate) struct Open {
     pub(crate) end: i64,
 }
 
-/// Compares states at a point of the history, for what depends on them afterwards.
+/// Compares states at a point of the history: equal ones give equal rows afterwards.
 pub(crate) struct StateComparison<'p> {
     pub(crate) patterns: &'p Patterns,
     /// The point, in microseconds.

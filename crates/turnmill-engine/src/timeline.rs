@@ -1,4 +1,4 @@
-//! One sender's state: what the engine must remember to go on with its next event.
+//! Holds one sender's state: what the engine needs to apply the sender's next event.
 
 use serde::{Deserialize, Serialize};
 use turnmill_model::{Event, EventTime, SenderId, SessionId};
@@ -8,13 +8,14 @@ use crate::patterns::Patterns;
 use crate::state::{Cursor, Order, PreviousKind, StateComparison, Totals};
 use crate::visits::Visits;
 
-/// Version of the serialised form and of the rules; part of what a store remembers.
+/// Version of the serialised form and of the rules. A store remembers it.
 pub const VERSION: u32 = 2;
 
-/// One sender's state: small, serialisable, versioned.
+/// Holds one sender's state: small, serialisable, versioned.
 ///
-/// It holds where the sender's newest event stands (session, turn, stack frame, dialogue stack, sequence number) and the
-/// facts of the sender's own row. It never holds events; a store keeps them as history.
+/// It consists of the context of the newest event (session, turn, stack frame, dialogue stack,
+/// sequence number) and the facts of the sender's own row. It never holds events: a store keeps
+/// them as history.
 ///
 /// ```
 /// use turnmill_engine::Timeline;
@@ -26,12 +27,13 @@ pub const VERSION: u32 = 2;
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Timeline {
-    // These come first in every version, but for the last, which version 1 lacks: see `name_of`.
+    // The first three fields and, from version 2 on, `assistant` come first in every version:
+    // `name_of` reads them.
     pub(crate) sender: SenderId,
     pub(crate) sender_key: Box<str>,
-    /// [`VERSION`]; in version 1 a flag stands here, which is 0 or 1.
+    /// [`VERSION`]. Version 1 has a flag here, which is 0 or 1.
     format: u8,
-    /// Mostly none, so it is one pointer.
+    /// Most senders have none, so it is one pointer.
     pub(crate) assistant: Option<Box<Assistant>>,
     /// Whether the sender's row is in the store.
     pub(crate) stored: bool,
@@ -51,17 +53,25 @@ pub struct Timeline {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Assistant(Box<str>);
 
-/// State of a sender before all of its events at or after a time, kept beside the history so that a late event costs a
-/// replay from there and not of the sender's whole life.
+/// Holds the state of a sender before all of its events at or after a time.
+///
+/// A store keeps it with the history. A late event then costs a replay from there and not of the
+/// sender's whole life.
+///
+/// ```text
+/// history:     start 1   hi 2   hello 3   bye 4   ciao 5
+/// checkpoint:                 | at 3: the state after `hi`
+/// late event:                                  slot 4.5   -> replay of hello, bye, slot, ciao
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checkpoint {
-    /// The checkpoint stands before every event at or after this time.
+    /// The state is that before every event at or after this time.
     pub time: EventTime,
     /// The state, serialised.
     pub state: Vec<u8>,
 }
 
-/// The name of a sender: what its id is made of.
+/// Names a sender. Its id is derived from these two parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SenderName {
     /// The sender's key, cleaned and cut.
@@ -70,25 +80,25 @@ pub struct SenderName {
     pub assistant: Option<Box<str>>,
 }
 
-/// Serialised state that cannot be read back: written by another version, or damaged.
+/// Error of serialised state that cannot be read: another version wrote it, or it is damaged.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("timeline state cannot be read: {0}")]
 pub struct UnreadableState(String);
 
-/// How an event stands to the newest one of its sender.
+/// Compares an event with the newest one of its sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recency {
-    /// After all events so far.
+    /// The event is after all events so far.
     Newer,
-    /// It is one of the newest events, delivered again.
+    /// The event is one of the newest events, delivered again.
     Known,
-    /// Before the newest event: a duplicate or late.
+    /// The event is before the newest event: a duplicate, or late.
     Older,
 }
 
 impl Timeline {
-    /// The timeline of a sender without events. `key` is the sender's key, cleaned and cut as in
-    /// [`Event::sender_key`]; `assistant` is [`Event::assistant`].
+    /// Makes the timeline of a sender without events. `key` is the sender's key, cleaned and cut as
+    /// in [`Event::sender_key`]; `assistant` is [`Event::assistant`].
     #[must_use]
     pub fn new(sender: SenderId, key: &str, assistant: Option<&str>) -> Self {
         Self {
@@ -106,31 +116,34 @@ impl Timeline {
         }
     }
 
-    /// The sender.
+    /// Returns the sender's id.
     #[must_use]
     pub fn sender(&self) -> SenderId {
         self.sender
     }
 
-    /// The sender's key.
+    /// Returns the sender's key.
     #[must_use]
     pub fn sender_key(&self) -> &str {
         &self.sender_key
     }
 
-    /// The assistant that the conversation is with, if it is named.
+    /// Returns the assistant that the conversation is with, if it is named.
     #[must_use]
     pub fn assistant(&self) -> Option<&str> {
         self.assistant.as_deref().map(|assistant| &*assistant.0)
     }
 
-    /// Time of the newest event.
+    /// Returns the time of the newest event.
     #[must_use]
     pub fn newest(&self) -> Option<EventTime> {
         self.cursor.newest
     }
 
-    /// Returns how `event` stands to the newest event.
+    /// Compares `event` with the newest event.
+    ///
+    /// Events are ordered by time, then by tie key, then by arrival. So an event of the newest time
+    /// with no lesser tie key is newer, unless it is one of those events itself.
     #[must_use]
     pub fn recency(&self, event: &Event<'_>) -> Recency {
         match self.cursor.newest {
@@ -146,7 +159,8 @@ impl Timeline {
         }
     }
 
-    /// Whether one of the newest events has the key of `event`: then that may be another copy of it.
+    /// Returns whether one of the newest events has the key of `event`, and so may be another copy
+    /// of it.
     #[must_use]
     pub fn has_newest_key(&self, event: &Event<'_>) -> bool {
         let key = event.id.key();
@@ -159,15 +173,20 @@ impl Timeline {
         self.cursor.session.as_ref().map(|session| session.start_time)
     }
 
-    /// Whether rows of this sender that are already written may have to move when its next event comes: its session has
-    /// not begun, or its newest event may belong to the session that begins next.
+    /// Returns whether rows that are already written may have to move when the next event comes.
+    ///
+    /// They may if the session has not begun, or if the newest event may belong to the session that
+    /// begins next.
     pub(crate) fn may_move(&self) -> bool {
         let unbegun = self.cursor.session.as_ref().is_some_and(|session| !session.begun);
         unbegun || self.cursor.previous.kind == PreviousKind::MetadataSlot
     }
 
-    /// If marker rows of this sender were made with patterns of an older revision and would now be others, the time of the
-    /// first event that is concerned, or an earlier one: a [`Replay`](crate::Replay) from there on makes up for them.
+    /// Returns the time from which a [`Replay`](crate::Replay) brings this sender's marker rows up
+    /// to date with `patterns`, or `None` if they are.
+    ///
+    /// They are out of date if they were made with an older revision that gives other rows. The
+    /// time is that of the first event concerned, or an earlier one.
     #[must_use]
     pub fn owes(&self, patterns: &Patterns) -> Option<EventTime> {
         let since = patterns.differ_from(self.rows_revision, patterns.revision())?;
@@ -178,8 +197,8 @@ impl Timeline {
         Some(EventTime::not_after(since))
     }
 
-    /// Notes that another sender owns the session id `key`: this sender's session gets an id of its own. Says whether that
-    /// is new.
+    /// Notes that another sender owns the session id `key`, so that this sender's session gets an
+    /// id of its own. Returns whether that was not known before.
     pub fn mark_foreign(&mut self, key: Uuid) -> bool {
         let new = !self.foreign.contains(&key);
         if new {
@@ -188,15 +207,16 @@ impl Timeline {
         new
     }
 
-    /// Id of this sender's session that its events call `key`.
+    /// Returns the id of this sender's session that its events call `key`.
     pub(crate) fn session_id(&self, key: Uuid) -> SessionId {
         if self.foreign.contains(&key) { SessionId::of_sender(self.sender, key) } else { SessionId(key) }
     }
 
-    /// The state as bytes, for a store to keep.
+    /// Serialises the state, for a store to keep.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        // Serialising plain data into memory cannot fail; an empty state would be refused on reading.
+        // Serialising plain data into memory cannot fail; an empty state would be refused on
+        // reading.
         postcard::to_stdvec(self).unwrap_or_default()
     }
 
@@ -215,7 +235,8 @@ impl Timeline {
         postcard::from_bytes(bytes).map_err(unreadable)
     }
 
-    /// The sender's name in a serialised timeline of any [`VERSION`]. Version 1 did not keep assistants.
+    /// Reads the sender's name from a serialised timeline of any [`VERSION`]. Version 1 did not
+    /// keep assistants.
     ///
     /// # Errors
     ///
@@ -232,7 +253,7 @@ impl Timeline {
         Ok(SenderName { key, assistant })
     }
 
-    /// About how many bytes of memory the timeline takes, for a cache's budget.
+    /// Returns about how many bytes of memory the timeline takes, for a cache's budget.
     #[must_use]
     pub fn memory(&self) -> usize {
         let visits = self.visits.as_ref().map_or(0, |visits| visits.memory());
@@ -243,8 +264,8 @@ impl Timeline {
         Checkpoint { time, state: postcard::to_stdvec(&self.cursor).unwrap_or_default() }
     }
 
-    /// This sender as it was at `checkpoint` (or before its first event): the cursor goes back, facts that do not depend on
-    /// order stay.
+    /// Returns this sender as it was at `checkpoint`, or before its first event. The cursor goes
+    /// back; facts that do not depend on the order of events stay.
     ///
     /// # Errors
     ///
@@ -258,13 +279,16 @@ impl Timeline {
         Ok(back)
     }
 
-    /// Forgets the facts of the sender's row, to gather them anew in a replay from the first event on.
+    /// Forgets the facts of the sender's row, so that a replay from the first event on gathers them
+    /// again.
     pub(crate) fn forget_totals(&mut self) {
         self.totals = Totals::default();
     }
 
-    /// Whether a replay that has reached `checkpoint` in the state `self` may stop there, because everything after it stays
-    /// as it is in `whole`, the sender's present state.
+    /// Returns whether a replay that has reached `checkpoint` in the state `self` may stop there.
+    ///
+    /// It may if everything after the checkpoint stays as it is in `whole`, the sender's present
+    /// state.
     pub(crate) fn settled(&self, checkpoint: &Checkpoint, whole: &Self, patterns: &Patterns) -> bool {
         let Ok(stored) = postcard::from_bytes::<Cursor>(&checkpoint.state) else { return false };
         let (time, same) = (checkpoint.time, StateComparison { patterns, time: checkpoint.time.micros() });
@@ -275,8 +299,8 @@ impl Timeline {
             }
     }
 
-    /// The sender's present state after a replay that stopped at a settled `checkpoint`: what is after it is taken from
-    /// `whole`.
+    /// Returns the sender's state after a replay that stopped at a settled `checkpoint`. What is
+    /// after the checkpoint comes from `whole`.
     pub(crate) fn rejoin(mut self, checkpoint: &Checkpoint, whole: &Self) -> Self {
         self.visits = Visits::join(self.visits, whole.visits.as_deref(), checkpoint.time);
         self.cursor = whole.cursor.clone();

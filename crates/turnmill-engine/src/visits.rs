@@ -1,5 +1,12 @@
-//! Sessions kept by id that are not the current one, with the times at which they were left: a session id seen before
-//! makes its session current again.
+//! Keeps the sessions with ids that are not the current one, with the times at which they were
+//! left. A session id that was seen before makes its session current again.
+//!
+//! ```text
+//! u1: hi 1 (id A), hi 2 (id B), hi 3 (id A)
+//!
+//! at 2: A was left      at 3: A is current again, B was left
+//! a replay from 3 on must know A as it was left at 2, and must not know that B was left
+//! ```
 
 use std::collections::BTreeMap;
 
@@ -9,15 +16,17 @@ use uuid::Uuid;
 
 use crate::state::{Session, StateComparison};
 
-/// What became of each session id of a sender, with times, so that a replay can go back to how it was at a checkpoint.
+/// Maps each session id of a sender to what it leads to, with times. So a replay can return to the
+/// map as it was at a checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Visits(BTreeMap<Uuid, Record>);
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Record {
-    /// The latest event that asked for this id. After a replay this may be too late, never too early.
+    /// The time of the latest event that asked for this id. After a replay this may be a later time
+    /// than the true one, never an earlier one.
     asked: EventTime,
-    /// What the id leads to, each from a time on; the last entry counts.
+    /// What the id leads to, each entry from a time on. The last entry counts.
     entries: Vec<(EventTime, Visit)>,
 }
 
@@ -30,14 +39,15 @@ pub(crate) enum Visit {
 }
 
 impl Visits {
-    /// The session that `key` leads to, asked by an event at `time`: its present key, and its state if it was left.
+    /// Returns the session that `key` leads to for an event at `time`: its present key, and its
+    /// state if it was left.
     pub(crate) fn ask(&mut self, key: Uuid, time: EventTime) -> Option<(Uuid, Option<Session>)> {
         let record = self.0.entry(key).or_insert_with(|| Record { asked: time, entries: Vec::new() });
         record.asked = record.asked.max(time);
         match record.entries.last() {
             None => None,
             Some((_, Visit::Left(session))) => Some((key, Some(session.clone()))),
-            // A session takes an id that was new, so the chain ends.
+            // A session only takes an id that was new, so the chain of ids ends.
             Some((_, Visit::Became(next))) => {
                 let next = *next;
                 Some(self.ask(next, time).unwrap_or((next, None)))
@@ -54,7 +64,7 @@ impl Visits {
             .push((time, visit));
     }
 
-    /// As it was before all events at or after `time`.
+    /// Returns the map as it was before all events at or after `time`.
     pub(crate) fn before(&self, time: EventTime) -> Self {
         let mut back = self.clone();
         for record in back.0.values_mut() {
@@ -63,7 +73,8 @@ impl Visits {
         back
     }
 
-    /// Whether `ours`, which ends at `time`, leads the events from `time` on to the same sessions as `theirs`.
+    /// Returns whether `ours`, which ends at `time`, leads the events from `time` on to the same
+    /// sessions as `theirs`.
     pub(crate) fn agree_after(
         ours: Option<&Self>,
         theirs: Option<&Self>,
@@ -72,7 +83,7 @@ impl Visits {
     ) -> bool {
         let empty = Self::default();
         let (ours, theirs) = (ours.unwrap_or(&empty), theirs.unwrap_or(&empty));
-        // An id that nothing asks for after `time` may differ.
+        // An id that no event from `time` on asks for may differ.
         let later = theirs.0.iter().filter(|(_, record)| record.asked >= time);
         later.into_iter().all(|(key, record)| {
             let before: Vec<_> = record.entries.iter().filter(|(since, _)| *since < time).collect();
@@ -84,7 +95,7 @@ impl Visits {
         })
     }
 
-    /// `ours` up to `time`, `theirs` from there on.
+    /// Joins `ours` up to `time` with `theirs` from there on.
     pub(crate) fn join(ours: Option<Box<Self>>, theirs: Option<&Self>, time: EventTime) -> Option<Box<Self>> {
         let Some(theirs) = theirs else { return ours };
         let mut joined = ours.unwrap_or_default();
@@ -98,7 +109,7 @@ impl Visits {
         Some(joined)
     }
 
-    /// Whether an event at or after `time` asked for `key`.
+    /// Returns whether an event at or after `time` asked for `key`.
     pub(crate) fn asked_from(&self, key: Uuid, time: EventTime) -> bool {
         self.0.get(&key).is_some_and(|record| record.asked >= time)
     }

@@ -1,10 +1,11 @@
-//! Decoders: from the bytes of a record to events, a feature for each format.
+//! Decodes the bytes of records into events, with a feature for each format.
 //!
-//! What is absent here: this crate never reads a file, a socket or a clock, knows no async and no randomness, needs no
-//! C compiler, and keeps no state between two calls. A decoder looks at one record at a time; sessions, turns and stacks are
-//! made of events elsewhere.
+//! What is absent here: this crate never reads a file, a socket or a clock. It knows no async and
+//! no randomness, needs no C compiler, and keeps no state between two calls. A decoder looks at one
+//! record at a time. The engine makes sessions, turns and stacks of the events.
 //!
-//! - `rasa` (feature `rasa`, on by default): every event type of Rasa Open Source and of CALM assistants.
+//! - `rasa` (feature `rasa`, on by default): every event type of Rasa Open Source and of CALM
+//!   assistants.
 //!
 //! ```
 //! use turnmill_formats::rasa::RasaDecoder;

@@ -1,11 +1,21 @@
-//! Rasa's event bodies: one JSON object per event, as its brokers and tracker stores write them.
+//! Decodes Rasa's event bodies: one JSON object per event, as its brokers and tracker stores write
+//! them.
 //!
-//! What is absent here: no state. An event is decoded without looking at any other; sessions, turns and stacks are made
-//! of events elsewhere.
+//! What is absent here: state. An event is decoded without looking at any other. The engine makes
+//! sessions, turns and stacks of the events.
 //!
-//! Every type name is accepted; those that the tables know more about get a [`Body`](turnmill_model::Body) of their own. A field
-//! of another JSON type than its column is as absent. What Python writes beyond JSON (`NaN`, lone surrogates) is read in
-//! a second pass, which only records that need it pay for.
+//! Every type name is accepted. Types with rows of their own get a [`Body`](turnmill_model::Body)
+//! of their own. A field of another JSON type than its column counts as absent.
+//!
+//! Two readers find the fields of a body. The quick one reads standard JSON in one pass. Where it
+//! stops, the lenient one reads the body from the start, and also accepts what Python writes beyond
+//! JSON (`NaN`, lone surrogates). Only records that need it cost the second pass.
+//!
+//! ```text
+//! {"event": "slot", "value": 5, ...}        quick
+//! {"event": "slot", "value": NaN, ...}      quick stops at NaN, then lenient: an event
+//! {"event": "slot", "value": 5              quick stops at the end, then lenient: refused
+//! ```
 
 mod build;
 mod kept;
@@ -16,21 +26,22 @@ use turnmill_model::json::{Fault, Limits, MAX_DEPTH, ParseError, Raw, Tree};
 use turnmill_model::{Decoder, Event, Reason, Record, Refused, Settings, TimeUnit};
 use wire::Wire;
 
-/// Decodes Rasa's events; the [`Decoder`] named `rasa`.
+/// Decodes Rasa's events: the [`Decoder`] named `rasa`.
 ///
-/// A record holds one event, or none: blank payloads and `null` (tombstones, empty lines) are skipped.
+/// A record holds one event, or none: blank payloads and `null` (tombstones, empty lines) are
+/// skipped.
 ///
 /// ```
 /// use turnmill_formats::rasa::RasaDecoder;
 /// use turnmill_model::{Body, Decoder, Record, Settings};
 ///
 /// let decoder = RasaDecoder::new(&Settings::default());
-/// let payload = br#"{"event": "slot", "timestamp": 1656382551.2, "name": "email", "value": "john@example.com"}"#;
+/// let payload = br#"{"event": "slot", "timestamp": 1656382551.2, "name": "email", "value": "j@x.org"}"#;
 /// let record = Record { payload, sender: Some("u1"), ..Record::default() };
 /// let mut events = Vec::new();
 /// decoder.decode(&record, &mut events)?;
 /// let Body::Slot { value, .. } = &events[0].body else { unreachable!() };
-/// assert_eq!(value, "\"john@example.com\"");
+/// assert_eq!(value, "\"j@x.org\"");
 /// # Ok::<(), turnmill_model::Refused>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -40,22 +51,24 @@ pub struct RasaDecoder {
 }
 
 impl RasaDecoder {
-    /// Payloads with more bytes than this are refused, unless [configured](Self::with_max_bytes) otherwise.
+    /// The largest payload that is not refused, in bytes, unless
+    /// [configured](Self::with_max_bytes) otherwise.
     pub const DEFAULT_MAX_BYTES: usize = 16 << 20;
 
-    /// A decoder whose events are as `settings` ask for.
+    /// Makes a decoder with these settings.
     #[must_use]
     pub fn new(settings: &Settings) -> Self {
         Self { settings: settings.clone(), max_bytes: Self::DEFAULT_MAX_BYTES }
     }
 
-    /// The same decoder, refusing payloads of more than `max_bytes` bytes.
+    /// Returns the same decoder with another limit: it refuses payloads of more than `max_bytes`
+    /// bytes.
     #[must_use]
     pub fn with_max_bytes(self, max_bytes: usize) -> Self {
         Self { max_bytes, ..self }
     }
 
-    /// The fields of the body that `payload` is; `None` if it is to be skipped.
+    /// Finds the fields of the body `payload`. Returns `None` if the record is to be skipped.
     fn read<'a>(&self, payload: &'a [u8]) -> Result<Option<Wire<'a>>, Refused> {
         let Some(text) = readable(payload, self.max_bytes)? else { return Ok(None) };
         let mut wire = Wire::default();
@@ -85,9 +98,12 @@ impl Decoder for RasaDecoder {
     }
 }
 
-/// The body with `seconds` added to its `timestamp`, which is counted in `unit`, in the number's place and nothing else changed;
-/// `None` if it has no finite number there, nor a text that is one. What `rasa export --offset-timestamps-by-seconds` does, and with
-/// the opposite sign undoes: sums of whole seconds are exact for the times of conversations.
+/// Adds `seconds` to the `timestamp` of a body, which is counted in `unit`. Nothing else changes.
+///
+/// Returns `None` if the timestamp is neither a finite number nor a text that is one.
+///
+/// `rasa export --offset-timestamps-by-seconds` does the same. The opposite sign undoes it: sums of
+/// whole seconds are exact for the times of conversations.
 ///
 /// ```
 /// use turnmill_formats::rasa::shift_timestamp;
@@ -107,7 +123,7 @@ pub fn shift_timestamp(payload: &[u8], seconds: i64, unit: TimeUnit) -> Option<V
         TimeUnit::Microseconds => 1_000_000,
     };
     let shifted = build::written_number(written)? + seconds.saturating_mul(step) as f64;
-    // The token is a part of the text.
+    // The token is a part of the text, so the difference of the addresses is its position.
     let start = written.as_str().as_ptr() as usize - text.as_ptr() as usize;
     let mut body = Vec::with_capacity(payload.len() + 8);
     body.extend_from_slice(payload.get(..start)?);
@@ -116,7 +132,7 @@ pub fn shift_timestamp(payload: &[u8], seconds: i64, unit: TimeUnit) -> Option<V
     Some(body)
 }
 
-/// The payload as text; `None` if it is to be skipped.
+/// Returns the payload as text, or `None` if the record is to be skipped.
 fn readable(payload: &[u8], max_bytes: usize) -> Result<Option<&str>, Refused> {
     if payload.len() > max_bytes {
         let detail = format!("{} bytes, more than the limit of {max_bytes}", payload.len());
@@ -132,7 +148,7 @@ fn readable(payload: &[u8], max_bytes: usize) -> Result<Option<&str>, Refused> {
     Ok(Some(text))
 }
 
-/// Finds the fields of the object that `text` is.
+/// Finds the fields of the object `text` with the lenient reader.
 fn parse<'a>(text: &'a str, wire: &mut Wire<'a>) -> Result<(), Refused> {
     let refused = |error: ParseError| match error.fault {
         Fault::TooDeep => {

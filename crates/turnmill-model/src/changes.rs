@@ -1,4 +1,5 @@
-//! What a batch of events does to the tables: typed rows to insert, update and delete, one entry per row.
+//! Holds what a batch of events does to the tables: typed rows to insert, update and delete, one
+//! entry per row.
 
 use uuid::Uuid;
 
@@ -8,16 +9,18 @@ use crate::tables::{
     Value,
 };
 
-/// Row changes of a batch, columnar per table in the sense that each table has its own typed lists.
+/// Holds the row changes of a batch. Each table has its own typed lists.
 ///
-/// At most one entry per row id, users aside: an insert that is changed again inside the batch is one insert with the last
-/// values.
-/// The order of application is inserts, updates and ends, table by table in the order of
-/// [`tables::PUBLIC`](crate::tables::PUBLIC), then deletes in the opposite order, so that foreign keys hold.
+/// There is at most one entry per row id, except for users. An insert that is changed again inside
+/// the batch is one insert with the last values.
 ///
-/// Two tables are written by key rather than inserted: `inserts` of [`slot_states`](Self::slot_states) replace the row
-/// with that id, and those of [`users`](Self::users) widen it (least `first_seen`, greatest `last_seen`), because
-/// several senders may share a user.
+/// A store applies inserts, updates and ends table by table, in the order of
+/// [`tables::PUBLIC`](crate::tables::PUBLIC). Then it applies deletes in the opposite order, so
+/// that foreign keys hold.
+///
+/// Two tables are written by key rather than inserted. `inserts` of
+/// [`slot_states`](Self::slot_states) replace the row with that id. Those of [`users`](Self::users)
+/// widen it (least `first_seen`, greatest `last_seen`), because several senders may share a user.
 #[derive(Clone, Debug, Default)]
 pub struct Changes {
     /// The texts of all rows below.
@@ -59,11 +62,12 @@ pub struct Changes {
 pub struct Rows<R> {
     /// New rows.
     pub inserts: Vec<R>,
-    /// Rows whose columns change, whole.
+    /// Rows whose columns change, each with all its columns.
     pub updates: Vec<R>,
-    /// New `end_sequence_number`s of rows that otherwise stay; only of sessions, turns and stack frames.
+    /// New `end_sequence_number`s of rows that otherwise stay. Only sessions, turns and stack
+    /// frames have them.
     pub ends: Vec<End>,
-    /// Primary keys of rows that go.
+    /// Primary keys of rows to delete.
     pub deletes: Vec<Key>,
 }
 
@@ -136,7 +140,7 @@ macro_rules! each_table {
     };
 }
 
-/// How far a [`Changes`] had grown, to go back there.
+/// Marks how far a [`Changes`] had grown. [`Changes::rollback`] returns to it.
 #[derive(Clone, Copy, Debug)]
 pub struct Mark {
     texts: usize,
@@ -144,14 +148,14 @@ pub struct Mark {
 }
 
 impl Changes {
-    /// Number of entries, all tables together.
+    /// Returns the number of entries of all tables together.
     #[must_use]
     pub fn len(&self) -> usize {
         macro_rules! sum { ($self:ident; $($table:ident),*) => { 0 $(+ $self.$table.len())* } }
         each_table!(sum!(self))
     }
 
-    /// Whether nothing changes.
+    /// Returns whether there are no entries.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -164,14 +168,15 @@ impl Changes {
         each_table!(clear!(self));
     }
 
-    /// The present extent, for [`rollback`](Self::rollback).
+    /// Returns the present extent, for [`rollback`](Self::rollback).
     #[must_use]
     pub fn mark(&self) -> Mark {
         macro_rules! mark { ($self:ident; $($table:ident),*) => { [$($self.$table.mark()),*] } }
         Mark { texts: self.texts.len(), rows: each_table!(mark!(self)) }
     }
 
-    /// Forgets what was added after `mark`. Entries older than the mark that were changed in place stay changed.
+    /// Forgets what was added after `mark`. Entries older than the mark that were changed in place
+    /// stay changed.
     pub fn rollback(&mut self, mark: Mark) {
         macro_rules! truncate {
             ($self:ident $marks:ident; $($table:ident),*) => { $($self.$table.truncate($marks.next().unwrap_or_default());)* }
@@ -181,7 +186,7 @@ impl Changes {
         each_table!(truncate!(self marks));
     }
 
-    /// Adds all entries of `other`, which follow those that are here. No row id may have an entry in both, as ever.
+    /// Adds all entries of `other` after those that are here. No row id may have an entry in both.
     ///
     /// ```
     /// use turnmill_model::{Changes, End};
@@ -206,8 +211,10 @@ impl Changes {
         each_table!(append!(self other from to));
     }
 
-    /// Calls `visit` with the changes of each table, in the order of [`tables::PUBLIC`](crate::tables::PUBLIC) and the
-    /// internal event errors last; tables without changes too. For writers that treat all tables alike.
+    /// Calls `visit` with the changes of each table, tables without changes included.
+    ///
+    /// The order is that of [`tables::PUBLIC`](crate::tables::PUBLIC), with the internal event
+    /// errors last. It serves writers that treat all tables alike.
     pub fn for_each_table(&self, mut visit: impl FnMut(TableChanges<'_>)) {
         macro_rules! each {
             ($self:ident $visit:ident; $($table:ident),*) => { $($visit(TableChanges::new(&$self.$table, &$self.texts));)* }
@@ -216,7 +223,7 @@ impl Changes {
     }
 }
 
-/// The changes of one table, without its row type.
+/// Holds the changes of one table, without its row type.
 pub struct TableChanges<'c> {
     /// The table.
     pub table: &'static Table,
@@ -226,7 +233,7 @@ pub struct TableChanges<'c> {
     pub updates: RowView<'c>,
     /// New ends.
     pub ends: &'c [End],
-    /// Primary keys of rows that go.
+    /// Primary keys of rows to delete.
     pub deletes: &'c [Key],
     /// The texts of keys.
     pub texts: &'c Texts,
@@ -272,7 +279,7 @@ impl<R: Row> AnyRows for Vec<R> {
     }
 }
 
-/// Rows of one table, readable without their type.
+/// Gives read access to rows of one table without their type.
 #[derive(Clone, Copy)]
 pub struct RowView<'c> {
     rows: &'c dyn AnyRows,
@@ -280,19 +287,19 @@ pub struct RowView<'c> {
 }
 
 impl<'c> RowView<'c> {
-    /// Number of rows.
+    /// Returns the number of rows.
     #[must_use]
     pub fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no rows.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Value of column number `column` of row number `row`; NULL beyond either end.
+    /// Returns the value of column number `column` of row number `row`, or NULL past either end.
     #[must_use]
     pub fn value(&self, row: usize, column: usize) -> Value<'c> {
         self.rows.value(row, column, self.texts)

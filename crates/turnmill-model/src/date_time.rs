@@ -1,4 +1,4 @@
-//! Event times to and from the date-times of chrono: the feature `chrono`.
+//! Converts event times to and from the date-times of chrono: the feature `chrono`.
 
 use chrono::{DateTime, Utc};
 
@@ -48,7 +48,7 @@ impl TryFrom<DateTime<Utc>> for EventTime {
 
     fn try_from(time: DateTime<Utc>) -> Result<Self, Self::Error> {
         let nearest = || {
-            // Reading a decimal rounds once. A float of all nanoseconds, divided, is rounded twice.
+            // Parsing a decimal rounds once. Dividing a float of all nanoseconds would round twice.
             let nanos = time.timestamp_nanos_opt()?;
             let (seconds, part) = (nanos.div_euclid(1_000_000_000), nanos.rem_euclid(1_000_000_000));
             format!("{seconds}.{part:09}").parse().ok().and_then(Self::from_seconds)
@@ -93,13 +93,13 @@ impl From<DateTime<Utc>> for Micros {
     }
 }
 
-/// A time that the other type cannot hold.
+/// Error of a time that the other type cannot hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TimeOutOfRange {
-    /// No event can be dated so.
+    /// No event can have this time.
     #[error("{0} is no time of an event: expected 2000-01-01 to 2100-01-01, UTC")]
     NoEventTime(DateTime<Utc>),
-    /// The calendar ends before.
+    /// The calendar of chrono ends before this time.
     #[error("{} microseconds since 1970 are beyond the calendar", .0.0)]
     NoDateTime(Micros),
 }

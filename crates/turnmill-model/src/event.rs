@@ -1,4 +1,5 @@
-//! Events, as a decoder hands them to the engine: typed, cleaned, borrowing from their record where they can.
+//! Defines events, as a decoder hands them to the engine: typed and cleaned. They borrow from their
+//! record where they can.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -7,23 +8,25 @@ use uuid::Uuid;
 
 use crate::{EventId, EventTime, SenderId};
 
-/// One event of one sender.
+/// Holds one event of one sender. A [`Decoder`](crate::Decoder) builds it.
 ///
-/// Texts are cleaned (no NUL, no lone surrogates) but not cut; cutting to a column's width happens when rows are
-/// written. Built by a [`Decoder`](crate::Decoder).
+/// Texts are cleaned (no NUL, no lone surrogates) but not cut. Writing a row cuts them to the width
+/// of their column.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event<'a> {
-    /// What the event is, as an id; equal for every copy of it.
+    /// The event's id, derived from what the event is. Copies with equal content have equal ids.
     pub id: EventId,
     /// The sender's id.
     pub sender: SenderId,
-    /// The sender's key, cleaned and cut: what `rasa_sender.sender_key` holds.
+    /// The sender's key, cleaned and cut, as in `rasa_sender.sender_key`.
     pub sender_key: Cow<'a, str>,
-    /// The assistant that the conversation is with, cleaned and cut like a sender key; part of the sender's identity.
+    /// The assistant that the conversation is with, cleaned and cut like a sender key. It is part
+    /// of the sender's identity.
     pub assistant: Option<Cow<'a, str>>,
-    /// Its place in the sender's order.
+    /// The event's time, by which a sender's events are ordered.
     pub time: EventTime,
-    /// Its place among events of exactly the same time, those without one first: see [`order`](Self::order).
+    /// The order of events of exactly the same time, those without it first: see
+    /// [`order`](Self::order).
     pub tie: Option<i64>,
     /// The type's name as written, e.g. `user`; any name is accepted.
     pub event_type: Cow<'a, str>,
@@ -35,15 +38,15 @@ pub struct Event<'a> {
     pub user_key: Option<Cow<'a, str>>,
     /// How the event takes part in cutting sessions.
     pub session: SessionRule,
-    /// The mark of an anonymised copy: it replaces all plain copies with its [key](crate::EventKey), and of several
-    /// copies the one with the greatest mark stays.
+    /// The mark of an anonymised copy. Such a copy replaces all plain copies with its
+    /// [key](crate::EventKey). Of several copies the one with the greatest mark stays.
     pub anonymised: Option<AnonymisedAt<'a>>,
-    /// Whether the key alone says which event this is: a plain copy with the same key and another content is a changed
-    /// copy, not another event.
+    /// Whether the key alone identifies the event. If so, a plain copy with the same key and other
+    /// content is a changed copy, not another event.
     pub told_by_key: bool,
-    /// Which of its record's events this is, from 0.
+    /// The index of the event among those of its record, from 0.
     pub ordinal: u32,
-    /// What is particular to its type.
+    /// The fields that are particular to its type.
     pub body: Body<'a>,
 }
 
@@ -55,16 +58,17 @@ pub enum SessionRule {
         /// `metadata.session_id` as far as the configured mode accepts it.
         session_id: Option<Uuid>,
     },
-    /// The format has session keys of its own: events with the same key belong together.
+    /// The format has session keys of its own. Events with the same key belong together.
     Key(Uuid),
-    /// The format has no session marks: more than so many seconds of silence end a session.
+    /// The format has no session marks. A silence longer than `seconds` ends a session.
     Gap {
         /// Longest silence inside a session, seconds.
         seconds: f64,
     },
 }
 
-/// What is particular to an event's type. Every type without effects of its own is [`Body::Other`].
+/// The fields that are particular to an event's type. Every type without effects of its own is
+/// [`Body::Other`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Body<'a> {
     /// `user`: the user sent a message.
@@ -78,7 +82,7 @@ pub enum Body<'a> {
     },
     /// `action`: an action was executed.
     Action {
-        /// The action's name; none for an end-to-end action.
+        /// The action's name; `None` for an end-to-end action.
         name: Option<Cow<'a, str>>,
         /// The policy that chose it.
         policy: Option<Cow<'a, str>>,
@@ -91,12 +95,13 @@ pub enum Body<'a> {
         name: Option<Cow<'a, str>>,
         /// The value as canonical JSON text (`null` unsets), or bare text if so configured.
         value: Cow<'a, str>,
-        /// Whether the value was anything but `null` (a bare NaN counts as set, though its text is `null`).
+        /// Whether the value is anything but `null`. A bare NaN counts as set, though its text is
+        /// `null`.
         is_set: bool,
     },
     /// `stack`: the dialogue stack changed.
     Stack {
-        /// The JSON Patch, as text; none if `update` is no text, which never applies.
+        /// The JSON Patch, as text; `None` if `update` is no text, which never applies.
         update: Option<Cow<'a, str>>,
     },
     /// `flow_started`, `flow_completed`, `flow_interrupted`, `flow_resumed`, `flow_cancelled`.
@@ -114,7 +119,8 @@ pub enum Body<'a> {
     SessionEnded,
     /// `restart`.
     Restart,
-    /// `routing_session_ended`: a coexistence assistant went back to choosing who answers, with an empty dialogue stack.
+    /// `routing_session_ended`: a coexistence assistant resets its routing, and its dialogue stack
+    /// is empty.
     RoutingSessionEnded,
     /// Any other type: one `rasa_event` row.
     Other,
@@ -142,7 +148,7 @@ pub struct UserMessage<'a> {
 /// One element of `parse_data.commands`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Command<'a> {
-    /// Its place in the list, from 0 (elements without a text `command` count).
+    /// Its index in the list, from 0. Elements without a text `command` count.
     pub index: u32,
     /// The command's name, e.g. `start flow`.
     pub command: Cow<'a, str>,
@@ -154,7 +160,7 @@ pub struct Command<'a> {
     pub options: Option<Cow<'a, str>>,
 }
 
-/// What a flow event says of its flow.
+/// The state of a flow that a flow event reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FlowStatus {
     /// `flow_started`
@@ -170,7 +176,7 @@ pub enum FlowStatus {
 }
 
 impl FlowStatus {
-    /// The status as `rasa_flow_status.flow_status` spells it.
+    /// Returns the status as `rasa_flow_status.flow_status` spells it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -184,14 +190,14 @@ impl FlowStatus {
 }
 
 impl Event<'_> {
-    /// The place in the sender's order: exact time, then tie key. Events that are equal in both stand in the order of their
-    /// arrival.
+    /// Returns the key that orders a sender's events: exact time, then tie key. Events with equal
+    /// keys are in the order of their arrival.
     #[must_use]
     pub fn order(&self) -> (EventTime, Option<i64>) {
         (self.time, self.tie)
     }
 
-    /// Whether this plain copy says something that an anonymised copy of it may lack, see
+    /// Returns whether this plain copy has facts that an anonymised copy of it may lack, see
     /// [`Decoder::kept`](crate::Decoder::kept).
     #[must_use]
     pub fn has_facts(&self) -> bool {
@@ -208,8 +214,10 @@ impl Event<'_> {
 }
 
 impl<'a> Event<'a> {
-    /// Fills in what this anonymised copy lacks and `plain`, a plain copy of the same event, says: what is no personal data.
-    /// Decoding does the same with what [`Decoder::kept`](crate::Decoder::kept) gave.
+    /// Fills in the facts that this anonymised copy lacks and `plain` has: those that are no
+    /// personal data. `plain` is a plain copy of the same event.
+    ///
+    /// Decoding does the same with the bytes that [`Decoder::kept`](crate::Decoder::kept) gave.
     pub fn keep_facts_of(&mut self, plain: &Self) {
         let fill = |mine: &mut Option<Cow<'a, str>>, plain: &Option<Cow<'a, str>>| {
             if mine.is_none() {
@@ -229,21 +237,23 @@ impl<'a> Event<'a> {
     }
 }
 
-/// When an event was anonymised, as its producer wrote it. The greater mark is the later one: numbers by their value, texts as
-/// texts, every number before every text.
+/// The time at which an event was anonymised, as its producer wrote it.
+///
+/// The greater mark is the later one. Numbers compare by their value, texts as texts, and every
+/// number is less than every text.
 ///
 /// ```
 /// use turnmill_model::AnonymisedAt;
-/// let marks = [AnonymisedAt::Unmarked, AnonymisedAt::Seconds(1717589977.9), AnonymisedAt::Text("2024-06-05".into())];
-/// assert!(marks.is_sorted());
+/// let (seconds, text) = (AnonymisedAt::Seconds(1717589977.9), AnonymisedAt::Text("2024-06-05".into()));
+/// assert!([AnonymisedAt::Unmarked, seconds, text].is_sorted());
 /// ```
 #[derive(Clone, Debug)]
 pub enum AnonymisedAt<'a> {
     /// The event has no mark of its own, but its source declares all of its events anonymised.
     Unmarked,
-    /// Unix seconds, finite: what Rasa Pro writes.
+    /// Unix seconds, finite, as Rasa Pro writes them.
     Seconds(f64),
-    /// Text: what its documents say.
+    /// A text, as the documents of Rasa Pro describe it.
     Text(Cow<'a, str>),
 }
 

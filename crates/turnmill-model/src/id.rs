@@ -1,4 +1,4 @@
-//! Deterministic ids: the same event gets the same id wherever and whenever it is read.
+//! Derives ids deterministically: the same event gets the same id wherever and whenever it is read.
 
 use std::fmt;
 
@@ -22,21 +22,24 @@ macro_rules! id_type {
 }
 
 id_type! {
-    /// Id of an event, `rasa_event.id`: 48 bits of the event's milliseconds, then bits of the digests of its key and of its
-    /// content, see [`EventIdentity`](crate::EventIdentity).
+    /// Id of an event, `rasa_event.id`.
     ///
-    /// The time in front keeps inserts local in an index. All copies of an event have the same [key](EventId::key), so they
-    /// are neighbours in an index. Rows of which an event writes one (message, action, slot, stack frame, flow status)
-    /// carry the same id.
+    /// It consists of 48 bits of the event's milliseconds, then bits of the digests of its key and
+    /// of its content, see [`EventIdentity`](crate::EventIdentity).
+    ///
+    /// The time at the start keeps inserts local in an index. All copies of an event have the same
+    /// [key](EventId::key), so they are neighbours in an index. Rows of which an event writes one
+    /// (message, action, slot, stack frame, flow status) have the same id.
     EventId
 }
 id_type! {
-    /// Id of a sender, `rasa_sender.id`: a digest of the sender key and the assistant, where one is named.
+    /// Id of a sender, `rasa_sender.id`: a digest of the sender key and of the assistant, if it is
+    /// named.
     SenderId
 }
 id_type! {
-    /// Id of a session, `rasa_session.id`: `metadata.session_id` where an assistant sends one, else derived from
-    /// the event with which the session began.
+    /// Id of a session, `rasa_session.id`: `metadata.session_id` if an assistant sends one, else
+    /// derived from the event with which the session began.
     SessionId
 }
 id_type! {
@@ -45,8 +48,10 @@ id_type! {
 }
 
 impl SenderId {
-    /// The id of the sender `key` of `assistant`, if that is named (both cleaned and cut, see
-    /// [`crate::text::sender_key`]): senders of two assistants are two, whatever their keys.
+    /// Derives the id of the sender `key` of `assistant`, if that is named. Both are cleaned and
+    /// cut, see [`crate::text::sender_key`].
+    ///
+    /// Senders of two assistants always differ, even if their keys are equal.
     ///
     /// ```
     /// use turnmill_model::SenderId;
@@ -60,25 +65,27 @@ impl SenderId {
 }
 
 impl UserId {
-    /// The id of the end user `key` (cleaned and cut like a sender key).
+    /// Derives the id of the end user `key`, which is cleaned and cut like a sender key.
     #[must_use]
     pub fn new(key: &str) -> Self {
         Self(IdentityDigest::new("user").text(key).uuid(None))
     }
 }
 
-/// Bytes of an event's id that are its key: the time, and 42 bits of a digest beside the UUID's version and variant.
+/// Bytes of an event's id that are its key: the time, the UUID's version and variant, and 42 bits
+/// of a digest.
 const KEY_BYTES: usize = 12;
 /// Bit of the first byte after the key that only ids of anonymised copies have.
 const ANONYMISED: u8 = 0x80;
 
-/// What all copies of an event have in common, whatever their content: the front of their ids.
+/// The first part of an event's id, which all copies of the event share, whatever their content.
 ///
 /// ```
 /// use turnmill_model::{EventIdentity, SenderId, WrittenTime};
 /// let time = WrittenTime::Number(1656382549.326936);
 /// let bot = EventIdentity::new(SenderId::new(None, "u1"), "bot", time);
-/// let (hello, bye) = (EventIdentity { text: Some(r#""hello""#), ..bot }, EventIdentity { text: Some(r#""bye""#), ..bot });
+/// let hello = EventIdentity { text: Some(r#""hello""#), ..bot };
+/// let bye = EventIdentity { text: Some(r#""bye""#), ..bot };
 /// let key = hello.id().key();
 /// assert_ne!(hello.id(), bye.id());
 /// assert_eq!(key, bye.id().key());
@@ -88,13 +95,13 @@ const ANONYMISED: u8 = 0x80;
 pub struct EventKey([u8; KEY_BYTES]);
 
 impl EventKey {
-    /// The least id that a copy may have.
+    /// Returns the least id that a copy may have.
     #[must_use]
     pub fn first(self) -> EventId {
         self.followed_by(0)
     }
 
-    /// The greatest id that a copy may have.
+    /// Returns the greatest id that a copy may have.
     #[must_use]
     pub fn last(self) -> EventId {
         self.followed_by(0xff)
@@ -108,7 +115,8 @@ impl EventKey {
 }
 
 impl EventId {
-    /// The id made of the digests of key and content; `anonymised` if it is that of an anonymised copy.
+    /// Makes the id of the digests of key and content. `anonymised` tells whether it is that of an
+    /// anonymised copy.
     pub(crate) fn new(
         milliseconds: u64,
         key: &IdentityDigest,
@@ -118,7 +126,7 @@ impl EventId {
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&Sha256::digest(&key.0)[..16]);
         bytes[..6].copy_from_slice(&milliseconds.to_be_bytes()[2..]);
-        // Most events have no content, and are spared the second digest.
+        // Most events have no content, so they need no second digest.
         bytes[KEY_BYTES..].fill(0);
         if let Some(content) = content {
             bytes[KEY_BYTES..].copy_from_slice(&Sha256::digest(&content.0)[..16 - KEY_BYTES]);
@@ -130,32 +138,32 @@ impl EventId {
         Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
     }
 
-    /// Id of the turn that this `user` event opens.
+    /// Derives the id of the turn that this `user` event opens.
     #[must_use]
     pub fn turn(self) -> Uuid {
         self.derive("turn", 0)
     }
 
-    /// Id of the session that begins with this event.
+    /// Derives the id of the session that begins with this event.
     #[must_use]
     pub fn session(self) -> SessionId {
         SessionId(self.derive("session", 0))
     }
 
-    /// Id of the row of command number `index` (from 0) of this `user` event.
+    /// Derives the id of the row of command number `index` (from 0) of this `user` event.
     #[must_use]
     pub fn command(self, index: u32) -> Uuid {
         self.derive("command", index)
     }
 
-    /// Id of the marker row of the pattern `pattern` at this event.
+    /// Derives the id of the marker row of the pattern `pattern` at this event.
     #[must_use]
     pub fn marker(self, pattern: Uuid) -> Uuid {
         let digest = IdentityDigest::new("marker").bytes(self.0.as_bytes()).bytes(pattern.as_bytes());
         digest.uuid(Some(self.milliseconds()))
     }
 
-    /// The part of the id that all copies of the event share.
+    /// Returns the part of the id that all copies of the event share.
     #[must_use]
     pub fn key(self) -> EventKey {
         let mut key = [0; KEY_BYTES];
@@ -163,7 +171,7 @@ impl EventId {
         EventKey(key)
     }
 
-    /// Whether this is the id of an anonymised copy.
+    /// Returns whether this is the id of an anonymised copy.
     ///
     /// ```
     /// use turnmill_model::{AnonymisedAt, EventIdentity, SenderId, WrittenTime};
@@ -178,20 +186,21 @@ impl EventId {
         self.0.as_bytes()[KEY_BYTES] & ANONYMISED != 0
     }
 
-    /// Whether the event was written with a usable timestamp; without one it has a place only by its record's time, which
-    /// copies of it need not share.
+    /// Returns whether the event was written with a usable timestamp.
+    ///
+    /// Without one the time of its record orders it, which copies of it need not share.
     #[must_use]
     pub fn has_time(self) -> bool {
         self.milliseconds() != 0
     }
 
-    /// An id of its own with this event's time in front.
+    /// Derives another id that starts with this event's time.
     fn derive(self, what: &str, index: u32) -> Uuid {
         let digest = IdentityDigest::new(what).bytes(self.0.as_bytes()).number(u64::from(index));
         digest.uuid(Some(self.milliseconds()))
     }
 
-    /// The milliseconds in front of the id.
+    /// Returns the milliseconds with which the id starts.
     fn milliseconds(self) -> u64 {
         let bytes = self.0.as_bytes();
         bytes[..6].iter().fold(0, |value, byte| value << 8 | u64::from(*byte))
@@ -199,8 +208,8 @@ impl EventId {
 }
 
 impl SessionId {
-    /// Id of a session that has not begun yet: its events lead up to a session start that has not come. `after` is
-    /// the `session_ended` event before it, if there is one.
+    /// Derives the id of a session that has not begun: its events lead up to a session start that
+    /// has not arrived. `after` is the `session_ended` event before it, if there is one.
     #[must_use]
     pub fn leading(sender: SenderId, after: Option<EventId>) -> Self {
         let digest = IdentityDigest::new("leading").bytes(sender.0.as_bytes());
@@ -210,21 +219,25 @@ impl SessionId {
         })
     }
 
-    /// Id of the session that `sender` calls `claimed`, where another sender already owns that id.
+    /// Derives the id of the session that `sender` calls `claimed`, if another sender already owns
+    /// that id.
     #[must_use]
     pub fn of_sender(sender: SenderId, claimed: Uuid) -> Self {
         Self(IdentityDigest::new("claimed").bytes(sender.0.as_bytes()).bytes(claimed.as_bytes()).uuid(None))
     }
 
-    /// Id made from a session key that is no UUID (`session_id = "any"`, or a format's own session key).
+    /// Derives an id from a session key that is no UUID (`session_id = "any"`, or a format's own
+    /// session key).
     #[must_use]
     pub fn from_text(text: &str) -> Self {
         Self(IdentityDigest::new("session key").text(text).uuid(None))
     }
 }
 
-/// Collects the parts that make up an identity. Every part is written with its length, so `("ab", "c")` and
-/// `("a", "bc")` differ, and a missing part differs from an empty one.
+/// Collects the parts that make up an identity.
+///
+/// Every part is written with its length, so `("ab", "c")` and `("a", "bc")` differ. A missing part
+/// differs from an empty one.
 ///
 /// ```
 /// use turnmill_model::IdentityDigest;
@@ -240,7 +253,7 @@ impl IdentityDigest {
     /// Starts an identity of the kind `what`.
     #[must_use]
     pub fn new(what: &str) -> Self {
-        // The parts are short, and cheaper to hash together than each for itself.
+        // The parts are short. Hashing them together is cheaper than each on its own.
         let mut digest = Self(SmallVec::new());
         digest.put(what.as_bytes());
         digest
@@ -279,7 +292,7 @@ impl IdentityDigest {
         self
     }
 
-    /// Adds bytes whose length goes without saying.
+    /// Adds bytes of a fixed length, without that length.
     #[inline]
     pub(crate) fn put_raw(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(bytes);
@@ -288,7 +301,7 @@ impl IdentityDigest {
     /// Adds bytes with their length.
     #[inline]
     pub(crate) fn put(&mut self, bytes: &[u8]) {
-        // The length in seven-bit groups, low ones first: one byte for most.
+        // The length is written in seven-bit groups, low ones first: one byte for most parts.
         let mut length = bytes.len();
         while length >= 0x80 {
             self.0.push((length & 0x7f) as u8 | 0x80);
@@ -298,7 +311,7 @@ impl IdentityDigest {
         self.0.extend_from_slice(bytes);
     }
 
-    /// The id as a UUID of version 8: `milliseconds` (48 bits) in front if given, digest behind.
+    /// Returns the id as a UUID of version 8: `milliseconds` (48 bits) if given, then the digest.
     #[must_use]
     pub fn uuid(self, milliseconds: Option<u64>) -> Uuid {
         let digest = Sha256::digest(&self.0);

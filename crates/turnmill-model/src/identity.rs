@@ -1,21 +1,26 @@
-//! What makes two deliveries one event.
+//! Defines which deliveries are the same event.
 
 use crate::{AnonymisedAt, EventId, EventTime, IdentityDigest, SenderId};
 
-/// What makes two deliveries the same event, in two parts.
+/// Holds the parts of an event that decide whether two deliveries are the same event.
 ///
-/// The *key* is made of what neither a re-export nor anonymisation changes: sender, type, exact timestamp, and names and ids.
-/// The *content* is what a message says or a slot is set to, and the intent. Plain copies with the same key and content are one
-/// event; with the same key and different content they are different events, as on a server whose clock moves
-/// every 15.6 ms, where all that one action does has the same timestamp. An anonymised copy stands for its key, whatever its
-/// content.
+/// - The *key* consists of what neither a re-export nor anonymisation changes: sender, type, exact
+///   timestamp, names and ids.
+/// - The *content* is the text of a message, the value of a slot, and the intent.
 ///
-/// Texts are cleaned and uncut; a missing part is `None`, and a content part that is `null` is as missing.
+/// Plain copies with the same key and content are one event. With the same key and different
+/// content they are different events: on a server whose clock moves every 15.6 ms, all events of
+/// one action have the same timestamp. An anonymised copy replaces all copies with its key,
+/// whatever its content.
+///
+/// Texts are cleaned and uncut. A missing part is `None`; a content part that is `null` counts as
+/// missing.
 ///
 /// ```
 /// use turnmill_model::{EventIdentity, SenderId, WrittenTime};
 /// let sender = SenderId::new(None, "u1");
-/// let greet = EventIdentity { name: Some("utter_greet"), ..EventIdentity::new(sender, "action", WrittenTime::Number(1656382549.326936)) };
+/// let action = EventIdentity::new(sender, "action", WrittenTime::Number(1656382549.326936));
+/// let greet = EventIdentity { name: Some("utter_greet"), ..action };
 /// let listen = EventIdentity { name: Some("action_listen"), ..greet };
 /// assert_ne!(greet.id().key(), listen.id().key());
 /// ```
@@ -43,7 +48,8 @@ pub struct EventIdentity<'a> {
     pub policy: Option<&'a str>,
     /// Key: `update`
     pub update: Option<&'a str>,
-    /// Key: `agent_id`, `tool_name`, `is_error`, `error_code`, `skill_id`, `block_id` and `key` as canonical JSON.
+    /// Key: `agent_id`, `tool_name`, `is_error`, `error_code`, `skill_id`, `block_id` and `key` as
+    /// canonical JSON.
     pub others: [Option<&'a str>; 7],
     /// Content: `text` as canonical JSON.
     pub text: Option<&'a str>,
@@ -58,14 +64,14 @@ pub struct EventIdentity<'a> {
 /// A timestamp as its producer wrote it, in seconds.
 #[derive(Clone, Copy, Debug)]
 pub enum WrittenTime<'a> {
-    /// A finite JSON number, or a text that is one, usable or not.
+    /// A finite JSON number, or a text that is one, whether it is usable or not.
     Number(f64),
     /// Anything else as canonical JSON; a missing timestamp is `null`.
     Other(&'a str),
 }
 
 impl<'a> EventIdentity<'a> {
-    /// An identity of only the parts that every event has.
+    /// Makes an identity of only the parts that every event has.
     #[must_use]
     pub fn new(sender: SenderId, event_type: &'a str, time: WrittenTime<'a>) -> Self {
         Self {
@@ -88,7 +94,8 @@ impl<'a> EventIdentity<'a> {
         }
     }
 
-    /// The id of a plain copy. The milliseconds in front are those of a usable timestamp, else 0.
+    /// Returns the id of a plain copy. It starts with the milliseconds of a usable timestamp, else
+    /// with 0.
     #[must_use]
     pub fn id(&self) -> EventId {
         // A missing value is null.
@@ -102,7 +109,7 @@ impl<'a> EventIdentity<'a> {
         EventId::new(self.milliseconds(), &self.key(), content.as_ref(), false)
     }
 
-    /// The id of the anonymised copy with this mark.
+    /// Returns the id of the anonymised copy with this mark.
     #[must_use]
     pub fn anonymised(&self, mark: &AnonymisedAt<'_>) -> EventId {
         let digest = IdentityDigest::new("mark");
@@ -121,7 +128,7 @@ impl<'a> EventIdentity<'a> {
     }
 
     fn key(&self) -> IdentityDigest {
-        // In place: this is done for every event.
+        // The parts are added in place, without a copy, because every event takes this path.
         let mut digest = IdentityDigest::new("event");
         digest.put(self.sender.0.as_bytes());
         digest.put(self.event_type.as_bytes());
@@ -151,7 +158,7 @@ impl<'a> EventIdentity<'a> {
     }
 }
 
-/// Adds the parts that are there, after a number that says which: most events have one or two of them.
+/// Adds the parts that are present, after a bit mask that tells which. Most events have one or two.
 fn put_parts<'p>(digest: &mut IdentityDigest, parts: impl Iterator<Item = Option<&'p str>> + Clone) {
     let present = parts.clone().fold(1_u16, |mask, part| mask << 1 | u16::from(part.is_some()));
     digest.put_raw(&present.to_le_bytes());

@@ -1,8 +1,9 @@
-//! JSON as assistants write it: Python's `json.dumps`, with bare `NaN`, lone surrogates and numbers of any length.
+//! Reads JSON as assistants write it: Python's `json.dumps`, with bare `NaN`, lone surrogates and
+//! numbers of any length.
 //!
-//! What is absent here: nothing is converted before it is asked for. A [`Raw`] is the text of one value, a [`Tree`]
-//! knows only where its values begin and end; numbers stay as they were written. [`canonical`] gives a value the one
-//! spelling that slot values and identities have.
+//! What is absent here: nothing is converted before a caller needs it. A [`Raw`] is the text of one
+//! value. A [`Tree`] knows only where its values begin and end. Numbers stay as they were written.
+//! [`canonical`] gives a value the one spelling that slot values and identities have.
 //!
 //! ```
 //! use turnmill_model::json::{Raw, canonical};
@@ -23,13 +24,14 @@ pub use string::clean;
 pub use tree::{Entries, Fault, Items, Limits, Node, ParseError, Tree};
 pub use value::to_value;
 
-/// The deepest nesting that is read, in levels; the outermost list or object is level 1.
+/// The deepest nesting that is read, in levels. The outermost list or object is level 1.
 pub const MAX_DEPTH: usize = 512;
 
-/// The text of one JSON value, without surrounding white space; known to be well-formed and not too deep.
+/// The text of one JSON value, without surrounding white space; known to be well-formed and not too
+/// deep.
 ///
-/// It may use what Python writes beyond the standard: the numbers `NaN`, `Infinity` and `-Infinity`, and escapes of
-/// lone surrogates.
+/// It may use what Python writes beyond the standard: the numbers `NaN`, `Infinity` and
+/// `-Infinity`, and escapes of lone surrogates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Raw<'a>(&'a str);
 
@@ -51,31 +53,32 @@ pub enum Kind {
 }
 
 impl<'a> Raw<'a> {
-    /// The one value that `text` consists of; white space around it is left out.
+    /// Returns the one value that `text` consists of, without the white space around it.
     ///
     /// # Errors
     ///
-    /// [`ParseError`] where Python's `json.loads` would fail, and for more than [`MAX_DEPTH`] levels.
+    /// [`ParseError`] where Python's `json.loads` would fail, and for more than [`MAX_DEPTH`]
+    /// levels.
     pub fn parse(text: &'a str) -> Result<Self, ParseError> {
         Ok(Tree::parse(text, &Limits::default())?.root().raw())
     }
 
-    /// Takes `text` as a value without looking at it, for a decoder that found its ends itself.
+    /// Takes `text` as a value without checking it, for a decoder that found its ends itself.
     ///
-    /// `text` has to be what [`parse`](Self::parse) would accept, without surrounding white space. If it is not, the other
-    /// functions return something wrong, but do not panic.
+    /// `text` must be what [`parse`](Self::parse) would accept, without surrounding white space. If
+    /// it is not, the other functions return something wrong, but do not panic.
     #[must_use]
     pub fn assume_valid(text: &'a str) -> Self {
         Self(text)
     }
 
-    /// The value as it was written.
+    /// Returns the value as it was written.
     #[must_use]
     pub fn as_str(self) -> &'a str {
         self.0
     }
 
-    /// The value's type.
+    /// Returns the value's type.
     #[must_use]
     pub fn kind(self) -> Kind {
         match self.0.as_bytes().first() {
@@ -88,7 +91,8 @@ impl<'a> Raw<'a> {
         }
     }
 
-    /// The text of a string, unescaped and cleaned: lone surrogates are U+FFFD, NUL is removed. `None` for other types.
+    /// Returns the text of a string, unescaped and cleaned, or `None` for other types. Lone
+    /// surrogates become U+FFFD, NUL is removed.
     ///
     /// ```
     /// use turnmill_model::json::Raw;
@@ -101,8 +105,9 @@ impl<'a> Raw<'a> {
         self.content().map(string::cleaned)
     }
 
-    /// The number, correctly rounded; one beyond the range of a float is infinite. `None` for other types and for
-    /// `NaN`, `Infinity` and `-Infinity`.
+    /// Returns the number, correctly rounded. One outside the range of a float is infinite.
+    ///
+    /// Returns `None` for other types and for `NaN`, `Infinity` and `-Infinity`.
     ///
     /// ```
     /// use turnmill_model::json::Raw;
@@ -116,36 +121,38 @@ impl<'a> Raw<'a> {
         if self.is_spelled_number() { self.0.parse().ok() } else { None }
     }
 
-    /// Whether it is `null`.
+    /// Returns whether it is `null`.
     #[must_use]
     pub fn is_null(self) -> bool {
         self.kind() == Kind::Null
     }
 
-    /// Whether it is a list.
+    /// Returns whether it is a list.
     #[must_use]
     pub fn is_list(self) -> bool {
         self.kind() == Kind::List
     }
 
-    /// Whether it is an object.
+    /// Returns whether it is an object.
     #[must_use]
     pub fn is_object(self) -> bool {
         self.kind() == Kind::Object
     }
 
-    /// A key unescaped, its NUL characters kept: a key with one is another key. Empty for other types than strings.
+    /// Returns a key, unescaped, or an empty text for other types than strings. NUL characters
+    /// stay: a key with one is another key.
     #[must_use]
     pub fn as_key(self) -> Cow<'a, str> {
         self.content().map(string::exact).unwrap_or_default()
     }
 
-    /// What stands between the quotes of a string.
+    /// Returns the text between the quotes of a string.
     fn content(self) -> Option<&'a str> {
         self.0.strip_prefix('"')?.strip_suffix('"')
     }
 
-    /// Whether it is a number in digits: those of JSON end with one, the bare words of Python do not.
+    /// Returns whether it is a number in digits. Numbers of JSON end with a digit, the bare words
+    /// of Python do not.
     fn is_spelled_number(self) -> bool {
         self.kind() == Kind::Number && self.0.as_bytes().last().is_some_and(u8::is_ascii_digit)
     }

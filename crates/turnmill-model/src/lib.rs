@@ -1,17 +1,21 @@
-//! The data that turnmill is about: events, the documented `rasa_*` tables, and the changes that events make to them.
+//! Defines the data of turnmill: events, the documented `rasa_*` tables, and the changes that
+//! events make to them.
 //!
-//! What is absent here: this crate never reads a file, a socket or a clock, knows no async, no randomness and no format of
-//! events, needs no C compiler, and keeps no state between two calls.
+//! What is absent here: this crate never reads a file, a socket or a clock. It knows no async, no
+//! randomness and no format of events. It needs no C compiler, and keeps no state between two
+//! calls.
 //!
-//! - [`Record`] is what a source delivers; a [`Decoder`] turns it into [`Event`]s or says why it is [`Refused`]. Decoders are
-//!   in `turnmill-formats`.
-//! - [`tables`] describes the fifteen public tables once, as data: every writer and every digest is driven by it.
-//! - [`Changes`] are typed rows to insert, update and delete; the engine produces them, stores apply them.
+//! - [`Record`] is what a source delivers. A [`Decoder`] turns it into [`Event`]s, or returns why
+//!   it is [`Refused`]. Decoders are in `turnmill-formats`.
+//! - [`tables`] describes the fifteen public tables once, as data. Every writer and every digest
+//!   uses this description.
+//! - [`Changes`] are typed rows to insert, update and delete. The engine produces them, stores
+//!   apply them.
 //!
 //! ```
 //! use turnmill_model::{EventTime, SenderId, tables};
 //!
-//! // A sender's id is a function of its key and its assistant; a time is the float that was written.
+//! // A sender's id depends on its key and its assistant. A time is the float that was written.
 //! assert_eq!(SenderId::new(None, "u1"), SenderId::new(None, "u1"));
 //! assert_ne!(SenderId::new(None, "u1"), SenderId::new(Some("bank"), "u1"));
 //! assert!(EventTime::from_seconds(1_656_382_549.326_936).is_some());

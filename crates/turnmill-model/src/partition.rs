@@ -1,8 +1,9 @@
-//! What a position belongs to.
+//! Names the part of a source to which a position belongs.
 
 use std::fmt;
 
-/// The part of a source that is read in order: one file, one topic partition, one table. A store keeps a position for each.
+/// Names a part of a source that is read in order: one file, one topic partition, one table. A
+/// store keeps a position for each.
 ///
 /// ```
 /// use turnmill_model::PartitionId;
@@ -11,9 +12,10 @@ use std::fmt;
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PartitionId {
-    /// Name of the source: `file`, a Kafka cluster's id, or what the user called it.
+    /// Name of the source: `file`, a Kafka cluster's id, or a name that the user gave.
     pub source: String,
-    /// The part of the source: canonical absolute path, `-` for standard input, `topic/3` for Kafka.
+    /// The part of the source: canonical absolute path, `-` for standard input, `topic/3` for
+    /// Kafka.
     pub partition: String,
 }
 

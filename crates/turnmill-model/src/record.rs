@@ -1,4 +1,4 @@
-//! Records, as sources deliver them, and the reasons why one may be refused.
+//! Defines records, as sources deliver them, and the reasons why one may be refused.
 
 use std::fmt;
 
@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Event, EventTime};
 
-/// One record of a source, before decoding: the bytes of an event body and what the envelope says about them.
+/// One record of a source, before decoding: the bytes of an event body, and the facts of its
+/// envelope.
 ///
 /// ```
 /// use turnmill_model::Record;
@@ -17,25 +18,25 @@ use crate::{Event, EventTime};
 pub struct Record<'a> {
     /// The body: for Rasa one JSON object.
     pub payload: &'a [u8],
-    /// The sender, where the envelope names it and the body does not (tracker stores, tracker dumps). A sender in
-    /// the body wins.
+    /// The sender, if the envelope names it (tracker stores, tracker dumps). A sender in the body
+    /// takes precedence.
     pub sender: Option<&'a str>,
-    /// The record's own time in Unix seconds (Kafka timestamp, tracker-store column): used for events that carry no
-    /// usable timestamp.
+    /// The record's own time in Unix seconds (Kafka timestamp, tracker-store column). It is used
+    /// for events that have no usable timestamp.
     pub time: Option<f64>,
     /// Value of the last `RASA_ENVIRONMENT` header.
     pub environment: Option<&'a str>,
-    /// The record's number in a table that numbers its rows in the order in which they were written: the tie key of
-    /// events with exactly the same timestamp.
+    /// The record's number in a table that numbers its rows in the order in which they were
+    /// written. It is the tie key of events with exactly the same timestamp.
     pub row: Option<i64>,
-    /// What the source says about all of its records.
+    /// The facts that hold for all records of the source.
     pub facts: SourceFacts<'a>,
-    /// What the history kept of the plain copy that an anonymised one replaced, see [`Decoder::kept`]. Sources leave it
-    /// empty.
+    /// The bytes that the history kept of the plain copy that an anonymised one replaced, see
+    /// [`Decoder::kept`]. Sources leave it empty.
     pub kept: Option<&'a [u8]>,
 }
 
-/// What a source says about all of its records, beyond what stands in them.
+/// Facts that hold for all records of a source and are not in the records.
 ///
 /// ```
 /// use turnmill_model::{AssistantName, SourceFacts, TimeUnit};
@@ -57,7 +58,8 @@ pub struct SourceFacts<'a> {
 ///
 /// ```
 /// use turnmill_model::{AssistantNameBuf, SourceFacts, SourceFactsBuf};
-/// let facts = SourceFactsBuf { assistant: AssistantNameBuf::Given("bakery".into()), ..SourceFactsBuf::default() };
+/// let assistant = AssistantNameBuf::Given("bakery".into());
+/// let facts = SourceFactsBuf { assistant, ..SourceFactsBuf::default() };
 /// assert_eq!(SourceFactsBuf::from(facts.borrow()), facts);
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,7 +87,7 @@ pub enum AssistantNameBuf {
 }
 
 impl SourceFactsBuf {
-    /// The facts as a [`Record`] has them.
+    /// Borrows the facts in the form that a [`Record`] has.
     #[must_use]
     pub fn borrow(&self) -> SourceFacts<'_> {
         let assistant = match &self.assistant {
@@ -108,8 +110,10 @@ impl From<SourceFacts<'_>> for SourceFactsBuf {
     }
 }
 
-/// Where the name of the assistant comes from. A named assistant is part of its senders' identity, so that a store can
-/// hold several assistants whose senders have the same keys.
+/// Tells where the name of the assistant comes from.
+///
+/// A named assistant is part of its senders' identity. So a store can hold several assistants whose
+/// senders have the same keys.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AssistantName<'a> {
     /// There is none.
@@ -143,10 +147,10 @@ pub enum TimeUnit {
 }
 
 impl TimeUnit {
-    /// Every unit, with its name.
+    /// Every unit.
     pub const ALL: [Self; 3] = [Self::Seconds, Self::Milliseconds, Self::Microseconds];
 
-    /// The name, as options spell it: `s`, `ms` or `us`.
+    /// Returns the name, as options spell it: `s`, `ms` or `us`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -156,10 +160,10 @@ impl TimeUnit {
         }
     }
 
-    /// `time`, counted in this unit, in seconds.
+    /// Converts `time`, counted in this unit, to seconds.
     #[must_use]
     pub fn to_seconds(self, time: f64) -> f64 {
-        // A division is correctly rounded, so 1679306228481 ms are the float that `1679306228.481` is.
+        // A division is correctly rounded, so 1679306228481 ms give the float of `1679306228.481`.
         match self {
             Self::Seconds => time,
             Self::Milliseconds => time / 1e3,
@@ -167,7 +171,7 @@ impl TimeUnit {
         }
     }
 
-    /// The unit in which `time` would be a usable time of a conversation, if that is not seconds.
+    /// Returns the unit other than seconds in which `time` is a usable time of a conversation.
     #[must_use]
     pub fn guess(time: f64) -> Option<Self> {
         let usable = |unit: &Self| EventTime::from_seconds(unit.to_seconds(time)).is_some();
@@ -189,22 +193,26 @@ impl std::str::FromStr for TimeUnit {
     }
 }
 
-/// A text that names no [`TimeUnit`].
+/// Error of a text that names no [`TimeUnit`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown unit of time `{0}`; expected `s`, `ms` or `us`")]
 pub struct UnknownTimeUnit(pub String);
 
 /// Turns one record into any number of events.
 ///
-/// A record that is no event (a blank line, a control message) yields none and is counted as skipped. A decoder is
-/// pure: the same record gives the same events, ids included, at any time; events borrow from the record.
+/// A record that is no event (a blank line, a control message) gives none and is counted as
+/// skipped. A decoder is pure: the same record gives the same events, ids included, at any time.
+/// Events borrow from the record.
 ///
 /// # Protocol
 ///
-/// [`decode`](Self::decode) is called for each record, on the thread that reads; later it is called again for records of the
-/// history, when a late event or a rebuild needs them, perhaps by another process. [`kept`](Self::kept) is called when an
-/// anonymised copy takes the place of a plain event. Calls come from several threads at once and never wait. A record that is
-/// refused becomes a dead letter, and may be decoded again when a person retries it.
+/// 1. [`decode`](Self::decode) is called for each record that a source delivers.
+/// 2. It is called again for records of the history, when a late event or a rebuild needs them.
+///    That may happen in another process.
+/// 3. [`kept`](Self::kept) is called when an anonymised copy replaces a plain event.
+///
+/// Calls come from several threads at once, and must not block. A record that is refused becomes a
+/// dead letter, and is decoded again when an operator retries it.
 ///
 /// ```
 /// use turnmill_model::{Decoder, Event, Reason, Record, Refused};
@@ -232,36 +240,42 @@ pub struct UnknownTimeUnit(pub String);
 /// assert!(Nothing.decode(&Record { payload: b"?", ..Record::default() }, &mut events).is_err());
 /// ```
 pub trait Decoder: Send + Sync {
-    /// Short stable name, stored beside every kept record so that it can be decoded again: `"rasa"`.
+    /// Returns a short stable name, such as `"rasa"`. It is stored with every kept record, so that
+    /// the record can be decoded again.
     fn name(&self) -> &'static str;
 
-    /// Decodes `record`, appending its events in their order. What is in `out` already must be of decoders with the same
-    /// settings: a sender's id may be taken from there.
+    /// Decodes `record` and appends its events in their order.
+    ///
+    /// Events that `out` already holds must come from decoders with the same settings, because a
+    /// sender's id may be taken from there.
     ///
     /// # Errors
     ///
-    /// [`Refused`] if the record cannot become events. Then nothing was appended, and the record belongs into the
-    /// dead letters with its original bytes.
+    /// [`Refused`] if the record cannot become events. Then nothing was appended, and the caller
+    /// keeps the record's original bytes as a dead letter.
     fn decode<'a>(&self, record: &Record<'a>, out: &mut Vec<Event<'a>>) -> Result<(), Refused>;
 
-    /// What has to be kept of event number `ordinal` of a plain `record` when an anonymised copy takes its place and lacks it:
-    /// facts that are no personal data, so that anonymising changes no count. Handed back as [`Record::kept`] together
-    /// with the copy, for [`decode`](Self::decode) to fill in. `None` if there is nothing to keep.
+    /// Returns what has to be kept of event number `ordinal` of a plain `record` when an anonymised
+    /// copy replaces it. `None` means that there is nothing to keep.
+    ///
+    /// These are facts that are no personal data and that the copy may lack, so that anonymising
+    /// changes no count. [`decode`](Self::decode) gets them as [`Record::kept`] with the copy, and
+    /// fills them in.
     fn kept(&self, record: &Record<'_>, ordinal: u32) -> Option<Vec<u8>>;
 }
 
-/// Why a record was refused: the class for counters, and a detail for people.
+/// Error of a record that was refused: the class for counters, and a detail for people.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}: {detail}")]
 pub struct Refused {
     /// The class, of bounded cardinality.
     pub reason: Reason,
-    /// What exactly was wrong, lower-case, for example the position of a syntax error.
+    /// What exactly is wrong, lower-case, for example the position of a syntax error.
     pub detail: String,
 }
 
 impl Refused {
-    /// A refusal for `reason` with a `detail` for people.
+    /// Makes a refusal for `reason` with a `detail` for people.
     #[must_use]
     pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
         Self { reason, detail: detail.into() }
@@ -315,7 +329,7 @@ impl Reason {
         Self::BeforeRetentionHorizon,
     ];
 
-    /// The stable name, as stored and as a metric label.
+    /// Returns the stable name, as stored and as a metric label.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -347,7 +361,7 @@ impl std::str::FromStr for Reason {
     }
 }
 
-/// A text that names no [`Reason`].
+/// Error of a text that names no [`Reason`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown dead-letter reason `{0}`")]
 pub struct UnknownReason(pub String);

@@ -1,9 +1,11 @@
-//! The settings that change rows or ids.
+//! Defines the settings that change rows or ids.
 
 use serde::{Deserialize, Serialize};
 
-/// Settings that change which rows or ids an event gives. A store remembers the ones it was filled with and refuses
-/// others, because mixing them would break that rows are a function of events.
+/// Settings that change which rows or ids an event gives.
+///
+/// A store remembers the settings with which it was filled, and refuses others: under mixed
+/// settings rows would no longer be a function of events.
 ///
 /// ```
 /// use turnmill_model::{SessionIdMode, Settings};
@@ -16,9 +18,10 @@ use serde::{Deserialize, Serialize};
 pub struct Settings {
     /// Which `metadata.session_id` values count.
     pub session_id: SessionIdMode,
-    /// Store slot values that are strings without quotes.
+    /// Whether slot values that are strings are stored without quotes.
     pub bare_slot_strings: bool,
-    /// Whether `stack` events write dialogue stack frames (`DISABLE_STACK_EVENT_PROCESSING` switches that off).
+    /// Whether `stack` events write dialogue stack frames (`DISABLE_STACK_EVENT_PROCESSING`
+    /// switches that off).
     pub stack_events: bool,
 }
 

@@ -1,7 +1,9 @@
-//! The fifteen public tables, described once as data, and the typed rows of those that events write.
+//! Describes the fifteen public tables once, as data, and defines the typed rows of those that
+//! events write.
 //!
-//! Names, order, types and meaning of the columns are the documented ones of Rasa's analytics data structure; queries
-//! written for it run unchanged. Writers, migrations, digests and documentation are all driven by [`PUBLIC`].
+//! Names, order, types and meaning of the columns are the documented ones of Rasa's analytics data
+//! structure. Queries written for it run unchanged. Writers, migrations, digests and documentation
+//! all use [`PUBLIC`].
 //!
 //! ```
 //! use turnmill_model::tables::{PUBLIC, RASA_EVENT};
@@ -16,7 +18,7 @@ use uuid::Uuid;
 pub use self::rows::*;
 use crate::{EventId, Micros, SenderId, SessionId, UserId};
 
-/// One table.
+/// Describes one table.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Table {
     /// Its name, lower case.
@@ -25,21 +27,22 @@ pub struct Table {
     pub doc: &'static str,
     /// Its columns, in documented order; the first is the primary key.
     pub columns: &'static [Column],
-    /// The indexes besides the primary key that the closed product publishes. Those that stores have are in `turnmill-sql`.
+    /// The indexes besides the primary key that the closed product publishes. Those of the stores
+    /// are in `turnmill-sql`.
     pub indexes: &'static [Index],
-    /// Name of a view over the whole table, where documents use another name for it.
+    /// Name of a view over the whole table, if documents use another name for it.
     pub view: Option<&'static str>,
 }
 
 impl Table {
-    /// Position of the column `name`.
+    /// Returns the index of the column `name`.
     #[must_use]
     pub fn column(&self, name: &str) -> Option<usize> {
         self.columns.iter().position(|column| column.name == name)
     }
 }
 
-/// One column.
+/// Describes one column.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Column {
     /// Its name.
@@ -54,12 +57,12 @@ pub struct Column {
     pub wall_clock: bool,
 }
 
-/// Type of a column; each SQL dialect has its own spelling.
+/// Type of a column. Each SQL dialect has its own spelling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ColumnType {
     /// UUID text of 36 characters.
     Id,
-    /// Text of at most so many code points.
+    /// Text of at most this many code points.
     Varchar(usize),
     /// Text without limit.
     Text,
@@ -73,7 +76,7 @@ pub enum ColumnType {
     Boolean,
 }
 
-/// One index.
+/// Describes one index.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Index {
     /// Its name.
@@ -101,7 +104,8 @@ pub enum Value<'t> {
     Boolean(bool),
 }
 
-/// Where the texts of rows lie: rows hold [`Text`] spans into it, so a batch of rows costs one allocation.
+/// Holds the texts of rows. Rows hold [`Text`] spans into it, so a batch of rows costs one
+/// allocation.
 #[derive(Clone, Debug, Default)]
 pub struct Texts(String);
 
@@ -115,7 +119,7 @@ pub struct Text {
 impl Texts {
     /// Adds `text` and returns its span.
     ///
-    /// At most 4 GiB fit; a batch is far smaller. What lies beyond reads as empty.
+    /// At most 4 GiB fit; a batch is far smaller. Texts past that limit read as empty.
     pub fn add(&mut self, text: &str) -> Text {
         let start = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
         let len = u32::try_from(text.len()).unwrap_or(u32::MAX);
@@ -123,20 +127,20 @@ impl Texts {
         Text { start, len }
     }
 
-    /// The text of `span`; empty if it is not a span of these texts.
+    /// Returns the text of `span`, or an empty one if it is not a span of these texts.
     #[must_use]
     pub fn get(&self, span: Text) -> &str {
         let start = span.start as usize;
         self.0.get(start..start + span.len as usize).unwrap_or_default()
     }
 
-    /// Bytes in use.
+    /// Returns the number of bytes in use.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether nothing was added.
+    /// Returns whether nothing was added.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -151,15 +155,35 @@ impl Texts {
     }
 }
 
-/// A typed row of one of the [tables](self).
+/// A typed row of one of the [tables](self). The row types of this module implement it.
+///
+/// Code that treats all tables alike reads rows by column number:
+///
+/// ```
+/// use turnmill_model::tables::{Row, Texts, UserRow, Value};
+/// use turnmill_model::{Micros, UserId};
+///
+/// let mut texts = Texts::default();
+/// let user_key = texts.add("ann");
+/// let (first_seen, last_seen) = (Micros(0), Micros(5));
+/// let row = UserRow { id: UserId::new("ann"), user_key, first_seen, last_seen };
+/// assert_eq!(UserRow::TABLE.name, "rasa_user");
+/// assert_eq!(row.value(1, &texts), Value::Text("ann"));
+///
+/// // A row that moves to other changes takes its texts with it.
+/// let mut others = Texts::default();
+/// let moved = row.rebase(&texts, &mut others);
+/// assert_eq!(moved.value(1, &others), Value::Text("ann"));
+/// ```
 pub trait Row: Copy + std::fmt::Debug {
-    /// The table it belongs to.
+    /// The table that the row belongs to.
     const TABLE: &'static Table;
 
-    /// The value of column number `column` (0 is the primary key); `texts` are those the row was made with.
+    /// Returns the value of column number `column` (0 is the primary key), or NULL past the last
+    /// one. `texts` must be those with which the row was made.
     fn value<'t>(&self, column: usize, texts: &'t Texts) -> Value<'t>;
 
-    /// The same row with its texts, which are in `from`, added to `to`.
+    /// Copies the row's texts from `from` to `to`, and returns the row with spans of `to`.
     #[must_use]
     fn rebase(&self, from: &Texts, to: &mut Texts) -> Self;
 }
@@ -214,7 +238,7 @@ impl<F: Field> Field for Option<F> {
     }
 }
 
-/// The public table called `name`.
+/// Returns the public table called `name`.
 #[must_use]
 pub fn public(name: &str) -> Option<&'static Table> {
     PUBLIC.iter().copied().find(|table| table.name == name)

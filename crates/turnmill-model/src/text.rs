@@ -1,4 +1,4 @@
-//! Cutting texts to the width of their column.
+//! Cuts texts to the width of their column.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -10,7 +10,7 @@ pub const SHORT: usize = 255;
 /// Width of message texts and slot values, in Unicode code points.
 pub const LONG: usize = 65_535;
 
-/// The first `limit` code points of `text`.
+/// Returns the first `limit` code points of `text`.
 ///
 /// ```
 /// assert_eq!(turnmill_model::text::cut("größe", 3), "grö");
@@ -26,8 +26,10 @@ pub fn cut(text: &str, limit: usize) -> &str {
     }
 }
 
-/// A key of at most 255 code points: a longer one keeps its first 238, then `~` and 16 hex digits of the SHA-256 of the
-/// whole. Used for sender keys and user keys; what is stored *is* the key.
+/// Cuts a sender key or user key to at most 255 code points. The cut text *is* the key.
+///
+/// A longer key keeps its first 238 code points, then `~` and 16 hex digits of the SHA-256 of the
+/// whole.
 ///
 /// ```
 /// use turnmill_model::text::sender_key;
@@ -39,8 +41,11 @@ pub fn sender_key(key: Cow<'_, str>) -> Cow<'_, str> {
     shortened(key, SHORT)
 }
 
-/// The last part of a slot path: names over 181 code points keep their first 164, then `~` and 16 hex digits of the
-/// SHA-256 of the whole name, so that `sender/session/name` fits 255.
+/// Cuts a slot name for the last part of a slot path, so that `sender/session/name` fits 255 code
+/// points.
+///
+/// A name over 181 code points keeps its first 164, then `~` and 16 hex digits of the SHA-256 of
+/// the whole name.
 #[must_use]
 pub fn slot_path_name(name: &str) -> Cow<'_, str> {
     shortened(Cow::Borrowed(name), 181)

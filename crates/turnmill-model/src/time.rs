@@ -1,20 +1,21 @@
-//! Event times: the exact order key, and its microsecond rendering.
+//! Defines event times: the exact order key, and its microsecond rendering.
 
 use std::cmp::Ordering;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// First second an event may be dated at: 2000-01-01T00:00:00Z.
+/// First second that an event's time may have: 2000-01-01T00:00:00Z.
 pub const EARLIEST_SECONDS: f64 = 946_684_800.0;
-/// Last second an event may be dated at: 2100-01-01T00:00:00Z.
+/// Last second that an event's time may have: 2100-01-01T00:00:00Z.
 pub const LATEST_SECONDS: f64 = 4_102_444_800.0;
 
-/// The moment that orders an event among its sender's events: Unix seconds, kept as the exact 64-bit float
-/// that the producer wrote.
+/// Orders an event among its sender's events: Unix seconds, as the exact 64-bit float that the
+/// producer wrote.
 ///
 /// Inside one sender the exact floats of a real Rasa stream are practically distinct, while their
-/// microseconds tie for 1 to 2.6 % of the events; so order is decided on the float and only rendering rounds.
+/// microseconds tie for 1 to 2.6 % of the events. So the float decides the order, and only
+/// rendering rounds.
 ///
 /// ```
 /// use turnmill_model::EventTime;
@@ -31,14 +32,15 @@ impl EventTime {
     /// The first usable time.
     pub const EARLIEST: Self = Self(EARLIEST_SECONDS);
 
-    /// The time `seconds` after the Unix epoch, or `None` outside `[EARLIEST_SECONDS, LATEST_SECONDS]` (and
-    /// for NaN): such a number is not usable as the time of a conversation.
+    /// Returns the time `seconds` after the Unix epoch, or `None` outside `[EARLIEST_SECONDS,
+    /// LATEST_SECONDS]` and for NaN: such a number is no time of a conversation.
     #[must_use]
     pub fn from_seconds(seconds: f64) -> Option<Self> {
         (EARLIEST_SECONDS..=LATEST_SECONDS).contains(&seconds).then_some(Self(seconds))
     }
 
-    /// A usable time, at most a millisecond earlier, that no event at or after `micros` is before.
+    /// Returns a usable time at most a millisecond earlier than `micros`. No event at or after
+    /// `micros` is before it.
     ///
     /// ```
     /// use turnmill_model::EventTime;
@@ -51,13 +53,14 @@ impl EventTime {
         Self((micros as f64 / 1e6 - 0.001).clamp(EARLIEST_SECONDS, LATEST_SECONDS))
     }
 
-    /// Unix seconds, the float as written.
+    /// Returns the Unix seconds, the float as written.
     #[must_use]
     pub fn seconds(self) -> f64 {
         self.0
     }
 
-    /// Microseconds since the Unix epoch: `floor(t) * 10^6 + round_half_even((t - floor(t)) * 10^6)`.
+    /// Returns the microseconds since the Unix epoch:
+    /// `floor(t) * 10^6 + round_half_even((t - floor(t)) * 10^6)`.
     ///
     /// The fraction is rounded on its own, because `round(t * 1e6)` differs for one event in eight.
     #[must_use]
@@ -96,7 +99,7 @@ impl fmt::Display for EventTime {
     }
 }
 
-/// Microseconds since the Unix epoch, UTC; displays as `YYYY-MM-DD HH:MM:SS.ffffff`.
+/// Microseconds since the Unix epoch, UTC. They display as `YYYY-MM-DD HH:MM:SS.ffffff`.
 ///
 /// ```
 /// use turnmill_model::Micros;
@@ -118,7 +121,7 @@ impl fmt::Display for Micros {
 }
 
 impl Micros {
-    /// Reads back what [`Display`](fmt::Display) writes; `None` for anything else.
+    /// Reads what [`Display`](fmt::Display) writes. Returns `None` for anything else.
     ///
     /// ```
     /// use turnmill_model::Micros;
@@ -146,7 +149,7 @@ impl Micros {
     }
 }
 
-/// Days since 1970-01-01 to (year, month, day) of the proleptic Gregorian calendar.
+/// Converts days since 1970-01-01 to (year, month, day) of the proleptic Gregorian calendar.
 fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);

@@ -1,4 +1,4 @@
-//! Small conversations and how their rows print.
+//! Makes small conversations and prints their rows.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,8 @@ use turnmill_model::{Changes, Decoder, Event, Record, Settings};
 /// Second number `offset` of the conversations.
 const START: u64 = 1_700_000_000;
 
-/// The events of lines `OFFSET EVENT [NAME or TEXT]`, of the sender `u1`; an offset is half a second past that second.
+/// Returns the events of lines `OFFSET EVENT [NAME or TEXT]`, of the sender `u1`. An event's time
+/// is half a second past its offset.
 pub(crate) fn events(script: &str) -> Vec<Event<'static>> {
     let decoder = RasaDecoder::new(&Settings::default());
     let mut events = Vec::new();
@@ -41,12 +42,12 @@ pub(crate) fn sender(events: &[Event<'_>]) -> Timeline {
     Timeline::new(events[0].sender, &events[0].sender_key, None)
 }
 
-/// A sequence number as the offset of its event.
+/// Returns the offset of the event with this sequence number.
 pub(crate) fn offset(sequence_number: i64) -> u64 {
     u64::try_from(sequence_number).unwrap() / 1_000_000 - START
 }
 
-/// Sessions, turns and slot states, sessions named A, B, C in the order of their start.
+/// Prints sessions, turns and slot states. Sessions are named A, B, C in the order of their start.
 pub(crate) fn outline(changes: &Changes) -> String {
     let mut sessions = changes.sessions.inserts.clone();
     sessions.sort_by_key(|row| row.start_sequence_number);

@@ -1,4 +1,4 @@
-//! Long replays: what they hold and what they find.
+//! Tests what long replays hold in memory and what they find.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ use crate::conversation::{apply, events, sender};
 /// Stored events and late ones.
 type Life = (Vec<Event<'static>>, Vec<Event<'static>>);
 
-/// A life of `count` events in one session, and as many slots, a twentieth, that come late all over it.
+/// Returns the `count` events of one session, and a twentieth as many late slots spread over it.
 fn life(count: usize) -> Life {
     let (mut stored, mut late) = ("0 session_started\n".to_owned(), String::new());
     for place in 1..count {
@@ -24,8 +24,10 @@ fn life(count: usize) -> Life {
     (events(&stored), events(&late))
 }
 
-/// A life of `count` events in two sessions, of which the first has its id from its first message, and an earlier message,
-/// which gives all of that session another id.
+/// Returns `count` events in two sessions, and one late message.
+///
+/// The first session has its id from its first message. The late message is earlier, so it gives
+/// all of that session another id.
 fn renamed_life(count: usize) -> Life {
     let mut stored = String::new();
     for place in 1..count {
@@ -42,7 +44,7 @@ fn renamed_life(count: usize) -> Life {
     (events(&stored), events("1 user early\n"))
 }
 
-/// The changes of one replay of the whole life, and the most entries that it held.
+/// Returns the changes of one replay of the whole life, and the most entries that it held.
 fn replayed((stored, late): Life, gather: usize) -> (Changes, usize) {
     let mut timeline = sender(&stored);
     apply(&mut timeline, &stored);
@@ -71,7 +73,7 @@ fn a_replay_holds_what_differs_and_not_the_life_that_it_goes_through() {
         let (changes, most) = replayed(life(count), gather);
         let written = changes.len();
         assert!(written >= 2 * count / 20 && written < 4 * count / 20, "{written} of {count}");
-        // What differs is looked at again when as much has come together once more.
+        // Rows are looked at again when their number has doubled.
         assert!(most <= 3 * (written + gather), "{count}: {most} held, {written} written");
         let (_, everything) = replayed(life(count), usize::MAX);
         assert!(everything > 4 * count, "{everything}");
@@ -102,7 +104,7 @@ fn what_a_replay_finds_does_not_depend_on_how_much_it_gathers() {
     }
 }
 
-/// All entries with their texts, in an order of their own.
+/// Returns all entries with their texts, sorted.
 fn shown(changes: &Changes) -> Vec<String> {
     let mut entries = Vec::new();
     changes.for_each_table(|table| {

@@ -1,4 +1,4 @@
-//! The state of a sender: small, and the same after being stored.
+//! Tests that the state of a sender is small, and the same after being stored.
 
 use turnmill_engine::{Engine, Recency, Step, Timeline};
 use turnmill_model::{Changes, Settings};
@@ -48,7 +48,7 @@ fn state_that_cannot_be_read_is_an_error() {
 }
 
 #[test]
-fn what_is_not_newer_is_behind_and_changes_nothing() {
+fn an_event_that_is_not_newer_needs_a_replay_and_changes_nothing() {
     let events = events(OPEN_SESSION);
     let mut timeline = sender(&events);
     apply(&mut timeline, &events);

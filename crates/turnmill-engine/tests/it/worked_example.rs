@@ -52,7 +52,7 @@ fn the_metadata_slot_moves_when_its_session_starts_in_the_next_batch() {
     let (provisional, _) = apply(&mut timeline, first);
     insta::assert_snapshot!(outline(&provisional), @"A 78..140 turn 83..87 turn 90..140 email session_started_metadata");
 
-    // The slot's rows are written, so the event that moves them is behind: it asks for a replay from the slot on.
+    // The slot's rows are written, so the event that moves them needs a replay from the slot on.
     let engine = Engine::new(&Settings::default());
     let mut changes = Changes::default();
     let mut run = engine.run(&mut timeline, &mut changes);
@@ -65,7 +65,7 @@ fn the_metadata_slot_moves_when_its_session_starts_in_the_next_batch() {
     second.iter().for_each(|event| replay.insert(event));
     let ReplayOutcome::Done(replayed) = replay.finish(&mut changes) else { panic!("not from the start") };
 
-    // Of session A only the ends and the slot change; the rest of it is not touched.
+    // Only the ends and the slot of session A change. The rest of it is not touched.
     let moved = &changes.slots.updates;
     assert_eq!(moved.len(), 1);
     assert_eq!(offset(moved[0].sequence_number), 140);

@@ -1,4 +1,4 @@
-//! From the fields of a body to an [`Event`].
+//! Makes an [`Event`] of the fields of a body.
 
 use std::borrow::Cow;
 
@@ -13,7 +13,7 @@ use turnmill_model::{
     WrittenTime,
 };
 
-/// Adds the event that `wire` and its record make to `out`.
+/// Adds the event of `wire` and its record to `out`. Adds nothing if it is refused.
 pub(super) fn event<'a>(
     settings: &Settings,
     record: &Record<'a>,
@@ -25,7 +25,8 @@ pub(super) fn event<'a>(
         .ok_or_else(|| Refused::new(Reason::NoEventType, "`event` is missing, empty or not a text"))?;
     let sender_key = sender_key(sender(record, wire)?);
     let assistant = assistant(record, wire);
-    // The events of one message come together, so the event before is often of the same sender.
+    // The events of one message come together, so the event before often has the same sender.
+    // Taking its id saves a digest.
     let sender = match out.last() {
         Some(before) if before.sender_key == sender_key && before.assistant == assistant => before.sender,
         _ => SenderId::new(assistant.as_deref(), &sender_key),
@@ -55,7 +56,7 @@ pub(super) fn event<'a>(
     Ok(())
 }
 
-/// The texts of which both the identity and the body are made.
+/// The texts that both the identity and the body need.
 struct Texts<'a> {
     name: Option<Cow<'a, str>>,
     message_id: Option<Cow<'a, str>>,
@@ -81,6 +82,8 @@ impl<'a> Texts<'a> {
         }
     }
 
+    /// Derives the event's id. Of an anonymised copy only the key and the mark count, because
+    /// anonymising changes the content.
     fn id(
         &self,
         sender: SenderId,
@@ -129,7 +132,7 @@ impl<'a> Texts<'a> {
     }
 }
 
-/// What is particular to the event's type; takes the texts that it needs.
+/// Makes the body for the event's type. Takes the texts that it needs out of `texts`.
 fn body<'a>(settings: &Settings, event_type: &str, texts: &mut Texts<'a>, wire: &Wire<'a>) -> Body<'a> {
     let status = match event_type {
         "user" => return Body::User(Box::new(user(texts, wire))),
@@ -173,13 +176,13 @@ fn user<'a>(texts: &mut Texts<'a>, wire: &Wire<'a>) -> UserMessage<'a> {
     }
 }
 
-/// The commands of a list; none of any other value.
+/// Reads the commands of a list. Any other value has none.
 pub(super) fn commands(list: Raw<'_>) -> Vec<Command<'_>> {
     if !list.is_list() || list.as_str() == "[]" {
         return Vec::new();
     }
     let Ok(tree) = Tree::parse(list.as_str(), &Limits::default()) else {
-        // Not reached: the text of a `Raw` is well-formed.
+        // This is not reached: the text of a `Raw` is well-formed.
         return Vec::new();
     };
     let mut commands = Vec::new();
@@ -198,15 +201,16 @@ pub(super) fn commands(list: Raw<'_>) -> Vec<Command<'_>> {
     commands
 }
 
-/// A slot's value as it is stored, and whether it sets the slot.
+/// Returns a slot's value as it is stored, and whether it sets the slot.
 fn slot_value<'a>(settings: &Settings, value: Option<Raw<'a>>) -> (Cow<'a, str>, bool) {
     let Some(value) = value else { return (Cow::Borrowed("null"), false) };
     let bare = if settings.bare_slot_strings { value.as_text() } else { None };
     (bare.unwrap_or_else(|| canonical(value)), !value.is_null())
 }
 
+/// Returns the sender's key: that of the body, else that of the envelope.
 fn sender<'a>(record: &Record<'a>, wire: &Wire<'a>) -> Result<Cow<'a, str>, Refused> {
-    // Connectors hand over chat ids as numbers: 12 and "12" are one sender.
+    // Some connectors write chat ids as numbers: 12 and "12" are one sender.
     let number = || wire.sender_id.and_then(|id| id.as_number().map(|_| Cow::Borrowed(id.as_str())));
     filled(wire.sender_id)
         .or_else(number)
@@ -219,7 +223,7 @@ fn sender<'a>(record: &Record<'a>, wire: &Wire<'a>) -> Result<Cow<'a, str>, Refu
         })
 }
 
-/// The name of the assistant, cleaned and cut.
+/// Returns the name of the assistant, cleaned and cut.
 fn assistant<'a>(record: &Record<'a>, wire: &Wire<'a>) -> Option<Cow<'a, str>> {
     let name = match record.facts.assistant {
         AssistantName::None => None,
@@ -229,28 +233,29 @@ fn assistant<'a>(record: &Record<'a>, wire: &Wire<'a>) -> Option<Cow<'a, str>> {
     name.map(sender_key)
 }
 
-/// The literal that Rasa sends where its environment variable is not set.
+/// The literal that Rasa sends if its environment variable is not set.
 const ENVIRONMENT_NOT_SET: &str = "RASA_ENVIRONMENT_NOT_SET";
 
-/// The producer's environment: that of the record's header, else that of the metadata.
+/// Returns the producer's environment: that of the record's header, else that of the metadata.
 pub(super) fn environment<'a>(record: &Record<'a>, wire: &Wire<'a>) -> Option<Cow<'a, str>> {
     let set = |environment: &Cow<'_, str>| *environment != ENVIRONMENT_NOT_SET;
     record.environment.map(clean).filter(set).or_else(|| text(wire.metadata.rasa_environment).filter(set))
 }
 
-/// The mark of an anonymised copy.
+/// Returns the mark of an anonymised copy, or `None` for a plain one.
 fn mark<'a>(record: &Record<'a>, wire: &Wire<'a>) -> Option<AnonymisedAt<'a>> {
     let seconds = || finite(wire.anonymized_at).map(AnonymisedAt::Seconds);
     let own = text(wire.anonymized_at).map(AnonymisedAt::Text).or_else(seconds);
     own.or_else(|| record.facts.anonymised.then_some(AnonymisedAt::Unmarked))
 }
 
-/// The timestamp in seconds, usable or not.
+/// Returns the timestamp in seconds, whether it is usable or not.
 fn written_seconds(record: &Record<'_>, wire: &Wire<'_>) -> Option<f64> {
     written_number(wire.timestamp?).map(|number| record.facts.time_unit.to_seconds(number) + 0.0)
 }
 
-/// A finite number, or a text that is exactly one: stores that keep decimals as text give such timestamps.
+/// Returns a finite number, also of a text that is exactly one. Stores that keep decimals as text
+/// give such timestamps.
 pub(super) fn written_number(written: Raw<'_>) -> Option<f64> {
     let in_text = || {
         let text = written.as_text()?;
@@ -259,6 +264,7 @@ pub(super) fn written_number(written: Raw<'_>) -> Option<f64> {
     written.as_number().or_else(in_text).filter(|number| number.is_finite())
 }
 
+/// Returns the event's time: that of the body if it is usable, else that of the record.
 fn time(record: &Record<'_>, wire: &Wire<'_>, seconds: Option<f64>) -> Result<EventTime, Refused> {
     seconds
         .and_then(EventTime::from_seconds)
@@ -266,7 +272,7 @@ fn time(record: &Record<'_>, wire: &Wire<'_>, seconds: Option<f64>) -> Result<Ev
         .ok_or_else(|| Refused::new(Reason::NoUsableTimestamp, why_unusable(record, wire, seconds)))
 }
 
-/// Why an event has no time, and the way out if it is another unit.
+/// Tells why an event has no time, and what to do if it seems to have another unit.
 fn why_unusable(record: &Record<'_>, wire: &Wire<'_>, seconds: Option<f64>) -> String {
     let written = wire.timestamp.map_or("missing", Raw::as_str);
     let own = record.time.map_or_else(|| "none".to_owned(), |seconds| seconds.to_string());
@@ -289,6 +295,7 @@ fn why_unusable(record: &Record<'_>, wire: &Wire<'_>, seconds: Option<f64>) -> S
     detail
 }
 
+/// Returns the session id of the metadata, if it counts in this mode.
 fn session_id(mode: SessionIdMode, wire: &Wire<'_>) -> Option<Uuid> {
     if mode == SessionIdMode::Off {
         return None;
@@ -300,24 +307,24 @@ fn session_id(mode: SessionIdMode, wire: &Wire<'_>) -> Option<Uuid> {
     }
 }
 
-/// The UUID of which `text` is the canonical spelling: lower-case hex, 8-4-4-4-12.
+/// Returns the UUID of which `text` is the canonical spelling: lower-case hex, 8-4-4-4-12.
 fn canonical_uuid(text: &str) -> Option<Uuid> {
     let uuid = Uuid::try_parse(text).ok()?;
     (*uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer()) == *text).then_some(uuid)
 }
 
-/// The cleaned text of a field that is a string.
+/// Returns the cleaned text of a field that is a string.
 pub(super) fn text(field: Option<Raw<'_>>) -> Option<Cow<'_, str>> {
     field.and_then(Raw::as_text)
 }
 
-/// The same, if anything is left of it.
+/// Returns the cleaned text of a field that is a string, unless it is empty.
 pub(super) fn filled(field: Option<Raw<'_>>) -> Option<Cow<'_, str>> {
     text(field).filter(|text| !text.is_empty())
 }
 
-/// The number of a field that is a finite one.
+/// Returns the number of a field that is a finite one.
 pub(super) fn finite(field: Option<Raw<'_>>) -> Option<f64> {
-    // Adding zero turns -0.0 into 0.0, which not every store tells apart.
+    // Adding zero turns -0.0 into 0.0. Not every store keeps them apart.
     field.and_then(Raw::as_number).filter(|number| number.is_finite()).map(|number| number + 0.0)
 }

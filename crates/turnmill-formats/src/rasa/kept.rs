@@ -1,11 +1,13 @@
-//! What stays of a plain event when an anonymised copy takes its place: facts that are no personal data.
+//! Keeps facts of a plain event that are no personal data, when an anonymised copy replaces it.
 //!
-//! Rasa Pro cuts the `parse_data` of an anonymised message down to its text, and leaves `user_id` out. Without what is kept
-//! here the numbers of messages by intent, of users and of commands would shrink with every anonymised turn. What is kept is
-//! a body of the same format, so that it is read like one:
+//! Rasa Pro cuts the `parse_data` of an anonymised message down to its text, and leaves `user_id`
+//! out. Without these facts the numbers of messages by intent, of users and of commands would
+//! shrink with every anonymised turn. The facts are a body of the same format, so they are read
+//! like one:
 //!
 //! ```json
-//! {"user_id": "7", "metadata": {"rasa_environment": "production"}, "parse_data": {"intent": {"name": "greet"}}}
+//! {"user_id": "7", "metadata": {"rasa_environment": "production"},
+//!  "parse_data": {"intent": {"name": "greet"}}}
 //! ```
 
 use std::borrow::Cow;
@@ -15,7 +17,7 @@ use super::wire::Wire;
 use turnmill_model::json::{Limits, Node, Raw, Tree, canonical};
 use turnmill_model::{Command, Record};
 
-/// The facts of the event that `wire` holds; `None` if it has none.
+/// Returns the facts of the event `wire`, or `None` if it has none.
 pub(super) fn facts(record: &Record<'_>, wire: &Wire<'_>) -> Option<Vec<u8>> {
     let mut body = Object::default();
     if filled(wire.user_id).is_some() {
@@ -43,7 +45,9 @@ pub(super) fn facts(record: &Record<'_>, wire: &Wire<'_>) -> Option<Vec<u8>> {
     parse_data.object("intent", intent);
     parse_data.list("intent_ranking", &parsed.intent_ranking.map(ranking).unwrap_or_default());
     if let Some(list) = parsed.commands.filter(|list| list.is_list()) {
-        // A command keeps its index.
+        // A command's row id depends on its index, so `null` stands for elements that are no
+        // command.
+        //   [5, {"command": "clarify"}]   -> [null, {"command": "clarify"}]
         let commands = commands(list);
         let mut kept = vec!["null".to_owned(); commands.last().map_or(0, |last| last.index as usize + 1)];
         for command in &commands {
@@ -57,7 +61,7 @@ pub(super) fn facts(record: &Record<'_>, wire: &Wire<'_>) -> Option<Vec<u8>> {
     body.finish().map(String::into_bytes)
 }
 
-/// Fills into `wire`, which is that of an anonymised copy, what it lacks and the plain copy had.
+/// Fills into the anonymised copy `wire` the facts that it lacks and the plain copy had.
 pub(super) fn fill<'a>(wire: &mut Wire<'a>, kept: &'a [u8]) {
     let mut plain = Wire::default();
     let Ok(body) = std::str::from_utf8(kept) else { return };
@@ -89,7 +93,7 @@ pub(super) fn fill<'a>(wire: &mut Wire<'a>, kept: &'a [u8]) {
     }
 }
 
-/// Names and confidences of an intent ranking.
+/// Returns the names and confidences of an intent ranking, as JSON objects.
 fn ranking(list: Raw<'_>) -> Vec<String> {
     let Ok(tree) = Tree::parse(list.as_str(), &Limits::default()) else { return Vec::new() };
     let intent = |item: Node<'_, '_>| {
@@ -105,7 +109,8 @@ fn ranking(list: Raw<'_>) -> Vec<String> {
     tree.root().items().filter_map(intent).collect()
 }
 
-/// A command without the value that it sets and without whatever an assistant's own commands carry.
+/// Returns a command as JSON, without the value that it sets and without fields of an assistant's
+/// own.
 fn without_values(command: &Command<'_>) -> String {
     let Command { index: _, command, flow, slot, options } = command;
     let mut kept = Object::default();

@@ -1,12 +1,17 @@
-//! The quick reader of a body: one pass over the bytes for what nearly every record is.
+//! Reads a body in one quick pass over its bytes. This serves nearly every record.
 //!
-//! It takes standard JSON only, and of that not all: at a key with an escape sequence or more than 64 levels it gives up like
-//! at an error, and then [`Wire::lenient`] has the say. What it takes it reads as that one does.
+//! It accepts only standard JSON, and not all of that: it stops at a key with an escape sequence
+//! and at more than 64 levels, as at an error. Then [`Wire::lenient`] reads the body from its
+//! start.
+//!
+//! The invariant: whatever this reader accepts is standard JSON, and [`Wire::lenient`] finds the
+//! same fields in it. So stopping is always correct, and accepting too much never is.
 
 use super::wire::{Part, Place, Wire};
 use turnmill_model::json::Raw;
 
-/// Reads the object that `text` is; `None` if somebody else has to read it, with some of `wire` filled perhaps.
+/// Reads the object `text` into `wire`. Returns `None` if the lenient reader has to read it; then
+/// some fields of `wire` may be set.
 pub(super) fn scan<'a>(text: &'a str, wire: &mut Wire<'a>) -> Option<()> {
     let mut scan = Scan { text, at: 0 };
     scan.space();
@@ -15,6 +20,8 @@ pub(super) fn scan<'a>(text: &'a str, wire: &mut Wire<'a>) -> Option<()> {
     (scan.at == text.len()).then_some(())
 }
 
+/// Position of the reader in its text. Each function advances it past what it accepts, and returns
+/// `None` at anything else.
 struct Scan<'a> {
     text: &'a str,
     at: usize,
@@ -31,7 +38,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Goes past `byte`, which must come next, and the space behind it.
+    /// Goes past `byte`, which must come next, and the space after it.
     fn expect(&mut self, byte: u8) -> Option<()> {
         if self.peek() != Some(byte) {
             return None;
@@ -41,7 +48,8 @@ impl<'a> Scan<'a> {
         Some(())
     }
 
-    /// Fills `part` from the object that comes next. Recurses as deep as parts are in parts.
+    /// Fills `part` from the object that comes next. Recurses at most twice: `parse_data` holds
+    /// `intent`.
     fn object<P: Part<'a>>(&mut self, part: &mut P) -> Option<()> {
         self.expect(b'{')?;
         if self.peek() == Some(b'}') {
@@ -52,6 +60,7 @@ impl<'a> Scan<'a> {
             let start = self.at + 1;
             let plain = self.string()?;
             let key = self.text.get(start..self.at - 1)?;
+            // The key `\u0065vent` is `event`; only the lenient reader unescapes keys.
             if !plain {
                 return None;
             }
@@ -80,7 +89,8 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Fills `part` anew, from nothing if no object comes next.
+    /// Empties `part` and fills it from the object that comes next. Any other value leaves it
+    /// empty.
     fn part<P: Part<'a> + Default>(&mut self, part: &mut P) -> Option<()> {
         *part = P::default();
         if self.peek() == Some(b'{') { self.object(part) } else { self.value() }
@@ -106,7 +116,9 @@ impl<'a> Scan<'a> {
 
     /// Goes past a list or an object and all in it.
     fn nested(&mut self) -> Option<()> {
-        // One bit a level, the innermost lowest: whether it is an object.
+        // One bit a level, the innermost lowest: 1 for an object, 0 for a list. At the head of the
+        // outer loop a value must come next; in an object its key and colon are already read.
+        //   [ 1, {"a": [      ->  levels 0b010, depth 3
         let mut levels = 0_u64;
         let mut depth = 0_u32;
         loop {
@@ -130,7 +142,8 @@ impl<'a> Scan<'a> {
                 }
                 _ => self.scalar()?,
             }
-            // Behind a value, or in front of the end of an empty list or object.
+            // A value has ended, or an empty list or object is about to. Close lists and objects
+            // until a comma announces the next value, or until the outermost is closed.
             loop {
                 self.space();
                 let object = levels & 1 == 1;
@@ -198,7 +211,7 @@ impl<'a> Scan<'a> {
         (self.at > start).then_some(())
     }
 
-    /// Goes past a string; says whether it stands for itself, without escape sequences.
+    /// Goes past a string. Returns whether it has no escape sequences.
     fn string(&mut self) -> Option<bool> {
         if self.peek() != Some(b'"') {
             return None;
@@ -240,7 +253,9 @@ impl<'a> Scan<'a> {
         let bytes = self.text.as_bytes();
         while let Some(chunk) = bytes.get(self.at..).and_then(|rest| rest.first_chunk::<8>()) {
             let word = u64::from_le_bytes(*chunk);
-            // The high bit of the first byte that is zero is set; above it others may be that are not.
+            // `zero` sets the high bit of the first byte that is zero. Borrows may set it in later
+            // bytes that are not zero, but only the first one, the lowest, is used.
+            //   `hi you" }`   -> no stop in `hi you`, stop at the quote, byte 6
             let zero = |word: u64| word.wrapping_sub(ONES) & !word;
             let control = word.wrapping_sub(ONES * 0x20) & !word;
             let quote = zero(word ^ (ONES * u64::from(b'"')));
@@ -264,7 +279,8 @@ mod tests {
 
     use super::*;
 
-    /// Whatever the quick reader takes is standard JSON, and the lenient one reads the same.
+    /// Checks that a text which the quick reader accepts is standard JSON, and that the lenient
+    /// reader finds the same fields. Returns whether the quick reader accepts it.
     fn check(text: &str) -> bool {
         let (mut quick, mut lenient) = (Wire::default(), Wire::default());
         let taken = scan(text, &mut quick).is_some();
@@ -336,7 +352,7 @@ mod tests {
         }
     }
 
-    /// Bodies put together of pieces, mostly well-formed.
+    /// Generates bodies of pieces, which are mostly well-formed.
     fn fragments() -> impl Strategy<Value = String> {
         let scalar = prop_oneof![
             Just("null".to_owned()),

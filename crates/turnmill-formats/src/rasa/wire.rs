@@ -1,11 +1,20 @@
-//! The fields of an event body that anything is made of, found but not yet looked into.
+//! Holds the fields of an event body that rows or ids need, as the texts of their values.
 //!
-//! Two readers fill the same [`Wire`]: the quick one of [`super::scan`], and the lenient parser for what that leaves. Which
-//! key goes where is said once, in [`Part::place`].
+//! Two readers fill the same [`Wire`]: the quick one of [`super::scan`], and the lenient one for
+//! bodies at which the quick one stops. [`Part::place`] is the only map from keys to fields.
+//!
+//! Of equal keys the last one counts, as in Python. A later `metadata` replaces an earlier one
+//! whole:
+//!
+//! ```text
+//! {"event": "a", "event": "b"}                        -> event is "b"
+//! {"metadata": {"model_id": "m"}, "metadata": {}}     -> no model_id
+//! {"metadata": {"model_id": "m"}, "metadata": 5}      -> no model_id
+//! ```
 
 use turnmill_model::json::{Limits, Node, ParseError, Raw, Tree};
 
-/// The body's own fields. Keys that nothing is made of are skipped.
+/// The body's own fields. Keys that no row and no id needs are skipped.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Wire<'a> {
     pub(super) sender_id: Option<Raw<'a>>,
@@ -65,7 +74,11 @@ pub(super) struct Intent<'a> {
 }
 
 impl<'a> Wire<'a> {
-    /// Reads what Python reads.
+    /// Reads a body as Python does.
+    ///
+    /// # Errors
+    ///
+    /// [`ParseError`] if Python would not read it, and for too many levels.
     #[cold]
     pub(super) fn lenient(&mut self, text: &'a str) -> Result<(), ParseError> {
         let tree = Tree::parse(text, &Limits::default())?;
@@ -74,14 +87,14 @@ impl<'a> Wire<'a> {
     }
 }
 
-/// An object of the wire.
+/// An object of a body whose fields are needed.
 pub(super) trait Part<'a> {
-    /// Where the value under `key` goes.
+    /// Returns where the value under `key` goes.
     fn place(&mut self, key: &str) -> Place<'_, 'a>;
 }
 
-/// Where a value goes. One that comes later takes the place of the one before; a value that is no object where one is
-/// expected leaves it without fields.
+/// Tells where a value goes. A later value replaces an earlier one. A value that is no object,
+/// where one is expected, leaves that object without fields.
 pub(super) enum Place<'w, 'a> {
     Nowhere,
     Field(&'w mut Option<Raw<'a>>),
@@ -161,7 +174,8 @@ impl<'a> Part<'a> for Intent<'a> {
     }
 }
 
-/// Fills `part` from a parsed object; from any other value nothing comes. Recurses as deep as parts are in parts.
+/// Fills `part` from a parsed object. Any other value fills nothing. Recurses at most twice:
+/// `parse_data` holds `intent`.
 fn collect<'a, P: Part<'a>>(node: Node<'_, 'a>, part: &mut P) {
     for (key, value) in node.entries() {
         match part.place(&key.as_key()) {

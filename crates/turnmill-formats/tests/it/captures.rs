@@ -1,4 +1,4 @@
-//! Every event of the captured streams, written by a real Rasa Open Source 3.6.21 server.
+//! Decodes every event of the captured streams, which a real Rasa Open Source 3.6.21 server wrote.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
@@ -11,7 +11,7 @@ use turnmill_model::{Body, Event, EventId, Record, Settings};
 
 use crate::{decode_as, leak};
 
-/// The text of a captured file, in memory to the end.
+/// Returns the text of a captured file, which stays in memory.
 fn capture(name: &str) -> &'static str {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/rasa-oss-3.6").join(name);
     let mut text = String::new();
@@ -20,12 +20,13 @@ fn capture(name: &str) -> &'static str {
     leak(&text)
 }
 
-/// A record for each line of a broker's file.
+/// Returns a record for each line of a broker's file.
 fn bodies(name: &str) -> Vec<Record<'static>> {
     capture(name).lines().map(|line| Record { payload: line.as_bytes(), ..Record::default() }).collect()
 }
 
-/// A record for each line of a file whose lines hold the body as a text under `body`, the sender under `sender_id`.
+/// Returns a record for each line of a file whose lines hold the body as a text under `body`, and
+/// the sender under `sender_id`.
 fn wrapped(name: &str, body: &str) -> Vec<Record<'static>> {
     let rows = capture(name).lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     rows.map(|row| Record {
@@ -38,7 +39,7 @@ fn wrapped(name: &str, body: &str) -> Vec<Record<'static>> {
     .collect()
 }
 
-/// Decodes every record, and checks what holds for each.
+/// Decodes every record, and checks the laws that hold for each.
 fn events(records: &[Record<'static>]) -> Vec<Event<'static>> {
     let decoded = records.iter().map(|record| {
         let body = std::str::from_utf8(record.payload).unwrap();
@@ -54,7 +55,7 @@ fn events(records: &[Record<'static>]) -> Vec<Event<'static>> {
     decoded.collect()
 }
 
-/// The digits of a body's own timestamp: in every captured body the first of that name.
+/// Returns the digits of a body's own timestamp: in every captured body the first of that name.
 fn timestamp(body: &str) -> &str {
     let (_, rest) = body.split_once("\"timestamp\": ").unwrap();
     rest.split_once([',', '}']).unwrap().0
@@ -72,7 +73,8 @@ fn ids(events: &[Event<'_>]) -> BTreeSet<EventId> {
     events.iter().map(|event| event.id).collect()
 }
 
-/// Events by type in `parcel`, `kafka` keyed and unkeyed, `moodbot`, `inmemory`, `hostile`.
+/// Numbers of events by type in `parcel`, `kafka` keyed and unkeyed, `moodbot`, `inmemory`,
+/// `hostile`.
 const COUNTS: [(&str, [usize; 6]); 21] = [
     ("action", [5059, 962, 911, 1305, 971, 157]),
     ("slot", [3204, 533, 474, 56, 545, 28]),
@@ -147,12 +149,13 @@ fn hostile_requests() {
     let decode = |record: &Record<'static>| decode_as(&Settings::default(), *record).map(Option::unwrap);
     let records = bodies("hostile/file-broker.jsonl.gz");
     let (accepted, refused): (Vec<_>, Vec<_>) = records.iter().map(decode).partition(Result::is_ok);
-    // Posted timestamps of -5.5, 1e18 and milliseconds: a file's lines have no time of their own to fall back to.
+    // Timestamps of -5.5, 1e18 and milliseconds were posted. A file's lines have no time of their
+    // own that could replace them.
     let reasons: Vec<_> = refused.into_iter().map(|it| it.unwrap_err().reason.as_str()).collect();
     assert_eq!(reasons, ["no_usable_timestamp"; 3]);
     assert_eq!(accepted.len(), 329);
 
-    // With a time of the record's own, all of them are events.
+    // If the records have a time of their own, all of them are events.
     let dated: Vec<_> = records.iter().map(|record| Record { time: Some(1.7e9), ..*record }).collect();
     let events = events(&dated);
     assert_eq!(counts(&events), expected(5));

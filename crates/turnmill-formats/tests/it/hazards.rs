@@ -1,4 +1,4 @@
-//! One table for each hazard of real and hostile event bodies.
+//! Tests each hazard of real and hostile event bodies with a table of cases.
 
 use turnmill_formats::rasa::RasaDecoder;
 use turnmill_model::{
@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::{decode, decode_as, event, leak, refusal};
 
-/// A body of sender `u`, with the given type and further fields.
+/// Makes a body of sender `u`, with the given type and further fields.
 fn body(event_type: &str, fields: &str) -> String {
     format!(r#"{{"sender_id": "u", "event": "{event_type}", "timestamp": 1700000000.25, {fields}}}"#)
 }
@@ -566,7 +566,11 @@ fn the_content_is_what_is_said() {
         assert_ne!(id(at, ""), id(at, r#", "parse_data": {"intent": {"name": "n"}}"#), "{at}");
         assert_eq!(id(at, r#", "value": [1,"\u00e9"]"#), id(at, r#", "value": [ 1, "é" ]"#), "{at}");
         let marked = id(at, r#", "value": 1, "anonymized_at": 5"#);
-        assert_eq!(marked, id(at, r#", "value": 2, "anonymized_at": 5.0"#), "{at}: told by key and mark");
+        assert_eq!(
+            marked,
+            id(at, r#", "value": 2, "anonymized_at": 5.0"#),
+            "{at}: the key and the mark decide"
+        );
         assert_ne!(marked, id(at, r#", "value": 1, "anonymized_at": 6"#), "{at}");
         assert!(marked.is_anonymised() && !plain.is_anonymised(), "{at}");
     }

@@ -1,4 +1,4 @@
-//! Laws of decoding and of the canonical spelling, for generated input.
+//! Tests laws of decoding and of the canonical spelling with generated input.
 
 use proptest::prelude::*;
 use turnmill_model::json::{Limits, Raw, canonical, to_value};
@@ -6,7 +6,7 @@ use turnmill_model::{Record, Settings};
 
 use crate::{corpus::bodies, decode, decode_as, forced_lenient, leak, refusal};
 
-/// A JSON string literal: escapes of all kinds, lone surrogates and NUL among them.
+/// Generates a JSON string literal with escapes of all kinds, lone surrogates and NUL included.
 fn string() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         4 => "[ -!#-\\[\\]-~]{0,6}",
@@ -27,7 +27,8 @@ fn number() -> impl Strategy<Value = String> {
     ]
 }
 
-/// A JSON value, its tokens apart by any white space; with Python's extra numbers if so wanted.
+/// Generates a JSON value with any white space between its tokens, and with Python's extra numbers
+/// if `python` is set.
 fn value(python: bool) -> impl Strategy<Value = String> {
     let words = if python {
         vec!["null", "true", "false", "NaN", "Infinity", "-Infinity"]
@@ -65,7 +66,8 @@ fn joined(parts: impl Iterator<Item = impl Into<String>>) -> String {
     parts.map(Into::into).collect::<Vec<String>>().join(",")
 }
 
-/// An object of some of `keys` (separated by blanks), each with a likely value or, now and then, any; duplicates happen.
+/// Generates an object of some of `keys` (separated by blanks), with duplicates. Each key has a
+/// likely value, or now and then any value.
 fn object(
     keys: &'static str,
     likely: impl Strategy<Value = String> + 'static,
@@ -80,7 +82,8 @@ fn object(
         .boxed()
 }
 
-/// A body whose parts are mostly of the right types; with Python's extra numbers if so wanted.
+/// Generates a body whose parts are mostly of the right types, with Python's extra numbers if
+/// `python` is set.
 fn body(python: bool) -> impl Strategy<Value = String> {
     let word = |words: &'static str| {
         prop::sample::select(words.split(", ").collect::<Vec<_>>()).prop_map(|word| format!("\"{word}\""))
@@ -134,7 +137,7 @@ proptest! {
         bodies::rasa_decoder(&payload);
     }
 
-    /// The second pass reads what the first one reads.
+    /// The lenient reader reads what the quick one reads.
     #[test]
     fn both_passes_agree(body in body(false)) {
         let outcome = decode(&body);
@@ -146,7 +149,7 @@ proptest! {
     #[test]
     fn the_sender_may_come_from_the_envelope(body in body(true)) {
         let Ok(Some(event)) = decode(&body) else { return Ok(()) };
-        let bare = leak(&body.replace("\"sender_id\":", "\"somebody\":"));
+        let bare = leak(&body.replace("\"sender_id\":", "\"unknown_id\":"));
         let sender = leak(event.sender_key.as_ref());
         let record = Record { payload: bare.as_bytes(), sender: Some(sender), ..Record::default() };
         prop_assert_eq!(decode_as(&Settings::default(), record).unwrap().unwrap(), event);
@@ -172,7 +175,7 @@ proptest! {
         }
     }
 
-    /// What serde_json accepts, the second pass accepts.
+    /// The lenient reader accepts what serde_json accepts.
     #[test]
     fn the_second_pass_accepts_what_the_first_does(text in value(false), damage in prop::collection::vec((any::<prop::sample::Index>(), any::<char>()), 0..3)) {
         let mut characters: Vec<char> = text.chars().collect();

@@ -1,4 +1,4 @@
-//! Integration tests of the Rasa decoder, and of the JSON that it reads on generated bodies.
+//! Tests the Rasa decoder, and the JSON reader on generated bodies.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
 
@@ -10,8 +10,8 @@ mod laws;
 use turnmill_formats::rasa::RasaDecoder;
 use turnmill_model::{Decoder, Event, Reason, Record, Refused, Settings};
 
-/// What `record` comes to under `settings`, the same in the first and in the second pass; an event's record stays in
-/// memory.
+/// Decodes `record` under `settings` with the quick reader and with the lenient one, and checks
+/// that both agree. An event's record stays in memory.
 fn decode_as(settings: &Settings, record: Record<'static>) -> Result<Option<Event<'static>>, Refused> {
     let outcome = decode_once(settings, record);
     let body = std::str::from_utf8(record.payload).ok();
@@ -40,12 +40,12 @@ fn decode_once(settings: &Settings, record: Record<'static>) -> Result<Option<Ev
     }
 }
 
-/// What a body without an envelope comes to.
+/// Decodes a body without an envelope.
 fn decode(body: &str) -> Result<Option<Event<'static>>, Refused> {
     decode_as(&Settings::default(), Record { payload: leak(body).as_bytes(), ..Record::default() })
 }
 
-/// The event that `body` is.
+/// Decodes `body`, which must be an event.
 fn event(body: &str) -> Event<'static> {
     match decode(body) {
         Ok(Some(event)) => event,
@@ -53,7 +53,7 @@ fn event(body: &str) -> Event<'static> {
     }
 }
 
-/// The reason why `body` is refused.
+/// Returns the reason why `body` is refused.
 fn refusal(body: &str) -> Reason {
     match decode(body) {
         Err(refused) => refused.reason,
@@ -61,7 +61,8 @@ fn refusal(body: &str) -> Reason {
     }
 }
 
-/// The same object with an unknown key in front whose value only the second pass can read.
+/// Returns the same object with an unknown key before all others, whose value only the lenient
+/// reader can read.
 fn forced_lenient(body: &str) -> Option<String> {
     let rest = body.trim_ascii_start().strip_prefix('{')?;
     let comma = if rest.trim_ascii_start().starts_with('}') { "" } else { "," };

@@ -1,4 +1,4 @@
-//! The one spelling of a JSON value.
+//! Gives a JSON value its one spelling.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -8,12 +8,16 @@ use memchr::memchr;
 use super::string::{Piece, Pieces};
 use super::{Kind, Limits, Node, Raw, Tree};
 
-/// The canonical spelling of `value`, in which slot values are stored and values join an identity.
+/// Returns the canonical spelling of `value`, which slot values and identities have.
 ///
-/// Items are separated by `, ` and `: `. Numbers stay as written; `NaN` and the infinities become `null`. Strings hold
-/// every character as itself, except `"`, `\` and control characters (`\b \f \n \r \t`, else `\u00xx`); lone surrogates
-/// become U+FFFD, NUL is removed. Keys keep their order; of equal keys (compared after cleaning) the first place and the
-/// last value stay. Borrowed if `value` is spelled so already.
+/// - Items are separated by `, ` and `: `.
+/// - Numbers stay as written; `NaN` and the infinities become `null`.
+/// - Strings hold every character as itself, except `"`, `\` and control characters
+///   (`\b \f \n \r \t`, else `\u00xx`). Lone surrogates become U+FFFD, NUL is removed.
+/// - Keys keep their order. Of equal keys, compared after cleaning, the first position and the last
+///   value stay.
+///
+/// The result is borrowed if `value` already has this spelling.
 ///
 /// ```
 /// use turnmill_model::json::{Raw, canonical};
@@ -42,7 +46,7 @@ pub fn canonical(value: Raw<'_>) -> Cow<'_, str> {
                 write_node(tree.root(), &mut out);
                 unless_equal(text, out)
             }
-            // Not reached: the text of a `Raw` is well-formed.
+            // This is not reached: the text of a `Raw` is well-formed.
             Err(_) => Cow::Borrowed("null"),
         },
     }
@@ -52,7 +56,8 @@ fn unless_equal(text: &str, out: String) -> Cow<'_, str> {
     if out == text { Cow::Borrowed(text) } else { Cow::Owned(out) }
 }
 
-/// Recurses as deep as the tree, that is at most [`super::MAX_DEPTH`] levels.
+/// Appends the spelling of a value. Recurses as deep as the tree: at most [`super::MAX_DEPTH`]
+/// levels.
 fn write_node(node: Node<'_, '_>, out: &mut String) {
     let raw = node.raw();
     match raw.kind() {
@@ -84,7 +89,8 @@ fn write_node(node: Node<'_, '_>, out: &mut String) {
     }
 }
 
-/// The entries of an object; of those with equal keys the first place and the last value.
+/// Returns the entries of an object. Of those with equal keys the first position and the last value
+/// stay.
 fn distinct<'t, 'a>(object: Node<'t, 'a>) -> Vec<(Raw<'a>, Node<'t, 'a>)> {
     let mut entries: Vec<_> = object.entries().collect();
     let mut order: Vec<_> = entries

@@ -1,10 +1,10 @@
-//! What stands between the quotes of a JSON string.
+//! Reads the text between the quotes of a JSON string.
 
 use std::borrow::Cow;
 
 use memchr::memchr;
 
-/// `text` without NUL characters, which PostgreSQL's text columns refuse.
+/// Returns `text` without NUL characters, which PostgreSQL's text columns refuse.
 ///
 /// ```
 /// assert_eq!(turnmill_model::json::clean("a\0b"), "ab");
@@ -17,12 +17,13 @@ pub fn clean(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// The text that a string's `content` stands for, cleaned.
+/// Returns the text that a string's `content` stands for, cleaned.
 pub(super) fn cleaned(content: &str) -> Cow<'_, str> {
     unescaped(content, |character| character != '\0')
 }
 
-/// The text that a string's `content` stands for, NUL characters included; lone surrogates are U+FFFD.
+/// Returns the text that a string's `content` stands for, NUL characters included. Lone surrogates
+/// become U+FFFD.
 pub(super) fn exact(content: &str) -> Cow<'_, str> {
     unescaped(content, |_| true)
 }
@@ -47,7 +48,7 @@ fn unescaped(content: &str, keep: impl Fn(char) -> bool) -> Cow<'_, str> {
 pub(super) enum Piece<'a> {
     /// Text that stands for itself. Holds no quote, backslash or control character.
     Run(&'a str),
-    /// What an escape sequence stands for.
+    /// The character that an escape sequence stands for.
     Escape(char),
 }
 
@@ -80,13 +81,14 @@ impl<'a> Iterator for Pieces<'a> {
 }
 
 impl Pieces<'_> {
-    /// The character of the `\u` escape in front, and its length: 12 for a surrogate pair, else 6.
+    /// Returns the character of the `\u` escape at the start, and its length: 12 for a surrogate
+    /// pair, else 6.
     fn unicode(&self) -> (char, usize) {
         let first = self.unit(0).unwrap_or(0xfffd);
         if let Some(character) = char::from_u32(first) {
             return (character, 6);
         }
-        // What follows a high surrogate counts only if it makes a pair; else it is read on its own.
+        // An escape after a high surrogate is part of it only if both make a pair.
         match self.unit(6) {
             Some(second @ 0xdc00..=0xdfff) if first < 0xdc00 => {
                 let joined = 0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00);
@@ -96,7 +98,7 @@ impl Pieces<'_> {
         }
     }
 
-    /// The code unit of the `\u` escape at byte `at`.
+    /// Returns the code unit of the `\u` escape at byte `at`.
     fn unit(&self, at: usize) -> Option<u32> {
         let digits = self.0.get(at..at + 6)?.strip_prefix("\\u")?;
         u32::from_str_radix(digits, 16).ok()

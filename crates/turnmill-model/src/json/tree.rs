@@ -1,4 +1,4 @@
-//! A parser for what Python's `json.loads` accepts, into a flat borrowed tree.
+//! Parses what Python's `json.loads` accepts into a flat borrowed tree.
 
 use std::collections::HashMap;
 
@@ -6,48 +6,48 @@ use memchr::memchr2;
 
 use super::{MAX_DEPTH, Raw};
 
-/// How much JSON is read.
+/// Limits how much JSON is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Levels of lists and objects; the outermost is level 1.
+    /// Levels of lists and objects. The outermost is level 1.
     pub max_depth: usize,
-    /// Values, lists and objects included, keys not.
+    /// Number of values. Lists and objects count, keys do not.
     pub max_values: usize,
 }
 
 impl Limits {
-    /// Those for dialogue stacks and their patches: [`MAX_DEPTH`] levels and 100,000 values.
+    /// Limits for dialogue stacks and their patches: [`MAX_DEPTH`] levels and 100,000 values.
     pub const STACK: Self = Self { max_depth: MAX_DEPTH, max_values: 100_000 };
 }
 
-/// [`MAX_DEPTH`] levels, any number of values.
+/// Allows [`MAX_DEPTH`] levels and any number of values.
 impl Default for Limits {
     fn default() -> Self {
         Self { max_depth: MAX_DEPTH, max_values: usize::MAX }
     }
 }
 
-/// Why a text is not read as JSON.
+/// Error of a text that cannot be read as JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{fault} at byte {position}")]
 pub struct ParseError {
-    /// Where, in bytes from the text's start.
+    /// Position of the fault, in bytes from the text's start.
     pub position: usize,
     /// What is wrong there.
     pub fault: Fault,
 }
 
-/// What is wrong with a JSON text.
+/// Kind of a fault in a JSON text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Fault {
-    /// No value where one must be.
+    /// A value is missing.
     #[error("expected a value")]
     ExpectedValue,
-    /// No string where a key must be.
+    /// A key is missing, or is no string.
     #[error("expected a key in quotes")]
     ExpectedKey,
-    /// No colon after a key.
+    /// The colon after a key is missing.
     #[error("expected `:`")]
     ExpectedColon,
     /// A value is followed by neither a comma nor its container's end.
@@ -56,22 +56,22 @@ pub enum Fault {
     /// A string is not closed.
     #[error("string without end")]
     EndlessString,
-    /// A control character stands in a string unescaped.
+    /// A string holds a control character unescaped.
     #[error("control character in a string")]
     ControlCharacter,
-    /// No escape sequence of JSON.
+    /// An escape sequence is not one of JSON.
     #[error("unknown escape sequence")]
     BadEscape,
-    /// No number of JSON.
+    /// A number is not one of JSON.
     #[error("malformed number")]
     BadNumber,
     /// Something follows the value.
     #[error("text after the value")]
     Trailing,
-    /// Deeper than [`Limits::max_depth`].
+    /// The text nests deeper than [`Limits::max_depth`].
     #[error("nested too deeply")]
     TooDeep,
-    /// More than [`Limits::max_values`].
+    /// The text holds more values than [`Limits::max_values`].
     #[error("too many values")]
     TooManyValues,
     /// The text has 4 GiB or more.
@@ -79,7 +79,7 @@ pub enum Fault {
     TooLong,
 }
 
-/// A parsed JSON text: where its values begin and end, 12 bytes a value, in one allocation.
+/// Holds where the values of a JSON text begin and end: 12 bytes a value, in one allocation.
 ///
 /// Neither building, walking nor dropping one recurses.
 ///
@@ -93,7 +93,8 @@ pub enum Fault {
 #[derive(Clone, Debug)]
 pub struct Tree<'a> {
     text: &'a str,
-    /// In the order of the text; a container stands before what it holds, a key before its value.
+    /// The spans in the order of the text: a container before what it holds, a key before its
+    /// value.
     spans: Vec<Span>,
 }
 
@@ -101,16 +102,18 @@ pub struct Tree<'a> {
 struct Span {
     start: u32,
     end: u32,
-    /// Index of the first span behind this one and all it holds.
+    /// Index of the first span after this one and all that it holds.
     next: u32,
 }
 
 impl<'a> Tree<'a> {
-    /// Parses `text`, which is one JSON value, maybe with white space around it.
+    /// Parses `text`, which is one JSON value, perhaps with white space around it.
     ///
-    /// Accepts `NaN`, `Infinity`, `-Infinity`, escapes of lone surrogates and numbers of any length; is otherwise as
-    /// strict as the standard. What is no JSON is that first, however deep it is; and a value under a key that comes again
-    /// is nobody's, so it may be of any depth, and is then taken for one that holds nothing.
+    /// Accepts `NaN`, `Infinity`, `-Infinity`, escapes of lone surrogates and numbers of any
+    /// length. Otherwise it is as strict as the standard.
+    ///
+    /// A text that is no JSON gives that fault first, however deep it is. A value under a key that
+    /// comes again later is replaced, so it may be of any depth; a deep one is taken as empty.
     ///
     /// # Errors
     ///
@@ -139,7 +142,8 @@ impl<'a> Tree<'a> {
         }
     }
 
-    /// The first of the values at these ascending indices that no later value under the same key replaces.
+    /// Returns the first of the values at these ascending indices that no later value under the
+    /// same key replaces.
     fn first_that_counts(&self, deep: &[usize]) -> Option<usize> {
         if deep.is_empty() {
             return None;
@@ -156,7 +160,7 @@ impl<'a> Tree<'a> {
         first
     }
 
-    /// The outermost value.
+    /// Returns the outermost value.
     #[must_use]
     pub fn root(&self) -> Node<'_, 'a> {
         Node { tree: self, index: 0 }
@@ -180,27 +184,29 @@ pub struct Node<'t, 'a> {
 }
 
 impl<'t, 'a> Node<'t, 'a> {
-    /// The value's text.
+    /// Returns the value's text.
     #[must_use]
     pub fn raw(self) -> Raw<'a> {
         self.tree.raw(self.index)
     }
 
-    /// The items of a list; none for other types.
+    /// Iterates over the items of a list. Other types have none.
     #[must_use]
     pub fn items(self) -> Items<'t, 'a> {
         let range = if self.raw().is_list() { self.inside() } else { 0..0 };
         Items { tree: self.tree, range }
     }
 
-    /// The keys and values of an object as written, duplicates included; none for other types.
+    /// Iterates over the keys and values of an object as written, duplicates included. Other types
+    /// have none.
     #[must_use]
     pub fn entries(self) -> Entries<'t, 'a> {
         let range = if self.raw().is_object() { self.inside() } else { 0..0 };
         Entries { tree: self.tree, range }
     }
 
-    /// The value of an object under `key`; of duplicates the last. `None` for other types.
+    /// Returns the value of an object under `key`, of duplicates the last. Returns `None` for other
+    /// types.
     #[must_use]
     pub fn get(self, key: &str) -> Option<Node<'t, 'a>> {
         self.entries().filter(|(name, _)| name.as_key() == key).map(|(_, value)| value).last()
@@ -257,7 +263,7 @@ struct Parser<'a> {
     spans: Vec<Span>,
     /// Indices of the spans of the open lists and objects.
     open: Vec<usize>,
-    /// Those of the lists and objects that are too deep to be looked into.
+    /// Indices of the spans of lists and objects that are too deep to be read.
     deep: Vec<usize>,
     values: usize,
     limits: Limits,
@@ -265,13 +271,18 @@ struct Parser<'a> {
 
 impl Parser<'_> {
     fn document(&mut self) -> Result<(), ParseError> {
+        // `open` holds the lists and objects that are open, the innermost last. A loop instead of
+        // recursion, so that no text can exhaust the stack.
+        //   {"a": [1, 2], "b": 3}
+        //          ^ open: the object, the list
+        //                      ^ open: the object; `[1, 2]` ended and its span is complete
         loop {
-            // Here a value must begin.
+            // A value must begin here. In an object its key is already read.
             let opened = self.value()?;
             if opened && !self.closes_at_once()? {
                 continue;
             }
-            // Here a value has ended, and maybe its container with it.
+            // A value has ended here, and perhaps its container with it.
             while let Some(&container) = self.open.last() {
                 match self.peek() {
                     Some(b',') => {
@@ -294,7 +305,7 @@ impl Parser<'_> {
         }
     }
 
-    /// Reads a value; of a list or an object only its opening bracket, then true.
+    /// Reads a value, or only the opening bracket of a list or an object: then returns true.
     fn value(&mut self) -> Result<bool, ParseError> {
         let first = self.peek();
         let start = self.at;
@@ -332,9 +343,9 @@ impl Parser<'_> {
         }
     }
 
-    /// Goes past a value of any depth, adding no span.
+    /// Goes past a value of any depth without adding a span.
     fn pass(&mut self) -> Result<(), ParseError> {
-        // The closing brackets of what is open.
+        // The closing brackets of all open lists and objects, the innermost last.
         let mut closings = Vec::new();
         loop {
             match self.peek() {
@@ -352,7 +363,7 @@ impl Parser<'_> {
                 }
                 _ => self.scalar()?,
             }
-            // Here a value has ended, or an empty container is about to.
+            // A value has ended here, or an empty container is about to.
             while let Some(&closing) = closings.last() {
                 match self.peek() {
                     Some(byte) if byte == closing => {
@@ -376,7 +387,8 @@ impl Parser<'_> {
         }
     }
 
-    /// Whether the container just opened holds nothing. If it is an object that does, its first key is read.
+    /// Returns whether the container that was just opened is empty. If it is an object that is not,
+    /// reads its first key.
     fn closes_at_once(&mut self) -> Result<bool, ParseError> {
         let Some(&container) = self.open.last() else { return Ok(true) };
         if self.peek() == Some(self.closing(container)) {
@@ -495,7 +507,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// The next byte that is no white space.
+    /// Returns the next byte that is no white space.
     fn peek(&mut self) -> Option<u8> {
         loop {
             match self.bytes.get(self.at)? {
@@ -507,7 +519,7 @@ impl Parser<'_> {
 
     /// Adds the span from `start` to here.
     fn push(&mut self, start: usize) {
-        // Every span takes at least a byte of a text whose length fits.
+        // The index fits: every span takes at least a byte of a text whose length fits.
         let next = self.spans.len() as u32 + 1;
         self.spans.push(Span { start: start as u32, end: self.at as u32, next });
     }
@@ -526,7 +538,7 @@ impl Parser<'_> {
         self.closing(container) == b'}'
     }
 
-    /// The bracket that closes the container: two code points behind the one that opens it.
+    /// Returns the bracket that closes the container: two code points above the one that opens it.
     fn closing(&self, container: usize) -> u8 {
         let start = self.spans.get(container).map_or(0, |span| span.start as usize);
         self.bytes.get(start).map_or(0, |byte| byte.wrapping_add(2))

@@ -1,14 +1,15 @@
-//! From lenient JSON to [`serde_json::Value`], for the crates that work on it.
+//! Converts lenient JSON to [`serde_json::Value`], for the crates that work on it.
 
 use serde_json::{Map, Number, Value};
 
 use super::{Kind, Limits, Node, Tree};
 
-/// `text` as a [`serde_json::Value`], or `None` if it is no JSON or goes beyond `limits`.
+/// Returns `text` as a [`serde_json::Value`], or `None` if it is no JSON or exceeds `limits`.
 ///
-/// Accepts what [`Tree::parse`] accepts. Integers are 64-bit if they fit, all other numbers floats; what is no finite
-/// float becomes null. Strings are cleaned; of duplicate keys the last value stays. Levels beyond
-/// [`MAX_DEPTH`](super::MAX_DEPTH) are refused even if `limits` allows them.
+/// Accepts what [`Tree::parse`] accepts. Integers are 64-bit if they fit, all other numbers are
+/// floats. A number that is no finite float becomes null. Strings are cleaned, and of duplicate
+/// keys the last value stays. More than [`MAX_DEPTH`](super::MAX_DEPTH) levels are refused even if
+/// `limits` allows them.
 ///
 /// ```
 /// use turnmill_model::json::{Limits, to_value};
@@ -22,7 +23,7 @@ pub fn to_value(text: &str, limits: &Limits) -> Option<Value> {
     Tree::parse(text, &limits).ok().map(|tree| value(tree.root()))
 }
 
-/// Recurses as deep as the tree, that is at most [`super::MAX_DEPTH`] levels.
+/// Converts a value. Recurses as deep as the tree: at most [`super::MAX_DEPTH`] levels.
 fn value(node: Node<'_, '_>) -> Value {
     let raw = node.raw();
     match raw.kind() {

@@ -1,4 +1,4 @@
-//! The tables, each with its row type.
+//! Declares the tables, each with its row type.
 
 use uuid::Uuid;
 
@@ -26,7 +26,8 @@ macro_rules! view {
     };
 }
 
-/// A table with its row type. `stamps` are columns behind the others that the store fills with the time of writing.
+/// Declares a table with its row type. The first doc comment is the table's description as well.
+/// `stamps` are columns after the others that the store fills with the time of writing.
 macro_rules! table {
     (
         $(#[doc = $doc:literal])* $konst:ident, $row:ident, $name:literal
@@ -114,7 +115,7 @@ table! {
     RASA_SESSION, SessionRow, "rasa_session" {
         /// Primary key.
         id: SessionId = ["id" Id],
-        /// Whose session.
+        /// Sender of the session.
         sender_id: SenderId = ["sender_id" Id, references "rasa_sender"],
         /// Time of its first event.
         timestamp: Micros = ["timestamp" DateTime],
@@ -131,7 +132,7 @@ table! {
     RASA_TURN, TurnRow, "rasa_turn" {
         /// Primary key.
         id: Uuid = ["id" Id],
-        /// Whose turn.
+        /// Sender of the turn.
         sender_id: SenderId = ["sender_id" Id, references "rasa_sender"],
         /// Its session.
         session_id: SessionId = ["session_id" Id, references "rasa_session"],
@@ -148,7 +149,7 @@ table! {
     RASA_EVENT, EventRow, "rasa_event" {
         /// Primary key.
         id: EventId = ["id" Id],
-        /// Whose event.
+        /// Sender of the event.
         sender_id: SenderId = ["sender_id" Id, references "rasa_sender"],
         /// Its session.
         session_id: SessionId = ["session_id" Id, references "rasa_session"],
@@ -177,7 +178,7 @@ table! {
         id: EventId = ["id" Id],
         /// Its event.
         event_id: EventId = ["event_id" Id, references "rasa_event"],
-        /// Whose message.
+        /// Sender of the message.
         sender_id: SenderId = ["sender_id" Id, references "rasa_sender"],
         /// Its session.
         session_id: SessionId = ["session_id" Id, references "rasa_session"],
@@ -187,9 +188,9 @@ table! {
         template_name: Option<Text> = ["template_name" SHORT, null],
         /// The message.
         text: Option<Text> = ["text" LONG, null],
-        /// As the event's.
+        /// The same value as in the event's row.
         model_id: Option<Text> = ["model_id" SHORT, null],
-        /// As the event's.
+        /// The same value as in the event's row.
         sequence_number: i64 = ["sequence_number" Integer],
     }
     indexes: []
@@ -202,7 +203,7 @@ table! {
         id: EventId = ["id" Id],
         /// Its event.
         event_id: EventId = ["event_id" Id, references "rasa_event"],
-        /// Whose message.
+        /// Sender of the message.
         sender_id: SenderId = ["sender_id" Id, references "rasa_sender"],
         /// Its session.
         session_id: SessionId = ["session_id" Id, references "rasa_session"],
@@ -216,9 +217,9 @@ table! {
         text: Option<Text> = ["text" LONG, null],
         /// The event's time.
         timestamp: Micros = ["timestamp" DateTime],
-        /// As the event's.
+        /// The same value as in the event's row.
         model_id: Option<Text> = ["model_id" SHORT, null],
-        /// As the event's.
+        /// The same value as in the event's row.
         sequence_number: i64 = ["sequence_number" Integer],
         /// The channel's id of the message.
         message_id: Option<Text> = ["message_id" SHORT, null],
@@ -233,7 +234,7 @@ table! {
         id: EventId = ["id" Id],
         /// Its event.
         event_id: EventId = ["event_id" Id, references "rasa_event"],
-        /// Whose action.
+        /// Sender of the action.
         sender_id: SenderId = ["sender_id" Id, references "rasa_sender"],
         /// Its session.
         session_id: SessionId = ["session_id" Id, references "rasa_session"],
@@ -245,9 +246,9 @@ table! {
         policy: Option<Text> = ["policy" SHORT, null],
         /// The event's time.
         timestamp: Micros = ["timestamp" DateTime],
-        /// As the event's.
+        /// The same value as in the event's row.
         model_id: Option<Text> = ["model_id" SHORT, null],
-        /// As the event's.
+        /// The same value as in the event's row.
         sequence_number: i64 = ["sequence_number" Integer],
     }
     indexes: []
@@ -260,7 +261,7 @@ table! {
         id: EventId = ["id" Id],
         /// Its event.
         event_id: EventId = ["event_id" Id, references "rasa_event"],
-        /// Whose slot.
+        /// Sender of the slot.
         sender_id: SenderId = ["sender_id" Id, references "rasa_sender"],
         /// Its session.
         session_id: SessionId = ["session_id" Id, references "rasa_session"],
@@ -272,7 +273,7 @@ table! {
         value: Option<Text> = ["value" LONG, null],
         /// The event's time.
         timestamp: Micros = ["timestamp" DateTime],
-        /// As the event's.
+        /// The same value as in the event's row.
         sequence_number: i64 = ["sequence_number" Integer],
     }
     indexes: []
@@ -283,7 +284,7 @@ table! {
     RASA_SESSION_SLOT_STATE, SlotStateRow, "rasa_session_slot_state" {
         /// Primary key: the slot path.
         id: Text = ["id" SHORT],
-        /// Whose slot.
+        /// Sender of the slot.
         sender_id: SenderId = ["sender_id" Id, references "rasa_sender"],
         /// Its session.
         session_id: SessionId = ["session_id" Id, references "rasa_session"],
@@ -321,7 +322,7 @@ table! {
         id: Uuid = ["id" Id],
         /// The pattern that applied.
         pattern_id: Uuid = ["pattern_id" Id, references "rasa_patterns"],
-        /// Whose event.
+        /// Sender of the event.
         sender_id: SenderId = ["sender_id" Id, references "rasa_sender"],
         /// Its session.
         session_id: SessionId = ["session_id" Id, references "rasa_session"],
@@ -340,7 +341,7 @@ table! {
     RASA_DIALOGUE_STACK_FRAME, FrameRow, "rasa_dialogue_stack_frame" {
         /// Primary key: the event's id.
         id: EventId = ["id" Id],
-        /// Whose stack.
+        /// Sender of the stack.
         sender_id: SenderId = ["sender_id" Id, references "rasa_sender"],
         /// Its session.
         session_id: SessionId = ["session_id" Id, references "rasa_session"],
@@ -366,7 +367,7 @@ table! {
     RASA_LLM_COMMAND, CommandRow, "rasa_llm_command" {
         /// Primary key.
         id: Uuid = ["id" Id],
-        /// Whose command.
+        /// Sender of the command.
         sender_id: SenderId = ["sender_id" Id, references "rasa_sender"],
         /// Its session.
         session_id: SessionId = ["session_id" Id, references "rasa_session"],
@@ -391,7 +392,7 @@ table! {
     RASA_FLOW_STATUS, FlowStatusRow, "rasa_flow_status" {
         /// Primary key: the event's id.
         id: EventId = ["id" Id],
-        /// Whose flow.
+        /// Sender of the flow.
         sender_id: SenderId = ["sender_id" Id, references "rasa_sender"],
         /// Its session.
         session_id: SessionId = ["session_id" Id, references "rasa_session"],
@@ -408,11 +409,12 @@ table! {
 }
 
 table! {
-    /// An event that was kept although an effect of it could not be had, e.g. a stack patch that does not apply.
+    /// An event that was kept although an effect of it could not be had, e.g. a stack patch that
+    /// does not apply.
     EVENT_ERROR, EventErrorRow, "_turnmill_event_error" {
         /// Primary key: the event's id.
         id: EventId = ["id" Id],
-        /// Whose event.
+        /// Sender of the event.
         sender_id: SenderId = ["sender_id" Id, references "rasa_sender"],
         /// What could not be done: `stack_patch`.
         reason: Text = ["reason" SHORT],

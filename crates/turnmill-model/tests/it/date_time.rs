@@ -1,4 +1,4 @@
-//! Event times and chrono's date-times.
+//! Tests the conversions between event times and chrono's date-times.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
@@ -21,7 +21,7 @@ proptest! {
         let time = event_time(date_time).unwrap();
         prop_assert_eq!(time.micros(), micros);
         prop_assert_eq!(DateTime::from(time), date_time);
-        // What Python's `datetime.timestamp()` gives, which is what Rasa writes.
+        // The expected floats are those of Python's `datetime.timestamp()`, which Rasa writes.
         prop_assert_eq!(time.seconds().to_bits(), (micros as f64 / 1e6).to_bits());
     }
 

@@ -1,4 +1,4 @@
-//! `docs/tables.md` names the tables and columns that there are.
+//! Tests that `docs/tables.md` names the tables and columns that exist.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use turnmill_model::tables::{Column, ColumnType, PUBLIC};
 
 const DOCUMENT: &str = include_str!("../../../../docs/tables.md");
 
-/// The cells of each table row under each `## ` heading, header rows left out.
+/// Returns the cells of each table row under each `## ` heading, without header rows.
 fn rows_by_heading() -> BTreeMap<&'static str, Vec<Vec<&'static str>>> {
     let mut rows: BTreeMap<_, Vec<Vec<&str>>> = BTreeMap::new();
     let mut heading = "";

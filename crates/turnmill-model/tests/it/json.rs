@@ -1,4 +1,4 @@
-//! Tables for the JSON reader itself.
+//! Tests the JSON reader with tables of cases.
 
 use std::borrow::Cow;
 
@@ -134,7 +134,7 @@ fn what_is_replaced_may_be_of_any_depth() {
     assert_eq!(fault(&format!(r#"{{"x": {deep}, "y": {deep}, "x": 1}}"#)), Err(Fault::TooDeep));
     let text = format!(r#"{{"x": {deep}, "x": [2, [3]], "y": {{}}}}"#);
     assert_eq!(canonical(Raw::parse(&text).unwrap()), r#"{"x": [2, [3]], "y": {}}"#);
-    // What is no JSON is that first, wherever it is broken.
+    // A text that is no JSON gives that fault first, wherever it is broken.
     for broken in [
         &deep[..deep.len() - 1],
         &format!("{deep} x"),
