@@ -1,4 +1,4 @@
-//! Making senders' rows again from their history.
+//! Makes the rows of senders again from their history.
 
 use turnmill_engine::{SenderName, Timeline};
 use turnmill_model::SenderId;
@@ -14,17 +14,18 @@ use crate::replaced::rewrite;
 use crate::setback::{Setback, check_patterns};
 use crate::whole_history::{Rewritten, WholeHistory};
 
-/// Chunks of history to copy at a time.
+/// Chunks of history that are copied at a time.
 const PAGE: usize = 256;
 
-/// What a rebuild of some senders came to.
+/// Reports a rebuild of some senders.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rebuilt {
     /// Senders.
     pub senders: u64,
     /// Their events.
     pub events: u64,
-    /// Events of the history that are copies of others by the present rules, and became duplicates.
+    /// Events of the history that are copies of others by the present rules. They became
+    /// duplicates.
     pub duplicates: u64,
 }
 
@@ -32,12 +33,13 @@ pub struct Rebuilt {
 const LEDGER_SOURCE: &str = "rebuild";
 
 impl Ingest {
-    /// Makes all rows of `senders` (ascending, each once) again from their history, in one transaction. Those that have no
-    /// assistant belong to `assistant` from now on, if one is given; their ids become others.
+    /// Makes all rows of `senders` (ascending, each once) again from their history, in one
+    /// transaction. If `assistant` is given, senders without an assistant get it, and with it
+    /// another id.
     ///
     /// # Errors
     ///
-    /// The store's. After an error nothing has changed.
+    /// Returns the errors of the store. After an error nothing has changed.
     pub async fn rebuild<S: Store>(
         &mut self,
         store: &mut S,
@@ -99,12 +101,13 @@ impl Ingest {
         Ok(rebuilt)
     }
 
-    /// Makes up for marker rows of `senders` (ascending, each once) that were made with older patterns, in one transaction. Says
-    /// how many senders owed any.
+    /// Writes marker rows of `senders` (ascending, each once) that are missing because they were
+    /// made with older patterns. Uses one transaction. Returns the number of senders that had rows
+    /// missing.
     ///
     /// # Errors
     ///
-    /// The store's. After an error nothing has changed.
+    /// Returns the errors of the store. After an error nothing has changed.
     pub async fn catch_up<S: Store>(
         &mut self,
         store: &mut S,
@@ -144,7 +147,7 @@ impl Ingest {
         Ok(caught_up)
     }
 
-    /// The senders that have a state, with the names and ids that they have from now on.
+    /// Returns the senders that have a state, with their names and ids after the rebuild.
     async fn with_names<S: Store>(
         &self,
         store: &mut S,
@@ -164,8 +167,8 @@ impl Ingest {
         Ok(named)
     }
 
-    /// Adds to `batch` what makes the sender `old` the one that `whose` names; says how many events there are, and how many
-    /// became duplicates.
+    /// Adds to `batch` the rows and state of the sender `old` under the name and id of `whose`.
+    /// Returns the number of events, and of those that became duplicates.
     async fn make_again<T: Transaction>(
         &self,
         tx: &mut T,
@@ -193,8 +196,8 @@ impl Ingest {
         Ok((made.events, gone))
     }
 
-    /// Adds to `batch` the history of `old` as that of `sender`, with what is `rewritten`. Of a sender that keeps its id only
-    /// the chunks that change.
+    /// Adds to `batch` the history of `old` as that of `sender`, with the changes of `rewritten`.
+    /// If the sender keeps its id, only changed chunks are written.
     async fn copy_history<T: Transaction>(
         &self,
         tx: &mut T,

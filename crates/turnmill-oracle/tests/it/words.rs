@@ -19,7 +19,6 @@ const NOT_YET: &[&str] = &[
     "crates/turnmill-analytics/",
     "crates/turnmill-engine/",
     "crates/turnmill-formats/",
-    "crates/turnmill-ingest/",
     "crates/turnmill-model/",
     "crates/turnmill-pipeline/",
     "crates/turnmill-service/",
