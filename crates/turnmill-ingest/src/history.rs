@@ -132,7 +132,8 @@ impl Entries<'_> {
     /// ```
     #[must_use]
     pub fn pack(&self) -> Vec<u8> {
-        // Serialising plain data into memory cannot fail; an empty chunk would be refused on reading.
+        // Serialising plain data into memory cannot fail. An empty chunk would be refused on
+        // reading.
         let plain = postcard::to_stdvec(self).unwrap_or_default();
         let mut bytes = vec![VERSION];
         bytes.extend_from_slice(&u32::try_from(plain.len()).unwrap_or(u32::MAX).to_le_bytes());

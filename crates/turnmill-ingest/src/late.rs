@@ -350,9 +350,6 @@ impl<T: Transaction> Replayer<'_, T> {
     /// reader:  start, hi, listen | bye      work: slot
     /// feeds    start, hi, slot, listen, and then asks at | whether both states agree
     /// ```
-    ///
-    /// Invariant of the loop: what was fed so far is the sender's events in their order up to some point, stored and new
-    /// ones, and no event of the history before that point was left out.
     #[expect(
         clippy::too_many_arguments,
         reason = "one call site; what a stretch knows, what it writes to, and its place"

@@ -18,9 +18,9 @@
 //! 5. Events newer than their sender's newest event extend its timeline. No history is read for
 //!    them.
 //! 6. A late event is older than its sender's newest event. `late` replays the stretch of history
-//!    that it touches, from the last checkpoint before it to the first one at which nothing differs
-//!    any more, and writes the difference. `reader` reads that history, `replaced` does the same for
-//!    anonymised copies of stored events.
+//!    that it touches, and writes the difference. The stretch begins at the last checkpoint before
+//!    the event, and ends at the first one at which nothing differs any more. `reader` reads that
+//!    history. `replaced` does the same for anonymised copies of stored events.
 //! 7. A record of which the store refuses a row becomes a dead letter, and the others land.
 //!
 //! ```text
