@@ -238,7 +238,8 @@ impl DeadLetter {
     }
 }
 
-/// What became of the records of a source. `records = events + duplicates + dead_letters + skipped`, always.
+/// Counts what became of the records of a source. At all times, `records = events + duplicates +
+/// dead_letters + skipped`.
 ///
 /// The unit is the event, or the record if it gives no event. Counts are signed because a retried
 /// dead letter moves from one to another.

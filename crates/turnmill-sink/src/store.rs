@@ -62,7 +62,8 @@ pub trait Store: Send {
     ///
     /// # Errors
     ///
-    /// Fatal if the store was written by a newer turnmill, is read-only, or was filled with settings that give other rows.
+    /// Fatal if the store was written by a newer turnmill, is read-only, or was filled with
+    /// settings that give other rows.
     fn open(&mut self, settings: &Settings) -> impl Future<Output = Result<Opened, StoreError>> + Send;
 
     /// Returns the patterns that markers are evaluated with.
@@ -89,8 +90,8 @@ pub trait Store: Send {
 ///
 /// # Protocol
 ///
-/// 1. [`patterns_revision`](Self::patterns_revision) and [`timelines`](Self::timelines), once each, right after
-///    [`Store::begin`].
+/// 1. [`patterns_revision`](Self::patterns_revision) and [`timelines`](Self::timelines), once each,
+///    right after [`Store::begin`].
 /// 2. The look-ups [`known`](Self::known), [`session_owners`](Self::session_owners) and
 ///    [`histories`](Self::histories), any number of times and in any order. They see what was
 ///    stored before this transaction. Only claimed senders are looked up, so the answers hold until
@@ -304,7 +305,8 @@ pub trait Upkeep: Store {
         std::future::ready(Ok(0))
     }
 
-    /// Notes that the marker rows of all senders were made with the patterns of `revision`, or of a later one.
+    /// Notes that the marker rows of all senders were made with the patterns of `revision`, or of a
+    /// later one.
     fn note_swept_patterns(&mut self, revision: u64) -> impl Future<Output = Result<(), StoreError>> + Send {
         let _ = revision;
         std::future::ready(Ok(()))
