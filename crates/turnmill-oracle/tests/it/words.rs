@@ -20,7 +20,6 @@ const NOT_YET: &[&str] = &[
     "crates/turnmill-engine/",
     "crates/turnmill-formats/",
     "crates/turnmill-model/",
-    "crates/turnmill-pipeline/",
     "crates/turnmill-service/",
     "crates/turnmill-sink-postgres/",
     "crates/turnmill-sql/",
