@@ -192,8 +192,8 @@ impl<T: Transaction> Replayer<'_, T> {
         out: &mut Changes,
     ) -> Result<LateOutcome, StoreError> {
         let plan = if items.iter().any(Item::is_known) {
-            let whose = SenderRef::of(timeline);
-            Plan::make(self.tx, self.decoder, &whose, items, arrivals, self.ahead.take()).await?
+            let sender_ref = SenderRef::of(timeline);
+            Plan::make(self.tx, self.decoder, &sender_ref, items, arrivals, self.ahead.take()).await?
         } else {
             Plan::default()
         };
@@ -364,7 +364,7 @@ impl<T: Transaction> Replayer<'_, T> {
         reader: &mut Option<Reader>,
         out: &mut Changes,
     ) -> Result<ReplayEnd, StoreError> {
-        let whose = SenderRef::of(&outcome.timeline);
+        let sender_ref = SenderRef::of(&outcome.timeline);
         let reader = match (reader, since) {
             (Some(reader), Some(since)) if reader.goes_on_to(since) => {
                 reader.go_to(self.tx, since).await?;
@@ -415,13 +415,13 @@ impl<T: Transaction> Replayer<'_, T> {
             if stored.is_some()
                 && let Some(stored) = reader.next()
             {
-                let event = stored.event(self.decoder, &whose)?;
+                let event = stored.event(self.decoder, &sender_ref)?;
                 match work.plan.change(event.id) {
                     None => replay.stored(&event),
                     Some(Change::Remove) => replay.remove(&event),
                     Some(Change::Replace { copy, kept }) => {
                         let changed = stored.with_copy(work.arrivals, *copy, kept);
-                        replay.replace(&event, &changed.event(self.decoder, &whose)?);
+                        replay.replace(&event, &changed.event(self.decoder, &sender_ref)?);
                     }
                 }
             } else if let Some(item) = rest.next() {

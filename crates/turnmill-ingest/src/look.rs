@@ -71,12 +71,12 @@ impl Ingest {
         let Some(Locked::Loaded { state, .. }) = tx.timelines().await?.into_iter().next() else {
             return Ok(false);
         };
-        let whose = SenderRef { sender, name: Timeline::name_of(&state)? };
+        let sender_ref = SenderRef { sender, name: Timeline::name_of(&state)? };
         let mut reader = Reader::open(&mut tx, sender, None, self.decoder().name(), None).await?;
         loop {
             reader.fill(&mut tx).await?;
             let Some(stored) = reader.next() else { return Ok(true) };
-            show(&stored.event(self.decoder(), &whose)?);
+            show(&stored.event(self.decoder(), &sender_ref)?);
         }
     }
 

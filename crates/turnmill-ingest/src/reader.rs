@@ -95,15 +95,19 @@ impl Stored {
         }
     }
 
-    fn record<'s>(&'s self, whose: &'s SenderRef) -> Record<'s> {
+    fn record<'s>(&'s self, sender_ref: &'s SenderRef) -> Record<'s> {
         Record {
             payload: &self.payload,
-            sender: Some(&whose.name.key),
+            sender: Some(&sender_ref.name.key),
             time: self.record_time,
             environment: self.environment.as_deref(),
             row: self.tie,
             facts: SourceFacts {
-                assistant: whose.name.assistant.as_deref().map_or(AssistantName::None, AssistantName::Given),
+                assistant: sender_ref
+                    .name
+                    .assistant
+                    .as_deref()
+                    .map_or(AssistantName::None, AssistantName::Given),
                 time_unit: self.time_unit,
                 anonymised: self.anonymised,
             },
@@ -115,13 +119,13 @@ impl Stored {
     pub(crate) fn event<'s>(
         &'s self,
         decoder: &dyn Decoder,
-        whose: &'s SenderRef,
+        sender_ref: &'s SenderRef,
     ) -> Result<Event<'s>, StoreError> {
         let mut events = Vec::new();
         let damaged = |detail: String| StoreError::Damaged {
-            detail: format!("a stored event of `{}`: {detail}", whose.name.key),
+            detail: format!("a stored event of `{}`: {detail}", sender_ref.name.key),
         };
-        let record = self.record(whose);
+        let record = self.record(sender_ref);
         decoder.decode(&record, &mut events).map_err(|refused| damaged(refused.to_string()))?;
         let index = self.ordinal as usize;
         if index >= events.len() {
@@ -133,8 +137,8 @@ impl Stored {
     }
 
     /// Returns what has to be kept of this plain event when an anonymised copy takes its place.
-    pub(crate) fn facts(&self, decoder: &dyn Decoder, whose: &SenderRef) -> Vec<u8> {
-        decoder.kept(&self.record(whose), self.ordinal).unwrap_or_default()
+    pub(crate) fn facts(&self, decoder: &dyn Decoder, sender_ref: &SenderRef) -> Vec<u8> {
+        decoder.kept(&self.record(sender_ref), self.ordinal).unwrap_or_default()
     }
 
     /// Returns `copy`, another stored event, at the place of this one, with `kept` of the plain

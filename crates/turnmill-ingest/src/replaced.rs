@@ -73,7 +73,7 @@ impl Plan {
     pub(crate) async fn make<'e, 'a, T: Transaction>(
         tx: &mut T,
         decoder: &dyn Decoder,
-        whose: &SenderRef,
+        sender_ref: &SenderRef,
         items: &[Item<'e, 'a>],
         arrivals: &'e Arrivals<'a>,
         ahead: Option<ReadAhead>,
@@ -84,11 +84,11 @@ impl Plan {
             .map(|item| (item.event.id.key(), (&item.copies, StoredCopies::default())))
             .collect();
         let mut chunks = BTreeMap::new();
-        find(tx, decoder, whose, items, &mut wanted, &mut chunks, ahead).await?;
+        find(tx, decoder, sender_ref, items, &mut wanted, &mut chunks, ahead).await?;
         let mut plan = Self::default();
         let mut rewritten: BTreeMap<u64, BTreeMap<usize, EventId>> = BTreeMap::new();
         for (copies, found) in wanted.into_values() {
-            plan.decide(decoder, whose, arrivals, copies, &found)?;
+            plan.decide(decoder, sender_ref, arrivals, copies, &found)?;
             for (id, stored) in &found.events {
                 if plan.changes.contains_key(id) {
                     plan.times.push(stored.time);
@@ -99,7 +99,7 @@ impl Plan {
         plan.times.sort_unstable();
         for (number, places) in rewritten {
             let chunk = chunks.remove(&number).ok_or_else(|| StoreError::Damaged {
-                detail: format!("chunk {number} of sender {} is missing", whose.sender),
+                detail: format!("chunk {number} of sender {} is missing", sender_ref.sender),
             })?;
             let change = |stored: Stored| match places
                 .get(&stored.chunk.1)
@@ -110,7 +110,7 @@ impl Plan {
                 Some(Change::Replace { copy, kept }) => Some(stored.with_copy(Some(arrivals), *copy, kept)),
             };
             let chunk = rewrite(decoder, &chunk, change)?;
-            plan.history.push(HistoryWrite { sender: whose.sender, chunk, replaces: true });
+            plan.history.push(HistoryWrite { sender: sender_ref.sender, chunk, replaces: true });
         }
         Ok(plan)
     }
@@ -120,17 +120,17 @@ impl Plan {
     fn decide(
         &mut self,
         decoder: &dyn Decoder,
-        whose: &SenderRef,
+        sender_ref: &SenderRef,
         arrivals: &Arrivals<'_>,
         copies: &Copies,
         found: &StoredCopies,
     ) -> Result<(), StoreError> {
         let Some(((first, stored), rest)) = found.events.split_first() else {
             return Err(StoreError::Damaged {
-                detail: format!("the history of sender {} lacks an event of rasa_event", whose.sender),
+                detail: format!("the history of sender {} lacks an event of rasa_event", sender_ref.sender),
             });
         };
-        let event = stored.event(decoder, whose)?;
+        let event = stored.event(decoder, sender_ref)?;
         let mark = event.anonymised.as_ref();
         let ids: Vec<EventId> = found.events.iter().map(|(id, _)| *id).collect();
         let verdict = match mark {
@@ -145,7 +145,7 @@ impl Plan {
         let Some(stands) = verdict.stands else { return Ok(()) };
         let kept = match verdict.facts {
             Some(CopySource::Known) if mark.is_some() => stored.kept.clone(),
-            Some(CopySource::Known) => Some(stored.facts(decoder, whose)),
+            Some(CopySource::Known) => Some(stored.facts(decoder, sender_ref)),
             Some(CopySource::Arrived(plain)) => {
                 let ordinal = arrivals.events.get(plain).map_or(0, |event| event.ordinal);
                 Some(decoder.kept(&arrivals.record(plain), ordinal).unwrap_or_default())
@@ -156,10 +156,10 @@ impl Plan {
             return Ok(());
         }
         let changed = stored.with_copy(Some(arrivals), stands, &kept);
-        self.concerns_totals |= !same_totals(&event, &changed.event(decoder, whose)?);
+        self.concerns_totals |= !same_totals(&event, &changed.event(decoder, sender_ref)?);
         self.changes.insert(*first, Change::Replace { copy: stands, kept });
         for (id, stored) in rest {
-            self.concerns_totals |= names_totals(&stored.event(decoder, whose)?);
+            self.concerns_totals |= names_totals(&stored.event(decoder, sender_ref)?);
             self.changes.insert(*id, Change::Remove);
             self.removed += 1;
         }
@@ -186,14 +186,14 @@ pub(crate) fn rewrite(
 async fn find<T: Transaction>(
     tx: &mut T,
     decoder: &dyn Decoder,
-    whose: &SenderRef,
+    sender_ref: &SenderRef,
     items: &[Item<'_, '_>],
     wanted: &mut HashMap<EventKey, (&Copies, StoredCopies)>,
     chunks: &mut BTreeMap<u64, Chunk>,
     ahead: Option<ReadAhead>,
 ) -> Result<(), StoreError> {
     let known = || items.iter().filter(|item| item.is_known());
-    let mut reader = Reader::open(tx, whose.sender, since(known()), decoder.name(), ahead).await?;
+    let mut reader = Reader::open(tx, sender_ref.sender, since(known()), decoder.name(), ahead).await?;
     // All copies of an event with a time of its own are at that time. Copies of one without may be
     // anywhere.
     let last = if known().all(|item| item.event.id.has_time()) {
@@ -212,7 +212,7 @@ async fn find<T: Transaction>(
         if last.is_some() && !times.contains(&time) {
             continue;
         }
-        let id = stored.event(decoder, whose)?.id;
+        let id = stored.event(decoder, sender_ref)?.id;
         if let Some((_, found)) = wanted.get_mut(&id.key()) {
             if let Some(chunk) = reader.chunk(stored.chunk.0) {
                 chunks.entry(stored.chunk.0).or_insert_with(|| chunk.clone());

@@ -62,7 +62,8 @@ impl Ingest {
         assistant: Option<&str>,
     ) -> Result<Rebuilt, Setback> {
         let named = self.with_names(store, senders, assistant).await?;
-        let mut claims: Vec<SenderId> = named.iter().flat_map(|(old, whose)| [*old, whose.sender]).collect();
+        let mut claims: Vec<SenderId> =
+            named.iter().flat_map(|(old, sender_ref)| [*old, sender_ref.sender]).collect();
         claims.sort_unstable();
         claims.dedup();
         let claim = Claim::of_senders(&claims);
@@ -71,22 +72,22 @@ impl Ingest {
         let locked = tx.timelines().await?;
         let mut batch = Batch { rebuilt: senders.last().copied(), ..Batch::default() };
         let mut rebuilt = Rebuilt::default();
-        for (old, whose) in named {
+        for (old, sender_ref) in named {
             let state = |sender| claims.binary_search(&sender).ok().and_then(|index| locked.get(index));
             let Some(Locked::Loaded { version, .. }) = state(old) else { continue };
-            if old != whose.sender && matches!(state(whose.sender), Some(Locked::Loaded { .. })) {
+            if old != sender_ref.sender && matches!(state(sender_ref.sender), Some(Locked::Loaded { .. })) {
                 return Err(StoreError::Unusable {
                     detail: format!(
                         "sender `{}` is there with and without the assistant `{}`, and a rebuild cannot join \
                          them; read the source again into a store of its own",
-                        whose.name.key,
-                        whose.name.assistant.as_deref().unwrap_or_default()
+                        sender_ref.name.key,
+                        sender_ref.name.assistant.as_deref().unwrap_or_default()
                     ),
                     source: None,
                 }
                 .into());
             }
-            let made = self.make_again(&mut tx, old, &whose, *version, &mut batch).await?;
+            let made = self.make_again(&mut tx, old, &sender_ref, *version, &mut batch).await?;
             rebuilt.senders += 1;
             rebuilt.events += made.0;
             rebuilt.duplicates += made.1;
@@ -167,18 +168,18 @@ impl Ingest {
         Ok(named)
     }
 
-    /// Adds to `batch` the rows and state of the sender `old` under the name and id of `whose`.
+    /// Adds to `batch` the rows and state of the sender `old` under the name and id of `sender_ref`.
     /// Returns the number of events, and of those that became duplicates.
     async fn make_again<T: Transaction>(
         &self,
         tx: &mut T,
         old: SenderId,
-        whose: &SenderRef,
+        sender_ref: &SenderRef,
         version: u64,
         batch: &mut Batch,
     ) -> Result<(u64, u64), StoreError> {
-        let sender = whose.sender;
-        let timeline = Timeline::new(sender, &whose.name.key, whose.name.assistant.as_deref());
+        let sender = sender_ref.sender;
+        let timeline = Timeline::new(sender, &sender_ref.name.key, sender_ref.name.assistant.as_deref());
         let history = WholeHistory { engine: &self.engine, decoder: self.decoder() };
         let made = history.run(tx, old, timeline, &mut batch.changes).await?;
         if old == sender {

@@ -68,7 +68,7 @@ impl WholeHistory<'_> {
         timeline: &Timeline,
         out: &mut Changes,
     ) -> Result<(RemadeHistory, Vec<NamedSession>), StoreError> {
-        let whose = SenderRef::of(timeline);
+        let sender_ref = SenderRef::of(timeline);
         let mut made = timeline.clone();
         let mut reader = Reader::open(tx, old, None, self.decoder.name(), None).await?;
         let (mut events, mut rewritten) = (0, Rewritten::new());
@@ -87,8 +87,8 @@ impl WholeHistory<'_> {
                 together.push(stored);
                 reader.fill(tx).await?;
             }
-            for stored in self.without_copies(&whose, together, &mut rewritten)? {
-                let event = stored.event(self.decoder, &whose)?;
+            for stored in self.without_copies(&sender_ref, together, &mut rewritten)? {
+                let event = stored.event(self.decoder, &sender_ref)?;
                 if !event.id.has_time() && event.told_by_key && !timeless.insert(event.id.key()) {
                     rewritten.insert(stored.chunk, None);
                     continue;
@@ -110,14 +110,14 @@ impl WholeHistory<'_> {
     /// noted in `rewritten`. Earlier versions kept some anonymised copies beside the plain ones.
     fn without_copies(
         &self,
-        whose: &SenderRef,
+        sender_ref: &SenderRef,
         together: Vec<Stored>,
         rewritten: &mut Rewritten,
     ) -> Result<Vec<Stored>, StoreError> {
         if together.len() < 2 {
             return Ok(together);
         }
-        let events = together.iter().map(|stored| stored.event(self.decoder, whose));
+        let events = together.iter().map(|stored| stored.event(self.decoder, sender_ref));
         let events: Vec<Event<'_>> = events.collect::<Result<_, _>>()?;
         let mut keys: BTreeMap<EventKey, Vec<usize>> = BTreeMap::new();
         for (number, event) in events.iter().enumerate() {
@@ -133,7 +133,7 @@ impl WholeHistory<'_> {
             if let (Some(CopySource::Arrived(stands)), Some(&first)) = (verdict.stands, copies.first()) {
                 // The copy that stands takes the place of the first to arrive.
                 let kept = match verdict.facts {
-                    Some(CopySource::Arrived(plain)) => Some(together[plain].facts(self.decoder, whose)),
+                    Some(CopySource::Arrived(plain)) => Some(together[plain].facts(self.decoder, sender_ref)),
                     _ => together[stands].kept.clone(),
                 };
                 changed.insert(first, together[first].replaced_by(&together[stands], kept));
