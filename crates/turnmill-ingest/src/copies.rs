@@ -62,8 +62,8 @@ pub(crate) struct FoldedCopies {
 /// Folds the `copies` of one key, each with its number, in the order of arrival, into what is
 /// stored `before`.
 ///
-/// Invariant of the loop: `mark` is the mark of the anonymised copy that stands, if any; `plain`
-/// are the ids of all plain copies so far that are events of their own.
+/// Invariant of the loop: `mark` is the mark of the anonymised copy that stands, if any. `plain`
+/// are the ids of the plain copies so far that are events of their own.
 ///
 /// ```text
 /// before: "hi"     copies: "hi", "bye", anonymised (mark 1), anonymised (mark 2)

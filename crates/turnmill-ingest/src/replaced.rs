@@ -9,8 +9,8 @@
 //! history:  u1: start, hi "my name is <name>" (keeps the intent of the plain one), bye
 //! ```
 //!
-//! The chunk that held the plain event is rewritten in the same transaction, so the plain text is
-//! gone from the history when it is gone from the rows. `late` then replays the changed stretch.
+//! The chunk that held the plain event is rewritten in the same transaction. So the plain text
+//! leaves the history together with the rows. `late` then replays the changed stretch.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

@@ -168,8 +168,8 @@ impl Ingest {
         Ok(named)
     }
 
-    /// Adds to `batch` the rows and state of the sender `old` under the name and id of `sender_ref`.
-    /// Returns the number of events, and of those that became duplicates.
+    /// Adds to `batch` the rows and state of the sender `old`, under the name and id of
+    /// `sender_ref`. Returns the number of events, and of those that became duplicates.
     async fn make_again<T: Transaction>(
         &self,
         tx: &mut T,
