@@ -70,7 +70,7 @@ pub trait Store: Send {
     ///
     /// # Errors
     ///
-    /// Those of reading.
+    /// Returns the errors of reading.
     fn patterns(&mut self) -> impl Future<Output = Result<PatternSet, StoreError>> + Send;
 
     /// Begins a transaction that locks the claimed positions and senders until it ends. Another
