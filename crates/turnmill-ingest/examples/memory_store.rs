@@ -1,11 +1,12 @@
-//! Using a store without a database: records in arbitrary order, twice, and one of them broken; the tables do not show it.
+//! Uses a store without a database. Records come in arbitrary order and twice, and one of them is
+//! broken. The tables are those of the records in order.
 //!
 //! ```text
 //! cargo run -p turnmill-ingest --example memory_store
 //! ```
 //!
-//! Everything here works with any [`Store`]; `MemoryStore` is the one that needs nothing. Reading files, retrying and reading
-//! ahead is what `turnmill-pipeline` adds.
+//! Everything here works with any [`Store`]; `MemoryStore` is the one that needs no set-up.
+//! `turnmill-pipeline` adds reading files, reading ahead and retries.
 
 #![allow(clippy::print_stdout, reason = "it is a program that prints")]
 
@@ -18,14 +19,14 @@ const RECORDS: [&str; 6] = [
     r#"{"sender_id": "ada", "event": "user", "timestamp": 1656382550.30, "text": "where is my parcel?"}"#,
     r#"{"sender_id": "ada", "event": "bot", "timestamp": 1656382550.41, "text": "What is its code?"}"#,
     r#"{"sender_id": "ada", "event": "user", "timestamp": 1656382560.02, "text": "PX-17"}"#,
-    // Late: it was written before all the others.
+    // Late: its time is before that of all the others.
     r#"{"sender_id": "ada", "event": "action", "timestamp": 1656382549.10, "name": "action_session_start"}"#,
-    // Once more.
+    // A duplicate.
     r#"{"sender_id": "ada", "event": "bot", "timestamp": 1656382550.41, "text": "What is its code?"}"#,
     "half a rec",
 ];
 
-/// Where the records of a batch came from, for their dead letters.
+/// Knows where the records of a batch came from, for their dead letters.
 struct Here<'r> {
     key: &'r PartitionId,
     /// Number of the batch's first record.
@@ -67,7 +68,8 @@ async fn run() -> Result<(), StoreError> {
         let mut arrivals = Arrivals::default();
         arrivals.push(rules.decoder(), Record { payload: record.as_bytes(), ..Record::default() });
         let to = (number + 1).to_string();
-        // Only onto the position that is stored now: a second writer that thinks otherwise is fenced.
+        // The step is committed only onto this position. A second writer with another position is
+        // fenced.
         let advance = Advance { key: key.clone(), from: from.take(), to: to.clone() };
         let letters = Here { key: &key, first: number };
         let accounting = Accounting::Source(&key.source);

@@ -1,4 +1,5 @@
-//! First pages of histories, read for several senders at once: a store far away answers many questions in the time of one.
+//! Reads the first history page of several senders in one request. A round trip to a distant store
+//! then serves many senders.
 
 use std::collections::VecDeque;
 
@@ -10,13 +11,13 @@ use crate::reader::{ReadAhead, first_page};
 use crate::replaced;
 use turnmill_sink::{HistoryRequest, StoreError, Transaction};
 
-/// Senders whose pages are read at once, which bounds the memory that they take.
+/// Most senders of one request, which bounds the memory that their pages take.
 const SENDERS: usize = 64;
 
 /// Reads pages ahead, in the order of a batch's groups.
 #[derive(Debug)]
 pub(crate) struct Ahead {
-    /// Numbers of the groups that need history, and what they will ask first.
+    /// Numbers of the groups that need history, with their first request.
     wanted: VecDeque<(usize, HistoryRequest)>,
     read: VecDeque<(usize, ReadAhead)>,
 }
@@ -30,7 +31,8 @@ impl Ahead {
         Self { wanted: wanted.collect(), read: VecDeque::new() }
     }
 
-    /// The first page of group `number`, if it is known to need one; to be asked in ascending order.
+    /// Returns the first page of group `number`, if that is known to need one. Call it for each
+    /// group, in ascending order.
     pub(crate) async fn page<T: Transaction>(
         &mut self,
         tx: &mut T,
@@ -49,8 +51,8 @@ impl Ahead {
     }
 }
 
-/// From where on the events of `group` will ask for history first: `None` if they will not, as far as can be seen before they are
-/// applied.
+/// Returns the time from which on the events of `group` need history; `Some(None)` for the whole
+/// history. Returns `None` if they need none, as far as can be seen before they are applied.
 fn since(engine: &Engine, group: &Group<'_, '_>, timeline: &Timeline) -> Option<Option<EventTime>> {
     let owed = timeline.owes(engine.patterns());
     let on_time = |item: &Item<'_, '_>| !item.is_known() && timeline.recency(&item.event) == Recency::Newer;

@@ -1,11 +1,11 @@
-//! Records that arrived together, decoded.
+//! Decodes records that arrived together.
 
 use std::collections::HashMap;
 
 use turnmill_model::{Decoder, Event, Record, Refused, SenderId};
 use turnmill_sink::{Chunk, DeadLetter};
 
-/// Records in their order of arrival, with the events that they gave.
+/// Holds records in their order of arrival, with the events that they gave.
 ///
 /// ```
 /// use turnmill_formats::rasa::RasaDecoder;
@@ -28,7 +28,7 @@ pub struct Arrivals<'a> {
     pub(crate) packed: Option<Packed>,
 }
 
-/// The senders' events as the history keeps them.
+/// Holds the senders' events as the history keeps them, packed ahead.
 #[derive(Debug)]
 pub(crate) struct Packed {
     /// Name of the decoder.
@@ -51,26 +51,27 @@ impl<'a> Arrivals<'a> {
         }
     }
 
-    /// The next record, refused before decoding.
+    /// Adds the next record, which was refused before decoding.
     pub fn push_refused(&mut self, record: Record<'a>, refused: Refused) {
         self.refused.push((self.records.len(), refused));
         self.records.push(record);
     }
 
-    /// The next record, which is no event.
+    /// Adds the next record, which is no event.
     pub fn push_skipped(&mut self) {
         self.records.push(Record::default());
         self.skipped += 1;
     }
 
-    /// The chunks of a sender, if they were packed from so many events: some of them may turn out to be stored already.
+    /// Returns the chunks of a sender if they were packed from exactly this number of events. If
+    /// some events turn out to be stored already, the numbers differ.
     pub(crate) fn packed(&self, decoder: &str, sender: SenderId, events: usize) -> Option<&[Chunk]> {
         let packed = self.packed.as_ref().filter(|packed| packed.decoder == decoder)?;
         let (of, chunks) = packed.chunks.get(&sender)?;
         (*of == events).then_some(chunks)
     }
 
-    /// Some of the events, with their numbers.
+    /// Returns the events with these numbers.
     pub(crate) fn numbered<'s>(
         &'s self,
         numbers: &'s [usize],
@@ -78,42 +79,42 @@ impl<'a> Arrivals<'a> {
         numbers.iter().filter_map(|number| Some((*number, self.events.get(*number)?)))
     }
 
-    /// The record of event number `event`.
+    /// Returns the record of event number `event`.
     pub(crate) fn record(&self, event: usize) -> Record<'a> {
         self.record_of.get(event).and_then(|record| self.records.get(*record)).copied().unwrap_or_default()
     }
 
-    /// Number of records.
+    /// Returns the number of records.
     #[must_use]
     pub fn len(&self) -> usize {
         self.records.len()
     }
 
-    /// Whether there are no records.
+    /// Returns whether there are no records.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
 
-    /// The events.
+    /// Returns the events.
     #[must_use]
     pub fn events(&self) -> &[Event<'a>] {
         &self.events
     }
 
-    /// The refused records, by number.
+    /// Returns the refused records, each with its number.
     #[must_use]
     pub fn refused(&self) -> &[(usize, Refused)] {
         &self.refused
     }
 
-    /// Number of records that are no events.
+    /// Returns the number of records that are no events.
     #[must_use]
     pub fn skipped(&self) -> usize {
         self.skipped
     }
 
-    /// Forgets everything and keeps the memory of nothing: the records' buffers are free again.
+    /// Removes all records, so that their buffers are free again. Allocated memory is kept.
     pub fn clear(&mut self) {
         self.records.clear();
         self.events.clear();
@@ -126,10 +127,10 @@ impl<'a> Arrivals<'a> {
 
 /// Makes dead letters of the records of a batch, with the place that they came from.
 ///
-/// Implemented by what read the records. Called inside [`Ingest::ingest`](crate::Ingest::ingest), once the transaction has
-/// been applied and before it is written, for each refused record in ascending order; when the transaction is retried it is
-/// called again, with the same answer expected. It must not wait and cannot fail. `tests` and examples without envelopes
-/// need no more than the payload:
+/// The reader of the records implements it. [`Ingest::ingest`](crate::Ingest::ingest) calls it for
+/// each refused record, in ascending order, after the events are applied and before the batch is
+/// written. When the transaction is retried it is called again, and has to return the same. It must
+/// not block and cannot fail. If the records have no envelope, the payload is enough:
 ///
 /// ```
 /// use turnmill_ingest::MakeDeadLetter;
@@ -159,6 +160,7 @@ impl<'a> Arrivals<'a> {
 /// }
 /// ```
 pub trait MakeDeadLetter {
-    /// The dead letter for record number `record`, refused as `refused` says.
+    /// Returns the dead letter of record number `record`, which was refused for the reason in
+    /// `refused`.
     fn dead_letter(&self, record: usize, refused: &Refused) -> DeadLetter;
 }

@@ -1,4 +1,15 @@
 //! One attempt to take a batch through a transaction: lock, recognise, apply, write, commit.
+//!
+//! ```text
+//! batch:  u1: hi (known), u1: bye (newer), u2: slot (late)
+//!
+//! lock        the claim names u1, u2 and the source's position; the store locks them
+//! states      u1 is in the cache in the stored version; u2 is loaded from the store
+//! recognise   the store knows `hi`: a duplicate, dropped here
+//! apply       u1: bye is applied to the cached timeline; u2: slot is replayed (see `late`)
+//! write       row changes, both new states, the new events as history, the ledger
+//! commit      all of it with the new position; only now do the timelines go back to the cache
+//! ```
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Instant;
@@ -23,27 +34,27 @@ use crate::reader::ReadAhead;
 use crate::report::{Report, RowCounts};
 use crate::setback::{Setback, check_patterns};
 
-/// What an attempt works with.
+/// Holds what all attempts of an [`Ingest`](crate::Ingest) share.
 pub(crate) struct Attempt<'i> {
     pub(crate) engine: &'i Engine,
     pub(crate) decoder: &'i dyn Decoder,
     pub(crate) cache: &'i mut Cache,
 }
 
-/// One sender's part of a batch.
+/// Holds one sender's part of a batch, with its state before the batch.
 struct SenderBatch<'p, 'e, 'a> {
     group: &'p Group<'e, 'a>,
     arrivals: &'e Arrivals<'a>,
     timeline: &'p Timeline,
 }
 
-/// What one sender's part led to.
+/// Holds the result of applying one sender's part.
 #[derive(Debug)]
 struct Applied {
     timeline: Timeline,
     late: Option<LateOutcome>,
     checkpoints: Option<CheckpointWrite>,
-    /// Events placed by their session id.
+    /// Events that were placed in a session by the session id they name.
     named_sessions: Vec<NamedSession>,
 }
 
@@ -52,7 +63,8 @@ impl Attempt<'_> {
     ///
     /// # Errors
     ///
-    /// The store's, or [`Setback::OtherPatterns`]. After an error nothing is written, and what is in the cache is out of date.
+    /// Returns the errors of the store, or [`Setback::OtherPatterns`]. After an error nothing is
+    /// written, and the cache is out of date.
     pub(crate) async fn run<S: Store>(
         &mut self,
         store: &mut S,
@@ -72,6 +84,10 @@ impl Attempt<'_> {
         let mut states = self.states(&groups, task.arrivals, tx.timelines().await?)?;
         recognise(&mut tx, &mut groups, task.arrivals, self.decoder, &states).await?;
 
+        // Apply all senders, then check the session ids they want to own. If a sender wants the id
+        // of another sender's session, mark that id as foreign in its state and apply the whole
+        // batch again. Invariant: `states` are the stored states plus such marks; `changes` start
+        // empty in each round.
         let mut batch = Batch::default();
         let applied = loop {
             batch.changes.clear();
@@ -91,7 +107,7 @@ impl Attempt<'_> {
                 progress |= states.get_mut(index).is_some_and(|(_, timeline)| timeline.mark_foreign(key));
             }
             if !progress {
-                // Each round takes an id from a sender for good, so this cannot be.
+                // Each round marks an id as foreign to a sender, for good, so the rounds end.
                 let detail = "session ids are taken from senders without end".into();
                 return Err(StoreError::Damaged { detail }.into());
             }
@@ -126,6 +142,7 @@ impl Attempt<'_> {
         }
         tx.write(&batch).await?;
         if purpose == Purpose::Commit {
+            // The timelines are cached only now: before the commit their rows do not exist.
             let started = Instant::now();
             tx.commit().await?;
             report.commit = started.elapsed();
@@ -136,7 +153,7 @@ impl Attempt<'_> {
         Ok(report)
     }
 
-    /// The senders' present states, with their versions.
+    /// Returns the present state of each sender, with its version.
     fn states(
         &mut self,
         groups: &[Group<'_, '_>],
@@ -145,7 +162,8 @@ impl Attempt<'_> {
     ) -> Result<Vec<(u64, Timeline)>, StoreError> {
         let mut states = Vec::with_capacity(groups.len());
         for (group, locked) in groups.iter().zip(locked) {
-            // It comes back when the batch is committed; after a failure nothing in the cache counts any more.
+            // Taken out here, and put back after the commit. After a failure the caller clears the
+            // cache.
             let cached = self.cache.take(group.sender);
             let state = match (locked, cached) {
                 (Locked::Current, Some(cached)) => cached,
@@ -166,7 +184,11 @@ impl Attempt<'_> {
         Ok(states)
     }
 
-    /// Applies one sender's events; `ahead` is there unless all are on time.
+    /// Applies one sender's events to its state.
+    ///
+    /// Events that are all newer than the sender's newest are applied directly. Everything else is
+    /// replayed: late events, copies that change a stored event, marker rows that are missing for
+    /// new patterns. `ahead` is `None` if none of these is known to apply.
     async fn apply<T: Transaction>(
         &self,
         tx: &mut T,
@@ -187,7 +209,9 @@ impl Attempt<'_> {
                         named_sessions: finished.named_sessions,
                     });
                 }
-                // An event was newer than all and still moves rows that are stored: of a session that it turns out to begin.
+                // An event can be newer than all others and still move stored rows, if it turns out
+                // to belong to a session that began earlier. Then the history is replayed from
+                // there.
                 DirectRun::NeedsReplay { since: moving } => since = Some(moving),
             }
         }
@@ -202,7 +226,8 @@ impl Attempt<'_> {
         })
     }
 
-    /// Adds a sender's new state and events to the batch; `arrivals` may have the events packed.
+    /// Adds a sender's new state and its new events to the batch. The events are packed here,
+    /// unless `arrivals` has them packed.
     fn keep(
         &self,
         batch: &mut Batch,
@@ -226,7 +251,7 @@ impl Attempt<'_> {
 }
 
 impl Applied {
-    /// Hands over what else is to be written, and the timeline.
+    /// Moves checkpoints and rewritten history into the batch, and returns the timeline.
     fn into_timeline(self, batch: &mut Batch) -> Timeline {
         batch.checkpoints.extend(self.checkpoints);
         if let Some(late) = self.late {
@@ -237,8 +262,16 @@ impl Applied {
     }
 }
 
-/// Sessions that this batch creates under an id that another sender owns, or claimed earlier in the batch: by number of the
-/// group, with the id.
+/// Returns the sessions that this batch creates under an id that another sender owns: the number of
+/// the group that loses the id, with the id.
+///
+/// A session id is owned by the sender that stored it first. If no sender has stored it yet, the
+/// first arrival in the batch that names it wins.
+///
+/// ```text
+/// stored:  -                            batch:  u1: hi (session A), u2: hi (session A)
+/// u1 keeps A. u2 loses it: its session is applied again, under an id of its own.
+/// ```
 async fn lost_sessions<T: Transaction>(
     tx: &mut T,
     groups: &[Group<'_, '_>],
@@ -248,13 +281,14 @@ async fn lost_sessions<T: Transaction>(
     if applied.iter().all(|applied| applied.named_sessions.is_empty()) {
         return Ok(Vec::new());
     }
-    // The first arrival that names each id, by sender.
+    // The first arrival that names each id, by sender, with the number of the group.
     let mut named: HashMap<(Uuid, SenderId), (usize, usize)> = HashMap::new();
     for (index, (group, applied)) in groups.iter().zip(applied).enumerate() {
         let arrivals: HashMap<EventId, usize> =
             group.items.iter().map(|item| (item.event.id, item.arrival)).collect();
         for NamedSession { event, session: key } in &applied.named_sessions {
-            // An event that is not of this batch was stored before all that are.
+            // An event that is not of this batch was stored earlier, so it comes before all
+            // arrivals (0).
             let arrival = arrivals.get(event).map_or(0, |arrival| arrival + 1);
             let first = named.entry((*key, group.sender)).or_insert((arrival, index));
             first.0 = first.0.min(arrival);
@@ -278,7 +312,8 @@ async fn lost_sessions<T: Transaction>(
     Ok(lost)
 }
 
-/// Several stretches of one sender may each have written its row: the last one counts.
+/// Keeps the last update of each sender's row. Several stretches of one sender may each have
+/// written it.
 fn last_sender_updates(changes: &mut Changes) {
     let updates = &mut changes.senders.updates;
     let mut seen = HashSet::new();
@@ -287,7 +322,7 @@ fn last_sender_updates(changes: &mut Changes) {
     updates.reverse();
 }
 
-/// Adds what became of one sender's part, whose state was `before`, to the report.
+/// Adds the counts of one sender's part, whose state was `before`, to the report.
 fn count(report: &mut Report, group: &Group<'_, '_>, applied: &Applied, before: &Timeline) {
     let new = || group.items.iter().filter(|item| !item.is_known());
     let late = applied.late.as_ref();
@@ -298,7 +333,8 @@ fn count(report: &mut Report, group: &Group<'_, '_>, applied: &Applied, before: 
     report.counts += Counts {
         records: group.copies,
         events,
-        // Every copy that is no event; and the stored events that an anonymised copy made duplicates.
+        // All copies that are no new event, and the stored events that an anonymised copy turned
+        // into duplicates.
         duplicates: group.copies - events,
         anonymised: group.anonymised + late.map_or(0, |late| late.anonymised),
         changed: group.changed + late.map_or(0, |late| late.changed),

@@ -1,10 +1,10 @@
-//! Timelines kept between batches, within a budget of bytes.
+//! Keeps timelines between batches, within a budget of bytes.
 
 use lru::LruCache;
 use turnmill_engine::Timeline;
 use turnmill_model::SenderId;
 
-/// How much of the cache of timelines is in use.
+/// Tells how much of the cache of timelines is in use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CacheUsage {
     /// Number of timelines in memory.
@@ -20,7 +20,7 @@ impl std::ops::AddAssign for CacheUsage {
     }
 }
 
-/// A least-recently-used cache of timelines. It is only a cache: whatever is missing is loaded from the store.
+/// A least-recently-used cache of timelines. A timeline that is missing is loaded from the store.
 #[derive(Debug)]
 pub(crate) struct Cache {
     entries: LruCache<SenderId, Cached>,
@@ -44,7 +44,7 @@ impl Cache {
         self.entries.peek(&sender).map(|cached| cached.version)
     }
 
-    /// Hands a timeline out, with its version; [`put`](Self::put) brings the next one.
+    /// Takes a timeline out, with its version. [`put`](Self::put) stores the next one.
     pub(crate) fn take(&mut self, sender: SenderId) -> Option<(u64, Timeline)> {
         let cached = self.entries.pop(&sender)?;
         self.bytes -= cached.bytes;
@@ -52,7 +52,7 @@ impl Cache {
     }
 
     pub(crate) fn put(&mut self, version: u64, timeline: Timeline) {
-        // The map's own cost per entry is about that of two pointers and the key.
+        // An entry costs the map about two pointers and the key.
         let bytes = timeline.memory() + 64;
         self.bytes += bytes;
         let before = self.entries.put(timeline.sender(), Cached { version, timeline, bytes });

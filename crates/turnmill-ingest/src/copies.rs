@@ -1,8 +1,14 @@
-//! What several copies of one event amount to.
+//! Rules for several copies of one event.
 //!
-//! All copies of an event have one key. Plain copies with the same content are one event, with different contents several
-//! (unless the key alone tells the event). An anonymised copy stands for all of them; of several that with the
-//! greatest mark. It keeps those facts of the earliest plain copy that are no personal data.
+//! A source may deliver an event more than once, and an assistant may publish a second, anonymised
+//! copy of it. All copies of an event have one key.
+//!
+//! - Plain copies with the same content are one event. Plain copies with different contents are
+//!   several events, unless the key alone identifies the event (it has an id of its own).
+//! - An anonymised copy stands for all copies of its key. Of several anonymised copies, the one
+//!   with the greatest mark stands.
+//! - The anonymised copy keeps those facts of the earliest plain copy that are not personal data,
+//!   such as the intent.
 //!
 //! ```text
 //! plain "hi", plain "hi"                     one event, one duplicate
@@ -14,10 +20,10 @@
 use smallvec::SmallVec;
 use turnmill_model::{AnonymisedAt, Event, EventId};
 
-/// What is known of a key before the copies arrive.
+/// Tells what the store has of a key before the copies arrive.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum KnownCopies<'b> {
-    /// Nothing: they are the first.
+    /// No copy. The arriving ones are the first.
     Nothing,
     /// Plain events with these ids.
     Plain(&'b [EventId]),
@@ -25,22 +31,22 @@ pub(crate) enum KnownCopies<'b> {
     Anonymised {
         /// Its mark.
         mark: &'b AnonymisedAt<'b>,
-        /// Whether it has the facts of a plain copy already.
+        /// Whether it already keeps the facts of a plain copy.
         has_facts: bool,
     },
 }
 
-/// A copy: what was there before, or one that has arrived, by its number.
+/// Names a copy: the stored one, or one that has arrived, by its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CopySource {
     Known,
     Arrived(usize),
 }
 
-/// What is right after the copies have arrived.
+/// Holds what is stored of a key after the copies have arrived.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FoldedCopies {
-    /// The arrived plain copies that are events of their own. Empty if an anonymised copy stands for them.
+    /// The arrived plain copies that are events of their own. Empty if an anonymised copy stands.
     pub(crate) plain: SmallVec<[usize; 2]>,
     /// The anonymised copy that stands for the key.
     pub(crate) stands: Option<CopySource>,
@@ -48,11 +54,26 @@ pub(crate) struct FoldedCopies {
     pub(crate) facts: Option<CopySource>,
     /// How many anonymised copies took the place of another copy, one after the other.
     pub(crate) anonymised: i64,
-    /// How many plain copies have another content than the one that stands, though the key alone tells the event.
+    /// How many plain copies differ in content from the one that stands, though their key
+    /// identifies the event.
     pub(crate) changed: i64,
 }
 
-/// Takes the `copies` of one key, each with its number, in the order of their arrival.
+/// Folds the `copies` of one key, each with its number, in the order of arrival, into what is
+/// stored `before`.
+///
+/// Invariant of the loop: `mark` is the mark of the anonymised copy that stands, if any. `plain`
+/// are the ids of the plain copies so far that are events of their own.
+///
+/// ```text
+/// before: "hi"     copies: "hi", "bye", anonymised (mark 1), anonymised (mark 2)
+///
+/// "hi"         same id: duplicate
+/// "bye"        another id: an event of its own, so far
+/// mark 1       stands for all of them; replaced a copy, anonymised = 1
+/// mark 2       greater: stands instead, anonymised = 2
+/// result       no plain events, `stands` = mark 2, `facts` from the stored "hi"
+/// ```
 pub(crate) fn fold<'c>(
     before: &'c KnownCopies<'_>,
     copies: impl IntoIterator<Item = (usize, &'c Event<'c>)>,
@@ -76,7 +97,7 @@ pub(crate) fn fold<'c>(
         match (mark, &event.anonymised) {
             (Some(standing), Some(new)) if new <= standing => {}
             (_, Some(new)) => {
-                // The first copy of all replaces nothing.
+                // The very first copy of a key replaces nothing.
                 verdict.anonymised += i64::from(mark.is_some() || !plain.is_empty());
                 verdict.stands = Some(CopySource::Arrived(arrival));
                 mark = Some(new);
@@ -95,6 +116,7 @@ pub(crate) fn fold<'c>(
             }
         }
     }
+    // An anonymised copy stands for the plain ones, also for those that came after it.
     if verdict.stands.is_some() {
         verdict.plain.clear();
     }

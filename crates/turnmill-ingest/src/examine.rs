@@ -1,4 +1,4 @@
-//! Looking for damage: what a store says of itself, compared with what it has.
+//! Looks for damage in a store: compares what it says of itself with what it has.
 
 use turnmill_engine::Timeline;
 use turnmill_model::SenderId;
@@ -6,16 +6,17 @@ use turnmill_sink::{Examination, Examine, StoreError, StoredSender};
 
 use crate::history::{Entries, unpack};
 
-/// Senders that are looked at together.
+/// Senders that are read at a time.
 const STEP: usize = 200;
-/// Senders that are named of those with something wrong.
+/// Most damaged senders that are named.
 const NAMED: usize = 5;
 
-/// Looks for damage in a store: pages and indexes, references, and whether rows, ledger, states and history say the same.
+/// Looks for damage in a store: in pages and indexes, in references, and in contradictions between
+/// rows, ledger, states and history. `thorough` adds checks that take long.
 ///
 /// # Errors
 ///
-/// Those of reading; damage that keeps a part from being read is among the findings.
+/// Returns the errors of reading. Damage that makes a part unreadable is a finding, not an error.
 pub async fn examine<S: Examine>(store: &mut S, thorough: bool) -> Result<Examination, StoreError> {
     let mut examined = Examination::default();
     let parts = [
@@ -68,7 +69,7 @@ async fn senders<S: Examine>(store: &mut S) -> Result<Examination, StoreError> {
     Ok(Examination { looked_at, findings, ..Examination::default() })
 }
 
-/// What is wrong with a sender.
+/// Returns what is wrong with a sender, or `None`.
 fn problem(sender: SenderId, kept: &StoredSender) -> Option<String> {
     let timeline = match Timeline::from_bytes(&kept.state) {
         Ok(timeline) => timeline,

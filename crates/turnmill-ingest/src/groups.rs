@@ -1,4 +1,18 @@
-//! A batch's events by sender: which of them are new, and which are copies of what the store knows.
+//! Sorts a batch's events by sender, and tells new events from copies of stored ones.
+//!
+//! ```text
+//! stored:   u1: start, hi
+//! batch:    u1: hi, u1: bye, u1: bye, u1: slot (between start and hi)
+//!
+//! u1: hi          known: a duplicate
+//! u1: bye         new; its second copy is a duplicate
+//! u1: slot        new, and late
+//! items           slot, bye (in the sender's order)
+//! ```
+//!
+//! The store is asked only for events that it may know: those that are not newer than their
+//! sender's newest event, have the key of that event, or have no time of their own. In the example,
+//! `bye` is newer than everything stored, so no look-up is made for it.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -12,58 +26,60 @@ use crate::copies::{CopySource, KnownCopies, fold};
 use crate::history::Entry;
 use turnmill_sink::{EventLookup, StoreError, Transaction};
 
-/// The copies of one event in a batch: numbers of the batch's events, in the order of their arrival.
+/// The copies of one event in a batch: numbers of the events, in the order of arrival.
 pub(crate) type Copies = SmallVec<[usize; 2]>;
 
-/// One event to apply.
+/// Holds one event to apply.
 #[derive(Debug)]
 pub(crate) struct Item<'e, 'a> {
-    /// The event at its place; of a known one the first of its copies.
+    /// The event, at its place in the sender's order. Of a known event, the first of the arrived
+    /// copies.
     pub(crate) event: Cow<'e, Event<'a>>,
     record: Record<'a>,
     /// What the history keeps of the plain copy that this anonymised one replaced.
     kept: Option<Vec<u8>>,
-    /// Number of the event that gives the place.
+    /// Number of the arrival whose place the event takes.
     pub(crate) arrival: usize,
-    /// The store has a copy of it, and what these copies change is decided when that one is read. Empty if it is new.
+    /// The arrived copies of an event that the store knows. What they change is decided when the
+    /// stored copy is read. Empty if the event is new.
     pub(crate) copies: Copies,
 }
 
 impl Item<'_, '_> {
-    /// Whether the store has a copy of it.
+    /// Returns whether the store has a copy of the event.
     pub(crate) fn is_known(&self) -> bool {
         !self.copies.is_empty()
     }
 
-    /// The event as the history keeps it.
+    /// Returns the event as the history keeps it.
     pub(crate) fn entry(&self) -> Entry<'_> {
         Entry::new(&self.record, &self.event, self.kept.as_deref())
     }
 
-    /// The order of a sender's events.
+    /// Returns the sort key of a sender's events.
     fn place(&self) -> (EventTime, Option<i64>, usize) {
         let (time, tie) = self.event.order();
         (time, tie, self.arrival)
     }
 }
 
-/// One sender's part of a batch.
+/// Holds one sender's part of a batch.
 #[derive(Debug)]
 pub(crate) struct Group<'e, 'a> {
     pub(crate) sender: SenderId,
-    /// Its events by key, in the order of their first arrival.
+    /// Copies by event, in the order of their first arrival; emptied by [`settle`](Self::settle).
     keys: Vec<Copies>,
-    /// What is to be applied, in the sender's order; filled by [`settle`](Self::settle).
+    /// The events to apply, in the sender's order; filled by [`settle`](Self::settle).
     pub(crate) items: Vec<Item<'e, 'a>>,
-    /// Number of copies.
+    /// Number of arrived copies, of all events.
     pub(crate) copies: i64,
     /// Anonymised copies that took the place of another copy of the batch.
     pub(crate) anonymised: i64,
-    /// Copies whose content differs from that of the copy that stands, of events that are told by their key.
+    /// Copies that differ in content from the one that stands, of events that their key identifies.
     pub(crate) changed: i64,
 }
 
-/// The events `taken` by sender and key.
+/// Groups the events that `taken` accepts by sender and key.
 pub(crate) fn grouped<'t, 'a>(
     arrivals: &'t Arrivals<'a>,
     taken: impl Fn(&usize) -> bool,
@@ -98,12 +114,12 @@ pub(crate) fn grouped<'t, 'a>(
 }
 
 impl<'e, 'a> Group<'e, 'a> {
-    /// The first of its events to arrive, before they are settled.
+    /// Returns the first event to arrive. Call it before [`settle`](Self::settle).
     pub(crate) fn first<'g, 'r>(&self, arrivals: &'g Arrivals<'r>) -> Option<&'g Event<'r>> {
         self.keys.first().and_then(|copies| arrivals.events.get(*copies.first()?))
     }
 
-    /// Works out what is to be applied, where the store has the events `stored` (ids by key).
+    /// Works out the events to apply. `stored` has the ids of the stored events, by key.
     pub(crate) fn settle(
         &mut self,
         arrivals: &'e Arrivals<'a>,
@@ -122,7 +138,7 @@ impl<'e, 'a> Group<'e, 'a> {
         }
     }
 
-    /// The copies of an event that the store does not know.
+    /// Settles the copies of an event that the store does not know.
     fn settle_new(&mut self, arrivals: &'e Arrivals<'a>, decoder: &dyn Decoder, copies: &Copies) {
         let item = |arrival: usize| Item {
             event: Cow::Borrowed(&arrivals.events[arrival]),
@@ -140,7 +156,7 @@ impl<'e, 'a> Group<'e, 'a> {
         self.changed += verdict.changed;
         self.items.extend(verdict.plain.iter().map(|arrival| item(*arrival)));
         if let (Some(CopySource::Arrived(arrival)), Some(first)) = (verdict.stands, copies.first()) {
-            // The anonymised copy stands where the first of the copies arrived.
+            // The anonymised copy takes the place of the first copy to arrive.
             let mut item = Item { arrival: *first, ..item(arrival) };
             let event = item.event.to_mut();
             (event.time, event.tie) = arrivals.events[*first].order();
@@ -154,13 +170,15 @@ impl<'e, 'a> Group<'e, 'a> {
         }
     }
 
-    /// The copies of an event of which the store has `stored`.
+    /// Settles the copies of an event of which the store has `stored`. Copies that change nothing
+    /// are dropped here. They count as duplicates.
     fn settle_known(&mut self, arrivals: &'e Arrivals<'a>, copies: Copies, stored: &[EventId]) {
         let event = |arrival: &usize| &arrivals.events[*arrival];
         let anonymised = stored.iter().any(|id| id.is_anonymised());
         let known = |arrival: &usize| stored.contains(&event(arrival).id);
         let touches = if anonymised {
-            // Another anonymised copy may be newer; a plain one may say what the stored one lacks.
+            // Another anonymised copy may have a greater mark. A plain copy may have facts that the
+            // stored one lacks.
             !copies.iter().all(known)
         } else {
             copies.iter().any(|arrival| event(arrival).anonymised.is_some())
@@ -188,7 +206,7 @@ impl<'e, 'a> Group<'e, 'a> {
     }
 }
 
-/// Works out what each group is to apply, after asking the store for copies of those events that it may know.
+/// Asks the store for copies of the events that it may know, and settles each group.
 pub(crate) async fn recognise<'t, 'a, T: Transaction>(
     tx: &mut T,
     groups: &mut [Group<'t, 'a>],

@@ -1,7 +1,8 @@
-//! How a sender's events are kept: one compressed chunk per sender and transaction, holding the original records.
+//! Encodes the events of a sender as the store keeps them: in compressed chunks, which hold the
+//! original records. Each transaction adds chunks of its own.
 //!
-//! An event's bytes are kept as they were received, with what the envelope said, so that the event can be decoded again: for
-//! late events, a rebuild, or markers over history.
+//! The bytes of a record are kept as they were received, with the facts of its envelope. So an
+//! event can be decoded again: for late events, a rebuild, or markers over history.
 
 use serde::{Deserialize, Serialize, Serializer};
 use turnmill_model::{Event, EventTime, Record, TimeUnit};
@@ -11,14 +12,15 @@ use turnmill_sink::{Chunk, StoreError};
 /// Version of the encoding, the first byte of a chunk.
 const VERSION: u8 = 2;
 
-/// One event of a chunk.
+/// Holds one event of a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Entry<'a> {
-    /// The event's place in its sender's order; that of its first copy, if an anonymised one took its place.
+    /// Time of the event in its sender's order. If an anonymised copy took its place, the time of
+    /// the first copy.
     pub time: EventTime,
-    /// Its place among events of exactly that time, see [`Event::tie`].
+    /// Tie key: its place among events of exactly that time, see [`Event::tie`].
     pub tie: Option<i64>,
-    /// Which of its record's events it is.
+    /// Index of the event among the events of its record.
     pub ordinal: u32,
     /// The record's own time.
     pub record_time: Option<f64>,
@@ -29,8 +31,8 @@ pub struct Entry<'a> {
     pub time_unit: TimeUnit,
     /// Whether its source declares all events anonymised.
     pub anonymised: bool,
-    /// Of an anonymised copy: what the decoder [kept](turnmill_model::Decoder::kept) of the plain one. None if no plain copy
-    /// has come, empty if it had nothing to keep.
+    /// Of an anonymised copy: what the decoder [kept](turnmill_model::Decoder::kept) of the plain
+    /// copy. `None` if no plain copy has come, empty if it had nothing to keep.
     #[serde(borrow)]
     pub kept: Option<&'a [u8]>,
     /// The record's bytes.
@@ -39,7 +41,7 @@ pub struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
-    /// What the history keeps of `event`, one of those of `record`, at the place that the event has.
+    /// Creates the entry of `event`, which is one of the events of `record`.
     #[must_use]
     pub fn new(record: &Record<'a>, event: &Event<'_>, kept: Option<&'a [u8]>) -> Self {
         let (time, tie) = event.order();
@@ -57,7 +59,7 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// An entry of version 1 of the encoding.
+/// Holds an entry of version 1 of the encoding.
 #[derive(Serialize, Deserialize)]
 struct EntryV1<'a> {
     time: EventTime,
@@ -85,7 +87,7 @@ impl<'a> From<EntryV1<'a>> for Entry<'a> {
     }
 }
 
-/// The events of a chunk, in the sender's order: by time and tie key, those with the same as they arrived.
+/// Holds the events of a chunk, in the sender's order: by time and tie key, then by arrival.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Entries<'a> {
     /// Name of the decoder that reads the records.
@@ -95,12 +97,12 @@ pub struct Entries<'a> {
     pub entries: Vec<Entry<'a>>,
 }
 
-/// Events of a chunk at most. Chunks of a batch follow each other in time, so that a stretch of history is found in few of
-/// them, however many batches have brought events all over a sender's life.
+/// Most events of a chunk. The chunks of a batch follow each other in time. So a stretch of history
+/// is found in few of them, even if each batch brought events from all over a sender's life.
 const CHUNK: usize = 512;
 
 impl Entries<'_> {
-    /// The events as chunks, numbered from 0, none if there are no events.
+    /// Returns the events as chunks, numbered from 0; none if there are no events.
     #[must_use]
     pub fn chunks(&self) -> Vec<Chunk> {
         let chunk = |(number, entries): (u64, &[Entry<'_>])| {
@@ -112,7 +114,7 @@ impl Entries<'_> {
         (0..).zip(self.entries.chunks(CHUNK)).filter_map(chunk).collect()
     }
 
-    /// The chunk's bytes.
+    /// Encodes and compresses the events.
     ///
     /// ```
     /// use turnmill_ingest::history::{Entries, Entry, unpack};
@@ -130,7 +132,8 @@ impl Entries<'_> {
     /// ```
     #[must_use]
     pub fn pack(&self) -> Vec<u8> {
-        // Serialising plain data into memory cannot fail; an empty chunk would be refused on reading.
+        // Serialising plain data into memory cannot fail. An empty chunk would be refused on
+        // reading.
         let plain = postcard::to_stdvec(self).unwrap_or_default();
         let mut bytes = vec![VERSION];
         bytes.extend_from_slice(&u32::try_from(plain.len()).unwrap_or(u32::MAX).to_le_bytes());
@@ -156,14 +159,15 @@ impl<'a> Entries<'a> {
     }
 }
 
-/// A chunk without its compression.
+/// Holds a chunk without its compression.
 #[derive(Clone, Debug)]
 pub struct Unpacked {
     version: u8,
     bytes: Vec<u8>,
 }
 
-/// The same encoding as that of a sequence of bytes, without taking them one by one.
+/// Encodes bytes as a whole. The encoding is that of a sequence of bytes, which would take them one
+/// by one.
 fn all_at_once<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_bytes(bytes)
 }

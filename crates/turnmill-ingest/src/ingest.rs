@@ -1,4 +1,4 @@
-//! Batches of records, through transactions of a store.
+//! Takes batches of records through transactions of a store.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,7 +16,8 @@ use crate::report::Report;
 use crate::rules::RowRules;
 use crate::setback::Setback;
 
-/// Takes batches of records through transactions of a store, and keeps senders' timelines in memory between them.
+/// Takes batches of records through transactions of a store. Keeps senders' timelines in memory
+/// between them, so that a sender whose events follow each other is not loaded again.
 pub struct Ingest {
     rules: RowRules,
     /// The engine of the rules, with the store's patterns as of the last transaction.
@@ -31,50 +32,53 @@ impl std::fmt::Debug for Ingest {
 }
 
 impl Ingest {
-    /// Ingests under `rules`; timelines are cached up to `cache_bytes`.
+    /// Creates an ingest under `rules`. Timelines are cached up to `cache_bytes` bytes.
     #[must_use]
     pub fn new(rules: &RowRules, cache_bytes: usize) -> Self {
         Self { rules: rules.clone(), engine: rules.engine().clone(), cache: Cache::new(cache_bytes) }
     }
 
-    /// Opens `store` under the settings of the rules, which it remembers, and says where each source stands.
+    /// Opens `store` under the settings of the rules, which the store remembers. Returns the stored
+    /// position of each source.
     ///
     /// # Errors
     ///
-    /// The store's: fatal if it was filled under other settings.
+    /// Returns the errors of the store; fatal if it was filled under other settings.
     pub async fn open<S: Store>(&self, store: &mut S) -> Result<Opened, StoreError> {
         store.open(self.rules.settings()).await
     }
 
-    /// The rules.
+    /// Returns the rules.
     #[must_use]
     pub fn rules(&self) -> &RowRules {
         &self.rules
     }
 
-    /// The decoder of the rules, with which records are pushed into [`Arrivals`].
+    /// Returns the decoder of the rules, with which records are pushed into [`Arrivals`].
     #[must_use]
     pub fn decoder(&self) -> &dyn Decoder {
         self.rules.decoder()
     }
 
-    /// Returns how many timelines are in memory.
+    /// Returns how many timelines are in memory, and their bytes.
     #[must_use]
     pub fn cache_usage(&self) -> CacheUsage {
         self.cache.usage()
     }
 
-    /// Drops the timelines in memory: after a fence, or whenever another writer may have changed the store.
+    /// Drops the timelines in memory. Call it after a fence, or when another writer may have
+    /// changed the store.
     pub fn clear_cache(&mut self) {
         self.cache.clear();
     }
 
-    /// Writes what `arrivals` change and moves the positions of `advances`, in one transaction.
+    /// Writes the changes of `arrivals` and moves the positions of `advances`, in one transaction.
     ///
     /// # Errors
     ///
-    /// The store's, other than poison: a record of which the store refuses a row becomes a dead letter made by `letters`.
-    /// After an error nothing has changed, and the same call may be tried again if its class says so.
+    /// Returns the errors of the store, except poison: a record of which the store refuses a row
+    /// becomes a dead letter, which `letters` makes. After an error nothing has changed. If the
+    /// class of the error allows it, the same call may be repeated.
     pub async fn ingest<S: Store>(
         &mut self,
         store: &mut S,
@@ -93,13 +97,24 @@ impl Ingest {
             result => result,
         };
         if result.is_err() {
-            // What is in memory was made for rows that are not there.
+            // The timelines in memory belong to rows that were not committed.
             self.cache.clear();
         }
         result
     }
 
     /// Finds the records of which the store refuses a row, by halving.
+    ///
+    /// A probe is an attempt that is written but never committed, so it sees the refusal and leaves
+    /// nothing. Invariant: every record at fault is in `suspects` or in `poison`.
+    ///
+    /// ```text
+    /// probe 1 2 3 4   refused     suspects: 1 2 | 3 4
+    /// probe 1 2       refused     suspects: 1 | 2 | 3 4
+    /// probe 1         accepted    suspects: 2 | 3 4
+    /// probe 2         refused     poison: 2
+    /// probe 3 4       accepted    done: 2 becomes a dead letter, the others are committed
+    /// ```
     async fn find_poison<S: Store>(
         &mut self,
         store: &mut S,
@@ -126,11 +141,12 @@ impl Ingest {
             }
         }
         self.cache.clear();
-        // Nothing is refused on its own: then no record can be named, and none may be lost.
+        // No record is refused on its own, so none can be named. Dropping all of them would lose
+        // events, so the batch fails.
         if poison.is_empty() { Err(StoreError::Damaged { detail: whole.to_string() }) } else { Ok(poison) }
     }
 
-    /// Attempts with the store's present patterns.
+    /// Repeats an attempt until it runs with the patterns that the store has now.
     async fn retried<S: Store>(
         &mut self,
         store: &mut S,
@@ -147,7 +163,8 @@ impl Ingest {
         }
     }
 
-    /// Sees to it that the next attempt may come further, if that can be.
+    /// Removes the cause of a setback, so that the next attempt can succeed. Returns the error if
+    /// the cause cannot be removed here.
     pub(crate) async fn overcome<S: Store>(
         &mut self,
         setback: Setback,

@@ -1,21 +1,45 @@
-//! Late events of one sender, and anonymised copies of stored ones: the stretch of history that they touch is replayed.
+//! Late events of one sender, and anonymised copies of stored ones: replays the stretch of history
+//! that they touch.
+//!
+//! An event is late if it is older than the newest event of its sender that is stored.
 //!
 //! ```text
 //! stored:   start, hi, listen | bye, listen | thanks      (| is a checkpoint)
 //! late:               slot
 //! ```
 //!
-//! 1. The [`Reader`] opens the history at the last checkpoint at or before the late slot; here at the first event.
-//! 2. The engine's [`Replay`] gets `start, hi, slot, listen`: stored events and the late one, in the sender's order. It
-//!    applies the stored ones twice, without and with the late one.
-//! 3. At the next checkpoint (before `bye`) it asks whether both states agree. If they do, nothing after it can differ:
-//!    the replay has settled and stops. If not (the slot moved a session, say) it goes on to the checkpoint before `thanks`.
-//! 4. The difference between the rows of both sides is written, with new checkpoints for the stretch.
+//! 1. The [`Reader`] opens the history at the last checkpoint at or before the late slot. Here
+//!    there is none, so it starts at the first event.
+//! 2. The engine's [`Replay`] gets `start, hi, slot, listen`: stored events and the late one, in
+//!    the sender's order. It keeps two states, one without and one with the late event, and applies
+//!    stored events to both.
+//! 3. At the next checkpoint (before `bye`) the replay compares both states. If they agree, no
+//!    later row can differ: the replay has settled and stops. If they differ (the slot moved a
+//!    session, say), it goes on to the checkpoint before `thanks`.
+//! 4. The difference between the rows of both sides is written, with new checkpoints for the
+//!    stretch. The late event itself is added to the history as part of this transaction's chunk.
 //!
-//! Late events far apart are replayed in several stretches, each from its own checkpoint, with one reader. Two things may
-//! undo that. A replay may find that rows from before its checkpoint have to move; then it restarts earlier. If that is
-//! inside a stretch that is done, all is done again as one stretch, because the history does not have the events that the
-//! earlier stretch added.
+//! Late events far apart are replayed in several stretches, each from its own checkpoint, with one
+//! reader. Events newer than the sender's newest are applied after the last stretch, without a
+//! replay.
+//!
+//! Two things may force a restart:
+//!
+//! - A replay may find that rows from before its checkpoint have to move. It then starts again at
+//!   an earlier checkpoint, at last with the first event.
+//! - That earlier checkpoint may lie inside a stretch that is done. The events that the stretch
+//!   added are not in the stored history, so nothing can be read again there. All work is then
+//!   rolled back and done as one stretch.
+//!
+//! ```text
+//! stored:   start, hi | bye, listen | thanks, stop | restart
+//! late:                     a                b                (two late events)
+//!
+//! stretch 1 replays from `bye` with a and settles at `thanks`
+//! stretch 2 replays from `thanks` with b, and finds that a row of `listen` has to move
+//!           `listen` is in stretch 1, whose event a is not stored yet: roll back
+//! at once   replays from `bye` with a and b
+//! ```
 
 use turnmill_engine::{
     Checkpoint, Engine, Finished, NamedSession, Recency, Replay, ReplayOutcome, Step, Timeline,
@@ -28,13 +52,13 @@ use crate::reader::{ReadAhead, Reader, SenderRef};
 use crate::replaced::{Change, Plan};
 use turnmill_sink::{CheckpointWrite, HistoryStretch, HistoryWrite, StoreError, Transaction};
 
-/// What the late events of a sender led to, besides row changes.
+/// Holds the result of one sender's late events, besides row changes.
 #[derive(Debug)]
 pub(crate) struct LateOutcome {
     pub(crate) timeline: Timeline,
     pub(crate) history: Vec<HistoryWrite>,
     pub(crate) checkpoints: Vec<CheckpointWrite>,
-    /// Events placed by their session id.
+    /// Events that were placed in a session by the session id they name.
     pub(crate) named_sessions: Vec<NamedSession>,
     /// Number of anonymised copies that took the place of another.
     pub(crate) anonymised: i64,
@@ -60,53 +84,56 @@ impl LateOutcome {
     }
 }
 
-/// Replays the history of one sender.
+/// Replays the history of one sender, inside the transaction `tx`.
 pub(crate) struct Replayer<'m, T> {
     pub(crate) tx: &'m mut T,
     pub(crate) engine: &'m Engine,
     pub(crate) decoder: &'m dyn Decoder,
-    /// The page of history that reading is likely to begin with.
+    /// The page of history that the first reader is likely to need, if it was read ahead.
     pub(crate) ahead: Option<ReadAhead>,
 }
 
-/// What a replay came to.
+/// Tells how one replay ended.
 enum ReplayEnd {
-    /// It settled, or reached the end of the history; so much of the work is done.
+    /// It settled, or reached the end of the history. This much of the work is done.
     Reached(WorkDone),
-    /// It has to be done again from this time on, or an earlier one. Nothing was written.
+    /// It has to start again at this time or earlier. Nothing was written.
     RestartFrom(EventTime),
-    /// It has to be done again from the first event on. Nothing was written.
+    /// It has to start again with the first event. Nothing was written.
     RestartFromFirstEvent,
 }
 
-/// What a stretch came to.
+/// Tells how one stretch ended.
 enum StretchEnd {
-    /// So much of the work is done.
+    /// This much of the work is done.
     Reached(WorkDone),
-    /// A replay would have to start at `since`, inside the stretches before. Nothing was written.
+    /// A replay would have to start at `since`, which is inside an earlier stretch. Nothing was
+    /// written.
     ReachesBack { since: EventTime },
 }
 
-/// What all stretches came to.
+/// Tells how all stretches ended.
 #[expect(clippy::large_enum_variant, reason = "nearly always the large one, and one at a time")]
 enum StretchesEnd {
     /// All work is done.
     Done(LateOutcome),
-    /// A stretch reaches back into one before it, to `since`. What was written has to be rolled back.
+    /// A stretch reaches back into an earlier one, to `since`. The caller has to roll back what was
+    /// written.
     ReachesBack { since: EventTime },
 }
 
-/// What applying events without a replay came to.
+/// Tells how applying events without a replay ended.
 enum OnTimeEnd {
     /// They are applied.
     Applied,
     /// One of them is not newer than the sender's newest event. Nothing was written.
     NotNewer,
-    /// Rows already written have to move, so the history has to be replayed from `since` on. Nothing was written.
+    /// Stored rows have to move, so the history has to be replayed from `since` on. Nothing was
+    /// written.
     NeedsReplay { since: EventTime },
 }
 
-/// What is to be applied, in the sender's order: new events, and changes of stored ones.
+/// Holds the work on one sender, in the sender's order: new events, and changes of stored ones.
 #[derive(Clone, Copy)]
 struct Work<'w, 'e, 'a> {
     items: &'w [&'w Item<'e, 'a>],
@@ -115,14 +142,14 @@ struct Work<'w, 'e, 'a> {
 }
 
 impl Work<'_, '_, '_> {
-    /// Time of the first of what is left, after what is `done`.
+    /// Returns the time of the first piece of work that is left after `done`.
     fn next(&self, done: WorkDone) -> Option<EventTime> {
         let item = self.items.get(done.items).map(|item| item.event.time);
         let change = self.plan.times().get(done.changes).copied();
         item.into_iter().chain(change).min()
     }
 
-    /// What of it is before `time`.
+    /// Returns the work that lies before `time`.
     fn before(&self, time: EventTime) -> WorkDone {
         WorkDone {
             items: self.items.partition_point(|item| item.event.time < time),
@@ -135,27 +162,27 @@ impl Work<'_, '_, '_> {
     }
 }
 
-/// How much of the work is done.
+/// Counts the work that is done: the first so many items and changes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct WorkDone {
     items: usize,
     changes: usize,
 }
 
-/// Where a stretch is to be replayed.
+/// Describes a stretch to replay.
 #[derive(Clone, Copy)]
 struct Stretch {
-    /// It has to start here at the latest; none: at the first event.
+    /// It starts at or before this time; `None`: with the first event.
     since: Option<EventTime>,
-    /// The stretches before it end here.
+    /// Earlier stretches end at this time; the stretch must not start before it.
     done_until: Option<EventTime>,
-    /// Whether it has to take in all work.
+    /// Whether it has to do all the work that is left.
     at_once: bool,
 }
 
 impl<T: Transaction> Replayer<'_, T> {
-    /// Applies `items`, new events and known ones, in the sender's order, to the sender whose present state is `timeline`.
-    /// `since` is where the first replay has to start at the latest.
+    /// Applies `items`, new events and known ones, in the sender's order, to the sender whose
+    /// present state is `timeline`. The first replay starts at or before `since`, if that is given.
     pub(crate) async fn apply<'e, 'a>(
         &mut self,
         timeline: &Timeline,
@@ -165,8 +192,8 @@ impl<T: Transaction> Replayer<'_, T> {
         out: &mut Changes,
     ) -> Result<LateOutcome, StoreError> {
         let plan = if items.iter().any(Item::is_known) {
-            let whose = SenderRef::of(timeline);
-            Plan::make(self.tx, self.decoder, &whose, items, arrivals, self.ahead.take()).await?
+            let sender_ref = SenderRef::of(timeline);
+            Plan::make(self.tx, self.decoder, &sender_ref, items, arrivals, self.ahead.take()).await?
         } else {
             Plan::default()
         };
@@ -176,7 +203,8 @@ impl<T: Transaction> Replayer<'_, T> {
         let mut outcome = match self.stretches(timeline, work, since, plan.concerns_totals, out).await? {
             StretchesEnd::Done(outcome) => outcome,
             StretchesEnd::ReachesBack { since: earlier } => {
-                // The history does not have what the earlier stretch added: then all is one stretch.
+                // The stored history lacks what the earlier stretch added, so it cannot be read
+                // again from inside that stretch. Start over, with all work in one stretch.
                 out.rollback(mark);
                 let since = work.next(WorkDone::default()).map(|first| first.min(earlier));
                 match self.stretches(timeline, work, since, true, out).await? {
@@ -192,7 +220,8 @@ impl<T: Transaction> Replayer<'_, T> {
         Ok(outcome)
     }
 
-    /// Makes up for marker rows of the sender that were made with older patterns, from `since` on.
+    /// Writes the marker rows from `since` on that are missing because they were made with older
+    /// patterns.
     pub(crate) async fn make_up(
         &mut self,
         timeline: &Timeline,
@@ -209,7 +238,7 @@ impl<T: Transaction> Replayer<'_, T> {
         }
     }
 
-    /// Does the work in one stretch of history after the other, or `at_once`.
+    /// Does the work stretch by stretch, or all `at_once`.
     async fn stretches(
         &mut self,
         timeline: &Timeline,
@@ -219,9 +248,17 @@ impl<T: Transaction> Replayer<'_, T> {
         out: &mut Changes,
     ) -> Result<StretchesEnd, StoreError> {
         let mut outcome = LateOutcome::new(timeline);
-        // One reader serves all stretches, so that the history is gone through once.
+        // One reader serves all stretches, so that the history is read once.
         let mut reader = None;
         let mut done = WorkDone::default();
+        // Invariant: the work counted in `done` is written, and `outcome.timeline` is the sender's
+        // state with it. Each round does at least one piece of work more.
+        //
+        // ```text
+        // stored:  start, hi | bye, listen | thanks      work: slot (after hi), restart (after thanks)
+        // round 1  replays from `start` with slot, settles before `bye`
+        // round 2  restart is newer than `thanks`, so it is applied directly
+        // ```
         while let Some(first) = work.next(done) {
             if since.is_none() && done.changes == work.plan.times().len() {
                 let rest = work.items.get(done.items..).unwrap_or_default();
@@ -232,10 +269,11 @@ impl<T: Transaction> Replayer<'_, T> {
                 }
             }
             let start = since.take().map_or(first, |since| since.min(first));
-            // What the stretches before have added ends here.
+            // Earlier stretches have added events up to here.
             let done_until =
                 (done != WorkDone::default()).then(|| outcome.checkpoints.last()?.stretch.before).flatten();
-            // The facts of the sender's row can be gathered only from all of its events.
+            // Facts of the sender's row (channels, users) are gathered from all of its events, so a
+            // change of them needs a replay from the first event.
             let since = (!work.plan.concerns_totals).then_some(start);
             let stretch = Stretch { since, done_until, at_once };
             match self.stretch(&mut outcome, work, done, stretch, &mut reader, out).await? {
@@ -246,7 +284,7 @@ impl<T: Transaction> Replayer<'_, T> {
         Ok(StretchesEnd::Done(outcome))
     }
 
-    /// Applies `items` without a replay, if they are all newer than the sender's newest event.
+    /// Applies `items` without a replay, if all are newer than the sender's newest event.
     fn on_time(&self, outcome: &mut LateOutcome, items: &[&Item<'_, '_>], out: &mut Changes) -> OnTimeEnd {
         if !items.iter().all(|item| outcome.timeline.recency(&item.event) == Recency::Newer) {
             return OnTimeEnd::NotNewer;
@@ -263,8 +301,9 @@ impl<T: Transaction> Replayer<'_, T> {
         }
     }
 
-    /// Replays one stretch with the first of the work that is left, up to where nothing changes any more. A replay that has to
-    /// start earlier is repeated from there; each time it starts strictly earlier, so this ends.
+    /// Replays one stretch with the first of the work that is left, up to where nothing changes any
+    /// more. A replay that has to start earlier is repeated from there. Each start is strictly
+    /// earlier than the last one, so this ends.
     async fn stretch(
         &mut self,
         outcome: &mut LateOutcome,
@@ -286,11 +325,12 @@ impl<T: Transaction> Replayer<'_, T> {
             let end = self.replay(outcome, work, done, since, stretch.at_once, reader, out).await?;
             let next = match end {
                 ReplayEnd::Reached(done) => return Ok(StretchEnd::Reached(done)),
-                // A replay that does not start earlier than the last one finds nothing else.
+                // Only a strictly earlier start can find something else. Otherwise start with the
+                // first event.
                 ReplayEnd::RestartFrom(earlier) => since.filter(|since| earlier < *since).map(|_| earlier),
                 ReplayEnd::RestartFromFirstEvent => None,
             };
-            // The reader has gone past where the next replay begins.
+            // The reader is past the start of the next replay.
             *reader = None;
             if next == since {
                 return Err(endless(&outcome.timeline));
@@ -299,11 +339,17 @@ impl<T: Transaction> Replayer<'_, T> {
         }
     }
 
-    /// Replays the history from the last checkpoint at or before `since` (none: from the first event), merged with the work
-    /// that is left after `done`, until the replay settles with some of the work done (`at_once`: with all of it).
+    /// Replays the history from the last checkpoint at or before `since` (`None`: from the first
+    /// event), merged with the work that is left after `done`. Stops where the replay settles with
+    /// some of that work done (`at_once`: with all of it).
     ///
-    /// Invariant of the loop: what was fed so far is the sender's events in their order up to some point, stored and new
-    /// ones, and no event of the history before that point was left out.
+    /// Invariant of the loop: the events fed so far are the sender's events in their order up to
+    /// some point, stored and new ones. No stored event before that point was left out.
+    ///
+    /// ```text
+    /// reader:  start, hi, listen | bye      work: slot
+    /// feeds    start, hi, slot, listen, and then asks at | whether both states agree
+    /// ```
     #[expect(
         clippy::too_many_arguments,
         reason = "one call site; what a stretch knows, what it writes to, and its place"
@@ -318,7 +364,7 @@ impl<T: Transaction> Replayer<'_, T> {
         reader: &mut Option<Reader>,
         out: &mut Changes,
     ) -> Result<ReplayEnd, StoreError> {
-        let whose = SenderRef::of(&outcome.timeline);
+        let sender_ref = SenderRef::of(&outcome.timeline);
         let reader = match (reader, since) {
             (Some(reader), Some(since)) if reader.goes_on_to(since) => {
                 reader.go_to(self.tx, since).await?;
@@ -342,11 +388,13 @@ impl<T: Transaction> Replayer<'_, T> {
         loop {
             reader.fill(self.tx).await?;
             let new = rest.peek().map(|item| item.event.order());
-            // Stored events arrived before new ones of the same place.
+            // Of events with the same time and tie key, stored ones arrived first, so they come
+            // first.
             let stored = reader.peek().filter(|stored| new.is_none_or(|new| *stored <= new));
             let Some((next, _)) = stored.or(new) else { break };
-            // Checkpoints stand before the events of their time. At each one that is passed the replay may stop, if some
-            // work is done and the states agree: `start, hi, slot, listen | bye` stops before `bye`.
+            // A checkpoint stands before the events of its time. The replay may stop at each one
+            // that it passes, if some work is done and both states agree. With `start, hi, slot,
+            // listen | bye` it stops before `bye`.
             while reader.checkpoints.front().is_some_and(|checkpoint| checkpoint.time <= next)
                 && let Some(checkpoint) = reader.checkpoints.pop_front()
             {
@@ -362,17 +410,18 @@ impl<T: Transaction> Replayer<'_, T> {
             if reached.is_some() {
                 break;
             }
-            // Feed the next event: a stored one as it is, gone, or with a copy in its place; else the next new one.
+            // Feed the next event. A stored one is fed as it is, as removed, or with a copy in its
+            // place; if none is due, the next new one is fed.
             if stored.is_some()
                 && let Some(stored) = reader.next()
             {
-                let event = stored.event(self.decoder, &whose)?;
+                let event = stored.event(self.decoder, &sender_ref)?;
                 match work.plan.change(event.id) {
                     None => replay.stored(&event),
                     Some(Change::Remove) => replay.remove(&event),
                     Some(Change::Replace { copy, kept }) => {
                         let changed = stored.with_copy(work.arrivals, *copy, kept);
-                        replay.replace(&event, &changed.event(self.decoder, &whose)?);
+                        replay.replace(&event, &changed.event(self.decoder, &sender_ref)?);
                     }
                 }
             } else if let Some(item) = rest.next() {
@@ -393,7 +442,8 @@ impl<T: Transaction> Replayer<'_, T> {
             ReplayOutcome::RestartFrom(earlier) if start.is_some_and(|start| earlier < start) => {
                 Ok(ReplayEnd::RestartFrom(earlier))
             }
-            // A restart that would begin at the same checkpoint finds the same: go back to the first event.
+            // A restart that does not begin at an earlier checkpoint would find the same, so start
+            // with the first event.
             ReplayOutcome::RestartFrom(_) | ReplayOutcome::RestartFromFirstEvent => {
                 Ok(ReplayEnd::RestartFromFirstEvent)
             }
@@ -405,21 +455,23 @@ fn endless(timeline: &Timeline) -> StoreError {
     StoreError::Damaged { detail: format!("a replay of sender {} has no end", timeline.sender()) }
 }
 
-/// What applying events directly, without the history, came to.
+/// Tells how applying events directly, without the history, ended.
 #[expect(clippy::large_enum_variant, reason = "nearly always the large one, and one at a time")]
 pub(crate) enum DirectRun {
     /// They are applied.
     Applied {
         /// The sender's new state.
         timeline: Timeline,
-        /// What the run leaves besides rows.
+        /// Checkpoints and named sessions of the run.
         finished: Finished,
     },
-    /// Rows already written have to move, so the history has to be replayed from `since` on. Nothing was written.
+    /// Stored rows have to move, so the history has to be replayed from `since` on. Nothing was
+    /// written.
     NeedsReplay { since: EventTime },
 }
 
-/// Applies `events`, all newer than the sender's newest event, directly: this is the way of nearly all events.
+/// Applies `events`, all newer than the sender's newest event, to a copy of `timeline`. Nearly all
+/// events take this way. If an event moves stored rows, all changes are rolled back.
 pub(crate) fn run<'r, 'a: 'r>(
     engine: &Engine,
     timeline: &Timeline,
@@ -440,7 +492,8 @@ pub(crate) fn run<'r, 'a: 'r>(
     DirectRun::Applied { timeline: next, finished }
 }
 
-/// Checkpoints of events that are newer than all of `before`.
+/// Returns the write of new checkpoints of events that are all newer than `before`, or `None` if
+/// there are none.
 pub(crate) fn new_checkpoints(before: &Timeline, checkpoints: Vec<Checkpoint>) -> Option<CheckpointWrite> {
     let (sender, stretch) = (before.sender(), HistoryStretch { after: before.newest(), before: None });
     (!checkpoints.is_empty()).then_some(CheckpointWrite { sender, stretch, checkpoints })

@@ -1,4 +1,4 @@
-//! Looking at senders' history through the engine, without writing.
+//! Reads senders' history through the engine, without writing.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::reader::{Reader, SenderRef};
 use crate::whole_history::WholeHistory;
 use turnmill_sink::{Claim, Locked, Store, StoreError, Transaction};
 
-/// A sender, as its history makes it.
+/// Holds the rows of one sender, made from its history.
 #[derive(Clone, Copy, Debug)]
 pub struct RemadeSender<'l> {
     /// The sender.
@@ -19,18 +19,18 @@ pub struct RemadeSender<'l> {
     pub sender_key: &'l str,
     /// Number of its events.
     pub events: u64,
-    /// All of its rows, as inserts, with the marker rows of the patterns that were asked for.
+    /// All of its rows, as inserts, with the marker rows of the given patterns.
     pub rows: &'l Changes,
 }
 
 impl Ingest {
-    /// Makes all rows of `senders` (ascending, each once) from their history in memory, with the marker rows of `patterns`
-    /// whatever patterns the store has, and shows them sender by sender. Nothing is written; the senders are locked
-    /// meanwhile, so it should be few at a time.
+    /// Makes all rows of `senders` (ascending, each once) from their history in memory, and calls
+    /// `show` for each sender. The marker rows are those of `patterns`, whatever patterns the store
+    /// has. Nothing is written. The senders are locked meanwhile, so pass few at a time.
     ///
     /// # Errors
     ///
-    /// The store's.
+    /// Returns the errors of the store.
     pub async fn remake_rows<S: Store>(
         &self,
         store: &mut S,
@@ -54,11 +54,12 @@ impl Ingest {
         Ok(())
     }
 
-    /// Shows the events of a sender in their order. Nothing is written. Says whether the store has that sender.
+    /// Calls `show` for each event of a sender, in order. Nothing is written. Returns whether the
+    /// store has that sender.
     ///
     /// # Errors
     ///
-    /// The store's.
+    /// Returns the errors of the store.
     pub async fn show_events<S: Store>(
         &self,
         store: &mut S,
@@ -70,12 +71,12 @@ impl Ingest {
         let Some(Locked::Loaded { state, .. }) = tx.timelines().await?.into_iter().next() else {
             return Ok(false);
         };
-        let whose = SenderRef { sender, name: Timeline::name_of(&state)? };
+        let sender_ref = SenderRef { sender, name: Timeline::name_of(&state)? };
         let mut reader = Reader::open(&mut tx, sender, None, self.decoder().name(), None).await?;
         loop {
             reader.fill(&mut tx).await?;
             let Some(stored) = reader.next() else { return Ok(true) };
-            show(&stored.event(self.decoder(), &whose)?);
+            show(&stored.event(self.decoder(), &sender_ref)?);
         }
     }
 
@@ -83,7 +84,7 @@ impl Ingest {
     ///
     /// # Errors
     ///
-    /// The store's.
+    /// Returns the errors of the store.
     pub async fn session_owner<S: Store>(
         &self,
         store: &mut S,

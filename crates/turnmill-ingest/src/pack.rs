@@ -1,4 +1,4 @@
-//! Packing what the history keeps of records that arrived, ahead of their transaction.
+//! Packs the history of records that arrived, before their transaction.
 
 use std::collections::HashMap;
 
@@ -9,8 +9,9 @@ use crate::groups::{Item, grouped};
 use crate::history::{Entries, Entry};
 
 impl Arrivals<'_> {
-    /// Packs what the history will keep of them, as read by `decoder`. [`ingest`](crate::Ingest::ingest) does it unless it is done;
-    /// on the thread that decodes it costs the one that writes nothing.
+    /// Packs the events as the history will keep them, as read by `decoder`. Without this call
+    /// [`ingest`](crate::Ingest::ingest) packs them. A call on the decoding thread saves that time
+    /// on the writing one.
     pub fn pack(&mut self, decoder: &dyn Decoder) {
         let nothing = HashMap::new();
         let mut chunks = HashMap::new();

@@ -1,4 +1,16 @@
-//! Reading a sender's history in order, a page at a time.
+//! Reads a sender's history in order, a page at a time.
+//!
+//! The history is stored in chunks, one or more per transaction. Events that arrived late are in
+//! younger chunks than their neighbours in time, so chunks overlap in time:
+//!
+//! ```text
+//! chunk 1:  start, hi, listen, bye
+//! chunk 2:             slot                  arrived late, one transaction after
+//! reader:   start, hi, slot, listen, bye
+//! ```
+//!
+//! So an event may be shown only when no chunk that is still unread can hold an earlier one. A page
+//! says up to which time that is certain (`complete_before`).
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 
@@ -10,19 +22,19 @@ use crate::copies::CopySource;
 use crate::history::{Entries, Entry, unpack};
 use turnmill_sink::{Chunk, HistoryPage, HistoryRequest, StoreError, Transaction};
 
-/// Chunks of the first page; later pages grow while they bring few events.
+/// Chunks of the first page. Later pages grow while they bring few events.
 const FIRST_PAGE: usize = 6;
 const LARGEST_PAGE: usize = 1024;
-/// Events of a page: enough that asking for it is cheap beside them, few enough to hold in memory.
+/// Events of a page: enough that the request is cheap in comparison, few enough to hold in memory.
 const PAGE_EVENTS: usize = 8192;
 
-/// A reader goes on through what it need not show, rather than being opened again, for as many events as it has shown and
-/// these: then going on costs no more than what was done already.
+/// A reader skips events, rather than being opened again, for up to this many events more than it
+/// has shown. Skipping then costs no more than the work done already.
 const SHORT_WAY: usize = 512;
-/// Events between two checkpoints, at least.
+/// Least number of events between two checkpoints.
 const CHECKPOINT_EVENTS: usize = 32;
 
-/// The sender whose history is read, with the name that its events are decoded with.
+/// Names the sender whose history is read, with the name that its events are decoded with.
 #[derive(Clone, Debug)]
 pub(crate) struct SenderRef {
     pub(crate) sender: SenderId,
@@ -36,7 +48,7 @@ impl SenderRef {
     }
 }
 
-/// One stored event.
+/// Holds one stored event: its record, and its place in the sender's order.
 #[derive(Clone, Debug)]
 pub(crate) struct Stored {
     pub(crate) time: EventTime,
@@ -48,7 +60,7 @@ pub(crate) struct Stored {
     anonymised: bool,
     pub(crate) kept: Option<Vec<u8>>,
     payload: Vec<u8>,
-    /// Number of its chunk, and its place in it.
+    /// Number of its chunk, and its index in it.
     pub(crate) chunk: (u64, usize),
 }
 
@@ -68,7 +80,7 @@ impl Stored {
         }
     }
 
-    /// As the history keeps it.
+    /// Returns the event as the history keeps it.
     pub(crate) fn entry(&self) -> Entry<'_> {
         Entry {
             time: self.time,
@@ -83,15 +95,19 @@ impl Stored {
         }
     }
 
-    fn record<'s>(&'s self, whose: &'s SenderRef) -> Record<'s> {
+    fn record<'s>(&'s self, sender_ref: &'s SenderRef) -> Record<'s> {
         Record {
             payload: &self.payload,
-            sender: Some(&whose.name.key),
+            sender: Some(&sender_ref.name.key),
             time: self.record_time,
             environment: self.environment.as_deref(),
             row: self.tie,
             facts: SourceFacts {
-                assistant: whose.name.assistant.as_deref().map_or(AssistantName::None, AssistantName::Given),
+                assistant: sender_ref
+                    .name
+                    .assistant
+                    .as_deref()
+                    .map_or(AssistantName::None, AssistantName::Given),
                 time_unit: self.time_unit,
                 anonymised: self.anonymised,
             },
@@ -99,17 +115,17 @@ impl Stored {
         }
     }
 
-    /// The event, decoded again.
+    /// Decodes the event again, at the place that the history gives it.
     pub(crate) fn event<'s>(
         &'s self,
         decoder: &dyn Decoder,
-        whose: &'s SenderRef,
+        sender_ref: &'s SenderRef,
     ) -> Result<Event<'s>, StoreError> {
         let mut events = Vec::new();
         let damaged = |detail: String| StoreError::Damaged {
-            detail: format!("a stored event of `{}`: {detail}", whose.name.key),
+            detail: format!("a stored event of `{}`: {detail}", sender_ref.name.key),
         };
-        let record = self.record(whose);
+        let record = self.record(sender_ref);
         decoder.decode(&record, &mut events).map_err(|refused| damaged(refused.to_string()))?;
         let index = self.ordinal as usize;
         if index >= events.len() {
@@ -120,17 +136,18 @@ impl Stored {
         Ok(event)
     }
 
-    /// What has to be kept of it, a plain event, when an anonymised copy takes its place.
-    pub(crate) fn facts(&self, decoder: &dyn Decoder, whose: &SenderRef) -> Vec<u8> {
-        decoder.kept(&self.record(whose), self.ordinal).unwrap_or_default()
+    /// Returns what has to be kept of this plain event when an anonymised copy takes its place.
+    pub(crate) fn facts(&self, decoder: &dyn Decoder, sender_ref: &SenderRef) -> Vec<u8> {
+        decoder.kept(&self.record(sender_ref), self.ordinal).unwrap_or_default()
     }
 
-    /// `copy`, another stored event, at the place of this one, with `kept` of the plain copy.
+    /// Returns `copy`, another stored event, at the place of this one, with `kept` of the plain
+    /// copy.
     pub(crate) fn replaced_by(&self, copy: &Self, kept: Option<Vec<u8>>) -> Self {
         Self { time: self.time, tie: self.tie, chunk: self.chunk, kept, ..copy.clone() }
     }
 
-    /// `copy` at the place of this one, with `kept` of the plain copy.
+    /// Returns `copy` at the place of this one, with `kept` of the plain copy.
     pub(crate) fn with_copy(
         &self,
         arrivals: Option<&Arrivals<'_>>,
@@ -150,41 +167,46 @@ impl Stored {
 }
 
 /// Reads the history of one sender from a checkpoint on, in the sender's order.
+///
+/// Call [`fill`](Self::fill) before each [`peek`](Self::peek) and [`next`](Self::next). Without it
+/// they may show an event although an earlier one is still unread.
 #[derive(Debug)]
 pub(crate) struct Reader {
     sender: SenderId,
     since: Option<EventTime>,
     decoder: &'static str,
-    /// Where reading begins; none: with the first event.
+    /// The checkpoint at which reading began; `None`: with the first event.
     pub(crate) start: Option<Checkpoint>,
-    /// The checkpoints not yet passed.
+    /// The checkpoints not passed yet.
     pub(crate) checkpoints: VecDeque<Checkpoint>,
     pending: VecDeque<Stored>,
-    /// Events before this time are all in `pending`.
+    /// All events before this time are in `pending`; `None`: all events are.
     complete_before: Option<EventTime>,
+    /// Number of chunks read so far.
     read: usize,
+    /// Number of chunks to ask for next.
     page: usize,
     /// Events shown so far.
     shown: usize,
-    /// The chunks of which events are in `pending`, to write one again with an event replaced.
+    /// The chunks of the events in `pending`, for a rewrite of a chunk with an event replaced.
     chunks: BTreeMap<u64, Chunk>,
 }
 
-/// A page that was read before it was asked for.
+/// A page that was read ahead, with the request for it.
 #[derive(Debug)]
 pub(crate) struct ReadAhead {
     pub(crate) request: HistoryRequest,
     pub(crate) page: HistoryPage,
 }
 
-/// What a reader asks first.
+/// Returns the first request of a reader.
 pub(crate) fn first_page(sender: SenderId, since: Option<EventTime>) -> HistoryRequest {
     HistoryRequest { sender, since, skip: 0, limit: FIRST_PAGE }
 }
 
 impl Reader {
-    /// Starts at the latest checkpoint at or before `since`; without one, at the first event. The first page may have been
-    /// read already.
+    /// Opens the history at the latest checkpoint at or before `since`, or at the first event. Uses
+    /// the page `ahead` if it is the one that is needed.
     pub(crate) async fn open<T: Transaction>(
         tx: &mut T,
         sender: SenderId,
@@ -243,7 +265,8 @@ impl Reader {
             self.pending.extend(events.map(|(index, entry)| Stored::new(entry, (chunk.number, index))));
             self.chunks.insert(chunk.number, chunk);
         }
-        // Those of the same place in the order in which they arrived: by transaction, then inside it.
+        // Events with the same time and tie key stay in the order of arrival: by transaction, then
+        // by index.
         self.pending.make_contiguous().sort_by_key(|event| (event.time, event.tie, event.chunk));
         // Chunks are small after small batches and large after large ones.
         if brought < PAGE_EVENTS / 2 {
@@ -256,7 +279,12 @@ impl Reader {
         Ok(())
     }
 
-    /// Makes sure that [`peek`](Self::peek) tells the truth.
+    /// Reads pages until the event that [`peek`](Self::peek) returns is the next one of the
+    /// history.
+    ///
+    /// Invariant after the call: the first pending event is before `complete_before`, so no unread
+    /// chunk holds an earlier event. In the example above, `listen` of chunk 1 is shown only when
+    /// chunk 2, which begins with `slot`, is read.
     pub(crate) async fn fill<T: Transaction>(&mut self, tx: &mut T) -> Result<(), StoreError> {
         while let Some(limit) = self.complete_before
             && self.pending.front().is_none_or(|event| event.time >= limit)
@@ -266,29 +294,30 @@ impl Reader {
         Ok(())
     }
 
-    /// Place of the next event.
+    /// Returns the time and tie key of the next event.
     pub(crate) fn peek(&self) -> Option<(EventTime, Option<i64>)> {
         self.pending.front().map(|event| (event.time, event.tie))
     }
 
-    /// The next event.
+    /// Takes the next event.
     pub(crate) fn next(&mut self) -> Option<Stored> {
         self.shown += 1;
         self.pending.pop_front()
     }
 
-    /// The chunk of an event that was shown last.
+    /// Returns the chunk of an event that was just taken.
     pub(crate) fn chunk(&self, number: u64) -> Option<&Chunk> {
         self.chunks.get(&number)
     }
 
-    /// Notes that a replay ended at `checkpoint`, the last one passed: from there on all is as before.
+    /// Notes that a replay settled at `checkpoint`, the last one passed: from there on nothing
+    /// differs.
     pub(crate) fn settled_at(&mut self, checkpoint: Checkpoint) {
         self.start = Some(checkpoint);
     }
 
-    /// Whether it is cheaper to go on to the latest checkpoint at or before `since` than to open another reader there. Only
-    /// after a replay that has settled.
+    /// Returns whether it is cheaper to go on to the latest checkpoint at or before `since` than to
+    /// open another reader there. Valid only after a replay that has settled.
     pub(crate) fn goes_on_to(&self, since: EventTime) -> bool {
         if self.start.as_ref().is_none_or(|start| start.time > since) {
             return false;
@@ -298,7 +327,7 @@ impl Reader {
         read || between * CHECKPOINT_EVENTS <= self.shown + SHORT_WAY
     }
 
-    /// Goes on to the latest checkpoint at or before `since`.
+    /// Skips to the latest checkpoint at or before `since`.
     pub(crate) async fn go_to<T: Transaction>(
         &mut self,
         tx: &mut T,

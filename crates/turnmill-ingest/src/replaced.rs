@@ -1,5 +1,16 @@
-//! What copies of stored events change in the history: anonymised copies take the place of plain ones, and plain ones give
-//! them what they lack.
+//! Works out what arriving copies change in the stored history.
+//!
+//! An anonymised copy takes the place of a stored plain event. A plain copy gives a stored
+//! anonymised event the facts that it lacks.
+//!
+//! ```text
+//! stored:   u1: start, hi "my name is Ann", bye
+//! arrives:  u1: hi "my name is <name>", anonymised
+//! history:  u1: start, hi "my name is <name>" (keeps the intent of the plain one), bye
+//! ```
+//!
+//! The chunk that held the plain event is rewritten in the same transaction. So the plain text
+//! leaves the history together with the rows. `late` then replays the changed stretch.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -12,56 +23,57 @@ use crate::history::{Entries, unpack};
 use crate::reader::{ReadAhead, Reader, SenderRef, Stored};
 use turnmill_sink::{Chunk, HistoryWrite, StoreError, Transaction};
 
-/// What becomes of a stored event.
+/// Tells what becomes of a stored event.
 #[derive(Debug)]
 pub(crate) enum Change {
-    /// This copy takes its place: one that arrived, or itself with what a plain copy says.
+    /// A copy takes its place: one that arrived, or the stored one itself with the facts of a plain
+    /// copy.
     Replace {
         copy: CopySource,
         /// What the history keeps of the plain copy.
         kept: Option<Vec<u8>>,
     },
-    /// It goes: the anonymised copy that stands for its key takes the place of another one.
+    /// It is removed, because the anonymised copy of its key takes the place of another event.
     Remove,
 }
 
-/// The changes of one sender's stored events.
+/// Holds the changes of one sender's stored events.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
     changes: HashMap<EventId, Change>,
-    /// When the changed events are, ascending.
+    /// Times of the changed events, ascending.
     times: Vec<EventTime>,
-    /// The chunks of history in which they are, rewritten.
+    /// The rewritten chunks that hold the changed events.
     pub(crate) history: Vec<HistoryWrite>,
-    /// Whether the facts of the sender's row may stem from what goes.
+    /// Whether the sender's row may have facts (channel, user) of an event that changes.
     pub(crate) concerns_totals: bool,
     pub(crate) anonymised: i64,
     pub(crate) changed: i64,
     pub(crate) removed: i64,
 }
 
-/// Stored events with one key, in the sender's order.
+/// Holds the stored events of one key, in the sender's order.
 #[derive(Debug, Default)]
 struct StoredCopies {
     events: Vec<(EventId, Stored)>,
 }
 
 impl Plan {
-    /// What becomes of the stored event with this id; `None` if it stays as it is.
+    /// Returns what becomes of the stored event with this id, or `None` if it stays as it is.
     pub(crate) fn change(&self, id: EventId) -> Option<&Change> {
         self.changes.get(&id)
     }
 
-    /// When the changed events are, ascending.
+    /// Returns the times of the changed events, ascending.
     pub(crate) fn times(&self) -> &[EventTime] {
         &self.times
     }
 
-    /// Reads the stored copies of those of `items` that are known, and works out what changes.
+    /// Reads the stored copies of the known ones of `items`, and works out what changes.
     pub(crate) async fn make<'e, 'a, T: Transaction>(
         tx: &mut T,
         decoder: &dyn Decoder,
-        whose: &SenderRef,
+        sender_ref: &SenderRef,
         items: &[Item<'e, 'a>],
         arrivals: &'e Arrivals<'a>,
         ahead: Option<ReadAhead>,
@@ -72,11 +84,11 @@ impl Plan {
             .map(|item| (item.event.id.key(), (&item.copies, StoredCopies::default())))
             .collect();
         let mut chunks = BTreeMap::new();
-        find(tx, decoder, whose, items, &mut wanted, &mut chunks, ahead).await?;
+        find(tx, decoder, sender_ref, items, &mut wanted, &mut chunks, ahead).await?;
         let mut plan = Self::default();
         let mut rewritten: BTreeMap<u64, BTreeMap<usize, EventId>> = BTreeMap::new();
         for (copies, found) in wanted.into_values() {
-            plan.decide(decoder, whose, arrivals, copies, &found)?;
+            plan.decide(decoder, sender_ref, arrivals, copies, &found)?;
             for (id, stored) in &found.events {
                 if plan.changes.contains_key(id) {
                     plan.times.push(stored.time);
@@ -87,7 +99,7 @@ impl Plan {
         plan.times.sort_unstable();
         for (number, places) in rewritten {
             let chunk = chunks.remove(&number).ok_or_else(|| StoreError::Damaged {
-                detail: format!("chunk {number} of sender {} is missing", whose.sender),
+                detail: format!("chunk {number} of sender {} is missing", sender_ref.sender),
             })?;
             let change = |stored: Stored| match places
                 .get(&stored.chunk.1)
@@ -98,26 +110,27 @@ impl Plan {
                 Some(Change::Replace { copy, kept }) => Some(stored.with_copy(Some(arrivals), *copy, kept)),
             };
             let chunk = rewrite(decoder, &chunk, change)?;
-            plan.history.push(HistoryWrite { sender: whose.sender, chunk, replaces: true });
+            plan.history.push(HistoryWrite { sender: sender_ref.sender, chunk, replaces: true });
         }
         Ok(plan)
     }
 
-    /// Works out what becomes of the stored events `found` of one key when `copies` arrive.
+    /// Decides what becomes of the stored events `found` of one key when `copies` arrive. The rule
+    /// is that of [`fold`].
     fn decide(
         &mut self,
         decoder: &dyn Decoder,
-        whose: &SenderRef,
+        sender_ref: &SenderRef,
         arrivals: &Arrivals<'_>,
         copies: &Copies,
         found: &StoredCopies,
     ) -> Result<(), StoreError> {
         let Some(((first, stored), rest)) = found.events.split_first() else {
             return Err(StoreError::Damaged {
-                detail: format!("the history of sender {} lacks an event of rasa_event", whose.sender),
+                detail: format!("the history of sender {} lacks an event of rasa_event", sender_ref.sender),
             });
         };
-        let event = stored.event(decoder, whose)?;
+        let event = stored.event(decoder, sender_ref)?;
         let mark = event.anonymised.as_ref();
         let ids: Vec<EventId> = found.events.iter().map(|(id, _)| *id).collect();
         let verdict = match mark {
@@ -132,7 +145,7 @@ impl Plan {
         let Some(stands) = verdict.stands else { return Ok(()) };
         let kept = match verdict.facts {
             Some(CopySource::Known) if mark.is_some() => stored.kept.clone(),
-            Some(CopySource::Known) => Some(stored.facts(decoder, whose)),
+            Some(CopySource::Known) => Some(stored.facts(decoder, sender_ref)),
             Some(CopySource::Arrived(plain)) => {
                 let ordinal = arrivals.events.get(plain).map_or(0, |event| event.ordinal);
                 Some(decoder.kept(&arrivals.record(plain), ordinal).unwrap_or_default())
@@ -143,10 +156,10 @@ impl Plan {
             return Ok(());
         }
         let changed = stored.with_copy(Some(arrivals), stands, &kept);
-        self.concerns_totals |= !same_totals(&event, &changed.event(decoder, whose)?);
+        self.concerns_totals |= !same_totals(&event, &changed.event(decoder, sender_ref)?);
         self.changes.insert(*first, Change::Replace { copy: stands, kept });
         for (id, stored) in rest {
-            self.concerns_totals |= names_totals(&stored.event(decoder, whose)?);
+            self.concerns_totals |= names_totals(&stored.event(decoder, sender_ref)?);
             self.changes.insert(*id, Change::Remove);
             self.removed += 1;
         }
@@ -154,7 +167,7 @@ impl Plan {
     }
 }
 
-/// The chunk with `change` of each of its events; `None` takes one out.
+/// Returns the chunk with `change` applied to each of its events. `None` removes one.
 pub(crate) fn rewrite(
     decoder: &dyn Decoder,
     chunk: &Chunk,
@@ -169,19 +182,20 @@ pub(crate) fn rewrite(
     Ok(Chunk { bytes, number: chunk.number, least: chunk.least, greatest: chunk.greatest })
 }
 
-/// Finds the stored events of the `wanted` keys, and the chunks in which they are.
+/// Finds the stored events of the `wanted` keys, and the chunks that hold them.
 async fn find<T: Transaction>(
     tx: &mut T,
     decoder: &dyn Decoder,
-    whose: &SenderRef,
+    sender_ref: &SenderRef,
     items: &[Item<'_, '_>],
     wanted: &mut HashMap<EventKey, (&Copies, StoredCopies)>,
     chunks: &mut BTreeMap<u64, Chunk>,
     ahead: Option<ReadAhead>,
 ) -> Result<(), StoreError> {
     let known = || items.iter().filter(|item| item.is_known());
-    let mut reader = Reader::open(tx, whose.sender, since(known()), decoder.name(), ahead).await?;
-    // Copies with a time of their own are all at that time; one without may stand anywhere.
+    let mut reader = Reader::open(tx, sender_ref.sender, since(known()), decoder.name(), ahead).await?;
+    // All copies of an event with a time of its own are at that time. Copies of one without may be
+    // anywhere.
     let last = if known().all(|item| item.event.id.has_time()) {
         known().map(|item| item.event.time).max()
     } else {
@@ -198,7 +212,7 @@ async fn find<T: Transaction>(
         if last.is_some() && !times.contains(&time) {
             continue;
         }
-        let id = stored.event(decoder, whose)?.id;
+        let id = stored.event(decoder, sender_ref)?.id;
         if let Some((_, found)) = wanted.get_mut(&id.key()) {
             if let Some(chunk) = reader.chunk(stored.chunk.0) {
                 chunks.entry(stored.chunk.0).or_insert_with(|| chunk.clone());
@@ -209,7 +223,8 @@ async fn find<T: Transaction>(
     Ok(())
 }
 
-/// From where on the history has the stored copies of these known items; none: anywhere.
+/// Returns the time from which on the stored copies of these known items are found; `None`:
+/// anywhere.
 pub(crate) fn since<'i, 'e: 'i, 'a: 'e + 'i>(
     known: impl Iterator<Item = &'i Item<'e, 'a>> + Clone,
 ) -> Option<EventTime> {
@@ -217,12 +232,12 @@ pub(crate) fn since<'i, 'e: 'i, 'a: 'e + 'i>(
     if timed { known.map(|item| item.event.time).min() } else { None }
 }
 
-/// Whether two copies say the same about what the sender's row gathers.
+/// Returns whether two copies agree on the facts that the sender's row gathers.
 fn same_totals(old: &Event<'_>, new: &Event<'_>) -> bool {
     channel(old) == channel(new) && old.user_key == new.user_key
 }
 
-/// Whether an event says something that the sender's row gathers.
+/// Returns whether an event has facts that the sender's row gathers.
 fn names_totals(event: &Event<'_>) -> bool {
     channel(event).is_some() || event.user_key.is_some()
 }

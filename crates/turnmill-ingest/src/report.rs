@@ -1,4 +1,4 @@
-//! What became of a batch.
+//! Reports what became of a batch.
 
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
@@ -7,24 +7,24 @@ use std::time::Duration;
 use turnmill_model::{Changes, Reason};
 use turnmill_sink::Counts;
 
-/// What became of a batch.
+/// Reports what became of a batch.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// The batch's counts, as they went to the ledger.
+    /// The batch's counts, as they were added to the ledger.
     pub counts: Counts,
     /// Of the counts: dead letters by reason.
     pub dead_letters: BTreeMap<Reason, u64>,
-    /// Events that came late, and so did not simply extend their sender's timeline.
+    /// Number of late events: new ones older than their sender's newest event.
     pub late: u64,
-    /// Stretches of history that were replayed.
+    /// Number of replays of a stretch of history, restarts included.
     pub replays: u64,
     /// The row changes, by table.
     pub rows: Vec<RowCounts>,
-    /// How long the store took to make the written batch durable.
+    /// Time that the store took to commit.
     pub commit: Duration,
 }
 
-/// How many rows of a table a batch changed.
+/// Counts the rows of a table that a batch changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RowCounts {
     /// The table's name.
@@ -38,7 +38,7 @@ pub struct RowCounts {
 }
 
 impl RowCounts {
-    /// Those of the tables that `changes` touches.
+    /// Counts the rows of each table that `changes` touches.
     pub(crate) fn of(changes: &Changes) -> Vec<Self> {
         let mut counts = Vec::new();
         changes.for_each_table(|rows| {
@@ -57,7 +57,7 @@ impl RowCounts {
 }
 
 impl AddAssign<&Self> for Report {
-    /// Adds what became of another batch.
+    /// Adds the report of another batch.
     fn add_assign(&mut self, other: &Self) {
         self.counts += other.counts;
         self.late += other.late;

@@ -1,4 +1,4 @@
-//! What decides about rows.
+//! The rules that decide which rows a record gives.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,11 +6,12 @@ use std::sync::Arc;
 use turnmill_engine::Engine;
 use turnmill_model::{Decoder, Settings};
 
-/// What decides which rows a record gives: the settings, the decoder and the engine.
+/// Decides which rows a record gives: holds the settings, the decoder and the engine.
 ///
-/// All three have to agree, with each other and with what the store remembers. So they are one value, and whatever writes to a
-/// store is made from it: [`Ingest`](crate::Ingest) here, and `Pipeline` in `turnmill-pipeline`. The decoder is made from the
-/// settings while the value is made, so that there is no second copy of them that could differ.
+/// All three have to agree with each other and with what the store remembers. So they are one
+/// value, and every writer to a store is made from it: [`Ingest`](crate::Ingest) here, and
+/// `Pipeline` in `turnmill-pipeline`. The decoder is made from the settings here, so that no second
+/// copy of them can differ.
 ///
 /// Cheap to clone and to share between threads.
 ///
@@ -35,7 +36,7 @@ pub struct RowRules {
 }
 
 impl RowRules {
-    /// Rules under `settings`, with the decoder that `decoder` makes from them.
+    /// Creates rules under `settings`, with the decoder that `decoder` makes from them.
     pub fn new<D: Decoder + 'static>(settings: &Settings, decoder: impl FnOnce(&Settings) -> D) -> Self {
         Self {
             settings: settings.clone(),
@@ -44,8 +45,8 @@ impl RowRules {
         }
     }
 
-    /// Sets how many events a sender has at least between two checkpoints of its history. It changes what a late event costs
-    /// and how large histories are, but no row.
+    /// Sets the least number of events between two checkpoints of a sender's history. It changes
+    /// the cost of a late event and the size of histories, but no row.
     #[must_use]
     pub fn with_checkpoint_every(mut self, events: u16) -> Self {
         self.engine = self.engine.checkpoint_every(events);
@@ -60,19 +61,19 @@ impl RowRules {
         self
     }
 
-    /// The settings, which are also what a store is to be opened with.
+    /// Returns the settings, which are also those that a store has to be opened with.
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// The decoder.
+    /// Returns the decoder.
     #[must_use]
     pub fn decoder(&self) -> &dyn Decoder {
         &*self.decoder
     }
 
-    /// The engine, which knows no patterns yet.
+    /// Returns the engine, which knows no patterns yet.
     pub(crate) fn engine(&self) -> &Engine {
         &self.engine
     }

@@ -1,13 +1,13 @@
-//! Why an attempt at a transaction came to nothing.
+//! Reasons why an attempt at a transaction ended without a commit.
 
 use turnmill_engine::Engine;
 use turnmill_sink::{StoreError, Transaction};
 
-/// Why an attempt came to nothing.
+/// Tells why an attempt ended without a commit.
 #[derive(Debug)]
 pub(crate) enum Setback {
     Store(StoreError),
-    /// The store's patterns are not those of the engine.
+    /// The store has other patterns than the engine.
     OtherPatterns,
 }
 
@@ -17,7 +17,8 @@ impl From<StoreError> for Setback {
     }
 }
 
-/// Compares the patterns of the engine with those of the store, which stay as they are until the transaction ends.
+/// Compares the patterns of the engine with those of the store, which cannot change until the
+/// transaction ends.
 ///
 /// # Errors
 ///

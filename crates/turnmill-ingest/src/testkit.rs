@@ -1,4 +1,4 @@
-//! The conformance suite of stores: what every [`Store`] has to pass, whatever it is made of.
+//! The conformance suite that every [`Store`] has to pass.
 //!
 //! Implement [`Fixture`] for the store and call [`suite`] in a test:
 //!
@@ -29,7 +29,7 @@
 //! # });
 //! ```
 //!
-//! The functions panic with a message that names the property if a store does not hold it.
+//! The functions panic with a message that names the property that the store lacks.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed check of a test suite is a panic")]
 
 mod cases;
@@ -44,22 +44,48 @@ pub use self::drive::{Delivery, Driver, Given};
 pub use self::memory::Memory;
 use turnmill_sink::{Inspect, Store, Upkeep};
 
-/// How the suite gets stores to test.
+/// Gives the suite stores to test.
+///
+/// # Protocol
+///
+/// 1. Each check calls [`create`](Self::create) at least once. Checks run one after the other.
+/// 2. Some checks call [`connect`](Self::connect), to write as a second process would.
+/// 3. [`fail_after`](Self::fail_after) and [`refuse_text`](Self::refuse_text) break a store for the
+///    transactions that follow, until they are called with `None`.
+///
+/// The suite opens each store itself. A fixture may block and may panic if it cannot make a store.
+///
+/// ```
+/// use turnmill_ingest::testkit::{Fixture, Memory};
+/// use turnmill_model::Settings;
+/// use turnmill_sink::{Inspect, Store, StoreError};
+///
+/// # pollster::block_on(async {
+/// let mut fixture = Memory;
+/// let mut store = fixture.create();
+/// let mut second = fixture.connect(&store);
+/// store.open(&Settings::default()).await?;
+/// second.open(&Settings::default()).await?;
+/// assert_eq!(store.digests().await?, second.digests().await?);
+/// # Ok::<(), StoreError>(())
+/// # }).unwrap();
+/// ```
 pub trait Fixture {
     /// The store under test.
     type Store: Store + Inspect;
 
-    /// A new, empty store, not opened yet.
+    /// Creates a new, empty store, which is not opened.
     fn create(&mut self) -> Self::Store;
 
-    /// Another connection to the same store, as another process would have, not opened yet.
+    /// Returns another connection to the same store, as another process would have. It is not
+    /// opened.
     fn connect(&mut self, store: &Self::Store) -> Self::Store;
 
-    /// Makes `store` fail with a retryable error after that many statements of a transaction (the last before the commit
-    /// included), or no longer fail.
+    /// Makes `store` fail with a retryable error after this many statements of a transaction. The
+    /// last statement before the commit counts. `None` ends that.
     fn fail_after(&mut self, store: &mut Self::Store, statements: Option<u64>);
 
-    /// Makes the store refuse rows of `rasa_user_message` with this `text`, or no longer refuse any.
+    /// Makes `store` refuse rows of `rasa_user_message` with this `text`. `None` ends that.
     fn refuse_text(&mut self, store: &mut Self::Store, text: Option<&str>);
 }
 
@@ -99,8 +125,8 @@ where
     upkeep::a_rebuild_gives_senders_their_assistant(fixture).await;
 }
 
-/// A conversation of `turns` turns with `sender`, as Rasa writes it: lines of JSON. Every event type with rows of its own is
-/// in it.
+/// Returns a conversation of `turns` turns with `sender` as Rasa writes it: lines of JSON. It has
+/// every event type that gives rows of its own.
 #[must_use]
 pub fn conversation(sender: &str, turns: usize, start: f64) -> Vec<String> {
     let mut time = start;

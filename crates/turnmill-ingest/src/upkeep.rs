@@ -1,4 +1,4 @@
-//! Making senders' rows again from their history.
+//! Makes the rows of senders again from their history.
 
 use turnmill_engine::{SenderName, Timeline};
 use turnmill_model::SenderId;
@@ -14,17 +14,18 @@ use crate::replaced::rewrite;
 use crate::setback::{Setback, check_patterns};
 use crate::whole_history::{Rewritten, WholeHistory};
 
-/// Chunks of history to copy at a time.
+/// Chunks of history that are copied at a time.
 const PAGE: usize = 256;
 
-/// What a rebuild of some senders came to.
+/// Reports a rebuild of some senders.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rebuilt {
     /// Senders.
     pub senders: u64,
     /// Their events.
     pub events: u64,
-    /// Events of the history that are copies of others by the present rules, and became duplicates.
+    /// Events of the history that are copies of others by the present rules. They became
+    /// duplicates.
     pub duplicates: u64,
 }
 
@@ -32,12 +33,13 @@ pub struct Rebuilt {
 const LEDGER_SOURCE: &str = "rebuild";
 
 impl Ingest {
-    /// Makes all rows of `senders` (ascending, each once) again from their history, in one transaction. Those that have no
-    /// assistant belong to `assistant` from now on, if one is given; their ids become others.
+    /// Makes all rows of `senders` (ascending, each once) again from their history, in one
+    /// transaction. If `assistant` is given, senders without an assistant get it, and with it
+    /// another id.
     ///
     /// # Errors
     ///
-    /// The store's. After an error nothing has changed.
+    /// Returns the errors of the store. After an error nothing has changed.
     pub async fn rebuild<S: Store>(
         &mut self,
         store: &mut S,
@@ -60,7 +62,8 @@ impl Ingest {
         assistant: Option<&str>,
     ) -> Result<Rebuilt, Setback> {
         let named = self.with_names(store, senders, assistant).await?;
-        let mut claims: Vec<SenderId> = named.iter().flat_map(|(old, whose)| [*old, whose.sender]).collect();
+        let mut claims: Vec<SenderId> =
+            named.iter().flat_map(|(old, sender_ref)| [*old, sender_ref.sender]).collect();
         claims.sort_unstable();
         claims.dedup();
         let claim = Claim::of_senders(&claims);
@@ -69,22 +72,22 @@ impl Ingest {
         let locked = tx.timelines().await?;
         let mut batch = Batch { rebuilt: senders.last().copied(), ..Batch::default() };
         let mut rebuilt = Rebuilt::default();
-        for (old, whose) in named {
+        for (old, sender_ref) in named {
             let state = |sender| claims.binary_search(&sender).ok().and_then(|index| locked.get(index));
             let Some(Locked::Loaded { version, .. }) = state(old) else { continue };
-            if old != whose.sender && matches!(state(whose.sender), Some(Locked::Loaded { .. })) {
+            if old != sender_ref.sender && matches!(state(sender_ref.sender), Some(Locked::Loaded { .. })) {
                 return Err(StoreError::Unusable {
                     detail: format!(
                         "sender `{}` is there with and without the assistant `{}`, and a rebuild cannot join \
                          them; read the source again into a store of its own",
-                        whose.name.key,
-                        whose.name.assistant.as_deref().unwrap_or_default()
+                        sender_ref.name.key,
+                        sender_ref.name.assistant.as_deref().unwrap_or_default()
                     ),
                     source: None,
                 }
                 .into());
             }
-            let made = self.make_again(&mut tx, old, &whose, *version, &mut batch).await?;
+            let made = self.make_again(&mut tx, old, &sender_ref, *version, &mut batch).await?;
             rebuilt.senders += 1;
             rebuilt.events += made.0;
             rebuilt.duplicates += made.1;
@@ -99,12 +102,13 @@ impl Ingest {
         Ok(rebuilt)
     }
 
-    /// Makes up for marker rows of `senders` (ascending, each once) that were made with older patterns, in one transaction. Says
-    /// how many senders owed any.
+    /// Writes marker rows of `senders` (ascending, each once) that are missing because they were
+    /// made with older patterns. Uses one transaction. Returns the number of senders that had rows
+    /// missing.
     ///
     /// # Errors
     ///
-    /// The store's. After an error nothing has changed.
+    /// Returns the errors of the store. After an error nothing has changed.
     pub async fn catch_up<S: Store>(
         &mut self,
         store: &mut S,
@@ -144,7 +148,7 @@ impl Ingest {
         Ok(caught_up)
     }
 
-    /// The senders that have a state, with the names and ids that they have from now on.
+    /// Returns the senders that have a state, with their names and ids after the rebuild.
     async fn with_names<S: Store>(
         &self,
         store: &mut S,
@@ -164,18 +168,18 @@ impl Ingest {
         Ok(named)
     }
 
-    /// Adds to `batch` what makes the sender `old` the one that `whose` names; says how many events there are, and how many
-    /// became duplicates.
+    /// Adds to `batch` the rows and state of the sender `old`, under the name and id of
+    /// `sender_ref`. Returns the number of events, and of those that became duplicates.
     async fn make_again<T: Transaction>(
         &self,
         tx: &mut T,
         old: SenderId,
-        whose: &SenderRef,
+        sender_ref: &SenderRef,
         version: u64,
         batch: &mut Batch,
     ) -> Result<(u64, u64), StoreError> {
-        let sender = whose.sender;
-        let timeline = Timeline::new(sender, &whose.name.key, whose.name.assistant.as_deref());
+        let sender = sender_ref.sender;
+        let timeline = Timeline::new(sender, &sender_ref.name.key, sender_ref.name.assistant.as_deref());
         let history = WholeHistory { engine: &self.engine, decoder: self.decoder() };
         let made = history.run(tx, old, timeline, &mut batch.changes).await?;
         if old == sender {
@@ -193,8 +197,8 @@ impl Ingest {
         Ok((made.events, gone))
     }
 
-    /// Adds to `batch` the history of `old` as that of `sender`, with what is `rewritten`. Of a sender that keeps its id only
-    /// the chunks that change.
+    /// Adds to `batch` the history of `old` as that of `sender`, with the changes of `rewritten`.
+    /// If the sender keeps its id, only changed chunks are written.
     async fn copy_history<T: Transaction>(
         &self,
         tx: &mut T,

@@ -1,4 +1,4 @@
-//! Applying the whole history of a sender to an empty timeline.
+//! Applies the whole history of a sender to an empty timeline.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -9,27 +9,31 @@ use turnmill_sink::{StoreError, Transaction};
 use crate::copies::{CopySource, KnownCopies, fold};
 use crate::reader::{Reader, SenderRef, Stored};
 
-/// What a sender's history is applied with.
+/// Holds what a sender's history is applied with.
 pub(crate) struct WholeHistory<'h> {
     pub(crate) engine: &'h Engine,
     pub(crate) decoder: &'h dyn Decoder,
 }
 
-/// A sender's rows, made from its history.
+/// Holds the result: a sender's state, and what of its history has to change. The rows go to `out`.
 pub(crate) struct RemadeHistory {
     /// Number of events.
     pub(crate) events: u64,
     pub(crate) timeline: Timeline,
     pub(crate) checkpoints: Vec<Checkpoint>,
-    /// What of the history has to change, by chunk and place in it.
+    /// Changes of the history, by chunk and index in it.
     pub(crate) rewritten: Rewritten,
 }
 
-/// Stored events, by chunk and place in it, that others take the place of, or that go.
+/// Changes of stored events, by chunk and index in it: another event in their place, or `None` if
+/// they go.
 pub(crate) type Rewritten = BTreeMap<(u64, usize), Option<Stored>>;
 
 impl WholeHistory<'_> {
-    /// Applies the whole history of `old` to `timeline`, which is empty, where its session ids are its own.
+    /// Applies the whole history of the sender `old` to the empty `timeline`.
+    ///
+    /// Session ids that another sender owns are marked as foreign, and everything is applied again.
+    /// Each round marks at least one more id, so this ends.
     pub(crate) async fn run<T: Transaction>(
         &self,
         tx: &mut T,
@@ -55,7 +59,8 @@ impl WholeHistory<'_> {
         }
     }
 
-    /// Applies the whole history of `old` to `timeline`.
+    /// Applies the whole history of `old` to a copy of `timeline`. Returns the events that name
+    /// sessions, too.
     async fn run_all<T: Transaction>(
         &self,
         tx: &mut T,
@@ -63,15 +68,16 @@ impl WholeHistory<'_> {
         timeline: &Timeline,
         out: &mut Changes,
     ) -> Result<(RemadeHistory, Vec<NamedSession>), StoreError> {
-        let whose = SenderRef::of(timeline);
+        let sender_ref = SenderRef::of(timeline);
         let mut made = timeline.clone();
         let mut reader = Reader::open(tx, old, None, self.decoder.name(), None).await?;
         let (mut events, mut rewritten) = (0, Rewritten::new());
-        // Copies without a time of their own need not be at the same time.
+        // Copies without a time of their own may be at different times.
         let mut timeless: HashSet<EventKey> = HashSet::new();
         let mut run = self.engine.run(&mut made, out);
         loop {
-            // All events of one time: there all copies of an event are.
+            // Take all events of one time together. All copies of an event that has a time of its
+            // own are among them.
             let mut together = Vec::new();
             reader.fill(tx).await?;
             let Some((time, _)) = reader.peek() else { break };
@@ -81,8 +87,8 @@ impl WholeHistory<'_> {
                 together.push(stored);
                 reader.fill(tx).await?;
             }
-            for stored in self.without_copies(&whose, together, &mut rewritten)? {
-                let event = stored.event(self.decoder, &whose)?;
+            for stored in self.without_copies(&sender_ref, together, &mut rewritten)? {
+                let event = stored.event(self.decoder, &sender_ref)?;
                 if !event.id.has_time() && event.told_by_key && !timeless.insert(event.id.key()) {
                     rewritten.insert(stored.chunk, None);
                     continue;
@@ -100,19 +106,18 @@ impl WholeHistory<'_> {
         Ok((made, finished.named_sessions))
     }
 
-    /// Of stored events of one time those that are events by the present rules; what becomes of the others goes to
-    /// `rewritten`. Rules of earlier versions told events apart in other ways: they kept some anonymised copies beside the plain
-    /// ones.
+    /// Returns those stored events of one time that are events by the present rules. The others are
+    /// noted in `rewritten`. Earlier versions kept some anonymised copies beside the plain ones.
     fn without_copies(
         &self,
-        whose: &SenderRef,
+        sender_ref: &SenderRef,
         together: Vec<Stored>,
         rewritten: &mut Rewritten,
     ) -> Result<Vec<Stored>, StoreError> {
         if together.len() < 2 {
             return Ok(together);
         }
-        let events = together.iter().map(|stored| stored.event(self.decoder, whose));
+        let events = together.iter().map(|stored| stored.event(self.decoder, sender_ref));
         let events: Vec<Event<'_>> = events.collect::<Result<_, _>>()?;
         let mut keys: BTreeMap<EventKey, Vec<usize>> = BTreeMap::new();
         for (number, event) in events.iter().enumerate() {
@@ -126,9 +131,9 @@ impl WholeHistory<'_> {
                 fold(&KnownCopies::Nothing, copies.iter().map(|number| (*number, &events[*number])));
             let mut stays: Vec<usize> = verdict.plain.to_vec();
             if let (Some(CopySource::Arrived(stands)), Some(&first)) = (verdict.stands, copies.first()) {
-                // It takes the place of the first to arrive.
+                // The copy that stands takes the place of the first to arrive.
                 let kept = match verdict.facts {
-                    Some(CopySource::Arrived(plain)) => Some(together[plain].facts(self.decoder, whose)),
+                    Some(CopySource::Arrived(plain)) => Some(together[plain].facts(self.decoder, sender_ref)),
                     _ => together[stands].kept.clone(),
                 };
                 changed.insert(first, together[first].replaced_by(&together[stands], kept));

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use turnmill_sink::{Class, StoreError};
 
-/// Exponential back-off with full jitter: attempt number n waits for a random time up to `first * 2^n`, at most `longest`.
+/// Exponential back-off with full jitter: after failure number n (from 0) it waits for a random
+/// time up to `first * 2^n`, at most `longest`.
 ///
 /// ```
 /// use std::time::Duration;
@@ -19,7 +20,7 @@ use turnmill_sink::{Class, StoreError};
 pub struct Backoff {
     /// Longest pause after the first failure.
     pub first: Duration,
-    /// Longest pause at all.
+    /// Longest pause after any failure.
     pub longest: Duration,
 }
 
@@ -30,23 +31,23 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// The pause after failure number `attempt` (from 0).
+    /// Returns the pause after failure number `attempt` (from 0).
     #[must_use]
     pub fn pause(&self, attempt: u32) -> Duration {
         let ceiling = self.first.saturating_mul(2_u32.saturating_pow(attempt)).min(self.longest);
-        // A hasher with fresh random keys is randomness enough for jitter.
+        // A hasher with fresh random keys is random enough for jitter.
         let random = RandomState::new().hash_one(attempt) >> 11;
         ceiling.mul_f64(random as f64 / (1_u64 << 53) as f64)
     }
 }
 
-/// Losing against another writer more often than this in a row is no bad luck.
+/// Fences in a row after which another attempt is pointless.
 const LOSSES: u32 = 20;
 
-/// What takes too long more often than this in a row, and cannot be made less, takes too long.
+/// Time-outs in a row after which work that cannot be made smaller fails.
 pub(crate) const TOO_SLOW: u32 = 3;
 
-/// Failures in a row of work on a store that is simply begun again, also after another writer was faster.
+/// Counts failures in a row of work that can be repeated as a whole, also after a fence.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Attempts {
     backoff: Backoff,
@@ -56,13 +57,15 @@ pub struct Attempts {
 }
 
 impl Attempts {
-    /// Attempts for work that is given up when it has failed for so long; by default it is tried without end.
+    /// Creates attempts that end when the work has failed for `patience`. By default they do not
+    /// end.
     #[must_use]
     pub fn giving_up_after(patience: Duration) -> Self {
         Self { patience: Some(patience), ..Self::default() }
     }
 
-    /// How long to wait before the next attempt; none if there is no use in one.
+    /// Counts a failure. Returns the pause before the next attempt, or `None` if none is to be
+    /// made.
     pub fn failed(&mut self, error: &StoreError) -> Option<Duration> {
         if matches!(error, StoreError::TimeLimit { .. }) && self.failed >= TOO_SLOW {
             return None;
@@ -75,11 +78,11 @@ impl Attempts {
         let pause = self.backoff.pause(self.failed).max(least);
         self.failed = self.failed.saturating_add(1);
         let since = *self.since.get_or_insert_with(Instant::now);
-        let late = self.patience.is_some_and(|patience| since.elapsed() + pause > patience);
-        (!late).then_some(pause)
+        let out_of_patience = self.patience.is_some_and(|patience| since.elapsed() + pause > patience);
+        (!out_of_patience).then_some(pause)
     }
 
-    /// The last attempt was none too many.
+    /// Resets the count, after an attempt that succeeded.
     pub fn succeeded(&mut self) {
         (self.failed, self.since) = (0, None);
     }

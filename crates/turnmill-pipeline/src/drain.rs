@@ -1,4 +1,4 @@
-//! Reading a source to its end, whatever happens on the way.
+//! Reads one source to its end, through retries and fences.
 
 use turnmill_model::PartitionId;
 use turnmill_sink::Store;
@@ -8,17 +8,18 @@ use crate::event::{Drained, Observer, PipelineError};
 use crate::pipeline::{Outcome, Pipeline, parse_position};
 use crate::prepare::{ReadAhead, ReaderMessage};
 
-/// Opens a source behind a position.
+/// Opens a source at a stored position; `None`: at its start.
 pub type OpenSource<'o> = dyn FnMut(Option<&Position>) -> Result<Box<dyn Source>, SourceError> + 'o;
 
 impl<S: Store> Pipeline<S> {
-    /// Reads the source called `key` from its stored position to its end, or until stopping is asked for. `key` is none for a
-    /// source without positions. `open` is called again when another writer has moved on.
+    /// Reads the source called `key` from its stored position to its end, or until it is stopped.
+    /// `key` is `None` for a source without positions. After a fence `open` is called again, with
+    /// the position that is stored then.
     ///
     /// # Errors
     ///
-    /// Fatal errors of the store and any of the source, and [`PipelineError::Position`] if `key` is not what the source
-    /// reads; everything committed before stays.
+    /// Returns fatal errors of the store, any error of the source, and [`PipelineError::Position`]
+    /// if the source reads another partition than `key`. Everything committed before stays.
     pub async fn drain(
         &mut self,
         key: Option<&PartitionId>,
@@ -39,7 +40,8 @@ impl<S: Store> Pipeline<S> {
         }
     }
 
-    /// Reads `source` until it ends (true) or another writer turns out to have moved on (false).
+    /// Reads `source` until it ends (returns true) or another writer fences this one (returns
+    /// false).
     async fn read(
         &mut self,
         key: Option<&PartitionId>,
@@ -55,8 +57,8 @@ impl<S: Store> Pipeline<S> {
         while let Ok(read) = reading.incoming.recv().await {
             match read {
                 ReaderMessage::Batch(prepared) => {
-                    // Opened at the position of something else, the source would be fenced by its own, and be opened there
-                    // again without end.
+                    // A source that was opened at the position of another partition would be
+                    // fenced, opened there again, and so on without end.
                     let mut positioned = prepared.batch().parts().iter().filter(|part| part.to.is_some());
                     let found = positioned.next().map(|part| part.partition.clone());
                     let wrong = |found: &PartitionId| PipelineError::Position {

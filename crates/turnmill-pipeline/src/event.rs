@@ -1,4 +1,4 @@
-//! What a pipeline tells, and how it ends.
+//! Events, errors and results of a pipeline.
 
 use std::time::Duration;
 
@@ -9,55 +9,56 @@ use turnmill_source::{Assignment, Opened, Position, RecordBatch, SourceError};
 
 use crate::limits::TooManyDeadLetters;
 
-/// Something worth telling an operator.
+/// Something that operators want to know.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'e> {
     /// A batch was committed.
     Committed {
-        /// Its records; their parts say where the source stands now.
+        /// Its records. Their parts have the new positions.
         batch: &'e RecordBatch,
-        /// What became of it.
+        /// What became of the batch.
         report: &'e Report,
-        /// Which of its records could not be decoded, ascending, and why.
+        /// The records that could not be decoded, ascending, with the reasons.
         refused: &'e [(usize, Refused)],
-        /// How long it took, from the first attempt to the end of the commit.
+        /// Time from the first attempt to the end of the commit.
         took: Duration,
         /// The timelines in memory.
         cached: CacheUsage,
     },
-    /// A partition was not opened where it was left: see [`Opened`].
+    /// A partition was not opened where it was left, see [`Opened`].
     Opened {
         /// Which one.
         partition: &'e PartitionId,
         /// How.
         opened: Opened,
     },
-    /// The group handed out partitions, which are read from their stored positions on.
+    /// The group assigned partitions, which are read from their stored positions on.
     Assigned {
         /// Which ones.
         assignment: &'e Assignment,
-        /// Where they begin, in the same order; none: at their earliest record.
+        /// Where they begin, in the same order; `None`: at the earliest record.
         positions: &'e [Option<Position>],
     },
-    /// The group took the partitions away.
+    /// The group revoked the partitions.
     Revoked {
-        /// Whether without asking.
+        /// Whether they were lost, without time for a last commit.
         lost: bool,
     },
-    /// A batch of partitions that were taken away meanwhile was dropped; whoever has them now reads it again.
+    /// A batch of partitions that were revoked meanwhile was dropped. The member that has them now
+    /// reads it again.
     Dropped {
         /// Number of records.
         records: usize,
     },
-    /// A transaction failed and is tried again.
+    /// A transaction failed and is retried.
     Retrying {
         /// Why.
         error: &'e StoreError,
-        /// After how long.
+        /// The pause before the next attempt.
         pause: Duration,
     },
-    /// Another writer has moved on; the source starts again at the stored position.
+    /// Another writer has committed meanwhile. The source starts again at the stored position.
     Fenced {
         /// What differed.
         error: &'e StoreError,
@@ -66,9 +67,10 @@ pub enum Event<'e> {
 
 /// Receives what happens in a pipeline, for logs and metrics.
 ///
-/// [`observe`](Self::observe) is called between transactions, in the order in which things happen, on the task that runs the
-/// pipeline, which waits until it returns. It cannot stop the pipeline ([`Stop`](crate::Stop) does that) and cannot fail.
-/// After [`Event::Committed`] the batch is durable; a batch that is tried again is committed once. A closure is an observer:
+/// [`observe`](Self::observe) is called between transactions, in the order of events. It runs on
+/// the task of the pipeline, which waits until it returns. It cannot stop the pipeline
+/// ([`Stop`](crate::Stop) does that) and cannot fail. At [`Event::Committed`] the batch is durable;
+/// a batch that is retried is committed once. A closure is an observer:
 ///
 /// ```
 /// use turnmill_pipeline::{Event, Observer};
@@ -79,7 +81,7 @@ pub enum Event<'e> {
 /// assert_eq!(batches, 0);
 /// ```
 pub trait Observer {
-    /// Notes one event.
+    /// Receives one event.
     fn observe(&mut self, event: &Event<'_>);
 }
 
@@ -89,7 +91,7 @@ impl<F: FnMut(&Event<'_>)> Observer for F {
     }
 }
 
-/// Why a pipeline ended before its source.
+/// The reason why a pipeline ended before its source.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PipelineError {
@@ -99,18 +101,19 @@ pub enum PipelineError {
     /// The source cannot go on.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// Too much of what is read becomes dead letters. Nothing of the batch in question was committed.
+    /// Too many records become dead letters. Nothing of the batch in question was committed.
     #[error(transparent)]
     DeadLetters(#[from] TooManyDeadLetters),
-    /// The source reads another partition than the stored position is of, so no batch of it could ever be committed.
+    /// The source reads another partition than that of the stored position, so none of its batches
+    /// could be committed.
     #[error("the source reads {found}, and the position it was opened at is {}", of(.expected.as_ref()))]
     Position {
-        /// What the position is of; none for a source that should have none.
+        /// The partition of the position; `None` for a source that should have none.
         expected: Option<PartitionId>,
-        /// What is read.
+        /// The partition that is read.
         found: PartitionId,
     },
-    /// The thread that reads could not be started.
+    /// The reading thread could not be started.
     #[error("cannot start the reading thread")]
     Thread(#[source] std::io::Error),
 }
@@ -119,19 +122,20 @@ fn of(key: Option<&PartitionId>) -> String {
     key.map_or_else(|| "of no partition".into(), |key| format!("of {key}"))
 }
 
-/// What a [`Pipeline::drain`](crate::Pipeline::drain) or [`Pipeline::serve`](crate::Pipeline::serve) did.
+/// The result of a [`Pipeline::drain`](crate::Pipeline::drain) or
+/// [`Pipeline::serve`](crate::Pipeline::serve).
 #[derive(Clone, Debug, Default)]
 pub struct Drained {
-    /// What became of the records read in it: the sum of the batches' reports.
+    /// The sum of the reports of all batches.
     pub report: Report,
     /// Uncompressed bytes read.
     pub bytes: u64,
-    /// Whether it ended because stopping was asked for.
+    /// Whether it ended because it was stopped.
     pub stopped: bool,
 }
 
 impl Drained {
-    /// Adds another source's.
+    /// Adds the result of another source.
     pub fn add(&mut self, other: &Self) {
         self.report += &other.report;
         self.bytes += other.bytes;

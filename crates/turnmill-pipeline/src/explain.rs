@@ -1,8 +1,8 @@
-//! Telling people of an error.
+//! Formats errors for people.
 
 use std::error::Error;
 
-/// The error and its causes in one line; a cause that says nothing new is left out.
+/// Returns the error and its causes in one line. A cause that adds nothing is left out.
 ///
 /// ```
 /// use turnmill_pipeline::{PipelineError, explain};

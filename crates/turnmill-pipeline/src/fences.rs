@@ -5,11 +5,17 @@ use turnmill_sink::StoreError;
 /// Fences in a row after which only a contradiction in the store explains them.
 const MOST: u32 = 50;
 
-/// Fences since the last commit.
+/// Counts fences since the last commit.
 ///
-/// Two writers on one partition fence each other for as long as they run, and each fence is the other's progress: the stored
-/// position differs from one to the next. A fence that comes back with the same position, or without one, may be
-/// a store whose rows contradict each other; loading the batch again would never end.
+/// Two writers on one partition fence each other for as long as both run. Each fence means that the
+/// other one has committed, so the stored position differs from fence to fence. If fences repeat
+/// with one position, or without any, the rows of the store may contradict each other. Loading the
+/// batch again would then never end.
+///
+/// ```text
+/// fenced at 10, 20, 30, ...   a rival that makes progress: start again each time
+/// fenced at 10, 10, 10, ...   no progress of any writer: damage after 50 times
+/// ```
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Fences {
     count: u32,
@@ -30,7 +36,7 @@ impl Fences {
     }
 }
 
-/// The error that says so.
+/// Returns the error that reports the contradiction.
 pub(crate) fn contradiction(error: &StoreError) -> StoreError {
     let detail = format!("{error}, {MOST} times in a row without a commit: run `turnmill verify`");
     StoreError::Damaged { detail }

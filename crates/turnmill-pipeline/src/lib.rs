@@ -1,14 +1,18 @@
-//! The loop between a source and a store: records are read and decoded ahead on a thread of their own, applied, and committed
-//! with the source's position.
+//! The loop between a source and a store. Records are read and decoded ahead on a thread of their
+//! own, applied, and committed with the source's position.
 //!
-//! What is absent here: formats, databases and files; this crate knows only the traits. It reads no configuration and prints
-//! nothing. It needs no runtime; it starts one thread for each source, which reads and decodes.
+//! What is absent here: formats, databases and files; this crate knows only the traits. It reads no
+//! configuration and prints nothing. It needs no runtime. It starts one thread for each source,
+//! which reads and decodes.
 //!
-//! [`Pipeline::drain`] reads a source to its end (or follows it until stopped), [`Pipeline::serve`] what a consumer group hands
-//! out. [`PatternTools`] changes the patterns of markers and makes up for what follows. Whatever fails in between is dealt with by its
-//! class: retryable errors are tried again with growing pauses while reading waits; a record that the store refuses becomes a
-//! dead letter; another writer's progress makes the source start again at the stored position; fatal errors end the loop with
-//! nothing half done.
+//! - [`Pipeline::drain`] reads one source to its end, or follows it until it is stopped.
+//! - [`Pipeline::serve`] reads the partitions that a consumer group assigns.
+//! - [`PatternTools`] changes the patterns of markers and brings the marker rows up to date.
+//!
+//! The class of an error decides how the loop goes on. Retryable errors are retried with growing
+//! pauses, while reading waits. A record that the store refuses becomes a dead letter. After a
+//! fence by another writer the source starts again at the stored position. Fatal errors end the
+//! loop; no batch is written in part.
 
 mod backoff;
 mod drain;

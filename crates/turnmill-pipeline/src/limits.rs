@@ -1,11 +1,11 @@
-//! When there are too many dead letters to go on.
+//! Limits of dead letters.
 
 use std::collections::VecDeque;
 
-/// How many dead letters are too many. When a producer begins to send something else altogether, it is better to stop than
-/// to drain a topic into the dead letters.
+/// Limits the number of dead letters. If a producer begins to send something else altogether, the
+/// pipeline stops instead of turning a topic into dead letters.
 ///
-/// Only records that cannot be decoded count; a store that refuses rows is heard of by its own errors.
+/// Only records that cannot be decoded count. A store that refuses rows has errors of its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct DeadLetterLimits {
     /// Most dead letters in a row.
@@ -19,7 +19,7 @@ pub struct DeadLetterLimits {
 pub struct Share {
     /// From 0 to 1.
     pub most: f64,
-    /// Of how many records; nothing is said before there were as many.
+    /// Number of last records that the share is of. Nothing is checked before there are as many.
     pub of: u64,
 }
 
@@ -27,7 +27,7 @@ pub struct Share {
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TooManyDeadLetters {
-    /// In a row.
+    /// Too many in a row.
     #[error("{found} records in a row cannot be decoded, and at most {most} may become dead letters")]
     Run {
         /// How many there are.
@@ -35,7 +35,7 @@ pub enum TooManyDeadLetters {
         /// The limit.
         most: u64,
     },
-    /// Of the last records.
+    /// Too many of the last records.
     #[error(
         "{found} of the last {of} records cannot be decoded, and at most a share of {most} may become dead letters"
     )]
@@ -49,22 +49,23 @@ pub enum TooManyDeadLetters {
     },
 }
 
-/// What is known of the last records.
+/// Counts the dead letters among the last records.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RecentRefusals {
-    /// Length of the run of dead letters that the last record ends.
+    /// Length of the run of dead letters that the last record ends; 0 if that record is good.
     run: u64,
-    /// The longest run that the last batch had a part in.
+    /// The longest run that ends in the last batch or goes on past it.
     longest: u64,
     /// Records and dead letters of the last batches, oldest first.
     batches: VecDeque<(u64, u64)>,
 }
 
-/// Batches to remember, whatever a share is of.
+/// Most batches to remember, whatever a share is of.
 const MOST_BATCHES: usize = 4096;
 
 impl RecentRefusals {
-    /// The same after a batch of `records` records, of which those numbered `refused` (ascending) are dead letters.
+    /// Returns the counts after a batch of `records` records, of which those numbered `refused`
+    /// (ascending) are dead letters.
     pub(crate) fn with(&self, records: usize, refused: impl Iterator<Item = usize>) -> Self {
         let mut next = Self { run: self.run, longest: 0, batches: self.batches.clone() };
         let (mut dead, mut expected) = (0, 0);

@@ -1,8 +1,16 @@
-//! A batch in parts, after the store has ended a statement of the whole because it took too long.
+//! Splits a batch into parts, after the store has cancelled a statement of the whole batch because
+//! it took too long.
+//!
+//! ```text
+//! 10 records   0..10 too slow, 0..5 too slow, then 0..2, 2..4, 4..6, 6..8, 8..10
+//! ```
+//!
+//! Only the last part moves the position. If that part fails, the records of the others are read
+//! again and count as duplicates.
 
 use std::ops::Range;
 
-/// Which records of a batch to write next.
+/// Tells which records of a batch to write next.
 #[derive(Debug)]
 pub(crate) struct BatchParts {
     records: usize,
@@ -12,12 +20,13 @@ pub(crate) struct BatchParts {
 }
 
 impl BatchParts {
-    /// All of so many records, at most `size` at a time. A batch without records is one part, for its positions.
+    /// Starts with all of this many records, at most `size` at a time. A batch without records is
+    /// one part, for its positions.
     pub(crate) fn new(records: usize, size: usize) -> Self {
         Self { records, done: 0, size: size.max(1), finished: false }
     }
 
-    /// The next part, the same until it is [done](Self::done).
+    /// Returns the next part. It is the same until it is [done](Self::done).
     pub(crate) fn next(&self) -> Option<Range<usize>> {
         (!self.finished).then(|| self.done..self.done.saturating_add(self.size).min(self.records))
     }
@@ -31,13 +40,14 @@ impl BatchParts {
         self.finished = self.is_last(part);
     }
 
-    /// Makes the parts smaller than this one, if that can be.
+    /// Halves the parts after this one was too slow. Returns false if it was a single record.
     pub(crate) fn halve(&mut self, part: &Range<usize>) -> bool {
         self.size = (part.len() / 2).max(1);
         part.len() > 1
     }
 
-    /// The size for the next batch: a bit more, lest a slow moment is remembered for ever.
+    /// Returns the size for the next batch: twice this one, so that one slow moment is not
+    /// remembered for ever.
     pub(crate) fn next_size(&self) -> usize {
         if self.size >= self.records { usize::MAX } else { self.size.saturating_mul(2) }
     }

@@ -1,4 +1,4 @@
-//! A store with the means to fill it, and what every way of filling it has in common.
+//! A store with all that is needed to fill it. `drain` and `serve` share the commit of a batch.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,10 +16,11 @@ use crate::parts::BatchParts;
 use crate::prepare::{DeadLettersFrom, Preparation, Prepared, ReadOptions, Rewrite};
 use crate::stop::Stop;
 
-/// Bytes of timelines in memory, unless set.
+/// Bytes of cached timelines, unless set.
 const CACHE_BYTES: usize = 64 << 20;
 
-/// A store with the means to fill it: made from a store and the [`RowRules`], which also decide what the store is opened with.
+/// A store with all that is needed to fill it. It is made from the store and the [`RowRules`],
+/// which also decide the settings that the store is opened with.
 ///
 /// ```
 /// use turnmill_formats::rasa::RasaDecoder;
@@ -39,7 +40,7 @@ const CACHE_BYTES: usize = 64 << 20;
 ///     Ok(Box::new(source) as Box<dyn Source>)
 /// };
 /// let drained = pollster::block_on(pipeline.drain(None, &mut open, &mut |_: &Event<'_>| {}))?;
-/// assert_eq!(drained.counts.events, 1);
+/// assert_eq!(drained.report.counts.events, 1);
 /// assert_eq!(pipeline.into_store().rows("rasa_turn").len(), 1);
 /// # Ok::<(), turnmill_pipeline::PipelineError>(())
 /// ```
@@ -53,7 +54,7 @@ pub struct Pipeline<S> {
     seen: RecentRefusals,
     /// Fences since the last commit.
     fences: Fences,
-    /// Records of a transaction at most, after the store has ended a statement that took too long.
+    /// Most records of a transaction, after the store has cancelled a statement that took too long.
     part: usize,
     pub(crate) stop: Stop,
 }
@@ -64,11 +65,12 @@ struct Failures {
     count: u32,
     since: Option<Instant>,
 }
-/// What became of trying to commit a batch.
+
+/// The result of committing a batch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Outcome {
     Committed,
-    /// Another writer has moved on.
+    /// Another writer has committed meanwhile.
     Fenced,
     /// The batch is no longer wanted.
     Dropped,
@@ -84,7 +86,8 @@ impl<S: std::fmt::Debug> std::fmt::Debug for Pipeline<S> {
 }
 
 impl<S: Store> Pipeline<S> {
-    /// A pipeline into `store`, which need not be open yet, with rows by `rules`; it ends when `stop` asks for that.
+    /// Creates a pipeline into `store`, which need not be open, with rows by `rules`. It ends when
+    /// `stop` is set.
     pub fn new(store: S, rules: &RowRules, stop: Stop) -> Self {
         Self {
             store,
@@ -104,21 +107,21 @@ impl<S: Store> Pipeline<S> {
         }
     }
 
-    /// Sets how many bytes the timelines of senders may take in memory (64 MiB unless set).
+    /// Sets the bytes that cached timelines may take (64 MiB unless set).
     #[must_use]
     pub fn with_cache_bytes(mut self, bytes: usize) -> Self {
         self.ingest = Ingest::new(self.ingest.rules(), bytes);
         self
     }
 
-    /// Sets how large batches get.
+    /// Sets the limits of batches.
     #[must_use]
     pub fn with_limits(mut self, limits: BatchLimits) -> Self {
         self.reading.limits = limits;
         self
     }
 
-    /// Sets how many dead letters are too many; any number is fine unless set.
+    /// Sets the limits of dead letters; there are none unless set.
     #[must_use]
     pub fn with_dead_letter_limits(mut self, limits: DeadLetterLimits) -> Self {
         self.limits = limits;
@@ -132,45 +135,48 @@ impl<S: Store> Pipeline<S> {
         self
     }
 
-    /// Gives up a store that stays away for longer than this; by default it is waited for without end.
+    /// Sets how long to wait for an unavailable store. By default it waits without end.
     #[must_use]
     pub fn with_patience(mut self, patience: Duration) -> Self {
         self.patience = Some(patience);
         self
     }
 
-    /// Takes other bodies in place of the records' own, where `rewrite` gives one; dead letters keep the original.
+    /// Replaces the body of each record for which `rewrite` returns one. Dead letters keep the
+    /// original.
     #[must_use]
     pub fn with_rewrite(mut self, rewrite: Arc<Rewrite>) -> Self {
         self.reading.preparation.rewrite = Some(rewrite);
         self
     }
 
-    /// Sets what the sources say about all of their records: the assistant, the unit of time, whether they are anonymised.
+    /// Sets facts of all records of the sources: the assistant, the unit of time, whether they are
+    /// anonymised.
     #[must_use]
     pub fn with_source_facts(mut self, facts: SourceFactsBuf) -> Self {
         self.reading.preparation.facts = Arc::new(facts);
         self
     }
 
-    /// Leaves a followed source when it has nothing more for now, so that several can be followed in turn.
+    /// Leaves a followed source when it has no more records for now, so that several can be
+    /// followed in turn.
     #[must_use]
     pub fn leaving_idle_sources(mut self) -> Self {
         self.reading.leave_idle = true;
         self
     }
 
-    /// The store.
+    /// Returns the store.
     pub fn store(&mut self) -> &mut S {
         &mut self.store
     }
 
-    /// Ends the pipeline and gives the store back.
+    /// Ends the pipeline and returns the store.
     pub fn into_store(self) -> S {
         self.store
     }
 
-    /// Opens the store, however long that takes.
+    /// Opens the store. Retries until that succeeds or fails for good.
     pub(crate) async fn open(&mut self, observer: &mut dyn Observer) -> Result<Opened, StoreError> {
         let mut failed = Failures::default();
         loop {
@@ -181,7 +187,10 @@ impl<S: Store> Pipeline<S> {
         }
     }
 
-    /// Commits one batch, unless `wanted` says no longer that it is.
+    /// Commits one batch, unless `wanted` returns false meanwhile.
+    ///
+    /// The batch is written whole, or in parts after a statement took too long. Invariant of the
+    /// loop: the parts before `range` are committed, without a step of the position.
     pub(crate) async fn commit(
         &mut self,
         prepared: &Prepared,
@@ -208,7 +217,8 @@ impl<S: Store> Pipeline<S> {
             if !wanted() {
                 return Ok(Outcome::Dropped);
             }
-            // The position moves with the last part. If it comes to nothing, what landed before counts as known.
+            // The position moves with the last part. If the pipeline stops earlier, the parts
+            // before are read again, and their events are duplicates.
             let advances = if parts.is_last(&range) { advances.as_slice() } else { &[] };
             let result = if range == (0..arrivals.len()) {
                 self.ingest.ingest(&mut self.store, arrivals, advances, &accounting, prepared).await
@@ -235,7 +245,7 @@ impl<S: Store> Pipeline<S> {
                 Err(error @ StoreError::TimeLimit { .. })
                     if !parts.halve(&range) && failed.count >= TOO_SLOW =>
                 {
-                    // Repeating it does not help, and it cannot be made smaller.
+                    // Another attempt would take as long, and a single record cannot be split.
                     return Err(error.into());
                 }
                 Err(error) => self.pause_or_fail(error, &mut failed, observer).await?,
@@ -250,7 +260,7 @@ impl<S: Store> Pipeline<S> {
         Ok(Outcome::Committed)
     }
 
-    /// Waits before the next attempt if the error may pass, else gives it back.
+    /// Waits before the next attempt if the error may pass. Returns the error otherwise.
     async fn pause_or_fail(
         &self,
         error: StoreError,
@@ -269,14 +279,14 @@ impl<S: Store> Pipeline<S> {
     }
 }
 
-/// The step of a part's position; none if the source has no positions.
+/// Returns the step of a part's position, or `None` if the source has no positions.
 fn advance(part: &Part) -> Option<Advance> {
     let to = part.to.as_ref()?;
     let from = part.from.as_ref().map(ToString::to_string);
     Some(Advance { key: part.partition.clone(), from, to: to.to_string() })
 }
 
-/// Reads a position as a store keeps it.
+/// Parses a stored position.
 pub(crate) fn parse_position(stored: &str) -> Result<Position, StoreError> {
     let damaged =
         |_| StoreError::Damaged { detail: format!("the stored position `{stored}` cannot be read") };

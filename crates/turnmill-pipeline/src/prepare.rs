@@ -1,4 +1,4 @@
-//! Reading and decoding ahead, on a thread of its own.
+//! Reads and decodes ahead, on a thread of its own.
 #![allow(clippy::mem_forget, reason = "in what the self_cell macro expands to")]
 
 use std::ops::Range;
@@ -18,9 +18,9 @@ use turnmill_source::{
 
 use crate::stop::Stop;
 
-/// Batches that may wait between reading and writing.
+/// Batches that may wait between the reading thread and the writer.
 const AHEAD: usize = 2;
-/// How long to wait at the end of a followed source.
+/// Pause at the end of a followed source.
 const IDLE: Duration = Duration::from_millis(200);
 
 self_cell! {
@@ -32,15 +32,15 @@ self_cell! {
     }
 }
 
-/// What the events of a batch borrow from.
+/// Owns what the events of a batch borrow from.
 pub(crate) struct Owner {
     batch: RecordBatch,
-    /// Bodies that take the place of the batch's own, by number of the record; empty if none do.
+    /// Bodies that replace those of the batch, by number of the record; empty if none do.
     bodies: Vec<Option<Vec<u8>>>,
     facts: Arc<SourceFactsBuf>,
 }
 
-/// What becomes of a record before it is decoded.
+/// Describes what is done with a record before it is decoded.
 #[derive(Clone, Default)]
 pub(crate) struct Preparation {
     pub(crate) rewrite: Option<Arc<Rewrite>>,
@@ -71,7 +71,7 @@ impl Owner {
     }
 }
 
-/// Makes the dead letters of a part of a batch, which begins with record `first`.
+/// Makes the dead letters of a part of a batch that begins with record `first`.
 pub(crate) struct DeadLettersFrom<'p> {
     pub(crate) prepared: &'p Prepared,
     pub(crate) first: usize,
@@ -95,7 +95,7 @@ impl Prepared {
         })
     }
 
-    /// Some of the records alone.
+    /// Decodes some of the records alone.
     pub(crate) fn part(&self, records: Range<usize>, decoder: &dyn Decoder) -> Arrivals<'_> {
         self.borrow_owner().decode(records, decoder)
     }
@@ -139,19 +139,19 @@ impl MakeDeadLetter for Prepared {
     }
 }
 
-/// Gives the body to take in place of a record's own, if another one is to be taken.
+/// Returns the body to decode in place of a record's own, or `None` to keep that.
 pub type Rewrite = dyn Fn(&[u8]) -> Option<Vec<u8>> + Send + Sync;
 
-/// How a source is read ahead.
+/// Options of reading a source ahead.
 #[derive(Clone)]
 pub(crate) struct ReadOptions {
     pub(crate) limits: BatchLimits,
     pub(crate) preparation: Preparation,
-    /// Whether a followed source is left when it has nothing more for now.
+    /// Whether to leave a followed source when it has no more records for now.
     pub(crate) leave_idle: bool,
 }
 
-/// What the reading thread hands over.
+/// A message of the reading thread.
 pub(crate) enum ReaderMessage {
     Batch(Box<Prepared>),
     Assigned(Assignment),
@@ -159,13 +159,13 @@ pub(crate) enum ReaderMessage {
         generation: u64,
         lost: bool,
     },
-    /// Nothing more for now.
+    /// No more records for now.
     Idle,
     End,
     Failed(SourceError),
 }
 
-/// A source being read ahead.
+/// A source that is being read ahead, by a thread that ends when this value is dropped.
 pub(crate) struct ReadAhead {
     pub(crate) incoming: Receiver<ReaderMessage>,
     recycled: Sender<RecordBatch>,
@@ -183,7 +183,7 @@ impl ReadAhead {
         Self::start(move |outgoing, fresh| read(source, rules.decoder(), &options, &stop, outgoing, fresh))
     }
 
-    /// Reads what a group hands out.
+    /// Reads the partitions that a group assigns.
     pub(crate) fn of_group(
         source: Box<dyn GroupSource>,
         rules: RowRules,
@@ -193,7 +193,7 @@ impl ReadAhead {
     ) -> std::io::Result<Self> {
         Self::start(move |outgoing, fresh| {
             let last = read_group(source, rules.decoder(), limits, &preparation, &stop, outgoing, fresh);
-            // Whoever listens no more does not need to know.
+            // The writer may have stopped listening.
             let _ = outgoing.send_blocking(last);
         })
     }
@@ -208,9 +208,9 @@ impl ReadAhead {
         Ok(Self { incoming, recycled, thread: Some(thread) })
     }
 
-    /// Gives a batch's memory back to the reader.
+    /// Returns a batch's memory to the reading thread.
     pub(crate) fn recycle(&self, prepared: Prepared) {
-        // If the reader has gone there is no more use for it.
+        // If the thread has ended, the memory is just freed.
         let _ = self.recycled.try_send(prepared.into_owner().batch);
     }
 }
@@ -219,7 +219,7 @@ impl Drop for ReadAhead {
     fn drop(&mut self) {
         self.incoming.close();
         if let Some(thread) = self.thread.take() {
-            // A reader that panicked has said so on its own.
+            // A panic of the thread was reported by its hook.
             let _ = thread.join();
         }
     }
@@ -260,13 +260,13 @@ fn read(
             (Some(Progress::More), None) if stop.is_set() => ReaderMessage::End,
             (Some(Progress::More), None) => continue,
         };
-        // Whoever listens no more does not need to know.
+        // The writer may have stopped listening.
         let _ = outgoing.send_blocking(last);
         return;
     }
 }
 
-/// Reads until there is a last thing to say.
+/// Reads until the group ends, fails or is stopped. Returns the last message.
 fn read_group(
     mut source: Box<dyn GroupSource>,
     decoder: &dyn Decoder,
@@ -287,10 +287,10 @@ fn read_group(
             }
             Ok(GroupProgress::Assigned(assignment)) => ReaderMessage::Assigned(assignment),
             Ok(GroupProgress::Revoked { generation, lost }) => ReaderMessage::Revoked { generation, lost },
-            // Whoever commits may have failed meanwhile, and waits for this thread.
+            // The writer may have failed meanwhile; it waits for this thread to end.
             Ok(GroupProgress::Idle) if outgoing.is_closed() => return ReaderMessage::End,
             Ok(GroupProgress::Idle) => continue,
-            // Not the last word: what was read may have to be read again.
+            // The loop goes on after this message: what was read may have to be read again.
             Ok(GroupProgress::End) => ReaderMessage::End,
             Err(error) => return ReaderMessage::Failed(error),
         };

@@ -1,15 +1,15 @@
-//! Trying a dead letter again.
+//! Retries a dead letter.
 
 use turnmill_ingest::{Accounting, Arrivals, Ingest, MakeDeadLetter};
 use turnmill_model::{Record, Refused};
 use turnmill_sink::{DeadLetter, Store, StoreError};
 
-/// What became of a dead letter that was tried again.
+/// The result of a retry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Retried {
-    /// It landed: it is an event, or a duplicate of one.
+    /// It is an event now, or a duplicate of one.
     Landed,
-    /// It is refused as before; it stays a dead letter.
+    /// It is refused again, and stays a dead letter.
     Refused(Refused),
 }
 
@@ -21,12 +21,13 @@ impl MakeDeadLetter for SameRecord<'_> {
     }
 }
 
-/// Takes `letter` through `store` once more: in one transaction it moves from the dead letters to the events or duplicates, or
-/// nothing changes. `time`, in Unix seconds, places an event that has no usable timestamp.
+/// Takes `letter` through `store` once more. In one transaction it moves from the dead letters to
+/// the events or duplicates, or nothing changes. `time`, in Unix seconds, is the time of an event
+/// that has no usable timestamp.
 ///
 /// # Errors
 ///
-/// The store's, other than a refusal of the record.
+/// Returns the errors of the store, except a refusal of the record.
 pub async fn retry_dead_letter<S: Store>(
     store: &mut S,
     ingest: &mut Ingest,

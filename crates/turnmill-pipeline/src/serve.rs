@@ -1,4 +1,4 @@
-//! Reading a group's partitions for as long as the service runs.
+//! Reads the partitions of a consumer group until it is stopped.
 
 use turnmill_model::PartitionId;
 use turnmill_sink::Store;
@@ -9,16 +9,25 @@ use crate::pipeline::{Outcome, Pipeline, parse_position};
 use crate::prepare::{ReadAhead, ReaderMessage};
 
 impl<S: Store> Pipeline<S> {
-    /// Reads what the group hands out, from the store's positions on, until stopping is asked for or a bounded source ends.
+    /// Reads the partitions that the group assigns, from the stored positions on, until it is
+    /// stopped or a bounded source ends.
     ///
-    /// - Where a partition begins, only the store says; a rebalance drops what was read ahead.
-    /// - A batch of an assignment that has passed is not committed. If another member was quicker all the same, the store
-    ///   fences this one, and it starts again at the stored positions.
-    /// - While the store is away the source is not read, but stays a member of its group.
+    /// ```text
+    /// assigned 0, 1     open the store, start at its positions: 0 at 120, 1 at the earliest record
+    /// batch of 0        committed, the stored position of 0 is 180
+    /// revoked           batches that were read ahead are dropped, the next member reads them again
+    /// ```
+    ///
+    /// - Only the stored position decides where a partition begins. A rebalance drops what was read
+    ///   ahead.
+    /// - A batch of an earlier assignment is not committed. If another member has committed first
+    ///   all the same, the store fences this one, and it starts again at the stored positions.
+    /// - While the store is unavailable the source is not read, but it stays a member of its group.
     ///
     /// # Errors
     ///
-    /// Fatal errors of the store and of the source, and too many dead letters; everything committed before stays.
+    /// Returns fatal errors of the store and of the source, and too many dead letters. Everything
+    /// committed before stays.
     pub async fn serve(
         &mut self,
         source: Box<dyn GroupSource>,
@@ -30,7 +39,7 @@ impl<S: Store> Pipeline<S> {
         let result = self.follow(source, limits, &*control, &mut drained, observer).await;
         control.close();
         match result {
-            // A failure that would have been tried again.
+            // The failure would have been retried, had the pipeline not been stopped.
             Err(PipelineError::Store(_)) if self.stop.is_set() => drained.stopped = true,
             result => {
                 result?;
@@ -48,18 +57,19 @@ impl<S: Store> Pipeline<S> {
         drained: &mut Drained,
         observer: &mut dyn Observer,
     ) -> Result<(), PipelineError> {
-        // Before the group hands anything out, so that a store that cannot be used says so at once.
+        // Open before the group assigns anything, so that an unusable store is reported at once.
         self.open(observer).await?;
         let (rules, preparation) = (self.ingest.rules().clone(), self.reading.preparation.clone());
         let reading = ReadAhead::of_group(source, rules, limits, preparation, self.stop.clone())
             .map_err(PipelineError::Thread)?;
         let stop = self.stop.clone();
-        // Batches were not committed, and nothing has been read again yet.
-        let mut owes = false;
+        // A batch was fenced, and its partitions have not been assigned again yet. A bounded source
+        // must not end before that: its records would be lost to this run.
+        let mut must_reread = false;
         while let Ok(read) = reading.incoming.recv().await {
             match read {
                 ReaderMessage::Assigned(assignment) => {
-                    owes = false;
+                    must_reread = false;
                     self.begin(&assignment, control, observer).await?;
                 }
                 ReaderMessage::Revoked { generation, lost } => {
@@ -77,9 +87,9 @@ impl<S: Store> Pipeline<S> {
                             let positions: Vec<_> = batch.parts().iter().filter_map(stored).collect();
                             control.committed(&positions);
                         }
-                        // The source reports the assignment again.
+                        // The source then reports the assignment again.
                         Outcome::Fenced => {
-                            owes = true;
+                            must_reread = true;
                             control.restart();
                         }
                         Outcome::Dropped => observer.observe(&Event::Dropped { records: batch.len() }),
@@ -87,7 +97,7 @@ impl<S: Store> Pipeline<S> {
                     reading.recycle(*prepared);
                 }
                 ReaderMessage::Idle => {}
-                ReaderMessage::End if owes && !self.stop.is_set() => {}
+                ReaderMessage::End if must_reread && !self.stop.is_set() => {}
                 ReaderMessage::End => break,
                 ReaderMessage::Failed(error) => return Err(error.into()),
             }
@@ -95,7 +105,7 @@ impl<S: Store> Pipeline<S> {
         Ok(())
     }
 
-    /// Begins to read an assignment at the stored positions.
+    /// Starts reading an assignment at the stored positions.
     async fn begin(
         &mut self,
         assignment: &Assignment,

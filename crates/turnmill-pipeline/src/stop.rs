@@ -1,12 +1,13 @@
-//! Asking to stop.
+//! A request to stop.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-/// How long a pause goes on before it is looked whether stopping was asked for.
-const LONGEST_DEAF: Duration = Duration::from_millis(100);
+/// Longest time until a pause notices the request.
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// A request to stop, shared between whoever asks and whoever works. Work stops between two transactions.
+/// A request to stop, shared between the thread that asks and the work that ends. Work stops
+/// between two transactions.
 ///
 /// ```
 /// use turnmill_pipeline::Stop;
@@ -19,33 +20,34 @@ const LONGEST_DEAF: Duration = Duration::from_millis(100);
 pub struct Stop(Arc<(Mutex<bool>, Condvar)>);
 
 impl Stop {
-    /// Asks to stop. May be called from a signal-handling thread, any number of times.
+    /// Requests to stop. May be called from a signal-handling thread, any number of times.
     pub fn set(&self) {
         *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.0.1.notify_all();
     }
 
-    /// Whether stopping was asked for.
+    /// Returns whether stopping was requested.
     #[must_use]
     pub fn is_set(&self) -> bool {
         *self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits so long, unless stopping is asked for; says whether it is. Blocks no thread, and needs no runtime.
+    /// Waits for `pause`, or until stopping is requested. Returns whether it is. Blocks no thread,
+    /// and needs no runtime.
     pub async fn pause(&self, pause: Duration) -> bool {
         let mut left = pause;
         while !left.is_zero() && !self.is_set() {
-            let step = left.min(LONGEST_DEAF);
+            let step = left.min(CHECK_INTERVAL);
             futures_timer::Delay::new(step).await;
             left -= step;
         }
         self.is_set()
     }
 
-    /// Waits for that, at most so long.
+    /// Blocks the thread until stopping is requested, at most for `longest`.
     pub fn wait(&self, longest: Duration) {
         let guard = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Whether it was notified does not matter: the caller looks.
+        // Whether the wait timed out does not matter: the caller checks.
         let _ = self.0.1.wait_timeout_while(guard, longest, |stopped| !*stopped);
     }
 }

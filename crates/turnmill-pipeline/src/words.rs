@@ -1,8 +1,8 @@
-//! Numbers and durations as people read them.
+//! Formats numbers and durations for people.
 
 use std::time::Duration;
 
-/// A count with its noun, singular or plural.
+/// Returns a count with its noun, singular or plural.
 ///
 /// ```
 /// use turnmill_pipeline::counted;
@@ -27,7 +27,7 @@ pub fn counted(count: u64, noun: &str) -> String {
     text
 }
 
-/// A duration rounded to what matters.
+/// Returns a duration rounded to the digits that matter.
 ///
 /// ```
 /// use std::time::Duration;

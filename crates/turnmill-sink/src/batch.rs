@@ -1,4 +1,4 @@
-//! What one transaction writes, and what it needs to know first.
+//! What one transaction claims, and what it writes.
 
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
@@ -8,23 +8,24 @@ use turnmill_model::{Changes, EventKey, EventTime, PartitionId, Reason, Record, 
 
 use crate::error::StoreError;
 
-/// A step of a position. It is committed only onto `from`: whoever has another idea of where the source stands is fenced.
+/// A step of a position. It is committed only if the stored position is `from`; otherwise the
+/// writer is fenced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Advance {
-    /// Which position.
+    /// The partition whose position moves.
     pub key: PartitionId,
-    /// The position that must be stored now; none if none must be.
+    /// The position that must be stored now; `None` if none must be stored.
     pub from: Option<String>,
     /// The position after this batch, in the source's own notation.
     pub to: String,
 }
 
 impl Advance {
-    /// Compares the position that a store has with the one that this step starts from.
+    /// Compares the stored position with the one that this step starts from.
     ///
     /// # Errors
     ///
-    /// [`StoreError::PositionMoved`] if they differ.
+    /// Returns [`StoreError::PositionMoved`] if they differ.
     pub fn check(&self, stored: Option<&str>) -> Result<(), StoreError> {
         if stored == self.from.as_deref() {
             return Ok(());
@@ -37,7 +38,8 @@ impl Advance {
     }
 }
 
-/// What a transaction is about: it locks these positions and senders and checks that they are as expected.
+/// What a transaction claims. The store locks these positions and senders and checks that they are
+/// as expected.
 #[derive(Clone, Debug, Default)]
 pub struct Claim {
     /// Positions that move.
@@ -47,7 +49,7 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// A claim of these senders (ascending, each once), none of which is in memory.
+    /// Claims these senders (ascending, each once), none of which is cached.
     #[must_use]
     pub fn of_senders(senders: &[SenderId]) -> Self {
         let senders = senders.iter().map(|sender| SenderClaim { sender: *sender, cached: None }).collect();
@@ -60,18 +62,19 @@ impl Claim {
 pub struct SenderClaim {
     /// The sender.
     pub sender: SenderId,
-    /// Version of the timeline that the claimant has in memory: if it is still the stored one, it need not be loaded.
+    /// Version of the timeline that the claimant has cached. If it is the stored version, the store
+    /// need not load the state.
     pub cached: Option<u64>,
 }
 
 /// A sender's stored state, under the transaction's lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Locked {
-    /// The store has none: the sender is new.
+    /// The store has no state: the sender is new.
     Absent,
-    /// The version that the claimant has in memory is the stored one.
+    /// The cached version is the stored one.
     Current,
-    /// The stored one.
+    /// The stored state.
     Loaded {
         /// Its version: the number of transactions that wrote it.
         version: u64,
@@ -83,25 +86,26 @@ pub enum Locked {
 /// Everything that one transaction writes.
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// Senders whose rows and checkpoints go, all of them, before anything else is written; their history stays.
+    /// Senders whose rows and checkpoints are all deleted before anything else is written. Their
+    /// history stays.
     pub cleared: Vec<SenderId>,
-    /// Senders of whom nothing stays: no rows, no history, no state.
+    /// Senders whose rows, history and state are all deleted.
     pub forgotten: Vec<SenderId>,
     /// Row changes.
     pub changes: Changes,
     /// Senders' new states.
     pub timelines: Vec<TimelineWrite>,
-    /// Events to keep.
+    /// Chunks of history to write.
     pub history: Vec<HistoryWrite>,
     /// Checkpoints of the history.
     pub checkpoints: Vec<CheckpointWrite>,
     /// Records that could not become rows.
     pub dead_letters: Vec<DeadLetter>,
-    /// Dead letters that have landed after all; they are removed.
+    /// Ids of dead letters that were retried with success. They are deleted.
     pub retried: Vec<u64>,
     /// Counts to add, per source.
     pub ledger: BTreeMap<String, Counts>,
-    /// How far a [rebuild](crate::Upkeep::begin_rebuild) has come: the last sender that is done.
+    /// Progress of a [rebuild](crate::Upkeep::begin_rebuild): the last sender that is done.
     pub rebuilt: Option<SenderId>,
 }
 
@@ -116,10 +120,12 @@ pub struct TimelineWrite {
     pub state: Vec<u8>,
 }
 
-/// A chunk of a sender's history: the events that one transaction added, encoded as `turnmill_ingest::history` says.
+/// A chunk of a sender's history: events that one transaction added. `turnmill_ingest::history` has
+/// the encoding.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chunk {
-    /// Its number inside the sender; later transactions have greater ones, see [`Chunk::numbered`].
+    /// Its number among the chunks of the sender. Later transactions have greater numbers, see
+    /// [`Chunk::numbered`].
     pub number: u64,
     /// Least event time in it.
     pub least: EventTime,
@@ -130,36 +136,40 @@ pub struct Chunk {
 }
 
 impl Chunk {
-    /// The chunk as one of those that came with `version` of the sender's timeline; its number was its place among them.
+    /// Returns the chunk with its final number, as one that came with `version` of the sender's
+    /// timeline. Until then its number is its index among the chunks of the transaction.
     #[must_use]
     pub fn numbered(self, version: u64) -> Self {
-        // Stores of schema version 1 have one chunk for each version, with the version's number, which is less.
+        // Stores of schema version 1 have one chunk for each version, numbered like the version.
+        // Those numbers are less.
         Self { number: version.saturating_mul(Self::PER_VERSION).saturating_add(self.number), ..self }
     }
 
-    /// Chunks that one transaction may bring. Two million events of one sender, for which no batch has room.
+    /// Most chunks that one transaction may bring: two million events of one sender, more than a
+    /// batch has room for.
     const PER_VERSION: u64 = 4096;
 }
 
-/// A chunk to write: a new one, or one that takes the place of the chunk with its number.
+/// A chunk to write: a new one, or one that replaces the chunk with its number.
 #[derive(Clone, Debug)]
 pub struct HistoryWrite {
     /// The sender.
     pub sender: SenderId,
     /// The chunk.
     pub chunk: Chunk,
-    /// Whether the chunk is there already.
+    /// Whether it replaces a stored chunk.
     pub replaces: bool,
 }
 
-/// New checkpoints for a stretch of a sender's history. Those that are stored strictly inside the stretch go.
+/// New checkpoints for a stretch of a sender's history. Stored checkpoints strictly inside the
+/// stretch are deleted.
 #[derive(Clone, Debug)]
 pub struct CheckpointWrite {
     /// The sender.
     pub sender: SenderId,
     /// The stretch.
     pub stretch: HistoryStretch,
-    /// The checkpoints in it now.
+    /// The new checkpoints of the stretch.
     pub checkpoints: Vec<Checkpoint>,
 }
 
@@ -172,19 +182,19 @@ pub struct HistoryStretch {
     pub before: Option<EventTime>,
 }
 
-/// Asks for the stored copies of one event.
+/// Requests the stored copies of one event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventLookup {
     /// The sender.
     pub sender: SenderId,
-    /// The key that all copies of the event have.
+    /// The key that all copies of the event share.
     pub key: EventKey,
 }
 
-/// A record that could not become rows, with everything needed to look at it and to try again.
+/// A record that could not become rows, with all that is needed to inspect and to retry it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeadLetter {
-    /// Number given by the store; 0 on writing.
+    /// Number that the store gives it; 0 on writing.
     pub id: u64,
     /// Where the record came from.
     pub key: PartitionId,
@@ -213,7 +223,7 @@ pub struct DeadLetter {
 }
 
 impl DeadLetter {
-    /// The record, to be tried again.
+    /// Returns the record, to be retried.
     #[must_use]
     pub fn record(&self) -> Record<'_> {
         Record {
@@ -228,31 +238,33 @@ impl DeadLetter {
     }
 }
 
-/// What became of the records of a source. `records = events + duplicates + dead_letters + skipped`, always.
+/// Counts what became of the records of a source. At all times, `records = events + duplicates +
+/// dead_letters + skipped`.
 ///
-/// The unit is the event, or the record where it yields none. Counts are signed because a retried dead letter moves from one
-/// to another.
+/// The unit is the event, or the record if it gives no event. Counts are signed because a retried
+/// dead letter moves from one to another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// All that was read.
+    /// Everything that was read.
     pub records: i64,
     /// New events.
     pub events: i64,
-    /// Events that were known; of these [`anonymised`](Self::anonymised) replaced the known copy.
+    /// Known events. Of these, [`anonymised`](Self::anonymised) replaced the known copy.
     pub duplicates: i64,
     /// Of the duplicates: anonymised copies that replaced a plain one.
     pub anonymised: i64,
-    /// Of the duplicates: plain copies with another content than the one that stands, of events that are told by an id of
-    /// their own. An assistant that anonymises its store exports such copies without a mark.
+    /// Of the duplicates: plain copies that differ in content from the one that stands, of events
+    /// that an id of their own identifies. An assistant that anonymises its store exports such
+    /// copies without a mark.
     pub changed: i64,
-    /// Refused.
+    /// Refused records.
     pub dead_letters: i64,
-    /// No events: blank lines, tombstones, control messages.
+    /// Records without an event: blank lines, tombstones, control messages.
     pub skipped: i64,
 }
 
 impl Counts {
-    /// Whether every record is accounted for.
+    /// Returns whether every record is accounted for.
     ///
     /// ```
     /// use turnmill_sink::Counts;

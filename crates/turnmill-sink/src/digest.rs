@@ -1,4 +1,4 @@
-//! Digests of tables: equal digests mean equal rows, whatever the store and the order they were written in.
+//! Digests of tables. Equal digests mean equal rows, whatever the store and the order of writing.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,7 +16,8 @@ pub struct TableDigest {
 }
 
 impl TableDigest {
-    /// Adds a row of `table`, whose values are given in column order. Columns of wall-clock time are left out.
+    /// Adds a row of `table`, whose values are given in column order. Columns of wall-clock time
+    /// are skipped.
     pub fn add<'v>(&mut self, table: &Table, values: impl IntoIterator<Item = Value<'v>>) {
         let mut hash = Sha256::new();
         for (column, value) in table.columns.iter().zip(values) {
@@ -42,7 +43,7 @@ fn add_value(hash: &mut Sha256, value: Value<'_>) {
     match value {
         Value::Null => hash.update([0]),
         Value::Id(id) => {
-            // Like the text it is in a text column.
+            // An id has the digest of its text, because some stores have text columns for ids.
             let mut buffer = uuid::Uuid::encode_buffer();
             add_value(hash, Value::Text(id.as_hyphenated().encode_lower(&mut buffer)));
         }
@@ -88,7 +89,7 @@ impl fmt::Display for TableDigest {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Digests {
-    /// By table name; every public table is there.
+    /// By table name. Every public table has an entry.
     pub tables: BTreeMap<&'static str, TableDigest>,
 }
 
@@ -106,7 +107,7 @@ impl Digests {
 }
 
 impl fmt::Display for Digests {
-    /// One digest of all tables, 64 hex digits.
+    /// Writes one digest of all tables, 64 hex digits.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut hash = Sha256::new();
         for (name, table) in &self.tables {

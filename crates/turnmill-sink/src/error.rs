@@ -1,29 +1,32 @@
-//! Errors of stores and sinks, by class: the class decides what the pipeline does, never the message.
+//! Errors of stores and sinks. The class of an error decides how the pipeline goes on, never its
+//! message.
 
 use std::time::Duration;
 use turnmill_model::PartitionId;
 
-/// What to do about an error.
+/// The class of an error, which tells how to go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// It may pass by itself (connection lost, lock held, disk full): the same batch is tried again, later.
+    /// It may pass (connection lost, lock held, disk full). The same batch is retried later.
     Retryable {
-        /// How long to wait at least, if the store knows.
+        /// Least time to wait, if the store knows one.
         after: Option<Duration>,
     },
-    /// A row of the batch can never be written: the batch is tried without the record at fault, which becomes a dead letter.
+    /// A row of the batch can never be written. The batch is written without the record at fault,
+    /// which becomes a dead letter.
     Poison,
-    /// A person has to change something first; the message names what.
+    /// An operator has to change something first; the message names it.
     Fatal,
-    /// Another writer has moved on: what is in memory is out of date and has to be loaded again.
+    /// Another writer has committed meanwhile. Cached state is out of date and has to be loaded
+    /// again.
     Fenced,
 }
 
-/// Why a store could not do what it was asked.
+/// The error of a call to a store.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// The store cannot be reached or is busy just now.
+    /// The store cannot be reached, or is busy.
     #[error("the store is not available: {detail}")]
     Unavailable {
         /// What was attempted, for people.
@@ -32,7 +35,7 @@ pub enum StoreError {
         #[source]
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
-    /// The store has ended a statement because it took too long. Less work at a time may be done in time.
+    /// The store has cancelled a statement that took too long. Smaller batches may be fast enough.
     #[error("the store ended a statement that took too long: {detail}")]
     TimeLimit {
         /// Which statement, and the setting that limits it.
@@ -44,17 +47,18 @@ pub enum StoreError {
         /// The constraint or limit at fault.
         detail: String,
     },
-    /// A position is not where the batch begins: another writer has committed records of the same partition.
-    #[error("another writer has moved on: {key} is at {}, expected {}", told(stored), told(expected))]
+    /// The stored position is not where the batch begins: another writer has committed records of
+    /// the partition.
+    #[error("another writer has moved on: {key} is at {}, expected {}", shown(stored), shown(expected))]
     PositionMoved {
-        /// Which position.
+        /// The partition.
         key: PartitionId,
-        /// Where the store has it; `None` if it has none.
+        /// The stored position; `None` if there is none.
         stored: Option<String>,
-        /// Where the batch begins.
+        /// The position at which the batch begins.
         expected: Option<String>,
     },
-    /// A sender or a row is not as it was when the batch was made.
+    /// A sender or a row has changed since the batch was made.
     #[error("another writer has moved on: {detail}")]
     Fenced {
         /// What differs.
@@ -99,20 +103,21 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Rows are being made again with other settings, so for now they fit none.
+    /// Returns the error for a store whose rebuild with other settings is not finished. Its rows
+    /// fit no settings for now.
     #[must_use]
     pub fn rebuild_under_way() -> Self {
         let detail = "a rebuild with other settings or another version is not finished: run `turnmill rebuild` with them";
         Self::Unusable { detail: detail.into(), source: None }
     }
 
-    /// The patterns have the revision `found` and not the one that was expected.
+    /// Returns the error for patterns of revision `found` where `expected` was required.
     #[must_use]
     pub fn patterns_changed(found: u64, expected: u64) -> Self {
         Self::Fenced { detail: format!("the patterns have revision {found}, expected {expected}") }
     }
 
-    /// The class, which decides how to go on.
+    /// Returns the class, which decides how to go on.
     #[must_use]
     pub fn class(&self) -> Class {
         match self {
@@ -126,8 +131,8 @@ impl StoreError {
     }
 }
 
-/// A position as an error shows it.
-fn told(position: &Option<String>) -> &str {
+/// Formats a position for a message.
+fn shown(position: &Option<String>) -> &str {
     position.as_deref().unwrap_or("no position")
 }
 
@@ -137,7 +142,7 @@ impl From<turnmill_engine::UnreadableState> for StoreError {
     }
 }
 
-/// Why a sink could not write a batch.
+/// The error of a sink.
 #[derive(Debug, thiserror::Error)]
 #[error("the sink failed: {detail}")]
 pub struct SinkError {

@@ -1,15 +1,16 @@
-//! The contract between turnmill and the places where its rows go.
+//! The contract between turnmill and the stores and sinks that take its rows.
 //!
-//! What is absent here: this crate never opens a connection or a file, knows no async runtime and no database; its futures
-//! run on any executor.
+//! What is absent here: this crate never opens a connection or a file, and knows no async runtime
+//! and no database. Its futures run on any executor.
 //!
-//! - A [`Store`] holds the truth. Everything that a batch of records changes (rows, senders' states, history, dead letters, the
-//!   ledger, and the source's position) is written in one [`Transaction`], so that a crash at any moment leaves either all of
-//!   it or nothing.
-//! - A [`Sink`] is somewhere else to put the changes: one required method.
+//! - A [`Store`] holds the truth. Everything that a batch of records changes is written in one
+//!   [`Transaction`]: rows, senders' states, history, dead letters, the ledger, and the source's
+//!   position. A crash at any moment leaves either all of it or nothing.
+//! - A [`Sink`] receives the committed changes as well, in its one required method.
 //! - [`MemoryStore`] is a store without a database.
 //!
-//! What takes decoded records through a transaction is `turnmill-ingest`, which also has the suite that every store passes.
+//! The crate `turnmill-ingest` takes decoded records through a transaction. It also has the
+//! conformance suite that every store passes.
 
 mod batch;
 mod error;
@@ -37,7 +38,7 @@ use turnmill_model::Settings;
 ///
 /// # Errors
 ///
-/// [`StoreError::Settings`] names the first that differs.
+/// Returns [`StoreError::Settings`] for the first setting that differs.
 pub fn check_settings(stored: &Settings, configured: &Settings) -> Result<(), StoreError> {
     let differ = |setting, stored: &dyn std::fmt::Debug, configured: &dyn std::fmt::Debug| {
         let (stored, configured) = (format!("{stored:?}"), format!("{configured:?}"));

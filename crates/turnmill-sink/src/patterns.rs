@@ -1,7 +1,7 @@
-//! The patterns of a store: what was uploaded, when, and for which times it holds.
+//! The patterns of a store: what was uploaded, when, and for which event times it holds.
 //!
-//! All changes are functions from one [`PatternSet`] to the next; a store only keeps the result. A pattern is never removed:
-//! what held once still holds for the events of its time.
+//! All changes are functions from one [`PatternSet`] to the next. A store only keeps the result. A
+//! pattern is never removed: it still holds for the events of its time.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::StoreError;
 
-/// All patterns of a store, as of a revision.
+/// All patterns of a store, as of one revision.
 ///
 /// ```
 /// use turnmill_markers::{MarkerSet, SourceFile};
@@ -45,13 +45,13 @@ pub struct StoredPattern {
     pub description: Option<String>,
     /// The condition, as compact JSON.
     pub config: String,
-    /// Whether it was neither replaced nor removed.
+    /// Whether it is in force: neither replaced nor removed.
     pub is_active: bool,
     /// Wall-clock time of the upload.
     pub created_at: Micros,
     /// Wall-clock time of the last change.
     pub updated_at: Micros,
-    /// The scopes that it was given, by ascending revision.
+    /// Its scopes, by ascending revision.
     pub scopes: Vec<Scope>,
 }
 
@@ -60,13 +60,13 @@ impl StoredPattern {
         self.scopes.last()
     }
 
-    /// From which event time on it holds; none: all history.
+    /// Returns the event time from which on it holds; `None`: all history.
     #[must_use]
     pub fn effective_from(&self) -> Option<Micros> {
         self.scope()?.from
     }
 
-    /// Before which event time it ends; none: it goes on.
+    /// Returns the event time at which it ends; `None`: it does not end.
     #[must_use]
     pub fn effective_until(&self) -> Option<Micros> {
         self.scope()?.until
@@ -81,19 +81,25 @@ impl StoredPattern {
 }
 
 impl PatternSet {
-    /// The active patterns.
+    /// Returns the active patterns.
     pub fn active(&self) -> impl Iterator<Item = &StoredPattern> {
         self.patterns.iter().filter(|pattern| pattern.is_active)
     }
 
-    /// The active pattern called `name`.
+    /// Returns the active pattern called `name`.
     #[must_use]
     pub fn called(&self, name: &str) -> Option<&StoredPattern> {
         self.active().find(|pattern| pattern.name == name)
     }
 
-    /// The set after `markers` were uploaded at the time `at`: they are all that is active from then on. New and changed ones
-    /// hold from `at` on, in an empty store (`has_events` false) for all history. None if nothing changes.
+    /// Returns the set after an upload of `markers` at the time `at`, or `None` if nothing changes.
+    /// From then on, they are the only active patterns. New and changed ones hold from `at` on; in
+    /// an empty store (`has_events` is false) they hold for all history.
+    ///
+    /// ```text
+    /// active:   a, b          upload: b (other condition), c
+    /// result:   a and the old b end at `at`; the new b and c begin there
+    /// ```
     #[must_use]
     pub fn upload(&self, markers: &MarkerSet, at: Micros, has_events: bool) -> Option<Self> {
         let mut next = self.clone();
@@ -141,7 +147,8 @@ impl PatternSet {
         changed.then_some(next)
     }
 
-    /// The set after the pattern `id` was removed at the time `at`; none if it is not active.
+    /// Returns the set after the pattern `id` was removed at the time `at`, or `None` if it is not
+    /// active.
     #[must_use]
     pub fn remove(&self, id: Uuid, at: Micros) -> Option<Self> {
         let mut next = self.clone();
@@ -152,7 +159,8 @@ impl PatternSet {
         Some(next)
     }
 
-    /// The set with the active patterns `ids` holding for all history; none if they do already.
+    /// Returns the set with the active patterns `ids` holding for all history, or `None` if they do
+    /// already.
     #[must_use]
     pub fn backfill(&self, ids: &[Uuid]) -> Option<Self> {
         let mut next = self.clone();
@@ -168,11 +176,11 @@ impl PatternSet {
         changed.then_some(next)
     }
 
-    /// The patterns, ready to be evaluated.
+    /// Returns the patterns, ready for evaluation.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Damaged`] if a stored configuration cannot be read.
+    /// Returns [`StoreError::Damaged`] if a stored configuration cannot be read.
     pub fn compile(&self) -> Result<Patterns, StoreError> {
         let compile = |pattern: &StoredPattern| {
             let config = Node::parse(&pattern.config).map_err(|error| StoreError::Damaged {

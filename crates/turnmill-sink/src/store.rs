@@ -1,4 +1,4 @@
-//! The traits: a store holds the truth, a sink gets the changes.
+//! The traits of stores and sinks.
 
 use std::future::Future;
 
@@ -10,19 +10,21 @@ use crate::{
     Batch, Chunk, Claim, Counts, DeadLetter, EventLookup, Locked, PatternSet, SinkError, StoreError,
 };
 
-/// A place that holds the truth: rows, history, positions, ledger and dead letters, changed together or not at all.
+/// Holds the truth: rows, history, positions, ledger and dead letters, changed together or not at
+/// all.
 ///
 /// # Protocol
 ///
-/// 1. [`open`](Self::open), once and before anything else; again after an error, or after another writer has moved on.
-/// 2. [`patterns`](Self::patterns), when the store is opened and whenever a transaction tells another revision.
-/// 3. [`begin`](Self::begin) for each batch. The transaction borrows the store, so there is one at a time; several writers
-///    have a store value each, with a connection of its own.
+/// 1. [`open`](Self::open), once and before anything else. It is called again after an error or a
+///    fence.
+/// 2. [`patterns`](Self::patterns), after opening, and when a transaction has another revision.
+/// 3. [`begin`](Self::begin) for each batch. The transaction borrows the store, so a store value
+///    has at most one. Several writers have a store value each, with a connection of its own.
 ///
-/// Every call may be repeated after an error. The error's [class](StoreError::class) says whether that makes sense:
-/// retryable ones pass, after a fence the caller opens the store again and starts at the stored positions, fatal ones need a
-/// person. A store never retries by itself. Calls may block in their first poll (SQLite) or wait for a server (PostgreSQL);
-/// the caller waits.
+/// Every call may be repeated after an error. The error's [class](StoreError::class) tells whether
+/// that makes sense. Retryable errors pass. After a fence the caller opens the store again and
+/// starts at the stored positions. Fatal errors need an operator. A store never retries by itself.
+/// A call may block in its first poll (SQLite) or wait for a server (PostgreSQL).
 ///
 /// An implementation passes the conformance suite `turnmill_ingest::testkit`.
 ///
@@ -36,7 +38,7 @@ use crate::{
 /// let opened = store.open(&Settings::default()).await?;
 /// assert_eq!(opened.position(&partition), None);
 ///
-/// // A batch that writes nothing but moves the position from its start to line 10.
+/// // A batch that writes no rows but moves the position from the start to line 10.
 /// let advance = Advance { key: partition.clone(), from: None, to: "10".into() };
 /// let claim = Claim { advances: vec![advance], ..Claim::default() };
 /// let mut transaction = store.begin(&claim).await?;
@@ -44,35 +46,36 @@ use crate::{
 /// transaction.commit().await?;
 ///
 /// assert_eq!(store.open(&Settings::default()).await?.position(&partition), Some("10"));
-/// // A writer that still believes in the old position is fenced.
+/// // A writer that still has the old position is fenced.
 /// assert!(matches!(store.begin(&claim).await, Err(StoreError::PositionMoved { .. })));
 /// # Ok::<(), StoreError>(())
 /// # }).unwrap();
 /// ```
 pub trait Store: Send {
-    /// A transaction under way.
+    /// The type of a transaction.
     type Tx<'s>: Transaction
     where
         Self: 's;
 
-    /// Brings the schema up to date, compares `settings` with those that the store was filled with (an empty store takes
-    /// them), and returns where each source stands.
+    /// Brings the schema up to date, compares `settings` with those that the store was filled with,
+    /// and returns the stored positions. An empty store takes the settings.
     ///
     /// # Errors
     ///
-    /// Fatal if the store was written by a newer turnmill, is read-only, or was filled with settings that give other rows.
+    /// Fatal if the store was written by a newer turnmill, is read-only, or was filled with
+    /// settings that give other rows.
     fn open(&mut self, settings: &Settings) -> impl Future<Output = Result<Opened, StoreError>> + Send;
 
     /// Returns the patterns that markers are evaluated with.
     ///
     /// # Errors
     ///
-    /// Those of reading.
+    /// Returns the errors of reading.
     fn patterns(&mut self) -> impl Future<Output = Result<PatternSet, StoreError>> + Send;
 
-    /// Begins a transaction that holds the claimed positions and senders until it ends. Another transaction that claims one
-    /// of them waits in its own `begin`. Locks are taken in the claim's order, which is ascending, so that two writers
-    /// cannot wait for each other.
+    /// Begins a transaction that locks the claimed positions and senders until it ends. Another
+    /// transaction that claims one of them waits in its own `begin`. Locks are taken in the claim's
+    /// order, which is ascending, so two writers cannot deadlock.
     ///
     /// # Errors
     ///
@@ -83,29 +86,32 @@ pub trait Store: Send {
     ) -> impl Future<Output = Result<Self::Tx<'s>, StoreError>> + Send;
 }
 
-/// One transaction. Dropped without [`commit`](Self::commit) it has changed nothing.
+/// A transaction. If it is dropped without [`commit`](Self::commit), nothing has changed.
 ///
 /// # Protocol
 ///
-/// 1. [`patterns_revision`](Self::patterns_revision) and [`timelines`](Self::timelines), once each, right after
-///    [`Store::begin`].
-/// 2. The look-ups [`known`](Self::known), [`session_owners`](Self::session_owners) and [`histories`](Self::histories), any
-///    number of times and in any order. They see what was stored before this transaction. Only claimed senders are asked
-///    for, so the answers hold until the end.
+/// 1. [`patterns_revision`](Self::patterns_revision) and [`timelines`](Self::timelines), once each,
+///    right after [`Store::begin`].
+/// 2. The look-ups [`known`](Self::known), [`session_owners`](Self::session_owners) and
+///    [`histories`](Self::histories), any number of times and in any order. They see what was
+///    stored before this transaction. Only claimed senders are looked up, so the answers hold until
+///    the end.
 /// 3. [`write`](Self::write), at most once.
 /// 4. [`commit`](Self::commit), which also moves the claimed positions; or drop, which rolls back.
 ///
-/// After an error of a look-up or of `write` the transaction can only be dropped; the caller begins another one. [`Store`]
-/// has an example.
+/// After an error of a look-up or of `write` the transaction can only be dropped. The caller may
+/// begin another one. [`Store`] has an example.
 pub trait Transaction: Send {
-    /// Revision of the store's patterns. They stay as they are until the transaction ends.
+    /// Returns the revision of the store's patterns, which cannot change until the transaction
+    /// ends.
     fn patterns_revision(&self) -> u64;
 
     /// Returns the claimed senders' states, in the claim's order.
     fn timelines(&mut self) -> impl Future<Output = Result<Vec<Locked>, StoreError>> + Send;
 
-    /// Returns the ids of the stored events that have the key, one list for each of `events` and in their order: a look-up by
-    /// range in the index of `rasa_event.id`, from [`EventKey::first`] to [`EventKey::last`].
+    /// Returns the ids of the stored events that have the key, one list for each of `events`, in
+    /// their order. This is a range look-up in the index of `rasa_event.id`, from
+    /// [`EventKey::first`] to [`EventKey::last`].
     ///
     /// [`EventKey::first`]: turnmill_model::EventKey::first
     /// [`EventKey::last`]: turnmill_model::EventKey::last
@@ -114,23 +120,24 @@ pub trait Transaction: Send {
         events: &[EventLookup],
     ) -> impl Future<Output = Result<Vec<Vec<EventId>>, StoreError>> + Send;
 
-    /// Returns the sender that owns each session of `ids`, in the same order; `None` if the store has no such session.
+    /// Returns the sender that owns each session of `ids`, in their order; `None` if the store has
+    /// no such session.
     fn session_owners(
         &mut self,
         ids: &[SessionId],
     ) -> impl Future<Output = Result<Vec<Option<SenderId>>, StoreError>> + Send;
 
-    /// Returns a page of the history of each request's sender, see [`HistoryRequest`], in the requests' order.
+    /// Returns one page of history for each request, in their order, see [`HistoryRequest`].
     fn histories(
         &mut self,
         requests: &[HistoryRequest],
     ) -> impl Future<Output = Result<Vec<HistoryPage>, StoreError>> + Send;
 
-    /// The same for one request.
+    /// Returns the page of one request.
     ///
     /// # Errors
     ///
-    /// As for [`histories`](Self::histories); damaged if that gave no page.
+    /// Returns the errors of [`histories`](Self::histories), and damaged if that returns no page.
     fn history(
         &mut self,
         request: &HistoryRequest,
@@ -142,7 +149,7 @@ pub trait Transaction: Send {
         }
     }
 
-    /// Writes a batch; nothing is visible to others before [`commit`](Self::commit).
+    /// Writes a batch. Nothing is visible to others before [`commit`](Self::commit).
     ///
     /// # Errors
     ///
@@ -153,56 +160,60 @@ pub trait Transaction: Send {
     ///
     /// # Errors
     ///
-    /// As for [`write`](Self::write); if the connection was lost it may have happened or not, and positions and ids make
-    /// it safe to do it again.
+    /// Returns the errors of [`write`](Self::write). If the connection was lost, the commit may
+    /// have happened or not. Positions and ids make it safe to repeat the batch.
     fn commit(self) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
-/// What a store tells on opening.
+/// What a store returns on opening.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Opened {
-    /// Where each source stands, in the source's own notation.
+    /// The stored position of each partition, in the source's own notation.
     pub positions: Vec<(PartitionId, String)>,
 }
 
 impl Opened {
-    /// Returns where `key` stands.
+    /// Returns the stored position of `key`.
     #[must_use]
     pub fn position(&self, key: &PartitionId) -> Option<&str> {
         self.positions.iter().find(|(stored, _)| stored == key).map(|(_, position)| position.as_str())
     }
 }
 
-/// Asks for the history of a sender from the latest checkpoint at or before `since` on, a page at a time.
+/// Requests the history of a sender from the latest checkpoint at or before `since` on, a page at a
+/// time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct HistoryRequest {
     /// The sender.
     pub sender: SenderId,
-    /// The event time of interest; none asks for everything, without a checkpoint.
+    /// The event time from which on history is needed; `None`: everything, without a checkpoint.
     pub since: Option<EventTime>,
-    /// Number of chunks that earlier pages of the same request have brought.
+    /// Number of chunks that earlier pages of the same request have returned.
     pub skip: usize,
-    /// How many chunks to bring at most, at least 1.
+    /// Most chunks of the page, at least 1.
     pub limit: usize,
 }
 
 /// A page of history.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct HistoryPage {
-    /// The checkpoint from which on the events are; none: from the first event on. The same on every page.
+    /// The checkpoint at which the events begin; `None`: with the first event. It is the same on
+    /// every page.
     pub start: Option<Checkpoint>,
-    /// The checkpoints after that one, in order. Only on the first page.
+    /// The checkpoints after `start`, in order. Only the first page has them.
     pub checkpoints: Vec<Checkpoint>,
     /// The chunks that hold events at or after the start, ordered by their least time, then number.
     pub chunks: Vec<Chunk>,
-    /// Least time of the first chunk not yet brought; events before it are all there. None on the last page.
+    /// Least event time of the first chunk that is not returned yet. All events before it are
+    /// returned. `None` on the last page.
     pub next: Option<EventTime>,
 }
 
-/// What tools read from a store, apart from the pipeline's own path.
+/// What tools read from a store, apart from the pipeline.
 ///
-/// Called on an opened store, between transactions, in any order and any number of times. Nothing is written and nothing is
-/// locked for longer than the call; a call sees what was committed before it. Errors are those of reading.
+/// Called on an opened store, between transactions, in any order and any number of times. Nothing
+/// is written, and no lock is held for longer than the call. A call sees what was committed before
+/// it. All errors are errors of reading.
 ///
 /// ```
 /// use turnmill_model::Settings;
@@ -217,36 +228,38 @@ pub struct HistoryPage {
 /// # }).unwrap();
 /// ```
 pub trait Inspect: Send {
-    /// Row count and digest of each public table.
+    /// Returns row count and digest of each public table.
     fn digests(&mut self) -> impl Future<Output = Result<Digests, StoreError>> + Send;
 
-    /// The ledger, per source.
+    /// Returns the ledger, per source.
     fn ledger(&mut self) -> impl Future<Output = Result<Vec<(String, Counts)>, StoreError>> + Send;
 
-    /// Dead letters in the order of their ids, after `after`, at most `limit`.
+    /// Returns dead letters with an id above `after`, ascending, at most `limit`.
     fn dead_letters(
         &mut self,
         after: u64,
         limit: usize,
     ) -> impl Future<Output = Result<Vec<DeadLetter>, StoreError>> + Send;
 
-    /// Where each source stands.
+    /// Returns the stored position of each partition.
     fn positions(&mut self) -> impl Future<Output = Result<Vec<(PartitionId, String)>, StoreError>> + Send;
 }
 
-/// What the store's own upkeep asks of it: the tools that go through all senders.
+/// What the tools that go through all senders need of a store.
 ///
 /// # Protocol
 ///
-/// - A sweep over marker rows asks for [`swept_patterns`](Self::swept_patterns), goes through
-///   [`senders_seen`](Self::senders_seen) page by page (`after` is the last sender of the page before), and ends with
-///   [`note_swept_patterns`](Self::note_swept_patterns). It may stop anywhere and start over.
-/// - A rebuild calls [`begin_rebuild`](Self::begin_rebuild) *instead of* [`Store::open`], goes through
-///   [`senders`](Self::senders) from the state's `after` on, writes each page in one transaction with
-///   [`Batch::rebuilt`], and calls [`end_rebuild`](Self::end_rebuild). Until then other writers are refused if settings or
-///   engine differ. It may be interrupted and begun again.
+/// - A sweep over marker rows calls [`swept_patterns`](Self::swept_patterns), goes through
+///   [`senders_seen`](Self::senders_seen) page by page, and ends with
+///   [`note_swept_patterns`](Self::note_swept_patterns). `after` is the last sender of the page
+///   before. A sweep may stop anywhere and start over.
+/// - A rebuild calls [`begin_rebuild`](Self::begin_rebuild) *instead of* [`Store::open`]. It goes
+///   through [`senders`](Self::senders) from the state's `after` on, and writes each page in one
+///   transaction with [`Batch::rebuilt`]. At last it calls [`end_rebuild`](Self::end_rebuild).
+///   Until then other writers are refused if settings or engine differ. It may be interrupted and
+///   begun again.
 ///
-/// Senders that are added meanwhile may or may not be listed.
+/// Senders that are added meanwhile may be listed or not.
 ///
 /// ```
 /// use turnmill_model::Settings;
@@ -267,14 +280,15 @@ pub trait Inspect: Send {
 /// # }).unwrap();
 /// ```
 pub trait Upkeep: Store {
-    /// The senders with an id above `after`, in ascending order, at most `limit`.
+    /// Returns the senders with an id above `after`, in ascending order, at most `limit`.
     fn senders(
         &mut self,
         after: Option<SenderId>,
         limit: usize,
     ) -> impl Future<Output = Result<Vec<SenderId>, StoreError>> + Send;
 
-    /// Those of [`senders`](Self::senders) that have an event at `since` or later, and perhaps others.
+    /// Returns those of [`senders`](Self::senders) that have an event at `since` or later, and
+    /// perhaps others.
     fn senders_seen(
         &mut self,
         since: Micros,
@@ -285,62 +299,66 @@ pub trait Upkeep: Store {
         self.senders(after, limit)
     }
 
-    /// The revision of the patterns with which the marker rows of all senders were last known to be made; 0 if that was
-    /// never noted, which is always right.
+    /// Returns the revision of the patterns with which the marker rows of all senders were last
+    /// known to be made. Returns 0 if none was noted, which is always correct.
     fn swept_patterns(&mut self) -> impl Future<Output = Result<u64, StoreError>> + Send {
         std::future::ready(Ok(0))
     }
 
-    /// Notes that the marker rows of all senders were made with the patterns of `revision`, or of a later one.
+    /// Notes that the marker rows of all senders were made with the patterns of `revision`, or of a
+    /// later one.
     fn note_swept_patterns(&mut self, revision: u64) -> impl Future<Output = Result<(), StoreError>> + Send {
         let _ = revision;
         std::future::ready(Ok(()))
     }
 
-    /// Puts `set` in the place of the patterns, of which `from` must be the revision. Waits for transactions under way.
+    /// Replaces the patterns, which must have the revision `from`, by `set`. Waits for transactions
+    /// under way.
     ///
     /// # Errors
     ///
-    /// Fenced if another writer has changed them.
+    /// Fenced if another writer has changed the patterns.
     fn write_patterns(
         &mut self,
         from: u64,
         set: &PatternSet,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Opens the store for making all rows again from the history, with settings that may be others than those it was filled
-    /// with. If they are, or if the engine is another one, other writers are refused until
-    /// [`end_rebuild`](Self::end_rebuild).
+    /// Opens the store for a rebuild of all rows from the history. `settings` may differ from those
+    /// that the store was filled with. If they do, or if the engine has another version, other
+    /// writers are refused until [`end_rebuild`](Self::end_rebuild).
     ///
     /// # Errors
     ///
-    /// As for [`open`](Store::open), but for the settings and the engine's version.
+    /// Returns the errors of [`open`](Store::open), except those about settings and the engine's
+    /// version.
     fn begin_rebuild(
         &mut self,
         settings: &Settings,
     ) -> impl Future<Output = Result<RebuildState, StoreError>> + Send;
 
-    /// Notes that all rows are made with `settings` and the present engine.
+    /// Notes that all rows are those of `settings` and the present engine.
     fn end_rebuild(&mut self, settings: &Settings) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
-/// Where a rebuild stands.
+/// The state of a rebuild.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RebuildState {
     /// The settings that the store was filled with.
     pub stored: Settings,
-    /// The assistant of all senders, if the store was filled by an engine that kept it beside them.
+    /// The assistant of all senders, if an older engine kept it for the whole store.
     pub assistant: Option<String>,
-    /// The last sender that an interrupted rebuild with the same settings has done.
+    /// The last sender that was done by an interrupted rebuild with the same settings.
     pub after: Option<SenderId>,
 }
 
-/// Somewhere else to put the changes: one required method.
+/// Receives committed changes, in one required method.
 ///
-/// A sink gets every committed batch in order of its number, the same content each time, at least once: after a retryable
-/// error, or a restart, the same batch comes again. So a sink either remembers the number of the last batch that it has
-/// written, or writes in a way that may be repeated (rows by their key). The caller waits for each write before it makes the
-/// next one. A fatal error stops the outbox of this sink, not the pipeline.
+/// A sink receives every committed batch in order of its number, at least once, with the same
+/// content each time. After a retryable error or a restart the same batch comes again. So a sink
+/// either stores the number of the last batch that it has written, or writes in a way that may be
+/// repeated (rows by their key). The caller waits for each write before the next one. A fatal error
+/// stops the outbox of this sink, not the pipeline.
 ///
 /// ```
 /// use turnmill_sink::{ChangeBatch, Sink, SinkError};
@@ -353,11 +371,11 @@ pub struct RebuildState {
 /// }
 /// ```
 pub trait Sink: Send {
-    /// Writes one batch. An error of class retryable brings the same batch again.
+    /// Writes one batch. After a retryable error the same batch comes again.
     ///
     /// # Errors
     ///
-    /// By [`Class`](crate::Class).
+    /// Returns an error with its [`Class`](crate::Class).
     fn write(&mut self, batch: &ChangeBatch<'_>) -> impl Future<Output = Result<(), SinkError>> + Send;
 }
 

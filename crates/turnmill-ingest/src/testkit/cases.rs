@@ -11,7 +11,7 @@ use turnmill_sink::{Advance, Class, Inspect, Store, StoreError};
 
 pub(super) const START: f64 = 1_656_382_549.5;
 
-/// A store with one writer, and the means to write to it.
+/// A store with one writer, and what is needed to write to it.
 pub(super) struct Bench<S> {
     pub(super) store: S,
     pub(super) ingest: Ingest,
@@ -57,12 +57,12 @@ impl<S: Store + Inspect> Bench<S> {
     }
 }
 
-/// What the lines give in one batch of a store of the same kind.
+/// Returns the digests that the lines give in one batch of a store of the same kind.
 async fn expected<F: Fixture>(fixture: &mut F, lines: &[String]) -> Digests {
     expected_with(fixture, lines, &Settings::default()).await
 }
 
-/// The same with other settings.
+/// Returns the same with other settings.
 pub(super) async fn expected_with<F: Fixture>(
     fixture: &mut F,
     lines: &[String],
@@ -72,7 +72,7 @@ pub(super) async fn expected_with<F: Fixture>(
     expected_of(fixture, &given, settings).await
 }
 
-/// What the records give in one batch of a store of the same kind.
+/// Returns the digests that the records give in one batch of a store of the same kind.
 pub(super) async fn expected_of<F: Fixture>(
     fixture: &mut F,
     given: &[Given],
@@ -114,7 +114,7 @@ pub(super) async fn a_stale_position_is_fenced<F: Fixture>(fixture: &mut F) {
     first.write(&lines[..5], "5").await.unwrap();
     let before = first.digests().await;
     let error = zombie.write(&lines[5..], "all").await.unwrap_err();
-    assert_eq!(error.class(), Class::Fenced, "whoever has another idea of the position is fenced: {error}");
+    assert_eq!(error.class(), Class::Fenced, "a writer with another position is fenced: {error}");
     assert_eq!(first.digests().await, before, "a fenced batch leaves nothing");
 }
 
@@ -126,7 +126,8 @@ pub(super) async fn two_writers_on_one_sender_agree<F: Fixture>(fixture: &mut F)
     two.key.partition = "1".into();
     for (index, pair) in lines.chunks(4).enumerate() {
         let (front, back) = pair.split_at(pair.len() / 2);
-        // The second writer's events are older than what the first has just written: late, from a stale memory.
+        // The second writer's events are older than those that the first has just written. They are
+        // late, and the second writer's cache is out of date.
         one.write(back, &format!("{index}")).await.unwrap();
         two.write(front, &format!("{index}")).await.unwrap();
     }
@@ -191,7 +192,7 @@ pub(super) async fn an_anonymised_copy_replaces_the_plain_one<F: Fixture>(fixtur
     assert_eq!(bench.digests().await, hidden, "rows are those of the anonymised copies");
     bench.write(&lines, "3").await.unwrap();
     assert_eq!(bench.digests().await, hidden, "a plain copy never comes back");
-    // Not even by way of the history: a late event replays it.
+    // The history has no plain text either: a late event replays it.
     let late = conversation("u1", 1, START - 500.0);
     bench.write(&late, "4").await.unwrap();
     let both: Vec<String> = late.into_iter().chain(anonymised).collect();
@@ -199,7 +200,7 @@ pub(super) async fn an_anonymised_copy_replaces_the_plain_one<F: Fixture>(fixtur
 }
 
 pub(super) async fn copies_of_one_clock_tick_are_told_apart<F: Fixture>(fixture: &mut F) {
-    // All that one action does has one timestamp; another sender has events at the same time.
+    // All events of one action have one timestamp. Another sender has events at the same time.
     let said = |sender: &str, text: &str, more: &str| {
         format!(
             r#"{{"sender_id": "{sender}", "event": "bot", "timestamp": {START}, "text": "{text}"{more}}}"#
@@ -256,7 +257,7 @@ pub(super) async fn copies_of_one_clock_tick_are_told_apart<F: Fixture>(fixture:
     assert_eq!(bench.digests().await, hidden, "what is no personal data is kept");
     bench.write(&plain, "plain once more").await.unwrap();
     assert_eq!(bench.digests().await, hidden);
-    // The other way round: what the plain copies say comes later.
+    // In the other order, the facts of the plain copies come later.
     let mut other = Bench::new(fixture.create()).await;
     other.write(&copies, "copies").await.unwrap();
     assert_ne!(other.digests().await, hidden);

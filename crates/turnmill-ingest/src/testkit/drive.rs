@@ -1,4 +1,4 @@
-//! Delivering records to stores in any order, by any number of writers, with failures.
+//! Delivers records to stores in any order, by any number of writers, with failures.
 
 use turnmill_model::{PartitionId, Record, Refused, SourceFactsBuf};
 
@@ -7,7 +7,7 @@ use crate::{Accounting, Arrivals, Ingest, MakeDeadLetter, Report, RowRules};
 use turnmill_sink::digest::Digests;
 use turnmill_sink::{Advance, Class, DeadLetter, Inspect, Store, StoreError};
 
-/// A record to deliver.
+/// Holds a record to deliver.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Given {
     /// The body.
@@ -25,13 +25,13 @@ pub struct Given {
 }
 
 impl Given {
-    /// A record of only a body.
+    /// Creates a record of only a body.
     #[must_use]
     pub fn body(payload: impl Into<Vec<u8>>) -> Self {
         Self { payload: payload.into(), ..Self::default() }
     }
 
-    /// As a decoder wants it.
+    /// Returns the record as a decoder takes it.
     #[must_use]
     pub fn record(&self) -> Record<'_> {
         Record {
@@ -46,18 +46,18 @@ impl Given {
     }
 }
 
-/// One batch of a test.
+/// Holds one batch of a test.
 #[derive(Clone, Debug, Default)]
 pub struct Delivery<'r> {
     /// Which writer delivers it, from 0.
     pub writer: usize,
     /// The records.
     pub records: Vec<&'r Given>,
-    /// Let the first attempt fail after so many statements, and try again.
+    /// Number of statements after which the first attempt fails; it is then retried.
     pub fail_after: Option<u64>,
 }
 
-/// Several writers on one store, each with its own connection and memory and a source of its own.
+/// Runs several writers on one store, each with its own connection, cache and source.
 #[derive(Debug)]
 pub struct Driver<'d, F: Fixture> {
     fixture: &'d mut F,
@@ -77,13 +77,14 @@ impl<'d, F: Fixture> Driver<'d, F>
 where
     F::Store: std::fmt::Debug,
 {
-    /// A new store with `writers` writers under `rules`. `cache_bytes` is the budget of each writer's memory.
+    /// Creates a store with `writers` writers under `rules`. `cache_bytes` is the budget of each
+    /// writer's cache.
     ///
     /// # Panics
     ///
     /// If the store cannot be opened.
     pub async fn new(fixture: &'d mut F, rules: &RowRules, writers: usize, cache_bytes: usize) -> Self {
-        // Few, so that the short lives of tests show what a long replay does.
+        // Few changes, so that the short conversations of tests take the path of a long replay.
         let rules = &rules.clone().with_gathered_changes(8);
         let mut stores = vec![fixture.create()];
         stores[0].open(rules.settings()).await.unwrap();
@@ -102,7 +103,7 @@ where
         Self { writers: stores.into_iter().enumerate().map(writer).collect(), fixture }
     }
 
-    /// Delivers one batch; retryable failures are tried again without failing.
+    /// Delivers one batch. Retryable failures are retried, without further failures.
     ///
     /// # Panics
     ///
@@ -123,12 +124,12 @@ where
         writer.deliver(records).await.unwrap_or_else(|error| panic!("delivery failed: {error}"))
     }
 
-    /// The first writer's store.
+    /// Returns the store of the first writer.
     pub fn store(&mut self) -> &mut F::Store {
         &mut self.writers[0].store
     }
 
-    /// The tables' digests, after checking that the ledger adds up.
+    /// Returns the tables' digests, after checking that the ledger adds up.
     ///
     /// # Panics
     ///
@@ -147,7 +148,7 @@ impl<S: Store> Writer<S> {
         for record in records {
             arrivals.push(self.ingest.decoder(), record);
         }
-        // What is packed beforehand must be what would be packed later.
+        // Packing ahead must give the same as packing inside the transaction.
         if self.delivered.is_multiple_of(2) {
             arrivals.pack(self.ingest.decoder());
         }
@@ -163,7 +164,7 @@ impl<S: Store> Writer<S> {
     }
 }
 
-/// Dead letters of records that have no envelope worth keeping.
+/// Makes dead letters of records without an envelope.
 pub(crate) struct PlainLetters<'l, 'a> {
     pub(crate) arrivals: &'l Arrivals<'a>,
     pub(crate) key: &'l PartitionId,

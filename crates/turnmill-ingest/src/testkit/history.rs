@@ -1,4 +1,4 @@
-//! History in pages.
+//! The check of history that is read in pages.
 
 use turnmill_engine::Checkpoint;
 use turnmill_model::{EventTime, SenderId, Settings};
@@ -9,7 +9,7 @@ use turnmill_sink::{
     Transaction,
 };
 
-/// A time, and those after it by the smallest step that there is: a fraction of a microsecond.
+/// Returns a time some smallest steps after another one: fractions of a microsecond.
 fn time(steps: u64) -> EventTime {
     EventTime::from_seconds(f64::from_bits(f64::to_bits(1_656_382_549.326_936) + steps)).unwrap()
 }
@@ -49,7 +49,8 @@ pub(super) async fn history_comes_in_pages_by_exact_time<F: Fixture>(fixture: &m
     };
     let checkpoints = vec![writes((None, None), &[2, 5, 8])];
     write(&mut store, Batch { history, checkpoints, ..Batch::default() }).await.unwrap();
-    // Only what is strictly inside a stretch goes; a later stretch takes what an earlier one of the batch has put there.
+    // Only checkpoints strictly inside a stretch are removed. A later stretch of the batch also
+    // removes those of an earlier one.
     let checkpoints = vec![writes((Some(2), Some(8)), &[3, 7]), writes((Some(2), Some(8)), &[4])];
     write(&mut store, Batch { checkpoints, ..Batch::default() }).await.unwrap();
 
@@ -83,7 +84,7 @@ pub(super) async fn history_comes_in_pages_by_exact_time<F: Fixture>(fixture: &m
     assert_eq!(tx.histories(&[]).await.unwrap(), []);
     drop(tx);
 
-    // A chunk can be replaced, but not invented.
+    // A chunk that does not exist cannot be replaced.
     let replaced = |number| HistoryWrite { replaces: true, ..chunk(sender, number, 0, 4) };
     write(&mut store, Batch { history: vec![replaced(1)], ..Batch::default() }).await.unwrap();
     let error =

@@ -1,9 +1,9 @@
-//! The memory store, as the suite takes stores.
+//! The fixture of the memory store.
 
 use super::Fixture;
 use turnmill_sink::MemoryStore;
 
-/// The fixture of [`MemoryStore`]: for its own tests, and to compare other stores with.
+/// Gives the suite the [`MemoryStore`], for its own tests and to compare other stores with.
 #[derive(Debug)]
 pub struct Memory;
 

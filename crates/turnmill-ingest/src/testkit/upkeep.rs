@@ -1,4 +1,4 @@
-//! The checks of what the tools that go through all senders rely on.
+//! The checks of what is needed by the tools that go through all senders.
 
 use turnmill_formats::rasa::RasaDecoder;
 use turnmill_model::{AssistantNameBuf, Micros, SenderId, SessionIdMode, Settings, SourceFactsBuf};
@@ -8,7 +8,7 @@ use super::{Fixture, Given, conversation};
 use crate::{Ingest, RowRules};
 use turnmill_sink::{Class, Inspect, Store, Upkeep};
 
-/// Several senders, their events in a mess.
+/// Returns the events of several senders, out of order.
 fn lines() -> Vec<String> {
     let senders: Vec<Vec<String>> =
         (0..5_u8).map(|n| conversation(&format!("u{n}"), 3, START + f64::from(n) * 7.0)).collect();
@@ -26,12 +26,12 @@ async fn filled<S: Store + Inspect>(store: S) -> Bench<S> {
     bench
 }
 
-/// Makes all rows again, `step` senders at a time, at most `most` times; says whether that was all.
+/// Rebuilds `step` senders at a time, at most `most` times. Returns whether that was all.
 async fn rebuild<S: Upkeep>(store: &mut S, settings: &Settings, step: usize, most: usize) -> bool {
     rebuild_as(store, settings, None, step, most).await
 }
 
-/// The same, with an assistant for the senders that have none.
+/// Does the same, with an assistant for senders without one.
 async fn rebuild_as<S: Upkeep>(
     store: &mut S,
     settings: &Settings,
@@ -114,12 +114,12 @@ pub(super) async fn a_rebuild_with_other_settings_gives_the_rows_of_a_store_fill
     ];
     for settings in others {
         let mut bench = filled(fixture.create()).await;
-        // It is killed twice on the way.
+        // The rebuild is killed twice.
         assert!(!rebuild(&mut bench.store, &settings, 1, 2).await);
         let mut second = fixture.connect(&bench.store);
         for refused in [&Settings::default(), &settings] {
             let error = second.open(refused).await.unwrap_err();
-            assert_eq!(error.class(), Class::Fatal, "nobody writes in between: {error}");
+            assert_eq!(error.class(), Class::Fatal, "no writer is let in between: {error}");
             assert!(error.to_string().contains("turnmill rebuild"), "{error}");
         }
         let mut second = fixture.connect(&bench.store);

@@ -1,4 +1,4 @@
-//! CALM conversations, with what the assistant holds in the end: stacks, slots and counts.
+//! CALM conversations, compared with the final state of the assistant: stacks, slots and counts.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -19,7 +19,8 @@ fn fixture(name: &str) -> std::fs::File {
     std::fs::File::open(path).unwrap()
 }
 
-/// The records of both topics, in the order in which they were published; those of the second are declared anonymised.
+/// Returns the records of both topics, in the order of publication. Those of the second topic are
+/// declared anonymised.
 fn records() -> Vec<OwnedRecord> {
     let lines = BufReader::new(flate2::read::GzDecoder::new(fixture("stream.jsonl.gz"))).lines();
     let record = |line: std::io::Result<String>| {
@@ -36,7 +37,7 @@ fn records() -> Vec<OwnedRecord> {
     lines.map(record).collect()
 }
 
-/// The rows of a table as texts by column, those of each sender under its key, in their order.
+/// Returns the rows of a table as texts by column, in order, by sender key.
 fn by_sender(tables: &Tables, table: &str, order: &str) -> BTreeMap<String, Vec<BTreeMap<String, String>>> {
     let text = |value: &OwnedValue| match value {
         OwnedValue::Text(text) => text.clone(),
@@ -96,7 +97,7 @@ fn stacks_slots_and_counts_are_those_of_the_assistant() {
             let found = events.iter().filter(|event| event["event_type"] == *event_type).count();
             assert_eq!(found as u64, count.as_u64().unwrap(), "{sender}: {event_type}");
         }
-        // The last frame says what is on top, unless the stack was emptied after it.
+        // The last frame has the top of the stack, unless the stack was emptied after it.
         let top = truth["stack"].as_array().unwrap().last();
         let frame = frames.get(sender).and_then(|frames| frames.last());
         if let Some(top) = top {
@@ -113,7 +114,8 @@ fn stacks_slots_and_counts_are_those_of_the_assistant() {
             });
             assert!(after || frame["active_flow_identifier"] == "NULL", "{sender}: {frame:?}");
         }
-        // What the assistant holds in a slot is what it was set to last. In anonymised conversations it is redacted.
+        // The assistant holds the last value that a slot was set to. In anonymised conversations it
+        // is redacted.
         for (name, value) in truth["slots"].as_object().unwrap().iter().filter(|(_, value)| !value.is_null())
         {
             let mut set = slots[sender].iter().filter(|slot| slot["name"] == *name);

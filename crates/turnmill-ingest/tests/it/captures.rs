@@ -1,4 +1,4 @@
-//! The laws on what a real Rasa Open Source 3.6.21 server wrote.
+//! The laws on the records of a real Rasa Open Source 3.6.21 server.
 
 use std::io::{BufRead, BufReader};
 

@@ -6,7 +6,7 @@ use turnmill_oracle::generate::{Options, OwnedRecord, conversations, records, sh
 use turnmill_oracle::laws::{self, Plan, memory_tables, plans};
 use turnmill_oracle::uploads::{check_uploads, uploads};
 
-/// Delivers `arrival` as planned and compares every row with what the oracle makes of `records`.
+/// Delivers `arrival` as planned and compares every row with the oracle's rows of `records`.
 pub(crate) fn check(plan: &Plan, records: &[OwnedRecord], arrival: &[OwnedRecord]) -> Result<(), String> {
     laws::check(&mut Memory, plan, records, arrival, |store, digests, expected| {
         if let Some(diff) = turnmill_oracle::diff(&expected.tables, &memory_tables(store)) {
@@ -76,7 +76,8 @@ proptest! {
     }
 }
 
-/// A session id that another sender owns cuts sessions all the same, but the first to arrive keeps the id.
+/// A session id that another sender owns starts sessions all the same, but the first to arrive
+/// keeps the id.
 #[test]
 fn a_forged_session_id_stays_with_the_first_to_arrive() {
     let id = "0f0e0d0c-0b0a-4908-8706-050403020100";
@@ -126,7 +127,8 @@ fn a_session_that_takes_a_forged_id_comes_to_an_end() {
     }
 }
 
-/// The rules of formats other than Rasa's, on events of Rasa: keys that come back after others, and gaps.
+/// The session rules of formats other than Rasa's, on events of Rasa: keys that come back after
+/// others, and gaps.
 #[test]
 fn sessions_by_key_and_by_gap_in_any_order() {
     use turnmill_model::{Event, SessionRule};
@@ -157,7 +159,7 @@ fn sessions_by_key_and_by_gap_in_any_order() {
     }
 }
 
-/// One sender, many seeds: `TURNMILL_TEST_SEEDS` sets how many, for a longer search.
+/// Checks one sender with many seeds. `TURNMILL_TEST_SEEDS` sets how many, for a longer search.
 fn sweep(options: &Options, plan: impl Fn(u64) -> Plan) {
     let seeds = std::env::var("TURNMILL_TEST_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(200);
     for seed in 0..seeds {

@@ -1,4 +1,4 @@
-//! Why a marker applied in a session, or did not.
+//! Explains why a marker applies in a session, or does not.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -12,14 +12,14 @@ use turnmill_sink::{StoreError, Upkeep};
 
 use super::{PatternTools, tried};
 
-/// A marker over the events of a session.
+/// The explanation of a marker over the events of a session.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ExplainedSession {
     /// The conversation.
     pub sender_key: String,
     /// The session's events, in order.
     pub events: Vec<ExplainedEvent>,
-    /// What came of the marker at each of them.
+    /// The result of the marker at each of them.
     pub explanation: Explanation,
 }
 
@@ -35,11 +35,12 @@ pub struct ExplainedEvent {
 }
 
 impl<S: Upkeep> PatternTools<'_, S> {
-    /// Explains `config` over the events of `session`; none if the store has no such session. Nothing is written.
+    /// Explains `config` over the events of `session`. Returns `None` if the store has no such
+    /// session. Nothing is written.
     ///
     /// # Errors
     ///
-    /// The store's, those that do not pass.
+    /// Returns errors of the store that do not pass.
     pub async fn explain(
         &mut self,
         ingest: &Ingest,
@@ -52,13 +53,13 @@ impl<S: Upkeep> PatternTools<'_, S> {
         let none = Arc::new(Patterns::default());
         let (sender_key, own) = tried!(self, {
             let (mut key, mut own) = (String::new(), HashSet::new());
-            let mut show = |look: RemadeSender<'_>| {
-                key = look.sender_key.to_owned();
-                let events = look.rows.events.inserts.iter();
+            let mut show = |remade: RemadeSender<'_>| {
+                key = remade.sender_key.to_owned();
+                let events = remade.rows.events.inserts.iter();
                 own.extend(events.filter(|event| event.session_id == session).map(|event| event.id));
             };
-            let looked = ingest.remake_rows(self.store, &[sender], Arc::clone(&none), &mut show).await;
-            looked.map(|()| (key, own))
+            let result = ingest.remake_rows(self.store, &[sender], Arc::clone(&none), &mut show).await;
+            result.map(|()| (key, own))
         });
         let (events, kept) = tried!(self, {
             let (mut events, mut kept) = (Vec::new(), Vec::new());

@@ -1,4 +1,4 @@
-//! Changing a store's patterns, making up for the rows that follow from a change, and looking at what patterns would do.
+//! Changes a store's patterns, brings the marker rows up to date, and previews patterns.
 
 mod explain;
 mod preview;
@@ -16,14 +16,14 @@ pub use self::preview::{MarkerPreview, Preview, Sample};
 use crate::backoff::Attempts;
 use crate::stop::Stop;
 
-/// Senders of a transaction that makes up for marker rows.
+/// Senders of one transaction of a sweep.
 const STEP: usize = 100;
 
-/// What is told while patterns are dealt with.
+/// An event of work on patterns.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum PatternEvent<'e> {
-    /// Something failed and is tried again after a pause.
+    /// A call failed and is retried after a pause.
     Retrying {
         /// Why.
         error: &'e StoreError,
@@ -32,39 +32,41 @@ pub enum PatternEvent<'e> {
     },
     /// All senders up to this one are done.
     Reached {
-        /// The last of them. Ids are spread evenly, so its first bits tell how much is done.
+        /// The last of them. Ids are spread evenly, so its first bits tell the share that is done.
         sender: SenderId,
-        /// How many there were.
+        /// Number of senders that are done.
         senders: u64,
     },
 }
 
-/// The patterns after a change, or after none.
+/// The patterns after a call that may have changed them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PatternChange {
     /// The patterns as they are now.
     pub set: PatternSet,
-    /// Whether they were others before.
+    /// Whether the call changed them.
     pub changed: bool,
 }
 
-/// What making up for marker rows came to.
+/// The result of a sweep over marker rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
     /// Senders that were looked at.
     pub senders: u64,
-    /// Those among them that owed rows.
+    /// Number of senders that had marker rows missing.
     pub caught_up: u64,
-    /// Whether all are done; false if stopping was asked for before.
+    /// Whether all senders are done; false if it was stopped before.
     pub complete: bool,
 }
 
 /// The patterns of an open store.
 ///
-/// A change of the patterns is one short transaction: [`upload`](Self::upload), [`remove`](Self::remove),
-/// [`backfill`](Self::backfill). Whoever writes to the store notices it at the next transaction, and makes up for the rows of a
-/// sender at that sender's next event. [`sweep`](Self::sweep) does so for the senders without one, and has to follow each
-/// change. It can be interrupted at any moment, done by several at once, and repeated: what is done is not done again.
+/// A change of the patterns is one short transaction: [`upload`](Self::upload),
+/// [`remove`](Self::remove), [`backfill`](Self::backfill). Each writer notices it in its next
+/// transaction. It then writes the missing rows of a sender together with that sender's next event.
+/// [`sweep`](Self::sweep) writes them for all other senders, and has to follow each change. It may
+/// be interrupted, run in several processes at once, and be repeated. Work that is done is not done
+/// again.
 pub struct PatternTools<'t, S> {
     store: &'t mut S,
     stop: Stop,
@@ -79,7 +81,7 @@ impl<S: std::fmt::Debug> std::fmt::Debug for PatternTools<'_, S> {
     }
 }
 
-/// The value of a call to the store, tried until it is there or will never be.
+/// Returns the value of a call to the store. Retries until the call succeeds or fails for good.
 macro_rules! tried {
     ($tools:expr, $call:expr) => {
         loop {
@@ -96,51 +98,51 @@ macro_rules! tried {
 use tried;
 
 impl<'t, S: Upkeep> PatternTools<'t, S> {
-    /// The patterns of `store`, which is open. `tell` hears what happens meanwhile; `stop` ends pauses and
-    /// [`sweep`](Self::sweep).
+    /// Works on the patterns of `store`, which has to be open. `tell` receives the events; `stop`
+    /// ends pauses and [`sweep`](Self::sweep).
     pub fn new(store: &'t mut S, stop: Stop, tell: &'t mut (dyn FnMut(PatternEvent<'_>) + Send)) -> Self {
         Self { store, stop, tell, attempts: Attempts::default(), step: STEP }
     }
 
-    /// Sets how many senders a transaction of [`sweep`](Self::sweep) makes up for, at least 1.
+    /// Sets the number of senders of one transaction of [`sweep`](Self::sweep), at least 1.
     #[must_use]
     pub fn with_step(mut self, senders: usize) -> Self {
         self.step = senders.max(1);
         self
     }
 
-    /// Gives up a store that stays away for longer than this; by default it is waited for without end.
+    /// Sets how long to wait for an unavailable store. By default it waits without end.
     #[must_use]
     pub fn with_patience(mut self, patience: Duration) -> Self {
         self.attempts = Attempts::giving_up_after(patience);
         self
     }
 
-    /// The patterns as they are.
+    /// Returns the present patterns.
     ///
     /// # Errors
     ///
-    /// The store's, those that do not pass.
+    /// Returns errors of the store that do not pass.
     pub async fn list(&mut self) -> Result<PatternSet, StoreError> {
         Ok(tried!(self, self.store.patterns().await))
     }
 
-    /// Makes `markers` all that is active. New and changed ones hold for events from `now` on, in a store without events for
-    /// all.
+    /// Makes `markers` the only active patterns. New and changed ones hold for events from `now`
+    /// on; in a store without events they hold for all.
     ///
     /// # Errors
     ///
-    /// The store's, those that do not pass.
+    /// Returns errors of the store that do not pass.
     pub async fn upload(&mut self, markers: &MarkerSet, now: Micros) -> Result<PatternChange, StoreError> {
         let has_events = !tried!(self, self.store.senders(None, 1).await).is_empty();
         self.change(|set| set.upload(markers, now, has_events)).await
     }
 
-    /// Ends the active pattern `id`: it does not hold for events from `now` on.
+    /// Ends the active pattern `id`. It does not hold for events from `now` on.
     ///
     /// # Errors
     ///
-    /// The store's, those that do not pass.
+    /// Returns errors of the store that do not pass.
     pub async fn remove(&mut self, id: Uuid, now: Micros) -> Result<PatternChange, StoreError> {
         self.change(|set| set.remove(id, now)).await
     }
@@ -149,7 +151,7 @@ impl<'t, S: Upkeep> PatternTools<'t, S> {
     ///
     /// # Errors
     ///
-    /// The store's, those that do not pass.
+    /// Returns errors of the store that do not pass.
     pub async fn backfill(&mut self, ids: &[Uuid]) -> Result<PatternChange, StoreError> {
         self.change(|set| set.backfill(ids)).await
     }
@@ -168,17 +170,18 @@ impl<'t, S: Upkeep> PatternTools<'t, S> {
                     self.attempts.succeeded();
                     return Ok(PatternChange { set: next, changed: true });
                 }
-                // Whether somebody else has changed them, or our answer got lost: it is looked again.
+                // Another writer may have changed them, or the reply was lost. Read them again.
                 Err(error) => self.pause_or_fail(error).await?,
             }
         }
     }
 
-    /// Makes up for all marker rows that were made with older patterns. Cheap if there is nothing to make up for.
+    /// Writes all marker rows that are missing because they were made with older patterns. Cheap if
+    /// none are.
     ///
     /// # Errors
     ///
-    /// The store's, those that do not pass.
+    /// Returns errors of the store that do not pass.
     pub async fn sweep(&mut self, ingest: &mut Ingest) -> Result<Swept, StoreError> {
         let mut swept = Swept::default();
         loop {
@@ -197,7 +200,7 @@ impl<'t, S: Upkeep> PatternTools<'t, S> {
         }
     }
 
-    /// The same for senders with an event at `since` or later; false if stopping was asked for.
+    /// Does so for senders with an event at `since` or later. Returns false if it was stopped.
     async fn sweep_since(
         &mut self,
         ingest: &mut Ingest,
@@ -220,7 +223,7 @@ impl<'t, S: Upkeep> PatternTools<'t, S> {
         Ok(false)
     }
 
-    /// Waits before the next attempt if the error may pass, else gives it back.
+    /// Waits before the next attempt if the error may pass. Returns the error otherwise.
     async fn pause_or_fail(&mut self, error: StoreError) -> Result<(), StoreError> {
         let Some(pause) = self.attempts.failed(&error) else { return Err(error) };
         (self.tell)(PatternEvent::Retrying { error: &error, pause });

@@ -1,4 +1,4 @@
-//! What markers would find in the stored history.
+//! Previews what markers would find in the stored history.
 
 use std::sync::Arc;
 
@@ -14,31 +14,31 @@ use super::{PatternEvent, PatternTools, tried};
 /// Senders that are locked at a time.
 const STEP: usize = 20;
 
-/// What markers would find, if they had been there from the start.
+/// The results that markers would have, had they been there from the start.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Preview {
-    /// Senders that were looked at.
+    /// Number of senders that were read.
     pub senders: u64,
-    /// Their sessions.
+    /// Number of their sessions.
     pub sessions: u64,
-    /// Their events.
+    /// Number of their events.
     pub events: u64,
-    /// By marker, in order of definition.
+    /// Results by marker, in order of definition.
     pub markers: Vec<MarkerPreview>,
-    /// Whether all senders were looked at; false if stopping was asked for before.
+    /// Whether all senders were read; false if it was stopped before.
     pub complete: bool,
 }
 
-/// What one marker would find.
+/// The results that one marker would have.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MarkerPreview {
     /// Its name.
     pub name: String,
-    /// How often it applies.
+    /// Number of results.
     pub results: u64,
-    /// Sessions in which it applies.
+    /// Number of sessions in which it applies.
     pub sessions: u64,
-    /// Senders of those.
+    /// Number of senders of those sessions.
     pub senders: u64,
     /// Some of the results, at most one of a session.
     pub samples: Vec<Sample>,
@@ -60,12 +60,12 @@ pub struct Sample {
 }
 
 impl<S: Upkeep> PatternTools<'_, S> {
-    /// Looks what `markers` would find in all history, with up to `samples` examples each. Nothing is written. A few senders
-    /// are locked at a time.
+    /// Returns what `markers` would find in all history, with up to `samples` examples each.
+    /// Nothing is written. A few senders at a time are locked.
     ///
     /// # Errors
     ///
-    /// The store's, those that do not pass.
+    /// Returns errors of the store that do not pass.
     pub async fn preview(
         &mut self,
         ingest: &Ingest,
@@ -93,11 +93,11 @@ impl<S: Upkeep> PatternTools<'_, S> {
                 break;
             };
             let next = tried!(self, {
-                // What a failed attempt has counted does not count.
+                // Counts of a failed attempt are dropped.
                 let mut next = preview.clone();
-                let mut show = |look: RemadeSender<'_>| next.add(&look, samples);
-                let looked = ingest.remake_rows(self.store, &senders, Arc::clone(&patterns), &mut show).await;
-                looked.map(|()| next)
+                let mut show = |remade: RemadeSender<'_>| next.add(&remade, samples);
+                let result = ingest.remake_rows(self.store, &senders, Arc::clone(&patterns), &mut show).await;
+                result.map(|()| next)
             });
             preview = next;
             (self.tell)(PatternEvent::Reached { sender: *last, senders: preview.senders });
@@ -108,14 +108,14 @@ impl<S: Upkeep> PatternTools<'_, S> {
 }
 
 impl Preview {
-    fn add(&mut self, look: &RemadeSender<'_>, samples: usize) {
+    fn add(&mut self, remade: &RemadeSender<'_>, samples: usize) {
         self.senders += 1;
-        self.sessions += look.rows.sessions.inserts.len() as u64;
-        self.events += look.events;
+        self.sessions += remade.rows.sessions.inserts.len() as u64;
+        self.events += remade.events;
         for (number, marker) in (1..).zip(&mut self.markers) {
             let pattern = Uuid::from_u128(number);
             let mut sessions: Vec<SessionId> = Vec::new();
-            for row in look.rows.markers.inserts.iter().filter(|row| row.pattern_id == pattern) {
+            for row in remade.rows.markers.inserts.iter().filter(|row| row.pattern_id == pattern) {
                 marker.results += 1;
                 if sessions.contains(&row.session_id) {
                     continue;
@@ -123,10 +123,10 @@ impl Preview {
                 sessions.push(row.session_id);
                 if marker.samples.len() < samples
                     && let Some(event) =
-                        look.rows.events.inserts.iter().find(|event| event.id == row.event_id)
+                        remade.rows.events.inserts.iter().find(|event| event.id == row.event_id)
                 {
                     marker.samples.push(Sample {
-                        sender_key: look.sender_key.to_owned(),
+                        sender_key: remade.sender_key.to_owned(),
                         session_id: row.session_id,
                         event_id: row.event_id,
                         timestamp: event.timestamp,

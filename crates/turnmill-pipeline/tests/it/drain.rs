@@ -1,4 +1,4 @@
-//! Reading a source to its end.
+//! Reads a source to its end.
 
 use std::time::Duration;
 
@@ -71,11 +71,11 @@ fn a_wrong_partition_is_an_error_and_not_an_endless_loop() {
     assert_eq!(error, "the source reads lines a, and the position it was opened at is of lines b");
     let error = drain(&store, "a", None, &lines).unwrap_err().to_string();
     assert_eq!(error, "the source reads lines a, and the position it was opened at is of no partition");
-    // Nothing of it was committed, and another partition is not kept from its own.
+    // Nothing of it was committed, and the partition can still be read from its own position.
     assert_eq!(drain(&store, "b", Some("b"), &lines).unwrap(), all);
 }
 
-/// The session ids that the metadata name, in the rows that a pipeline with `settings` makes of them.
+/// Returns the session ids of the metadata, from the rows of a pipeline with `settings`.
 fn named_sessions(settings: &Settings) -> (MemoryStore, usize) {
     let id = "4f1c1a9e-5a0c-4f0e-9d7e-3a1b2c3d4e5f";
     let line = format!(

@@ -1,4 +1,5 @@
-//! A log of several partitions in memory, and members of a group that read it: what a broker cannot be made to do on demand.
+//! A log of several partitions in memory, and members of a group that read it. It does what a
+//! broker cannot be made to do on demand.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -13,12 +14,12 @@ use turnmill_source::{
 /// The records of each partition.
 pub(crate) type Log = Arc<Vec<Vec<Vec<u8>>>>;
 
-/// What happens to a member, each after so many calls.
+/// What happens to a member, each after a number of calls.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Happening {
     /// These partitions, as a bit mask, are assigned, in place of all others.
     Assign(u8),
-    /// The same, and nobody waits for what is in flight.
+    /// The same, without a wait for what is in flight.
     Lose(u8),
 }
 
@@ -30,7 +31,7 @@ pub(crate) fn partition(number: usize) -> PartitionId {
 struct State {
     generation: u64,
     assigned: Vec<usize>,
-    /// To be reported.
+    /// Not reported yet.
     news: Vec<GroupProgress>,
     /// The next offsets, once reading has begun.
     next: BTreeMap<usize, usize>,
@@ -56,7 +57,7 @@ impl State {
     }
 }
 
-/// A member that reads the log to its end once nothing more happens to it.
+/// A member that reads the log to its end, once nothing more happens to it.
 pub(crate) struct Member {
     log: Log,
     control: Arc<Control>,

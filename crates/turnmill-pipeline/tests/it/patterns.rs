@@ -65,7 +65,8 @@ impl Bench {
         pollster::block_on(tools.upload(markers, Micros(at))).unwrap();
     }
 
-    /// Backfills all, a sender at a time, and dies at the failure of a transaction, or after so many steps.
+    /// Backfills all, one sender at a time. Stops at the failure of a transaction, or after this
+    /// many steps.
     fn backfill(&mut self, fail_after: Option<u64>, steps: u64) -> Result<bool, StoreError> {
         let stop = Stop::default();
         let (heard, mut left) = (stop.clone(), steps);
@@ -108,7 +109,7 @@ fn set(configs: &[String]) -> MarkerSet {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, max_shrink_iters: 2000, ..ProptestConfig::default() })]
 
-    /// Killed at random, records arriving in between, late ones too.
+    /// The backfill is killed at random. Records arrive in between, late ones too.
     #[test]
     fn a_backfill_gives_the_rows_of_patterns_that_were_always_there(
         records in records(&Options::default()),
@@ -129,7 +130,7 @@ proptest! {
         parts.next().into_iter().for_each(|part| later.feed(part));
         later.upload(&markers, at * 1_000_000);
         for (fail_after, steps) in &kills {
-            // Whether it came to its end does not matter.
+            // It may have ended or not.
             let _ = later.backfill(*fail_after, *steps);
             parts.next().into_iter().for_each(|part| later.feed(part));
         }
@@ -137,7 +138,7 @@ proptest! {
         prop_assert!(later.backfill(None, u64::MAX).unwrap());
         let digests = |bench: &mut Bench| pollster::block_on(bench.store.digests()).unwrap();
         prop_assert_eq!(digests(&mut later), digests(&mut always));
-        // Nothing is left to do, and saying so costs nothing.
+        // Nothing is left to do, and finding that out changes nothing.
         prop_assert!(later.backfill(Some(0), u64::MAX).unwrap());
     }
 

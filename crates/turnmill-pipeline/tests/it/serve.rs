@@ -1,4 +1,4 @@
-//! A group's partitions end as rows once, whatever happens to its members.
+//! The partitions of a group become rows once, whatever happens to its members.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Barrier};
@@ -20,7 +20,7 @@ use crate::log::{Happening, Log, Member};
 
 const PARTITIONS: usize = 3;
 
-/// Conversations whose events lie all over the partitions.
+/// Returns conversations whose events are spread over the partitions.
 fn log() -> Log {
     let mut partitions = vec![Vec::new(); PARTITIONS];
     let lines: Vec<String> = (0..4)
@@ -32,7 +32,7 @@ fn log() -> Log {
     Arc::new(partitions)
 }
 
-/// One member at work.
+/// Runs one member.
 fn serve(
     store: MemoryStore,
     member: Member,
@@ -43,7 +43,7 @@ fn serve(
     serve_by(9, store, member, stop, limits, on_event)
 }
 
-/// The same, in batches of so many records.
+/// Does the same in batches of this many records.
 fn serve_by(
     records: usize,
     store: MemoryStore,
@@ -81,12 +81,13 @@ fn happenings() -> impl Strategy<Value = Vec<Happening>> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Members that are handed the same partitions, lose them, come back: the store fences whoever is behind.
+    /// Members get the same partitions, lose them, and get them again. The store fences a member
+    /// with an old position.
     #[test]
     fn every_record_counts_once(first in happenings(), second in happenings()) {
         let (log, store, stop) = (log(), MemoryStore::default(), Stop::default());
         let all: u64 = log.iter().map(|records| records.len() as u64).sum();
-        // In the end one of them has everything, however that came about.
+        // At last one member has everything, however that came about.
         let first = [first, vec![Happening::Assign(0b111)]].concat();
         let records = AtomicU64::new(0);
         let (one, two) = std::thread::scope(|scope| {
@@ -119,8 +120,8 @@ proptest! {
     }
 }
 
-/// Counts, and holds a member at its first assignment until another one has come as far: both know the positions before one
-/// of them moves them.
+/// Counts, and holds a member at its first assignment until another one has come as far. Both know
+/// the positions before one of them moves them.
 fn met(records: &AtomicU64, both: &Barrier) -> impl FnMut(&Event<'_>) {
     let mut assigned = false;
     move |event| {
@@ -131,7 +132,8 @@ fn met(records: &AtomicU64, both: &Barrier) -> impl FnMut(&Event<'_>) {
     }
 }
 
-/// Two members that both believe to own everything: one commits, the other is fenced and goes on from there.
+/// Two members both have all partitions assigned. One commits; the other is fenced and goes on from
+/// there.
 #[test]
 fn a_member_that_was_overtaken_starts_again_at_the_stored_position() {
     let (log, store, stop) = (log(), MemoryStore::default(), Stop::default());
@@ -154,10 +156,11 @@ fn a_member_that_was_overtaken_starts_again_at_the_stored_position() {
         controls.iter().map(|control| Member::restarts(&**control)).sum::<u64>()
     });
     assert_eq!(records.load(Ordering::Relaxed), all);
-    assert!(restarts > 0, "somebody must have been fenced");
+    assert!(restarts > 0, "one member must have been fenced");
 }
 
-/// The same with a log that ends: who is fenced with all that there is reads it again, and then ends.
+/// The same with a log that ends. A member that is fenced with the last batch reads it again, and
+/// then ends.
 #[test]
 fn a_member_that_was_overtaken_at_the_end_of_a_bounded_log_goes_on() {
     let (log, store, stop) = (log(), MemoryStore::default(), Stop::default());

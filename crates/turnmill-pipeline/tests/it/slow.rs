@@ -1,4 +1,4 @@
-//! A database that ends statements because they take too long.
+//! A database that cancels statements because they take too long.
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use turnmill_sink_postgres::{PostgresSettings, PostgresStore};
 use turnmill_source::{FileOptions, FileSource, Source};
 use turnmill_testbed::postgres;
 
-/// What came of a file, how often something was tried again, and what the store then has.
+/// The result of a file, the number of retries, and the rows of the store.
 struct Outcome {
     drained: Result<Drained, PipelineError>,
     retries: u32,
@@ -22,7 +22,8 @@ struct Outcome {
     records: usize,
 }
 
-/// Loads a file into a database that sleeps so long for each event, and ends a statement after a second.
+/// Loads a file into a database that sleeps this long for each event, and cancels a statement after
+/// a second.
 fn load(seconds_an_event: f64) -> Option<(Outcome, Runtime)> {
     let url = postgres::database()?;
     let settings = Settings::default();

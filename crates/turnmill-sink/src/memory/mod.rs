@@ -1,4 +1,5 @@
-//! A store in memory: for tests, for embedders that keep the rows themselves, and as the plainest example of the contract.
+//! A store in memory: for tests, for embedders that keep the rows themselves, and as the simplest
+//! example of the contract.
 
 mod transaction;
 mod upkeep;
@@ -13,7 +14,7 @@ use crate::{Chunk, Claim, Counts, DeadLetter, Opened, PatternSet, Store, StoreEr
 
 pub use self::transaction::MemoryTransaction;
 
-/// A value of a kept row.
+/// A value of a stored row.
 #[derive(Clone, Debug, PartialEq)]
 pub enum OwnedValue {
     /// NULL
@@ -45,7 +46,7 @@ impl From<Value<'_>> for OwnedValue {
 }
 
 impl OwnedValue {
-    /// The value, borrowed.
+    /// Returns the value, borrowed.
     #[must_use]
     pub fn as_value(&self) -> Value<'_> {
         match self {
@@ -62,7 +63,7 @@ impl OwnedValue {
 /// The rows of one table, by primary key.
 pub type Rows = BTreeMap<Box<str>, Vec<OwnedValue>>;
 
-/// A store in memory. Clones are handles of the same store, as connections are of a database.
+/// A store in memory. Clones are handles of the same store, like connections of a database.
 ///
 /// ```
 /// use turnmill_sink::{MemoryStore, Store};
@@ -76,7 +77,7 @@ pub type Rows = BTreeMap<Box<str>, Vec<OwnedValue>>;
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStore {
     state: Arc<Mutex<State>>,
-    /// Statements after which writing fails, for tests.
+    /// Number of statements after which writing fails, for tests.
     fail_after: Option<u64>,
     /// A message text that this store refuses, for tests.
     refused_text: Option<Box<str>>,
@@ -86,7 +87,7 @@ pub struct MemoryStore {
 struct State {
     busy: bool,
     settings: Option<Settings>,
-    /// The settings of a rebuild under way, and the last sender that is done.
+    /// The settings of a rebuild under way, with the last sender that is done.
     rebuild: Option<(Settings, Option<SenderId>)>,
     patterns: PatternSet,
     swept_patterns: u64,
@@ -101,30 +102,30 @@ struct State {
 }
 
 impl MemoryStore {
-    /// Makes every transaction from now on fail after so many changed rows; `None` ends that. For tests of whoever uses a
-    /// store.
+    /// Makes every transaction from now on fail after this many changed rows; `None` ends that. For
+    /// tests of a program that uses a store.
     pub fn fail_after(&mut self, statements: Option<u64>) {
         self.fail_after = statements;
     }
 
-    /// Makes every transaction from now on refuse rows of `rasa_user_message` with this text, as a CHECK of a database would.
-    /// For tests.
+    /// Makes every transaction from now on refuse rows of `rasa_user_message` with this text, as a
+    /// CHECK of a database would. `None` ends that. For tests.
     pub fn refuse_text(&mut self, text: Option<&str>) {
         self.refused_text = text.map(Into::into);
     }
 
-    /// The rows of `table`, for tests and embedders.
+    /// Returns the rows of `table`, for tests and embedders.
     #[must_use]
     pub fn rows(&self, table: &str) -> Rows {
         self.with(|state| state.tables.get(table).cloned().unwrap_or_default())
     }
 
     fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
-        // A panic elsewhere leaves the state as it was: transactions are undone on drop.
+        // A panic elsewhere leaves a consistent state, because transactions are undone on drop.
         f(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Ids of events with an error row, ascending.
+    /// Returns the ids of events with an error row, ascending.
     #[must_use]
     pub fn event_errors(&self) -> Vec<Box<str>> {
         self.rows(EVENT_ERROR.name).into_keys().collect()

@@ -1,4 +1,4 @@
-//! A transaction, undone unless it is committed.
+//! A transaction of the memory store, which is undone unless it is committed.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -16,7 +16,7 @@ use crate::{
     Locked, StoreError, Transaction,
 };
 
-/// How to take back one step of a transaction.
+/// The inverse of one step of a transaction.
 #[derive(Debug)]
 enum Undo {
     Row(&'static str, Box<str>, Option<Vec<OwnedValue>>),
@@ -28,7 +28,7 @@ enum Undo {
     DeadLetter(u64, Option<Box<DeadLetter>>),
     Rebuild(Option<(Settings, Option<SenderId>)>),
 }
-/// A transaction of a [`MemoryStore`]; only one at a time.
+/// A transaction of a [`MemoryStore`], which has at most one at a time.
 #[derive(Debug)]
 pub struct MemoryTransaction<'s> {
     store: &'s MemoryStore,
@@ -39,7 +39,7 @@ pub struct MemoryTransaction<'s> {
 }
 
 impl<'s> MemoryTransaction<'s> {
-    /// Begins one, if nobody else has one and the positions are as claimed.
+    /// Begins a transaction, unless another one is under way or a position is not as claimed.
     pub(super) fn begin(store: &'s MemoryStore, claim: &'s Claim) -> Result<Self, StoreError> {
         store.with(|state| {
             if state.busy {
@@ -58,7 +58,7 @@ impl<'s> MemoryTransaction<'s> {
         Ok(MemoryTransaction { store, claim, patterns, undo: Vec::new(), committed: false })
     }
 
-    /// Does one step and notes how to take it back.
+    /// Does one step, and notes its inverse.
     fn step(&mut self, step: impl FnOnce(&mut State) -> Undo) -> Result<(), StoreError> {
         if self.store.fail_after.is_some_and(|limit| self.undo.len() as u64 >= limit) {
             return Err(StoreError::Unavailable { detail: "fail point".into(), source: None });
@@ -147,7 +147,7 @@ impl<'s> MemoryTransaction<'s> {
         Ok(())
     }
 
-    /// Removes the sender's rows and checkpoints.
+    /// Deletes the sender's rows and checkpoints.
     fn clear_sender(&mut self, sender: SenderId) -> Result<(), StoreError> {
         let id = OwnedValue::Text(sender.to_string().into());
         for table in PUBLIC.into_iter().chain([&EVENT_ERROR]) {
@@ -180,7 +180,7 @@ fn key_of(row: &[OwnedValue]) -> Box<str> {
         _ => "".into(),
     }
 }
-/// `rasa_user` rows: least `first_seen`, greatest `last_seen`.
+/// Widens a row of `rasa_user`: least `first_seen`, greatest `last_seen`.
 fn widen(row: &mut [OwnedValue], stored: Option<&[OwnedValue]>) {
     if let (Some(stored), [_, _, first, last]) = (stored, row)
         && let [_, _, OwnedValue::DateTime(stored_first), OwnedValue::DateTime(stored_last)] = stored
@@ -226,7 +226,7 @@ impl State {
         }
     }
 
-    /// A page of a sender's history.
+    /// Returns a page of a sender's history.
     fn page(&self, request: &HistoryRequest) -> HistoryPage {
         let HistoryRequest { sender, since, skip, limit } = *request;
         let mine = self.checkpoints.iter().filter(|((owner, _), _)| *owner == sender);

@@ -1,4 +1,4 @@
-//! Markers' definitions, rebuilds, and looking at what is there.
+//! Patterns, rebuilds and inspection of the memory store.
 
 use std::collections::BTreeMap;
 
