@@ -23,12 +23,10 @@ const NOT_YET: &[&str] = &[
     "crates/turnmill-model/",
     "crates/turnmill-pipeline/",
     "crates/turnmill-service/",
-    "crates/turnmill-sink-postgres/",
     "crates/turnmill-sink/",
     "crates/turnmill-sql/",
     "docs/",
     "examples/",
-    "fuzz/",
 ];
 
 /// Words and phrases that no comment, document or string literal uses, each with what to write.
