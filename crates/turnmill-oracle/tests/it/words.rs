@@ -24,7 +24,6 @@ const NOT_YET: &[&str] = &[
     "crates/turnmill-pipeline/",
     "crates/turnmill-service/",
     "crates/turnmill-sink/",
-    "crates/turnmill-sql/",
     "docs/",
     "examples/",
 ];
