@@ -16,7 +16,6 @@ const NOT_YET: &[&str] = &[
     "README.md",
     "benches/",
     "bins/",
-    "crates/turnmill-analytics/",
     "crates/turnmill-engine/",
     "crates/turnmill-formats/",
     "crates/turnmill-ingest/",
