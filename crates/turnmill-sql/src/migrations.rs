@@ -44,8 +44,8 @@ pub static MIGRATIONS: [Migration; 3] = [
 /// The version of the schema that this turnmill knows.
 pub const SCHEMA_VERSION: u32 = 3;
 
-/// Returns the steps that a store of schema version `stored` lacks. An empty database has version 0.
-/// It gets only the first step, which creates the tables that all steps together would.
+/// Returns the steps that a store of schema version `stored` lacks. An empty database (version 0)
+/// gets only the first step, which creates the tables that all steps together would.
 ///
 /// # Errors
 ///
