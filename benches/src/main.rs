@@ -209,7 +209,7 @@ fn main() -> Result<(), Failure> {
         }
         BenchCommand::Service(what) => service::measure(what)?,
         BenchCommand::Peers { file, python, script, runs } => {
-            compare::compare(&file, &python, &script, runs)?
+            compare::compare(&file, &python, &script, runs)?;
         }
     }
     Ok(())
