@@ -104,10 +104,10 @@ impl Target {
     /// let users = Target::from(&RASA_USER);
     /// let sql = users.insert(Dialect::Postgres, Input::Arrays, OnConflict::Widen);
     /// // Two senders of one user may be in the same batch, so their rows are merged first.
-    /// assert!(sql.contains(r#"min("first_seen")"#) && sql.contains(r#"GROUP BY "id" ORDER BY
-    /// "id""#));
+    /// assert!(sql.contains(r#"min("first_seen")"#));
+    /// assert!(sql.contains(r#"GROUP BY "id" ORDER BY "id""#));
     /// // The user may be stored already, with other times.
-    /// assert!(sql.contains("ON CONFLICT") && sql.contains("least(rasa_user."));
+    /// assert!(sql.contains(r#"least(rasa_user."first_seen", excluded."first_seen")"#));
     /// ```
     #[must_use]
     pub fn insert(&self, dialect: Dialect, input: Input, conflict: OnConflict) -> String {
