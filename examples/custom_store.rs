@@ -5,8 +5,9 @@
 //! ```
 //!
 //! A transaction works on a copy of the file's map, and commits by renaming a new file over the old
-//! one. For one writer at a time. It keeps no checkpoints, so a late event replays the sender's whole
-//! history. Duplicates, late events and retries are up to the loader, as for every store.
+//! one. The store allows one writer at a time. It keeps no checkpoints, so a late event replays the
+//! sender's whole history. The loader handles duplicates, late events and retries, as for every
+//! store.
 #![allow(clippy::print_stdout, reason = "it is a program that prints")]
 
 use serde::{Deserialize, Deserializer};
@@ -41,7 +42,7 @@ impl Store for JsonStore {
         if self.0.exists() {
             self.1 = read(&mut serde_json::Deserializer::from_slice(&std::fs::read(&self.0).map_err(away)?))?;
         }
-        // Rows under other settings would not fit those that are there.
+        // Rows of other settings would not fit the stored ones.
         let stored = self.1.entry("settings".into()).or_insert(json!(settings));
         turnmill_embed::sink::check_settings(&read(&*stored)?, settings)?;
         let at = |json| read(json).map(|(source, partition, at)| (PartitionId { source, partition }, at));

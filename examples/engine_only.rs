@@ -6,9 +6,9 @@
 //!
 //! With `default-features = false` this is all that is built: no async, no I/O, no database.
 //!
-//! One event below comes late: the session had started before the user spoke. The engine changes
-//! nothing and returns `Step::NeedsReplay`. A `Replay` of the kept history with the late event gives
-//! the difference to the rows that were written before.
+//! One event below is late: the session had started before the user's message. For it, the engine
+//! changes nothing and returns `Step::NeedsReplay`. A `Replay` of the stored history with the late
+//! event gives the difference to the rows written before.
 
 #![allow(clippy::print_stdout, reason = "it is a program that prints")]
 
@@ -21,7 +21,7 @@ const RECORDS: [&str; 5] = [
     r#"{"sender_id": "ada", "event": "bot", "timestamp": 1656382550.4, "text": "What is its code?"}"#,
     // The same event again.
     r#"{"sender_id": "ada", "event": "bot", "timestamp": 1656382550.4, "text": "What is its code?"}"#,
-    // Late.
+    // This event is late.
     r#"{"sender_id": "ada", "event": "action", "timestamp": 1656382549.1, "name": "action_session_start"}"#,
     r#"{"sender_id": "ada", "event": "user", "timestamp": 1656382560.0, "text": "PX-17"}"#,
 ];

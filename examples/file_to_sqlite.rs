@@ -1,4 +1,4 @@
-//! From a file of events to Rasa's analytics tables in a SQLite file.
+//! Loads a file of events into Rasa's analytics tables in a SQLite file.
 //!
 //! ```text
 //! cargo run -p turnmill-examples --bin file_to_sqlite -- rasa_event.log rasa.sqlite

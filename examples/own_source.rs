@@ -1,12 +1,13 @@
-//! Events from a place of your own: an iterator of numbered bodies, with a position to continue from.
+//! Reads events from a source of your own: an iterator of numbered bodies, with a position to
+//! continue from.
 //!
 //! ```text
 //! cargo run -p turnmill-examples --bin own_source
 //! ```
 //!
-//! The loader asks for a batch after the other and commits the position with the rows. Started again,
-//! it opens the source at the stored position. `Loader::load_records` is simpler, for what has no
-//! position.
+//! The loader asks for one batch after the other, and commits the position with the rows. Started
+//! again, it opens the source at the stored position. For records without positions,
+//! `Loader::load_records` is simpler.
 
 #![allow(clippy::print_stdout, reason = "it is a program that prints")]
 

@@ -39,7 +39,7 @@ const TEXTS: [&str; 8] = [
     r"gr\u00fc\u00df dich",
     "the box was open and wet when it came",
     "yes please",
-    "can i speak to somebody",
+    "can i speak to an agent",
     "when are you open on saturdays",
 ];
 
@@ -47,7 +47,7 @@ const TEXTS: [&str; 8] = [
 pub(crate) const ANSWERS: [[&str; 2]; 6] = [
     [
         "utter_greet",
-        "Hello! I am the parcel helper. I can track a parcel, take a complaint, or find somebody to talk to. What can I do for you?",
+        "Hello! I am the parcel helper. I can track a parcel, take a complaint, or find an agent to talk to. What can I do for you?",
     ],
     ["utter_ask_parcel_id", "What is the parcel number? (like PX-123456)"],
     ["utter_opening_hours", r"We are open 08:00\u201316:00, Monday to Friday."],

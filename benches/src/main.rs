@@ -32,7 +32,7 @@ use crate::stream::Shape;
 #[derive(Debug, Parser)]
 struct Args {
     #[command(subcommand)]
-    what: What,
+    what: BenchCommand,
 }
 
 /// Measurements of markers.
@@ -45,7 +45,7 @@ enum OfMarkers {
 }
 
 #[derive(Debug, Subcommand)]
-enum What {
+enum BenchCommand {
     /// Writes a stream of events as JSON lines.
     Generate {
         /// Output file.
@@ -166,7 +166,7 @@ enum What {
 
 fn main() -> Result<(), Failure> {
     match Args::parse().what {
-        What::Generate { file, mix, events, senders, sessions, seed, duplicates, ahead, life } => {
+        BenchCommand::Generate { file, mix, events, senders, sessions, seed, duplicates, ahead, life } => {
             let mut out = BufWriter::with_capacity(1 << 20, File::create(file)?);
             let mut shape = Shape { duplicates, ahead, ..Shape::new(mix, events, seed) };
             shape.senders = senders.unwrap_or(shape.senders);
@@ -181,19 +181,19 @@ fn main() -> Result<(), Failure> {
             }
             out.flush()?;
         }
-        What::Engine { file, rule, threads, runs } => {
+        BenchCommand::Engine { file, rule, threads, runs } => {
             let engine = Engine::new(&Settings::default());
             for _ in 0..runs {
                 let (found, took) = seconds(|| engine::sessions(&file, &engine, rule, threads))?;
                 println!("{found:?} {took:?}");
             }
         }
-        What::Sqlite { replay, mix, events, runs } => {
+        BenchCommand::Sqlite { replay, mix, events, runs } => {
             sqlite::measure(&replay, &Shape::new(mix, events, 1), runs)?;
         }
-        What::Ahead { runs } => late::ahead(runs)?,
-        What::Late { events, runs } => late::old_session(events, runs)?,
-        What::Markers { file, events, only, runs } => {
+        BenchCommand::Ahead { runs } => late::ahead(runs)?,
+        BenchCommand::Late { events, runs } => late::old_session(events, runs)?,
+        BenchCommand::Markers { file, events, only, runs } => {
             if only != Some(OfMarkers::Pipeline) {
                 markers::measure(&file, runs)?;
             }
@@ -203,12 +203,14 @@ fn main() -> Result<(), Failure> {
                 }
             }
         }
-        What::Memory { replay, millions } => {
+        BenchCommand::Memory { replay, millions } => {
             memory::timelines(200_000)?;
             millions.iter().try_for_each(|millions| memory::replay(&replay, millions * 1_000_000))?;
         }
-        What::Service(what) => service::measure(what)?,
-        What::Peers { file, python, script, runs } => compare::compare(&file, &python, &script, runs)?,
+        BenchCommand::Service(what) => service::measure(what)?,
+        BenchCommand::Peers { file, python, script, runs } => {
+            compare::compare(&file, &python, &script, runs)?;
+        }
     }
     Ok(())
 }

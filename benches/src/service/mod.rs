@@ -47,7 +47,8 @@ pub(crate) enum Service {
         /// Maximum number of events in a batch; the service's default.
         #[arg(long, default_value_t = fill::BATCH)]
         batch: usize,
-        /// Measures only this way to keep references: auto, declared, none. Without it, the first two.
+        /// Measures only this way to keep references: auto, declared, none. Without it, the first
+        /// two.
         #[arg(long)]
         foreign_keys: Option<ForeignKeys>,
     },

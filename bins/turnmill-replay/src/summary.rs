@@ -12,26 +12,26 @@ use turnmill_text::escaped;
 
 use crate::progress::{counted, grouped};
 
-/// The metric that needs a response of the assistant's own.
+/// Name of the metric that needs the assistant's own response.
 const ABANDONMENT: &str = "abandonment rate";
 
-/// Everything the summary says.
+/// Contents of the summary.
 pub(crate) struct Outcome {
     pub(crate) store: String,
     pub(crate) inputs: usize,
-    /// Files of folders that were left out, and why.
+    /// Error messages of skipped files.
     pub(crate) refused_files: Vec<String>,
-    /// Trackers that had no events.
+    /// Number of trackers without events.
     pub(crate) without_events: u64,
     pub(crate) drained: Drained,
     pub(crate) elapsed: Duration,
-    /// Dead letters that the store has besides those of this run.
+    /// Number of dead letters in the store before this run.
     pub(crate) dead_letters_before: u64,
-    /// What the whole store holds. None unless that was asked for, or all of it is this run's.
+    /// Totals of the whole store. `None` unless they were requested or this run filled the store.
     pub(crate) totals: Option<Totals>,
 }
 
-/// What the whole store holds.
+/// Totals of the whole store.
 pub(crate) struct Totals {
     pub(crate) tables: Vec<(&'static str, u64)>,
     pub(crate) metrics: Summary,
@@ -43,7 +43,7 @@ impl Outcome {
         (records / self.elapsed.as_secs_f64().max(0.001)) as u64
     }
 
-    /// For people.
+    /// Returns the summary as text.
     pub(crate) fn text(&self) -> String {
         let counts = &self.drained.report.counts;
         let mut lines = self.problems();
@@ -74,20 +74,20 @@ impl Outcome {
 
         lines.push(String::new());
         match &self.totals {
-            // Of a new store these are the rows of this run.
+            // In a new store these are the rows of this run.
             Some(totals) => lines.extend(totals.lines()),
             None => lines.extend(self.written()),
         }
         lines.join("\n") + "\n"
     }
 
-    /// The rows of public tables that this run changed, in the order of the tables.
+    /// Returns the rows of public tables that this run changed, in the order of the tables.
     fn rows(&self) -> impl Iterator<Item = &RowCounts> {
         let rows = &self.drained.report.rows;
         PUBLIC.iter().filter_map(|table| rows.iter().find(|rows| rows.table == table.name))
     }
 
-    /// Lines about the rows that this run changed.
+    /// Returns lines about the rows that this run changed.
     fn written(&self) -> Vec<String> {
         let line =
             |name: &str, [one, two, three]: [&str; 3]| format!("{name:<30} {one:>12} {two:>12} {three:>12}");
@@ -99,7 +99,7 @@ impl Outcome {
         if lines.len() == 1 { vec!["No row changed".into()] } else { lines }
     }
 
-    /// What went wrong.
+    /// Returns lines about problems.
     fn problems(&self) -> Vec<String> {
         let mut lines = complaints(&self.refused_files, self.without_events);
         let (now, before) = (number(self.drained.report.counts.dead_letters), self.dead_letters_before);
@@ -124,7 +124,7 @@ impl Outcome {
         lines
     }
 
-    /// For programs.
+    /// Returns the summary as JSON.
     pub(crate) fn json(&self) -> Value {
         let report = &self.drained.report;
         let counts = &report.counts;
@@ -165,7 +165,7 @@ impl Outcome {
 }
 
 impl Totals {
-    /// For people.
+    /// Returns lines about the whole store.
     fn lines(&self) -> Vec<String> {
         let mut lines = vec!["Rows in the store".into()];
         let filled = || self.tables.iter().filter(|(_, rows)| *rows > 0);
@@ -211,18 +211,18 @@ impl Totals {
     }
 }
 
-/// A line with one number or word.
+/// Returns a line with one number or word.
 fn row(name: &str, value: impl Display) -> String {
     let value = value.to_string();
     format!("  {name:<28} {value:>12}")
 }
 
-/// A count of the ledger, none of which is negative in one run's sum.
+/// Converts a count of the ledger, which is never negative in one run's sum.
 fn number(count: i64) -> u64 {
     u64::try_from(count).unwrap_or_default()
 }
 
-/// Lines about files that were left out, and trackers that are empty.
+/// Returns lines about skipped files and empty trackers.
 pub(crate) fn complaints(refused_files: &[String], without_events: u64) -> Vec<String> {
     let mut lines = Vec::new();
     if !refused_files.is_empty() {
@@ -241,7 +241,7 @@ pub(crate) fn complaints(refused_files: &[String], without_events: u64) -> Vec<S
     lines
 }
 
-/// What so many records are.
+/// Returns the noun for a number of dead letters.
 pub(crate) fn dead_letters(count: u64) -> &'static str {
     if count == 1 { "a dead letter" } else { "dead letters" }
 }

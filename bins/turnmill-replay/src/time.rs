@@ -1,13 +1,13 @@
-//! Times on the command line.
+//! Parses times on the command line.
 
 use chrono::{DateTime, FixedOffset};
 
-/// Reads a time as Unix seconds: written so, or as a date or a date and time of ISO 8601, which is
-/// UTC if it names no offset.
+/// Parses a time into Unix seconds. Accepts Unix seconds, and a date or a date and time of ISO
+/// 8601, in UTC if it has no offset.
 ///
 /// # Errors
 ///
-/// Says which spellings are read.
+/// Returns a message with the accepted formats.
 pub(crate) fn unix_seconds(text: &str) -> Result<f64, String> {
     if let Ok(seconds) = text.parse::<f64>() {
         return if seconds.is_finite() { Ok(seconds) } else { Err("not a finite number".into()) };
@@ -20,10 +20,10 @@ pub(crate) fn unix_seconds(text: &str) -> Result<f64, String> {
     Ok(millis as f64 / 1000.0)
 }
 
-/// Reads a date, and perhaps `T` or a space, a time of day and an offset. Separators inside of
-/// these are optional: `2026-11-21 14:05+01:00` is `20261121T1405+01`.
+/// Parses a date, optionally followed by `T` or a space, a time of day and an offset. Separators
+/// inside these are optional: `2026-11-21 14:05+01:00` is `20261121T1405+01`.
 ///
-/// Spells out what is left out, and leaves the rest to chrono's parser of RFC 3339.
+/// Completes the missing parts, and leaves the rest to chrono's parser of RFC 3339.
 fn iso_8601(text: &str) -> Option<DateTime<FixedOffset>> {
     let (date, clock) = text.split_once(['T', 't', ' ']).unwrap_or((text, "00"));
     // A zone may follow the offset, as in `14:05+01:00[Europe/Berlin]`, and adds nothing to it.
@@ -55,7 +55,8 @@ fn iso_8601(text: &str) -> Option<DateTime<FixedOffset>> {
     DateTime::parse_from_rfc3339(&format!("{date}T{clock}{fraction}{offset}")).ok()
 }
 
-/// Puts `separator` after the first `width` bytes of `digits`, and after each two that follow.
+/// Inserts `separator` after the first `width` bytes of `digits`, and after every two bytes that
+/// follow.
 fn separated(digits: &str, width: usize, separator: &str) -> Option<String> {
     let (first, mut rest) = digits.split_at_checked(width)?;
     let mut text = first.to_owned();

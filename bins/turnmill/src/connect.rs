@@ -160,7 +160,8 @@ mod tests {
 
     use super::*;
 
-    /// The other half of the way, from the client's settings to librdkafka, is tested in `turnmill-source-kafka`.
+    /// The other half of the way, from the client's settings to librdkafka, is tested in
+    /// `turnmill-source-kafka`.
     #[test]
     fn every_kafka_variable_reaches_the_client() {
         let variables = [

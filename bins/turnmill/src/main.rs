@@ -30,7 +30,8 @@ use self::runtime::block_on;
 
 /// Exit code of an invalid command line.
 const USAGE: u8 = 2;
-/// Exit code of a tool that is the first process of a container, after SIGINT or SIGTERM. Elsewhere the signal itself ends it.
+/// Exit code of a tool that is the first process of a container, after SIGINT or SIGTERM. Elsewhere
+/// the signal itself ends it.
 const INTERRUPTED: u8 = 130;
 
 /// Turns a Rasa event stream into Rasa's documented analytics tables and keeps them correct.

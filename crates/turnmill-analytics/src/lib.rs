@@ -1,7 +1,7 @@
-//! What the analytics tables are read for: metrics as data, with their SQL per dialect.
+//! Metrics of the analytics tables as data, with their SQL per dialect.
 //!
-//! What is absent here: this crate holds no driver, opens no connection and executes nothing; it only makes strings. It knows
-//! the public tables and no other.
+//! What is absent here: this crate holds no driver, opens no connection and executes nothing. It
+//! only makes strings. It knows only the public tables.
 //!
 //! - [`metrics`] gives the ten metrics of conversation analytics as queries.
 //!

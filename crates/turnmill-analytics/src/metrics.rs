@@ -10,16 +10,16 @@
 
 use turnmill_sql::Dialect;
 
-/// What the metrics take from outside.
+/// Parameters of the metrics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Intents by which users ask for a human.
     pub handover_intents: Vec<String>,
     /// Commands by which an assistant hands over to a human.
     pub handover_commands: Vec<String>,
-    /// Name of the response that a session which ends with it was abandoned at.
+    /// Name of the response that marks a session as abandoned, if the session ends with it.
     pub abandonment_template: String,
-    /// How many intents to list.
+    /// Maximum number of intents to list.
     pub intents: u32,
 }
 
@@ -39,9 +39,9 @@ impl Default for Options {
 pub struct Metric {
     /// Its name.
     pub name: &'static str,
-    /// What it means, in one line.
+    /// Its meaning, in one line.
     pub doc: &'static str,
-    /// What the query gives.
+    /// Form of the query's result.
     pub shape: Shape,
     /// The query.
     pub sql: String,
@@ -49,16 +49,16 @@ pub struct Metric {
     pub parameters: Vec<String>,
 }
 
-/// What a metric's query gives.
+/// Form of a query's result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
     /// One row, one integer.
     Count,
-    /// One row, one float: a mean; NULL if there is nothing to take it of.
+    /// One row, one float: a mean. NULL if there are no values.
     Mean,
-    /// One row, one float: seconds; NULL if there is nothing to take the mean of.
+    /// One row, one float: a mean in seconds. NULL if there are no values.
     Seconds,
-    /// One row, one float, 0 to 100; NULL if there is nothing to take the share of.
+    /// One row, one float: a share from 0 to 100. NULL if there are no values.
     Percent,
     /// Rows of a text, which may be NULL, and an integer, greatest first.
     Groups,
@@ -83,14 +83,14 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// The result of the metric called `name`.
+    /// Returns the result of the metric called `name`.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Measured> {
         self.metrics.iter().find(|(metric, _)| metric.name == name).map(|(_, measured)| measured)
     }
 }
 
-/// The ten metrics.
+/// Returns the ten metrics.
 #[must_use]
 pub fn all(dialect: Dialect, options: &Options) -> Vec<Metric> {
     let plain =
@@ -163,19 +163,21 @@ fn top_intents(options: &Options) -> Metric {
     }
 }
 
-/// From the turn's user event, which the turn begins with, to the bot message with the least number in the turn's range.
+/// Returns the query for the mean response time: from a turn's `user` event, which begins the turn,
+/// to the bot message with the least number in the turn's range.
 fn response_time(dialect: Dialect) -> String {
     let seconds = match dialect {
-        // SQLite's own functions know milliseconds only.
+        // SQLite's own functions know only milliseconds.
         Dialect::Sqlite => {
             "(strftime('%s', substr(answered, 1, 19)) - strftime('%s', substr(asked, 1, 19))) \
              + (substr(answered, 21) - substr(asked, 21)) / 1000000.0"
         }
         Dialect::Postgres => "CAST(EXTRACT(EPOCH FROM answered - asked) AS double precision)",
     };
-    // A look-up in an index for each turn. Joining the messages of a session with its turns would take the square of the
-    // session's length, and some sessions never end. The range ends at the turn's end, so a turn without an answer is left
-    // out (its time is NULL) and does not take the answer of the next one.
+    // Each turn looks its answer up in an index. Joining the messages of a session with its turns
+    // would take the square of the session's length, and some sessions never end. The range ends at
+    // the turn's end. So a turn without an answer is left out (its time is NULL) and does not take
+    // the answer of the next turn.
     format!(
         "SELECT avg({seconds}) FROM (SELECT e.timestamp AS asked, (SELECT b.timestamp FROM rasa_bot_message b \
          WHERE b.session_id = t.session_id \
@@ -185,7 +187,8 @@ fn response_time(dialect: Dialect) -> String {
     )
 }
 
-/// A session is handed over by a `pause` event, or by an intent or a command for that.
+/// Returns the query for hand-overs: a session is handed over by a `pause` event, or by an intent
+/// or a command for that.
 fn handovers(
     dialect: Dialect,
     options: &Options,
@@ -195,7 +198,7 @@ fn handovers(
 ) -> Metric {
     let mut parameters = Vec::new();
     let mut list = |texts: &[String]| {
-        // A list without entries is no SQL; nothing equals NULL.
+        // SQL has no empty lists; nothing equals NULL.
         let mut placeholders = vec!["NULL".to_owned()];
         for text in texts {
             parameters.push(text.clone());
@@ -232,7 +235,7 @@ fn abandonment(dialect: Dialect, options: &Options) -> Metric {
     }
 }
 
-/// PostgreSQL calculates with decimals where SQLite does with floats.
+/// Converts a result to a float: PostgreSQL calculates with decimals where SQLite does with floats.
 fn in_double_precision(sql: &str) -> String {
     format!("SELECT CAST(({sql}) AS double precision)")
 }

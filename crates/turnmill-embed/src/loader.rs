@@ -13,7 +13,7 @@ use turnmill_source::{FileOptions, FileSource, Source, SourceError};
 
 use crate::records::Records;
 
-/// How long a store may be away before loading gives up.
+/// Time that a store may be unavailable before loading gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Loads records into a store and returns when they are committed.
@@ -174,7 +174,7 @@ pub enum LoadError {
 /// Runs futures on the calling thread.
 #[derive(Debug, Default)]
 struct Executor {
-    /// Made when it is needed first, and kept: connections to PostgreSQL live on it.
+    /// Created at the first use and kept: connections to PostgreSQL live on it.
     #[cfg(feature = "postgres")]
     runtime: Option<tokio::runtime::Runtime>,
 }

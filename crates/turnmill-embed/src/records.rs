@@ -1,4 +1,4 @@
-//! Records out of an iterator.
+//! A source of records from an iterator.
 
 use turnmill_model::PartitionId;
 use turnmill_source::{BatchLimits, NewRecord, Progress, RecordBatch, Source, SourceError};

@@ -53,8 +53,10 @@ impl RowRules {
         self
     }
 
-    /// Sets how many rows a replay of late events gathers before it compares them and keeps the
-    /// differences only (16,384 unless set). It bounds the memory of a long replay and changes no row.
+    /// Sets how many rows a replay of late events gathers before it compares them and keeps only the
+    /// differences (16,384 unless set).
+    ///
+    /// It bounds the memory of a long replay and changes no row.
     #[must_use]
     pub fn with_gathered_changes(mut self, changes: usize) -> Self {
         self.engine = self.engine.gather(changes);

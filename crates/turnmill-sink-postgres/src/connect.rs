@@ -55,7 +55,8 @@ pub(crate) struct Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        // Otherwise the task goes on until the server has handled what was sent: the `ROLLBACK`.
+        // Otherwise the task goes on until the server has handled what was sent, a `ROLLBACK` for
+        // example.
         if self.is_lost() {
             self.traffic.abort();
         }

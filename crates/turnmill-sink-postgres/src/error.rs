@@ -1,4 +1,4 @@
-//! What PostgreSQL's errors mean to a pipeline, by SQLSTATE.
+//! Maps PostgreSQL's errors to store errors, by SQLSTATE.
 
 use std::error::Error as _;
 use std::{fmt, io};
@@ -11,15 +11,15 @@ use turnmill_sql::{Dialect, References, indexes, internal};
 
 use crate::failure::Failure;
 
-/// The setting that holds the database URL.
+/// Names the setting that holds the database URL, for messages.
 const URL: &str = "the database URL (`RASA_ANALYTICS_DB_URL`)";
 const PASSWORD: &str = "the password (`TURNMILL_DB_PASSWORD`, `PGPASSWORD` or `PGPASSFILE`)";
 
-/// What to do about a pooler that gives connections to others between transactions or statements.
+/// Remedy for a pooler that gives connections to other clients between transactions or statements.
 pub(crate) const SESSION_POOLER: &str = "connect to PostgreSQL itself, or through a pooler that keeps the session (PgBouncer: \
      `pool_mode = session`)";
 
-/// Makes a store's error of a failure. `place` is the database, `doing` what was attempted.
+/// Converts a failure to a store's error. `place` is the database, `doing` what was attempted.
 pub(crate) fn store_error(failure: Failure, place: &str, doing: &str) -> StoreError {
     let error = match failure {
         Failure::Driver(error) => error,
@@ -36,21 +36,22 @@ pub(crate) fn store_error(failure: Failure, place: &str, doing: &str) -> StoreEr
         "08P01" if db.message().contains("pooling mode") => {
             unusable(format!("{detail}: {SESSION_POOLER}"), error)
         }
-        // The connection is one of a pooler that changes servers between transactions.
+        // The connection goes through a pooler that changes server processes between transactions.
         "26000" | "42P05" => unusable(format!("{detail}: {SESSION_POOLER}"), error),
-        // Which of the two it was is said in the language of the server; without a limit, though, nobody else ends statements.
+        // The code stands for a time limit and for a statement that a user cancelled. Only the text
+        // tells them apart, in the server's language. An unknown text counts as a time limit.
         "57014" if !db.message().contains("user request") => StoreError::TimeLimit {
             detail: format!(
                 "{detail}: raise `TURNMILL_DB_STATEMENT_TIMEOUT_SECS`, or look what makes the database slow"
             ),
         },
-        // A plan from before somebody has changed a table.
+        // The plan is older than a change of its table.
         "0A000" if db.message().contains("cached plan") => unavailable(detail, error),
         "25006" | "25P02" | "25P03" | "40001" | "40P01" | "40003" | "55P03" | "58030" => {
             unavailable(detail, error)
         }
         _ if is_class(code, &["08", "53", "57"]) => unavailable(detail, error),
-        // P0: an exception that a trigger raises without a code. 54: a row too large for an index.
+        // P0 is an exception that a trigger raises without a code, 54 a row too large for an index.
         _ if is_class(code, &["22", "23", "44", "54", "P0"]) => {
             StoreError::Refused { detail: format!("{doing}: {}", describe(db)) }
         }
@@ -75,8 +76,8 @@ pub(crate) fn store_error(failure: Failure, place: &str, doing: &str) -> StoreEr
     }
 }
 
-/// The driver's error as the source of ours, which has said what the server said: the driver would say it again in other
-/// words ("db error: FATAL: ...").
+/// The driver's error as the source of a store's error. The store's message has the server's text
+/// already, which the driver would repeat in other words ("db error: FATAL: ...").
 #[derive(Debug)]
 struct DriverError(Error);
 
@@ -91,22 +92,23 @@ impl fmt::Display for DriverError {
 
 impl std::error::Error for DriverError {}
 
-/// Whether the server itself has said so.
+/// Returns whether the server itself reported the error.
 pub(crate) fn is_of_the_server(error: &StoreError) -> bool {
     let source = error.source().and_then(|source| source.downcast_ref::<DriverError>());
     source.is_some_and(|DriverError(error)| error.as_db_error().is_some())
 }
 
-/// Whether the connection had better be made again after `error`.
+/// Returns whether a new connection is needed after `failure`.
 pub(crate) fn is_connection_lost(failure: &Failure) -> bool {
     let Failure::Driver(error) = failure else { return true };
     let Some(db) = error.as_db_error() else { return true };
     let fatal = matches!(db.parsed_severity(), Some(Severity::Fatal | Severity::Panic));
-    // A standby, or statements that are no longer what they were.
+    // The server became a standby, or prepared statements no longer fit.
     fatal || is_class(db.code().code(), &["08"]) || matches!(db.code().code(), "25006" | "26000" | "0A000")
 }
 
-/// Whether a connection attempt without TLS may succeed where one with it has failed, or the other way round.
+/// Returns whether a connection attempt without TLS may succeed where one with it has failed, or
+/// the other way round.
 pub(crate) fn is_about_encryption(error: &Error) -> bool {
     match error.as_db_error() {
         Some(db) => db.code().code() == "28000",
@@ -118,7 +120,7 @@ fn is_tls(error: &Error) -> bool {
     tls_error(error).is_some() || error.to_string().contains("TLS handshake")
 }
 
-/// The error of TLS behind an error of input and output.
+/// Returns the TLS error that an I/O error wraps.
 fn tls_error(error: &Error) -> Option<&rustls::Error> {
     error.source().and_then(|source| {
         let inner = source.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
@@ -130,14 +132,15 @@ fn is_class(code: &str, classes: &[&str]) -> bool {
     classes.iter().any(|class| code.starts_with(class))
 }
 
-/// Whether the unique constraint at fault is one that our keys are for, rather than one that somebody has added.
+/// Returns whether the violated unique constraint is turnmill's own, not one that the operator has
+/// added.
 fn is_ours(db: &DbError) -> bool {
     let (Some(table), Some(constraint)) = (db.table(), db.constraint()) else { return false };
     if constraint == format!("{table}_pkey") {
         return PUBLIC.iter().map(|table| table.name).chain([EVENT_ERROR.name]).any(|name| name == table)
             || internal::ALL.iter().any(|ours| ours.name == table);
     }
-    // With checked references there are the most.
+    // Checked references have all indexes of the other kinds, and more.
     let mut ours = indexes::all(Dialect::Postgres, References::Checked).into_iter();
     ours.any(|index| index.table == table && index.name == constraint)
 }
@@ -165,7 +168,7 @@ fn driver_error(error: Error, place: &str, doing: &str) -> StoreError {
         cause = source.source();
     }
     if is_tls(&error) {
-        // A connection that breaks off in the middle of the handshake says nothing about certificates.
+        // A connection that breaks off during the handshake says nothing about certificates.
         let broken = error.source().and_then(|source| source.downcast_ref::<io::Error>());
         if tls_error(&error).is_none() && broken.is_some() {
             return unavailable(detail, error);
@@ -176,11 +179,11 @@ fn driver_error(error: Error, place: &str, doing: &str) -> StoreError {
         );
     }
     let text = error.to_string();
-    // The server wants something else than we have: a password, another kind of authentication.
+    // The server demands a password or another kind of authentication.
     if text.contains("authentication") || text.contains("invalid configuration") {
         return unusable(format!("{detail}: name the user in {URL}, and set {PASSWORD}"), error);
     }
-    // A value of another type than the column's is not what we have written.
+    // A column has another type than turnmill's: it was changed from outside.
     if ["serializing", "deserializing", "column", "parameters", "number of rows"]
         .iter()
         .any(|part| text.contains(part))

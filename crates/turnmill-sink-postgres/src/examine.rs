@@ -1,4 +1,4 @@
-//! Looking for damage.
+//! Looks for damage in a store.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use crate::PostgresStore;
 use crate::connect::{Connection, RollBack, quoted};
 use crate::failure::Failure;
 
-/// Bytes of tables and indexes up to which the indexes are looked at without being asked.
+/// Bytes of tables and indexes up to which the indexes are checked by default.
 const SMALL: i64 = 1 << 30;
 
 const AMCHECK: &str = "SELECT n.nspname::text, (SELECT coalesce(sum(pg_relation_size(c.oid)), 0)::bigint \
@@ -24,7 +24,7 @@ const TREES: &str = "SELECT i.oid, i.relname::text FROM pg_catalog.pg_index AS x
      WHERE a.amname = 'btree' AND x.indisvalid \
      AND i.relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $1) ORDER BY 2";
 
-// Found by indexes, whatever is known of the tables: these are asked again and again.
+// Executed again and again, so they find their rows by indexes, whatever the planner knows.
 const STATES: &str = "SELECT sender_id, state FROM _turnmill_timeline WHERE sender_id > $1 AND version > 0 \
      ORDER BY sender_id LIMIT $2";
 const CHUNKS: &str = "SELECT sender_id, bytes FROM _turnmill_history WHERE sender_id = ANY ($1::uuid[])";
@@ -140,7 +140,7 @@ async fn kept(
     Ok(senders)
 }
 
-/// Looks at each tree, and whether every row is in it.
+/// Checks each B-tree, and that every row is in it.
 async fn trees(
     connection: &Connection,
     schema: &str,

@@ -1,15 +1,15 @@
-//! Why a request to the server came to nothing.
+//! Why a request to the server failed.
 
 use std::fmt;
 use std::time::Duration;
 
 use tokio_postgres::Error;
 
-/// The driver's error, or none because there was no answer at all.
+/// The driver's error, or the lack of an answer.
 #[derive(Debug)]
 pub(crate) enum Failure {
     Driver(Error),
-    /// So long nothing came, and the connection is given up.
+    /// Nothing came for this time, and the connection was given up.
     Silent(Duration),
 }
 

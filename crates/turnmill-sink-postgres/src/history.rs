@@ -1,4 +1,4 @@
-//! Reading pages of senders' histories, of any number of senders in one round trip of three statements.
+//! Reads pages of histories, for any number of senders in one round trip of three statements.
 
 use futures_util::future::join3;
 use tokio_postgres::{Error, Row};
@@ -12,9 +12,13 @@ use crate::failure::Failure;
 use crate::transaction::query;
 use crate::value::Array;
 
-// Parameters: senders, times of interest, and of chunks how many to skip and to fetch. The first column is the number of the
-// request, from 1 on. What is asked for each request is a subquery that is ordered, so that it stays one: it is executed once a
-// request, by an index.
+// Parameters are senders, times of interest, and the numbers of chunks to skip and to fetch. The
+// first column is the number of the request, from 1 on. Each request is an ordered subquery, which
+// the planner does not merge into a join: it is executed once per request, by an index.
+//
+// A late event at 10:01 of `u1` asks for three things: the newest checkpoint before 10:01
+// (`BEFORE`), the checkpoints after it (`AFTER`), and the chunks of events from that first
+// checkpoint on (`CHUNKS`).
 
 const BEFORE: &str = "SELECT asked.n, found.\"time\", found.\"state\" \
      FROM unnest($1::uuid[], $2::double precision[]) WITH ORDINALITY AS asked (sender, since, n) CROSS JOIN LATERAL (\
@@ -24,7 +28,8 @@ const AFTER: &str = "SELECT asked.n, found.\"time\", found.\"state\" \
      FROM unnest($1::uuid[], $2::double precision[]) WITH ORDINALITY AS asked (sender, since, n) CROSS JOIN LATERAL (\
      SELECT \"time\", \"state\" FROM _turnmill_checkpoint \
      WHERE \"sender_id\" = asked.sender AND \"time\" > asked.since ORDER BY \"time\") AS found";
-/// From what [`BEFORE`] finds on. Which chunks is found out in the index alone.
+/// Reads the chunks from the checkpoint that [`BEFORE`] finds. The index alone decides which
+/// chunks.
 const CHUNKS: &str = "SELECT asked.n, chunk.\"number\", chunk.\"least\", chunk.\"greatest\", chunk.\"bytes\" \
      FROM unnest($1::uuid[], $2::double precision[], $3::bigint[], $4::bigint[]) \
      WITH ORDINALITY AS asked (sender, since, skipped, fetched, n) CROSS JOIN LATERAL (\
@@ -36,10 +41,10 @@ const CHUNKS: &str = "SELECT asked.n, chunk.\"number\", chunk.\"least\", chunk.\
 
 const READING: &str = "reading history";
 
-/// What [`pages`] executes.
+/// The statements that [`pages`] executes.
 pub(crate) const STATEMENTS: [&str; 3] = [BEFORE, AFTER, CHUNKS];
 
-/// The pages of `requests`, in their order. The statements are prepared.
+/// Returns the pages of `requests`, in their order. Needs the statements to be prepared.
 pub(crate) async fn pages(
     connection: &Connection,
     requests: &[HistoryRequest],
@@ -51,11 +56,11 @@ pub(crate) async fn pages(
         ]
     };
     let before = columns(since);
-    // Later checkpoints come with the first page; there are none after the end of time.
+    // Later checkpoints come with the first page. Other pages ask for those after infinity: none.
     let after = columns(|request| if request.skip == 0 { since(request) } else { f64::INFINITY });
     let mut chunks = columns(since);
     chunks.push(Array::of(SqlType::Integer, requests.iter().map(|request| request.skip as u64)));
-    // One more than asked for, to say where the next page begins.
+    // Fetches one chunk more than asked for, which says where the next page begins.
     let fetched = |request: &HistoryRequest| (request.limit as u64).saturating_add(1);
     chunks.push(Array::of(SqlType::Integer, requests.iter().map(fetched)));
     let (before, after, chunks) = join3(
@@ -101,7 +106,7 @@ fn since(request: &HistoryRequest) -> f64 {
     request.since.map_or(f64::NEG_INFINITY, EventTime::seconds)
 }
 
-/// A checkpoint, and the place of its request among those asked.
+/// Reads a checkpoint, and the index of its request.
 fn checkpoint(connection: &Connection, row: &Row) -> Result<(usize, Checkpoint), StoreError> {
     let values =
         || -> Result<(i64, f64, Vec<u8>), Error> { Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?)) };
@@ -109,7 +114,7 @@ fn checkpoint(connection: &Connection, row: &Row) -> Result<(usize, Checkpoint),
     Ok((index(number), Checkpoint { time: time(seconds)?, state }))
 }
 
-/// A chunk, and the place of its request among those asked.
+/// Reads a chunk, and the index of its request.
 fn chunk(connection: &Connection, row: &Row) -> Result<(usize, Chunk), StoreError> {
     let values = || -> Result<(i64, i64, f64, f64, Vec<u8>), Error> {
         Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?, row.try_get(4)?))

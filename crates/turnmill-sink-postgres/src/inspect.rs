@@ -1,4 +1,4 @@
-//! What tools ask: digests, the ledger, dead letters, metrics.
+//! Queries of tools: digests, the ledger, dead letters, metrics.
 
 use futures_util::{TryStreamExt as _, pin_mut};
 use tokio_postgres::binary_copy::{BinaryCopyOutRow, BinaryCopyOutStream};
@@ -19,7 +19,7 @@ use crate::sql::{DEAD_LETTERS, LEDGER, TableSql};
 use crate::value::{integer, micros};
 
 impl PostgresStore {
-    /// The metrics of [`turnmill_analytics::metrics`], all of the same moment.
+    /// Returns the metrics of [`turnmill_analytics::metrics`], all of the same moment.
     ///
     /// # Errors
     ///
@@ -37,7 +37,7 @@ impl PostgresStore {
         Ok(Summary { metrics: measured })
     }
 
-    /// Number of rows of each public table, all of the same moment.
+    /// Returns the number of rows of each public table, all of the same moment.
     ///
     /// # Errors
     ///
@@ -97,7 +97,7 @@ async fn digest(
     Ok(())
 }
 
-/// The type as which a column is read: times as the number that they are sent as.
+/// Returns the type as which a column is read. Times are read as the number that is sent.
 fn wire_type(ty: SqlType) -> Type {
     match ty {
         SqlType::IdText | SqlType::Varchar(_) | SqlType::Text => Type::TEXT,

@@ -1,4 +1,4 @@
-//! Opening a database: whose the tables are, which version they have, and bringing them up to date.
+//! Opens a database: checks whose the tables are and which version they have, and migrates them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,27 +13,27 @@ use crate::connect::{Connection, RollBack, quoted};
 use crate::notices::Notices;
 use crate::settings::PostgresSettings;
 
-/// How often to ask for the lock that another starter holds.
+/// Interval between attempts to get the lock that another process holds.
 const POLL: Duration = Duration::from_millis(50);
 
-/// The first half of the advisory lock's key; the second is the schema's name.
+/// First half of the advisory lock's key; the second half is the schema's name.
 const LOCK: i32 = 0x7475_726e;
 
-/// What a schema holds.
+/// Contents of a schema.
 pub(crate) enum Found {
-    /// There is no such schema.
+    /// The schema does not exist.
     Nothing,
-    /// It has no tables of turnmill.
+    /// The schema has no tables of turnmill.
     Empty,
     Ours(BTreeMap<String, String>),
 }
 
-/// What a schema is opened for.
+/// Purpose that a schema is opened for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Purpose {
-    /// To be filled further, with the settings it was filled with.
+    /// Add rows, with the settings that filled the store.
     Fill,
-    /// To make its rows again, with whatever settings.
+    /// Rebuild all rows, with any settings.
     Rebuild,
 }
 
@@ -46,7 +46,8 @@ impl Purpose {
     }
 }
 
-/// Creates or migrates the tables, and compares the settings. Several that start at once wait for each other.
+/// Creates or migrates the tables, and compares the settings. Processes that start at once wait for
+/// each other.
 pub(crate) async fn open(
     connection: &Connection,
     place: &PostgresSettings,
@@ -67,15 +68,16 @@ pub(crate) async fn open(
     alone.end().await
 }
 
-/// The time in which one connection alone changes the schema. Whoever drops it before its end has to drop the connection.
+/// Holds the lock under which one connection alone changes the schema. A caller that drops this
+/// without [`end`](Self::end) has to drop the connection too.
 pub(crate) struct Alone<'c> {
     connection: &'c Connection,
     place: &'c PostgresSettings,
 }
 
 impl<'c> Alone<'c> {
-    /// Waits for others. It asks again and again, because who waits inside a statement is a transaction under way, and making
-    /// an index waits for those.
+    /// Waits for other processes. Polls for the lock: a connection that waits inside a statement is
+    /// a running transaction, and building an index waits for running transactions.
     pub(crate) async fn begin(
         connection: &'c Connection,
         place: &'c PostgresSettings,
@@ -110,7 +112,8 @@ impl<'c> Alone<'c> {
     }
 }
 
-/// What the store remembers, if its schema is that of this turnmill. Touches nothing.
+/// Returns the facts of `_turnmill_meta`, if the schema has the version of this turnmill. Changes
+/// nothing.
 pub(crate) async fn up_to_date(
     connection: &Connection,
     place: &PostgresSettings,
@@ -127,7 +130,8 @@ pub(crate) async fn up_to_date(
     Err(unusable(place, &lacks, meta::way_forward(&meta)))
 }
 
-/// What the store remembers, if there is one and it is not newer than this turnmill. Touches nothing.
+/// Returns the facts of `_turnmill_meta`, if there is a store and it is not newer than this
+/// turnmill. Changes nothing.
 pub(crate) async fn of_any_version(
     connection: &Connection,
     place: &PostgresSettings,
@@ -158,7 +162,8 @@ pub(crate) fn named(migration: &Migration) -> String {
     format!("{} ({})", migration.number, migration.name)
 }
 
-/// Looks whose tables are in the schema. Somebody else's are an error if they have names of ours.
+/// Checks whose tables are in the schema. Tables of another product with turnmill's names are an
+/// error.
 pub(crate) async fn look(connection: &Connection, place: &PostgresSettings) -> Result<Found, StoreError> {
     let doing = "looking at its tables";
     let sql = "SELECT n.nspname IS NOT NULL, c.relname, COALESCE(has_schema_privilege(n.oid, 'USAGE'), true) FROM (VALUES (1)) AS one (row) \
@@ -229,7 +234,7 @@ async fn read_meta(
     Ok(meta)
 }
 
-/// Alone: makes or changes what is missing, and compares or notes the settings.
+/// Applies missing migrations, and compares or stores the settings. Needs [`Alone`].
 async fn migrate(
     connection: &Connection,
     place: &PostgresSettings,
@@ -275,7 +280,7 @@ async fn migrate(
     Ok(())
 }
 
-/// Makes a new store, all of it or nothing.
+/// Creates a new store, completely or not at all.
 async fn create(
     connection: &Connection,
     first: &str,
@@ -298,7 +303,7 @@ async fn create(
     Ok(())
 }
 
-/// Notes that a step is done.
+/// Records that a migration was applied.
 async fn note(connection: &Connection, step: &Migration) -> Result<(), StoreError> {
     let note = format!(
         "INSERT INTO _turnmill_migrations (\"number\", \"name\", \"applied_at\") VALUES ($1, $2, {})",

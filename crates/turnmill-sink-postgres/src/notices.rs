@@ -1,9 +1,9 @@
-//! What a store says while it does something that takes its time.
+//! Progress messages of long tasks, such as a migration.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// Who is told; nobody by default.
+/// The function that receives the messages; none by default.
 #[derive(Clone, Default)]
 pub(crate) struct Notices(Option<Arc<Listener>>);
 

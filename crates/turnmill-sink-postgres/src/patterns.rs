@@ -1,7 +1,8 @@
-//! The patterns of markers.
+//! Reads and writes the patterns of markers.
 //!
-//! A transaction that writes rows holds a shared advisory lock, a change of the patterns the exclusive one: so they are the same
-//! from a transaction's begin to its end, and no row has to be written for that.
+//! A transaction that writes rows holds a shared advisory lock, a change of the patterns the
+//! exclusive one. So the patterns stay the same from a transaction's begin to its end, and no row
+//! has to be written for that.
 
 use tokio_postgres::{Error, Row};
 use turnmill_model::Micros;
@@ -17,15 +18,15 @@ use crate::migrate::put_meta;
 use crate::steps::Step;
 use crate::value::Array;
 
-/// Waits for a change of the patterns under way.
+/// Waits for a running change of the patterns.
 pub(crate) const SHARE_PATTERNS: &str =
     "SELECT pg_advisory_xact_lock_shared(1953845870, hashtext(current_schema()))";
-/// Waits for the transactions under way.
+/// Waits for the running transactions.
 const CHANGE_PATTERNS: &str = "SELECT pg_advisory_xact_lock(1953845870, hashtext(current_schema()))";
-/// The patterns' revision.
+/// Reads the patterns' revision.
 pub(crate) const REVISION: &str = "SELECT value FROM _turnmill_meta WHERE name = 'patterns_revision'";
 
-/// Reads what [`REVISION`] found.
+/// Converts what [`REVISION`] found.
 pub(crate) fn revision(connection: &Connection, rows: &[Row]) -> Result<u64, StoreError> {
     let Some(row) = rows.first() else { return Ok(0) };
     let text: Result<&str, Error> = row.try_get(0);
@@ -70,7 +71,8 @@ impl PostgresStore {
     }
 }
 
-/// What writes the patterns. Of one name only one may be active, so those that no longer are come first.
+/// Returns the steps that write the patterns. Only one pattern of a name may be active, so inactive
+/// patterns come first.
 fn steps(set: &PatternSet) -> Vec<Step> {
     let (active, ended): (Vec<(usize, &StoredPattern)>, Vec<_>) =
         set.patterns.iter().enumerate().partition(|(_, pattern)| pattern.is_active);
@@ -114,7 +116,7 @@ fn put(patterns: &[(usize, &StoredPattern)]) -> [Step; 2] {
     [public, Step::arrays(internal::PATTERN.name, &sql, columns)]
 }
 
-/// A pattern as it was read.
+/// A pattern as it was read, with its order.
 struct Found {
     id: String,
     created_at: String,

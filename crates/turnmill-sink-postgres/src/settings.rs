@@ -1,4 +1,4 @@
-//! Where the database is and how to use it.
+//! Settings of the store: where the database is and how it is used.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,13 +8,13 @@ use turnmill_postgres::{AddressError, Passwords, PostgresAddress, RootCert, SslM
 use turnmill_sink::StoreError;
 use turnmill_sql::References;
 
-/// Bytes that a name may have; PostgreSQL cuts longer ones.
+/// Maximum bytes of a name; PostgreSQL truncates longer ones.
 const LONGEST_NAME: usize = 63;
 
-/// The first version that can declare a foreign key without enforcing it.
+/// First version that can declare a foreign key without enforcing it.
 const NOT_ENFORCED: u32 = 180_000;
 
-/// Where the database is and how to use it: a URL, and what the URL cannot say.
+/// Where the database is and how it is used: a URL, and what the URL cannot say.
 ///
 /// ```
 /// use std::time::Duration;
@@ -39,20 +39,23 @@ pub struct PostgresSettings {
     pub(crate) read_only: bool,
 }
 
-/// How the references between the tables are kept. They hold in any case, and the rows are the same.
+/// How the references between the tables are kept. References hold in any case, and the rows are
+/// the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ForeignKeys {
-    /// PostgreSQL 18 and newer: declared for tools that read them, but not enforced, which costs nothing. Before: not declared.
+    /// Declares references without enforcing them on PostgreSQL 18 and newer: tools can read them,
+    /// and they cost nothing. Does not declare them on older versions.
     #[default]
     Auto,
-    /// Declared, and PostgreSQL checks every row: writing takes about three times as long.
+    /// Declares references, and PostgreSQL checks every row. Writing takes about three times as
+    /// long.
     Declared,
-    /// Not declared.
+    /// Declares no references.
     None,
 }
 
 impl ForeignKeys {
-    /// What that means for a server of this version, as in `server_version_num`.
+    /// Returns the kind of references on a server of this version, as in `server_version_num`.
     pub(crate) fn on(self, version: u32) -> References {
         match self {
             Self::Auto if version >= NOT_ENFORCED => References::Declared,
@@ -119,7 +122,7 @@ impl From<PostgresAddress> for PostgresSettings {
 }
 
 impl Default for PostgresSettings {
-    /// The database of one's own name on this machine.
+    /// Returns the settings for the database of the user's name on this machine.
     fn default() -> Self {
         Self {
             address: PostgresAddress::default().or_application_name("turnmill"),
@@ -135,8 +138,8 @@ impl Default for PostgresSettings {
 }
 
 impl PostgresSettings {
-    /// Whether `url` is one of a PostgreSQL database, by its scheme: `postgresql://` or `postgres://`, also with the name of a
-    /// Python driver as in `postgresql+psycopg2://`.
+    /// Returns whether `url` has the scheme of a PostgreSQL database: `postgresql://` or
+    /// `postgres://`, also with the name of a Python driver as in `postgresql+psycopg2://`.
     ///
     /// ```
     /// use turnmill_sink_postgres::PostgresSettings;
@@ -148,133 +151,135 @@ impl PostgresSettings {
         PostgresAddress::is_url(url)
     }
 
-    /// The schema to use; `public` by default. It is created if it is missing.
+    /// Sets the schema; `public` by default. Opening creates it if it is missing.
     #[must_use]
     pub fn with_schema(self, schema: impl Into<String>) -> Self {
         Self { schema: schema.into(), ..self }
     }
 
-    /// How long a statement may take; 60 seconds by default, 0 for as long as it likes.
+    /// Sets the maximum time of a statement; 60 seconds by default, 0 for no limit.
     #[must_use]
     pub fn with_statement_timeout(self, timeout: Duration) -> Self {
         Self { statement_timeout: timeout, ..self }
     }
 
-    /// How long to wait for another writer's lock; 30 seconds by default, 0 for ever.
+    /// Sets the maximum wait for another writer's lock; 30 seconds by default, 0 for no limit.
     #[must_use]
     pub fn with_lock_timeout(self, timeout: Duration) -> Self {
         Self { lock_timeout: timeout, ..self }
     }
 
-    /// After how long without a statement the server ends a transaction and its connection, so that a process that was
-    /// suspended loses its locks; 20 seconds by default, 0 for never.
+    /// Sets the time without a statement after which the server ends a transaction and its
+    /// connection; 20 seconds by default, 0 for never. So a suspended process loses its locks.
     #[must_use]
     pub fn with_idle_timeout(self, timeout: Duration) -> Self {
         Self { idle_timeout: timeout, ..self }
     }
 
-    /// Takes the place of the URL's `sslmode`.
+    /// Replaces the URL's `sslmode`.
     #[must_use]
     pub fn with_ssl_mode(self, mode: SslMode) -> Self {
         Self { address: self.address.with_ssl_mode(mode), ..self }
     }
 
-    /// Takes the place of the URL's `sslrootcert`.
+    /// Replaces the URL's `sslrootcert`.
     #[must_use]
     pub fn with_ssl_root_cert(self, root: RootCert) -> Self {
         Self { address: self.address.with_ssl_root_cert(root), ..self }
     }
 
-    /// The mode if the URL has none.
+    /// Sets the mode, unless the URL has one.
     #[must_use]
     pub fn or_ssl_mode(self, mode: SslMode) -> Self {
         Self { address: self.address.or_ssl_mode(mode), ..self }
     }
 
-    /// Whom to trust if the URL does not say.
+    /// Sets the trusted certificates, unless the URL names them.
     #[must_use]
     pub fn or_ssl_root_cert(self, root: RootCert) -> Self {
         Self { address: self.address.or_ssl_root_cert(root), ..self }
     }
 
-    /// The password if the URL has none.
+    /// Sets the password, unless the URL has one.
     #[must_use]
     pub fn or_password(self, password: impl Into<String>) -> Self {
         Self { address: self.address.or_password(password), ..self }
     }
 
-    /// The password that `passwords` has for this database if the URL has none.
+    /// Takes the password for this database from `passwords`, unless the URL has one.
     #[must_use]
     pub fn or_password_from(self, passwords: &Passwords) -> Self {
         Self { address: self.address.or_password_from(passwords), ..self }
     }
 
-    /// The one server to connect to, where there is no URL.
+    /// Sets the one server to connect to, for callers without a URL.
     #[must_use]
     pub fn with_host(self, host: impl Into<String>, port: u16) -> Self {
         Self { address: self.address.with_host(host, port), ..self }
     }
 
-    /// The user, where there is no URL.
+    /// Sets the user, for callers without a URL.
     #[must_use]
     pub fn with_user(self, user: impl Into<String>) -> Self {
         Self { address: self.address.with_user(user), ..self }
     }
 
-    /// The database, where there is no URL.
+    /// Sets the database, for callers without a URL.
     #[must_use]
     pub fn with_database(self, database: impl Into<String>) -> Self {
         Self { address: self.address.with_database(database), ..self }
     }
 
-    /// Whether opening brings the schema up to date; it does by default. Without that the schema is not touched, and what
-    /// is missing is an error.
+    /// Sets whether opening migrates the schema; it does by default. Without it, opening changes
+    /// nothing, and a missing migration is an error.
     #[must_use]
     pub fn with_migrations(self, migrations: bool) -> Self {
         Self { migrations, ..self }
     }
 
-    /// How references are kept in a new store, and in one that is brought up to date from before version 2.
+    /// Sets how references are kept in a new store, and in one that is migrated from a version
+    /// before 2.
     #[must_use]
     pub fn with_foreign_keys(self, foreign_keys: ForeignKeys) -> Self {
         Self { foreign_keys, ..self }
     }
 
-    /// Never writes: opening creates and migrates nothing, and there are no transactions. For tools that look.
+    /// Never writes: opening creates and migrates nothing, and transactions can only read. For
+    /// tools that only read.
     #[must_use]
     pub fn with_read_only(self, read_only: bool) -> Self {
         Self { read_only, ..self }
     }
 
-    /// Whether and how the connection is encrypted.
+    /// Returns whether and how the connection is encrypted.
     #[must_use]
     pub fn ssl_mode(&self) -> SslMode {
         self.address.ssl_mode()
     }
 
-    /// The schema.
+    /// Returns the schema.
     #[must_use]
     pub fn schema(&self) -> &str {
         &self.schema
     }
 
-    /// The database, if the URL names one; otherwise it is that of the user's name.
+    /// Returns the database, or `None` if the URL names none: then it is that of the user's name.
     #[must_use]
     pub fn database(&self) -> Option<&str> {
         self.address.database()
     }
 
-    /// How long connecting may take, greeting and log-in included, before it is given up; as long as it likes if
+    /// Returns the maximum time of connecting, greeting and log-in included, or `None` if
     /// `connect_timeout` is 0.
     pub(crate) fn connecting_limit(&self) -> Option<Duration> {
         let hosts = u32::try_from(self.address.hosts().len().max(1)).unwrap_or(1);
         let driver = self.address.driver();
-        // The driver's own limit is for each address, and a name may have several.
+        // The driver's own limit is per address, and a name may have several addresses.
         let limit = driver.get_connect_timeout().filter(|limit| !limit.is_zero());
         limit.map(|limit| *limit * hosts + Duration::from_secs(5))
     }
 
-    /// Whether PostgreSQL can have a schema of this name.
+    /// Checks that PostgreSQL can have a schema of this name.
     pub(crate) fn check_schema(&self) -> Result<(), StoreError> {
         let name = &self.schema;
         let problem = if name.is_empty() {

@@ -1,4 +1,4 @@
-//! One statement of a transaction with what it writes.
+//! A step: one statement of a transaction with the values that it writes.
 
 use bytes::Bytes;
 use futures_util::{SinkExt as _, pin_mut};
@@ -9,13 +9,13 @@ use turnmill_sink::StoreError;
 use crate::connect::Connection;
 use crate::value::Array;
 
-/// Bytes of a COPY per message, so that the server reads while the rest is on its way.
+/// Bytes of a COPY per message, so that the server reads while the rest is being sent.
 const MESSAGE: usize = 1 << 18;
 
 /// A statement to execute.
 #[derive(Debug)]
 pub(crate) struct Step {
-    /// What it is about, for messages: a table's name, or a few words.
+    /// Subject of the statement, for messages: a table's name, or a few words.
     about: &'static str,
     sql: String,
     payload: Payload,
@@ -24,21 +24,21 @@ pub(crate) struct Step {
 
 #[derive(Debug)]
 enum Payload {
-    /// Statements without parameters, not prepared.
+    /// No parameters: the statements are not prepared.
     Nothing,
     /// Binary rows for `COPY ... FROM STDIN`.
     Rows(Bytes),
-    /// A column per parameter.
+    /// One column per parameter.
     Columns(Vec<Array>),
 }
 
-/// How many rows it has to touch.
+/// Number of rows that a step has to touch.
 #[derive(Debug)]
 enum Expected {
     Any,
-    /// So many, or the store contradicts itself.
+    /// This number; any other means that the store contradicts itself.
     Found(u64, String),
-    /// So many, or another writer has been faster.
+    /// This number; any other means that another writer was faster.
     Ours(u64, String),
 }
 
@@ -55,17 +55,19 @@ impl Step {
         Self { about, sql: sql.into(), payload: Payload::Columns(columns), expected: Expected::Any }
     }
 
-    /// It must touch `rows` rows; otherwise the store is damaged, as `missing` says.
+    /// Demands that the step touches `rows` rows. Otherwise the store is damaged, as `missing`
+    /// says.
     pub(crate) fn must_find(self, rows: usize, missing: impl Into<String>) -> Self {
         Self { expected: Expected::Found(rows as u64, missing.into()), ..self }
     }
 
-    /// It must touch `rows` rows; otherwise another writer was there before, as `taken` says.
+    /// Demands that the step touches `rows` rows. Otherwise another writer was faster, as `taken`
+    /// says.
     pub(crate) fn must_win(self, rows: usize, taken: impl Into<String>) -> Self {
         Self { expected: Expected::Ours(rows as u64, taken.into()), ..self }
     }
 
-    /// The statement to prepare.
+    /// Returns the statement to prepare, if any.
     pub(crate) fn to_prepare(&self) -> Option<&str> {
         match self.payload {
             Payload::Nothing => None,
@@ -81,7 +83,8 @@ impl Step {
         if self.about.contains(' ') { self.about.into() } else { format!("writing {}", self.about) }
     }
 
-    /// Executes it; the outer error is ours. Says how many rows were touched.
+    /// Executes the step and returns the number of rows touched. The outer error is that the
+    /// statement was not prepared, the inner one the driver's.
     pub(crate) async fn run(&self, connection: &Connection) -> Result<Result<u64, Error>, StoreError> {
         let client = connection.client();
         Ok(match &self.payload {
@@ -95,7 +98,7 @@ impl Step {
                 let statement = connection.statement(&self.sql)?;
                 let copy = async {
                     let sink = client.copy_in::<_, Bytes>(statement).await;
-                    // What the driver does then confuses the answers that come after.
+                    // After that the driver assigns later answers to the wrong requests.
                     let sink = sink.inspect_err(|_| connection.give_up())?;
                     pin_mut!(sink);
                     let mut rest = rows.clone();

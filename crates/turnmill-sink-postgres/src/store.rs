@@ -110,7 +110,8 @@ impl PostgresStore {
     ///
     /// # Errors
     ///
-    /// Fatal if the schema is missing, not turnmill's, or of another version; retryable if the server cannot be reached.
+    /// Fatal if the schema is missing, not turnmill's, or of another version; retryable if the
+    /// server cannot be reached.
     pub async fn open_as_it_is(&mut self) -> Result<Settings, StoreError> {
         (self.connection, self.opened) = (None, false);
         let connection = Connection::open(&self.settings).await?;
@@ -125,7 +126,8 @@ impl PostgresStore {
     ///
     /// # Errors
     ///
-    /// Fatal if the schema is missing, not turnmill's, or of a newer version; retryable if the server cannot be reached.
+    /// Fatal if the schema is missing, not turnmill's, or of a newer version; retryable if the
+    /// server cannot be reached.
     pub async fn stored_settings(&self) -> Result<Settings, StoreError> {
         let connection = Connection::open(&self.settings).await?;
         turnmill_sql::meta::settings(&migrate::of_any_version(&connection, &self.settings).await?)

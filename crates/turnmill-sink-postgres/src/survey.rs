@@ -15,38 +15,39 @@ use crate::error::SESSION_POOLER;
 use crate::migrate::{Found, look, named};
 use crate::settings::PostgresSettings;
 
-/// How long a pooler may take to give a process.
+/// Time that a pooler may take to give a server process.
 const POOLER: Duration = Duration::from_secs(5);
 
-/// What was found in a database. Nothing was changed.
+/// Findings about a database, which was only read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Survey {
-    /// Version of the server, as it says itself.
+    /// Version that the server reports.
     pub server: String,
     /// Whether the connection is encrypted.
     pub encrypted: bool,
-    /// What the schema holds.
+    /// Contents of the schema.
     pub schema: SchemaFound,
-    /// What is to be done for indexes and foreign keys to be as the settings want them; nothing of it happens by itself.
+    /// Changes that would bring indexes and foreign keys to what the settings ask for.
+    /// [`PostgresStore::arrange`] makes them; nothing else does.
     pub to_arrange: Vec<String>,
-    /// What keeps the store from working as it should, with the remedy.
+    /// Problems that keep the store from working as it should, with their remedies.
     pub problems: Vec<String>,
-    /// Privileges that this user would need and has not.
+    /// Privileges that this user needs and lacks.
     pub lacking: Vec<String>,
 }
 
-/// What a schema holds.
+/// Contents of a schema.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SchemaFound {
-    /// It is not there.
+    /// The schema does not exist.
     Missing,
-    /// It has no tables of turnmill, and none that are in their way.
+    /// The schema has no tables of turnmill, and none with the names of turnmill's.
     Empty,
-    /// A store.
+    /// The schema holds a store.
     Store {
-        /// The settings that it was filled with.
+        /// Settings that filled the store.
         settings: Settings,
-        /// Migrations that it lacks, by number and name.
+        /// Migrations that the store lacks, by number and name.
         pending: Vec<String>,
     },
 }
@@ -65,8 +66,10 @@ const ENCODING: &str = "SELECT pg_encoding_to_char(encoding)::text, pg_is_in_rec
      WHERE datname = current_database()";
 const PROCESS: &str = "SELECT pg_backend_pid()";
 
-/// Looks whether a connection stays with its server process, as prepared statements and settings of the session need. A pooler
-/// gives a process that is free to whoever asks first, so a second connection takes it by a transaction.
+/// Checks that a connection keeps its server process, which prepared statements and session
+/// settings need. A pooler gives a free process to the client that asks first. So a second
+/// connection occupies that process with a transaction, and the first is asked again which process
+/// it has.
 async fn pooled(place: &PostgresSettings, connection: &Connection) -> Result<Option<String>, StoreError> {
     let doing = "looking for a pooler";
     let process = async |connection: &Connection| {
@@ -86,7 +89,7 @@ async fn pooled(place: &PostgresSettings, connection: &Connection) -> Result<Opt
     let second = process(connection);
     let second = match tokio::time::timeout(POOLER, second).await {
         Ok(second) => second.map_err(|error| connection.fail(error, doing))?,
-        // The only process is taken.
+        // The second connection has the only process.
         Err(_) => None,
     };
     Ok((first != second).then(|| {
@@ -95,11 +98,12 @@ async fn pooled(place: &PostgresSettings, connection: &Connection) -> Result<Opt
 }
 
 impl PostgresStore {
-    /// Connects, and looks without touching anything: what the schema holds, and what this user may do there.
+    /// Connects and reads what the schema holds and what this user may do there. Changes nothing.
     ///
     /// # Errors
     ///
-    /// As for [`open`](turnmill_sink::Store::open), tables of another product among them; that there are no tables yet is none.
+    /// Those of [`open`](turnmill_sink::Store::open), among them tables of another product. A
+    /// schema without tables is no error.
     pub async fn survey(&self) -> Result<Survey, StoreError> {
         let (place, doing) = (&self.settings, "looking at the database");
         let connection = Connection::open(place).await?;

@@ -93,7 +93,7 @@ impl<'s> PostgresTransaction<'s> {
     /// first. The second writer waits there, and reads both states after the first has committed.
     ///
     /// Statements are sent without waiting for answers. If one fails, the server ignores those sent
-    /// after it, so nothing is half locked.
+    /// after it, and the roll-back releases the locks taken before it.
     async fn lock(&mut self, new_positions: &str) -> Result<(), StoreError> {
         let (connection, gate, claim) = (self.store.connection()?, &self.store.gate, self.claim);
         gate.begin();
@@ -104,8 +104,9 @@ impl<'s> PostgresTransaction<'s> {
             advances.into_iter().partition(|advance| advance.from.is_some());
         let new_senders: Vec<Uuid> =
             claim.senders.iter().filter(|claim| claim.cached.is_none()).map(|claim| claim.sender.0).collect();
-        // Statements without anything to do are left out.
-        // In the order in which they are sent, so that the first to fail is the one that is told.
+        // Statements without rows are left out. Answers are checked in the order in which the
+        // statements were sent, so that the error reported is the first one and not its
+        // consequence.
         let insert_positions = Step::arrays("new positions", new_positions, keys(&new, true))
             .must_win(new.len(), format!("a position that was absent is stored now: {}", places(&new)));
         let select = [keys(&stand, false), sender_columns(claim)];

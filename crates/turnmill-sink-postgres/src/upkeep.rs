@@ -1,4 +1,4 @@
-//! What tools that go through all senders ask.
+//! Queries of tools that go through all senders.
 
 use tokio_postgres::Error;
 use turnmill_model::{Micros, SenderId, Settings};
@@ -12,14 +12,14 @@ use crate::failure::Failure;
 use crate::migrate::{self, Purpose, put_meta};
 use crate::patterns;
 
-/// Senders without a state are only there to be locked.
+/// Lists senders. Those of version 0 have no state: their rows exist only to be locked.
 const SENDERS: &str = "SELECT sender_id FROM _turnmill_timeline WHERE sender_id > $1 AND version > 0 \
      ORDER BY sender_id LIMIT $2";
-/// Those with an event at $2 or later.
+/// Lists senders with an event at `$2` or later.
 const SENDERS_SEEN: &str = "SELECT id FROM rasa_sender WHERE id > $1 AND last_seen >= $2::text::timestamp \
      ORDER BY id LIMIT $3";
 const SWEPT: &str = "SELECT value FROM _turnmill_meta WHERE name = 'swept_patterns'";
-/// Notes, in the transaction under way, how far the rebuild has come.
+/// Stores, in the current transaction, the last sender that the rebuild has finished.
 pub(crate) const NOTE_PROGRESS: &str = "UPDATE _turnmill_meta \
      SET value = jsonb_set(value::jsonb, '{after}', to_jsonb(($1::text[])[1]))::text WHERE name = 'rebuild'";
 

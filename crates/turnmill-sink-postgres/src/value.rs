@@ -1,4 +1,5 @@
-//! Values in PostgreSQL's binary form: rows of a COPY, and whole columns as array parameters.
+//! Encodes values in PostgreSQL's binary form: rows of a COPY, and whole columns as array
+//! parameters.
 
 use std::error::Error;
 
@@ -15,9 +16,9 @@ const EPOCH: i64 = 946_684_800_000_000;
 /// A value of a public or an internal table.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Datum<'v> {
-    /// One of a row.
+    /// A value of a row.
     Row(Value<'v>),
-    /// One that only internal tables have.
+    /// Bytes, which only internal tables have.
     Bytes(&'v [u8]),
 }
 
@@ -69,17 +70,17 @@ impl<'v, T: Into<Datum<'v>>> From<Option<T>> for Datum<'v> {
     }
 }
 
-/// Versions and ids count from 1 by ones; none gets near the limit.
+/// Converts a version or an id. They count from 1 by ones, so none reaches the limit.
 pub(crate) fn integer(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// A time as PostgreSQL has it, to ours.
+/// Converts a time of PostgreSQL, in microseconds since 2000, to one since 1970.
 pub(crate) fn micros(since_2000: i64) -> Micros {
     Micros(since_2000.saturating_add(EPOCH))
 }
 
-/// Writes a value with its length in front.
+/// Writes a value after its length.
 fn put(out: &mut BytesMut, datum: Datum<'_>, ty: SqlType) {
     let value = match datum {
         Datum::Bytes(bytes) => return put_bytes(out, bytes),
@@ -112,7 +113,7 @@ fn put(out: &mut BytesMut, datum: Datum<'_>, ty: SqlType) {
 }
 
 fn put_bytes(out: &mut BytesMut, bytes: &[u8]) {
-    // A value of more than 2 GiB cannot be sent; the server refuses the length that is left.
+    // A value of more than 2 GiB cannot be sent; the server refuses the length written here.
     out.put_i32(i32::try_from(bytes.len()).unwrap_or(i32::MAX));
     out.put_slice(bytes);
 }
@@ -160,7 +161,7 @@ impl Array {
         Self { ty, count: 0, nulls: false, elements: BytesMut::new() }
     }
 
-    /// A whole column.
+    /// Returns a whole column.
     pub(crate) fn of<'v, D: Into<Datum<'v>>>(ty: SqlType, values: impl IntoIterator<Item = D>) -> Self {
         let mut array = Self::new(ty);
         values.into_iter().for_each(|value| array.push(value.into()));

@@ -4,18 +4,18 @@
 //! rows, then the internal tables (timelines, history, checkpoints, dead letters), last the ledger.
 //! All of it is one transaction, so readers see a batch completely or not at all.
 //!
-//! A late event shows why a batch both updates and deletes:
+//! A late event shows why a batch also updates and deletes:
 //!
 //! ```text
-//! stored: u1: start, hi(10:00), bye(10:02)
-//! batch: u1: slot(10:01) late: it belongs between hi and bye
+//! stored:  u1: hi(10:00), bye(10:02)
+//! batch:   u1: hello(09:59)   late: it comes before the event that began the session
 //! ```
 //!
-//! The engine has replayed `u1` from the checkpoint before 10:01. It hands over only the
-//! difference: the event's own row is an insert, `bye` gets another sequence number by an update,
-//! and a row that no longer exists after the replay is a delete. The timeline's new state, the
-//! chunk of history that now holds `slot`, and the checkpoints after 10:01 go into the same
-//! transaction.
+//! The engine has replayed `u1` and hands over only the difference. The rows of `hello` are
+//! inserts. Without an id from Rasa, a session's id comes from the event that began it. So the old
+//! row of `rasa_session` is a delete, the new one an insert, and the rows of `hi` and `bye` are
+//! updates that name the new session. The timeline's new state, the chunk of history that now holds
+//! `hello`, and the checkpoints after it go into the same transaction.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -230,9 +230,9 @@ fn history(sql: &Sql, writes: &[HistoryWrite], steps: &mut Vec<Step>) {
 /// applies the writes in memory in their order, and only what is left is inserted.
 ///
 /// ```text
-/// first write: stretch after 10:00, new checkpoints at 10:05 and 10:10
-/// second write: stretch after 10:07 (a late event at 10:08), new checkpoint at 10:12
-/// inserted: 10:05 and 10:12; the state at 10:10 lacked the late event
+/// first write:   stretch after 10:00, new checkpoints at 10:05 and 10:10
+/// second write:  stretch after 10:07 (a late event at 10:08), new checkpoint at 10:12
+/// inserted:      10:05 and 10:12; the state at 10:10 lacked the late event
 /// ```
 ///
 /// Invariant: after each turn of the loop `kept` holds the checkpoints that executing the writes so

@@ -1,10 +1,10 @@
-//! How the databases differ.
+//! Differences between the databases.
 
 use std::borrow::Cow;
 
 use turnmill_model::tables::{Column, ColumnType, Table};
 
-/// A database's way of writing SQL.
+/// A database's dialect of SQL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Dialect {
     /// SQLite 3.35 or newer.
@@ -20,7 +20,7 @@ pub enum SqlType {
     IdText,
     /// UUID in 16 bytes: ids of the internal tables.
     Uuid,
-    /// Text of at most so many code points.
+    /// Text of at most this number of code points.
     Varchar(usize),
     /// Text without limit.
     Text,
@@ -39,8 +39,8 @@ pub enum SqlType {
 }
 
 impl SqlType {
-    /// The type of a column of `table`. Ids are text in the public tables, which people query, and 16 bytes in the internal
-    /// ones, whose names begin with `_`.
+    /// Returns the type of a column of `table`. Ids are text in the public tables, which people
+    /// query. They are 16 bytes in the internal ones, whose names begin with `_`.
     #[must_use]
     pub fn of(table: &Table, column: &Column) -> Self {
         match column.ty {
@@ -57,7 +57,7 @@ impl SqlType {
 }
 
 impl Dialect {
-    /// The placeholder of parameter number `number`, counted from 1.
+    /// Returns the placeholder of parameter number `number`, counted from 1.
     ///
     /// ```
     /// assert_eq!(turnmill_sql::Dialect::Postgres.placeholder(2), "$2");
@@ -70,7 +70,7 @@ impl Dialect {
         }
     }
 
-    /// The name of a type, as a column definition has it.
+    /// Returns the name of a type for a column definition.
     #[must_use]
     pub fn type_name(self, ty: SqlType) -> Cow<'static, str> {
         let name = match self {
@@ -81,7 +81,8 @@ impl Dialect {
                 SqlType::Float => "REAL",
             },
             Self::Postgres => match ty {
-                // Ids compare as bytes: faster than by the rules of a language, and the same order everywhere.
+                // Ids compare as bytes, which is faster than by the rules of a language and the
+                // same order everywhere.
                 SqlType::IdText => "varchar(36) COLLATE \"C\"",
                 SqlType::Uuid => "uuid",
                 SqlType::Varchar(limit) => return format!("varchar({limit})").into(),
@@ -97,7 +98,7 @@ impl Dialect {
         name.into()
     }
 
-    /// The type of an array parameter that holds a whole column; only where the dialect has arrays.
+    /// Returns the type of an array parameter that holds a whole column, for dialects with arrays.
     pub(crate) fn array_type(ty: SqlType) -> &'static str {
         match ty {
             SqlType::IdText | SqlType::Varchar(_) | SqlType::Text => "text[]",
@@ -110,7 +111,8 @@ impl Dialect {
         }
     }
 
-    /// An expression for the present time in UTC, in the dialect's form of [`SqlType::DateTime`].
+    /// Returns an expression for the current time in UTC, in the dialect's form of
+    /// [`SqlType::DateTime`].
     #[must_use]
     pub fn utc_now(self) -> &'static str {
         match self {
@@ -119,7 +121,7 @@ impl Dialect {
         }
     }
 
-    /// The function for the lesser of two values.
+    /// Returns the function for the lesser of two values.
     pub(crate) fn least(self) -> &'static str {
         match self {
             Self::Sqlite => "min",
@@ -127,7 +129,7 @@ impl Dialect {
         }
     }
 
-    /// The function for the greater of two values.
+    /// Returns the function for the greater of two values.
     pub(crate) fn greatest(self) -> &'static str {
         match self {
             Self::Sqlite => "max",
@@ -136,12 +138,12 @@ impl Dialect {
     }
 }
 
-/// A name in quotes, so that no dialect takes it for a keyword.
+/// Returns a name in quotes, so that no dialect takes it for a keyword.
 pub(crate) fn quoted(name: &str) -> String {
     format!("\"{name}\"")
 }
 
-/// Names in quotes, separated by commas.
+/// Returns names in quotes, separated by commas.
 pub(crate) fn quoted_list<'n>(names: impl IntoIterator<Item = &'n str>) -> String {
     names.into_iter().map(quoted).collect::<Vec<_>>().join(", ")
 }

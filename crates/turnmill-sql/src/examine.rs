@@ -1,25 +1,26 @@
-//! The queries that look whether a store agrees with itself.
+//! Generates the queries that check a store's consistency.
 
 use turnmill_sink::CountCheck;
 
 use crate::dialect::quoted;
 use crate::indexes;
 
-/// A reference, and the query for the number of rows in which it leads nowhere.
+/// A reference between tables, and the query that counts the rows whose reference has no target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dangling {
     /// The table.
     pub table: &'static str,
-    /// The column that refers.
+    /// The referring column.
     pub column: &'static str,
-    /// The table it refers to.
+    /// The table that the column refers to.
     pub parent: &'static str,
     /// The query.
     pub sql: String,
 }
 
 impl Dangling {
-    /// Returns the finding for the number of `rows` that the query gave, or `None` if there are none.
+    /// Returns the finding for the number of `rows` that the query gave, or `None` if there are
+    /// none.
     #[must_use]
     pub fn finding(&self, rows: i64) -> Option<String> {
         let Self { table, column, parent, .. } = self;
@@ -27,7 +28,7 @@ impl Dangling {
     }
 }
 
-/// Every reference between the public tables, whether the database declares it or not.
+/// Returns every reference between the public tables, whether the database declares it or not.
 ///
 /// ```
 /// let queries = turnmill_sql::examine::dangling();
@@ -36,7 +37,7 @@ impl Dangling {
 #[must_use]
 pub fn dangling() -> Vec<Dangling> {
     let declared = indexes::references().map(|(table, column, parent)| (table.name, column.name, parent));
-    // The documents call it a reference and not a foreign key.
+    // Rasa's documents call this one a reference and not a foreign key.
     let all = declared.chain([("rasa_markers", "event_id", "rasa_event")]);
     all.map(|(table, column, parent)| Dangling {
         table,
@@ -51,14 +52,15 @@ pub fn dangling() -> Vec<Dangling> {
     .collect()
 }
 
-/// Two numbers that have to be equal, in words, and the expressions that give them.
+/// Two numbers that have to be equal, with their descriptions and expressions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EqualNumbers {
-    /// The one, with its verb.
+    /// Description of the first number, with its verb.
     pub expected: &'static str,
-    /// The other, with its verb.
+    /// Description of the second number, with its verb.
     pub found: &'static str,
-    /// Whether the other may be less: a slot that no text names has its event and no row.
+    /// Whether the second number may be less. A `slot` event whose name is no text has no row of
+    /// `rasa_slot`.
     pub may_be_less: bool,
     expected_sql: &'static str,
     found_sql: &'static str,
@@ -78,7 +80,7 @@ impl EqualNumbers {
     }
 }
 
-/// What has to be equal.
+/// All pairs of numbers that have to be equal.
 pub const EQUAL: [EqualNumbers; 5] = [
     EqualNumbers {
         expected: "events in the ledger:",
@@ -114,7 +116,7 @@ const fn of_events(
     EqualNumbers { expected, found, may_be_less, expected_sql, found_sql }
 }
 
-/// The query for all numbers of [`EQUAL`] at one moment: pairs, one after the other.
+/// Returns the query for all numbers of [`EQUAL`] at one moment, pair after pair.
 #[must_use]
 pub fn equal_numbers() -> String {
     let pairs = EQUAL.iter().flat_map(|pair| [pair.expected_sql, pair.found_sql]);

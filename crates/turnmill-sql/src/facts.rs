@@ -1,9 +1,10 @@
-//! How what a source says about its records is written into one column of a dead letter: JSON, or NULL if it says nothing.
+//! Encodes a source's facts about its records in one column of a dead letter: JSON, or NULL if
+//! there are none.
 
 use turnmill_model::SourceFactsBuf;
 use turnmill_sink::StoreError;
 
-/// Writes facts down; `None` for those of a source that says nothing.
+/// Encodes facts. Returns `None` if all have their default values.
 ///
 /// ```
 /// use turnmill_model::SourceFactsBuf;
@@ -15,11 +16,11 @@ use turnmill_sink::StoreError;
 /// ```
 #[must_use]
 pub fn write(facts: &SourceFactsBuf) -> Option<String> {
-    // Plain data cannot fail to serialise.
+    // Serialising plain data cannot fail.
     (*facts != SourceFactsBuf::default()).then(|| serde_json::to_string(facts).unwrap_or_default())
 }
 
-/// Reads facts back.
+/// Decodes facts.
 ///
 /// # Errors
 ///

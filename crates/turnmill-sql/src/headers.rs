@@ -1,14 +1,14 @@
-//! How a dead letter's headers are written into one column: a JSON list of pairs, name and value, the value in hexadecimal
-//! digits, because it is bytes, or null.
+//! Encodes a dead letter's headers in one column: a JSON list of pairs of name and value. A value
+//! is bytes, so it is written in hexadecimal digits; a missing one is null.
 
 use std::fmt::Write as _;
 
 use turnmill_sink::StoreError;
 
-/// Headers in their order; a value may be missing.
+/// Headers in their order. A value may be missing.
 pub type Headers = Vec<(String, Option<Vec<u8>>)>;
 
-/// Writes headers down.
+/// Encodes headers.
 ///
 /// ```
 /// use turnmill_sql::headers::{read, write};
@@ -21,11 +21,11 @@ pub type Headers = Vec<(String, Option<Vec<u8>>)>;
 pub fn write(headers: &[(String, Option<Vec<u8>>)]) -> String {
     let pairs: Vec<(&str, Option<String>)> =
         headers.iter().map(|(name, value)| (name.as_str(), value.as_deref().map(to_hex))).collect();
-    // Texts cannot fail to serialise; an empty text would be refused on reading.
+    // Serialising texts cannot fail. Reading would refuse an empty text.
     serde_json::to_string(&pairs).unwrap_or_default()
 }
 
-/// Reads headers back.
+/// Decodes headers.
 ///
 /// # Errors
 ///

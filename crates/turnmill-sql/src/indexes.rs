@@ -1,11 +1,12 @@
-//! The indexes of the public tables besides their primary keys, as data.
+//! Describes the indexes of the public tables besides their primary keys.
 //!
-//! They are what people ask and what turnmill's own statements ask: a session's events in order, the rows of a time window,
-//! the sessions of a sender. Columns that refer to other tables are indexed only where the database checks the references
-//! ([`References::Checked`]), because then every delete looks for rows that refer to what goes.
+//! They serve the queries of people and of turnmill's own statements: a session's events in order,
+//! the rows of a time window, the sessions of a sender. Columns that refer to other tables are
+//! indexed only where the database checks the references ([`References::Checked`]), because then
+//! every delete searches for rows that refer to the deleted one.
 //!
-//! [`PUBLISHED`] are those that earlier versions made, under the names that the closed product publishes. No statement uses
-//! them.
+//! [`PUBLISHED`] are indexes of earlier versions, with the names that the closed product publishes.
+//! No statement uses them.
 
 use turnmill_model::tables::{Column, PUBLIC, Table};
 
@@ -13,14 +14,15 @@ use crate::Dialect;
 use crate::dialect::quoted;
 use crate::schema::References;
 
-/// How an index is kept.
+/// Kind of an index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IndexKind {
     /// A B-tree.
     Plain,
     /// A B-tree in which no two rows have the same values.
     Unique,
-    /// PostgreSQL's block ranges: a thousandth of the size, for windows of a column that grows with the table. SQLite has none.
+    /// PostgreSQL's block ranges: a thousandth of a B-tree's size, for windows of a column that
+    /// grows with the table. SQLite has none.
     BlockRange,
 }
 
@@ -33,7 +35,7 @@ pub struct TableIndex {
     pub table: &'static str,
     /// Its columns, as SQL writes them (`timestamp DESC`), and expressions.
     pub columns: Vec<&'static str>,
-    /// How it is kept.
+    /// Its kind.
     pub kind: IndexKind,
 }
 
@@ -42,7 +44,7 @@ use IndexKind::{BlockRange, Plain, Unique};
 /// Name, table, columns, kind.
 type Described = (&'static str, &'static str, &'static [&'static str], IndexKind);
 
-/// What is indexed whether or not references are checked.
+/// Indexes that exist whether or not references are checked.
 const ALWAYS: [Described; 17] = [
     // Two assistants may have senders of the same key.
     (
@@ -84,7 +86,7 @@ pub const PUBLISHED: [&str; 6] = [
     "idx_rasa_dialogue_stack_frame_sender_session_seq",
 ];
 
-/// The indexes of a database whose references are kept as `references` says.
+/// Returns the indexes of a database whose references are kept as `references` says.
 ///
 /// ```
 /// use turnmill_sql::indexes::all;
@@ -109,13 +111,13 @@ pub fn all(dialect: Dialect, references: References) -> Vec<TableIndex> {
     indexes
 }
 
-/// The table and the first column of an index that finds rows by it.
+/// Returns the table and the first column of an index that finds rows by it.
 fn leads(index: &TableIndex) -> Option<(&'static str, &'static str)> {
     let first = index.columns.first()?.split(' ').next()?;
     (index.kind != BlockRange).then_some((index.table, first))
 }
 
-/// An index of each column that refers to another table.
+/// Returns an index of each column that refers to another table.
 pub fn referring() -> impl Iterator<Item = TableIndex> {
     references().map(|(table, column, _)| TableIndex {
         name: format!("_turnmill_ref_{}_{}", table.name, column.name),
@@ -125,7 +127,7 @@ pub fn referring() -> impl Iterator<Item = TableIndex> {
     })
 }
 
-/// Columns that refer to another table, with that table.
+/// Returns the columns that refer to another table, with that table.
 pub fn references() -> impl Iterator<Item = (&'static Table, &'static Column, &'static str)> {
     let columns = |table: &'static Table| table.columns.iter().map(move |column| (table, column));
     PUBLIC
@@ -135,13 +137,14 @@ pub fn references() -> impl Iterator<Item = (&'static Table, &'static Column, &'
 }
 
 impl TableIndex {
-    /// Makes it.
+    /// Returns the statement that creates the index.
     #[must_use]
     pub fn create(&self) -> String {
         self.statement("")
     }
 
-    /// Makes it beside running transactions, outside of any; PostgreSQL only.
+    /// Returns the statement that creates the index without blocking writers. It must run outside a
+    /// transaction; PostgreSQL only.
     #[must_use]
     pub fn create_concurrently(&self) -> String {
         self.statement("CONCURRENTLY ")
@@ -160,7 +163,7 @@ impl TableIndex {
             Unique => ("UNIQUE ", "", ""),
             BlockRange => ("", "USING brin ", " WITH (autosummarize = on)"),
         };
-        // Of one name there may be any number of patterns that no longer count.
+        // Any number of inactive patterns may have the same name.
         let active = if self.table == "rasa_patterns" { " WHERE \"is_active\"" } else { "" };
         format!(
             "CREATE {unique}INDEX {how}{} ON {} {method}({}){options}{active}",

@@ -1,4 +1,5 @@
-//! The internal tables, described as data. They are turnmill's own: names and columns may change with any schema version.
+//! Describes the internal tables as data. They are turnmill's own: names and columns may change
+//! with any schema version.
 
 use turnmill_model::tables::Index;
 
@@ -9,7 +10,7 @@ use crate::SqlType;
 pub struct InternalTable {
     /// Its name; begins with `_turnmill_`.
     pub name: &'static str,
-    /// What one row stands for.
+    /// Meaning of one row.
     pub doc: &'static str,
     /// Its columns.
     pub columns: &'static [InternalColumn],
@@ -17,8 +18,8 @@ pub struct InternalTable {
     pub key: &'static [&'static str],
     /// Its other indexes.
     pub indexes: &'static [Index],
-    /// Whether rows are small and often rewritten: they are kept in the primary key's own tree, or with room to be updated in
-    /// place.
+    /// Whether rows are small and often rewritten. They are kept in the primary key's own tree, or
+    /// with room to be updated in place.
     pub hot: bool,
 }
 
@@ -65,7 +66,7 @@ pub static MIGRATIONS: InternalTable = InternalTable {
     hot: false,
 };
 
-/// Where each source stands.
+/// Position of each source.
 pub static POSITION: InternalTable = InternalTable {
     name: "_turnmill_position",
     doc: "How far one part of a source has been read.",
@@ -79,7 +80,7 @@ pub static POSITION: InternalTable = InternalTable {
     hot: true,
 };
 
-/// What became of the records of each source.
+/// Counts of each source's records by their outcome.
 pub static LEDGER: InternalTable = InternalTable {
     name: "_turnmill_ledger",
     doc: "What became of the records of one source.",
@@ -98,7 +99,7 @@ pub static LEDGER: InternalTable = InternalTable {
     hot: true,
 };
 
-/// Senders' states.
+/// Senders' newest states.
 pub static TIMELINE: InternalTable = InternalTable {
     name: "_turnmill_timeline",
     doc: "The state of one sender after its newest event.",
@@ -112,7 +113,7 @@ pub static TIMELINE: InternalTable = InternalTable {
     hot: true,
 };
 
-/// Senders' events, as they were received. The index holds everything that a search for a stretch of history asks for, so
+/// Senders' events, as they were received. The index covers the search for a stretch of history, so
 /// only the chunks of that stretch are read. Times are the exact floats.
 pub static HISTORY: InternalTable = InternalTable {
     name: "_turnmill_history",
@@ -171,7 +172,7 @@ pub static DEAD_LETTER: InternalTable = InternalTable {
     hot: false,
 };
 
-/// For which times the patterns of `rasa_patterns` hold, and in which order they were uploaded.
+/// Times for which the patterns of `rasa_patterns` hold, and the order in which they were uploaded.
 pub static PATTERN: InternalTable = InternalTable {
     name: "_turnmill_pattern",
     doc: "The times for which one pattern holds.",
@@ -185,6 +186,7 @@ pub static PATTERN: InternalTable = InternalTable {
     hot: true,
 };
 
-/// All internal tables but [`EVENT_ERROR`](turnmill_model::tables::EVENT_ERROR), which is written like a public one.
+/// All internal tables but [`EVENT_ERROR`](turnmill_model::tables::EVENT_ERROR), which is written
+/// like a public one.
 pub static ALL: [&InternalTable; 9] =
     [&META, &MIGRATIONS, &POSITION, &LEDGER, &TIMELINE, &HISTORY, &CHECKPOINT, &DEAD_LETTER, &PATTERN];

@@ -1,15 +1,18 @@
-//! SQL text for turnmill's stores: the tables, the statements that write them, and migrations.
+//! Generates SQL text for turnmill's stores: the tables, the statements that write them, and
+//! migrations.
 //!
-//! What is absent here: this crate holds no driver, opens no connection and executes nothing; it only makes strings.
+//! What is absent here: this crate holds no driver, opens no connection and executes nothing. It
+//! only makes strings.
 //!
-//! Everything is generated from [`turnmill_model::tables::PUBLIC`] and from [`internal::ALL`], so a column is named once.
+//! All statements are generated from [`turnmill_model::tables::PUBLIC`] and [`internal::ALL`], so a
+//! column is named once.
 //!
 //! - [`Schema`] gives the DDL, [`migrations`] the order in which it is applied.
 //! - [`indexes`] says which indexes the public tables have, and why.
 //! - [`statements`] gives inserts, updates, deletes and upserts of any table.
 //! - [`patterns`] says how those of markers are kept.
 //! - [`upkeep`] gives the statements that remove all of a sender.
-//! - [`examine`] gives the queries that look whether a store agrees with itself.
+//! - [`examine`] gives the queries that check a store's consistency.
 //! - [`meta`] and [`headers`] say how settings and dead letters' headers are written down.
 //!
 //! ```

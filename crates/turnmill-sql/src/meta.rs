@@ -1,4 +1,4 @@
-//! What a store remembers about itself, in `_turnmill_meta`: names and values.
+//! Facts about a store, kept in `_turnmill_meta` as names and values.
 
 use std::collections::BTreeMap;
 
@@ -12,30 +12,31 @@ pub const ENGINE_VERSION: &str = "engine_version";
 /// The settings that change rows or ids, as JSON.
 pub const SETTINGS: &str = "settings";
 
-/// Revision of the patterns; none is 0.
+/// Revision of the patterns; 0 if there are none.
 pub const PATTERNS_REVISION: &str = "patterns_revision";
-/// Revision of the patterns with which the marker rows of all senders were last known to be made; none is 0.
+/// Revision of the patterns that the marker rows of all senders are known to be made with; 0 if
+/// there is none.
 pub const SWEPT_PATTERNS: &str = "swept_patterns";
-/// A rebuild under way, see [`Rebuild`].
+/// A running rebuild, see [`Rebuild`].
 pub const REBUILD: &str = "rebuild";
 
-/// What a store notes while its rows are made again.
+/// State of a running rebuild.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Rebuild {
-    /// With which settings.
+    /// Settings of the rebuild.
     pub settings: Settings,
-    /// By which version of the engine.
+    /// Version of the engine that rebuilds.
     pub engine_version: String,
-    /// The last sender that is done.
+    /// Last sender that is finished.
     pub after: Option<SenderId>,
 }
 
 impl Rebuild {
-    /// The rebuild with `settings` by this engine: the one under way, or one that has done nothing yet.
+    /// Returns the rebuild with `settings` by this engine: the running one, or one that starts now.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Damaged`] if what is noted cannot be read.
+    /// [`StoreError::Damaged`] if the stored text cannot be read.
     pub fn resume(meta: &BTreeMap<String, String>, settings: &Settings) -> Result<Self, StoreError> {
         let engine_version = turnmill_engine::VERSION.to_string();
         let fresh = Self { settings: settings.clone(), engine_version, after: None };
@@ -43,52 +44,52 @@ impl Rebuild {
         Ok(Self::read(meta)?.filter(same).unwrap_or(fresh))
     }
 
-    /// The rebuild under way.
+    /// Returns the running rebuild, if there is one.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Damaged`] if what is noted cannot be read.
+    /// [`StoreError::Damaged`] if the stored text cannot be read.
     pub fn read(meta: &BTreeMap<String, String>) -> Result<Option<Self>, StoreError> {
         let damaged =
             |error| StoreError::Damaged { detail: format!("the note of a rebuild cannot be read: {error}") };
         meta.get(REBUILD).map(|json| serde_json::from_str(json)).transpose().map_err(damaged)
     }
 
-    /// As a store keeps it.
+    /// Encodes the state for the store.
     #[must_use]
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
     }
 }
 
-/// What a new store notes.
+/// Returns the facts of a new store.
 #[must_use]
 pub fn initial(settings: &Settings) -> [(&'static str, String); 2] {
     [(ENGINE_VERSION, turnmill_engine::VERSION.to_string()), (SETTINGS, to_json(settings))]
 }
 
-/// The version of the schema, 0 if there is none.
+/// Returns the version of the schema, 0 if there is none.
 ///
 /// # Errors
 ///
-/// [`StoreError::Damaged`] if what is noted is no number.
+/// [`StoreError::Damaged`] if the stored text is no number.
 pub fn schema_version(meta: &BTreeMap<String, String>) -> Result<u32, StoreError> {
     let Some(version) = meta.get(SCHEMA_VERSION) else { return Ok(0) };
     let damaged = |_| StoreError::Damaged { detail: format!("schema version `{version}` is no number") };
     version.parse().map_err(damaged)
 }
 
-/// The revision of the patterns, as it is noted.
+/// Decodes the revision of the patterns.
 ///
 /// # Errors
 ///
-/// [`StoreError::Damaged`] if what is noted is no number.
+/// [`StoreError::Damaged`] if the stored text is no number.
 pub fn patterns_revision(text: &str) -> Result<u64, StoreError> {
     let damaged = |_| StoreError::Damaged { detail: format!("patterns' revision `{text}` is no number") };
     text.parse().map_err(damaged)
 }
 
-/// The settings that the store was filled with.
+/// Returns the settings that filled the store.
 ///
 /// # Errors
 ///
@@ -110,17 +111,18 @@ pub fn settings(meta: &BTreeMap<String, String>) -> Result<Settings, StoreError>
     })
 }
 
-/// The setting that stores of engine version 1 had: the assistant of all senders. It is a fact of each source now.
+/// A setting that stores of engine version 1 had: the assistant of all senders. It is a fact of
+/// each source now.
 const ASSISTANT: &str = "assistant";
 
-/// The assistant of all senders of a store that an engine of version 1 filled, if it had one.
+/// Returns the assistant of all senders, for a store that an engine of version 1 filled with one.
 #[must_use]
 pub fn assistant(meta: &BTreeMap<String, String>) -> Option<String> {
     let settings: serde_json::Value = serde_json::from_str(meta.get(SETTINGS)?).ok()?;
     settings.get(ASSISTANT)?.as_str().map(Into::into)
 }
 
-/// What to do about a store whose schema is older than that of this turnmill.
+/// Returns the remedy for a store whose schema is older than that of this turnmill.
 #[must_use]
 pub fn way_forward(meta: &BTreeMap<String, String>) -> &'static str {
     if meta.get(ENGINE_VERSION) == Some(&turnmill_engine::VERSION.to_string()) {
@@ -130,11 +132,12 @@ pub fn way_forward(meta: &BTreeMap<String, String>) -> &'static str {
     }
 }
 
-/// Whether rows made now fit those in the store.
+/// Checks that rows made now fit those in the store.
 ///
 /// # Errors
 ///
-/// [`StoreError::Settings`] if other settings made them, [`StoreError::Unusable`] if another engine did.
+/// [`StoreError::Settings`] if other settings made them, [`StoreError::Unusable`] if another engine
+/// did.
 pub fn check(meta: &BTreeMap<String, String>, configured: &Settings) -> Result<(), StoreError> {
     let present = turnmill_engine::VERSION.to_string();
     if let Some(rebuild) = Rebuild::read(meta)?
@@ -157,7 +160,7 @@ pub fn check(meta: &BTreeMap<String, String>, configured: &Settings) -> Result<(
 }
 
 fn to_json(settings: &Settings) -> String {
-    // Plain data cannot fail to serialise; an empty text would be refused on reading.
+    // Serialising plain data cannot fail. Reading would refuse an empty text.
     serde_json::to_string(settings).unwrap_or_default()
 }
 

@@ -1,21 +1,21 @@
 //! The numbered steps that bring a store's schema up to date.
 //!
-//! A store applies the [`pending`] ones under a lock that keeps other starters out, notes each in `_turnmill_migrations` and
-//! the last number in `_turnmill_meta`.
+//! A store applies the [`pending`] steps under a lock that keeps other processes out. It records
+//! each step in `_turnmill_migrations` and the last number in `_turnmill_meta`.
 
 use turnmill_sink::StoreError;
 
 #[cfg(doc)]
 use crate::Schema;
 
-/// One step.
+/// One step of the schema's history.
 #[derive(Clone, Copy, Debug)]
 pub struct Migration {
     /// Its number; the schema has this version afterwards.
     pub number: u32,
     /// What it does, in a few words.
     pub name: &'static str,
-    /// How it is done to a store that has the version before.
+    /// How a store of the previous version is changed.
     pub change: Change,
 }
 
@@ -23,12 +23,14 @@ pub struct Migration {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Change {
-    /// Everything is made. A new store gets all of the present version this way, and needs no other step.
+    /// Creates everything. A new store gets the whole current version this way, and needs no other
+    /// step.
     Create,
-    /// Columns that later versions have are added: see [`Schema::new_columns`].
+    /// Adds the columns of later versions: see [`Schema::new_columns`].
     Widen,
-    /// Ids compare as bytes; indexes and references become those that [`Schema`] has now. What is there and fits stays. In
-    /// PostgreSQL this happens beside running queries, step by step, and can be done again after an interruption.
+    /// Makes ids compare as bytes, and indexes and references those of [`Schema`]. Keeps what fits.
+    /// In PostgreSQL this does not block queries, goes step by step, and can be repeated after an
+    /// interruption.
     Rearrange,
 }
 
@@ -42,8 +44,8 @@ pub static MIGRATIONS: [Migration; 3] = [
 /// The version of the schema that this turnmill knows.
 pub const SCHEMA_VERSION: u32 = 3;
 
-/// The steps that a store of schema version `stored` lacks. An empty database, 0, lacks them all and gets the first alone,
-/// which makes the tables as all steps together would.
+/// Returns the steps that a store of schema version `stored` lacks. An empty database (version 0)
+/// gets only the first step, which creates the tables that all steps together would.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! How the patterns of a store are read and written.
+//! Encodes the patterns of a store.
 
 use serde_json::Value;
 use turnmill_engine::Scope;
@@ -7,7 +7,8 @@ use turnmill_sink::StoreError;
 
 use crate::Dialect;
 
-/// Reads all patterns in their order: the columns of `rasa_patterns`, times as text, then their scopes.
+/// Returns the query for all patterns in their order: the columns of `rasa_patterns`, times as
+/// text, then their scopes.
 #[must_use]
 pub fn select(dialect: Dialect) -> String {
     let time = |column: &str| match dialect {
@@ -23,7 +24,7 @@ pub fn select(dialect: Dialect) -> String {
     )
 }
 
-/// Scopes as a store keeps them: JSON lists of revision, beginning and end, in microseconds.
+/// Encodes scopes: JSON lists of revision, beginning and end, in microseconds.
 ///
 /// ```
 /// use turnmill_engine::Scope;
@@ -41,7 +42,7 @@ pub fn write_scopes(scopes: &[Scope]) -> String {
     Value::from_iter(scopes.iter().map(scope)).to_string()
 }
 
-/// Reads what [`write_scopes`] wrote.
+/// Decodes what [`write_scopes`] encoded.
 ///
 /// # Errors
 ///

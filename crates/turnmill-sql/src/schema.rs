@@ -1,4 +1,4 @@
-//! The DDL.
+//! Generates the DDL.
 
 use turnmill_model::tables::{EVENT_ERROR, Index, PUBLIC, Table};
 use turnmill_model::text;
@@ -8,20 +8,20 @@ use crate::indexes::{self, TableIndex};
 use crate::internal::{self, InternalTable};
 use crate::{Dialect, SqlType};
 
-/// How the references between the public tables are kept. They always hold.
+/// How the database keeps the references between the public tables. References hold in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum References {
-    /// Not declared.
+    /// Declares no references.
     None,
-    /// Declared for tools that read them, and not checked: `NOT ENFORCED` in PostgreSQL, which knows that since version 18.
-    /// SQLite checks only where it is asked to.
+    /// Declares references for tools that read them, without checks. PostgreSQL 18 and newer have
+    /// `NOT ENFORCED` for that; SQLite checks only with `PRAGMA foreign_keys`.
     Declared,
-    /// Declared and checked with every row, which makes PostgreSQL work three times as hard. Every referring column is
-    /// indexed.
+    /// Declares references and checks every row, which takes PostgreSQL about three times as long.
+    /// Indexes every referring column.
     Checked,
 }
 
-/// What the tables of a new store are to be like.
+/// Properties of the tables of a new store.
 ///
 /// ```
 /// use turnmill_sql::{Dialect, Schema};
@@ -35,37 +35,37 @@ pub struct Schema {
     references: References,
 }
 
-/// A column of either kind of table.
+/// A column of a public or an internal table.
 struct ColumnDdl {
     name: &'static str,
     ty: SqlType,
     nullable: bool,
-    /// Filled with the time of writing.
+    /// Whether the database fills it with the time of writing.
     stamp: bool,
     references: Option<&'static str>,
 }
 
 impl Schema {
-    /// Declared references, not checked.
+    /// Returns a schema with references that are declared and not checked.
     #[must_use]
     pub fn new(dialect: Dialect) -> Self {
         Self { dialect, references: References::Declared }
     }
 
-    /// How references between tables are kept.
+    /// Sets how references between tables are kept.
     #[must_use]
     pub fn references(self, references: References) -> Self {
         Self { references, ..self }
     }
 
-    /// The dialect.
+    /// Returns the dialect.
     #[must_use]
     pub fn dialect(&self) -> Dialect {
         self.dialect
     }
 
-    /// All of the present version: public tables with their indexes and views, then the internal ones. Nothing may be there
-    /// yet.
+    /// Returns all statements of the current version: public tables with their indexes and views,
+    /// then the internal ones. They fail if a table exists.
     #[must_use]
     pub fn statements(&self) -> Vec<String> {
         let mut statements = Vec::new();
@@ -78,7 +78,7 @@ impl Schema {
         statements
     }
 
-    /// A table with its indexes and its view.
+    /// Returns the statements for a table, its indexes and its view.
     #[must_use]
     pub fn table(&self, table: &Table) -> Vec<String> {
         let own = table.name.starts_with('_');
@@ -90,12 +90,14 @@ impl Schema {
                 ty: SqlType::of(table, column),
                 nullable: column.nullable,
                 stamp: column.wall_clock,
-                // Ids of internal tables have another type than those of public ones.
+                // Internal tables have another type of ids than public ones, so they cannot refer
+                // to them.
                 references: column.references.filter(|_| self.references != References::None && !own),
             })
             .collect();
         let key = table.columns.first().map(|column| column.name);
-        // Rows whose ends move are updated in place if their page has room; ends are in no index.
+        // Rows whose ends move are updated in place if their page has room, because no index has
+        // their ends.
         let moving = ["end_sequence_number", "last_seen"].iter().any(|name| table.column(name).is_some());
         let mut statements = vec![self.create(table.name, &columns, key.as_slice(), false, moving)];
         statements
@@ -107,12 +109,13 @@ impl Schema {
         statements
     }
 
-    /// The indexes of the public tables besides those of their primary keys.
+    /// Returns the indexes of the public tables besides those of their primary keys.
     pub fn indexes(&self) -> impl Iterator<Item = TableIndex> {
         indexes::all(self.dialect, self.references).into_iter()
     }
 
-    /// Adds the columns that the tables of schema version 1 lack. In PostgreSQL it may be done again.
+    /// Returns the statements that add the columns that schema version 1 lacks. In PostgreSQL they
+    /// may be executed again.
     #[must_use]
     pub fn new_columns(&self) -> Vec<String> {
         let added = [
@@ -132,7 +135,7 @@ impl Schema {
         added.into_iter().map(statement).collect()
     }
 
-    /// An internal table with its indexes.
+    /// Returns the statements for an internal table and its indexes.
     #[must_use]
     pub fn internal_table(&self, table: &InternalTable) -> Vec<String> {
         let columns: Vec<ColumnDdl> = table
@@ -149,7 +152,7 @@ impl Schema {
         let mut statements = vec![self.create(table.name, &columns, table.key, table.hot, table.hot)];
         statements.extend(table.indexes.iter().map(|index| create_index(table.name, index)));
         if (self.dialect, table.name) == (Dialect::Postgres, internal::HISTORY.name) {
-            // Chunks are compressed already.
+            // Chunks are compressed already, so PostgreSQL need not try.
             statements
                 .push(format!("ALTER TABLE {} ALTER COLUMN \"bytes\" SET STORAGE EXTERNAL", table.name));
         }
@@ -178,7 +181,7 @@ impl Schema {
 
     fn column(&self, column: &ColumnDdl, key: &[&str]) -> String {
         let mut ddl = format!("{} {}", quoted(column.name), self.dialect.type_name(column.ty));
-        // Ids are looked for in ranges that depend on the order of bytes, this one as well.
+        // Ids are searched in ranges of bytes, so texts that are ids compare as bytes.
         if self.dialect == Dialect::Postgres
             && key == [column.name]
             && matches!(column.ty, SqlType::Varchar(_))
@@ -194,7 +197,7 @@ impl Schema {
         if key == [column.name] {
             ddl.push_str(" PRIMARY KEY");
             if (self.dialect, column.ty) == (Dialect::Sqlite, SqlType::Serial) {
-                // Without it the greatest id would be given again after its row is deleted.
+                // Without it SQLite would assign the greatest id again after its row is deleted.
                 ddl.push_str(" AUTOINCREMENT");
             }
         }

@@ -1,6 +1,6 @@
-//! The statements that write rows, for any table.
+//! Generates the statements that write rows, for any table.
 //!
-//! Parameters come in column order, all rows after each other; so does the key of a delete.
+//! Parameters come in column order, row after row; so does the key of a delete.
 //!
 //! ```
 //! use turnmill_model::tables::RASA_USER;
@@ -17,7 +17,7 @@ use crate::dialect::{quoted, quoted_list};
 use crate::internal::InternalTable;
 use crate::{Dialect, SqlType};
 
-/// A table to write to.
+/// A table to write to, with the columns that are written and its key.
 #[derive(Clone, Debug)]
 pub struct Target {
     name: &'static str,
@@ -25,30 +25,32 @@ pub struct Target {
     key: Vec<&'static str>,
 }
 
-/// How the rows of a statement are handed over.
+/// Form of a statement's parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Input {
-    /// One parameter per value, for so many rows.
+    /// One parameter per value, for this number of rows.
     Rows(usize),
-    /// One array parameter per column, for any number of rows; PostgreSQL only, elsewhere the same as one row.
+    /// One array parameter per column, for any number of rows. PostgreSQL only; elsewhere the same
+    /// as one row.
     Arrays,
 }
 
-/// What an insert does with a row whose key is there.
+/// What an insert does with a row whose key exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnConflict {
-    /// It fails: the key is one that we derive, so another writer has been faster.
+    /// Fails: turnmill derives the key, so another writer was faster.
     Fail,
-    /// The new row takes the other's place.
+    /// Replaces the stored row.
     Replace,
-    /// The row becomes wider: least `first_seen`, greatest `last_seen`, all else stays.
+    /// Widens the stored row: takes the least `first_seen` and the greatest `last_seen`, keeps all
+    /// else.
     Widen,
-    /// Numbers are added.
+    /// Adds the numbers to those of the stored row.
     Add,
 }
 
 impl From<&'static Table> for Target {
-    /// Columns of wall-clock time are left out: the database fills them when a row is inserted.
+    /// Leaves out columns of wall-clock time: the database fills them when a row is inserted.
     fn from(table: &'static Table) -> Self {
         let mut target = Self::with_stamps(table);
         target.columns.retain(|(name, _)| {
@@ -59,7 +61,7 @@ impl From<&'static Table> for Target {
 }
 
 impl From<&'static InternalTable> for Target {
-    /// Columns that the database assigns itself are left out.
+    /// Leaves out columns that the database assigns itself.
     fn from(table: &'static InternalTable) -> Self {
         let columns = table.columns.iter().map(|column| (column.name, column.ty));
         Self {
@@ -71,7 +73,7 @@ impl From<&'static InternalTable> for Target {
 }
 
 impl Target {
-    /// All columns of `table`, those of wall-clock time as well.
+    /// Takes all columns of `table`, those of wall-clock time as well.
     #[must_use]
     pub fn with_stamps(table: &'static Table) -> Self {
         Self {
@@ -81,19 +83,32 @@ impl Target {
         }
     }
 
-    /// The table's name.
+    /// Returns the table's name.
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.name
     }
 
-    /// The columns that are written.
+    /// Returns the columns that are written.
     #[must_use]
     pub fn columns(&self) -> &[(&'static str, SqlType)] {
         &self.columns
     }
 
-    /// Inserts rows.
+    /// Returns the statement that inserts rows.
+    ///
+    /// ```
+    /// use turnmill_model::tables::RASA_USER;
+    /// use turnmill_sql::statements::{Input, OnConflict, Target};
+    /// use turnmill_sql::Dialect;
+    /// let users = Target::from(&RASA_USER);
+    /// let sql = users.insert(Dialect::Postgres, Input::Arrays, OnConflict::Widen);
+    /// // Two senders of one user may be in the same batch, so their rows are merged first.
+    /// assert!(sql.contains(r#"min("first_seen")"#));
+    /// assert!(sql.contains(r#"GROUP BY "id" ORDER BY "id""#));
+    /// // The user may be stored already, with other times.
+    /// assert!(sql.contains(r#"least(rasa_user."first_seen", excluded."first_seen")"#));
+    /// ```
     #[must_use]
     pub fn insert(&self, dialect: Dialect, input: Input, conflict: OnConflict) -> String {
         let names = quoted_list(self.names());
@@ -105,15 +120,16 @@ impl Target {
         format!("INSERT INTO {} ({names}) {rows}{}", self.name, self.on_conflict(dialect, conflict))
     }
 
-    /// Updates all columns of the row with the key; parameters as for an insert. With several rows per statement only by
-    /// arrays.
+    /// Returns the statement that updates all columns of the row with the key. Parameters are those
+    /// of an insert. Several rows per statement need arrays.
     #[must_use]
     pub fn update(&self, dialect: Dialect, input: Input) -> String {
         let columns: Vec<&str> = self.names().filter(|name| !self.key.contains(name)).collect();
         self.update_columns(dialect, input, &columns)
     }
 
-    /// Updates some columns of the row with the key. Parameters: the key's columns, then those.
+    /// Returns the statement that updates some columns of the row with the key. Parameters are the
+    /// key's columns, then `columns`.
     #[must_use]
     pub fn update_columns(&self, dialect: Dialect, input: Input, columns: &[&str]) -> String {
         let given: Vec<&(&str, SqlType)> = self
@@ -147,7 +163,7 @@ impl Target {
         format!("UPDATE {} SET {} WHERE {}", self.name, set(&parameter), with_key(&parameter))
     }
 
-    /// Deletes the row with the key.
+    /// Returns the statement that deletes the row with the key.
     #[must_use]
     pub fn delete(&self, dialect: Dialect, input: Input) -> String {
         let keys = self.columns.iter().filter(|(name, _)| self.key.contains(name));
@@ -183,8 +199,16 @@ impl Target {
         format!("VALUES {}", (0..rows.max(1)).map(row).collect::<Vec<_>>().join(", "))
     }
 
-    /// Rows from arrays. For a table that several writers share they are merged first, since one statement may touch a row
-    /// only once, and sorted, so that two writers lock rows in the same order.
+    /// Returns the query that turns arrays into rows.
+    ///
+    /// Senders share the rows of some tables: two senders may have the same user, and all of a
+    /// source share its row of the ledger. For these tables two rules hold:
+    ///
+    /// - Rows of one key are merged first, since one statement may touch a row only once. A batch
+    ///   with `u1: hi(10:00)` and `u2: hi(10:05)` of one user gives one row, first seen at 10:00
+    ///   and last seen at 10:05. Rows that replace a stored one have distinct keys already.
+    /// - Rows are sorted by key, so that two writers lock them in the same order and do not
+    ///   deadlock.
     fn select_arrays(&self, conflict: OnConflict) -> String {
         let source = unnest(&self.columns);
         let key = quoted_list(self.key.iter().copied());
@@ -236,7 +260,7 @@ impl Target {
     }
 }
 
-/// A table called `new`, made of array parameters.
+/// Returns the expression for a table `new` made of array parameters.
 fn unnest<'c>(columns: impl IntoIterator<Item = &'c (&'static str, SqlType)>) -> String {
     let (mut arrays, mut names) = (Vec::new(), Vec::new());
     for (number, (name, ty)) in columns.into_iter().enumerate() {

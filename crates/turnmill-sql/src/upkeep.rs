@@ -1,12 +1,13 @@
-//! The statements that remove all that a store has of senders.
+//! Generates the statements that remove all that a store has of senders.
 //!
-//! Each takes what it is said to take for every parameter: in SQLite the id of one sender, in PostgreSQL an array of any
-//! number.
+//! Each statement has one parameter: in SQLite the id of one sender, in PostgreSQL an array of any
+//! number of ids.
 //!
-//! No table but `rasa_session` has an index of its senders. So rows are found from there: sessions by their sender, and from
-//! them what has an index of its session. Actions, slots and flow statuses have their event's id. All that takes the time of
-//! the senders' rows, whatever else is stored. No two tables are joined but by arrays of keys that are known before, because a
-//! join would be planned the other way round once there are statistics.
+//! Only `rasa_session` has an index of its senders, so all rows are found from there. Sessions are
+//! found by their sender, and from them the tables that have an index of their session. Actions,
+//! slots and flow statuses have their event's id. The cost grows with the senders' rows, not with
+//! the rest of the store. Tables are joined only by arrays of known keys: with statistics the
+//! planner could turn a real join round and read a whole table.
 
 use turnmill_model::tables::{EVENT_ERROR, PUBLIC, Table};
 
@@ -18,11 +19,12 @@ use crate::{Dialect, References, SqlType, internal};
 pub struct Removal {
     /// The statement.
     pub sql: String,
-    /// [`SqlType::IdText`] or [`SqlType::Uuid`].
+    /// Type of the parameter: [`SqlType::IdText`] or [`SqlType::Uuid`].
     pub ty: SqlType,
 }
 
-/// Removes the senders' rows and checkpoints, in an order that foreign keys allow. The cost is that of the senders' rows.
+/// Returns the statements that remove the senders' rows and checkpoints, in an order that foreign
+/// keys allow. The cost grows with the senders' rows.
 ///
 /// ```
 /// use turnmill_sql::{Dialect, upkeep};
@@ -31,7 +33,7 @@ pub struct Removal {
 /// ```
 #[must_use]
 pub fn clear(dialect: Dialect) -> Vec<Removal> {
-    // While the events are there that they are found by.
+    // Errors go first: they are found by their events.
     let errors = by_keys(dialect, EVENT_ERROR.name, &own_type(dialect, &of_events(dialect)));
     let public = PUBLIC.iter().rev().filter_map(|table| removal(dialect, table));
     [Removal { sql: errors, ty: SqlType::IdText }]
@@ -41,7 +43,8 @@ pub fn clear(dialect: Dialect) -> Vec<Removal> {
         .collect()
 }
 
-/// Removes the senders' history and state, once [`clear`] has removed the rest.
+/// Returns the statements that remove the senders' history and state, once [`clear`] has removed
+/// the rest.
 #[must_use]
 pub fn forget(dialect: Dialect) -> Vec<Removal> {
     [internal::HISTORY.name, internal::TIMELINE.name].map(|table| of_internal(dialect, table)).into()
@@ -52,7 +55,7 @@ fn of_internal(dialect: Dialect, table: &str) -> Removal {
     Removal { sql, ty: SqlType::Uuid }
 }
 
-/// None for tables without a sender's rows of its own.
+/// Returns the statement for one table, or `None` if the table has no rows of a single sender.
 fn removal(dialect: Dialect, table: &Table) -> Option<Removal> {
     let name = table.name;
     let sender =
@@ -86,7 +89,7 @@ fn has_index_of_session(table: &str) -> bool {
     })
 }
 
-/// Removes rows by their primary key.
+/// Returns the statement that removes rows by their primary key.
 fn by_keys(dialect: Dialect, table: &str, keys: &str) -> String {
     match dialect {
         Dialect::Sqlite => format!("DELETE FROM {table} WHERE \"id\" IN ({keys})"),
@@ -94,12 +97,12 @@ fn by_keys(dialect: Dialect, table: &str, keys: &str) -> String {
     }
 }
 
-/// Ids of the senders' sessions.
+/// Returns the query for the ids of the senders' sessions.
 fn sessions(dialect: Dialect) -> String {
     format!("SELECT \"id\" FROM rasa_session WHERE {}", is_one_of(dialect, "\"sender_id\"", SqlType::IdText))
 }
 
-/// Ids of the senders' events.
+/// Returns the query for the ids of the senders' events.
 fn of_events(dialect: Dialect) -> String {
     let sessions = sessions(dialect);
     match dialect {
@@ -110,16 +113,18 @@ fn of_events(dialect: Dialect) -> String {
     }
 }
 
-/// Ids of public rows, as those of internal tables are kept.
+/// Converts a query for ids of public tables, which are texts, to one for ids of internal tables.
 fn own_type(dialect: Dialect, ids: &str) -> String {
     match dialect {
-        // The bytes that the text spells.
+        // The text is hexadecimal digits of the bytes.
         Dialect::Sqlite => ids.replacen("SELECT \"id\"", "SELECT unhex(replace(\"id\", '-', ''))", 1),
         Dialect::Postgres => ids.replacen("SELECT \"id\"", "SELECT \"id\"::uuid", 1),
     }
 }
 
-/// Ids of the senders' slot states, which begin with sender and session. Ids compare as bytes, and `0` comes after `/`.
+/// Returns the query for the ids of the senders' slot states, which begin with sender and session.
+/// Ids compare as bytes, and `0` is the byte after `/`. So the slot states of the session `t` of
+/// `s` lie between `s/t/` and `s/t0`.
 fn slot_states(dialect: Dialect) -> String {
     of_each(dialect, "rasa_session", "rasa_session_slot_state", &sessions(dialect), |row| {
         let path = format!("{row}.\"sender_id\" || '/' || {row}.\"id\" ||");
@@ -127,8 +132,8 @@ fn slot_states(dialect: Dialect) -> String {
     })
 }
 
-/// Ids of the senders' commands: they begin with the milliseconds of the `user` event that they are derived of, as its own id
-/// does.
+/// Returns the query for the ids of the senders' commands. They begin with the milliseconds of the
+/// `user` event that they are derived from, as the event's own id does.
 fn commands(dialect: Dialect) -> String {
     let messages = of_events(dialect).replacen("rasa_event", "rasa_user_message", 1);
     of_each(dialect, "rasa_user_message", "rasa_llm_command", &messages, |row| {
@@ -137,7 +142,8 @@ fn commands(dialect: Dialect) -> String {
     })
 }
 
-/// Ids in `table` from one bound to another, of the sender of each row that `rows` finds in `from`.
+/// Returns the query for ids in `table` between two bounds, of the sender of each row that `rows`
+/// finds in `from`.
 fn of_each(
     dialect: Dialect,
     from: &str,
@@ -150,12 +156,13 @@ fn of_each(
     let inner =
         format!("own.\"id\" >= {least} AND own.\"id\" < {end} AND own.\"sender_id\" = found.\"sender_id\"");
     match dialect {
-        // A cross join is executed as it is written.
+        // SQLite executes a cross join in the order in which it is written.
         Dialect::Sqlite => format!(
             "SELECT own.\"id\" FROM {from} AS found CROSS JOIN {table} AS own WHERE {} AND {inner}",
             condition.replacen('"', "found.\"", 1)
         ),
-        // A subquery that gives an array is executed once a row, and never turned into a join.
+        // PostgreSQL executes a subquery that gives an array once per row, and never turns it into
+        // a join.
         Dialect::Postgres => format!(
             "SELECT unnest(ARRAY(SELECT own.\"id\" FROM {table} AS own WHERE {inner})) FROM {from} AS found WHERE {}",
             condition.replacen('"', "found.\"", 1)

@@ -1,4 +1,4 @@
-//! What the commands promise: resuming, following, interrupting, exit codes, dead letters.
+//! Tests of the commands: resuming, following, interrupting, exit codes, dead letters.
 
 use std::io::Write;
 use std::path::Path;
@@ -122,7 +122,7 @@ fn failures_are_told_with_their_exit_code() {
     assert!(complaint(replay(&[input, "--to", "sqlite:/no/such/folder/x"]), 1).contains("/no/such/folder"));
     assert!(complaint(turnmill(&["verify", &url]), 1).contains("store.sqlite"));
 
-    // A database that is not ours is left alone.
+    // A database of another program stays unchanged.
     let foreign = folder.path().join("tracker.db");
     Connection::open(&foreign)
         .unwrap()
@@ -193,7 +193,7 @@ fn dead_letters_are_listed_shown_and_retried() {
     assert_eq!((&ledger["events"], &ledger["dead_letters"]), (&json!(total + 1), &json!(1)));
 }
 
-/// Waits until `done`, at most a minute.
+/// Waits until `done` returns true, at most a minute.
 fn wait(what: &str, mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() {

@@ -1,4 +1,4 @@
-//! COMPARE.md's column about turnmill says what the programs do.
+//! Checks COMPARE.md's column about turnmill against the programs.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -11,7 +11,7 @@ const COMPARE: &str = include_str!("../../../../COMPARE.md");
 const README: &str = include_str!("../../../../README.md");
 const MANIFEST: &str = include_str!("../../../../Cargo.toml");
 
-/// A row of the table, and how its cell about turnmill is found out.
+/// A row of the table, and the check of its cell about turnmill.
 type Claim = (&'static str, fn(&Path) -> String);
 
 /// Every row of the table.
@@ -79,7 +79,7 @@ const CLAIMS: &[Claim] = &[
     }),
 ];
 
-/// The inputs that this build has.
+/// Returns the inputs of this build.
 fn inputs() -> Vec<&'static str> {
     let postgres = if cfg!(feature = "postgres") { "tracker stores (SQLite, PostgreSQL)" } else { "SQLite" };
     let mut inputs = vec!["files", "dumps", postgres];
@@ -87,7 +87,7 @@ fn inputs() -> Vec<&'static str> {
     inputs
 }
 
-/// The stores that this build has.
+/// Returns the stores of this build.
 fn outputs() -> Vec<&'static str> {
     let known = [
         ("SQLite", "sqlite:rasa.sqlite"),
@@ -109,7 +109,7 @@ fn no() -> String {
     "**no**".into()
 }
 
-/// A store with the capture `parcel`, a copy of the one that is loaded first.
+/// Returns a store with the capture `parcel`, a copy of the one that is loaded first.
 fn parcel(folder: &Path) -> PathBuf {
     static LOADED: OnceLock<Vec<u8>> = OnceLock::new();
     let store = folder.join("parcel.sqlite");
@@ -134,7 +134,7 @@ fn rows(store: &Path, table: &str) -> u64 {
     connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
 }
 
-/// The first and the second cell of each row below the heading.
+/// Returns the first and the second cell of each row below the heading.
 fn table() -> Vec<(&'static str, &'static str)> {
     let rows = COMPARE.lines().filter(|line| line.starts_with('|')).map(|line| {
         let mut cells = line.trim_matches('|').split('|').map(str::trim);

@@ -1,4 +1,5 @@
-//! What a run ends with: what it did itself, and the whole store only on request or when the run filled it.
+//! Tests of the summary: the run's own work, and totals of the store only on request or when the
+//! run filled it.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -8,7 +9,8 @@ use serde_json::{Value, json};
 
 use crate::support::{replay, replayed, run, url, verified};
 
-/// A file of `events` events of senders that begin with `name`; each sender has a conversation of twenty events.
+/// Writes a file of `events` events of senders whose keys begin with `name`. Each sender has a
+/// conversation of twenty events.
 fn conversations(folder: &Path, name: &str, events: u32) -> PathBuf {
     let mut lines = String::new();
     for n in 0..events {
@@ -50,7 +52,7 @@ fn a_run_tells_of_the_whole_store_if_it_filled_it_or_is_asked_to() {
     assert_eq!(said["tables"]["rasa_event"], verified(&store)["tables"]["rasa_event"]["rows"]);
     assert_eq!((&said["tables"]["rasa_event"], &said["metrics"]["number_of_users"]), (&json!(80), &json!(4)));
 
-    // An old sender goes on, and a new one comes.
+    // A known sender continues, and a new one begins.
     let more = conversations(folder.path(), "c", 20);
     let late = json!({"sender_id": "a0", "event": "user", "text": "late", "message_id": "late", "timestamp": 1_700_000_010.5});
     let lines = std::fs::read_to_string(&more).unwrap() + &late.to_string();
@@ -100,7 +102,8 @@ fn dead_letters_of_a_run_are_told_apart_from_earlier_ones() {
     assert_eq!((&said["dead_letters_by_reason"], &said["dead_letters_before"]), (&json!({}), &json!(3)));
 }
 
-/// Bytes that a run of `arguments` asked the system to read. A shell's counts have those of the commands that it waited for.
+/// Returns the bytes that a run of `arguments` read. A shell's counts include the commands that it
+/// waited for.
 fn bytes_read(arguments: &[&str]) -> u64 {
     let mut shell = Command::new("sh");
     shell.args(["-c", "\"$@\" > /dev/null && cat /proc/$$/io", "sh"]);

@@ -1,4 +1,4 @@
-//! Facts of the captures, found by an independent script over Rasa's own tracker store.
+//! Compares the tables with facts that an independent script found in Rasa's own tracker store.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -12,14 +12,14 @@ use turnmill_model::{Record, Settings};
 
 use crate::support::{capture, digest, expected, json, lines, replayed, turnmill, url, verified};
 
-/// Figures of `expected.json` that our tables give otherwise, and why.
+/// Figures of `expected.json` that the tables give in another way, with the reason.
 const DIFFERENT: [(&str, &str); 1] = [(
     "sessions_by_channel",
     "ours is the channel of the sender, theirs that of the session's first message",
 )];
 
-/// Figures of what the tables do not hold: entities, loops, messages' own metadata, channels of single messages; and
-/// definitions of their own.
+/// Figures that the tables do not have: entities, loops, metadata and channels of single messages,
+/// and figures with definitions of their own.
 const NOT_IN_TABLES: [&str; 8] = [
     "definitions",
     "user_messages_by_channel",
@@ -43,7 +43,7 @@ fn one(store: &Connection, sql: &str) -> Value {
         .unwrap()
 }
 
-/// Counts by a key, which may be NULL.
+/// Returns counts by a key, which may be NULL.
 fn groups(store: &Connection, sql: &str) -> Value {
     let mut query = store.prepare(sql).unwrap();
     let rows = query.query_map([], |row| {
@@ -58,7 +58,7 @@ fn groups(store: &Connection, sql: &str) -> Value {
     json!(groups)
 }
 
-/// The figures that the tables give.
+/// Returns the figures of the tables.
 fn figures(store: &Connection) -> BTreeMap<&'static str, Value> {
     let one = |sql: &str| one(store, sql);
     let by = |column: &str, table: &str| {
@@ -150,7 +150,7 @@ fn parcel_gives_the_figures_of_its_tracker_store() {
             Some(our) if DIFFERENT.iter().any(|(different, _)| *different == name) => {
                 assert_ne!(our, figure, "{name} is listed as different");
             }
-            // A mean depends on the order in which it is added up.
+            // A mean depends on the order of its additions.
             Some(our) if figure.is_f64() => {
                 let apart = our.as_f64().unwrap() - figure.as_f64().unwrap();
                 assert!(apart.abs() < 1e-12, "{name}: {our}, expected {figure}");
@@ -194,7 +194,7 @@ fn each_capture_has_its_sessions_and_the_rows_of_the_oracle() {
     }
 }
 
-/// The oracle's digest for a capture whose lines are envelopes (or bodies).
+/// Returns the oracle's digest for a capture whose lines are envelopes or bodies.
 fn digest_of_envelopes(file: &str) -> String {
     let lines = lines(file);
     let envelopes: Vec<Value> =
@@ -233,7 +233,7 @@ fn every_hostile_line_is_a_row_or_a_dead_letter() {
     assert_eq!(said["dead_letters_by_reason"], json!({"no_usable_timestamp": 3}));
     assert_eq!(verified(&store)["digest"], expected(hostile.iter().map(String::as_str)));
 
-    // The same file among others harms nothing.
+    // The same file among others changes nothing.
     let both = folder.path().join("both.sqlite");
     replayed(
         &[&capture("hostile/file-broker.jsonl.gz"), &capture("inmemory/file-broker.jsonl.gz")],
@@ -243,7 +243,7 @@ fn every_hostile_line_is_a_row_or_a_dead_letter() {
     let inmemory = lines("inmemory/file-broker.jsonl.gz");
     assert_eq!(verified(&both)["digest"], expected(hostile.iter().chain(&inmemory).map(String::as_str)));
 
-    // Placed by hand, the three land as well.
+    // With a time given by hand, the three become events as well.
     let url = url(&both);
     let retried =
         json(turnmill(&["dead-letters", "retry", &url, "--timestamp", "1795230000.5", "--json"]), 0);
@@ -262,7 +262,7 @@ fn damaged_records_are_counted_by_what_is_wrong_with_them() {
     };
     for (name, events, duplicates, dead_letters) in [
         ("parcel.bin.gz", 498, 1, reasons([571, 164, 121, 73, 43, 26])),
-        // One of the duplicates is a user message told by its id, with another text.
+        // One of the duplicates is a user message with the same id and another text.
         ("calm.bin.gz", 508, 16, reasons([529, 176, 146, 46, 43, 28])),
     ] {
         let folder = tempfile::tempdir().unwrap();

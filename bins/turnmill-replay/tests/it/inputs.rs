@@ -1,4 +1,5 @@
-//! Inputs as people have them: read in any shape to the same rows, or refused in words before anything is written.
+//! Tests of inputs in every shape: they give the same rows, or are refused with a message before
+//! anything is written.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -8,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::{expected, json as run_json, lines, replay, replayed, run, url, verified};
 
-/// Runs the command and returns its exit code and all that it said.
+/// Runs the command and returns its exit code and its output.
 fn said(arguments: &[&str], folder: &Path) -> (i32, String) {
     let mut command = replay(arguments);
     let output = command.current_dir(folder).output().unwrap();
@@ -16,7 +17,7 @@ fn said(arguments: &[&str], folder: &Path) -> (i32, String) {
     (output.status.code().unwrap(), String::from_utf8_lossy(&text).into_owned())
 }
 
-/// Replays `input`, which has to be refused with these words and without a store.
+/// Replays `input`, and checks that it is refused with these words and that no store is created.
 fn refused(input: &str, folder: &Path, words: &[&str]) -> String {
     let (code, text) = said(&[input, "--to", "sqlite:store.sqlite"], folder);
     assert!(code == 1 || code == 2, "{input}: exit code {code}: {text}");
@@ -29,7 +30,7 @@ fn refused(input: &str, folder: &Path, words: &[&str]) -> String {
 
 const EVENT: &str = r#"{"sender_id": "u1", "event": "user", "timestamp": 1700000000.5, "text": "hi", "parse_data": {"intent": {"name": "greet", "confidence": 0.9}}}"#;
 
-/// The events of a capture as rows of a tracker store.
+/// Returns the events of a capture as rows of a tracker store.
 fn rows() -> Vec<Value> {
     let row = |(index, line): (usize, &String)| {
         let mut row: Value = serde_json::from_str(line).unwrap();
@@ -177,13 +178,13 @@ fn a_run_of_dead_letters_ends_the_command_unless_it_is_told_otherwise() {
     std::fs::write(&input, format!("{EVENT}\n{}", "x\n".repeat(1500))).unwrap();
     let text = refused("events.jsonl", folder.path(), &["1500 records in a row", "--no-dead-letter-limits"]);
     assert!(!text.contains("records from"), "{text}");
-    // What was committed before stays.
+    // Earlier commits stay.
     let small = ["events.jsonl", "--to", "store.sqlite", "--batch", "400"];
     assert_eq!(said(&small, folder.path()).0, 1);
     assert_eq!(verified(&store)["ledger"][0]["records"], 800);
     let all = replayed(&[&input], &store, &["--no-dead-letter-limits"]);
     assert_eq!(all["dead_letters"], 701);
-    // Some among good ones are no reason to stop.
+    // A few among good ones are no reason to stop.
     let mixed = folder.path().join("mixed.jsonl");
     std::fs::write(&mixed, format!("{}{EVENT}\n{}", "x\n".repeat(99), "y\n".repeat(900))).unwrap();
     let said = replayed(&[&mixed], &folder.path().join("mixed.sqlite"), &[]);
@@ -285,7 +286,7 @@ fn stores_are_spelled_in_one_way() {
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 5, "nothing else was made");
 }
 
-/// A SQLite tracker store with one event.
+/// Creates a SQLite tracker store with one event.
 fn tracker_store(path: &Path) {
     let connection = rusqlite::Connection::open(path).unwrap();
     connection
@@ -333,7 +334,7 @@ fn the_tracker_store_of_endpoints_is_read() {
     write("  type: sql\n  dialect: sqlite\n  db: none.db\n");
     attempt(&["none.db"]);
 
-    // Rasa runs where its endpoints are.
+    // Rasa runs in the folder of its endpoints.
     tracker_store(&folder.path().join("assistant/tracker.db"));
     write("  type: SQL\n  dialect: sqlite\n  db: ${TRACKER_DB}\n");
     let mut command = replay(&arguments);
@@ -386,7 +387,7 @@ fn a_conversation_in_canonical_json_is_the_one_of_the_broker() {
     assert_eq!(verified(&store)["digest"], expected(bodies.iter().map(String::as_str)));
 }
 
-/// MongoDB's canonical Extended JSON of a JSON text.
+/// Converts a JSON text to MongoDB's canonical Extended JSON.
 fn canonical(text: &str) -> String {
     let (mut out, mut in_text, mut escaped) = (String::new(), false, false);
     let mut rest = text.chars().peekable();

@@ -1,4 +1,4 @@
-//! The law of nothing lost: a process killed at any moment changes nothing in the end.
+//! Checks that nothing is lost: a process killed at any moment changes nothing in the end.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -8,7 +8,7 @@ use turnmill_oracle::generate::{OwnedRecord, shuffle_keeping};
 
 use crate::support::{expected, lines, replay, run, url, verified};
 
-/// How often the process is killed.
+/// Number of kills.
 const KILLS: usize = 100;
 
 #[test]
@@ -19,7 +19,7 @@ fn a_hundred_kills_change_nothing() {
         .into_iter()
         .map(|line| OwnedRecord { payload: line.into_bytes(), ..OwnedRecord::default() })
         .collect();
-    // Out of order, so that late events are among what is interrupted.
+    // Events out of order, so that replays for late events are interrupted as well.
     let bodies: Vec<String> = shuffle_keeping(&records, 7)
         .into_iter()
         .map(|record| String::from_utf8(record.payload).unwrap())
@@ -36,7 +36,7 @@ fn a_hundred_kills_change_nothing() {
         let status = child.wait().unwrap();
         assert!(!status.success() || killed > 0, "the first run was killed before its end");
         if status.success() {
-            // It had reached the end: start over, so that all kills interrupt something.
+            // The run reached the end: start over, so that every kill interrupts something.
             for suffix in ["", "-wal", "-shm"] {
                 let _ = std::fs::remove_file(format!("{}{suffix}", store.display()));
             }

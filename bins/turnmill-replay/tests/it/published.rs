@@ -1,8 +1,8 @@
-//! The metrics for which Rasa publishes queries, as queries of our own on PostgreSQL; what they must return is computed
-//! from the events' JSON, by nothing that the store is made with.
+//! Tests of the metrics for which Rasa publishes queries, as turnmill's own queries on PostgreSQL.
+//! The expected results are computed from the events' JSON, without any code of the store.
 //!
-//! The events arrive out of order and some of them twice, in a database that is not in UTC, and every query runs in
-//! several time zones.
+//! The events arrive out of order and some of them twice, in a database that is not in UTC, and
+//! every query runs in several time zones.
 
 mod calm;
 mod nlu;
@@ -24,7 +24,8 @@ struct Loaded {
 }
 
 impl Loaded {
-    /// Loads `events` into the schema `public` of a fresh database; `None` if there can be no server.
+    /// Loads `events` into the schema `public` of a fresh database. Returns `None` if no server can
+    /// run.
     fn new(events: Vec<Value>) -> Option<Self> {
         let url = turnmill_testbed::postgres::database()?;
         let mut client = Client::connect(&url, NoTls).unwrap();
@@ -62,7 +63,7 @@ impl Loaded {
     }
 }
 
-/// The rows of a query that has `columns`, names and types.
+/// Returns the rows of a query with these `columns`, names and types.
 #[track_caller]
 fn answer(client: &mut Client, sql: &str, columns: &[(&str, &str)]) -> Vec<Vec<Cell>> {
     let statement = client.prepare(sql).unwrap();
@@ -90,7 +91,7 @@ enum Cell {
 }
 
 impl Cell {
-    /// From PostgreSQL's text of a value of this type.
+    /// Parses PostgreSQL's text of a value of this type.
     fn read(kind: &str, text: Option<&str>) -> Self {
         let Some(text) = text else { return Self::Null };
         match kind {
@@ -141,17 +142,17 @@ impl From<NaiveDateTime> for Cell {
     }
 }
 
-/// Texts as PostgreSQL orders them, ascending: NULL last.
+/// Orders texts as PostgreSQL does, ascending and NULL last.
 fn nulls_last(text: Option<&str>) -> (bool, Option<&str>) {
     (text.is_none(), text)
 }
 
-/// The number that is counted, as a real.
+/// Returns a count as a float.
 fn real(count: i64) -> f64 {
     i32::try_from(count).unwrap().into()
 }
 
-/// The events of a session in their order.
+/// The events of a session, in order.
 #[derive(Debug)]
 struct Session<'a> {
     sender: &'a str,
@@ -163,7 +164,7 @@ impl<'a> Session<'a> {
         Self { sender, events: Vec::new() }
     }
 
-    /// Its events of a type.
+    /// Returns its events of a type.
     fn of(&self, kind: &str) -> impl Iterator<Item = &'a Value> {
         self.events.iter().copied().filter(move |event| event["event"] == kind)
     }
@@ -181,8 +182,8 @@ fn is_metadata_of_session(event: &Value) -> bool {
     event["event"] == "slot" && event["name"] == "session_started_metadata"
 }
 
-/// The sessions of all senders. Each starts with Rasa's session start action, or with the slot just before it that has
-/// the first message's metadata.
+/// Returns the sessions of all senders. Each starts with Rasa's session start action, or with the
+/// slot just before it that has the first message's metadata.
 fn sessions(events: &[Value]) -> Vec<Session<'_>> {
     let mut senders: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
     for event in events {
@@ -209,25 +210,25 @@ fn seconds(event: &Value) -> f64 {
     event["timestamp"].as_f64().unwrap()
 }
 
-/// When the event was, UTC, to the nearest microsecond.
+/// Returns the time of the event in UTC, to the nearest microsecond.
 fn time(event: &Value) -> NaiveDateTime {
     let (whole, part) = (seconds(event).floor(), seconds(event).fract());
     let (whole, micros) = (whole as i64, (part * 1e6).round_ties_even() as i64);
     DateTime::from_timestamp_micros(whole * 1_000_000 + micros).unwrap().naive_utc()
 }
 
-/// Midnight of the first day of the month in which the event was.
+/// Returns midnight of the first day of the event's month.
 fn month(event: &Value) -> NaiveDateTime {
     first_of_month(time(event).year(), time(event).month())
 }
 
-/// Midnight of the first day of a month.
+/// Returns midnight of the first day of a month.
 fn first_of_month(year: i32, month: u32) -> NaiveDateTime {
     NaiveDate::from_ymd_opt(year, month, 1).unwrap().and_time(NaiveTime::MIN)
 }
 
-/// The sum of the events' weights in each month, over the number of sessions that have an event with a weight in that
-/// month, be it 0.
+/// Returns the sum of the events' weights in each month, divided by the number of sessions that
+/// have an event with a weight in that month, even 0.
 fn per_month<'a>(
     sessions: &[Session<'a>],
     weight: impl Fn(&'a Value) -> Option<i64>,

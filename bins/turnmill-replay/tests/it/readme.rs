@@ -1,4 +1,4 @@
-//! The README's commands run, and print what it says they print.
+//! Runs the README's commands, and compares their output with what it shows.
 //!
 //! Its Rust is tested with the documentation of `turnmill-ingest`.
 
@@ -14,7 +14,7 @@ use crate::support;
 
 const README: &str = include_str!("../../../../README.md");
 
-/// What differs from run to run is left out.
+/// Replaces what differs from run to run.
 fn stable(line: &str) -> String {
     let word = |name: &str| line.trim_start().starts_with(name) && line.starts_with("  ");
     if word("time ") || word("records per second ") {
@@ -36,8 +36,9 @@ fn executable(path: &Path, text: &str) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// A folder like a clone of the repository, where `cargo run` with `turnmill-replay` is the binary under test, installing checks
-/// that there is something to install, and what follows a file is interrupted after a while.
+/// A folder like a clone of the repository. There `cargo run` with `turnmill-replay` runs the
+/// binary under test, and an installation only checks that its package exists. A command that
+/// follows a file is interrupted after a while.
 fn playground(folder: &Path) -> PathBuf {
     let repository = fs::canonicalize(Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")).unwrap();
     symlink(repository.join("fixtures"), folder.join("fixtures")).unwrap();
@@ -75,7 +76,7 @@ fn playground(folder: &Path) -> PathBuf {
         ),
     );
     symlink(support::turnmill(&[]).get_program(), bin.join("turnmill")).unwrap();
-    // Running all tests from one of them would not end.
+    // Running all tests from one of them would never end.
     executable(
         &folder.join("scripts/test"),
         &format!("#!/usr/bin/env bash\ntest -x '{root}/scripts/test'\n"),

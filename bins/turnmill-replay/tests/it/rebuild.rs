@@ -1,4 +1,5 @@
-//! `turnmill rebuild`: the same rows again, killed at any moment, and beside others who write.
+//! Tests of `turnmill rebuild`: it gives the same rows, also if it is killed at any moment or
+//! others write meanwhile.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -16,7 +17,7 @@ use crate::support::{capture, json, replay, run, turnmill, url};
 const PARCEL: &str = "parcel/file-broker.jsonl.gz";
 const HOSTILE: &str = "hostile/file-broker.jsonl.gz";
 
-/// Loads a capture; gives the store's digest.
+/// Loads a capture. Returns the store's digest.
 fn load(store: &str, capture_of: &str, more: &[&str]) -> Value {
     let input = capture(capture_of);
     let arguments = [&[input.to_str().unwrap(), "--to", store, "--quiet"][..], more].concat();
@@ -28,7 +29,7 @@ fn digest(store: &str) -> Value {
     json(turnmill(&["verify", store, "--json"]), 0)["digest"].clone()
 }
 
-/// Kills rebuilds at random moments until one gets through; says how many did not.
+/// Kills rebuilds at random moments until one finishes. Returns the number of kills.
 fn rebuild_with_kills(store: &str, flags: &[&str]) -> u32 {
     let arguments = [&["rebuild", store, "--batch", "5", "--quiet"][..], flags].concat();
     let mut killed = 0;
@@ -56,7 +57,8 @@ fn every_law(store: &str, others: &Path) {
     assert!(rebuild_with_kills(store, &flags) > 0);
     assert_eq!(digest(store), expected, "no kill shows in the rows");
 
-    // Back again; killed for sure between its beginning and its end, so that others are refused meanwhile.
+    // Rebuilds with the first settings again. The kill is between begin and end, so that other
+    // writers are refused meanwhile.
     let back = ["--no-bare-slot-strings", "--stack-events"];
     let expected = load(&sqlite(others, "back.sqlite"), PARCEL, &assistant);
     let rebuild = [&["rebuild", store, "--batch", "1"][..], &back].concat();
@@ -76,7 +78,7 @@ fn every_law(store: &str, others: &Path) {
     assert_eq!(digest(store), expected);
 }
 
-/// Engine 1 gave the rows other ids, so only all of them together can become those of now.
+/// Engine 1 gave the rows other ids, so only a rebuild of all rows fits this engine.
 #[test]
 fn a_store_of_the_first_engine_becomes_one_of_now() {
     let folder = tempfile::tempdir().unwrap();
@@ -92,7 +94,7 @@ fn a_store_of_the_first_engine_becomes_one_of_now() {
     }
     run(turnmill(&["rebuild", &old, "--quiet"]), 0);
     assert_eq!(digest(&old), load(&now, HOSTILE, &[]));
-    // What comes again is known there.
+    // Events that come again are known there.
     load(&old, "hostile/tracker-store.jsonl.gz", &[]);
     assert_eq!(digest(&old), load(&now, "hostile/tracker-store.jsonl.gz", &[]));
 }

@@ -1,4 +1,5 @@
-//! No command shows a password, however and wherever an address is written; and none needs one on its command line.
+//! Checks that no command shows a password, however and wherever an address is written. No command
+//! needs one on its command line.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use crate::support::{json, replay, run, turnmill};
 
 /// Ways to write an address, right and wrong; `SECRET` is the password.
 const WAYS: &str = include_str!("../../../../crates/turnmill-text/tests/addresses.txt");
-/// A command that has found nothing wrong by then is ended.
+/// Time after which a command that has found nothing wrong is ended.
 const LIMIT: Duration = Duration::from_secs(3);
 
 const EVENT: &str = r#"{"sender_id": "u1", "event": "user", "timestamp": 1700000000.5, "text": "hi"}"#;
@@ -24,7 +25,7 @@ fn folder() -> TempDir {
     folder
 }
 
-/// All that the command says until it ends, or is ended.
+/// Returns the command's output until it ends or is ended.
 fn said(mut command: Command, folder: &TempDir) -> String {
     for name in ["TURNMILL_DB_PASSWORD", "PGPASSWORD", "PGPASSFILE", "RUST_BACKTRACE"] {
         command.env_remove(name);
@@ -49,7 +50,8 @@ fn with(mut command: Command, variables: &[(&str, &str)]) -> Command {
     command
 }
 
-/// Every command that takes an address, with this one in each place, also where it does not belong.
+/// Returns every command that takes an address, with this one in each place, also where it does not
+/// belong.
 fn commands(way: &str) -> Vec<Command> {
     let to = format!("--to={way}");
     let kafka = format!("kafka:{way}");
@@ -73,7 +75,7 @@ fn commands(way: &str) -> Vec<Command> {
         turnmill(&["check", "--config", way]),
         turnmill(&["check", "--endpoints", way]),
         with(turnmill(&["run"]), &brokers),
-        // Where it does not belong.
+        // The address is where it does not belong.
         turnmill(&[way]),
         turnmill(&["verify", "sqlite:none.sqlite", way]),
         turnmill(&["verify", "sqlite:none.sqlite", "--schema", way, way]),
@@ -90,7 +92,7 @@ fn commands(way: &str) -> Vec<Command> {
         replay(&["kafka:topic", "--dry-run", "--brokers", way]),
         with(replay(&["kafka:topic", "--dry-run"]), &[("KAFKA_BROKER_ADDRESS", way)]),
     ];
-    // One that can be used is tried, and that it is not there takes a while to be found out.
+    // The command connects to a usable address, and needs a while to find no server there.
     let usable = way.parse::<PostgresAddress>().is_ok() || way.starts_with("http://");
     if !usable {
         commands.extend([
@@ -134,7 +136,7 @@ fn no_command_shows_a_password() {
     assert!(leaks.is_empty(), "{} leaks:\n{}", leaks.len(), leaks.join("\n"));
 }
 
-/// The commands that show the password of one of these addresses, with the line that does.
+/// Returns the commands that show the password of one of these addresses, with the line that does.
 fn leaks(ways: &[&str]) -> Vec<String> {
     let folder = folder();
     let mut leaks = Vec::new();
@@ -179,7 +181,7 @@ fn an_address_that_can_be_used_shows_no_password_when_its_server_is_away() {
     }
 }
 
-/// A database of its own: its address without the password, and the password.
+/// Creates a database. Returns its address without the password, and the password.
 fn database() -> Option<(String, String)> {
     let url = turnmill_testbed::postgres::database()?;
     let address: PostgresAddress = url.parse().unwrap();
@@ -222,7 +224,7 @@ fn every_tool_takes_the_password_from_the_environment_or_the_password_file() {
         run(with(clean(turnmill(&["positions", "list", &store])), &[way]), 0);
         run(with(clean(turnmill(&["rebuild", &store])), &[way]), 0);
         run(with(clean(turnmill(&["markers", "list", "--on", &store])), &[way]), 0);
-        // Not a tracker store, but the log-in has worked.
+        // The database is no tracker store, but the log-in has worked.
         let output = run(with(clean(replay(&[&store, "--dry-run"])), &[way]), 1);
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(error.contains("no table `events`"), "{error}");

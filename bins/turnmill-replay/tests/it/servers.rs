@@ -1,4 +1,4 @@
-//! PostgreSQL and Kafka, as inputs and as outputs.
+//! Tests with PostgreSQL and Kafka, as inputs and as outputs.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,7 +10,7 @@ use crate::support::{capture, json, lines, replay, replayed, run, turnmill, url,
 
 const PARCEL: &str = "parcel/file-broker.jsonl.gz";
 
-/// `turnmill-replay` with the broker in its environment.
+/// Returns `turnmill-replay` with the broker in its environment.
 fn with_broker(bootstrap: &str, arguments: &[&str]) -> Command {
     let mut command = replay(arguments);
     command.env("KAFKA_BROKER_ADDRESS", bootstrap);
@@ -21,7 +21,7 @@ fn digest(store: &Path) -> Value {
     verified(store)["digest"].clone()
 }
 
-/// The digest of `inputs` in a store of their own.
+/// Returns the digest of `inputs` in a store of their own.
 fn digest_of(folder: &Path, inputs: &[&Path], more: &[&str]) -> Value {
     let store = folder.join("expected.sqlite");
     let _ = std::fs::remove_file(&store);
@@ -93,7 +93,8 @@ fn a_tracker_store_in_postgres_is_read_and_read_on() {
 #[test]
 fn a_topic_carries_the_same_rows_keyed_or_not() {
     let folder = tempfile::tempdir().unwrap();
-    // One that has senders only in its envelopes, one without, one from Kafka with keys and headers of its own.
+    // One input has senders only in its envelopes, one has none, one comes from Kafka with its own
+    // keys and headers.
     for (name, flags) in [
         ("hostile/tracker-store.jsonl.gz", &["--keyed"][..]),
         ("parcel/file-broker.jsonl.gz", &[]),
@@ -115,14 +116,15 @@ fn a_topic_carries_the_same_rows_keyed_or_not() {
         let keyed = lines.iter().filter(|line| !line["key"].is_null()).count();
         let partitions: std::collections::BTreeSet<_> =
             lines.iter().filter_map(|line| line["partition"].as_i64()).collect();
-        // Records without keys stay on a partition for some milliseconds, which may be all that it takes.
+        // Records without keys stay on one partition for some milliseconds, which may be the whole
+        // run.
         assert!(keyed == 0 || partitions.len() == 3, "{name} is spread");
         if name.contains("file-broker") {
             assert_eq!(keyed, 0, "not keyed unless asked for");
         } else {
             // Three of the hostile rows name no sender that could be a key.
             assert_eq!(lines.len() - keyed, if name.contains("hostile") { 3 } else { 0 }, "{name}");
-            // The keys of odd senders are cleaned and cut as the senders are.
+            // The keys of odd senders are cleaned and truncated as the senders are.
             for line in lines.iter().filter(|_| !name.contains("hostile")) {
                 let body: Value = serde_json::from_str(line["value"].as_str().unwrap()).unwrap_or_default();
                 assert!(body["sender_id"].is_null() || body["sender_id"] == line["key"], "{line}");
@@ -134,7 +136,7 @@ fn a_topic_carries_the_same_rows_keyed_or_not() {
         let expected = json!([["RASA_ENVIRONMENT", if own { "production" } else { "test" }]]);
         assert_eq!(environments.into_iter().collect::<Vec<_>>(), [expected.to_string()]);
 
-        // The dump and the topic are the same to a store, and it goes on in a topic where it was.
+        // The dump and the topic are the same to a store, and a topic continues at its position.
         let store = folder.path().join("store.sqlite");
         let _ = std::fs::remove_file(&store);
         let (to, arguments) = (url(&store), ["--from", target.as_str(), "--json", "--to"]);
@@ -142,11 +144,12 @@ fn a_topic_carries_the_same_rows_keyed_or_not() {
         assert_eq!(loaded["records"], said["delivered"]);
         assert_eq!(json(with_broker(&bootstrap, &[&arguments[..], &[&to]].concat()), 0)["records"], 0);
         assert_eq!(digest(&store), digest_of(folder.path(), &[&dump], &[]), "{name}");
-        // Rows are those of the input itself, but for the environment.
+        // The rows are those of the input itself, except for the environment.
         if own {
             assert_eq!(digest(&store), digest_of(folder.path(), &[&input], &[]));
         } else if !name.contains("hostile") {
-            // Events without a usable time get that of their record, and a published record has one.
+            // Events without a usable time get that of their record, and a published record has a
+            // time.
             let (topic, file) = (verified(&store), folder.path().join("file.sqlite"));
             let _ = std::fs::remove_file(&file);
             replayed(&[&input], &file, &[]);
@@ -189,7 +192,7 @@ fn ranges_of_a_topic_are_read_by_offset_and_by_time() {
     assert_eq!(count(&target, &["--from-offset", "3", "--to-offset", "5"]), 4);
     let (zero, one) = (count(&format!("{target}/0"), &[]), count(&format!("{target}/1"), &[]));
     assert_eq!(zero.as_i64().unwrap() + one.as_i64().unwrap(), 100);
-    // An explicit range leaves no position: what comes after it is not skipped later.
+    // An explicit range stores no position, so records after it are not skipped later.
     let store = folder.path().join("store.sqlite");
     let to = url(&store);
     let load = |more: &[&str]| {

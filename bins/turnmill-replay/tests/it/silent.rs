@@ -1,4 +1,4 @@
-//! A database that keeps connections open and says nothing, and a signal meanwhile.
+//! Tests of a signal while a database keeps connections open and sends nothing.
 
 use std::io::Write as _;
 use std::process::{Child, Command, Output, Stdio};
@@ -9,7 +9,7 @@ use turnmill_testbed::proxy::Proxy;
 
 use crate::support::{expected, json, lines, replay, run, turnmill};
 
-/// How long a load is waited for.
+/// Maximum time to wait for a load.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn spawned(mut command: Command) -> Child {
@@ -21,7 +21,7 @@ fn signal(child: &Child) {
     assert!(sent.success());
 }
 
-/// Checks that `child` ends within `limit` as one that was interrupted, and returns what it said.
+/// Checks that `child` ends within `limit` as an interrupted process does, and returns its output.
 #[track_caller]
 fn interrupted(mut child: Child, limit: Duration) -> String {
     let asked = Instant::now();
@@ -43,7 +43,7 @@ fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-/// Waits until the store has so many events.
+/// Waits until the store has this number of events.
 #[track_caller]
 fn wait_for(url: &str, events: u64) {
     let begun = Instant::now();
@@ -70,7 +70,7 @@ fn a_signal_ends_a_load_into_a_silent_database_within_the_limit() {
     let path = input.to_str().unwrap();
     let following = ["--to", proxy.url(), "--follow", "--quiet", "--shutdown-secs"];
 
-    // In the middle of a load.
+    // The signal comes during a load.
     let load = spawned(replay(&[&[path][..], &following, &["1"]].concat()));
     wait_for(&url, 300);
     proxy.freeze(true);
@@ -81,7 +81,7 @@ fn a_signal_ends_a_load_into_a_silent_database_within_the_limit() {
     let said = interrupted(load, Duration::from_secs(5));
     assert!(said.contains("stopping took longer than 1.0 s (--shutdown-secs)"), "{said}");
 
-    // While it connects; a second signal is not made to wait.
+    // The signal comes while it connects. A second signal ends it at once.
     let load = spawned(replay(&[&[path][..], &following, &["600"]].concat()));
     std::thread::sleep(Duration::from_secs(1));
     signal(&load);
@@ -91,7 +91,7 @@ fn a_signal_ends_a_load_into_a_silent_database_within_the_limit() {
     interrupted(load, Duration::from_secs(5));
     assert!(asked.elapsed() < Duration::from_secs(5));
 
-    // What was committed stayed, and the rest comes once.
+    // The committed rows stayed, and the rest is loaded once.
     proxy.freeze(false);
     run(replay(&[path, "--to", &url, "--quiet"]), 0);
     let verified = json(turnmill(&["verify", &url, "--json"]), 0);

@@ -1,4 +1,4 @@
-//! Facts about a source that its events do not contain: assistant, time unit, anonymised copies.
+//! Tests of facts that the events do not contain: assistant, time unit, anonymised copies.
 
 use std::path::{Path, PathBuf};
 
@@ -35,7 +35,7 @@ fn two_assistants_share_a_store_and_no_sender() {
     };
     assert_eq!(both(["bank", "shop"]), both(["shop", "bank"]));
 
-    // A store without names gets one later, as if it had been there from the beginning.
+    // A store without assistants gets one later, as if it had been there from the beginning.
     json(turnmill(&["rebuild", &url(&alone), "--assistant", "bank", "--json"]), 0);
     let named = folder.path().join("named.sqlite");
     replayed(&[&events], &named, &["--assistant", "bank"]);

@@ -1,4 +1,4 @@
-//! Running the binaries and knowing what they must come to.
+//! Runs the binaries, and computes the expected results.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -14,20 +14,21 @@ pub(crate) fn capture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/rasa-oss-3.6").join(name)
 }
 
-/// The lines of a gzipped capture.
+/// Returns the lines of a gzipped capture.
 pub(crate) fn lines(name: &str) -> Vec<String> {
     let file = std::fs::File::open(capture(name)).unwrap();
     BufReader::new(flate2::read::GzDecoder::new(file)).lines().map(Result::unwrap).collect()
 }
 
-/// `turnmill-replay` with `arguments`, not run yet.
+/// Returns the command `turnmill-replay` with `arguments`.
 pub(crate) fn replay(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_turnmill-replay"));
     command.args(arguments);
     command
 }
 
-/// `turnmill` with `arguments`, not run yet. It belongs to another package, so it is built if it is not there.
+/// Returns the command `turnmill` with `arguments`. It belongs to another package, so it is built
+/// if it is missing.
 pub(crate) fn turnmill(arguments: &[&str]) -> Command {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let path = BUILT.get_or_init(|| {
@@ -58,7 +59,7 @@ pub(crate) fn json(command: Command, code: i32) -> Value {
     serde_json::from_slice(&run(command, code).stdout).unwrap()
 }
 
-/// The store's argument.
+/// Returns the argument that names the store.
 pub(crate) fn url(store: &Path) -> String {
     format!("sqlite:{}", store.display())
 }
@@ -72,19 +73,19 @@ pub(crate) fn replayed(inputs: &[&Path], store: &Path, more: &[&str]) -> Value {
     json(replay(&arguments), 0)
 }
 
-/// What `turnmill verify` says of `store`.
+/// Returns the output of `turnmill verify` for `store`.
 pub(crate) fn verified(store: &Path) -> Value {
     json(turnmill(&["verify", &url(store), "--json"]), 0)
 }
 
-/// The digest of all tables that the oracle comes to for bodies of events.
+/// Returns the digest of all tables that the oracle computes from bodies of events.
 pub(crate) fn expected<'a>(bodies: impl IntoIterator<Item = &'a str>) -> String {
     let records: Vec<Record<'_>> =
         bodies.into_iter().map(|body| Record { payload: body.as_bytes(), ..Record::default() }).collect();
     digest(&turnmill_oracle::tables(&Settings::default(), &records))
 }
 
-/// The digest of the oracle's tables.
+/// Returns the digest of the oracle's tables.
 pub(crate) fn digest(oracle: &Oracle) -> String {
     turnmill_oracle::laws::digests(oracle).to_string()
 }

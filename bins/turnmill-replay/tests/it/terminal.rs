@@ -1,4 +1,4 @@
-//! What end users write does not reach a terminal as it is.
+//! Checks that end users' texts are escaped on a terminal.
 
 use std::process::Command;
 
@@ -6,10 +6,11 @@ use serde_json::Value;
 
 use crate::support::{json, replay, run, turnmill};
 
-/// Colours, a window title, a line of its own, C1 controls, marks of direction, and characters without width.
+/// Colours, a window title, a separate line, C1 controls, marks of direction, and characters
+/// without width.
 const HOSTILE: &str = "\u{1b}[31mRED\u{1b}]0;pwned\u{7}\r\nERROR fake log line\u{9b}1m\u{202e}evil\u{2066}\u{200f}\u{200b}\u{2028}\u{7f}";
 
-/// Fails if the output of the command has a character that a terminal obeys, or a line of the data's.
+/// Fails if the command's output has a character that controls a terminal, or a line from the data.
 fn is_clean(mut command: Command) {
     let output = command.output().unwrap();
     for (what, bytes) in [("output", output.stdout), ("errors", output.stderr)] {
@@ -59,7 +60,7 @@ fn no_command_shows_what_a_terminal_obeys() {
         serde_json::json!({HOSTILE: {"or": [{"intent": HOSTILE}, {"slot_was_set": HOSTILE}]}}).to_string(),
     )
     .unwrap();
-    // The file's own name and the source's are data, too.
+    // The names of the file and of the source are data as well.
     let odd = path("a\u{1b}[31m\nERROR b.jsonl");
     std::fs::copy(&input, &odd).unwrap();
 
@@ -89,7 +90,7 @@ fn no_command_shows_what_a_terminal_obeys() {
     is_clean(turnmill(&["markers", "preview", &markers, "--on", &store]));
     is_clean(turnmill(&["markers", "backfill", HOSTILE, "--on", &store]));
     let preview = json(turnmill(&["markers", "preview", &markers, "--on", &store, "--json"]), 0);
-    // Programs get the texts as they are.
+    // JSON for programs has the texts unchanged.
     let marker = &preview["markers"][0];
     assert_eq!(
         (marker["name"].as_str(), marker["samples"][0]["sender_key"].as_str()),

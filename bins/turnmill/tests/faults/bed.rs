@@ -1,4 +1,4 @@
-//! The servers, and whose turn it is with them.
+//! The servers, and the lock for using them.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use turnmill_testbed::kafka::{self, Broker};
 use turnmill_testbed::{Unavailable, or_skip, postgres};
 
-/// Servers that may be broken, and are whole again when the test ends.
+/// Servers that a test may break, and that are repaired when the test ends.
 pub(crate) struct Bed {
     pub(crate) broker: Broker,
     pub(crate) postgres: postgres::Server,
@@ -27,13 +27,13 @@ impl Bed {
         Ok(Self { broker: Broker::start(&kafka::Options::default())?, postgres, turn: Mutex::new(()) })
     }
 
-    /// Waits for this test's turn; none if the servers cannot be had.
+    /// Waits for the lock. Returns `None` if the servers cannot run.
     #[track_caller]
     pub(crate) fn turn() -> Option<Turn> {
         static BED: OnceLock<Result<Bed, Unavailable>> = OnceLock::new();
         let bed = or_skip(BED.get_or_init(Self::start).as_ref().map_err(Clone::clone))?;
         let turn = bed.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        // The test before may have failed in the middle of an outage.
+        // The previous test may have failed during an outage.
         if bed.broker.pid().is_none() {
             bed.broker.start_again();
         }
@@ -45,7 +45,7 @@ impl Bed {
 }
 
 impl Turn {
-    /// A new topic with three partitions, and the URL of a new database of the same name.
+    /// Returns a new topic with three partitions, and the URL of a new database of the same name.
     pub(crate) fn fresh(&self, name: &str) -> (String, String) {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("{name}-{}", NUMBER.fetch_add(1, Ordering::Relaxed));

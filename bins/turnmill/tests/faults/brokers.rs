@@ -1,4 +1,4 @@
-//! The broker away.
+//! The broker is unavailable.
 
 use crate::bed::Bed;
 use crate::crew::Deployment;

@@ -1,18 +1,18 @@
-//! The processes of the service that share a topic, and what has happened to them.
+//! The processes of the service that share a topic, and their counts.
 
 use std::ops::AddAssign;
 use std::time::{Duration, Instant};
 
 use crate::support::{self, Service, Topic};
 
-/// How a topic is read.
+/// Deployment that reads a topic.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Deployment {
-    /// Keys, and two processes.
+    /// Records have keys; two processes read them.
     Keyed,
-    /// No keys, as by Rasa's default, and three processes.
+    /// Records have no keys, as by Rasa's default; three processes read them.
     Unkeyed,
-    /// No keys, and one process with three consumers.
+    /// Records have no keys; one process with three consumers reads them.
     Threads,
 }
 
@@ -43,14 +43,14 @@ pub(crate) struct Seen {
     pub(crate) assigned: f64,
     pub(crate) revoked: f64,
     pub(crate) lost: f64,
-    /// Stretches of history replayed for events that came late.
+    /// Stretches of history that were replayed for late events.
     pub(crate) replays: f64,
     pub(crate) retries: f64,
     pub(crate) kafka_errors: f64,
-    /// Batches that were not written, as their partitions were another's.
+    /// Batches that were fenced, because another consumer owned their partitions.
     pub(crate) dropped: usize,
     pub(crate) kills: usize,
-    /// Of these, those of a process that had committed something.
+    /// Number of them from a process that had committed before.
     pub(crate) kills_at_work: usize,
 }
 
@@ -96,7 +96,7 @@ pub(crate) struct Crew {
     pub(crate) deployment: Deployment,
     pub(crate) store: String,
     variables: Vec<(String, String)>,
-    /// By place; none where it has ended.
+    /// Running processes by slot; `None` where a process has ended.
     services: Vec<Option<Service>>,
     /// Whether the group knows its members by name.
     members_have_names: bool,
@@ -104,7 +104,7 @@ pub(crate) struct Crew {
 }
 
 impl Crew {
-    /// Not yet anybody.
+    /// Creates a crew without running processes.
     pub(crate) fn new(topic: &Topic, store: &str, deployment: Deployment) -> Self {
         let mut variables = support::variables(topic, store);
         for (name, value) in [
@@ -130,7 +130,7 @@ impl Crew {
         }
     }
 
-    /// Starts a service in another group, which reads all partitions as well, and waits until a commit
+    /// Starts a service in another group, which reads all partitions as well. Waits until a commit
     /// is fenced.
     pub(crate) fn start_rival(&mut self) {
         let group = ("RASA_ANALYTICS_CONSUMER_ID".to_owned(), "another group".to_owned());
@@ -144,18 +144,19 @@ impl Crew {
         });
     }
 
-    /// Overrides a variable for those who start from now on.
+    /// Overrides a variable for processes that start later.
     pub(crate) fn set(&mut self, name: &str, value: &str) {
         self.variables.push((name.into(), value.into()));
     }
 
-    /// Members without names: one that goes is missed at once, or after the session timeout.
+    /// Makes the group's members dynamic: the group notices a stopped member at once, a killed one
+    /// after the session timeout.
     pub(crate) fn without_names(mut self) -> Self {
         self.members_have_names = false;
         self
     }
 
-    /// Starts all, and waits until the tables are there.
+    /// Starts all processes, and waits until the tables exist.
     pub(crate) fn start(&mut self) {
         for place in 0..self.deployment.processes() {
             self.start_one(place);
@@ -165,7 +166,7 @@ impl Crew {
         });
     }
 
-    /// Starts the process of a place.
+    /// Starts the process of a slot.
     pub(crate) fn start_one(&mut self, place: usize) {
         let mut variables = self.variables.clone();
         if self.members_have_names {
@@ -182,7 +183,7 @@ impl Crew {
         self.services[place].as_mut().unwrap()
     }
 
-    /// Places where a process runs.
+    /// Returns the slots with a running process.
     pub(crate) fn running(&self) -> Vec<usize> {
         (0..self.services.len()).filter(|place| self.services[*place].is_some()).collect()
     }
@@ -199,7 +200,7 @@ impl Crew {
         self.seen.kills_at_work += usize::from(at_work);
     }
 
-    /// Stops a process in good order.
+    /// Stops a process cleanly.
     pub(crate) fn stop_one(&mut self, place: usize) {
         let mut service = self.services[place].take().unwrap();
         self.seen += Seen::of(&service);
@@ -214,7 +215,7 @@ impl Crew {
         self.seen
     }
 
-    /// Waits; a process that ends by itself fails the test.
+    /// Waits. A process that ends by itself fails the test.
     #[track_caller]
     pub(crate) fn wait(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> bool) {
         let end = Instant::now() + support::PATIENCE;
@@ -237,13 +238,13 @@ impl Crew {
         }
     }
 
-    /// Lag of the store's positions, in records.
+    /// Returns the lag of the store's positions, in records.
     pub(crate) fn committed(&self) -> u64 {
         let positions = support::positions(&self.store);
         positions.values().map(|(_, position)| position.parse::<u64>().unwrap_or(0)).sum()
     }
 
-    /// How long it takes from now on until something is committed.
+    /// Returns the time from now until the next commit.
     #[track_caller]
     pub(crate) fn recovers(&mut self) -> Duration {
         let began = Instant::now();
@@ -252,7 +253,7 @@ impl Crew {
         began.elapsed()
     }
 
-    /// Waits until all that was produced is committed.
+    /// Waits until all produced records are committed.
     #[track_caller]
     pub(crate) fn wait_until_read(&mut self, topic: &Topic) {
         let ends = topic.ends();

@@ -1,4 +1,4 @@
-//! PostgreSQL away, restarted, blocked and full.
+//! PostgreSQL is unavailable, restarted, blocked and full.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ fn postgres_is_stopped_killed_and_its_connections_are_terminated() {
 fn a_lock_is_held_for_longer_than_statements_may_take() {
     let Some(turn) = Bed::turn() else { return };
     for deployment in [Deployment::Keyed, Deployment::Unkeyed] {
-        // Once the statement times out, once the wait for the lock.
+        // First the statement times out, then the wait for the lock.
         let lock_timeout = if deployment.keyed() { "0" } else { "1" };
         let mut drill = Drill::new(&turn, "locks", deployment, |mut crew| {
             crew.set("TURNMILL_DB_LOCK_TIMEOUT_SECS", lock_timeout);

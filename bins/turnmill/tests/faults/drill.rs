@@ -15,10 +15,10 @@ use crate::crew::{Crew, Deployment, Seen};
 use crate::stream::{Events, Stream, dump, topic};
 use crate::support::{Topic, ledger, verify};
 
-/// Records a second that a drill produces.
+/// Records per second that a drill produces.
 const RATE: u32 = 400;
 
-/// Where all random choices come from.
+/// Source of all random choices.
 pub(crate) fn seed() -> u64 {
     let seed = std::env::var("TURNMILL_FAULT_SEED").ok().filter(|seed| !seed.is_empty());
     let seed =
@@ -27,7 +27,7 @@ pub(crate) fn seed() -> u64 {
     seed
 }
 
-/// A topic that is produced to, and those who read it.
+/// A topic with its producer, and the processes that read it.
 pub(crate) struct Drill<'b> {
     pub(crate) turn: &'b Turn,
     pub(crate) name: String,
@@ -39,7 +39,7 @@ pub(crate) struct Drill<'b> {
 }
 
 impl<'b> Drill<'b> {
-    /// A new topic and a new database; `set_up` may change the crew before it starts.
+    /// Creates a topic and a database. `set_up` may change the crew before it starts.
     pub(crate) fn new(
         turn: &'b Turn,
         name: &str,
@@ -62,7 +62,7 @@ impl<'b> Drill<'b> {
         }
     }
 
-    /// Begins to produce, and waits until some of it has come through.
+    /// Starts the producer, and waits for the first commits.
     #[track_caller]
     pub(crate) fn produce(&mut self) {
         self.stream = Some(Stream::start(self.topic.take().unwrap(), self.events.take().unwrap(), RATE));
@@ -74,13 +74,13 @@ impl<'b> Drill<'b> {
         std::thread::sleep(Duration::from_millis(self.random.u64(milliseconds)));
     }
 
-    /// One statement in the drill's database.
+    /// Executes one statement in the drill's database.
     #[track_caller]
     pub(crate) fn psql(&self, statements: &str) -> String {
         self.turn.bed.postgres.psql(&self.name, statements)
     }
 
-    /// Stops producing, waits until all is read, and compares with a replay that nothing disturbed.
+    /// Stops producing, waits until everything is read, and compares with an undisturbed replay.
     #[track_caller]
     pub(crate) fn finish(mut self) -> Seen {
         if let Some(stream) = self.stream.take() {
@@ -96,7 +96,7 @@ impl<'b> Drill<'b> {
     }
 }
 
-/// Compares the store with what a dump of the topic comes to in SQLite; the number of records.
+/// Compares the store with a dump of the topic loaded into SQLite. Returns the number of records.
 #[track_caller]
 pub(crate) fn equals_a_replay(topic: &Topic, store: &str) -> i64 {
     let folder = tempfile::tempdir().unwrap();
@@ -118,7 +118,7 @@ pub(crate) fn equals_a_replay(topic: &Topic, store: &str) -> i64 {
     records
 }
 
-/// Reads a dump into a new SQLite file, in one go, as `turnmill-replay` does.
+/// Loads a dump into a new SQLite file without interruption, as `turnmill-replay` does.
 fn replay(dump: &std::path::Path, file: &std::path::Path) -> String {
     let settings = Settings::default();
     let rules = RowRules::new(&settings, RasaDecoder::new);
@@ -135,7 +135,7 @@ fn replay(dump: &std::path::Path, file: &std::path::Path) -> String {
     format!("sqlite:{}", file.display())
 }
 
-/// The tables' digests, for a message.
+/// Formats the tables' digests for a message.
 pub(crate) fn tables(store: &str) -> Value {
     verify(store)["tables"].clone()
 }

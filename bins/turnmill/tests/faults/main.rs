@@ -1,7 +1,9 @@
-//! The service, while everything around it fails: after each fault the tables are those of an undisturbed replay.
+//! Tests of the service while everything around it fails: after each fault the tables are those of
+//! an undisturbed replay.
 //!
-//! One broker and one PostgreSQL of our own serve all tests, which therefore run one after another. Every random choice
-//! comes from a seed that is printed; `TURNMILL_FAULT_SEED` sets it. `TURNMILL_SOAK_SECS` makes the soak longer.
+//! All tests share one private broker and one private PostgreSQL, so they run one after another.
+//! Every random choice comes from a seed that is printed; `TURNMILL_FAULT_SEED` sets it.
+//! `TURNMILL_SOAK_SECS` makes the soak longer.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 #![allow(clippy::print_stderr, reason = "seeds and figures")]
 

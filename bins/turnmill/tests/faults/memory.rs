@@ -1,4 +1,4 @@
-//! Memory while nothing can be written and more and more comes in.
+//! Memory of the service while nothing can be written and records keep coming.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -8,12 +8,12 @@ use crate::crew::{Crew, Deployment};
 use crate::drill::equals_a_replay;
 use crate::stream::{Events, topic};
 
-/// Records produced while PostgreSQL is away: several times what may be read ahead.
+/// Records produced while PostgreSQL is unavailable: several times the read-ahead.
 const RECORDS: usize = 16_000;
-/// What the process may grow by meanwhile, in MiB.
+/// Maximum growth of the process meanwhile, in MiB.
 const GROWTH: u64 = 40;
 
-/// A figure of a process, in MiB.
+/// Returns a memory figure of a process, in MiB.
 fn memory(pid: u32, figure: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with(figure)).unwrap();
@@ -30,11 +30,12 @@ fn memory_stays_bounded_while_postgres_is_away() {
     crew.set("TURNMILL_BUFFER_BYTES", "2097152");
     crew.set("TURNMILL_CACHE_BYTES", "4194304");
     crew.set("TURNMILL_BATCH_RECORDS", "1000");
-    // No rebalance meanwhile.
+    // Prevents a rebalance meanwhile.
     crew.set("KAFKA_CONSUMER_SESSION_TIMEOUT_MS", "45000");
     crew.set("KAFKA_CONSUMER_MAX_POLL_INTERVAL_MS", "60000");
     crew.start();
-    // A new assignment would wait for the store before anything is read, so let the three share the partitions first.
+    // A new assignment waits for the store before anything is read, so the three consumers share
+    // the partitions first.
     crew.wait("all have partitions", |crew| {
         let messages = crew.service(0).messages();
         let assigned = messages.iter().filter(|line| line["message"] == "partitions assigned");
@@ -53,7 +54,7 @@ fn memory_stays_bounded_while_postgres_is_away() {
         bytes += records.iter().map(|record| record.value.len()).sum::<usize>();
         topic.produce(&records);
     }
-    // As long as it takes to read as much as it may.
+    // Time to fill the read-ahead.
     std::thread::sleep(Duration::from_secs(4).saturating_sub(began.elapsed()) + Duration::from_secs(1));
     let ahead = crew.service(0).metric("turnmill_buffer_bytes");
     let away = memory(pid, "VmHWM");

@@ -11,7 +11,7 @@ use crate::drill::{equals_a_replay, seed, tables};
 use crate::stream::{Events, topic};
 use crate::support::{Record, Topic, ledger, ran, turnmill, verify};
 
-/// Bytes that no decoder takes, each for another reason.
+/// Payloads that no decoder accepts, each for another reason.
 const UNREADABLE: [&[u8]; 7] = [
     b"\xff\xfe\x00garbage",
     b"{\"sender_id\": \"a\", \"event\": ",
@@ -22,7 +22,7 @@ const UNREADABLE: [&[u8]; 7] = [
     b"\x1f\x8b\x08\x00",
 ];
 
-/// A message of a user.
+/// Returns a message of a user.
 fn message(sender: &str, number: usize, text: &str) -> Record {
     let timestamp = 1_700_000_000.25 + number as f64;
     let value = json!({"sender_id": sender, "event": "user", "timestamp": timestamp, "text": text,
@@ -35,7 +35,7 @@ fn letters(store: &str) -> Vec<Value> {
     String::from_utf8(list).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// The original bytes of a dead letter.
+/// Returns the original bytes of a dead letter.
 fn bytes(letter: &Value) -> Vec<u8> {
     if let Some(text) = letter["payload"].as_str() {
         return text.as_bytes().to_vec();
@@ -107,7 +107,7 @@ fn what_postgres_refuses_lands_once_after_a_fix_and_a_retry() {
             &name,
             "ALTER TABLE rasa_user_message ADD CONSTRAINT polite CHECK (text NOT LIKE '%damn%')",
         );
-        // Between others of the same senders, early and late ones.
+        // They are among other records of the same senders, early and late ones.
         for number in 0..5 {
             let sender = format!("sender {}", number % 2);
             topic.produce(&events.take(30));
@@ -136,7 +136,7 @@ fn what_postgres_refuses_lands_once_after_a_fix_and_a_retry() {
         retry(json!({"landed": 0, "refused": 5}));
         assert_eq!(tables(&store), before, "nothing but attempts");
         turn.bed.postgres.psql(&name, "ALTER TABLE rasa_user_message DROP CONSTRAINT polite");
-        // While the service writes.
+        // The retry runs while the service writes.
         retry(json!({"landed": 5, "refused": 0}));
         retry(json!({"landed": 0, "refused": 0}));
         topic.produce(&events.take(100));
@@ -161,7 +161,7 @@ fn a_record_of_a_megabyte_lands() {
     let mut topic: Topic = topic(&turn.bed.broker.bootstrap(), &name);
     let mut events = Events::new(false, seed());
     let mut crew = Crew::new(&topic, &store, Deployment::Unkeyed);
-    // Less than one such record.
+    // The limit is less than one such record.
     crew.set("TURNMILL_BUFFER_BYTES", "65536");
     crew.set("TURNMILL_BATCH_BYTES", "65536");
     crew.start();

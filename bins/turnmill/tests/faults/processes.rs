@@ -1,4 +1,4 @@
-//! Processes that are killed, come and go, are suspended, or should not be there at all.
+//! Processes that are killed, started, stopped and suspended, and a foreign one in another group.
 
 use std::time::Duration;
 
@@ -6,9 +6,9 @@ use crate::bed::Bed;
 use crate::crew::{Crew, Deployment, Seen};
 use crate::drill::Drill;
 
-/// Kills of each deployment; three of them make more than fifty.
+/// Kills of each deployment. Three deployments make more than fifty.
 const KILLS: usize = 17;
-/// Longer than the crews' session timeout.
+/// A time longer than the crews' session timeout.
 const PAST_THE_SESSION: Duration = Duration::from_millis(4500);
 
 #[test]
@@ -23,13 +23,14 @@ fn killed_at_random_moments() {
             let running = drill.crew.running();
             let place = running[drill.random.usize(..running.len())];
             if kill % 3 == 0 {
-                // Not always while it starts.
+                // Not every kill comes during the start.
                 drill
                     .crew
                     .wait("it works", |crew| crew.service(place).metric("turnmill_batches_total") >= 1.0);
             }
             drill.crew.kill(place);
-            // With its name it takes its own place again, without the group waiting for the session to end.
+            // A static member takes its old place in the group, which does not wait for the session
+            // timeout.
             drill.crew.start_one(place);
         }
         let took = drill.crew.recovers();
@@ -76,8 +77,8 @@ fn suspended_past_the_session_and_awake_again() {
         let names = deployment.keyed();
         let set_up = |crew: Crew| if names { crew } else { crew.without_names() };
         let mut drill = Drill::new(&turn, "zombies", deployment, set_up);
-        // Commits take their time, so that one is in progress when a process is suspended: it keeps its locks in PostgreSQL while
-        // Kafka gives its partitions to others.
+        // Commits are slow, so one is in progress when a process is suspended: it keeps its locks
+        // in PostgreSQL while Kafka gives its partitions to others.
         drill.psql(
             "CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS
              $$ BEGIN PERFORM pg_sleep(0.5); RETURN NULL; END $$;

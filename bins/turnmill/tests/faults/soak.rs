@@ -1,4 +1,4 @@
-//! All faults, in any order, for as long as wanted.
+//! All faults in random order, for a given time.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use crate::bed::Bed;
 use crate::crew::Deployment;
 use crate::drill::Drill;
 
-/// How long, unless `TURNMILL_SOAK_SECS` says otherwise; half of it for keys, half for none.
+/// Default duration, which `TURNMILL_SOAK_SECS` overrides: half with keys, half without.
 const SECONDS: u64 = 40;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,7 +25,7 @@ enum Fault {
     FullDisk,
 }
 
-/// As often as they stand here.
+/// Each fault is as likely as its number of entries here.
 const FAULTS: [Fault; 18] = [
     Fault::Kill,
     Fault::Kill,
@@ -59,7 +59,7 @@ fn all_at_random() {
              $$ BEGIN RAISE 'could not extend file: No space left on device' USING ERRCODE = '53100'; END $$",
         );
         drill.produce();
-        // The one thing that has to be waited for to be sure of it.
+        // Only this fault needs a wait to be certain.
         drill.crew.start_rival();
         let end = Instant::now() + Duration::from_secs(seconds) / 2;
         let mut happened: BTreeMap<Fault, usize> = BTreeMap::new();
@@ -82,7 +82,7 @@ fn all_at_random() {
     }
 }
 
-/// Does it, if it can be done now.
+/// Causes the fault, if it is possible now.
 fn befall(fault: Fault, drill: &mut Drill<'_>) -> bool {
     let bed = drill.turn.bed;
     let running = drill.crew.running();

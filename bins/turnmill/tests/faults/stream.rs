@@ -1,4 +1,4 @@
-//! What Rasa would produce, while things break.
+//! Produces what Rasa would produce, during the faults.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -15,12 +15,12 @@ use turnmill_source_kafka::{KafkaGroup, KafkaRange, KafkaSettings};
 
 use crate::support::{Record, Topic, capture};
 
-/// Records produced together; between two such the producer waits.
+/// Number of records produced together, before the producer waits.
 const TOGETHER: usize = 20;
-/// One record of so many is produced once more later, as after an export.
+/// One record of this number is produced again later, as after an export.
 const REPEATED: usize = 30;
 
-/// All captures, conversations interleaved as they happened.
+/// Returns all captures, with conversations interleaved as they happened.
 fn captures() -> &'static [Record] {
     static ALL: OnceLock<Vec<Record>> = OnceLock::new();
     ALL.get_or_init(|| {
@@ -40,7 +40,7 @@ fn captures() -> &'static [Record] {
     })
 }
 
-/// An endless stream of events: the captures over and over, each time with other senders.
+/// An endless stream of events: the captures again and again, each time with other senders.
 pub(crate) struct Events {
     keyed: bool,
     next: usize,
@@ -64,7 +64,7 @@ impl Events {
         let mut record = all[number].clone();
         let event: Value = serde_json::from_str(&record.value).unwrap();
         let renamed = format!("{round} {}", event["sender_id"].as_str().unwrap());
-        // In the text, so that no other byte changes.
+        // Replaces text, so that no other byte changes.
         let begin = "\"sender_id\": \"";
         assert!(record.value.contains(begin), "{}", record.value);
         record.value = record.value.replacen(begin, &format!("{begin}{round} "), 1);
@@ -98,7 +98,7 @@ impl Stream {
             let mut due = Instant::now();
             while !stopped.load(Ordering::Relaxed) {
                 topic.produce(&events.take(TOGETHER));
-                // What an outage held up is not caught up with all at once.
+                // After an outage the backlog is not produced all at once.
                 due = (due + pause).max(Instant::now());
                 std::thread::sleep(due.saturating_duration_since(Instant::now()));
             }
@@ -107,7 +107,7 @@ impl Stream {
         Self { stop, thread: Some(thread) }
     }
 
-    /// The topic, when all is delivered.
+    /// Returns the topic, when all records are delivered.
     pub(crate) fn end(mut self) -> (Topic, Events) {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.take().unwrap().join().unwrap()
@@ -116,19 +116,21 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        // The next test does not want it either.
+        // The next test must not get its records either.
         self.stop.store(true, Ordering::Relaxed);
     }
 }
 
-/// A topic with a producer that spreads records without keys over all partitions, as Rasa's does over longer times.
+/// Returns a topic with a producer that spreads records without keys over all partitions, as Rasa's
+/// does over longer times.
 pub(crate) fn topic(brokers: &str, name: &str) -> Topic {
     let mut settings = KafkaSettings::new(brokers);
     settings.extra = BTreeMap::from([("sticky.partitioning.linger.ms".into(), "0".into())]);
     Topic::with(&settings, name)
 }
 
-/// Reads the whole topic and writes it as JSON lines of the `kafka` format; the number of records.
+/// Reads the whole topic and writes it as JSON lines of the `kafka` format. Returns the number of
+/// records.
 pub(crate) fn dump(brokers: &str, topic: &str, path: &Path) -> usize {
     let mut settings = KafkaSettings::new(brokers);
     settings.topics = vec![topic.into()];

@@ -1,4 +1,4 @@
-//! Settings that cannot be, and what `check` says about those that can.
+//! Tests of invalid settings, and of the findings of `check` for valid ones.
 
 use std::process::Command;
 
@@ -11,7 +11,7 @@ fn with(mut command: Command, settings: &[(&str, &str)]) -> Command {
     command
 }
 
-/// Both streams of a command that ends with `code`.
+/// Returns both streams of a command that ends with `code`.
 #[track_caller]
 fn said(command: Command, code: i32) -> String {
     let output = ran(command, code);
@@ -128,7 +128,7 @@ fn check_looks_at_the_marker_files() {
             "{wrong}"
         );
     }
-    // What is wrong elsewhere does not hide it, and the other way round.
+    // Another problem does not hide it, and it does not hide another problem.
     let elsewhere =
         [variable[0], ("KAFKA_SECURITY_PROTOCOL", "SSL"), ("KAFKA_SSL_CA_LOCATION", "/no/such/file")];
     let both = check(&["--connect"], &elsewhere, 1);
@@ -161,7 +161,7 @@ fn tables_of_the_closed_product_are_told_of_and_left_alone() {
     assert_eq!(service.ended().code(), Some(1));
     assert!(service.said("TURNMILL_DB_SCHEMA"), "{}", service.log());
 
-    // A user without the privilege to create anything.
+    // The user may not create anything.
     server.psql(
         "analytics",
         "CREATE ROLE reader LOGIN PASSWORD 'reader'; REVOKE CREATE ON SCHEMA public FROM PUBLIC",

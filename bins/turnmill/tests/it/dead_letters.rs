@@ -1,4 +1,4 @@
-//! The topic that mirrors the dead letters.
+//! Tests of the topic that mirrors the dead letters.
 
 use turnmill_source::{GroupLimits, GroupProgress, GroupSource, RecordBatch};
 use turnmill_source_kafka::{KafkaGroup, KafkaRange, KafkaSettings};
@@ -6,7 +6,7 @@ use turnmill_testbed::{kafka, postgres};
 
 use crate::support::{Record, Service, Topic, capture, ledger, positions, variables, wait_until_read};
 
-/// All records of a topic: keys, values and headers, in the order of their offsets.
+/// Returns all records of a topic: keys, values and headers, in the order of their offsets.
 fn records(brokers: &str, topic: &str) -> Vec<Record> {
     let mut settings = KafkaSettings::new(brokers);
     settings.topics = vec![topic.into()];

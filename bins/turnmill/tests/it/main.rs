@@ -1,4 +1,4 @@
-//! The service and its tools as processes, against real servers.
+//! Tests of the service and its tools as processes, against real servers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod configuration;

@@ -1,4 +1,4 @@
-//! `turnmill markers` on files, and the patterns of a running service.
+//! Tests of `turnmill markers` on files, and of the patterns of a running service.
 
 use std::fs;
 use std::io::Read as _;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Service, ran, turnmill};
 
-/// A file of the capture that Rasa's own evaluation was run over.
+/// Returns a file of the capture that Rasa's own evaluation was run over.
 pub(crate) fn parcel(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/rasa-oss-3.6/parcel").join(name)
 }
@@ -115,7 +115,7 @@ fn evaluate_writes_what_rasa_writes() {
     assert!(evaluate(&database, &[]) != expected, "as documented, not as shipped");
 }
 
-/// A tracker store with these rows, as `SQLTrackerStore` makes it.
+/// Creates a tracker store with these rows, as `SQLTrackerStore` does.
 fn tracker_store(path: &Path, rows: &str) {
     let mut connection = rusqlite::Connection::open(path).unwrap();
     connection
@@ -141,7 +141,7 @@ fn a_service_takes_markers_from_a_file_and_by_http() {
     let file = folder.path().join("markers.yml");
     fs::write(&file, "greeted: {intent: greet}\n").unwrap();
     let store = format!("sqlite:{}", folder.path().join("rasa.sqlite").display());
-    // No broker is there, and none is needed for this.
+    // No broker is running, and none is needed here.
     let mut settings: Vec<(String, String)> = [
         ("KAFKA_BROKER_ADDRESS", "127.0.0.1:1"),
         ("RASA_ANALYTICS_DB_URL", &store),
@@ -188,7 +188,7 @@ fn a_service_takes_markers_from_a_file_and_by_http() {
     assert_eq!(remove(&service, id), 200);
     assert_eq!((list(&service, "?active=true").len(), list(&service, "").len()), (1, 2));
 
-    // The tools speak to it as well.
+    // The tools send requests to it as well.
     let url = format!("http://{}", service.address());
     let on = |arguments: &[&str]| {
         let all = [&["markers"], arguments, &["--on", &url]].concat();
@@ -204,7 +204,7 @@ fn a_service_takes_markers_from_a_file_and_by_http() {
     let refused = turnmill(&["markers", "upload", file.to_str().unwrap(), "--on", &url]);
     assert!(String::from_utf8(ran(refused, 1).stderr).unwrap().contains("unknown_tag"));
 
-    // Who speaks for others gets in with the token only.
+    // A proxy's requests are allowed only with the token.
     let foreign = [("X-Forwarded-For", "10.0.0.9")];
     assert_eq!(service.request("GET", path, &foreign, "").unwrap().0, 403);
     service.stop();

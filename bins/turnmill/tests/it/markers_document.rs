@@ -1,4 +1,4 @@
-//! What `docs/markers.md` shows is what the commands print, and its examples can be used.
+//! Checks that `docs/markers.md` shows what the commands print, and that its examples work.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -18,7 +18,7 @@ fn repository() -> PathBuf {
     fs::canonicalize(Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")).unwrap()
 }
 
-/// What differs from run to run is left out.
+/// Replaces what differs from run to run.
 fn stable(line: &str) -> String {
     let kept = line.split_once(" backfilled in ").map_or(line, |(kept, _)| kept);
     kept.trim_end().into()
@@ -65,7 +65,7 @@ fn its_marker_files_have_nothing_wrong() {
     }
 }
 
-/// Numbers of results of `markers` in the capture, by name, as `evaluate` counts them.
+/// Returns the number of results of each of `markers` in the capture, as `evaluate` counts them.
 fn results(folder: &TempDir, markers: &Path, more: &[&str]) -> impl Fn(&str) -> usize + use<> {
     let out = folder.path().join("results.csv");
     let mut command = turnmill(&["markers", "evaluate"]);

@@ -1,4 +1,4 @@
-//! `turnmill markers` on stores: rows made up for, whatever happens meanwhile.
+//! Tests of `turnmill markers` on stores: backfills are complete, whatever happens meanwhile.
 
 use std::fs;
 use std::io::Write as _;
@@ -13,7 +13,8 @@ use tempfile::TempDir;
 use crate::markers::parcel;
 use crate::support::{PATIENCE, ran, turnmill, verify};
 
-/// `turnmill-replay`. It belongs to another package, so it is built if it is not there.
+/// Returns the command `turnmill-replay`. It belongs to another package, so it is built if it is
+/// missing.
 pub(crate) fn replay(inputs: &[&Path], store: &str) -> Command {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let path = BUILT.get_or_init(|| {
@@ -31,7 +32,7 @@ pub(crate) fn replay(inputs: &[&Path], store: &str) -> Command {
     command
 }
 
-/// A folder, and a store in it that is not there yet.
+/// Returns a folder, and a store in it that does not exist yet.
 fn fresh() -> (TempDir, String) {
     let folder = tempfile::tempdir().unwrap();
     let store = format!("sqlite:{}", folder.path().join("rasa.sqlite").display());
@@ -48,7 +49,7 @@ fn said_json(arguments: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// The capture with the markers there from its first event on.
+/// Loads the capture with markers that exist from its first event on.
 fn from_the_start() -> Value {
     let (_folder, store) = fresh();
     let markers = parcel("markers.yml");
@@ -72,7 +73,7 @@ fn patterns_come_and_go_and_hold_for_their_times() {
     assert!(before > 100, "{before}");
     assert!(said(&["list", "--on", &store], 0).contains("all history"));
 
-    // The capture is of the past: what ends or begins now changes nothing for it.
+    // The capture is in the past: a pattern that ends or begins now does not change its rows.
     assert!(said(&["remove", "thanked", "--on", &store], 0).contains("no longer active"));
     assert!(
         said(&["remove", "thanked", "--on", &store], 1)
@@ -115,7 +116,7 @@ fn patterns_come_and_go_and_hold_for_their_times() {
     assert_eq!((&again["changed"], &again["senders"]), (&json!(false), &json!(0)));
 }
 
-/// Ends with the process it holds.
+/// Ends its process when it is dropped.
 struct Running(Child);
 
 impl Drop for Running {
@@ -129,7 +130,7 @@ impl Drop for Running {
 fn a_backfill_that_is_killed_while_events_arrive_gives_the_rows_of_patterns_from_the_start() {
     let expected = from_the_start();
     let (folder, store) = fresh();
-    // Two of three events at first; the others come late, in the opposite order.
+    // Two of three events come first. The others are late, in the opposite order.
     let file = fs::File::open(parcel("file-broker.jsonl.gz")).unwrap();
     let lines: Vec<String> =
         std::io::BufRead::lines(std::io::BufReader::new(flate2::read::GzDecoder::new(file)))
@@ -163,7 +164,7 @@ fn a_backfill_that_is_killed_while_events_arrive_gives_the_rows_of_patterns_from
         assert!(Instant::now() < end, "it takes too long");
         let mut command = turnmill(&["markers", "backfill", "--quiet", "--on", &store]);
         let mut backfill = Running(command.stderr(Stdio::null()).spawn().unwrap());
-        // From before the store is open to well into the work.
+        // Kills at moments from before the store is open until far into the work.
         let pause = 10 + kills * 37 % 90;
         std::thread::sleep(Duration::from_millis(pause));
         backfill.0.kill().unwrap();

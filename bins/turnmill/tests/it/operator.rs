@@ -1,4 +1,4 @@
-//! Behaviour that operators see: tools without arguments, waiting, status lines, recreated topics,
+//! Tests of what operators see: tools without arguments, waiting, status lines, recreated topics,
 //! groups of other programs.
 
 use std::fs;
@@ -18,7 +18,7 @@ use crate::support::{
 
 const EVENT: &str = r#"{"sender_id": "u1", "event": "user", "timestamp": 1656382549.5, "text": "hi", "parse_data": {"intent": {"name": "greet"}}}"#;
 
-/// A store with an event and a dead letter of so many bytes.
+/// Creates a store with an event and a dead letter of this number of bytes.
 fn filled(letter: usize) -> (TempDir, String) {
     let folder = tempfile::tempdir().unwrap();
     let input = folder.path().join("events.jsonl");
@@ -67,7 +67,7 @@ fn tools_take_the_configured_store_when_none_is_named() {
         assert_eq!(none.status.code(), Some(1), "{text}");
         assert!(text.contains("no store given") && text.contains("RASA_ANALYTICS_DB_URL"), "{text}");
     }
-    // What is named wins.
+    // An argument takes precedence.
     let mut named = turnmill(&["verify", &store]);
     named.env("RASA_ANALYTICS_DB_URL", "sqlite:/no/such.sqlite");
     ran(named, 0);
@@ -143,7 +143,7 @@ fn looking_at_a_file_leaves_nothing_beside_it() {
     }
 }
 
-/// A privileged user may write everywhere, so the command runs as nobody.
+/// A privileged user may write everywhere, so the command runs as an unprivileged one.
 #[cfg(unix)]
 #[test]
 fn a_file_in_a_folder_that_cannot_be_written_can_be_looked_at() {
@@ -243,7 +243,7 @@ fn a_service_gives_signs_of_life() {
     server.start_again();
     service.wait("it is back", |service| messages(service, "database available again after ") == 1);
     wait_until_read(&store, &topic, &mut service);
-    // Durations are rounded, and causes included.
+    // Messages round durations and include causes.
     for line in service.messages() {
         let Some(text) = line["message"].as_str().filter(|text| text.contains("retrying in")) else {
             continue;
@@ -255,7 +255,7 @@ fn a_service_gives_signs_of_life() {
     }
     service.stop();
 
-    // After a restart lag is known before anything is read: here it is held up by a lock.
+    // After a restart, lag is known before anything is read. Here a lock blocks reading.
     topic.produce(&records[..5]);
     let lock = "BEGIN; LOCK TABLE _turnmill_timeline IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(8); COMMIT";
     let mut service = std::thread::scope(|scope| {
@@ -297,7 +297,7 @@ fn a_topic_made_anew_is_read_from_its_start_and_counted() {
     assert_eq!(verify(&store)["tables"], second.expected());
     assert_eq!(ledger(&store, "records"), 700);
 
-    // The same log again: nothing is read twice.
+    // With the same log again, nothing is read twice.
     let mut service = Service::start(&variables(&second, &store));
     second.produce(&records[700..710]);
     service.wait("it goes on", |_| ledger(&store, "records") == 710);
@@ -306,7 +306,7 @@ fn a_topic_made_anew_is_read_from_its_start_and_counted() {
     assert_eq!(ledger(&store, "duplicates"), 0);
 }
 
-/// A member of a group, as another program would be: it only joins.
+/// A member of a group, as another program would be. It only joins.
 fn member(topic: &Topic, group: &str) -> turnmill_source_kafka::KafkaGroup {
     use turnmill_source::{GroupLimits, GroupProgress, GroupSource as _, RecordBatch};
     let mut settings = KafkaSettings::new(&topic.brokers);

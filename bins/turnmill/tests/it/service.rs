@@ -1,4 +1,4 @@
-//! From a topic to tables, while the service runs.
+//! Tests of the running service, from a topic to tables.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use crate::support::{
     Record, Service, Topic, capture, ledger, positions, ran, turnmill, variables, verify, wait_until_read,
 };
 
-/// A batch that no decoder takes.
+/// A payload that no decoder accepts.
 fn broken(number: usize) -> Record {
     Record { key: Some(format!("k{number}")), value: format!("{{broken {number}"), ..Record::default() }
 }
 
-/// The topic's records into `store`, in two runs of the service; then the tables are those of a
-/// replay.
+/// Reads the topic's records into `store` in two runs of the service. Checks that the tables are
+/// those of a replay.
 fn the_tables_are_those_of_a_replay(topic: &mut Topic, records: &[Record], store: &str, consumers: &str) {
     let (first, second) = records.split_at(records.len() / 2);
     topic.produce(first);
@@ -45,7 +45,8 @@ fn the_tables_are_those_of_a_replay(topic: &mut Topic, records: &[Record], store
     assert!(service.said("the topic's records have "), "{}", service.log());
     service.stop();
 
-    // What came while it was away, all of the first half once more, and what comes while it runs.
+    // Produces records while it is stopped, all of the first half once more, and records while it
+    // runs.
     topic.produce(second);
     let mut service = Service::start(&settings);
     wait_until_read(store, topic, &mut service);
@@ -81,7 +82,7 @@ fn a_topic_into_sqlite() {
     let store = format!("sqlite:{}", folder.path().join("rasa.sqlite").display());
     let records = capture("partition-by-sender-false.jsonl.gz");
     the_tables_are_those_of_a_replay(&mut topic, &records, &store, "1");
-    // Also after looking at it.
+    // The same holds after a tool has read the store.
     for beside in ["rasa.sqlite-wal", "rasa.sqlite-shm"] {
         assert!(!folder.path().join(beside).exists(), "one file is all there is to copy");
     }

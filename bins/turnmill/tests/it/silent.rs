@@ -1,4 +1,4 @@
-//! A database that keeps connections open and says nothing, and a signal meanwhile.
+//! Tests of a signal while a database keeps connections open and sends nothing.
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -9,7 +9,7 @@ use turnmill_testbed::proxy::Proxy;
 
 use crate::support::{Service, Topic, capture, turnmill, variables, verify, wait_until_read};
 
-/// How long after its limit a program may still be there on a busy machine.
+/// Time after its limit that a program may still run on a busy machine.
 const GRACE: Duration = Duration::from_secs(4);
 
 #[test]
@@ -35,7 +35,7 @@ fn a_signal_ends_the_service_within_its_limit_while_the_database_is_silent() {
     topic.produce(&records[100..200]);
     std::thread::sleep(Duration::from_secs(1));
     end(&mut service);
-    // While it opens the store.
+    // The signal comes while it opens the store.
     let mut service = Service::start(&variables);
     std::thread::sleep(Duration::from_secs(1));
     end(&mut service);
@@ -91,14 +91,14 @@ fn a_signal_ends_every_tool_at_once_while_the_database_is_silent() {
     }
 }
 
-/// `program` as the first process of its own.
+/// Returns `program` as the first process of a container.
 fn alone(program: &str) -> Command {
     let mut command = Command::new("unshare");
     command.args(["--fork", "--pid", program]).stderr(Stdio::null());
     command
 }
 
-/// The first process of a container is ended by no signal that it has no handler for.
+/// No signal without a handler ends the first process of a container.
 #[test]
 fn a_signal_ends_a_tool_that_is_the_first_process() {
     let Some(url) = postgres::database() else { return };

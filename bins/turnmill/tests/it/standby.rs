@@ -1,4 +1,5 @@
-//! What only looks at a store needs no more than reading: on a hot standby, and for a user who may read.
+//! Checks that tools that only read a store need only read privileges: on a hot standby, and for a
+//! user who may only read.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use crate::markers::parcel;
 use crate::markers_store::replay;
 use crate::support::{ran, turnmill};
 
-/// What a tool prints as JSON.
+/// Returns what a tool prints as JSON.
 #[track_caller]
 fn looked(arguments: &[&str], more: &[&str], url: &str) -> Value {
     let mut all = arguments.to_vec();
@@ -60,7 +61,7 @@ fn looking_works_on_a_standby_and_for_a_reader() {
             looked(&["markers", "list"], &["--on"], url),
             looked(&["markers", "list"], &["--on"], &own)
         );
-        // What writes says why it cannot, at once: it is the first error of the transaction.
+        // A tool that writes reports at once why it cannot: that is the transaction's first error.
         for arguments in [&["markers", "upload", markers, "--on", url][..], &["rebuild", url]] {
             let begun = Instant::now();
             let output = turnmill(arguments).args(["--schema", "mill", "--wait", "1"]).output().unwrap();

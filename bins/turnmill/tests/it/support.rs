@@ -1,4 +1,4 @@
-//! Running the service, filling topics, and knowing what the tables must come to.
+//! Runs the service, fills topics, and computes the expected tables.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -21,7 +21,7 @@ use turnmill_source_kafka::{KafkaProducer, KafkaSettings, OutgoingRecord, Produc
 /// Time after which a test gives up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A record for a topic, or one that is in it.
+/// A record for a topic, or from one.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Record {
     pub(crate) key: Option<String>,
@@ -31,7 +31,7 @@ pub(crate) struct Record {
     pub(crate) millis: i64,
 }
 
-/// The records of a fixture in the `kafka` format.
+/// Returns the records of a fixture in the `kafka` format.
 pub(crate) fn capture(name: &str) -> Vec<Record> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/rasa-oss-3.6/kafka").join(name);
     let lines = BufReader::new(flate2::read::GzDecoder::new(File::open(path).unwrap())).lines();
@@ -49,7 +49,7 @@ pub(crate) fn capture(name: &str) -> Vec<Record> {
     lines.map(|line| record(serde_json::from_str(&line.unwrap()).unwrap())).collect()
 }
 
-/// A topic, and what was produced to it.
+/// A topic, and the records produced to it.
 pub(crate) struct Topic {
     pub(crate) brokers: String,
     pub(crate) name: String,
@@ -59,12 +59,12 @@ pub(crate) struct Topic {
 }
 
 impl Topic {
-    /// A topic that is there, on brokers without security.
+    /// Returns an existing topic, on brokers without security.
     pub(crate) fn new(brokers: &str, name: &str) -> Self {
         Self::with(&KafkaSettings::new(brokers), name)
     }
 
-    /// A fresh topic of the shared broker; none if there is no broker.
+    /// Creates a topic on the shared broker. Returns `None` if there is no broker.
     pub(crate) fn fresh(partitions: u32) -> Option<Self> {
         let (brokers, name) = turnmill_testbed::kafka::topic(partitions)?;
         Some(Self::new(&brokers, &name))
@@ -75,7 +75,7 @@ impl Topic {
         Self { brokers: settings.brokers.clone(), name: name.into(), producer, produced: Vec::new() }
     }
 
-    /// Produces records, waits until they are there, and remembers where.
+    /// Produces records, waits for their acknowledgements, and stores their offsets.
     pub(crate) fn produce(&mut self, records: &[Record]) {
         let first = self.producer.delivered().len();
         assert_eq!(first, 0, "everything was looked at");
@@ -103,7 +103,7 @@ impl Topic {
         assert!(tickets.is_empty(), "not delivered: {tickets:?}");
     }
 
-    /// Offset after the last record of each partition that has any.
+    /// Returns the offset after the last record of each partition that has records.
     pub(crate) fn ends(&self) -> BTreeMap<String, u64> {
         let mut ends = BTreeMap::new();
         for (partition, offset, _) in &self.produced {
@@ -113,7 +113,7 @@ impl Topic {
         ends
     }
 
-    /// What was produced, as JSON lines of the `kafka` format, partition by partition.
+    /// Returns the produced records as JSON lines of the `kafka` format, partition by partition.
     pub(crate) fn dump(&self, path: &Path) {
         let mut produced: Vec<_> = self.produced.iter().collect();
         produced.sort_by_key(|(partition, offset, _)| (*partition, *offset));
@@ -127,7 +127,8 @@ impl Topic {
         }
     }
 
-    /// What the same records come to when their dump is read as a file, in one go, as `turnmill-replay` does it.
+    /// Returns the tables' digest after a dump of the same records is loaded without interruption,
+    /// as `turnmill-replay` does.
     pub(crate) fn expected(&self) -> Value {
         let folder = tempfile::tempdir().unwrap();
         let dump = folder.path().join("dump.jsonl");
@@ -149,7 +150,7 @@ impl Topic {
     }
 }
 
-/// `turnmill` with `arguments`, and nothing in its environment.
+/// Returns the command `turnmill` with `arguments` and an empty environment.
 pub(crate) fn turnmill(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_turnmill"));
     command.args(arguments).env_clear().current_dir(std::env::temp_dir());
@@ -165,22 +166,22 @@ pub(crate) fn ran(mut command: Command, code: i32) -> Output {
     output
 }
 
-/// What `turnmill verify` says; the ledger adds up.
+/// Returns the output of `turnmill verify`, after checking that the ledger adds up.
 #[track_caller]
 pub(crate) fn verify(store: &str) -> Value {
     serde_json::from_slice(&ran(turnmill(&["verify", store, "--json"]), 0).stdout).unwrap()
 }
 
-/// The ledger's sum over all sources.
+/// Returns the ledger's sum over all sources.
 pub(crate) fn ledger(store: &str, column: &str) -> i64 {
     verify(store)["ledger"].as_array().unwrap().iter().map(|row| row[column].as_i64().unwrap()).sum()
 }
 
-/// The store's positions, by partition.
+/// Returns the store's positions by partition.
 pub(crate) fn positions(store: &str) -> BTreeMap<String, (String, String)> {
     let output = turnmill(&["positions", "list", store, "--json"]).output().unwrap();
     if !output.status.success() {
-        // There is no store yet.
+        // The store does not exist yet.
         return BTreeMap::new();
     }
     let all: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
@@ -188,7 +189,7 @@ pub(crate) fn positions(store: &str) -> BTreeMap<String, (String, String)> {
     all.iter().map(|one| (text(&one["partition"]), (text(&one["source"]), text(&one["position"])))).collect()
 }
 
-/// Waits until the store stands at the ends of the topic's partitions.
+/// Waits until the store's positions are at the ends of the topic's partitions.
 #[track_caller]
 pub(crate) fn wait_until_read(store: &str, topic: &Topic, service: &mut Service) {
     let ends = topic.ends();
@@ -207,7 +208,7 @@ pub(crate) struct Service {
     address: String,
 }
 
-/// Variables for a service that reads `topic` into `store`.
+/// Returns the variables for a service that reads `topic` into `store`.
 pub(crate) fn variables(topic: &Topic, store: &str) -> Vec<(String, String)> {
     [
         ("KAFKA_BROKER_ADDRESS", topic.brokers.as_str()),
@@ -220,7 +221,7 @@ pub(crate) fn variables(topic: &Topic, store: &str) -> Vec<(String, String)> {
 }
 
 impl Service {
-    /// Starts it, and waits until HTTP is served.
+    /// Starts the service, and waits until it serves HTTP.
     #[track_caller]
     pub(crate) fn start(variables: &[(String, String)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -246,22 +247,22 @@ impl Service {
         service
     }
 
-    /// What it wrote to standard error.
+    /// Returns its standard error.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap()
     }
 
-    /// Its messages; fields stand beside `message`.
+    /// Returns its log messages; fields are beside `message`.
     pub(crate) fn messages(&self) -> Vec<Value> {
         self.log().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
-    /// Whether a message contains this text.
+    /// Returns whether a message contains this text.
     pub(crate) fn said(&self, text: &str) -> bool {
         self.log().contains(text)
     }
 
-    /// Waits, as long as the process lives.
+    /// Waits while the process runs.
     #[track_caller]
     pub(crate) fn wait(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> bool) {
         let end = Instant::now() + PATIENCE;
@@ -274,17 +275,17 @@ impl Service {
         }
     }
 
-    /// Status and body of a page; `None` without a response.
+    /// Returns status and body of a page, or `None` without a response.
     pub(crate) fn get(&self, path: &str) -> Option<(u16, String)> {
         self.request("GET", path, &[], "")
     }
 
-    /// Where it serves HTTP.
+    /// Returns its HTTP address.
     pub(crate) fn address(&self) -> &str {
         &self.address
     }
 
-    /// Status and body of the answer to a request; `None` without a response.
+    /// Returns status and body of the response to a request, or `None` without a response.
     pub(crate) fn request(
         &self,
         method: &str,
@@ -304,7 +305,8 @@ impl Service {
         Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
     }
 
-    /// Sum of all samples of a metric whose line begins with `prefix`, labels included as far as given.
+    /// Returns the sum of all samples whose line begins with `prefix`, with as many labels as it
+    /// has.
     pub(crate) fn metric(&self, prefix: &str) -> f64 {
         let (_, text) = self.get("/metrics").unwrap();
         text.lines()
@@ -313,7 +315,7 @@ impl Service {
             .sum()
     }
 
-    /// Its process id.
+    /// Returns its process id.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -324,7 +326,7 @@ impl Service {
         assert!(sent.success());
     }
 
-    /// Waits for its end.
+    /// Waits until it ends.
     #[track_caller]
     pub(crate) fn ended(&mut self) -> ExitStatus {
         let end = Instant::now() + PATIENCE;
@@ -337,7 +339,7 @@ impl Service {
         }
     }
 
-    /// Asks it to stop, and checks that it does so in time and in good order.
+    /// Stops it, and checks that it ends cleanly and in time.
     #[track_caller]
     pub(crate) fn stop(&mut self) {
         let asked = Instant::now();
@@ -350,7 +352,7 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // Nothing to do if it has ended.
+        // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

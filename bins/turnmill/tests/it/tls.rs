@@ -1,4 +1,4 @@
-//! Encrypted and logged in, on both sides.
+//! Tests of encryption and log-in, on both sides.
 
 use turnmill_source_kafka::{KafkaSettings, SaslMechanism, SecurityProtocol};
 use turnmill_testbed::kafka::{self, Broker, Listener};
@@ -54,7 +54,7 @@ fn sasl_ssl_and_verify_full() {
     assert!(!service.said(kafka::PASSWORD), "{}", service.log());
     assert_eq!(verify(&store)["tables"], topic.expected());
 
-    // The authorities that the system trusts are those of a file that can be named.
+    // A setting names the file with the authorities that the system trusts.
     let by_system = format!("{}?sslmode=verify-full&sslrootcert=system", server.url_of("rasa"));
     for (authorities, code, expected) in [
         (&server.tls().unwrap().ca, 0, "reachable, connection encrypted"),
@@ -67,7 +67,7 @@ fn sasl_ssl_and_verify_full() {
         assert!(text.contains(expected), "{text}");
     }
 
-    // A server that cannot be trusted is not used.
+    // A server without a trusted certificate is refused.
     let stranger = server.tls().unwrap().stranger_ca.display().to_string();
     let untrusted = store.replace(&postgres_ca.display().to_string(), &stranger);
     let mut check = turnmill(&["check", "--connect"]);

@@ -1,4 +1,4 @@
-//! The tools, on stores of both kinds.
+//! Tests of the tools, on stores of both kinds.
 
 use serde_json::Value;
 use turnmill_testbed::postgres;
@@ -8,7 +8,7 @@ use crate::support::{Record, Service, Topic, ran, turnmill, variables, verify, w
 /// One event without a usable time, and garbage.
 fn unusable() -> [Record; 2] {
     let event = r#"{"sender_id": "u1", "event": "user", "timestamp": 1e300, "text": "hi"}"#;
-    // The record's own time, of 1970, is as unusable.
+    // The record's own time, of 1970, is unusable as well.
     [event, "garbage"].map(|value| Record { value: value.into(), millis: 1000, ..Record::default() })
 }
 

@@ -36,7 +36,7 @@ pub struct Peer(pub SocketAddr);
 ///   127.0.0.1);
 /// - an `Origin` from elsewhere (a foreign web page in a browser on this machine).
 ///
-/// Behind a local proxy that adds no header, every request looks like one from this machine.
+/// Through a local proxy that adds no header, every request looks like one from this machine.
 /// Therefore such requests need the token as well once it is set.
 #[derive(Clone)]
 pub struct HttpAccess {

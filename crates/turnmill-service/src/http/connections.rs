@@ -13,7 +13,8 @@ const OTHERS: usize = 256;
 /// Maximum number of connections. The slots beyond [`OTHERS`] are reserved for clients on this
 /// machine.
 const ALL: usize = OTHERS + 128;
-/// Time that a caller has for its next request before its connection counts as idle. A probe that is about to ask is not idle.
+/// Time that a caller has for its next request before its connection counts as idle. A probe that
+/// is about to ask is not idle.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// The connection slots of a server.

@@ -1,4 +1,4 @@
-//! The metrics behind `/metrics` and `/api/v1/status`. All metric names are in [`names`].
+//! The metrics served at `/metrics` and `/api/v1/status`. All metric names are in [`names`].
 
 pub mod names;
 mod status;

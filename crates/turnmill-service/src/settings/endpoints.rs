@@ -98,8 +98,8 @@ pub(crate) fn read(
     Endpoints { given, anonymised: reader.anonymised(broker) }
 }
 
-/// What the name of one of Rasa's own classes begins with: `Kafka` for `rasa.core.brokers.kafka.KafkaEventBroker`, which Rasa
-/// loads as it loads any class of a project.
+/// What the name of one of Rasa's own classes begins with: `Kafka` for
+/// `rasa.core.brokers.kafka.KafkaEventBroker`, which Rasa loads as it loads any class of a project.
 pub(super) fn class_of_rasa<'k>(kind: &'k str, suffix: &str) -> Option<&'k str> {
     let class = kind.strip_prefix("rasa.").and_then(|path| path.rsplit('.').next())?;
     class.strip_suffix(suffix)

@@ -156,7 +156,7 @@ fn read(reader: &mut Reader<'_>, text: &str) -> Option<TrackerStore> {
         reader.problem(line, detail.into());
         return None;
     }
-    // Not shown: somebody may have put a whole connection string there, with a password in it.
+    // Not shown: the value may be a whole connection string with a password in it.
     let is_host = |host: &str| {
         let host = host.trim_end_matches('/');
         host.contains("://") || host.contains('@') || check_brokers(host).is_ok() || check_host(host).is_ok()

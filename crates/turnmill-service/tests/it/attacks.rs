@@ -1,5 +1,5 @@
-//! Callers that hold on to the port do not keep others from it. Everything stays on this machine
-//! and ends within seconds.
+//! Clients that hold connections open do not keep others from the port. Everything stays on this
+//! machine and ends within seconds.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::http::Site;
 
-/// More connections than there are places.
+/// More connections than there are slots.
 const CALLERS: usize = 400;
 /// Default timeout of Kubernetes probes.
 const PROBE: Duration = Duration::from_secs(1);
@@ -30,7 +30,7 @@ fn probe(address: SocketAddr) -> Result<Duration, String> {
     }
 }
 
-/// The first probe without an answer in time, if there is one.
+/// Returns the first probe without an answer in time, if there is one.
 fn probes(address: SocketAddr, times: usize) -> Result<(), String> {
     (0..times).try_for_each(|number| {
         std::thread::sleep(Duration::from_millis(50));
@@ -70,7 +70,7 @@ fn callers_that_read_nothing() {
     });
 }
 
-/// Probes while callers open connections, send this, and come again.
+/// Probes while clients open connections, send this, and connect again.
 #[track_caller]
 fn probed_while_callers_send(sent: &[u8]) {
     let site = Site::start(None);
@@ -119,7 +119,7 @@ fn callers_that_hold_connections() {
     let site = Site::start(None);
     let callers: Vec<TcpStream> = (0..CALLERS).filter_map(|_| connect(&site)).collect();
     probes(site.address, 5).unwrap();
-    // Those that came first have lost their places.
+    // The oldest connections have lost their slots.
     std::thread::sleep(Duration::from_millis(100));
     let gone = callers.iter().filter(|stream| match Read::read(&mut &**stream, &mut [0; 8]) {
         Ok(0) => true,

@@ -1,4 +1,4 @@
-//! Documentation, example, dashboard and alert rules say what the code says.
+//! Checks that documentation, example, dashboard and alert rules match the code.
 //!
 //! `TURNMILL_TEST_UPDATE=1` regenerates them.
 
@@ -25,7 +25,7 @@ fn read(name: &str) -> String {
     fs::read_to_string(path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// Compares a file with what it should be, or makes it so.
+/// Compares a file with the expected text, or writes that text.
 fn check(name: &str, expected: &str) {
     if std::env::var_os("TURNMILL_TEST_UPDATE").is_some() {
         fs::write(path(name), expected).unwrap();
@@ -33,7 +33,7 @@ fn check(name: &str, expected: &str) {
     assert!(read(name) == expected, "{name} is out of date: run this test with TURNMILL_TEST_UPDATE=1");
 }
 
-/// The text with what stands between the two comments replaced.
+/// Returns the text with everything between the two comments replaced.
 fn with_part(text: &str, part: &str, generated: &str) -> String {
     let (begin, end) = (format!("<!-- {part}: generated -->\n"), format!("<!-- {part}: end -->"));
     let (before, rest) = text.split_once(&begin).unwrap_or_else(|| panic!("there is no {begin}"));
@@ -65,7 +65,7 @@ fn the_example_file_is_valid_and_says_the_defaults() {
     let plain = Case::minimal().load().unwrap().settings;
     let mut filled = Case::minimal()
         .file("turnmill.toml", &uncommented)
-        // No default, and an empty text means something there.
+        // These have no default, and an empty text has a meaning.
         .variable("RASA_ANALYTICS_DLQ", "rasa-analytics-dlq")
         .load()
         .unwrap()
@@ -76,8 +76,7 @@ fn the_example_file_is_valid_and_says_the_defaults() {
     assert_eq!(filled, plain);
 }
 
-/// The table of callers in the documentation of the code, which a unit test goes through row by
-/// row.
+/// Returns the table of requests in the code's documentation, which a unit test checks row by row.
 #[test]
 fn who_comes_in_is_documented() {
     let code = include_str!("../../src/http/access.rs");

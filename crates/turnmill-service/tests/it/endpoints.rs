@@ -37,7 +37,7 @@ fn broker_topic_and_security_are_the_assistants() {
     assert_eq!(kafka.brokers, "one:9092,two:9092");
     assert_eq!(kafka.topic, "rasa-events");
     assert_eq!((kafka.security_protocol, kafka.sasl_mechanism), (SecurityProtocol::SaslSsl, "SCRAM-SHA-256"));
-    // YAML would make a number of it.
+    // YAML would read it as a number.
     assert_eq!(kafka.sasl_username.as_deref(), Some("0123"));
     assert_eq!(kafka.sasl_password.unwrap().expose(), "from-the-environment-and-more");
     assert_eq!(kafka.ssl_ca.as_deref(), Some("/ca.pem".as_ref()));

@@ -13,7 +13,7 @@ use turnmill_service::{Health, Phase, Shutdown};
 
 const TOKEN: &str = "a-token-of-some-length";
 
-/// A running site; it ends with this.
+/// A running site, which stops when this is dropped.
 pub(crate) struct Site {
     metrics: ServiceMetrics,
     pub(crate) address: SocketAddr,
@@ -42,7 +42,7 @@ impl Site {
         Self { metrics, address, shutdown, thread: Some(thread) }
     }
 
-    /// Code, headers and body of the answer to a request with these header lines.
+    /// Returns code, headers and body of the response to a request with these header lines.
     fn ask(&self, address: SocketAddr, request: &str, headers: &str, body: &[u8]) -> (u16, String, String) {
         let mut stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -177,7 +177,7 @@ fn the_front_page_says_what_is_there_to_everybody() {
     assert!(!text.contains(TOKEN) && !html.contains(TOKEN));
 }
 
-/// The address by which others know this machine, if it has one. Nothing is sent.
+/// Returns the address of this machine in its network, if it has one. Sends nothing.
 fn outer_address() -> Option<IpAddr> {
     let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
     socket.connect("192.0.2.1:9").ok()?;

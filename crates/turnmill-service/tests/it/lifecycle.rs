@@ -1,4 +1,4 @@
-//! Stopping, with real signals where signals are the point.
+//! Tests of stopping, with real signals where they matter.
 
 use std::time::Duration;
 
@@ -95,7 +95,7 @@ mod signals {
 
     const ROLE: &str = "TURNMILL_TEST_LIFECYCLE";
 
-    /// No test but the child process of those below, when one of them starts it.
+    /// Not a test of its own: the child process of the tests below.
     #[test]
     fn child() {
         let Ok(role) = std::env::var(ROLE) else { return };
@@ -156,7 +156,7 @@ mod signals {
             assert!(status.success());
         }
 
-        /// What it said last of all that is ours.
+        /// Returns the last line that turnmill wrote.
         fn end(mut self) -> String {
             let last = self
                 .lines

@@ -1,4 +1,4 @@
-//! What the log looks like, seen from outside of a process.
+//! Tests of the log as seen from outside the process.
 
 use std::process::Command;
 
@@ -9,7 +9,7 @@ use crate::support::Case;
 
 const ROLE: &str = "TURNMILL_TEST_LOGGING";
 
-/// No test but the child process of those below, when one of them starts it.
+/// Not a test of its own: the child process of the tests below.
 #[test]
 fn child() {
     let Ok(role) = std::env::var(ROLE) else { return };

@@ -1,11 +1,11 @@
-//! Secrets are in nothing that is printed, whatever they look like and whatever else is wrong.
+//! Checks that no output contains a secret, whatever it looks like and whatever else is wrong.
 
 use proptest::prelude::*;
 use turnmill_service::settings::{Id, Loaded, SettingsError};
 
 use crate::support::Case;
 
-/// Texts that nothing else contains, with characters that mean something to URLs, YAML and TOML.
+/// Texts that nothing else contains, with special characters of URLs, YAML and TOML.
 fn secret() -> impl Strategy<Value = String> {
     "QZ[a-zA-Z0-9@:/?#%&=+ !$,;{}\\[\\]~.-]{6,24}ZQ"
 }
@@ -20,7 +20,7 @@ fn shown(result: &Result<Loaded, SettingsError>) -> String {
     }
 }
 
-/// Whether half of a secret shows: that is too much, too.
+/// Returns whether half of a secret shows: that is too much as well.
 fn leaks(text: &str, secret: &str) -> bool {
     let characters: Vec<char> = secret.chars().collect();
     characters.windows(6).any(|window| text.contains(&window.iter().collect::<String>()))
@@ -86,7 +86,7 @@ fn flags_and_environments_show_names_only() {
     assert!(text.contains("DatabaseUrl") && !text.contains("QZsecretZQ"), "{text}");
 }
 
-/// What people write into a variable that is not meant for it, and what is typed wrongly.
+/// Values in the wrong variable, and values with typing errors.
 #[test]
 fn a_secret_in_the_wrong_place_does_not_show() {
     for (variable, value) in [

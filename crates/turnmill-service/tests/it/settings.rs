@@ -1,4 +1,4 @@
-//! Every setting, from every place.
+//! Tests every setting from every place.
 
 use std::time::Duration;
 

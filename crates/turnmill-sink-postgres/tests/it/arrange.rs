@@ -124,7 +124,8 @@ fn what_an_interrupted_migration_has_left_is_finished() {
     block_on(async {
         let present = filled(&mut schemas, 1, 2).await;
         let mut old = of_version_1(&mut schemas, &present);
-        // An index that was under way, one that is done, one of those of before that is gone, and half of the keys.
+        // Leaves an unfinished index, a finished one, a dropped one of an earlier version, and half
+        // of the keys.
         let schema = old.settings().schema().to_owned();
         schemas.execute(
             &schema,

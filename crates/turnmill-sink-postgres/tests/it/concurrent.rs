@@ -213,7 +213,8 @@ fn writers_at_the_same_time_on_the_same_senders_give_the_same_rows() {
         let store = opened(&mut schemas).await;
         let workers: Vec<_> = (0..3)
             .map(|worker| {
-                // Neighbours go to different workers, which so are late for each other all the time.
+                // Neighbours go to different workers, so each delivers events that are late for the
+                // others.
                 let share: Vec<String> = lines.iter().skip(worker).step_by(3).cloned().collect();
                 let store = schemas.connect(&store);
                 std::thread::spawn(move || block_on(work(store, share, worker)))

@@ -1,4 +1,4 @@
-//! What the conformance suite does not look at: rows that cannot be as the batch says.
+//! Cases outside the conformance suite: rows that are not as the batch expects them.
 
 use futures_util::FutureExt as _;
 use turnmill_model::tables::SenderRow;
@@ -40,7 +40,7 @@ fn a_key_that_is_taken_is_a_lost_race() {
     let Some(mut schemas) = Schemas::new() else { return };
     block_on(async {
         let mut store = opened(&mut schemas).await;
-        // Few rows go another way than many.
+        // Few rows are written in another way than many.
         for (first, count) in [(1, 1), (1000, 100)] {
             write(&mut store, senders(first, count, "a")).await.unwrap();
             for batch in [
@@ -89,9 +89,9 @@ fn a_failed_transaction_cannot_be_committed_and_the_next_one_works() {
         tx.write(&senders(2, 1, "b")).await.unwrap();
         tx.write(&senders(3, 1, "a")).await.unwrap_err();
         tx.commit().await.unwrap_err();
-        // Nor does one that is dropped leave anything.
+        // A transaction that is dropped leaves nothing either.
         store.begin(&claim).await.unwrap().write(&senders(4, 1, "c")).await.unwrap();
-        // A future that is dropped in the middle, at each of its first waits.
+        // Drops the future in the middle, at each of its first waits.
         for waits in 0..6 {
             let mut tx = store.begin(&claim).await.unwrap();
             let batch = senders(100, 500, "d");

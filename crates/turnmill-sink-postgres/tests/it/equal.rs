@@ -1,4 +1,4 @@
-//! The same rows as a store in memory, whatever the deliveries.
+//! The store holds the same rows as a store in memory, whatever the deliveries.
 
 use std::collections::BTreeSet;
 
@@ -26,7 +26,7 @@ where
 fn digests_are_those_of_a_store_in_memory() {
     let Some(mut schemas) = Schemas::new() else { return };
     let mut given: Vec<Given> = Vec::new();
-    // Enough that rows are copied, and senders that share users.
+    // Enough senders that rows are copied, some of which share users.
     for number in 0..40 {
         let sender = format!("ä\"'; -- {number}");
         let lines =
@@ -114,7 +114,8 @@ fn dead_letters_come_back_whole_and_their_ids_are_not_used_again() {
             arrivals.push(rules.decoder(), given.record());
             let retry = Accounting::Retry { source: "kafka ü", letter: id as u64 };
             ingest.ingest(&mut store, &arrivals, &[], &retry, &FullLetters).await.unwrap();
-            // Somebody else who does the same is told, and the ledger stays right.
+            // A second process that retries the same letters gets an error, and the ledger stays
+            // right.
             let error = ingest.ingest(&mut store, &arrivals, &[], &retry, &FullLetters).await.unwrap_err();
             assert_eq!(error.class(), turnmill_sink::Class::Fenced, "{error}");
         }

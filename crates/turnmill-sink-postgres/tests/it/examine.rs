@@ -1,4 +1,4 @@
-//! Damage is found.
+//! The examination finds damage.
 
 use turnmill_ingest::examine;
 use turnmill_sink_postgres::{ForeignKeys, PostgresStore};

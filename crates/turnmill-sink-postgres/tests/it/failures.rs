@@ -1,4 +1,4 @@
-//! Failures of the server, and what others do to the tables.
+//! Failures of the server, and changes that others make to the tables.
 
 use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::RowRules;
@@ -23,7 +23,7 @@ fn a_terminated_connection_is_made_again() {
             senders: vec![SenderClaim { sender: SenderId::new(None, "a"), cached: None }],
             ..Claim::default()
         };
-        // Between transactions.
+        // The server fails between transactions.
         execute(&schemas.url, OTHERS).unwrap();
         let mut tries = 0;
         while let Err(error) = write(&mut store, senders(1, 1, "a")).await {
@@ -31,7 +31,8 @@ fn a_terminated_connection_is_made_again() {
             tries += 1;
             assert!(tries < 3, "one failure tells that the connection is gone: {error}");
         }
-        // In the middle of one, before rows of either kind are written, and before the commit.
+        // The server fails inside a transaction: before rows of either kind are written, and before
+        // the commit.
         for count in [1, 500] {
             let mut tx = store.begin(&claim).await.unwrap();
             execute(&schemas.url, OTHERS).unwrap();

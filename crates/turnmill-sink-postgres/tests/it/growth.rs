@@ -12,8 +12,8 @@ use crate::arrange::filled_from;
 use crate::opening::Plain;
 use crate::support::{Schemas, block_on, open};
 
-/// Rows of the store's tables that were read by whatever plan, by all connections, so far. The server is told of them with
-/// some delay.
+/// Returns the number of rows of the store's tables that all connections have read so far, by any
+/// plan. The server counts them with some delay.
 async fn touched(schemas: &Schemas, schema: &str) -> u64 {
     let sql = format!(
         "SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0))::bigint FROM pg_stat_all_tables WHERE schemaname = '{schema}'"
@@ -29,7 +29,8 @@ async fn touched(schemas: &Schemas, schema: &str) -> u64 {
     }
 }
 
-/// The rows that a late message and a rebuild of some senders touch, in a store of `senders` senders.
+/// Returns the rows that a late message and a rebuild of some senders touch, in a store of
+/// `senders` senders.
 async fn work(schemas: &mut Schemas, senders: u32) -> (u64, u64) {
     let settings = Settings::default();
     let rules = RowRules::new(&settings, RasaDecoder::new);
@@ -50,7 +51,7 @@ async fn work(schemas: &mut Schemas, senders: u32) -> (u64, u64) {
         arrivals.push(rules.decoder(), Record { payload: line.as_bytes(), ..Record::default() });
     }
     let start = touched(schemas, place.schema()).await;
-    // A server process tells of what it has read at its end, or after a while.
+    // A server process reports what it has read at its end, or after a while.
     let mut store = PostgresStore::new(place.clone());
     open(&mut store).await.unwrap();
     let report =

@@ -1,4 +1,5 @@
-//! The laws, on a server: whatever the order of arrival, the batches, the writers and the failures, the tables are the oracle's.
+//! The laws, on a server: whatever the order of arrival, the batches, the writers and the failures,
+//! the tables are the oracle's.
 
 use std::io::{BufRead, BufReader};
 

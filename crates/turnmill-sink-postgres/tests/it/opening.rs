@@ -1,4 +1,4 @@
-//! Which databases are opened, and what is said about the others.
+//! Which databases can be opened, and the messages about the others.
 
 use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::testkit::{Fixture as _, conversation};
@@ -14,11 +14,11 @@ use crate::support::{Schemas, block_on, execute, fatal, open, opened, retryable}
 #[test]
 fn making_a_store_connects_to_nothing() {
     block_on(async {
-        let nowhere: PostgresSettings = "postgres://nobody@127.0.0.1:1/none".parse().unwrap();
+        let nowhere: PostgresSettings = "postgres://user@127.0.0.1:1/none".parse().unwrap();
         let mut store = PostgresStore::new(nowhere);
         assert!(fatal(store.digests().await).contains("is not open"));
         assert!(retryable(open(&mut store).await).contains("127.0.0.1:1"));
-        let unknown: PostgresSettings = "postgres://nobody@no.such.host.invalid/none".parse().unwrap();
+        let unknown: PostgresSettings = "postgres://user@no.such.host.invalid/none".parse().unwrap();
         retryable(open(&mut PostgresStore::new(unknown)).await);
     });
 }
@@ -33,7 +33,7 @@ fn opening_again_changes_nothing() {
         let schema = store.settings().schema().to_owned();
         let before = schemas.execute(&schema, state);
         open(&mut schemas.connect(&store)).await.unwrap();
-        // Nor does one who may not touch the schema find anything missing.
+        // A user who may not touch the schema finds nothing missing either.
         let without = store.settings().clone().with_migrations(false);
         open(&mut PostgresStore::new(without)).await.unwrap();
         assert_eq!(schemas.execute(&schema, state), before);
@@ -92,7 +92,7 @@ fn a_failed_migration_leaves_nothing() {
     let Some(mut schemas) = Schemas::new() else { return };
     block_on(async {
         let settings = schemas.next();
-        // An index of ours on something else is found only when it is made.
+        // An index of turnmill's name on another table is found only when it is built.
         execute(
             &schemas.url,
             "CREATE SCHEMA \"Schema 1\"; CREATE TABLE \"Schema 1\".other (a int); \

@@ -15,7 +15,8 @@ fn descents(table: &str) -> String {
 fn the_rows_of_a_batch_are_written_in_the_order_of_their_ids() {
     let Some(mut schemas) = Schemas::new() else { return };
     block_on(async {
-        // Eight conversations at the same time, in one batch: sender by sender the order of time is broken seven times.
+        // Writes eight simultaneous conversations in one batch. Sender by sender, the order of time
+        // would break seven times.
         let store = filled_from(&mut schemas, 8, 12, 0).await;
         let schema = store.settings().schema().to_owned();
         for table in ["rasa_event", "rasa_action", "rasa_slot"] {

@@ -1,4 +1,4 @@
-//! Where a server may be: behind a Unix socket, or one of several hosts.
+//! Where a server may be: at a Unix socket, or at one of several hosts.
 
 use std::net::TcpListener;
 
@@ -32,14 +32,14 @@ fn a_socket_is_named_as_host_or_in_the_query() {
 #[test]
 fn the_first_host_that_answers_is_taken() {
     let Some(server) = or_skip(Server::start(&Options::default())) else { return };
-    // A port at which nobody listens, as it was just given back.
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    // A port without a listener, because it was just released.
+    let closed_port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let url = server.url();
     let (user, place) = url.rsplit_once('@').unwrap();
     let (host, database) = place.split_once('/').unwrap();
-    opens(&format!("{user}@127.0.0.1:{nobody},{host}/{database}")).unwrap();
-    opens(&format!("{user}@{host},127.0.0.1:{nobody}/{database}")).unwrap();
-    opens(&format!("{user}@127.0.0.1:{nobody},{host}/{database}?load_balance_hosts=random")).unwrap();
-    let error = opens(&format!("{user}@127.0.0.1:{nobody}/{database}")).unwrap_err();
-    assert!(error.contains(&nobody.to_string()), "{error}");
+    opens(&format!("{user}@127.0.0.1:{closed_port},{host}/{database}")).unwrap();
+    opens(&format!("{user}@{host},127.0.0.1:{closed_port}/{database}")).unwrap();
+    opens(&format!("{user}@127.0.0.1:{closed_port},{host}/{database}?load_balance_hosts=random")).unwrap();
+    let error = opens(&format!("{user}@127.0.0.1:{closed_port}/{database}")).unwrap_err();
+    assert!(error.contains(&closed_port.to_string()), "{error}");
 }

@@ -1,4 +1,4 @@
-//! A pooler between that does not keep the session is named.
+//! A pooler that does not keep the session is reported.
 
 use std::fs;
 use std::process::{Child, Command, Stdio};
@@ -24,7 +24,7 @@ impl Drop for Pooler {
 }
 
 impl Pooler {
-    /// None if it is not installed, which is noted.
+    /// Starts PgBouncer. Returns `None` and notes it if it is not installed.
     fn start(url: &str, mode: &str) -> Option<Self> {
         let program =
             ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer"].into_iter().find(|path| fs::exists(path).unwrap());
@@ -44,7 +44,7 @@ impl Pooler {
         );
         fs::write(&configuration, text).unwrap();
         let mut command = Command::new(program);
-        // It refuses to be root.
+        // PgBouncer refuses to run as root.
         if std::os::unix::fs::MetadataExt::uid(&fs::metadata(folder.path()).unwrap()) == 0 {
             let owner = Command::new("chown").args(["-R", "postgres"]).arg(folder.path()).status().unwrap();
             assert!(owner.success());
@@ -73,7 +73,8 @@ fn only_a_pooler_that_keeps_the_session_will_do() {
         let place: PostgresSettings = url.parse().unwrap();
         let place = place.with_schema(schemas.next().schema());
         block_on(async {
-            // What was prepared on another connection may be missed before anything can be looked at.
+            // A statement that was prepared on another connection may be missing before the survey
+            // begins.
             let problems = match PostgresStore::new(place).survey().await {
                 Ok(survey) => survey.problems,
                 error => vec![fatal(error)],
@@ -92,7 +93,8 @@ fn a_pooler_that_knows_no_transactions_ends_it() {
     let url = format!("postgres://postgres@127.0.0.1:{}/{database}", pooler.port);
     let place: PostgresSettings = url.parse().unwrap();
     block_on(async {
-        // The pooler hangs up behind its word, which may come first: then it is asked again, as a pipeline does.
+        // The pooler closes the connection after its message, and either may arrive first. So the
+        // test retries, as a pipeline does.
         let mut attempts = 0;
         let opened = loop {
             let opened = open(&mut PostgresStore::new(place.clone())).await;

@@ -1,4 +1,4 @@
-//! Rows that the database refuses, and what is told of a transaction that fails.
+//! Rows that the database refuses, and the error of a transaction that fails.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use turnmill_sink_postgres::{ForeignKeys, PostgresSettings, PostgresStore};
 use crate::opening::Plain;
 use crate::support::{Schemas, block_on, execute, fatal, opened};
 
-/// Conversations of which some messages are refused, in one batch.
+/// Ingests conversations of which some messages are refused, in one batch.
 async fn ingested(store: &mut PostgresStore, senders: usize, turns: usize, refused: usize) -> (i64, i64) {
     let settings = Settings::default();
     let rules = RowRules::new(&settings, RasaDecoder::new);
@@ -31,14 +31,15 @@ async fn ingested(store: &mut PostgresStore, senders: usize, turns: usize, refus
     for line in &lines {
         arrivals.push(rules.decoder(), Record { payload: line.as_bytes(), ..Record::default() });
     }
-    // Once: nothing is tried again here.
+    // Ingests once, without retries.
     let report = ingest.ingest(store, &arrivals, &[], &Accounting::Source("test"), &Plain).await.unwrap();
     (report.counts.dead_letters, report.counts.events)
 }
 
 #[test]
 fn a_refused_row_costs_its_record_at_the_first_attempt_however_many_rows_there_are() {
-    // Of few rows an INSERT is refused, in front of a COPY of another table or not; of many a COPY.
+    // With few rows an INSERT is refused, with or without a COPY of another table after it; with
+    // many a COPY.
     for (senders, turns, refused) in
         [(1, 40, 1), (1, 64, 1), (1, 200, 1), (20, 1, 1), (20, 10, 7), (64, 1, 3)]
     {
@@ -110,7 +111,7 @@ fn the_first_error_of_a_transaction_is_told() {
         };
         let message = fatal(reader.begin(&claim).await.map(drop));
         assert!(message.contains("42501") && message.contains("_turnmill_timeline"), "{message}");
-        // Looking needs no more than reading.
+        // A survey needs no more than read privileges.
         schemas.execute(
             reader.settings().schema(),
             &format!(

@@ -1,4 +1,4 @@
-//! A server that keeps the connection open and says nothing.
+//! A server that keeps the connection open and sends nothing.
 
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ fn a_server_that_says_nothing_is_given_up_and_found_again() {
         let in_time =
             |began: Instant| assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
 
-        // At a transaction's beginning, in the middle of one, and at its end.
+        // The server falls silent at a transaction's beginning, in its middle, and at its end.
         proxy.freeze(true);
         let (claim, began) = (Claim::default(), Instant::now());
         let message = retryable(store.begin(&claim).await.map(drop));
@@ -54,7 +54,8 @@ fn a_server_that_says_nothing_is_given_up_and_found_again() {
         retryable(tx.commit().await);
         in_time(began);
         proxy.freeze(false);
-        // What is read without a limit is looked after by another connection, which gets no word either.
+        // A read without a limit is checked through another connection, which gets no answer
+        // either.
         store.begin(&claim).await.unwrap();
         proxy.freeze(true);
         let began = Instant::now();
@@ -62,7 +63,7 @@ fn a_server_that_says_nothing_is_given_up_and_found_again() {
         assert!(message.contains("no answer"), "{message}");
         assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
         proxy.freeze(false);
-        // The commit may have got through, the others have not.
+        // The last commit may have been executed, the others were not.
         let rows = store.digests().await.unwrap().tables["rasa_sender"].rows;
         assert!((1..=2).contains(&rows), "{rows}");
         write(&mut store, senders(3000, 100, "d")).await.unwrap();

@@ -1,4 +1,5 @@
-//! The conformance suite, under either order of texts, with references that the server checks and as they are by default.
+//! Runs the conformance suite under either order of texts, with checked references and with the
+//! default ones.
 
 use turnmill_ingest::testkit::{suite, upkeep_suite};
 use turnmill_sink_postgres::ForeignKeys;

@@ -1,11 +1,12 @@
-//! The metrics, against numbers counted by hand.
+//! Compares the metrics with numbers counted by hand.
 
 use turnmill_analytics::metrics::{self, Measured, Options};
 use turnmill_sql::Dialect;
 
 use crate::support::{Schemas, block_on, opened};
 
-/// Four sessions of three senders, two of which are the same person's; hand-overs in three sessions, of each kind one.
+/// Four sessions of three senders, two of which belong to one user. Three sessions have a
+/// hand-over, each of another kind.
 const ROWS: &str = "
 SET session_replication_role = replica;
 INSERT INTO rasa_user VALUES ('p', 'person', now(), now());
@@ -52,7 +53,7 @@ fn the_metrics_are_those_counted_by_hand() {
         Measured::Groups(groups.iter().map(|(name, count)| (name.map(Into::into), *count)).collect())
     };
     let Some(mut summary) = summary(ROWS) else { return };
-    // Seconds are taken as decimals there and as floats here.
+    // PostgreSQL calculates seconds with decimals, this test with floats.
     if let Measured::Number(Some(seconds)) = &mut summary[6].1 {
         assert!((*seconds - (0.001 + 3.0 + 2.999) / 3.0).abs() < 1e-12, "{seconds}");
         *seconds = 2.0;
@@ -87,8 +88,8 @@ fn an_empty_store_has_no_rates() {
     }
 }
 
-/// Rows of `events` events by turns of a user and of the assistant, a second apart: `sessions` sessions of one sender, in which
-/// every message of a user is answered by `answers` messages.
+/// Returns `sessions` sessions of one sender, with `events` events a second apart. Each user
+/// message gets `answers` bot messages.
 fn rows(events: u32, sessions: u32, answers: u32) -> String {
     let each = events / sessions;
     let kind = answers + 1;
@@ -108,7 +109,8 @@ fn rows(events: u32, sessions: u32, answers: u32) -> String {
     )
 }
 
-/// Rows that a plan passed from one step to the next, or looked at and left out.
+/// Returns the number of rows that a plan passed from one step to the next, or read and filtered
+/// out.
 fn passed(plan: &[String]) -> f64 {
     let (mut sum, mut loops) = (0.0, 1.0);
     let number = |text: &str, name: &str| -> Option<f64> {
@@ -126,7 +128,7 @@ fn passed(plan: &[String]) -> f64 {
     sum
 }
 
-/// The rows that each metric passes over these rows, before and after ANALYZE.
+/// Returns the number of rows that each metric's plan passes, before and after ANALYZE.
 fn work(schemas: &mut Schemas, rows: &str) -> Vec<(&'static str, f64)> {
     let schema = schemas.next().schema().to_owned();
     let mut store = turnmill_sink_postgres::PostgresStore::new(schemas.settings(&schema));

@@ -1,4 +1,4 @@
-//! Stores in a database of their own, each in its own schema.
+//! Makes stores in a database of their own, each in its own schema.
 
 use std::future::Future;
 
@@ -14,7 +14,7 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     runtime().block_on(future)
 }
 
-/// A runtime, to be entered by what blocks by other means.
+/// Returns a runtime, for callers that block in another way.
 pub(crate) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
@@ -28,17 +28,17 @@ pub(crate) struct Schemas {
 }
 
 impl Schemas {
-    /// None if there is no server; then the test is noted as skipped.
+    /// Returns `None` if there is no server, and notes the test as skipped.
     pub(crate) fn new() -> Option<Self> {
         Some(Self::of(postgres::database()?))
     }
 
-    /// The same, in a database whose texts compare by the rules of a language.
+    /// The same as [`Self::new`], in a database whose texts compare by the rules of a language.
     pub(crate) fn english() -> Option<Self> {
         Some(Self::of(postgres::english_database()?))
     }
 
-    /// The same by ICU; none as well before PostgreSQL 15.
+    /// The same as [`Self::english`] by ICU. Returns `None` as well before PostgreSQL 15.
     pub(crate) fn icu() -> Option<Self> {
         Some(Self::of(postgres::icu_database()?))
     }
@@ -47,7 +47,7 @@ impl Schemas {
         Self { url, foreign_keys: ForeignKeys::default(), made: 0 }
     }
 
-    /// With references that are kept so.
+    /// Sets how references are kept.
     pub(crate) fn with_foreign_keys(self, foreign_keys: ForeignKeys) -> Self {
         Self { foreign_keys, ..self }
     }
@@ -57,13 +57,13 @@ impl Schemas {
         settings.with_schema(schema).with_foreign_keys(self.foreign_keys)
     }
 
-    /// Settings for a schema that is not there yet.
+    /// Returns settings for a schema that does not exist yet.
     pub(crate) fn next(&mut self) -> PostgresSettings {
         self.made += 1;
         self.settings(&format!("Schema {}", self.made))
     }
 
-    /// The schemas of the stores made so far.
+    /// Returns the schemas of the stores made so far.
     pub(crate) fn made(&self) -> impl Iterator<Item = String> {
         (1..=self.made).map(|number| format!("Schema {number}"))
     }
@@ -77,7 +77,7 @@ impl Schemas {
 /// Executes statements and returns the first column of all rows.
 pub(crate) fn execute(url: &str, sql: &str) -> Result<Vec<String>, tokio_postgres::Error> {
     let (url, sql) = (url.to_owned(), sql.to_owned());
-    // On a thread of its own, because it may be called by what runs in a runtime.
+    // Runs on a thread of its own, because the caller may be inside a runtime.
     let run = move || {
         tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
             let (client, traffic) = tokio_postgres::connect(&url, NoTls).await?;
@@ -99,14 +99,14 @@ pub(crate) async fn open(store: &mut PostgresStore) -> Result<(), StoreError> {
     store.open(&Settings::default()).await.map(drop)
 }
 
-/// An open store in a new schema.
+/// Returns an open store in a new schema.
 pub(crate) async fn opened(schemas: &mut Schemas) -> PostgresStore {
     let mut store = PostgresStore::new(schemas.next());
     open(&mut store).await.unwrap();
     store
 }
 
-/// The message of an error that has to be fatal.
+/// Returns the message of an error that has to be fatal.
 #[track_caller]
 pub(crate) fn fatal<T>(result: Result<T, StoreError>) -> String {
     let Err(error) = result else { panic!("there is no error") };
@@ -114,7 +114,7 @@ pub(crate) fn fatal<T>(result: Result<T, StoreError>) -> String {
     error.to_string()
 }
 
-/// The message of an error that has to be retryable.
+/// Returns the message of an error that has to be retryable.
 #[track_caller]
 pub(crate) fn retryable<T>(result: Result<T, StoreError>) -> String {
     let Err(error) = result else { panic!("there is no error") };

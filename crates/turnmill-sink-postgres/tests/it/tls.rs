@@ -7,7 +7,7 @@ use turnmill_testbed::{or_skip, tls::Files};
 
 use crate::support::{Schemas, block_on, execute, fatal, open};
 
-/// Connects, and says whether the connection is encrypted; or the message of the fatal error.
+/// Connects. Returns whether the connection is encrypted, or the message of the fatal error.
 fn connect(url: &str) -> Result<bool, String> {
     block_on(async {
         let settings: PostgresSettings = url.parse().unwrap();
@@ -19,7 +19,7 @@ fn connect(url: &str) -> Result<bool, String> {
         Ok(())
     })
     .map(|()| {
-        // Asked from within, by what each connection says of itself.
+        // Asks the server about the connection itself.
         block_on(async {
             let settings: PostgresSettings = url.parse().unwrap();
             let mut store = PostgresStore::new(settings);
@@ -76,7 +76,7 @@ fn a_server_with_tls() {
     }
     let message = connect(&other("sslmode=verify-full")).unwrap_err();
     assert!(message.contains("other.example") && message.contains("sslrootcert"), "{message}");
-    // The setters take the place of the URL's parameters.
+    // The setters replace the URL's parameters.
     block_on(async {
         let settings: PostgresSettings = format!("{url}?sslmode=disable").parse().unwrap();
         let settings = settings
@@ -135,7 +135,7 @@ fn settings_that_do_not_go_together_are_named() {
         ("sslcert=/tmp/x", "`sslkey`"),
         ("sslcert=/no/such/file&sslkey=/no/such/file", "`sslcert`"),
     ] {
-        let message = connect(&format!("postgres://nobody@127.0.0.1:1/none?{query}")).unwrap_err();
+        let message = connect(&format!("postgres://user@127.0.0.1:1/none?{query}")).unwrap_err();
         assert!(message.contains(part), "{query}: {message}");
     }
 }

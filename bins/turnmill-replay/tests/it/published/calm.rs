@@ -1,4 +1,5 @@
-//! The metrics of assistants with flows: frequent flows, escalation, resolution, interruption, resumption, funnels.
+//! Tests of the metrics of assistants with flows: frequent flows, escalation, resolution,
+//! interruption, resumption, funnels.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
@@ -31,10 +32,10 @@ const ESCALATION: &str = "
     GROUP BY STARTED ORDER BY STARTED";
 const ESCALATION_COLUMNS: [(&str, &str); 2] = [("timestamp", "timestamp"), ("escalation_rate", "numeric")];
 
-/// Rates of flows: the column, the flow, and the statuses of which one is a percentage of the other.
+/// Rates of flows: the column, the flow, and two statuses, the first as a percentage of the second.
 const RATES: [(&str, &str, &str, &str); 3] = [
     ("resolution_rate_percentage", "transfer_money", "completed", "started"),
-    // So it is called there, though it is of interruptions.
+    // The published query has this name, although the rate is of interruptions.
     ("resumption_rate_percentage", "setup_recurrent_payment", "interrupted", "started"),
     ("resumption_rate_percentage", "book_restaurant", "resumed", "interrupted"),
 ];
@@ -70,7 +71,7 @@ const LINKED: &str = "
 const LINKED_COLUMNS: [(&str, &str); 2] =
     [("replace_card_starts", "int8"), ("replace_eligible_card_starts", "int8")];
 
-/// What the queries return where there is neither a flow nor a command.
+/// Results of the queries without any flow or command.
 #[track_caller]
 pub(super) fn check_without_flows(loaded: &Loaded) {
     loaded.check(TOP_FLOWS, &TOP_FLOWS_COLUMNS, &[]);
@@ -91,13 +92,13 @@ fn now() -> f64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64()
 }
 
-/// The flow and the status that a flow event tells of.
+/// Returns the flow and the status of a flow event.
 fn status(event: &Value) -> Option<(&str, &str)> {
     let status = event["event"].as_str()?.strip_prefix("flow_")?;
     Some((event["flow_id"].as_str()?, status))
 }
 
-/// The flow and the step on top of the stack after each `stack` event, where there is a flow.
+/// Returns the flow and the step on top of the stack after each `stack` event, if there is a flow.
 fn tops(session: &Session<'_>) -> Vec<(String, Option<String>)> {
     let mut stack: Vec<Value> = Vec::new();
     let mut tops = Vec::new();
@@ -123,7 +124,7 @@ fn tops(session: &Session<'_>) -> Vec<(String, Option<String>)> {
     tops
 }
 
-/// Sessions per flow with a status since `from`, the five most frequent.
+/// Returns the five most frequent flows with a status since `from`, with their sessions.
 fn top_flows(events: &[Value], from: f64) -> Vec<(String, i64)> {
     let mut flows: BTreeMap<&str, i64> = BTreeMap::new();
     for session in sessions(events) {
@@ -251,7 +252,7 @@ fn times_are_the_events_in_utc() {
         let columns = [("oldest", "timestamp"), ("newest", "timestamp")];
         bank.check(&sql, &columns, &[vec![oldest.unwrap().into(), newest.unwrap().into()]]);
 
-        // By the server's clock, too, the last event was just before the load.
+        // By the server's clock as well, the last event was just before the load.
         let sql = format!(
             "SELECT count(*) AS count FROM {table}
              WHERE inserted_at BETWEEN (now() AT TIME ZONE 'UTC') - INTERVAL '1 hour' AND now() AT TIME ZONE 'UTC'"

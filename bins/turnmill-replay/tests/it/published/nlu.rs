@@ -1,4 +1,4 @@
-//! The metrics of any assistant: sessions, channels, intents, escalation, abandonment.
+//! Tests of the metrics of any assistant: sessions, channels, intents, escalation, abandonment.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use super::{Cell, Loaded, first_of_month, month, nulls_last, per_month, real, seconds, sessions, time};
 use crate::support::lines;
 
-/// The capture `parcel`, spread over half a year, with the intents and responses that the published queries name.
+/// Returns the capture `parcel`, spread over half a year, with the intents and responses that the
+/// published queries name.
 fn parcel() -> Option<&'static Loaded> {
     static LOADED: OnceLock<Option<Loaded>> = OnceLock::new();
     LOADED.get_or_init(|| Loaded::new(events())).as_ref()
@@ -18,7 +19,8 @@ fn parcel() -> Option<&'static Loaded> {
 fn events() -> Vec<Value> {
     let lines = lines("parcel/file-broker.jsonl.gz");
     let mut events: Vec<Value> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
-    // As many messages without an intent as of the third most frequent one, so that they tie.
+    // Adds as many messages without an intent as the third most frequent intent has, so that they
+    // tie.
     let mut unknown = events.iter().filter(|event| *intent(event) == "report_issue").count();
     for event in &mut events {
         if event["event"] == "bot" && event["metadata"]["utter_action"] == "utter_greet" {
@@ -39,7 +41,8 @@ fn intent(event: &Value) -> &Value {
     &event["parse_data"]["intent"]["name"]
 }
 
-/// Moves the senders to several months. Every fifth is in the middle of a conversation as a month begins.
+/// Moves the senders to several months. Every fifth is in the middle of a conversation as a month
+/// begins.
 fn spread(events: &mut [Value]) {
     let mut senders: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     for event in events.iter() {
@@ -63,7 +66,7 @@ fn spread(events: &mut [Value]) {
     }
 }
 
-/// The user messages of the capture.
+/// Returns the user messages of the capture.
 fn messages(events: &[Value]) -> impl Iterator<Item = &Value> {
     events.iter().filter(|event| event["event"] == "user")
 }
@@ -109,7 +112,7 @@ fn senders_per_channel_and_first_seen() {
         .into_iter()
         .map(|(((_, channel), first_seen), count)| vec![channel.into(), first_seen.into(), count.into()])
         .collect();
-    // How a database orders texts depends on its locale.
+    // The order of texts depends on the database's locale.
     let sql = r#"
         SELECT s.channel, s.first_seen AS "timestamp", count(DISTINCT s.sender_key) AS count
         FROM public.rasa_sender AS s

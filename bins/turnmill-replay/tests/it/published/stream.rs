@@ -1,4 +1,5 @@
-//! Conversations of a CALM assistant, with the events that Rasa Pro adds: flows, the dialogue stack, commands.
+//! Generates conversations of a CALM assistant, with the events that Rasa Pro adds: flows, the
+//! dialogue stack, commands.
 
 use fastrand::Rng;
 use serde_json::{Value, json};
@@ -19,13 +20,15 @@ const FLOWS: [&str; 9] = [
 ];
 const STEPS: [&str; 4] = ["0_ask_amount", "1_ask_recipient", "2_confirm", "3_execute"];
 
-/// The same conversations in every run; `now` is when the last of them is, in Unix seconds.
+/// Generates the same conversations in every run. `now` is the time of the last one, in Unix
+/// seconds.
 pub(super) fn conversations(now: f64) -> Vec<Value> {
     let mut rng = Rng::with_seed(13);
     // 2026-01-10, 2026-01-31 10 seconds before midnight, and then every day for four months.
     let mut starts = vec![1_768_003_200.123_4, 1_769_903_990.123_4];
     starts.extend((1..120).map(|day| 1_769_904_000.123_4 + f64::from(day) * DAY));
-    // An hour on both sides of what counts as the last seven days, within a time zone's difference, and further off.
+    // Times an hour before and after the start of the last seven days, within a time zone's
+    // difference of it, and further away.
     let recent = [9.0, 8.0, 7.3, 7.0 + 1.0 / 24.0, 7.0 - 1.0 / 24.0, 6.7, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0, 0.1];
     starts.extend(
         recent
@@ -49,7 +52,7 @@ struct Conversation<'a> {
     /// Rasa 3.16 writes it into every event.
     session_id: Option<String>,
     clock: f64,
-    /// The flows on the stack, the topmost last.
+    /// The flows on the stack, topmost last.
     stack: Vec<&'static str>,
     events: &'a mut Vec<Value>,
 }
@@ -90,7 +93,7 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    /// A session that only ends, or only shows, a flow of the session before.
+    /// Generates a session that only ends, or only shows, a flow of the previous session.
     fn left_over(&mut self) {
         self.user(&json!([{"command": "cancel flow"}]));
         let flow = "setup_recurrent_payment";
@@ -132,7 +135,8 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    /// A flow starts on top of the others. Replacing a card sometimes goes on in the flow that it links to.
+    /// Starts a flow on top of the others. Replacing a card sometimes continues in the flow that it
+    /// links to.
     fn begin(&mut self) {
         let flow = *self.rng.choice(&FLOWS).unwrap();
         self.user(&json!([{"command": "start flow", "flow": flow}]));
@@ -146,7 +150,7 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    /// The topmost flow ends; the one below goes on, or is given up.
+    /// Ends the topmost flow. The one below continues or is cancelled.
     fn leave(&mut self, event: &str) {
         let flow = self.stack.pop().unwrap();
         self.patch(&json!([{"op": "remove", "path": format!("/{}", self.stack.len())}]));
@@ -161,7 +165,7 @@ impl<'a> Conversation<'a> {
     fn push(&mut self, flow: &'static str) {
         let mut frame =
             json!({"frame_id": "8UJPHH5C", "flow_id": flow, "frame_type": "regular", "type": "flow"});
-        // Not every frame is at a step.
+        // Not every frame has a step.
         if self.rng.u8(..4) > 0 {
             frame["step_id"] = json!("START");
         }
@@ -172,7 +176,7 @@ impl<'a> Conversation<'a> {
     fn step(&mut self) {
         let step = *self.rng.choice(&STEPS).unwrap();
         let path = format!("/{}/step_id", self.stack.len() - 1);
-        // Adding a key that is there replaces it.
+        // Adding an existing key replaces it.
         self.patch(&json!([{"op": "add", "path": path, "value": step}]));
     }
 
