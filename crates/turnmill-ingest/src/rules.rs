@@ -53,8 +53,8 @@ impl RowRules {
         self
     }
 
-    /// Sets how many rows a replay of late events gathers before it compares them and keeps only the
-    /// differences (16,384 unless set).
+    /// Sets how many rows a replay of late events gathers before it compares them and keeps the
+    /// differences only (16,384 unless set).
     ///
     /// It bounds the memory of a long replay and changes no row.
     #[must_use]
