@@ -77,7 +77,7 @@ fn patterns_come_and_go_and_hold_for_their_times() {
     assert!(said(&["remove", "thanked", "--on", &store], 0).contains("no longer active"));
     assert!(
         said(&["remove", "thanked", "--on", &store], 1)
-            .contains("no active pattern `thanked`; there are: greeted")
+            .contains("no active pattern is named `thanked`; active patterns: greeted")
     );
     fs::write(file, "greeted: {description: hi, intent: greet}\nfaq: {intent: faq}\n").unwrap();
     assert!(said(&["upload", file, "--on", &store], 0).contains("2 active markers"));

@@ -42,7 +42,7 @@ fn the_tables_are_those_of_a_replay(topic: &mut Topic, records: &[Record], store
     assert_eq!(service.metric(r#"turnmill_rows_total{table="rasa_event",operation="insert"}"#), events);
     assert_eq!(ledger(store, "records"), topic.produced.len() as i64);
     assert_eq!(ledger(store, "dead_letters"), 1);
-    assert!(service.said("the topic's records have "), "{}", service.log());
+    assert!(service.said("so the events of a conversation arrive in "), "{}", service.log());
     service.stop();
 
     // Produces records while it is stopped, all of the first half once more, and records while it

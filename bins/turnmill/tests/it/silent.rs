@@ -29,7 +29,7 @@ fn a_signal_ends_the_service_within_its_limit_while_the_database_is_silent() {
         let status = service.ended();
         assert!(asked.elapsed() < Duration::from_secs(2) + GRACE, "{:?}", asked.elapsed());
         assert_eq!(status.code(), Some(1), "{}", service.log());
-        assert!(service.said("stopping took longer than 2 s (TURNMILL_SHUTDOWN_SECS)"), "{}", service.log());
+        assert!(service.said("shutdown exceeded 2 s (TURNMILL_SHUTDOWN_SECS)"), "{}", service.log());
     };
     proxy.freeze(true);
     topic.produce(&records[100..200]);
