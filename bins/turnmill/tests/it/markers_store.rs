@@ -104,11 +104,13 @@ fn patterns_come_and_go_and_hold_for_their_times() {
     assert!(events.len() > applies.len());
     let text = said(&explain, 0);
     assert!(text.contains("applies") && text.contains("out of the pattern's scope"), "{text}");
-    assert!(said(&["explain", "faq", "--session", "x", "--on", &store], 1).contains("no session id"));
+    assert!(
+        said(&["explain", "faq", "--session", "x", "--on", &store], 1).contains("`x` is not a session id")
+    );
     let nobodys = "00000000-0000-0000-0000-000000000000";
-    assert!(said(&["explain", "faq", "--session", nobodys, "--on", &store], 1).contains("no session"));
+    assert!(said(&["explain", "faq", "--session", nobodys, "--on", &store], 1).contains("does not exist"));
 
-    assert!(said(&["backfill", "nothing", "--on", &store], 1).contains("there are: greeted, faq"));
+    assert!(said(&["backfill", "nothing", "--on", &store], 1).contains("active patterns: greeted, faq"));
     let filled = said_json(&["backfill", "faq", "--on", &store]);
     assert_eq!(filled["caught_up"], preview["senders"], "every sender's events are older");
     assert_eq!(rows(), before + faq["results"].as_u64().unwrap(), "as previewed");
