@@ -210,28 +210,18 @@ fn fields(bytes: &[u8], start: usize, end: bool, delimiter: Delimiter) -> Option
             let mut close = inside;
             // JSON begins with `{""` if its quotes are doubled.
             let escaped = bytes[inside..].starts_with(b"{\\\"") || bytes[inside..].starts_with(b"[\\\"");
+            // Finds the quote that ends the field, past pairs of bytes that stand for one.
             loop {
-                if escaped {
-                    match memchr2(b'"', b'\\', bytes.get(close..).unwrap_or_default()) {
-                        Some(found) if bytes[close + found] == b'\\' => {
-                            close += found + 2;
-                            continue;
-                        }
-                        Some(found) => {
-                            close += found;
-                            break;
-                        }
-                        None if end => {
-                            close = bytes.len();
-                            break;
-                        }
-                        None => return None,
-                    }
-                }
-                match memchr(b'"', bytes.get(close..).unwrap_or_default()) {
-                    Some(found) if bytes.get(close + found + 1) == Some(&b'"') => close += found + 2,
+                let rest = bytes.get(close..).unwrap_or_default();
+                let found = if escaped { memchr2(b'"', b'\\', rest) } else { memchr(b'"', rest) };
+                let is_pair = |at: usize| match escaped {
+                    true => bytes[at] == b'\\',
+                    false => bytes.get(at + 1) == Some(&b'"'),
+                };
+                match found.map(|found| close + found) {
+                    Some(found) if is_pair(found) => close = found + 2,
                     Some(found) => {
-                        close += found;
+                        close = found;
                         break;
                     }
                     None if end => {
