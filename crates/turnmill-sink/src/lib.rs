@@ -6,7 +6,8 @@
 //! - A [`Store`] holds the truth. Everything that a batch of records changes (rows, senders' states, history, dead letters, the
 //!   ledger, and the source's position) is written in one [`Transaction`], so that a crash at any moment leaves either all of
 //!   it or nothing.
-//! - A [`Sink`] is somewhere else to put the changes: one required method.
+//! - A [`Sink`] is somewhere else to put the changes: one required method. The [`outbox`] is how a store keeps the changes for its
+//!   sinks.
 //! - [`ingest::Ingest`] takes decoded records through a transaction: duplicates are recognised, late events replayed, records
 //!   that the store refuses set aside.
 //! - [`MemoryStore`] is a store without a database, and `testkit` (a feature) the suite that every store passes.
@@ -16,11 +17,13 @@ mod error;
 mod examine;
 mod memory;
 mod patterns;
+mod sink;
 mod store;
 
 pub mod digest;
 pub mod history;
 pub mod ingest;
+pub mod outbox;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 
@@ -28,13 +31,12 @@ pub use batch::{
     Advance, Batch, CheckpointWrite, Chunk, Claim, Counts, DeadLetter, HistoryWrite, Locked, PositionKey,
     SenderClaim, TimelineWrite,
 };
-pub use error::{Class, SinkError, StoreError};
+pub use error::{Class, StoreError};
 pub use examine::{Equal, Examine, Examined, Kept, examine};
 pub use memory::{MemoryStore, MemoryTransaction, OwnedValue, Rows};
 pub use patterns::{PatternSet, StoredPattern};
-pub use store::{
-    ChangeBatch, HistoryPage, HistoryRequest, Inspect, Opened, RebuildState, Sink, Store, Transaction, Upkeep,
-};
+pub use sink::{Sink, SinkError};
+pub use store::{HistoryPage, HistoryRequest, Inspect, Opened, RebuildState, Store, Transaction, Upkeep};
 use turnmill_model::Settings;
 
 /// Compares the settings that a store was filled with to the present ones.

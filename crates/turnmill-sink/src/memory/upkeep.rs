@@ -9,6 +9,7 @@ use super::{MemoryStore, OwnedValue};
 use crate::digest::Digests;
 use crate::{
     Counts, DeadLetter, Inspect, PatternSet, PositionKey, RebuildState, StoreError, StoredPattern, Upkeep,
+    outbox,
 };
 
 impl Upkeep for MemoryStore {
@@ -41,6 +42,10 @@ impl Upkeep for MemoryStore {
             let rows = state.tables.entry(RASA_PATTERNS.name).or_default();
             for pattern in &set.patterns {
                 rows.insert(pattern.id.to_string().into(), pattern_row(pattern));
+            }
+            let wanted = state.outbox.wanted();
+            if let Some(entry) = outbox::encode_patterns(set, wanted) {
+                state.outbox.push(entry);
             }
             Ok(())
         })

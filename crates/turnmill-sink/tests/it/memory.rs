@@ -1,7 +1,7 @@
 //! The memory store as a fixture.
 
 use turnmill_oracle::Tables;
-use turnmill_sink::testkit::{Memory, suite, upkeep_suite};
+use turnmill_sink::testkit::{Memory, outbox_suite, suite, upkeep_suite};
 use turnmill_sink::{MemoryStore, OwnedValue};
 
 /// The store's public tables, as the oracle has them.
@@ -33,4 +33,5 @@ pub(crate) fn tables(store: &MemoryStore) -> Tables {
 fn the_memory_store_passes_the_suite() {
     pollster::block_on(suite(&mut Memory));
     pollster::block_on(upkeep_suite(&mut Memory));
+    pollster::block_on(outbox_suite(&mut Memory));
 }
