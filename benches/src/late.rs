@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use turnmill_engine::Engine;
+use turnmill_ingest::{Accounting, Arrivals, Ingest, Letters, Report};
 use turnmill_model::rasa::RasaDecoder;
 use turnmill_model::{Record, Refused, Settings};
-use turnmill_sink::ingest::{Accounting, Arrivals, Ingest, Letters, Report};
 use turnmill_sink::{DeadLetter, MemoryStore, PositionKey, Store};
 use turnmill_sink_sqlite::SqliteStore;
 

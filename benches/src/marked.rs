@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 use turnmill_engine::Engine;
+use turnmill_ingest::Ingest;
 use turnmill_markers::{FileFormat, MarkerSet, SourceFile};
 use turnmill_model::rasa::RasaDecoder;
 use turnmill_model::{Micros, Settings};
 use turnmill_pipeline::{Event, PatternEvent, PatternTools, Pipeline, Stop};
-use turnmill_sink::ingest::Ingest;
 use turnmill_sink::{PatternSet, Store as _};
 use turnmill_sink_sqlite::SqliteStore;
 use turnmill_source::{FileOptions, FileSource, Format, Position, Source};

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
+use turnmill_ingest::Arrivals;
 use turnmill_model::{Decoder, Reason};
-use turnmill_sink::ingest::Arrivals;
 use turnmill_source::{RecordBatch, RecordOutcome};
 
 use crate::progress::{counted, grouped, without_events};

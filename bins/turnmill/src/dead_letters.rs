@@ -3,10 +3,10 @@
 use std::io::Write;
 
 use serde_json::{Value, json};
+use turnmill_ingest::Ingest;
 use turnmill_model::Reason;
 use turnmill_model::rasa::RasaDecoder;
 use turnmill_pipeline::{Retried, counted, retry_dead_letter};
-use turnmill_sink::ingest::Ingest;
 use turnmill_sink::{DeadLetter, Inspect};
 use turnmill_stores::AnyStore;
 use turnmill_text::{escaped, escaped_bytes};

@@ -3,7 +3,8 @@
 use std::io::Write;
 
 use serde_json::{Map, Value, json};
-use turnmill_sink::{Inspect, examine};
+use turnmill_ingest::examine;
+use turnmill_sink::Inspect;
 use turnmill_text::escaped;
 
 use crate::{Failure, StoreArgs};

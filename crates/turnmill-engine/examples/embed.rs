@@ -55,7 +55,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let mut changes = Changes::default();
             let mut run = engine.run(&mut timeline, &mut changes);
             // Late or known. Whoever keeps the events can put a late one in its place with `turnmill_engine::Replay`;
-            // `turnmill_sink::ingest` does that for any store.
+            // `turnmill_ingest` does that for any store.
             if !matches!(run.apply(event), Step::Applied) {
                 println!("{:>6}  behind: {}", event.sender_key, event.event_type);
                 behind += 1;

@@ -3,11 +3,11 @@
 #![allow(clippy::missing_panics_doc, clippy::missing_errors_doc, reason = "used in tests only")]
 
 use proptest::prelude::*;
+use turnmill_ingest::testkit::{Delivery, Driver, Fixture, Given};
 use turnmill_model::rasa::RasaDecoder;
 use turnmill_model::{Decoder, Event, Record, Refused, SessionIdMode, SessionRule, Settings};
 use turnmill_sink::Counts;
 use turnmill_sink::digest::Digests;
-use turnmill_sink::testkit::{Delivery, Driver, Fixture, Given};
 
 use crate::Oracle;
 use crate::generate::OwnedRecord;

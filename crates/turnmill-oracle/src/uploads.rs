@@ -9,12 +9,12 @@
 
 use proptest::prelude::*;
 use turnmill_engine::Engine;
+use turnmill_ingest::Ingest;
+use turnmill_ingest::testkit::{Driver, Fixture};
 use turnmill_markers::{MarkerSet, SourceFile};
 use turnmill_model::rasa::RasaDecoder;
 use turnmill_model::{Micros, Settings};
 use turnmill_sink::digest::Digests;
-use turnmill_sink::ingest::Ingest;
-use turnmill_sink::testkit::{Driver, Fixture};
 use turnmill_sink::{Class, PatternSet, Store as _, StoreError, Upkeep};
 
 use crate::generate::OwnedRecord;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use turnmill_ingest::Report;
 use turnmill_model::Refused;
-use turnmill_sink::ingest::Report;
 use turnmill_sink::{Counts, PositionKey, StoreError};
 use turnmill_source::{Assignment, Opened, Partition, Position, RecordBatch, SourceError};
 

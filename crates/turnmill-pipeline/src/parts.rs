@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use turnmill_sink::ingest::Report;
+use turnmill_ingest::Report;
 
 /// Which records of a batch to write next.
 #[derive(Debug)]

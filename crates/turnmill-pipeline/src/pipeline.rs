@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use turnmill_ingest::{Accounting, Ingest, Report};
 use turnmill_model::{Decoder, Settings, SourceFactsBuf};
-use turnmill_sink::ingest::{Accounting, Ingest, Report};
 use turnmill_sink::{Advance, Class, Opened, Store, StoreError};
 use turnmill_source::{BatchLimits, Part, Position};
 

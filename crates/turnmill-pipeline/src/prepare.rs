@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
 use self_cell::self_cell;
+use turnmill_ingest::{Arrivals, Letters};
 use turnmill_model::{Decoder, Record, Refused, SourceFactsBuf};
-use turnmill_sink::ingest::{Arrivals, Letters};
 use turnmill_sink::{DeadLetter, PositionKey};
 use turnmill_source::{
     Assignment, BatchLimits, GroupLimits, GroupProgress, GroupSource, Opened, Progress, RecordBatch,

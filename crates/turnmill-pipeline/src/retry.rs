@@ -1,7 +1,7 @@
 //! Trying a dead letter again.
 
+use turnmill_ingest::{Accounting, Arrivals, Ingest, Letters};
 use turnmill_model::{Decoder, Record, Refused};
-use turnmill_sink::ingest::{Accounting, Arrivals, Ingest, Letters};
 use turnmill_sink::{DeadLetter, Store, StoreError};
 
 /// What became of a dead letter that was tried again.

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use rusqlite::types::Value as Owned;
+use turnmill_ingest::testkit::{Given, conversation};
+use turnmill_ingest::{Accounting, Arrivals, Ingest, Letters};
 use turnmill_model::rasa::RasaDecoder;
 use turnmill_model::tables::Value;
 use turnmill_model::{Changes, EventId, EventKey, Key, SenderId, SessionId, Settings};
-use turnmill_sink::ingest::{Accounting, Arrivals, Ingest, Letters};
-use turnmill_sink::testkit::{Given, conversation};
 use turnmill_sink::{
     Batch, Claim, DeadLetter, HistoryPage, HistoryRequest, Locked, Opened, PatternSet, Store, StoreError,
     Transaction,

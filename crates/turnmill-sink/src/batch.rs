@@ -64,7 +64,8 @@ pub struct Claim {
 
 impl Claim {
     /// A claim of these senders (ascending, each once), none of which is in memory.
-    pub(crate) fn of_senders(senders: &[SenderId]) -> Self {
+    #[must_use]
+    pub fn of_senders(senders: &[SenderId]) -> Self {
         let senders = senders.iter().map(|sender| SenderClaim { sender: *sender, cached: None }).collect();
         Self { senders, ..Self::default() }
     }
@@ -131,7 +132,7 @@ pub struct TimelineWrite {
     pub state: Vec<u8>,
 }
 
-/// A chunk of a sender's history: the events that one transaction added, encoded as [`crate::history`] says.
+/// A chunk of a sender's history: the events that one transaction added, encoded as `turnmill_ingest::history` says.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chunk {
     /// Its number inside the sender; later transactions have greater ones, see [`Chunk::numbered`].

@@ -1,18 +1,11 @@
-//! Looking for damage: what a store says of itself, compared with what it has.
+//! What a store tells when it is examined for damage.
 
 use std::fmt;
 use std::future::Future;
 
-use turnmill_engine::Timeline;
 use turnmill_model::SenderId;
 
-use crate::history::{Entries, unpack};
 use crate::{Inspect, StoreError};
-
-/// Senders that are looked at together.
-const STEP: usize = 200;
-/// Senders that are named of those with something wrong.
-const NAMED: usize = 5;
 
 /// What was looked at, and what is wrong.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,7 +43,9 @@ pub struct Equal {
 }
 
 impl Equal {
-    fn holds(&self) -> bool {
+    /// Whether the numbers are as they have to be.
+    #[must_use]
+    pub fn holds(&self) -> bool {
         self.found_count == self.expected_count || self.may_be_less && self.found_count < self.expected_count
     }
 }
@@ -68,7 +63,7 @@ pub struct Kept {
     pub has_row: bool,
 }
 
-/// What [`examine`] asks of a store.
+/// What `turnmill_ingest::examine` asks of a store.
 pub trait Examine: Inspect {
     /// Looks at the pages and indexes of the database, as far as the database can do that by itself. Unless it is to be
     /// `thorough`, what takes long for a large store is left out.
@@ -86,89 +81,6 @@ pub trait Examine: Inspect {
         after: Option<SenderId>,
         limit: usize,
     ) -> impl Future<Output = Result<Vec<(SenderId, Kept)>, StoreError>> + Send;
-}
-
-/// Looks for damage in a store: pages and indexes, references, and whether rows, ledger, states and history say the same.
-///
-/// # Errors
-///
-/// Those of reading; damage that keeps a part from being read is among the findings.
-pub async fn examine<S: Examine>(store: &mut S, thorough: bool) -> Result<Examined, StoreError> {
-    let mut examined = Examined::default();
-    let parts = [
-        store.integrity(thorough).await,
-        store.references().await,
-        numbers(store).await,
-        senders(store).await,
-    ];
-    for part in parts {
-        match part {
-            Ok(part) => examined.add(part),
-            Err(StoreError::Damaged { detail }) => examined.findings.push(detail),
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(examined)
-}
-
-async fn numbers<S: Examine>(store: &mut S) -> Result<Examined, StoreError> {
-    let numbers = store.equal_numbers().await?;
-    let differ = numbers.iter().filter(|equal| !equal.holds());
-    Ok(Examined {
-        looked_at: vec![
-            "rows of events, messages, actions and slots, as many as the ledger and the events say".into(),
-        ],
-        findings: differ.map(ToString::to_string).collect(),
-        ..Examined::default()
-    })
-}
-
-async fn senders<S: Examine>(store: &mut S) -> Result<Examined, StoreError> {
-    let (mut wrong, mut after, mut count) = (Vec::new(), None, 0_u64);
-    loop {
-        let kept = store.kept(after, STEP).await?;
-        let Some((last, _)) = kept.last() else { break };
-        after = Some(*last);
-        count += kept.len() as u64;
-        for (sender, kept) in &kept {
-            if let Some(problem) = problem(*sender, kept) {
-                wrong.push((*sender, problem));
-            }
-        }
-    }
-    let mut findings: Vec<String> =
-        wrong.iter().take(NAMED).map(|(sender, problem)| format!("sender {sender}: {problem}")).collect();
-    if wrong.len() > NAMED {
-        findings.push(format!("and {} more senders", wrong.len() - NAMED));
-    }
-    let looked_at = vec![format!("states and history of {count} senders, with their rows")];
-    Ok(Examined { looked_at, findings, ..Examined::default() })
-}
-
-/// What is wrong with a sender.
-fn problem(sender: SenderId, kept: &Kept) -> Option<String> {
-    let timeline = match Timeline::from_bytes(&kept.state) {
-        Ok(timeline) => timeline,
-        Err(error) => return Some(format!("its state cannot be read: {error}")),
-    };
-    if timeline.sender() != sender {
-        return Some(format!("its state is that of sender {}", timeline.sender()));
-    }
-    let mut events = 0;
-    for chunk in &kept.chunks {
-        let bytes = match unpack(chunk) {
-            Ok(bytes) => bytes,
-            Err(error) => return Some(error.to_string()),
-        };
-        match Entries::read(&bytes) {
-            Ok(entries) => events += entries.entries.len() as u64,
-            Err(error) => return Some(error.to_string()),
-        }
-    }
-    if events != kept.events {
-        return Some(format!("its history has {events} events and rasa_event {} rows", kept.events));
-    }
-    (events > 0 && !kept.has_row).then(|| "rasa_sender has no row of it".into())
 }
 
 impl fmt::Display for Equal {

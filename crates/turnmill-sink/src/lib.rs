@@ -6,11 +6,11 @@
 //! - A [`Store`] holds the truth. Everything that a batch of records changes (rows, senders' states, history, dead letters, the
 //!   ledger, and the source's position) is written in one [`Transaction`], so that a crash at any moment leaves either all of
 //!   it or nothing.
-//! - A [`Sink`] is somewhere else to put the changes: one required method. The [`outbox`] is how a store keeps the changes for its
-//!   sinks.
-//! - [`ingest::Ingest`] takes decoded records through a transaction: duplicates are recognised, late events replayed, records
-//!   that the store refuses set aside.
-//! - [`MemoryStore`] is a store without a database, and `testkit` (a feature) the suite that every store passes.
+//! - A [`Sink`] is somewhere else to put the changes: one required method. The [`outbox`] is how a store keeps the changes for
+//!   its sinks.
+//! - [`MemoryStore`] is a store without a database.
+//!
+//! What takes decoded records through a transaction is `turnmill-ingest`, which also has the suite that every store passes.
 
 mod batch;
 mod error;
@@ -21,18 +21,14 @@ mod sink;
 mod store;
 
 pub mod digest;
-pub mod history;
-pub mod ingest;
 pub mod outbox;
-#[cfg(feature = "testkit")]
-pub mod testkit;
 
 pub use batch::{
     Advance, Batch, CheckpointWrite, Chunk, Claim, Counts, DeadLetter, HistoryWrite, Locked, PositionKey,
     SenderClaim, TimelineWrite,
 };
 pub use error::{Class, StoreError};
-pub use examine::{Equal, Examine, Examined, Kept, examine};
+pub use examine::{Equal, Examine, Examined, Kept};
 pub use memory::{MemoryStore, MemoryTransaction, OwnedValue, Rows};
 pub use patterns::{PatternSet, StoredPattern};
 pub use sink::{Sink, SinkError};
@@ -53,7 +49,3 @@ pub fn check_settings(stored: &Settings, configured: &Settings) -> Result<(), St
     differ("bare_slot_strings", &stored.bare_slot_strings, &configured.bare_slot_strings)?;
     differ("stack_events", &stored.stack_events, &configured.stack_events)
 }
-
-#[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
-struct Readme;

@@ -10,7 +10,7 @@ use crate::{Batch, Chunk, Claim, Counts, DeadLetter, Locked, PatternSet, Positio
 
 /// A place that holds the truth: rows, history, positions, ledger and dead letters, changed together or not at all.
 ///
-/// An implementation passes the conformance suite of the feature `testkit`.
+/// An implementation passes the conformance suite `turnmill_ingest::testkit`.
 pub trait Store: Send {
     /// A transaction under way.
     type Tx<'s>: Transaction

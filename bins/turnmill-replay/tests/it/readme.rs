@@ -1,6 +1,6 @@
 //! The README's commands run, and print what it says they print.
 //!
-//! Its Rust is tested with the documentation of `turnmill-sink`.
+//! Its Rust is tested with the documentation of `turnmill-ingest`.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
 

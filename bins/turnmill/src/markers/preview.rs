@@ -4,9 +4,9 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
+use turnmill_ingest::Ingest;
 use turnmill_model::rasa::RasaDecoder;
 use turnmill_pipeline::{PatternTools, Preview, Sample, Stop, counted};
-use turnmill_sink::ingest::Ingest;
 use turnmill_text::escaped;
 
 use super::tools::{Display, close, open_to_look};

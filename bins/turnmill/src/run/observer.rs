@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use turnmill_ingest::Report;
 use turnmill_model::{Reason, Refused};
 use turnmill_pipeline::{Event, Observer, counted, explain, rounded};
 use turnmill_service::metrics::{BatchCommitted, Operation, PartitionAt, PositionReset, Rebalance};
 use turnmill_sink::StoreError;
-use turnmill_sink::ingest::Report;
 use turnmill_source::{AssignedPartition, Assignment, Opened, Partition, Position, RecordBatch};
 
 use super::Service;

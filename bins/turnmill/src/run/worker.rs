@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use turnmill_ingest::Ingest;
 use turnmill_model::rasa::RasaDecoder;
 use turnmill_pipeline::{Drained, Pipeline, PipelineError, explain};
 use turnmill_service::Component;
 use turnmill_service::settings::ServiceSettings;
-use turnmill_sink::ingest::Ingest;
 use turnmill_source::{GroupLimits, GroupSource as _};
 use turnmill_source_kafka::KafkaGroup;
 

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use turnmill_ingest::Ingest;
 use turnmill_model::Settings;
 use turnmill_model::rasa::RasaDecoder;
 use turnmill_pipeline::{Event, Pipeline, Stop};
-use turnmill_sink::ingest::Ingest;
 use turnmill_sink_sqlite::SqliteStore;
 use turnmill_source::{FileOptions, FileSource, Format, Position, Source};
 use turnmill_source_kafka::{KafkaProducer, KafkaSettings, OutgoingRecord, ProducerSettings};

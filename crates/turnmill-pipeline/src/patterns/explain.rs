@@ -4,10 +4,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use turnmill_engine::{Patterns, marker_event};
+use turnmill_ingest::{Ingest, Look};
 use turnmill_markers::explain::{Explanation, explain};
 use turnmill_markers::{Compatibility, Node, OwnedMarkerEvent};
 use turnmill_model::{Event, EventId, Micros, SessionId};
-use turnmill_sink::ingest::{Ingest, Look};
 use turnmill_sink::{StoreError, Upkeep};
 
 use super::{PatternTools, tried};

@@ -5,9 +5,9 @@ mod preview;
 
 use std::time::Duration;
 
+use turnmill_ingest::Ingest;
 use turnmill_markers::MarkerSet;
 use turnmill_model::{Micros, SenderId};
-use turnmill_sink::ingest::Ingest;
 use turnmill_sink::{PatternSet, StoreError, Upkeep};
 use uuid::Uuid;
 

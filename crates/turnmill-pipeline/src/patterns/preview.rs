@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use turnmill_engine::{Pattern, Patterns, Scope};
+use turnmill_ingest::{Ingest, Look};
 use turnmill_markers::MarkerSet;
 use turnmill_model::{EventId, Micros, SessionId};
-use turnmill_sink::ingest::{Ingest, Look};
 use turnmill_sink::{StoreError, Upkeep};
 use uuid::Uuid;
 

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use turnmill_ingest::Ingest;
+use turnmill_ingest::testkit::conversation;
 use turnmill_model::Settings;
 use turnmill_model::rasa::RasaDecoder;
 use turnmill_pipeline::{Backoff, Event, Pipeline, PipelineError, Stop};
-use turnmill_sink::ingest::Ingest;
-use turnmill_sink::testkit::conversation;
 use turnmill_sink::{MemoryStore, PositionKey};
 use turnmill_source::{
     BatchLimits, NewRecord, Partition, Position, Progress, RecordBatch, Source, SourceError,

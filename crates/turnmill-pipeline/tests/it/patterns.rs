@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
+use turnmill_ingest::{Accounting, Arrivals, Ingest, Letters};
 use turnmill_markers::MarkerSet;
 use turnmill_markers::explain::Outcome;
 use turnmill_model::rasa::RasaDecoder;
@@ -10,7 +11,6 @@ use turnmill_model::{Micros, Refused, SessionId, Settings};
 use turnmill_oracle::generate::{Options, OwnedRecord, records, shuffle_keeping};
 use turnmill_oracle::uploads::{configs, markers};
 use turnmill_pipeline::{PatternEvent, PatternTools, Stop};
-use turnmill_sink::ingest::{Accounting, Arrivals, Ingest, Letters};
 use turnmill_sink::{DeadLetter, Inspect, MemoryStore, OwnedValue, PositionKey, Store, StoreError};
 
 struct Letter;

@@ -5,14 +5,14 @@ use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
+use turnmill_ingest::Ingest;
+use turnmill_ingest::testkit::conversation;
 use turnmill_model::rasa::RasaDecoder;
 use turnmill_model::{Record, Settings};
 use turnmill_oracle::laws::compare_digests;
 use turnmill_pipeline::{
     Backoff, DeadLetterLimits, Event, Pipeline, PipelineError, Share, Stop, TooManyDeadLetters,
 };
-use turnmill_sink::ingest::Ingest;
-use turnmill_sink::testkit::conversation;
 use turnmill_sink::{Counts, Inspect, MemoryStore};
 use turnmill_source::{GroupLimits, GroupSource};
 

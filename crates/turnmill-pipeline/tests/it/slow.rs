@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
+use turnmill_ingest::Ingest;
+use turnmill_ingest::testkit::conversation;
 use turnmill_model::rasa::RasaDecoder;
 use turnmill_model::{Reason, Settings};
 use turnmill_pipeline::{Backoff, Drained, Event, Pipeline, PipelineError, Stop};
-use turnmill_sink::ingest::Ingest;
-use turnmill_sink::testkit::conversation;
 use turnmill_sink::{Class, Inspect, PositionKey, Store, StoreError};
 use turnmill_sink_postgres::{PostgresSettings, PostgresStore};
 use turnmill_source::{FileOptions, FileSource, Source};

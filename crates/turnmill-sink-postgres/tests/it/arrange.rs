@@ -1,10 +1,10 @@
 //! Indexes and foreign keys of stores that are in use.
 
+use turnmill_ingest::Ingest;
+use turnmill_ingest::testkit::{Delivery, Driver, Given, conversation};
 use turnmill_model::rasa::RasaDecoder;
 use turnmill_model::tables::{EVENT_ERROR, PUBLIC};
 use turnmill_model::{SessionIdMode, Settings};
-use turnmill_sink::ingest::Ingest;
-use turnmill_sink::testkit::{Delivery, Driver, Given, conversation};
 use turnmill_sink::{Inspect, Upkeep};
 use turnmill_sink_postgres::{ForeignKeys, PostgresStore, SchemaFound};
 use turnmill_sql::internal;

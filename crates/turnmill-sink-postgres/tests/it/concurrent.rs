@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use turnmill_ingest::testkit::{Delivery, Driver, Fixture as _, Given, Memory, conversation};
+use turnmill_ingest::{Accounting, Arrivals, Ingest};
 use turnmill_model::rasa::RasaDecoder;
 use turnmill_model::{SenderId, Settings};
-use turnmill_sink::ingest::{Accounting, Arrivals, Ingest};
-use turnmill_sink::testkit::{Delivery, Driver, Fixture as _, Given, Memory, conversation};
 use turnmill_sink::{
     Advance, Batch, Claim, Class, DeadLetter, Inspect, Locked, PositionKey, SenderClaim, Store, StoreError,
     TimelineWrite, Transaction,
@@ -163,7 +163,7 @@ fn of_writers_that_begin_together_one_moves_the_position() {
 
 struct NoLetters;
 
-impl turnmill_sink::ingest::Letters for NoLetters {
+impl turnmill_ingest::Letters for NoLetters {
     fn letter(&self, _: usize, refused: &turnmill_model::Refused) -> DeadLetter {
         panic!("nothing is refused: {refused}")
     }

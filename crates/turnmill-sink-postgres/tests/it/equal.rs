@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use turnmill_ingest::testkit::{Delivery, Driver, Fixture, Given, Memory, conversation};
+use turnmill_ingest::{Accounting, Arrivals, Ingest, Letters};
 use turnmill_model::rasa::RasaDecoder;
 use turnmill_model::{AssistantNameBuf, Reason, Settings, SourceFactsBuf, TimeUnit};
-use turnmill_sink::ingest::{Accounting, Arrivals, Ingest, Letters};
-use turnmill_sink::testkit::{Delivery, Driver, Fixture, Given, Memory, conversation};
 use turnmill_sink::{DeadLetter, Inspect, PositionKey};
 
 use crate::support::{Schemas, block_on, opened};

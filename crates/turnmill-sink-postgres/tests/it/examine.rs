@@ -1,6 +1,6 @@
 //! Damage is found.
 
-use turnmill_sink::examine;
+use turnmill_ingest::examine;
 use turnmill_sink_postgres::{ForeignKeys, PostgresStore};
 
 use crate::arrange::filled;

@@ -1,8 +1,8 @@
 //! Failures of the server, and what others do to the tables.
 
+use turnmill_ingest::testkit::{Delivery, Driver, Fixture as _, Given, conversation};
 use turnmill_model::rasa::RasaDecoder;
 use turnmill_model::{Reason, SenderId, Settings};
-use turnmill_sink::testkit::{Delivery, Driver, Fixture as _, Given, conversation};
 use turnmill_sink::{Batch, Claim, Class, Inspect, SenderClaim, Store, Transaction};
 use turnmill_sink_postgres::PostgresStore;
 use turnmill_testbed::{or_skip, postgres};

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use turnmill_ingest::{Accounting, Arrivals, Ingest};
 use turnmill_model::rasa::RasaDecoder;
 use turnmill_model::{Record, SenderId, Settings};
 use turnmill_sink::Upkeep;
-use turnmill_sink::ingest::{Accounting, Arrivals, Ingest};
 use turnmill_sink_postgres::{ForeignKeys, PostgresStore};
 
 use crate::arrange::filled_from;

@@ -1,9 +1,9 @@
 //! Which databases are opened, and what is said about the others.
 
+use turnmill_ingest::testkit::{Fixture as _, conversation};
+use turnmill_ingest::{Accounting, Arrivals, Ingest, Letters};
 use turnmill_model::rasa::RasaDecoder;
 use turnmill_model::{SessionIdMode, Settings};
-use turnmill_sink::ingest::{Accounting, Arrivals, Ingest, Letters};
-use turnmill_sink::testkit::{Fixture as _, conversation};
 use turnmill_sink::{Batch, Claim, DeadLetter, Inspect, PositionKey, Store, StoreError, Transaction};
 use turnmill_sink_postgres::{PostgresSettings, PostgresStore};
 use turnmill_sql::migrations::{MIGRATIONS, SCHEMA_VERSION};

@@ -1,6 +1,6 @@
 //! The conformance suite, under either order of texts, with references that the server checks and as they are by default.
 
-use turnmill_sink::testkit::{suite, upkeep_suite};
+use turnmill_ingest::testkit::{suite, upkeep_suite};
 use turnmill_sink_postgres::ForeignKeys;
 
 use crate::support::{Schemas, block_on};

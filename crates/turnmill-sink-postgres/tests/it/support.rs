@@ -3,8 +3,8 @@
 use std::future::Future;
 
 use tokio_postgres::NoTls;
+use turnmill_ingest::testkit::Fixture;
 use turnmill_model::Settings;
-use turnmill_sink::testkit::Fixture;
 use turnmill_sink::{Class, Store, StoreError};
 use turnmill_sink_postgres::{ForeignKeys, PostgresSettings, PostgresStore};
 use turnmill_testbed::postgres;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use turnmill_ingest::testkit::Fixture as _;
 use turnmill_model::{SenderId, Settings};
-use turnmill_sink::testkit::Fixture as _;
 use turnmill_sink::{
     Advance, Batch, Claim, Class, Locked, PositionKey, SenderClaim, Store, TimelineWrite, Transaction,
 };

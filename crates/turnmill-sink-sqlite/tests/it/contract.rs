@@ -1,9 +1,9 @@
 //! What the conformance suite does not look at: rows that cannot be as the batch says.
 
 use rusqlite::Connection;
+use turnmill_ingest::testkit::Fixture as _;
 use turnmill_model::tables::SenderRow;
 use turnmill_model::{Changes, End, Key, Micros, SenderId, Settings};
-use turnmill_sink::testkit::Fixture as _;
 use turnmill_sink::{Batch, Claim, Class, Inspect, Store, StoreError, Transaction};
 use turnmill_sink_sqlite::SqliteStore;
 use uuid::Uuid;

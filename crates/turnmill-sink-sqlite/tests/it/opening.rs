@@ -1,8 +1,8 @@
 //! Which files are opened, and what is said about the others.
 
 use rusqlite::Connection;
+use turnmill_ingest::testkit::Fixture as _;
 use turnmill_model::{SessionIdMode, Settings};
-use turnmill_sink::testkit::Fixture as _;
 use turnmill_sink::{Batch, Claim, Class, Inspect, Store, StoreError, Transaction};
 use turnmill_sink_sqlite::SqliteStore;
 

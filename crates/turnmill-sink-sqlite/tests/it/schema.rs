@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use rusqlite::Connection;
+use turnmill_ingest::testkit::{Delivery, Driver, Given, conversation};
 use turnmill_model::Settings;
 use turnmill_model::rasa::RasaDecoder;
 use turnmill_model::tables::{ColumnType, PUBLIC};
-use turnmill_sink::testkit::{Delivery, Driver, Given, conversation};
 use turnmill_sink::{Inspect, Store};
 use turnmill_sink_sqlite::SqliteStore;
 use turnmill_sql::{Dialect, References, indexes, internal};

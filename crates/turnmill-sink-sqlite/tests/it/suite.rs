@@ -1,7 +1,7 @@
 //! The conformance suite, and the state of the files after it.
 
 use rusqlite::Connection;
-use turnmill_sink::testkit::{suite, upkeep_suite};
+use turnmill_ingest::testkit::{suite, upkeep_suite};
 
 use crate::support::{Files, one};
 

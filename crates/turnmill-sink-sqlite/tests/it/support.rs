@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use rusqlite::Connection;
 use tempfile::TempDir;
-use turnmill_sink::testkit::Fixture;
+use turnmill_ingest::testkit::Fixture;
 use turnmill_sink_sqlite::SqliteStore;
 
 /// Makes stores in a folder that goes with it.

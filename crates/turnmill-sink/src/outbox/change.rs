@@ -39,7 +39,6 @@ pub fn columns(table: &'static Table) -> impl Iterator<Item = (usize, &'static C
 
 /// What is done to rows. Every operation can be repeated: done twice in a row it changes nothing the second time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum Operation {
     /// Every row of every table goes. A snapshot begins so.
     Reset,

@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use tempfile::TempDir;
-use turnmill_sink::testkit::{Fixture, suite};
+use turnmill_ingest::testkit::{Fixture, suite};
 use turnmill_stores::AnyStore;
 use turnmill_testbed::postgres;
 

@@ -1,0 +1,106 @@
+//! Using a store without a database: records in arbitrary order, twice, and one of them broken; the tables do not show it.
+//!
+//! ```text
+//! cargo run -p turnmill-ingest --example memory_store
+//! ```
+//!
+//! Everything here works with any [`Store`]; `MemoryStore` is the one that needs nothing. Reading files, retrying and reading
+//! ahead is what `turnmill-pipeline` adds.
+
+#![allow(clippy::print_stdout, reason = "it is a program that prints")]
+
+use turnmill_ingest::{Accounting, Arrivals, Ingest, Letters};
+use turnmill_model::rasa::RasaDecoder;
+use turnmill_model::{Record, Refused, Settings, SourceFactsBuf};
+use turnmill_sink::{Advance, DeadLetter, Inspect, MemoryStore, PositionKey, Store, StoreError};
+
+const RECORDS: [&str; 6] = [
+    r#"{"sender_id": "ada", "event": "user", "timestamp": 1656382550.30, "text": "where is my parcel?"}"#,
+    r#"{"sender_id": "ada", "event": "bot", "timestamp": 1656382550.41, "text": "What is its code?"}"#,
+    r#"{"sender_id": "ada", "event": "user", "timestamp": 1656382560.02, "text": "PX-17"}"#,
+    // Late: it was written before all the others.
+    r#"{"sender_id": "ada", "event": "action", "timestamp": 1656382549.10, "name": "action_session_start"}"#,
+    // Once more.
+    r#"{"sender_id": "ada", "event": "bot", "timestamp": 1656382550.41, "text": "What is its code?"}"#,
+    "half a rec",
+];
+
+/// Where the records of a batch came from, for their dead letters.
+struct Here<'r> {
+    key: &'r PositionKey,
+    /// Number of the batch's first record.
+    first: usize,
+}
+
+impl Letters for Here<'_> {
+    fn letter(&self, record: usize, refused: &Refused) -> DeadLetter {
+        let record = self.first + record;
+        DeadLetter {
+            id: 0,
+            key: self.key.clone(),
+            place: record.to_string(),
+            reason: refused.reason,
+            detail: refused.detail.clone(),
+            payload: RECORDS[record].into(),
+            sender: None,
+            time: None,
+            environment: None,
+            row: None,
+            facts: SourceFactsBuf::default(),
+            record_key: None,
+            headers: Vec::new(),
+        }
+    }
+}
+
+async fn run() -> Result<(), StoreError> {
+    let settings = Settings::default();
+    let decoder = RasaDecoder::new(&settings);
+    let mut store = MemoryStore::default();
+    let opened = store.open(&settings).await?;
+    let mut ingest = Ingest::new(&settings, &decoder, 1 << 20);
+
+    // One transaction for each record, so that the late one finds the others stored already.
+    let key = PositionKey { source: "example".into(), partition: "records".into() };
+    let mut from = opened.position(&key).map(str::to_owned);
+    for (number, record) in RECORDS.iter().enumerate() {
+        let mut arrivals = Arrivals::default();
+        arrivals.push(&decoder, Record { payload: record.as_bytes(), ..Record::default() });
+        let to = (number + 1).to_string();
+        // Only onto the position that is stored now: a second writer that thinks otherwise is fenced.
+        let advance = Advance { key: key.clone(), from: from.take(), to: to.clone() };
+        let letters = Here { key: &key, first: number };
+        let accounting = Accounting::Source(&key.source);
+        let report = ingest.ingest(&mut store, &arrivals, &[advance], &accounting, &letters).await?;
+        println!(
+            "record {to}: {} tables change, late: {}, {:?}",
+            report.rows.len(),
+            report.late,
+            report.counts
+        );
+        from = Some(to);
+    }
+
+    println!();
+    for (name, table) in store.digests().await?.tables {
+        if table.rows > 0 {
+            println!("{:>3}  {name:<24} {table}", table.rows);
+        }
+    }
+    for letter in store.dead_letters(0, 10).await? {
+        println!(
+            "dead letter {} ({}): {}",
+            letter.id,
+            letter.reason,
+            String::from_utf8_lossy(&letter.payload)
+        );
+    }
+    for (source, counts) in store.ledger().await? {
+        println!("{source}: {counts:?}; adds up: {}", counts.adds_up());
+    }
+    Ok(())
+}
+
+fn main() -> Result<(), StoreError> {
+    pollster::block_on(run())
+}

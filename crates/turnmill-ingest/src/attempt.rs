@@ -1,0 +1,296 @@
+//! One attempt to take a batch through a transaction: lock, recognise, apply, write, commit.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Instant;
+
+use turnmill_engine::{Engine, Place, Timeline};
+use turnmill_model::{Changes, Decoder, EventId, EventTime, SenderId, SessionId};
+use turnmill_sink::{
+    Batch, CheckpointWrite, Chunk, Claim, Counts, HistoryWrite, Locked, SenderClaim, Store, StoreError,
+    TimelineWrite, Transaction,
+};
+use uuid::Uuid;
+
+use crate::accounting::Accounting;
+use crate::ahead::Ahead;
+use crate::arrivals::Arrivals;
+use crate::batch_task::{BatchTask, Purpose};
+use crate::cache::Cache;
+use crate::groups::{Group, Item, recognise};
+use crate::history::Entries;
+use crate::late::{self, Replayer};
+use crate::reader::ReadAhead;
+use crate::report::{Report, RowCounts};
+use crate::setback::{Setback, check_patterns};
+
+/// What an attempt works with.
+pub(crate) struct Attempt<'i> {
+    pub(crate) engine: &'i Engine,
+    pub(crate) decoder: &'i dyn Decoder,
+    pub(crate) cache: &'i mut Cache,
+}
+
+/// One sender's part of a batch.
+struct Part<'p, 'e, 'a> {
+    group: &'p Group<'e, 'a>,
+    arrivals: &'e Arrivals<'a>,
+    timeline: &'p Timeline,
+}
+
+/// What one sender's part led to.
+#[derive(Debug)]
+struct Applied {
+    timeline: Timeline,
+    late: Option<late::Outcome>,
+    checkpoints: Option<CheckpointWrite>,
+    /// Events placed by their session id.
+    claims: Vec<(EventId, Uuid)>,
+}
+
+impl Attempt<'_> {
+    /// Takes the batch through one transaction of `store`. A probe is never committed.
+    ///
+    /// # Errors
+    ///
+    /// The store's, or [`Setback::OtherPatterns`]. After an error nothing is written, and what is in the cache is out of date.
+    pub(crate) async fn run<S: Store>(
+        &mut self,
+        store: &mut S,
+        task: &BatchTask<'_, '_>,
+        purpose: Purpose<'_>,
+    ) -> Result<Report, Setback> {
+        let mut groups = task.groups(purpose);
+        let claim = Claim {
+            advances: if purpose == Purpose::Commit { task.advances.to_vec() } else { Vec::new() },
+            senders: groups
+                .iter()
+                .map(|group| SenderClaim { sender: group.sender, cached: self.cache.version(group.sender) })
+                .collect(),
+        };
+        let mut tx = store.begin(&claim).await?;
+        check_patterns(self.engine, &tx)?;
+        let mut states = self.states(&groups, task.arrivals, tx.timelines().await?)?;
+        recognise(&mut tx, &mut groups, task.arrivals, self.decoder, &states).await?;
+
+        let mut batch = Batch::default();
+        let applied = loop {
+            batch.changes.clear();
+            let mut applied = Vec::with_capacity(groups.len());
+            let mut ahead = Ahead::new(self.engine, &groups, &states);
+            for (number, (group, (_, timeline))) in groups.iter().zip(&states).enumerate() {
+                let page = ahead.page(&mut tx, number).await?;
+                let part = Part { group, arrivals: task.arrivals, timeline };
+                applied.push(self.apply(&mut tx, part, page, &mut batch.changes).await?);
+            }
+            let lost = lost_claims(&mut tx, &groups, &applied, &batch.changes).await?;
+            if lost.is_empty() {
+                break applied;
+            }
+            let mut progress = false;
+            for (index, key) in lost {
+                progress |= states.get_mut(index).is_some_and(|(_, timeline)| timeline.mark_foreign(key));
+            }
+            if !progress {
+                // Each round takes an id from a sender for good, so this cannot be.
+                let detail = "session ids are claimed without end".into();
+                return Err(StoreError::Damaged { detail }.into());
+            }
+        };
+        last_sender_updates(&mut batch.changes);
+        let mut report = Report { rows: RowCounts::of(&batch.changes), ..Report::default() };
+        let mut kept = Vec::with_capacity(groups.len());
+        for ((group, (version, before)), applied) in groups.iter().zip(states).zip(applied) {
+            count(&mut report, group, &applied, &before);
+            let changed = applied.late.is_some() || !group.items.is_empty();
+            let version = version + u64::from(changed);
+            if changed {
+                let arrivals = task.is_whole(purpose).then_some(task.arrivals);
+                self.keep(&mut batch, group, arrivals, &applied, version);
+            }
+            kept.push((version, applied.into_timeline(&mut batch)));
+        }
+        task.account(&mut batch, &mut report);
+        if purpose == Purpose::Commit {
+            for (record, refused) in &task.arrivals.refused {
+                batch.dead_letters.push(task.letters.letter(*record, refused));
+            }
+            for (record, refused) in &task.excluded {
+                batch.dead_letters.push(task.letters.letter(*record, refused));
+            }
+            if let Accounting::Retry { letter, .. } = task.accounting {
+                batch.dead_letters.clear();
+                if report.counts.dead_letters == 0 {
+                    batch.retried.push(*letter);
+                }
+            }
+        }
+        tx.write(&batch).await?;
+        if purpose == Purpose::Commit {
+            let started = Instant::now();
+            tx.commit().await?;
+            report.commit = started.elapsed();
+            for (version, timeline) in kept {
+                self.cache.put(version, timeline);
+            }
+        }
+        Ok(report)
+    }
+
+    /// The senders' present states, with their versions.
+    fn states(
+        &mut self,
+        groups: &[Group<'_, '_>],
+        arrivals: &Arrivals<'_>,
+        locked: Vec<Locked>,
+    ) -> Result<Vec<(u64, Timeline)>, StoreError> {
+        let mut states = Vec::with_capacity(groups.len());
+        for (group, locked) in groups.iter().zip(locked) {
+            // It comes back when the batch is committed; after a failure nothing in the cache counts any more.
+            let cached = self.cache.take(group.sender);
+            let state = match (locked, cached) {
+                (Locked::Current, Some(cached)) => cached,
+                (Locked::Loaded { version, state }, _) => (version, Timeline::from_bytes(&state)?),
+                (Locked::Absent, _) => {
+                    let first = group.first(arrivals);
+                    let key = first.map(|event| event.sender_key.as_ref()).unwrap_or_default();
+                    let assistant = first.and_then(|event| event.assistant.as_deref());
+                    (0, Timeline::new(group.sender, key, assistant))
+                }
+                (Locked::Current, None) => {
+                    let detail = format!("sender {} was not loaded", group.sender);
+                    return Err(StoreError::Damaged { detail });
+                }
+            };
+            states.push(state);
+        }
+        Ok(states)
+    }
+
+    /// Applies one sender's events; `ahead` is there unless all are on time.
+    async fn apply<T: Transaction>(
+        &self,
+        tx: &mut T,
+        Part { group, arrivals, timeline }: Part<'_, '_, '_>,
+        ahead: Option<ReadAhead>,
+        out: &mut Changes,
+    ) -> Result<Applied, StoreError> {
+        let mut since: Option<EventTime> = timeline.owes(self.engine.patterns());
+        if since.is_none() && ahead.is_none() {
+            let events = group.items.iter().map(|item| &*item.event);
+            match late::run(self.engine, timeline, events, out) {
+                Ok((next, finished)) => {
+                    let checkpoints = late::new_checkpoints(timeline, finished.checkpoints);
+                    return Ok(Applied { timeline: next, late: None, checkpoints, claims: finished.claims });
+                }
+                Err(moving) => since = Some(moving),
+            }
+        }
+        let mut replayer = Replayer { tx, engine: self.engine, decoder: self.decoder, ahead };
+        let mut outcome = replayer.apply(timeline, &group.items, arrivals, since, out).await?;
+        let claims = std::mem::take(&mut outcome.claims);
+        Ok(Applied { timeline: outcome.timeline.clone(), late: Some(outcome), checkpoints: None, claims })
+    }
+
+    /// Adds a sender's new state and events to the batch; `arrivals` may have the events packed.
+    fn keep(
+        &self,
+        batch: &mut Batch,
+        group: &Group<'_, '_>,
+        arrivals: Option<&Arrivals<'_>>,
+        applied: &Applied,
+        version: u64,
+    ) {
+        let sender = group.sender;
+        batch.timelines.push(TimelineWrite { sender, version, state: applied.timeline.to_bytes() });
+        let new = || group.items.iter().filter(|item| !item.is_known());
+        let decoder = self.decoder.name();
+        let packed = arrivals.and_then(|arrivals| arrivals.packed(decoder, sender, new().count()));
+        let chunks = match packed {
+            Some(chunks) => chunks.to_vec(),
+            None => Entries { decoder, entries: new().map(Item::entry).collect() }.chunks(),
+        };
+        let write = |chunk: Chunk| HistoryWrite { sender, chunk: chunk.numbered(version), replaces: false };
+        batch.history.extend(chunks.into_iter().map(write));
+    }
+}
+
+impl Applied {
+    /// Hands over what else is to be written, and the timeline.
+    fn into_timeline(self, batch: &mut Batch) -> Timeline {
+        batch.checkpoints.extend(self.checkpoints);
+        if let Some(late) = self.late {
+            batch.checkpoints.extend(late.checkpoints);
+            batch.history.extend(late.history);
+        }
+        self.timeline
+    }
+}
+
+/// Sessions that this batch creates under an id that another sender owns, or claimed earlier in the batch: by number of the
+/// group, with the id.
+async fn lost_claims<T: Transaction>(
+    tx: &mut T,
+    groups: &[Group<'_, '_>],
+    applied: &[Applied],
+    changes: &Changes,
+) -> Result<Vec<(usize, Uuid)>, StoreError> {
+    if applied.iter().all(|applied| applied.claims.is_empty()) {
+        return Ok(Vec::new());
+    }
+    // The first arrival that names each id, by sender.
+    let mut named: HashMap<(Uuid, SenderId), (usize, usize)> = HashMap::new();
+    for (index, (group, applied)) in groups.iter().zip(applied).enumerate() {
+        let arrivals: HashMap<EventId, usize> =
+            group.items.iter().map(|item| (item.event.id, item.arrival)).collect();
+        for (event, key) in &applied.claims {
+            // An event that is not of this batch was stored before all that are.
+            let arrival = arrivals.get(event).map_or(0, |arrival| arrival + 1);
+            let first = named.entry((*key, group.sender)).or_insert((arrival, index));
+            first.0 = first.0.min(arrival);
+        }
+    }
+    let mut claims: BTreeMap<SessionId, Vec<(usize, usize, SenderId)>> = BTreeMap::new();
+    for row in changes.sessions.inserts.iter().chain(&changes.sessions.updates) {
+        if let Some((arrival, index)) = named.get(&(row.id.0, row.sender_id)) {
+            claims.entry(row.id).or_default().push((*arrival, *index, row.sender_id));
+        }
+    }
+    let ids: Vec<SessionId> = claims.keys().copied().collect();
+    let owners = tx.session_owners(&ids).await?;
+    let mut lost = Vec::new();
+    for ((id, mut claimants), owner) in claims.into_iter().zip(owners) {
+        claimants.sort_unstable();
+        let keeps = owner.or(claimants.first().map(|(_, _, sender)| *sender));
+        let losers = claimants.iter().filter(|(_, _, sender)| Some(*sender) != keeps);
+        lost.extend(losers.map(|(_, index, _)| (*index, id.0)));
+    }
+    Ok(lost)
+}
+
+/// Several stretches of one sender may each have written its row: the last one counts.
+fn last_sender_updates(changes: &mut Changes) {
+    let updates = &mut changes.senders.updates;
+    let mut seen = HashSet::new();
+    updates.reverse();
+    updates.retain(|row| seen.insert(row.id));
+    updates.reverse();
+}
+
+/// Adds what became of one sender's part, whose state was `before`, to the report.
+fn count(report: &mut Report, group: &Group<'_, '_>, applied: &Applied, before: &Timeline) {
+    let new = || group.items.iter().filter(|item| !item.is_known());
+    let late = applied.late.as_ref();
+    let removed = late.map_or(0, |late| late.removed);
+    let events = new().count() as i64 - removed;
+    report.late += new().filter(|item| before.place(&item.event) == Place::Behind).count() as u64;
+    report.replays += late.map_or(0, |late| late.replays);
+    report.counts += Counts {
+        records: group.copies,
+        events,
+        // Every copy that is no event; and the stored events that an anonymised copy made duplicates.
+        duplicates: group.copies - events,
+        anonymised: group.anonymised + late.map_or(0, |late| late.anonymised),
+        changed: group.changed + late.map_or(0, |late| late.changed),
+        ..Counts::default()
+    };
+}

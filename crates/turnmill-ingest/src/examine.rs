@@ -1,0 +1,95 @@
+//! Looking for damage: what a store says of itself, compared with what it has.
+
+use turnmill_engine::Timeline;
+use turnmill_model::SenderId;
+use turnmill_sink::{Examine, Examined, Kept, StoreError};
+
+use crate::history::{Entries, unpack};
+
+/// Senders that are looked at together.
+const STEP: usize = 200;
+/// Senders that are named of those with something wrong.
+const NAMED: usize = 5;
+
+/// Looks for damage in a store: pages and indexes, references, and whether rows, ledger, states and history say the same.
+///
+/// # Errors
+///
+/// Those of reading; damage that keeps a part from being read is among the findings.
+pub async fn examine<S: Examine>(store: &mut S, thorough: bool) -> Result<Examined, StoreError> {
+    let mut examined = Examined::default();
+    let parts = [
+        store.integrity(thorough).await,
+        store.references().await,
+        numbers(store).await,
+        senders(store).await,
+    ];
+    for part in parts {
+        match part {
+            Ok(part) => examined.add(part),
+            Err(StoreError::Damaged { detail }) => examined.findings.push(detail),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(examined)
+}
+
+async fn numbers<S: Examine>(store: &mut S) -> Result<Examined, StoreError> {
+    let numbers = store.equal_numbers().await?;
+    let differ = numbers.iter().filter(|equal| !equal.holds());
+    Ok(Examined {
+        looked_at: vec![
+            "rows of events, messages, actions and slots, as many as the ledger and the events say".into(),
+        ],
+        findings: differ.map(ToString::to_string).collect(),
+        ..Examined::default()
+    })
+}
+
+async fn senders<S: Examine>(store: &mut S) -> Result<Examined, StoreError> {
+    let (mut wrong, mut after, mut count) = (Vec::new(), None, 0_u64);
+    loop {
+        let kept = store.kept(after, STEP).await?;
+        let Some((last, _)) = kept.last() else { break };
+        after = Some(*last);
+        count += kept.len() as u64;
+        for (sender, kept) in &kept {
+            if let Some(problem) = problem(*sender, kept) {
+                wrong.push((*sender, problem));
+            }
+        }
+    }
+    let mut findings: Vec<String> =
+        wrong.iter().take(NAMED).map(|(sender, problem)| format!("sender {sender}: {problem}")).collect();
+    if wrong.len() > NAMED {
+        findings.push(format!("and {} more senders", wrong.len() - NAMED));
+    }
+    let looked_at = vec![format!("states and history of {count} senders, with their rows")];
+    Ok(Examined { looked_at, findings, ..Examined::default() })
+}
+
+/// What is wrong with a sender.
+fn problem(sender: SenderId, kept: &Kept) -> Option<String> {
+    let timeline = match Timeline::from_bytes(&kept.state) {
+        Ok(timeline) => timeline,
+        Err(error) => return Some(format!("its state cannot be read: {error}")),
+    };
+    if timeline.sender() != sender {
+        return Some(format!("its state is that of sender {}", timeline.sender()));
+    }
+    let mut events = 0;
+    for chunk in &kept.chunks {
+        let bytes = match unpack(chunk) {
+            Ok(bytes) => bytes,
+            Err(error) => return Some(error.to_string()),
+        };
+        match Entries::read(&bytes) {
+            Ok(entries) => events += entries.entries.len() as u64,
+            Err(error) => return Some(error.to_string()),
+        }
+    }
+    if events != kept.events {
+        return Some(format!("its history has {events} events and rasa_event {} rows", kept.events));
+    }
+    (events > 0 && !kept.has_row).then(|| "rasa_sender has no row of it".into())
+}

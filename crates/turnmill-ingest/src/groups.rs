@@ -1,0 +1,227 @@
+//! A batch's events by sender: which of them are new, and which are copies of what the store knows.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use smallvec::{SmallVec, smallvec};
+use turnmill_engine::{Place, Timeline};
+use turnmill_model::{Decoder, Event, EventId, EventKey, EventTime, Record, SenderId};
+
+use crate::arrivals::Arrivals;
+use crate::copies::{Before, Holder, fold};
+use crate::history::Entry;
+use turnmill_sink::{StoreError, Transaction};
+
+/// The copies of one event in a batch: numbers of the batch's events, in the order of their arrival.
+pub(crate) type Copies = SmallVec<[usize; 2]>;
+
+/// One event to apply.
+#[derive(Debug)]
+pub(crate) struct Item<'e, 'a> {
+    /// The event at its place; of a known one the first of its copies.
+    pub(crate) event: Cow<'e, Event<'a>>,
+    record: Record<'a>,
+    /// What the history keeps of the plain copy that this anonymised one replaced.
+    kept: Option<Vec<u8>>,
+    /// Number of the event that gives the place.
+    pub(crate) arrival: usize,
+    /// The store has a copy of it, and what these copies change is decided when that one is read. Empty if it is new.
+    pub(crate) copies: Copies,
+}
+
+impl Item<'_, '_> {
+    /// Whether the store has a copy of it.
+    pub(crate) fn is_known(&self) -> bool {
+        !self.copies.is_empty()
+    }
+
+    /// The event as the history keeps it.
+    pub(crate) fn entry(&self) -> Entry<'_> {
+        Entry::new(&self.record, &self.event, self.kept.as_deref())
+    }
+
+    /// The order of a sender's events.
+    fn place(&self) -> (EventTime, Option<i64>, usize) {
+        let (time, tie) = self.event.order();
+        (time, tie, self.arrival)
+    }
+}
+
+/// One sender's part of a batch.
+#[derive(Debug)]
+pub(crate) struct Group<'e, 'a> {
+    pub(crate) sender: SenderId,
+    /// Its events by key, in the order of their first arrival.
+    keys: Vec<Copies>,
+    /// What is to be applied, in the sender's order; filled by [`settle`](Self::settle).
+    pub(crate) items: Vec<Item<'e, 'a>>,
+    /// Number of copies.
+    pub(crate) copies: i64,
+    /// Anonymised copies that took the place of another copy of the batch.
+    pub(crate) anonymised: i64,
+    /// Copies whose content differs from that of the copy that stands, of events that are told by their key.
+    pub(crate) changed: i64,
+}
+
+/// The events `taken` by sender and key.
+pub(crate) fn grouped<'t, 'a>(
+    arrivals: &'t Arrivals<'a>,
+    taken: impl Fn(&usize) -> bool,
+) -> Vec<Group<'t, 'a>> {
+    let events = &arrivals.events;
+    let mut order: Vec<usize> = (0..events.len()).filter(taken).collect();
+    order.sort_unstable_by_key(|arrival| (events[*arrival].sender, *arrival));
+    let mut groups: Vec<Group<'t, 'a>> = Vec::new();
+    let mut places: HashMap<EventKey, usize> = HashMap::new();
+    for arrival in order {
+        let Event { id, sender, .. } = events[arrival];
+        if groups.last().is_none_or(|group| group.sender != sender) {
+            places.clear();
+            groups.push(Group {
+                sender,
+                keys: Vec::new(),
+                items: Vec::new(),
+                copies: 0,
+                anonymised: 0,
+                changed: 0,
+            });
+        }
+        let Some(Group { keys, copies, .. }) = groups.last_mut() else { continue };
+        *copies += 1;
+        let place = *places.entry(id.key()).or_insert(keys.len());
+        match keys.get_mut(place) {
+            Some(copies) => copies.push(arrival),
+            None => keys.push(smallvec![arrival]),
+        }
+    }
+    groups
+}
+
+impl<'e, 'a> Group<'e, 'a> {
+    /// The first of its events to arrive, before they are settled.
+    pub(crate) fn first<'g, 'r>(&self, arrivals: &'g Arrivals<'r>) -> Option<&'g Event<'r>> {
+        self.keys.first().and_then(|copies| arrivals.events.get(*copies.first()?))
+    }
+
+    /// Works out what is to be applied, where the store has the events `stored` (ids by key).
+    pub(crate) fn settle(
+        &mut self,
+        arrivals: &'e Arrivals<'a>,
+        decoder: &dyn Decoder,
+        stored: &HashMap<EventKey, Vec<EventId>>,
+    ) {
+        for copies in std::mem::take(&mut self.keys) {
+            let key = copies.first().map(|first| arrivals.events[*first].id.key());
+            match key.and_then(|key| stored.get(&key)) {
+                None => self.settle_new(arrivals, decoder, &copies),
+                Some(stored) => self.settle_known(arrivals, copies, stored),
+            }
+        }
+        if !self.items.is_sorted_by_key(Item::place) {
+            self.items.sort_by_key(Item::place);
+        }
+    }
+
+    /// The copies of an event that the store does not know.
+    fn settle_new(&mut self, arrivals: &'e Arrivals<'a>, decoder: &dyn Decoder, copies: &Copies) {
+        let item = |arrival: usize| Item {
+            event: Cow::Borrowed(&arrivals.events[arrival]),
+            record: arrivals.record(arrival),
+            kept: None,
+            arrival,
+            copies: Copies::new(),
+        };
+        if let [only] = copies.as_slice() {
+            self.items.push(item(*only));
+            return;
+        }
+        let verdict = fold(&Before::Nothing, arrivals.numbered(copies));
+        self.anonymised += verdict.anonymised;
+        self.changed += verdict.changed;
+        self.items.extend(verdict.plain.iter().map(|arrival| item(*arrival)));
+        if let (Some(Holder::Arrived(arrival)), Some(first)) = (verdict.stands, copies.first()) {
+            // The anonymised copy stands where the first of the copies arrived.
+            let mut item = Item { arrival: *first, ..item(arrival) };
+            let event = item.event.to_mut();
+            (event.time, event.tie) = arrivals.events[*first].order();
+            if let Some(Holder::Arrived(plain)) = verdict.facts {
+                let plain_event = &arrivals.events[plain];
+                event.keep_facts_of(plain_event);
+                let kept = decoder.kept(&arrivals.record(plain), plain_event.ordinal);
+                item.kept = Some(kept.unwrap_or_default());
+            }
+            self.items.push(item);
+        }
+    }
+
+    /// The copies of an event of which the store has `stored`.
+    fn settle_known(&mut self, arrivals: &'e Arrivals<'a>, copies: Copies, stored: &[EventId]) {
+        let event = |arrival: &usize| &arrivals.events[*arrival];
+        let anonymised = stored.iter().any(|id| id.is_anonymised());
+        let known = |arrival: &usize| stored.contains(&event(arrival).id);
+        let touches = if anonymised {
+            // Another anonymised copy may be newer; a plain one may say what the stored one lacks.
+            !copies.iter().all(known)
+        } else {
+            copies.iter().any(|arrival| event(arrival).anonymised.is_some())
+        };
+        if touches {
+            let Some(&first) = copies.first() else { return };
+            self.items.push(Item {
+                event: Cow::Borrowed(event(&first)),
+                record: arrivals.record(first),
+                kept: None,
+                arrival: first,
+                copies,
+            });
+        } else if !anonymised {
+            let verdict = fold(&Before::Plain(stored), arrivals.numbered(&copies));
+            self.changed += verdict.changed;
+            self.items.extend(verdict.plain.iter().map(|arrival| Item {
+                event: Cow::Borrowed(event(arrival)),
+                record: arrivals.record(*arrival),
+                kept: None,
+                arrival: *arrival,
+                copies: Copies::new(),
+            }));
+        }
+    }
+}
+
+/// Works out what each group is to apply, after asking the store for copies of those events that it may know.
+pub(crate) async fn recognise<'t, 'a, T: Transaction>(
+    tx: &mut T,
+    groups: &mut [Group<'t, 'a>],
+    arrivals: &'t Arrivals<'a>,
+    decoder: &dyn Decoder,
+    states: &[(u64, Timeline)],
+) -> Result<(), StoreError> {
+    let mut suspects: Vec<(SenderId, EventKey)> = Vec::new();
+    for (group, (_, timeline)) in groups.iter().zip(states) {
+        if timeline.newest().is_none() {
+            continue;
+        }
+        // An event without a time of its own may be stored anywhere.
+        let suspect = |event: &Event<'_>| {
+            timeline.place(event) != Place::Newer || timeline.has_newest_key(event) || !event.id.has_time()
+        };
+        let keys = group
+            .keys
+            .iter()
+            .filter(|copies| copies.iter().any(|arrival| suspect(&arrivals.events[*arrival])));
+        let key = |copies: &Copies| copies.first().map(|first| arrivals.events[*first].id.key());
+        suspects.extend(keys.filter_map(key).map(|key| (group.sender, key)));
+    }
+    let known = if suspects.is_empty() { Vec::new() } else { tx.known(&suspects).await? };
+    let mut stored: HashMap<SenderId, HashMap<EventKey, Vec<EventId>>> = HashMap::new();
+    for ((sender, key), ids) in suspects.into_iter().zip(known) {
+        if !ids.is_empty() {
+            stored.entry(sender).or_default().insert(key, ids);
+        }
+    }
+    let nothing = HashMap::new();
+    for group in groups {
+        group.settle(arrivals, decoder, stored.get(&group.sender).unwrap_or(&nothing));
+    }
+    Ok(())
+}

@@ -1,0 +1,234 @@
+//! How a sender's events are kept: one compressed chunk per sender and transaction, holding the original records.
+//!
+//! An event's bytes are kept as they were received, with what the envelope said, so that the event can be decoded again: for
+//! late events, a rebuild, or markers over history.
+
+use serde::{Deserialize, Serialize, Serializer};
+use turnmill_model::{Event, EventTime, Record, TimeUnit};
+
+use turnmill_sink::{Chunk, StoreError};
+
+/// Version of the encoding, the first byte of a chunk.
+const VERSION: u8 = 2;
+
+/// One event of a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry<'a> {
+    /// The event's place in its sender's order; that of its first copy, if an anonymised one took its place.
+    pub time: EventTime,
+    /// Its place among events of exactly that time, see [`Event::tie`].
+    pub tie: Option<i64>,
+    /// Which of its record's events it is.
+    pub ordinal: u32,
+    /// The record's own time.
+    pub record_time: Option<f64>,
+    /// The record's environment.
+    #[serde(borrow)]
+    pub environment: Option<&'a str>,
+    /// The unit of the record's timestamps.
+    pub time_unit: TimeUnit,
+    /// Whether its source declares all events anonymised.
+    pub anonymised: bool,
+    /// Of an anonymised copy: what the decoder [kept](turnmill_model::Decoder::kept) of the plain one. None if no plain copy
+    /// has come, empty if it had nothing to keep.
+    #[serde(borrow)]
+    pub kept: Option<&'a [u8]>,
+    /// The record's bytes.
+    #[serde(serialize_with = "all_at_once")]
+    pub payload: &'a [u8],
+}
+
+impl<'a> Entry<'a> {
+    /// What the history keeps of `event`, one of those of `record`, at the place that the event has.
+    #[must_use]
+    pub fn new(record: &Record<'a>, event: &Event<'_>, kept: Option<&'a [u8]>) -> Self {
+        let (time, tie) = event.order();
+        Self {
+            time,
+            tie,
+            ordinal: event.ordinal,
+            record_time: record.time,
+            environment: record.environment,
+            time_unit: record.facts.time_unit,
+            anonymised: record.facts.anonymised,
+            kept,
+            payload: record.payload,
+        }
+    }
+}
+
+/// An entry of version 1 of the encoding.
+#[derive(Serialize, Deserialize)]
+struct EntryV1<'a> {
+    time: EventTime,
+    ordinal: u32,
+    record_time: Option<f64>,
+    #[serde(borrow)]
+    environment: Option<&'a str>,
+    payload: &'a [u8],
+}
+
+impl<'a> From<EntryV1<'a>> for Entry<'a> {
+    fn from(entry: EntryV1<'a>) -> Self {
+        let EntryV1 { time, ordinal, record_time, environment, payload } = entry;
+        Self {
+            time,
+            tie: None,
+            ordinal,
+            record_time,
+            environment,
+            time_unit: TimeUnit::Seconds,
+            anonymised: false,
+            kept: None,
+            payload,
+        }
+    }
+}
+
+/// The events of a chunk, in the sender's order: by time and tie key, those with the same as they arrived.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entries<'a> {
+    /// Name of the decoder that reads the records.
+    pub decoder: &'a str,
+    /// The events.
+    #[serde(borrow)]
+    pub entries: Vec<Entry<'a>>,
+}
+
+/// Events of a chunk at most. Chunks of a batch follow each other in time, so that a stretch of history is found in few of
+/// them, however many batches have brought events all over a sender's life.
+const CHUNK: usize = 512;
+
+impl Entries<'_> {
+    /// The events as chunks, numbered from 0, none if there are no events.
+    #[must_use]
+    pub fn chunks(&self) -> Vec<Chunk> {
+        let chunk = |(number, entries): (u64, &[Entry<'_>])| {
+            let (first, last) = (entries.first()?, entries.last()?);
+            let (least, greatest) = (first.time, last.time);
+            let bytes = Entries { decoder: self.decoder, entries: entries.to_vec() }.pack();
+            Some(Chunk { number, least, greatest, bytes })
+        };
+        (0..).zip(self.entries.chunks(CHUNK)).filter_map(chunk).collect()
+    }
+
+    /// The chunk's bytes.
+    ///
+    /// ```
+    /// use turnmill_ingest::history::{Entries, Entry, unpack};
+    /// # use turnmill_model::{rasa::RasaDecoder, Decoder, Record, Settings};
+    /// let payload = br#"{"sender_id": "u1", "event": "restart", "timestamp": 1656382549.5}"#;
+    /// let record = Record { payload, ..Record::default() };
+    /// let mut events = Vec::new();
+    /// RasaDecoder::new(&Settings::default()).decode(&record, &mut events).unwrap();
+    /// let entry = Entry::new(&record, &events[0], None);
+    /// let packed = Entries { decoder: "rasa", entries: vec![entry] }.pack();
+    /// let chunk = unpack(&packed)?;
+    /// assert_eq!(Entries::read(&chunk)?.entries, [entry]);
+    /// # Ok::<(), turnmill_sink::StoreError>(())
+    /// ```
+    #[must_use]
+    pub fn pack(&self) -> Vec<u8> {
+        // Serialising plain data into memory cannot fail; an empty chunk would be refused on reading.
+        let plain = postcard::to_stdvec(self).unwrap_or_default();
+        let mut bytes = vec![VERSION];
+        bytes.extend_from_slice(&u32::try_from(plain.len()).unwrap_or(u32::MAX).to_le_bytes());
+        bytes.extend(lz4_flex::block::compress(&plain));
+        bytes
+    }
+}
+
+impl<'a> Entries<'a> {
+    /// Reads the events of an [unpacked](unpack) chunk, of any version.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Damaged`] if the bytes are no chunk.
+    pub fn read(chunk: &'a Unpacked) -> Result<Self, StoreError> {
+        let read = match chunk.version {
+            1 => postcard::from_bytes(&chunk.bytes).map(|(decoder, entries): (&str, Vec<EntryV1<'_>>)| {
+                Self { decoder, entries: entries.into_iter().map(Entry::from).collect() }
+            }),
+            _ => postcard::from_bytes(&chunk.bytes),
+        };
+        read.map_err(|error| damaged(&error.to_string()))
+    }
+}
+
+/// A chunk without its compression.
+#[derive(Clone, Debug)]
+pub struct Unpacked {
+    version: u8,
+    bytes: Vec<u8>,
+}
+
+/// The same encoding as that of a sequence of bytes, without taking them one by one.
+fn all_at_once<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_bytes(bytes)
+}
+
+/// Undoes the compression of a chunk.
+///
+/// # Errors
+///
+/// [`StoreError::Damaged`] if the bytes are no chunk of a known version.
+pub fn unpack(bytes: &[u8]) -> Result<Unpacked, StoreError> {
+    let (Some(&version @ 1..=VERSION), Some(size), Some(packed)) =
+        (bytes.first(), bytes.get(1..5), bytes.get(5..))
+    else {
+        return Err(damaged("unknown version"));
+    };
+    let size = size.iter().rev().fold(0, |size, byte| size << 8 | usize::from(*byte));
+    let bytes = lz4_flex::block::decompress(packed, size).map_err(|error| damaged(&error.to_string()))?;
+    Ok(Unpacked { version, bytes })
+}
+
+fn damaged(detail: &str) -> StoreError {
+    StoreError::Damaged { detail: format!("a chunk of history cannot be read: {detail}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn payloads_are_encoded_as_sequences_of_bytes() {
+        for payload in [&b""[..], b"{}", &[0xff; 300]] {
+            let time = EventTime::from_seconds(1.5e9).unwrap();
+            let entry = Entry {
+                time,
+                tie: Some(3),
+                ordinal: 7,
+                record_time: Some(2.5),
+                environment: Some("prod"),
+                time_unit: TimeUnit::Seconds,
+                anonymised: true,
+                kept: Some(b"k"),
+                payload,
+            };
+            let one_by_one = (
+                (time, Some(3_i64), 7_u32, Some(2.5), Some("prod"), TimeUnit::Seconds, true),
+                Some(b"k".to_vec()),
+                payload.to_vec(),
+            );
+            assert_eq!(postcard::to_stdvec(&entry).unwrap(), postcard::to_stdvec(&one_by_one).unwrap());
+        }
+    }
+
+    #[test]
+    fn chunks_of_version_1_are_read() {
+        let time = EventTime::from_seconds(1.5e9).unwrap();
+        let old = EntryV1 { time, ordinal: 2, record_time: None, environment: Some("prod"), payload: b"{}" };
+        let plain = postcard::to_stdvec(&("rasa", vec![old])).unwrap();
+        let mut bytes = vec![1];
+        bytes.extend_from_slice(&u32::try_from(plain.len()).unwrap().to_le_bytes());
+        bytes.extend(lz4_flex::block::compress(&plain));
+        let chunk = unpack(&bytes).unwrap();
+        let entries = Entries::read(&chunk).unwrap();
+        let [entry] = entries.entries.as_slice() else { panic!("one entry") };
+        assert_eq!((entries.decoder, entry.ordinal, entry.environment), ("rasa", 2, Some("prod")));
+        assert_eq!((entry.tie, entry.anonymised, entry.kept), (None, false, None));
+        bytes[0] = 3;
+        assert!(unpack(&bytes).is_err(), "a newer version is not guessed at");
+    }
+}

@@ -1,0 +1,166 @@
+//! The conformance suite of stores: what every [`Store`] has to pass, whatever it is made of.
+//!
+//! Implement [`Fixture`] for the store and call [`suite`] in a test:
+//!
+//! ```
+//! use turnmill_ingest::testkit::{suite, Fixture};
+//! use turnmill_sink::MemoryStore;
+//!
+//! struct Memory;
+//!
+//! impl Fixture for Memory {
+//!     type Store = MemoryStore;
+//!     fn create(&mut self) -> MemoryStore {
+//!         MemoryStore::default()
+//!     }
+//!     fn connect(&mut self, store: &MemoryStore) -> MemoryStore {
+//!         store.clone()
+//!     }
+//!     fn fail_after(&mut self, store: &mut MemoryStore, statements: Option<u64>) {
+//!         store.fail_after(statements);
+//!     }
+//!     fn refuse_text(&mut self, store: &mut MemoryStore, text: Option<&str>) {
+//!         store.refuse_text(text);
+//!     }
+//! }
+//!
+//! # pollster::block_on(async {
+//! suite(&mut Memory).await;
+//! # });
+//! ```
+//!
+//! The functions panic with a message that names the property if a store does not hold it.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed check of a test suite is a panic")]
+
+mod cases;
+mod drive;
+mod history;
+mod memory;
+mod outbox;
+mod replica;
+mod upkeep;
+
+use std::fmt::Write as _;
+
+pub use self::drive::{Delivery, Driver, Given};
+pub use self::memory::Memory;
+pub use self::replica::Replica;
+use turnmill_sink::outbox::Outbox;
+use turnmill_sink::{Inspect, Store, Upkeep};
+
+/// How the suite gets stores to test.
+pub trait Fixture {
+    /// The store under test.
+    type Store: Store + Inspect;
+
+    /// A new, empty store, not opened yet.
+    fn create(&mut self) -> Self::Store;
+
+    /// Another connection to the same store, as another process would have, not opened yet.
+    fn connect(&mut self, store: &Self::Store) -> Self::Store;
+
+    /// Makes `store` fail with a retryable error after that many statements of a transaction (the last before the commit
+    /// included), or no longer fail.
+    fn fail_after(&mut self, store: &mut Self::Store, statements: Option<u64>);
+
+    /// Makes the store refuse rows of `rasa_user_message` with this `text`, or no longer refuse any.
+    fn refuse_text(&mut self, store: &mut Self::Store, text: Option<&str>);
+}
+
+/// Runs all checks.
+///
+/// # Panics
+///
+/// If the store does not hold one of the properties.
+pub async fn suite<F: Fixture>(fixture: &mut F) {
+    cases::resumes_where_it_stopped(fixture).await;
+    cases::redelivery_changes_nothing(fixture).await;
+    cases::a_stale_position_is_fenced(fixture).await;
+    cases::two_writers_on_one_sender_agree(fixture).await;
+    cases::a_refused_row_spares_its_neighbours(fixture).await;
+    cases::late_events_fall_into_place(fixture).await;
+    cases::an_anonymised_copy_replaces_the_plain_one(fixture).await;
+    cases::copies_of_one_clock_tick_are_told_apart(fixture).await;
+    cases::a_failure_between_any_two_statements_leaves_nothing(fixture).await;
+    cases::other_settings_are_refused(fixture).await;
+    cases::dead_letters_can_be_retried(fixture).await;
+    history::history_comes_in_pages_by_exact_time(fixture).await;
+}
+
+/// Runs all checks of [`Upkeep`].
+///
+/// # Panics
+///
+/// If the store does not hold one of the properties.
+pub async fn upkeep_suite<F: Fixture>(fixture: &mut F)
+where
+    F::Store: Upkeep,
+{
+    upkeep::senders_are_listed_in_order(fixture).await;
+    upkeep::senders_are_found_by_when_they_were_seen(fixture).await;
+    upkeep::a_rebuild_with_the_same_settings_changes_nothing(fixture).await;
+    upkeep::a_rebuild_with_other_settings_gives_the_rows_of_a_store_filled_with_them(fixture).await;
+    upkeep::a_rebuild_gives_senders_their_assistant(fixture).await;
+}
+
+/// Runs all checks of [`Outbox`].
+///
+/// # Panics
+///
+/// If the store does not hold one of the properties.
+pub async fn outbox_suite<F: Fixture>(fixture: &mut F)
+where
+    F::Store: Outbox + Upkeep,
+{
+    outbox::what_is_no_entry_is_refused();
+    outbox::without_sinks_nothing_is_kept(fixture).await;
+    outbox::a_sink_ends_with_the_stores_rows(fixture).await;
+    outbox::a_failure_leaves_no_entry(fixture).await;
+    outbox::a_sink_added_later_starts_from_a_snapshot(fixture).await;
+    outbox::entries_are_kept_until_every_sink_has_them(fixture).await;
+    outbox::a_sink_beyond_its_bound_begins_again(fixture).await;
+    outbox::one_process_feeds_a_sink(fixture).await;
+    outbox::a_sink_of_dead_letters_costs_no_rows(fixture).await;
+}
+
+/// A conversation of `turns` turns with `sender`, as Rasa writes it: lines of JSON. Every event type with rows of its own is
+/// in it.
+#[must_use]
+pub fn conversation(sender: &str, turns: usize, start: f64) -> Vec<String> {
+    let mut time = start;
+    let mut lines = Vec::new();
+    let mut say = |event: &str, rest: &str| {
+        time += 0.137_000_1;
+        let mut line = format!(
+            r#"{{"sender_id": "{sender}", "event": "{event}", "timestamp": {time}, "metadata": {{"model_id": "m1"}}"#
+        );
+        let _ = write!(line, "{rest}}}");
+        lines.push(line);
+    };
+    say("slot", r#", "name": "session_started_metadata", "value": {"utm": null}"#);
+    say("action", r#", "name": "action_session_start", "policy": null, "confidence": 1.0"#);
+    say("session_started", "");
+    say("action", r#", "name": "action_listen", "policy": null, "confidence": null"#);
+    for turn in 0..turns {
+        say(
+            "user",
+            &format!(
+                r#", "text": "message {turn}", "input_channel": "rest", "message_id": "{sender}-{turn}",
+                "parse_data": {{"intent": {{"name": "inform", "confidence": 0.5}},
+                "commands": [{{"command": "start flow", "flow": "transfer"}}]}}"#
+            ),
+        );
+        say("slot", &format!(r#", "name": "amount", "value": {turn}"#));
+        say(
+            "stack",
+            &format!(
+                r#", "update": "[{{\"op\": \"add\", \"path\": \"/{turn}\", \"value\": {{\"flow_id\": \"f{turn}\", \"step_id\": \"s\"}}}}]""#
+            ),
+        );
+        say("flow_started", r#", "flow_id": "transfer""#);
+        say("action", r#", "name": "utter_ok", "policy": "RulePolicy", "confidence": 1.0"#);
+        say("bot", r#", "text": "ok", "data": {}"#);
+        say("action", r#", "name": "action_listen", "policy": "RulePolicy", "confidence": 1.0"#);
+    }
+    lines
+}

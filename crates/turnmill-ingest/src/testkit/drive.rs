@@ -1,0 +1,200 @@
+//! Delivering records to stores in any order, by any number of writers, with failures.
+
+use turnmill_engine::Engine;
+use turnmill_model::{Decoder, Record, Refused, Settings, SourceFactsBuf};
+
+use super::Fixture;
+use crate::{Accounting, Arrivals, Ingest, Letters, Report};
+use turnmill_sink::digest::Digests;
+use turnmill_sink::{Advance, Class, DeadLetter, Inspect, PositionKey, Store, StoreError};
+
+/// A record to deliver.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Given {
+    /// The body.
+    pub payload: Vec<u8>,
+    /// The sender, if the envelope names it.
+    pub sender: Option<String>,
+    /// The record's own time.
+    pub time: Option<f64>,
+    /// The record's environment.
+    pub environment: Option<String>,
+    /// The record's number in a table that numbers its rows.
+    pub row: Option<i64>,
+    /// What the source says about all of its records.
+    pub facts: SourceFactsBuf,
+}
+
+impl Given {
+    /// A record of only a body.
+    #[must_use]
+    pub fn body(payload: impl Into<Vec<u8>>) -> Self {
+        Self { payload: payload.into(), ..Self::default() }
+    }
+
+    /// As a decoder wants it.
+    #[must_use]
+    pub fn record(&self) -> Record<'_> {
+        Record {
+            payload: &self.payload,
+            sender: self.sender.as_deref(),
+            time: self.time,
+            environment: self.environment.as_deref(),
+            row: self.row,
+            facts: self.facts.borrow(),
+            kept: None,
+        }
+    }
+}
+
+/// One batch of a test.
+#[derive(Clone, Debug, Default)]
+pub struct Delivery<'r> {
+    /// Which writer delivers it, from 0.
+    pub writer: usize,
+    /// The records.
+    pub records: Vec<&'r Given>,
+    /// Let the first attempt fail after so many statements, and try again.
+    pub fail_after: Option<u64>,
+}
+
+/// Several writers on one store, each with its own connection and memory and a source of its own.
+#[derive(Debug)]
+pub struct Driver<'d, F: Fixture> {
+    fixture: &'d mut F,
+    writers: Vec<Writer<'d, F::Store>>,
+}
+
+#[derive(Debug)]
+struct Writer<'d, S> {
+    store: S,
+    ingest: Ingest<'d>,
+    key: PositionKey,
+    position: Option<String>,
+    delivered: u64,
+}
+
+impl<'d, F: Fixture> Driver<'d, F>
+where
+    F::Store: std::fmt::Debug,
+{
+    /// A new store with `writers` writers. `checkpoint_every` is the engine's distance of checkpoints, and `cache_bytes` the
+    /// budget of each writer's memory.
+    ///
+    /// # Panics
+    ///
+    /// If the store cannot be opened.
+    pub async fn new(
+        fixture: &'d mut F,
+        settings: &Settings,
+        decoder: &'d dyn Decoder,
+        writers: usize,
+        checkpoint_every: u16,
+        cache_bytes: usize,
+    ) -> Self {
+        let mut stores = vec![fixture.create()];
+        stores[0].open(settings).await.unwrap();
+        for _ in 1..writers {
+            let mut store = fixture.connect(&stores[0]);
+            store.open(settings).await.unwrap();
+            stores.push(store);
+        }
+        let engine = Engine::new(settings).checkpoint_every(checkpoint_every);
+        let writer = |(number, store)| Writer {
+            store,
+            ingest: Ingest::new(settings, decoder, cache_bytes).with_engine(engine.clone()),
+            key: PositionKey { source: "test".into(), partition: format!("{number}") },
+            position: None,
+            delivered: 0,
+        };
+        Self { writers: stores.into_iter().enumerate().map(writer).collect(), fixture }
+    }
+
+    /// Delivers one batch; retryable failures are tried again without failing.
+    ///
+    /// # Panics
+    ///
+    /// If the store fails for good.
+    pub async fn deliver(&mut self, delivery: &Delivery<'_>) -> Report {
+        let count = self.writers.len();
+        let writer = &mut self.writers[delivery.writer % count];
+        let records = delivery.records.iter().map(|given| given.record());
+        if delivery.fail_after.is_some() {
+            self.fixture.fail_after(&mut writer.store, delivery.fail_after);
+            let attempt = writer.deliver(records.clone()).await;
+            self.fixture.fail_after(&mut writer.store, None);
+            match attempt {
+                Ok(report) => return report,
+                Err(error) => assert!(matches!(error.class(), Class::Retryable { .. }), "{error}"),
+            }
+        }
+        writer.deliver(records).await.unwrap_or_else(|error| panic!("delivery failed: {error}"))
+    }
+
+    /// The first writer's store.
+    pub fn store(&mut self) -> &mut F::Store {
+        &mut self.writers[0].store
+    }
+
+    /// The tables' digests, after checking that the ledger adds up.
+    ///
+    /// # Panics
+    ///
+    /// If the ledger does not add up, or the store cannot be read.
+    pub async fn digests(&mut self) -> Digests {
+        for (source, counts) in self.store().ledger().await.unwrap() {
+            assert!(counts.adds_up(), "ledger of {source} does not add up: {counts:?}");
+        }
+        self.store().digests().await.unwrap()
+    }
+}
+
+impl<S: Store> Writer<'_, S> {
+    async fn deliver<'a>(&mut self, records: impl Iterator<Item = Record<'a>>) -> Result<Report, StoreError> {
+        let mut arrivals = Arrivals::default();
+        for record in records {
+            arrivals.push(self.ingest.decoder(), record);
+        }
+        // What is packed beforehand must be what would be packed later.
+        if self.delivered.is_multiple_of(2) {
+            arrivals.pack(self.ingest.decoder());
+        }
+        let to = (self.delivered + arrivals.len() as u64).to_string();
+        let advance = Advance { key: self.key.clone(), from: self.position.clone(), to: to.clone() };
+        let letters = PlainLetters { arrivals: &arrivals, key: &self.key };
+        let accounting = Accounting::Source(&self.key.source);
+        let report =
+            self.ingest.ingest(&mut self.store, &arrivals, &[advance], &accounting, &letters).await?;
+        self.position = Some(to);
+        self.delivered += arrivals.len() as u64;
+        Ok(report)
+    }
+}
+
+/// Dead letters of records that have no envelope worth keeping.
+pub(crate) struct PlainLetters<'l, 'a> {
+    pub(crate) arrivals: &'l Arrivals<'a>,
+    pub(crate) key: &'l PositionKey,
+}
+
+impl Letters for PlainLetters<'_, '_> {
+    fn letter(&self, record: usize, refused: &Refused) -> DeadLetter {
+        let Record { payload, sender, time, environment, row, facts, kept: _ } =
+            self.arrivals.records[record];
+        DeadLetter {
+            id: 0,
+            key: self.key.clone(),
+            place: record.to_string(),
+            reason: refused.reason,
+            detail: refused.detail.clone(),
+            payload: payload.to_vec(),
+            sender: sender.map(Into::into),
+            time,
+            environment: environment.map(Into::into),
+            row,
+            facts: facts.into(),
+            record_key: None,
+            headers: Vec::new(),
+        }
+    }
+}

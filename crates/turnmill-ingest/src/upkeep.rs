@@ -1,0 +1,229 @@
+//! Making senders' rows again from their history.
+
+use turnmill_engine::{SenderName, Timeline};
+use turnmill_model::{EventTime, SenderId};
+use turnmill_sink::{
+    Batch, CheckpointWrite, Claim, Counts, HistoryRequest, HistoryWrite, Locked, Store, StoreError,
+    TimelineWrite, Transaction,
+};
+
+use crate::ingest::Ingest;
+use crate::late::Replayer;
+use crate::reader::{Stored, Whose};
+use crate::replaced::rewrite;
+use crate::setback::{Setback, check_patterns};
+use crate::whole_history::{Rewritten, WholeHistory};
+
+/// Chunks of history to copy at a time.
+const PAGE: usize = 256;
+
+/// What a rebuild of some senders came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rebuilt {
+    /// Senders.
+    pub senders: u64,
+    /// Their events.
+    pub events: u64,
+    /// Events of the history that are copies of others by the present rules, and became duplicates.
+    pub duplicates: u64,
+}
+
+/// The source under which the ledger counts events that a rebuild found to be duplicates.
+const LEDGER_SOURCE: &str = "rebuild";
+
+impl Ingest<'_> {
+    /// Makes all rows of `senders` (ascending, each once) again from their history, in one transaction. Those that have no
+    /// assistant belong to `assistant` from now on, if one is given; their ids become others.
+    ///
+    /// # Errors
+    ///
+    /// The store's. After an error nothing has changed.
+    pub async fn rebuild<S: Store>(
+        &mut self,
+        store: &mut S,
+        senders: &[SenderId],
+        assistant: Option<&str>,
+    ) -> Result<Rebuilt, StoreError> {
+        self.cache.clear();
+        loop {
+            match self.try_rebuild(store, senders, assistant).await {
+                Ok(rebuilt) => return Ok(rebuilt),
+                Err(setback) => self.overcome(setback, store).await?,
+            }
+        }
+    }
+
+    async fn try_rebuild<S: Store>(
+        &mut self,
+        store: &mut S,
+        senders: &[SenderId],
+        assistant: Option<&str>,
+    ) -> Result<Rebuilt, Setback> {
+        let named = self.with_names(store, senders, assistant).await?;
+        let mut claims: Vec<SenderId> = named.iter().flat_map(|(old, whose)| [*old, whose.sender]).collect();
+        claims.sort_unstable();
+        claims.dedup();
+        let claim = Claim::of_senders(&claims);
+        let mut tx = store.begin(&claim).await?;
+        check_patterns(&self.engine, &tx)?;
+        let locked = tx.timelines().await?;
+        let mut batch = Batch { rebuilt: senders.last().copied(), ..Batch::default() };
+        let mut rebuilt = Rebuilt::default();
+        for (old, whose) in named {
+            let state = |sender| claims.binary_search(&sender).ok().and_then(|index| locked.get(index));
+            let Some(Locked::Loaded { version, .. }) = state(old) else { continue };
+            if old != whose.sender && matches!(state(whose.sender), Some(Locked::Loaded { .. })) {
+                return Err(StoreError::Unusable {
+                    detail: format!(
+                        "sender `{}` is there with and without the assistant `{}`, and a rebuild cannot join \
+                         them; read the source again into a store of its own",
+                        whose.name.key,
+                        whose.name.assistant.as_deref().unwrap_or_default()
+                    ),
+                    source: None,
+                }
+                .into());
+            }
+            let made = self.make_again(&mut tx, old, &whose, *version, &mut batch).await?;
+            rebuilt.senders += 1;
+            rebuilt.events += made.0;
+            rebuilt.duplicates += made.1;
+        }
+        if rebuilt.duplicates > 0 {
+            let moved = rebuilt.duplicates as i64;
+            let counts = Counts { events: -moved, duplicates: moved, ..Counts::default() };
+            batch.ledger.insert(LEDGER_SOURCE.into(), counts);
+        }
+        tx.write(&batch).await?;
+        tx.commit().await?;
+        Ok(rebuilt)
+    }
+
+    /// Makes up for marker rows of `senders` (ascending, each once) that were made with older patterns, in one transaction. Says
+    /// how many senders owed any.
+    ///
+    /// # Errors
+    ///
+    /// The store's. After an error nothing has changed.
+    pub async fn catch_up<S: Store>(
+        &mut self,
+        store: &mut S,
+        senders: &[SenderId],
+    ) -> Result<u64, StoreError> {
+        self.cache.clear();
+        loop {
+            match self.try_catch_up(store, senders).await {
+                Ok(senders) => return Ok(senders),
+                Err(setback) => self.overcome(setback, store).await?,
+            }
+        }
+    }
+
+    async fn try_catch_up<S: Store>(&mut self, store: &mut S, senders: &[SenderId]) -> Result<u64, Setback> {
+        let claim = Claim::of_senders(senders);
+        let mut tx = store.begin(&claim).await?;
+        check_patterns(&self.engine, &tx)?;
+        let locked = tx.timelines().await?;
+        let (mut batch, mut caught_up) = (Batch::default(), 0);
+        for (sender, locked) in senders.iter().zip(locked) {
+            let Locked::Loaded { version, state } = locked else { continue };
+            let timeline = Timeline::from_bytes(&state).map_err(StoreError::from)?;
+            let Some(since) = timeline.owes(self.engine.patterns()) else { continue };
+            let mut replayer =
+                Replayer { tx: &mut tx, engine: &self.engine, decoder: self.decoder, ahead: None };
+            let outcome = replayer.make_up(&timeline, since, &mut batch.changes).await?;
+            let (sender, version, state) = (*sender, version + 1, outcome.timeline.to_bytes());
+            batch.timelines.push(TimelineWrite { sender, version, state });
+            batch.checkpoints.extend(outcome.checkpoints);
+            caught_up += 1;
+        }
+        if caught_up > 0 {
+            tx.write(&batch).await?;
+            tx.commit().await?;
+        }
+        Ok(caught_up)
+    }
+
+    /// The senders that have a state, with the names and ids that they have from now on.
+    async fn with_names<S: Store>(
+        &self,
+        store: &mut S,
+        senders: &[SenderId],
+        assistant: Option<&str>,
+    ) -> Result<Vec<(SenderId, Whose)>, StoreError> {
+        let claim = Claim::of_senders(senders);
+        let mut tx = store.begin(&claim).await?;
+        let mut named = Vec::with_capacity(senders.len());
+        for (old, locked) in senders.iter().zip(tx.timelines().await?) {
+            let Locked::Loaded { state, .. } = locked else { continue };
+            let SenderName { key, assistant: stored } = Timeline::name_of(&state)?;
+            let assistant = stored.or_else(|| assistant.map(Into::into));
+            let sender = SenderId::new(assistant.as_deref(), &key);
+            named.push((*old, Whose { sender, name: SenderName { key, assistant } }));
+        }
+        Ok(named)
+    }
+
+    /// Adds to `batch` what makes the sender `old` the one that `whose` names; says how many events there are, and how many
+    /// became duplicates.
+    async fn make_again<T: Transaction>(
+        &self,
+        tx: &mut T,
+        old: SenderId,
+        whose: &Whose,
+        version: u64,
+        batch: &mut Batch,
+    ) -> Result<(u64, u64), StoreError> {
+        let sender = whose.sender;
+        let timeline = Timeline::new(sender, &whose.name.key, whose.name.assistant.as_deref());
+        let history = WholeHistory { engine: &self.engine, decoder: self.decoder };
+        let made = history.run(tx, old, timeline, &mut batch.changes).await?;
+        if old == sender {
+            batch.cleared.push(old);
+        } else {
+            batch.forgotten.push(old);
+        }
+        if old != sender || !made.rewritten.is_empty() {
+            self.copy_history(tx, old, sender, &made.rewritten, batch).await?;
+        }
+        batch.timelines.push(TimelineWrite { sender, version: version + 1, state: made.timeline.to_bytes() });
+        let stretch: (Option<EventTime>, Option<EventTime>) = (None, None);
+        batch.checkpoints.push(CheckpointWrite { sender, stretch, checkpoints: made.checkpoints });
+        let gone = made.rewritten.values().filter(|entry| entry.is_none()).count() as u64;
+        Ok((made.events, gone))
+    }
+
+    /// Adds to `batch` the history of `old` as that of `sender`, with what is `rewritten`. Of a sender that keeps its id only
+    /// the chunks that change.
+    async fn copy_history<T: Transaction>(
+        &self,
+        tx: &mut T,
+        old: SenderId,
+        sender: SenderId,
+        rewritten: &Rewritten,
+        batch: &mut Batch,
+    ) -> Result<(), StoreError> {
+        let mut skip = 0;
+        loop {
+            let request = HistoryRequest { sender: old, since: None, skip, limit: PAGE };
+            let page = tx.history(&request).await?;
+            skip += page.chunks.len();
+            for chunk in page.chunks {
+                let (first, last) = ((chunk.number, 0), (chunk.number, usize::MAX));
+                let touched = rewritten.range(first..=last).next().is_some();
+                if old == sender && !touched {
+                    continue;
+                }
+                let change = |stored: Stored| match rewritten.get(&stored.chunk) {
+                    Some(changed) => changed.clone(),
+                    None => Some(stored),
+                };
+                let chunk = if touched { rewrite(self.decoder, &chunk, change)? } else { chunk };
+                batch.history.push(HistoryWrite { sender, chunk, replaces: old == sender });
+            }
+            if page.next.is_none() {
+                return Ok(());
+            }
+        }
+    }
+}
