@@ -42,6 +42,7 @@ mod connect;
 mod error;
 mod examine;
 mod inspect;
+mod outbox;
 mod patterns;
 mod read_only;
 mod sql;

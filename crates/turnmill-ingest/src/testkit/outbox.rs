@@ -232,8 +232,8 @@ where
             bench.write(lines, &format!("b{number}")).await.unwrap();
         }
         if pages == 12 {
-            let senders = bench.store.senders(None, 2).await.unwrap();
-            bench.ingest.rebuild(&mut bench.store, &senders, None).await.unwrap();
+            rebuild(&mut bench.store, &settings).await;
+            bench.ingest.forget();
         }
     }
     assert!(pages > 20, "the snapshot has pages: {pages}");
