@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use memchr::{memchr, memchr_iter};
 use turnmill_engine::{Engine, Step, Timeline};
-use turnmill_model::rasa::RasaDecoder;
+use turnmill_formats::rasa::RasaDecoder;
 use turnmill_model::{Changes, Decoder, Event, Record, SenderId, SessionRule, Settings};
 
 use crate::measure::Failure;

@@ -3,10 +3,10 @@
 use std::time::Instant;
 
 use turnmill_engine::Engine;
+use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::{Accounting, Arrivals, Ingest, Letters, Report};
-use turnmill_model::rasa::RasaDecoder;
-use turnmill_model::{Record, Refused, Settings};
-use turnmill_sink::{DeadLetter, MemoryStore, PositionKey, Store};
+use turnmill_model::{PartitionId, Record, Refused, Settings};
+use turnmill_sink::{DeadLetter, MemoryStore, Store};
 use turnmill_sink_sqlite::SqliteStore;
 
 use crate::body::Mix;
@@ -20,7 +20,7 @@ impl Letters for NoLetters {
     fn letter(&self, record: usize, refused: &Refused) -> DeadLetter {
         DeadLetter {
             id: 0,
-            key: PositionKey { source: "bench".into(), partition: String::new() },
+            key: PartitionId { source: "bench".into(), partition: String::new() },
             place: record.to_string(),
             reason: refused.reason,
             detail: refused.detail.clone(),

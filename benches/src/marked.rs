@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 use turnmill_engine::Engine;
+use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::Ingest;
 use turnmill_markers::{FileFormat, MarkerSet, SourceFile};
-use turnmill_model::rasa::RasaDecoder;
 use turnmill_model::{Micros, Settings};
 use turnmill_pipeline::{Event, PatternEvent, PatternTools, Pipeline, Stop};
 use turnmill_sink::{PatternSet, Store as _};

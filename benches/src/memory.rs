@@ -5,7 +5,7 @@ use std::io::{BufWriter, Write as _};
 use std::path::Path;
 
 use turnmill_engine::{Engine, Timeline};
-use turnmill_model::rasa::RasaDecoder;
+use turnmill_formats::rasa::RasaDecoder;
 use turnmill_model::{Changes, Decoder, Event, Record, SenderId, Settings};
 
 use crate::body::Mix;

@@ -1,8 +1,8 @@
 //! What each fuzz target checks. `turnmill-model` includes this file in its tests, so that the corpus and its generated
 //! inputs go through the same functions.
 
+use turnmill_formats::rasa::RasaDecoder;
 use turnmill_model::json::{Limits, Raw, canonical, to_value};
-use turnmill_model::rasa::RasaDecoder;
 use turnmill_model::{Body, Decoder, EARLIEST_SECONDS, Event, LATEST_SECONDS, Record, Settings};
 
 /// Any payload is an event, skipped or refused, always in the same way, and its texts are clean.

@@ -4,7 +4,7 @@ use std::io::Cursor;
 
 use serde_json::Value;
 use turnmill_source::{
-    BatchLimits, FileOptions, FileSource, Format, Layout, Partition, Progress, RecordBatch, RecordOutcome,
+    BatchLimits, FileOptions, FileSource, Format, Layout, PartitionId, Progress, RecordBatch, RecordOutcome,
     Source, SourceError,
 };
 
@@ -48,7 +48,7 @@ pub(crate) fn source(format: Format, bytes: &[u8]) {
 fn read(format: Format, bytes: &[u8], limits: &BatchLimits) -> Option<(Vec<Seen>, Layout)> {
     let options = FileOptions { format: Some(format), ..FileOptions::default() };
     let stream = Box::new(Cursor::new(bytes.to_vec()));
-    let mut source = FileSource::stream(Partition::new("fuzz", "-"), stream, options).ok()?;
+    let mut source = FileSource::stream(PartitionId::new("fuzz", "-"), stream, options).ok()?;
     if source.compression() != turnmill_source::Compression::None {
         return None;
     }

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
+use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::Ingest;
 use turnmill_model::Settings;
-use turnmill_model::rasa::RasaDecoder;
 use turnmill_pipeline::{Event, Observer, Pipeline, Stop};
 use turnmill_sink::Store;
 use turnmill_sink_postgres::{ForeignKeys, PostgresStore};

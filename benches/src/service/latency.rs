@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
 use rdkafka::producer::Producer as _;
-use turnmill_model::rasa::RasaDecoder;
+use turnmill_formats::rasa::RasaDecoder;
 use turnmill_model::{Decoder as _, Record, Settings};
 use turnmill_sink_postgres::{ForeignKeys, PostgresStore};
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use turnmill_model::rasa::{RasaDecoder, shift_timestamp};
+use turnmill_formats::rasa::{RasaDecoder, shift_timestamp};
 use turnmill_model::{Decoder, Reason, Record, Settings, TimeUnit};
 use turnmill_source::{RecordOutcome, SourceRecord};
 
@@ -86,7 +86,8 @@ fn with_sender(body: &[u8], sender: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use turnmill_source::{NewRecord, Partition, RecordBatch};
+    use turnmill_model::PartitionId;
+    use turnmill_source::{NewRecord, RecordBatch};
 
     use super::*;
 
@@ -107,7 +108,7 @@ mod tests {
             ("garbage", "garbage"),
         ] {
             let mut batch = RecordBatch::new();
-            batch.start(&Partition::new("file", "x"), None);
+            batch.start(&PartitionId::new("file", "x"), None);
             let record = NewRecord {
                 payload: Some(body.as_bytes()),
                 sender: Some("ü\"1"),

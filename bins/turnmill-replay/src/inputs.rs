@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use turnmill_model::rasa::RasaDecoder;
+use turnmill_formats::rasa::RasaDecoder;
+use turnmill_model::PartitionId;
 use turnmill_pipeline::{Stop, explain};
-use turnmill_sink::PositionKey;
 use turnmill_source::{
-    BatchLimits, FileOptions, FileSource, Format, GroupLimits, GroupProgress, GroupSource, Partition,
-    Position, Progress, RecordBatch, Source, SourceError,
+    BatchLimits, FileOptions, FileSource, Format, GroupLimits, GroupProgress, GroupSource, Position,
+    Progress, RecordBatch, Source, SourceError,
 };
 #[cfg(feature = "postgres")]
 use turnmill_source_tracker::PostgresTracker;
@@ -111,7 +111,7 @@ pub(crate) struct Input {
     format: Option<Format>,
     follow: bool,
     /// Its position's key; standard input and pipes have none, and those of a topic are told when it is read.
-    pub(crate) key: Option<PositionKey>,
+    pub(crate) key: Option<PartitionId>,
     /// Size in bytes, as stored, of a file of lines.
     pub(crate) size: Option<u64>,
 }
@@ -232,8 +232,7 @@ impl Input {
         } else {
             input.size = std::fs::metadata(path).ok().map(|metadata| metadata.len());
         }
-        let partition = input.source(None)?.partition().clone();
-        input.key = Some(PositionKey { source: partition.source, partition: partition.partition });
+        input.key = Some(input.source(None)?.partition().clone());
         input.look(args)?;
         Ok(input)
     }
@@ -302,7 +301,7 @@ impl Input {
             }
             _ => "-".to_owned(),
         };
-        FileSource::stream(Partition::new(self.source.clone(), path), reader, self.options())
+        FileSource::stream(PartitionId::new(self.source.clone(), path), reader, self.options())
     }
 
     /// Whether it is a topic.
@@ -347,7 +346,7 @@ impl Input {
     }
 
     fn failed(&self, error: impl std::error::Error + Send + Sync + 'static) -> SourceError {
-        let partition = Partition::new(self.source.clone(), self.name.clone());
+        let partition = PartitionId::new(self.source.clone(), self.name.clone());
         SourceError::Other { partition, source: Box::new(error) }
     }
 

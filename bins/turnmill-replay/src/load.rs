@@ -5,14 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use turnmill_analytics::metrics;
+use turnmill_formats::rasa::{RasaDecoder, shift_timestamp};
 use turnmill_ingest::Ingest;
 use turnmill_model::Reason;
-use turnmill_model::rasa::{RasaDecoder, shift_timestamp};
 use turnmill_pipeline::{Drained, Pipeline, PipelineError, Stop};
 use turnmill_service::settings::DeadLetterSettings;
 use turnmill_sink::{Class, Inspect, StoreError};
 use turnmill_source::BatchLimits;
-use turnmill_sql::metrics;
 use turnmill_stores::AnyStore;
 
 use crate::args::{Args, ForeignKeys};

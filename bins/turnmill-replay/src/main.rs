@@ -28,7 +28,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
-use turnmill_model::rasa::RasaDecoder;
+use turnmill_formats::rasa::RasaDecoder;
 use turnmill_pipeline::{PipelineError, Stop, TooManyDeadLetters, explain};
 use turnmill_sink::StoreError;
 #[cfg(feature = "postgres")]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use turnmill_model::rasa::shift_timestamp;
+use turnmill_formats::rasa::shift_timestamp;
 use turnmill_model::{Decoder, Reason, Record, Refused, SourceFacts};
 use turnmill_source::{
     BatchLimits, Foreign, Progress, RecordBatch, RecordOutcome, Source, SourceError, SourceRecord,

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
+use turnmill_analytics::metrics::{Measured, Shape, Summary};
 use turnmill_model::Reason;
 use turnmill_pipeline::Drained;
-use turnmill_sql::metrics::{Measured, Shape, Summary};
 use turnmill_text::escaped;
 
 use crate::progress::{counted, grouped};

@@ -3,9 +3,9 @@
 use std::io::Write;
 
 use serde_json::{Value, json};
+use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::Ingest;
 use turnmill_model::Reason;
-use turnmill_model::rasa::RasaDecoder;
 use turnmill_pipeline::{Retried, counted, retry_dead_letter};
 use turnmill_sink::{DeadLetter, Inspect};
 use turnmill_stores::AnyStore;

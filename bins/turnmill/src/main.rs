@@ -18,8 +18,9 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use turnmill_model::PartitionId;
 use turnmill_pipeline::explain;
-use turnmill_sink::{PositionKey, StoreError};
+use turnmill_sink::StoreError;
 use turnmill_sink_postgres::Passwords;
 use turnmill_stores::{AnyStore, UnknownStore};
 use turnmill_text::{Arguments, escaped, escaped_message};
@@ -102,7 +103,7 @@ enum Failure {
         escaped(&key.to_string()),
         escaped(known)
     )]
-    NoSuchPosition { key: PositionKey, known: String },
+    NoSuchPosition { key: PartitionId, known: String },
     #[error("expected an offset or `earliest` at the end of [STORE] SOURCE PARTITION POSITION, found `{0}`")]
     NoPosition(String),
     #[error("the position is moving: stop the service, or try again")]

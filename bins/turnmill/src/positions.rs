@@ -3,7 +3,8 @@
 use std::io::Write;
 
 use serde_json::{Value, json};
-use turnmill_sink::{Advance, Claim, Class, Inspect, PositionKey, Store, Transaction};
+use turnmill_model::PartitionId;
+use turnmill_sink::{Advance, Claim, Class, Inspect, Store, Transaction};
 use turnmill_source::Position;
 use turnmill_text::escaped;
 
@@ -77,7 +78,7 @@ pub(crate) async fn run(command: &Command) -> Result<bool, Failure> {
                 return Ok(true);
             }
             writeln!(out, "{:<24}  {:<40}  position", "source", "partition")?;
-            for (PositionKey { source, partition }, position) in &positions {
+            for (PartitionId { source, partition }, position) in &positions {
                 let (source, partition) = (escaped(source), escaped(partition));
                 let position = shown(position);
                 writeln!(out, "{source:<24}  {partition:<40}  {}", escaped(&position))?;
@@ -94,7 +95,7 @@ pub(crate) async fn run(command: &Command) -> Result<bool, Failure> {
             let position = wanted(position).ok_or_else(|| Failure::NoPosition(position.clone()))?;
             let (mut store, _) = options.choice(url).for_writing(None).await?;
             let positions = store.positions().await?;
-            let key = PositionKey { source: source.clone(), partition: partition.clone() };
+            let key = PartitionId { source: source.clone(), partition: partition.clone() };
             let from = positions.iter().find(|(stored, _)| *stored == key).map(|(_, from)| from.clone());
             if from.is_none() && !new {
                 let known = positions.iter().map(|(key, _)| key.to_string()).collect::<Vec<_>>().join("; ");

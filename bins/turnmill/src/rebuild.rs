@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
+use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::{Ingest, Rebuilt};
-use turnmill_model::rasa::RasaDecoder;
 use turnmill_model::{SenderId, SessionIdMode, Settings};
 use turnmill_pipeline::{Attempts, counted, explain, rounded};
 use turnmill_sink::{Class, StoreError, Upkeep};

@@ -14,7 +14,7 @@ use std::error::Error;
 use std::io::{BufRead, BufReader, Cursor};
 
 use turnmill_engine::{Engine, Step, Timeline};
-use turnmill_model::rasa::RasaDecoder;
+use turnmill_formats::rasa::RasaDecoder;
 use turnmill_model::{Changes, Decoder, Record, SenderId, Settings};
 
 const CONVERSATION: &str = r#"{"sender_id": "ada", "event": "action", "timestamp": 1656382549.10, "name": "action_session_start"}

@@ -9,7 +9,8 @@
 //!
 //! ```
 //! use turnmill_engine::{Engine, Step, Timeline};
-//! use turnmill_model::{rasa::RasaDecoder, Changes, Decoder, Record, Settings};
+//! use turnmill_formats::rasa::RasaDecoder;
+//! use turnmill_model::{Changes, Decoder, Record, Settings};
 //!
 //! let settings = Settings::default();
 //! let (decoder, engine) = (RasaDecoder::new(&settings), Engine::new(&settings));

@@ -17,7 +17,8 @@ use crate::{Engine, Step, TooShort, diff};
 ///
 /// ```
 /// use turnmill_engine::{Engine, Replay, Timeline};
-/// # use turnmill_model::{rasa::RasaDecoder, Changes, Decoder, Record, Settings};
+/// # use turnmill_formats::rasa::RasaDecoder;
+/// # use turnmill_model::{Changes, Decoder, Record, Settings};
 /// # let settings = Settings::default();
 /// # let (decoder, engine) = (RasaDecoder::new(&settings), Engine::new(&settings));
 /// # let decode = |line: &'static str| {

@@ -9,10 +9,10 @@
 
 #![allow(clippy::print_stdout, reason = "it is a program that prints")]
 
+use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::{Accounting, Arrivals, Ingest, Letters};
-use turnmill_model::rasa::RasaDecoder;
-use turnmill_model::{Record, Refused, Settings, SourceFactsBuf};
-use turnmill_sink::{Advance, DeadLetter, Inspect, MemoryStore, PositionKey, Store, StoreError};
+use turnmill_model::{PartitionId, Record, Refused, Settings, SourceFactsBuf};
+use turnmill_sink::{Advance, DeadLetter, Inspect, MemoryStore, Store, StoreError};
 
 const RECORDS: [&str; 6] = [
     r#"{"sender_id": "ada", "event": "user", "timestamp": 1656382550.30, "text": "where is my parcel?"}"#,
@@ -27,7 +27,7 @@ const RECORDS: [&str; 6] = [
 
 /// Where the records of a batch came from, for their dead letters.
 struct Here<'r> {
-    key: &'r PositionKey,
+    key: &'r PartitionId,
     /// Number of the batch's first record.
     first: usize,
 }
@@ -61,7 +61,7 @@ async fn run() -> Result<(), StoreError> {
     let mut ingest = Ingest::new(&settings, &decoder, 1 << 20);
 
     // One transaction for each record, so that the late one finds the others stored already.
-    let key = PositionKey { source: "example".into(), partition: "records".into() };
+    let key = PartitionId { source: "example".into(), partition: "records".into() };
     let mut from = opened.position(&key).map(str::to_owned);
     for (number, record) in RECORDS.iter().enumerate() {
         let mut arrivals = Arrivals::default();

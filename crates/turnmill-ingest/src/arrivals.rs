@@ -8,7 +8,8 @@ use turnmill_sink::{Chunk, DeadLetter};
 /// Records in their order of arrival, with the events that they gave.
 ///
 /// ```
-/// use turnmill_model::{rasa::RasaDecoder, Record, Settings};
+/// use turnmill_formats::rasa::RasaDecoder;
+/// use turnmill_model::{Record, Settings};
 /// use turnmill_ingest::Arrivals;
 /// let decoder = RasaDecoder::new(&Settings::default());
 /// let mut arrivals = Arrivals::default();

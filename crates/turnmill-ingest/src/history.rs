@@ -116,7 +116,8 @@ impl Entries<'_> {
     ///
     /// ```
     /// use turnmill_ingest::history::{Entries, Entry, unpack};
-    /// # use turnmill_model::{rasa::RasaDecoder, Decoder, Record, Settings};
+    /// # use turnmill_formats::rasa::RasaDecoder;
+    /// # use turnmill_model::{Decoder, Record, Settings};
     /// let payload = br#"{"sender_id": "u1", "event": "restart", "timestamp": 1656382549.5}"#;
     /// let record = Record { payload, ..Record::default() };
     /// let mut events = Vec::new();

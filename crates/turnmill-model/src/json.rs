@@ -60,8 +60,12 @@ impl<'a> Raw<'a> {
         Ok(Tree::parse(text, &Limits::default())?.root().raw())
     }
 
-    /// `text` as a value, of which the caller knows that it is one.
-    pub(crate) fn trusted(text: &'a str) -> Self {
+    /// Takes `text` as a value without looking at it, for a decoder that found its ends itself.
+    ///
+    /// `text` has to be what [`parse`](Self::parse) would accept, without surrounding white space. If it is not, the other
+    /// functions return something wrong, but do not panic.
+    #[must_use]
+    pub fn assume_valid(text: &'a str) -> Self {
         Self(text)
     }
 
@@ -130,8 +134,9 @@ impl<'a> Raw<'a> {
         self.kind() == Kind::Object
     }
 
-    /// A key unescaped, its NUL characters kept: a key with one is another key.
-    pub(crate) fn as_key(self) -> Cow<'a, str> {
+    /// A key unescaped, its NUL characters kept: a key with one is another key. Empty for other types than strings.
+    #[must_use]
+    pub fn as_key(self) -> Cow<'a, str> {
         self.content().map(string::exact).unwrap_or_default()
     }
 

@@ -3,8 +3,8 @@
 #![allow(clippy::missing_panics_doc, clippy::missing_errors_doc, reason = "used in tests only")]
 
 use proptest::prelude::*;
+use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::testkit::{Delivery, Driver, Fixture, Given};
-use turnmill_model::rasa::RasaDecoder;
 use turnmill_model::{Decoder, Event, Record, Refused, SessionIdMode, SessionRule, Settings};
 use turnmill_sink::Counts;
 use turnmill_sink::digest::Digests;

@@ -9,10 +9,10 @@
 
 use proptest::prelude::*;
 use turnmill_engine::Engine;
+use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::Ingest;
 use turnmill_ingest::testkit::{Driver, Fixture};
 use turnmill_markers::{MarkerSet, SourceFile};
-use turnmill_model::rasa::RasaDecoder;
 use turnmill_model::{Micros, Settings};
 use turnmill_sink::digest::Digests;
 use turnmill_sink::{Class, PatternSet, Store as _, StoreError, Upkeep};

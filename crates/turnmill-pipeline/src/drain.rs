@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use turnmill_sink::{PositionKey, Store};
+use turnmill_model::PartitionId;
+use turnmill_sink::Store;
 use turnmill_source::{Position, Source, SourceError};
 
 use crate::event::{Drained, Observer, PipelineError};
 use crate::pipeline::{Outcome, Pipeline, parse_position};
-use crate::prepare::{Read, Reading, position_key};
+use crate::prepare::{Read, Reading};
 
 /// Opens a source behind a position.
 pub type OpenSource<'o> = dyn FnMut(Option<&Position>) -> Result<Box<dyn Source>, SourceError> + 'o;
@@ -22,7 +23,7 @@ impl<S: Store> Pipeline<'_, S> {
     /// reads; everything committed before stays.
     pub async fn drain(
         &mut self,
-        key: Option<&PositionKey>,
+        key: Option<&PartitionId>,
         open: &mut OpenSource<'_>,
         observer: &mut dyn Observer,
     ) -> Result<Drained, PipelineError> {
@@ -43,7 +44,7 @@ impl<S: Store> Pipeline<'_, S> {
     /// Reads `source` until it ends (true) or another writer turns out to have moved on (false).
     async fn read(
         &mut self,
-        key: Option<&PositionKey>,
+        key: Option<&PartitionId>,
         source: Box<dyn Source>,
         drained: &mut Drained,
         observer: &mut dyn Observer,
@@ -59,8 +60,8 @@ impl<S: Store> Pipeline<'_, S> {
                     // Opened at the position of something else, the source would be fenced by its own, and be opened there
                     // again without end.
                     let mut positioned = prepared.batch().parts().iter().filter(|part| part.to.is_some());
-                    let found = positioned.next().map(|part| position_key(&part.partition));
-                    let wrong = |found: &PositionKey| PipelineError::Position {
+                    let found = positioned.next().map(|part| part.partition.clone());
+                    let wrong = |found: &PartitionId| PipelineError::Position {
                         expected: key.cloned(),
                         found: found.clone(),
                     };

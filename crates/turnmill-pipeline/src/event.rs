@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use turnmill_ingest::Report;
-use turnmill_model::Refused;
-use turnmill_sink::{Counts, PositionKey, StoreError};
-use turnmill_source::{Assignment, Opened, Partition, Position, RecordBatch, SourceError};
+use turnmill_model::{PartitionId, Refused};
+use turnmill_sink::{Counts, StoreError};
+use turnmill_source::{Assignment, Opened, Position, RecordBatch, SourceError};
 
 use crate::limits::TooManyDeadLetters;
 
@@ -29,7 +29,7 @@ pub enum Event<'e> {
     /// A partition was not opened where it was left: see [`Opened`].
     Opened {
         /// Which one.
-        partition: &'e Partition,
+        partition: &'e PartitionId,
         /// How.
         opened: Opened,
     },
@@ -93,16 +93,16 @@ pub enum PipelineError {
     #[error("the source reads {found}, and the position it was opened at is {}", of(.expected.as_ref()))]
     Position {
         /// What the position is of; none for a source that should have none.
-        expected: Option<PositionKey>,
+        expected: Option<PartitionId>,
         /// What is read.
-        found: PositionKey,
+        found: PartitionId,
     },
     /// The thread that reads could not be started.
     #[error("cannot start the reading thread")]
     Thread(#[source] std::io::Error),
 }
 
-fn of(key: Option<&PositionKey>) -> String {
+fn of(key: Option<&PartitionId>) -> String {
     key.map_or_else(|| "of no partition".into(), |key| format!("of {key}"))
 }
 

@@ -38,12 +38,12 @@ pub(crate) fn contradiction(error: &StoreError) -> StoreError {
 
 #[cfg(test)]
 mod tests {
-    use turnmill_sink::PositionKey;
 
     use super::*;
+    use turnmill_model::PartitionId;
 
     fn moved(stored: u32) -> StoreError {
-        let key = PositionKey { source: "cluster".into(), partition: "rasa/0".into() };
+        let key = PartitionId { source: "cluster".into(), partition: "rasa/0".into() };
         StoreError::PositionMoved { key, stored: Some(stored.to_string()), expected: Some("1".into()) }
     }
 

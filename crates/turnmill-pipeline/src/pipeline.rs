@@ -13,7 +13,7 @@ use crate::event::{Drained, Event, Observer, PipelineError};
 use crate::fences::{Fences, contradiction};
 use crate::limits::{DeadLetterLimits, Seen};
 use crate::parts::{Parts, add};
-use crate::prepare::{LettersFrom, Preparation, Prepared, ReadOptions, Rewrite, position_key};
+use crate::prepare::{LettersFrom, Preparation, Prepared, ReadOptions, Rewrite};
 use crate::stop::Stop;
 
 /// A store with the means to fill it.
@@ -253,7 +253,7 @@ impl<'d, S: Store> Pipeline<'d, S> {
 fn advance(part: &Part) -> Option<Advance> {
     let to = part.to.as_ref()?;
     let from = part.from.as_ref().map(ToString::to_string);
-    Some(Advance { key: position_key(&part.partition), from, to: to.to_string() })
+    Some(Advance { key: part.partition.clone(), from, to: to.to_string() })
 }
 
 /// Reads a position as a store keeps it.

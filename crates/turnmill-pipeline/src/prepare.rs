@@ -10,7 +10,7 @@ use async_channel::{Receiver, Sender};
 use self_cell::self_cell;
 use turnmill_ingest::{Arrivals, Letters};
 use turnmill_model::{Decoder, Record, Refused, SourceFactsBuf};
-use turnmill_sink::{DeadLetter, PositionKey};
+use turnmill_sink::DeadLetter;
 use turnmill_source::{
     Assignment, BatchLimits, GroupLimits, GroupProgress, GroupSource, Opened, Progress, RecordBatch,
     RecordOutcome, Source, SourceError,
@@ -119,7 +119,7 @@ impl Letters for Prepared {
         };
         DeadLetter {
             id: 0,
-            key: position_key(batch.partition()),
+            key: batch.partition().clone(),
             place,
             reason: refused.reason,
             detail: refused.detail.clone(),
@@ -137,10 +137,6 @@ impl Letters for Prepared {
                 .collect(),
         }
     }
-}
-
-pub(crate) fn position_key(partition: &turnmill_source::Partition) -> PositionKey {
-    PositionKey { source: partition.source.clone(), partition: partition.partition.clone() }
 }
 
 /// Gives the body to take in place of a record's own, if another one is to be taken.

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use turnmill_model::PartitionId;
 use turnmill_sink::Store;
-use turnmill_source::{Assignment, GroupControl, GroupLimits, GroupSource, Partition, Position};
+use turnmill_source::{Assignment, GroupControl, GroupLimits, GroupSource, Position};
 
 use crate::event::{Drained, Event, Observer, PipelineError};
 use crate::pipeline::{Outcome, Pipeline, parse_position};
-use crate::prepare::{Read, Reading, position_key};
+use crate::prepare::{Read, Reading};
 
 impl<S: Store> Pipeline<'_, S> {
     /// Reads what the group hands out, from the store's positions on, until stopping is asked for or a bounded source ends.
@@ -104,8 +105,7 @@ impl<S: Store> Pipeline<'_, S> {
         observer: &mut dyn Observer,
     ) -> Result<(), PipelineError> {
         let opened = self.open(observer).await?;
-        let stored =
-            |partition: &Partition| opened.position(&position_key(partition)).map(parse_position).transpose();
+        let stored = |partition: &PartitionId| opened.position(partition).map(parse_position).transpose();
         let positions: Vec<Option<Position>> = assignment
             .partitions
             .iter()

@@ -4,11 +4,11 @@ use futures_util::{TryStreamExt as _, pin_mut};
 use tokio_postgres::binary_copy::{BinaryCopyOutRow, BinaryCopyOutStream};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Error, Row};
-use turnmill_model::Reason;
+use turnmill_analytics::metrics::{self, Measured, Metric, Options, Shape, Summary};
 use turnmill_model::tables::{PUBLIC, Table, Value};
+use turnmill_model::{PartitionId, Reason};
 use turnmill_sink::digest::Digests;
-use turnmill_sink::{Counts, DeadLetter, Inspect, PositionKey, StoreError};
-use turnmill_sql::metrics::{self, Measured, Metric, Options, Shape, Summary};
+use turnmill_sink::{Counts, DeadLetter, Inspect, StoreError};
 use turnmill_sql::{Dialect, SqlType, facts, headers};
 use uuid::Uuid;
 
@@ -19,7 +19,7 @@ use crate::sql::{DEAD_LETTERS, LEDGER, TableSql};
 use crate::value::{integer, micros};
 
 impl PostgresStore {
-    /// The metrics of [`turnmill_sql::metrics`], all of the same moment.
+    /// The metrics of [`turnmill_analytics::metrics`], all of the same moment.
     ///
     /// # Errors
     ///
@@ -152,7 +152,7 @@ fn dead_letter(row: &Row) -> Result<Result<DeadLetter, StoreError>, Error> {
     let id: i64 = row.try_get(0)?;
     Ok(Ok(DeadLetter {
         id: u64::try_from(id).unwrap_or_default(),
-        key: PositionKey { source: row.try_get(1)?, partition: row.try_get(2)? },
+        key: PartitionId { source: row.try_get(1)?, partition: row.try_get(2)? },
         place: row.try_get(3)?,
         reason,
         detail: row.try_get(5)?,
@@ -199,7 +199,7 @@ impl Inspect for PostgresStore {
         letters.into_iter().collect()
     }
 
-    async fn positions(&mut self) -> Result<Vec<(PositionKey, String)>, StoreError> {
+    async fn positions(&mut self) -> Result<Vec<(PartitionId, String)>, StoreError> {
         self.read_positions().await
     }
 }

@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use turnmill_model::Settings;
-use turnmill_sink::{Claim, Opened, PatternSet, PositionKey, Store, StoreError};
+use turnmill_model::{PartitionId, Settings};
+use turnmill_sink::{Claim, Opened, PatternSet, Store, StoreError};
 use turnmill_sql::{Dialect, Schema};
 
 use crate::arrange::Plan;
@@ -172,13 +172,13 @@ impl PostgresStore {
         self.connection.as_ref().ok_or_else(closed)
     }
 
-    pub(crate) async fn read_positions(&mut self) -> Result<Vec<(PositionKey, String)>, StoreError> {
+    pub(crate) async fn read_positions(&mut self) -> Result<Vec<(PartitionId, String)>, StoreError> {
         let doing = "reading positions";
         let connection = self.connected().await?;
         connection.prepare(&[POSITIONS]).await?;
         let rows = connection.query(connection.statement(POSITIONS)?, &[]).await;
         let position = |row: tokio_postgres::Row| {
-            let key = PositionKey { source: row.try_get(0)?, partition: row.try_get(1)? };
+            let key = PartitionId { source: row.try_get(0)?, partition: row.try_get(1)? };
             Ok((key, row.try_get(2)?))
         };
         rows.and_then(|rows| rows.into_iter().map(position).collect())

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use rusqlite::types::Value as Owned;
+use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::testkit::{Given, conversation};
 use turnmill_ingest::{Accounting, Arrivals, Ingest, Letters};
-use turnmill_model::rasa::RasaDecoder;
 use turnmill_model::tables::Value;
 use turnmill_model::{Changes, EventId, EventKey, Key, SenderId, SessionId, Settings};
 use turnmill_sink::{

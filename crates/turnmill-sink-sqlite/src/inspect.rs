@@ -1,11 +1,11 @@
 //! What tools ask: digests, the ledger, dead letters, metrics.
 
 use rusqlite::{Connection, Row};
+use turnmill_analytics::metrics::{self, Measured, Metric, Options, Shape, Summary};
 use turnmill_model::tables::{PUBLIC, Table};
-use turnmill_model::{Reason, Settings};
+use turnmill_model::{PartitionId, Reason, Settings};
 use turnmill_sink::digest::Digests;
-use turnmill_sink::{Counts, DeadLetter, Inspect, PositionKey, StoreError};
-use turnmill_sql::metrics::{self, Measured, Metric, Options, Shape, Summary};
+use turnmill_sink::{Counts, DeadLetter, Inspect, StoreError};
 use turnmill_sql::{Dialect, facts, headers};
 
 use crate::sql::{DEAD_LETTERS, LEDGER};
@@ -38,7 +38,7 @@ impl SqliteStore {
         connect::stored_settings(self)
     }
 
-    /// The metrics of [`turnmill_sql::metrics`], all of the same moment.
+    /// The metrics of [`turnmill_analytics::metrics`], all of the same moment.
     ///
     /// # Errors
     ///
@@ -158,7 +158,7 @@ fn dead_letter(row: &Row<'_>) -> rusqlite::Result<Result<DeadLetter, StoreError>
     };
     Ok(Ok(DeadLetter {
         id: row.get(0)?,
-        key: PositionKey { source: row.get(1)?, partition: row.get(2)? },
+        key: PartitionId { source: row.get(1)?, partition: row.get(2)? },
         place: row.get(3)?,
         reason,
         detail: row.get(5)?,
@@ -199,7 +199,7 @@ impl Inspect for SqliteStore {
         letters.into_iter().collect()
     }
 
-    async fn positions(&mut self) -> Result<Vec<(PositionKey, String)>, StoreError> {
+    async fn positions(&mut self) -> Result<Vec<(PartitionId, String)>, StoreError> {
         self.read_positions()
     }
 }

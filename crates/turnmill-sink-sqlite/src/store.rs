@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension as _};
-use turnmill_model::{SenderId, Settings};
-use turnmill_sink::{Claim, Opened, PatternSet, PositionKey, Store, StoreError};
+use turnmill_model::{PartitionId, SenderId, Settings};
+use turnmill_sink::{Claim, Opened, PatternSet, Store, StoreError};
 
 use crate::connect::{self, Purpose};
 use crate::error::store_error;
@@ -203,14 +203,14 @@ impl SqliteStore {
         self.connection.as_ref().ok_or_else(closed)
     }
 
-    pub(crate) fn read_positions(&self) -> Result<Vec<(PositionKey, String)>, StoreError> {
+    pub(crate) fn read_positions(&self) -> Result<Vec<(PartitionId, String)>, StoreError> {
         let read = || {
             let mut statement = self
                 .connection()?
                 .prepare_cached(POSITIONS)
                 .map_err(|e| self.error(e, "reading positions"))?;
             let rows = statement.query_map([], |row| {
-                Ok((PositionKey { source: row.get(0)?, partition: row.get(1)? }, row.get(2)?))
+                Ok((PartitionId { source: row.get(0)?, partition: row.get(1)? }, row.get(2)?))
             });
             rows.and_then(Iterator::collect).map_err(|error| self.error(error, "reading positions"))
         };

@@ -1,34 +1,18 @@
 //! What one transaction writes, and what it needs to know first.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::ops::AddAssign;
 
 use turnmill_engine::Checkpoint;
-use turnmill_model::{Changes, EventTime, Reason, Record, SenderId, SourceFactsBuf};
+use turnmill_model::{Changes, EventTime, PartitionId, Reason, Record, SenderId, SourceFactsBuf};
 
 use crate::error::StoreError;
-
-/// Where a source is read from: its name, and the part of it that is read in order (a file, a partition of a topic).
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PositionKey {
-    /// Name of the source, e.g. `file` or a Kafka cluster's id.
-    pub source: String,
-    /// The file's path, or `topic/partition`.
-    pub partition: String,
-}
-
-impl fmt::Display for PositionKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.source, self.partition)
-    }
-}
 
 /// A step of a position. It is committed only onto `from`: whoever has another idea of where the source stands is fenced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Advance {
     /// Which position.
-    pub key: PositionKey,
+    pub key: PartitionId,
     /// The position that must be stored now; none if none must be.
     pub from: Option<String>,
     /// The position after this batch, in the source's own notation.
@@ -185,7 +169,7 @@ pub struct DeadLetter {
     /// Number given by the store; 0 on writing.
     pub id: u64,
     /// Where the record came from.
-    pub key: PositionKey,
+    pub key: PartitionId,
     /// Its place there, for people: line, offset or row id.
     pub place: String,
     /// Why it was refused.

@@ -1,8 +1,7 @@
 //! Errors of stores and sinks, by class: the class decides what the pipeline does, never the message.
 
 use std::time::Duration;
-
-use crate::batch::PositionKey;
+use turnmill_model::PartitionId;
 
 /// What to do about an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +48,7 @@ pub enum StoreError {
     #[error("another writer has moved on: {key} is at {}, expected {}", told(stored), told(expected))]
     PositionMoved {
         /// Which position.
-        key: PositionKey,
+        key: PartitionId,
         /// Where the store has it; `None` if it has none.
         stored: Option<String>,
         /// Where the batch begins.

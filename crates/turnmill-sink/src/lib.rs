@@ -24,8 +24,8 @@ pub mod digest;
 pub mod outbox;
 
 pub use batch::{
-    Advance, Batch, CheckpointWrite, Chunk, Claim, Counts, DeadLetter, HistoryWrite, Locked, PositionKey,
-    SenderClaim, TimelineWrite,
+    Advance, Batch, CheckpointWrite, Chunk, Claim, Counts, DeadLetter, HistoryWrite, Locked, SenderClaim,
+    TimelineWrite,
 };
 pub use error::{Class, StoreError};
 pub use examine::{Equal, Examine, Examined, Kept};

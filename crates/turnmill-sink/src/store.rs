@@ -3,10 +3,10 @@
 use std::future::Future;
 
 use turnmill_engine::Checkpoint;
-use turnmill_model::{EventId, EventKey, EventTime, Micros, SenderId, SessionId, Settings};
+use turnmill_model::{EventId, EventKey, EventTime, Micros, PartitionId, SenderId, SessionId, Settings};
 
 use crate::digest::Digests;
-use crate::{Batch, Chunk, Claim, Counts, DeadLetter, Locked, PatternSet, PositionKey, StoreError};
+use crate::{Batch, Chunk, Claim, Counts, DeadLetter, Locked, PatternSet, StoreError};
 
 /// A place that holds the truth: rows, history, positions, ledger and dead letters, changed together or not at all.
 ///
@@ -101,13 +101,13 @@ pub trait Transaction: Send {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Opened {
     /// Where each source stands, in the source's own notation.
-    pub positions: Vec<(PositionKey, String)>,
+    pub positions: Vec<(PartitionId, String)>,
 }
 
 impl Opened {
     /// Where `key` stands.
     #[must_use]
-    pub fn position(&self, key: &PositionKey) -> Option<&str> {
+    pub fn position(&self, key: &PartitionId) -> Option<&str> {
         self.positions.iter().find(|(stored, _)| stored == key).map(|(_, position)| position.as_str())
     }
 }
@@ -154,7 +154,7 @@ pub trait Inspect: Send {
     ) -> impl Future<Output = Result<Vec<DeadLetter>, StoreError>> + Send;
 
     /// Where each source stands.
-    fn positions(&mut self) -> impl Future<Output = Result<Vec<(PositionKey, String)>, StoreError>> + Send;
+    fn positions(&mut self) -> impl Future<Output = Result<Vec<(PartitionId, String)>, StoreError>> + Send;
 }
 
 /// What the store's own upkeep asks of it: the tools that go through all senders.

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use turnmill_source::{
-    Assignment, GroupControl, GroupLimits, GroupProgress, GroupSource, GroupStats, Partition, PartitionLag,
+    Assignment, GroupControl, GroupLimits, GroupProgress, GroupSource, GroupStats, PartitionId, PartitionLag,
     Position, RecordBatch, SourceError,
 };
 
@@ -27,7 +27,7 @@ pub(crate) enum Say {
 /// What the poll thread is asked to do.
 #[derive(Debug)]
 pub(crate) enum Ask {
-    Start(u64, Vec<(Partition, Option<Position>)>),
+    Start(u64, Vec<(PartitionId, Option<Position>)>),
     Released(u64),
     Restart,
 }
@@ -40,9 +40,9 @@ pub(crate) struct State {
     pub(crate) say: VecDeque<Say>,
     pub(crate) asks: Vec<Ask>,
     /// Stored positions to mirror.
-    pub(crate) mirror: HashMap<Partition, u64>,
+    pub(crate) mirror: HashMap<PartitionId, u64>,
     /// Ends of the logs.
-    pub(crate) ends: HashMap<Partition, u64>,
+    pub(crate) ends: HashMap<PartitionId, u64>,
     pub(crate) stats: GroupStats,
     /// Records and bytes at which the reader wants to be woken, if it waits.
     pub(crate) wanted: Option<(usize, usize)>,
@@ -88,7 +88,7 @@ pub(crate) struct Shared {
 pub struct KafkaGroup {
     shared: Arc<Shared>,
     control: Arc<Control>,
-    name: Partition,
+    name: PartitionId,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -116,7 +116,7 @@ impl KafkaGroup {
                 problem: error.to_string(),
             })?;
         let control = Arc::new(Control { shared: Arc::clone(&shared) });
-        let name = Partition::new(settings.brokers.clone(), settings.topics.join(","));
+        let name = PartitionId::new(settings.brokers.clone(), settings.topics.join(","));
         Ok(Self { shared, control, name, thread: Some(thread) })
     }
 }
@@ -193,7 +193,7 @@ impl GroupControl for Control {
         lock(&self.shared.state).generation
     }
 
-    fn start(&self, generation: u64, positions: Vec<(Partition, Option<Position>)>) {
+    fn start(&self, generation: u64, positions: Vec<(PartitionId, Option<Position>)>) {
         self.ask(Ask::Start(generation, positions));
     }
 
@@ -209,7 +209,7 @@ impl GroupControl for Control {
         state.asks.push(Ask::Restart);
     }
 
-    fn committed(&self, positions: &[(Partition, Position)]) {
+    fn committed(&self, positions: &[(PartitionId, Position)]) {
         let mut state = lock(&self.shared.state);
         for (partition, position) in positions {
             state.mirror.insert(partition.clone(), position.offset);

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::time::{Duration, Instant};
 
-use turnmill_source::{GroupLimits, LastRecord, NewRecord, Opened, Partition, Position, RecordBatch};
+use turnmill_source::{GroupLimits, LastRecord, NewRecord, Opened, PartitionId, Position, RecordBatch};
 
 /// Records of a chunk, after which the next one is begun; a chunk's memory is used again when it is empty.
 const CHUNK_RECORDS: usize = 512;
@@ -39,7 +39,7 @@ struct Chunk {
 /// One partition.
 #[derive(Debug)]
 pub(crate) struct Lane {
-    pub(crate) partition: Partition,
+    pub(crate) partition: PartitionId,
     /// What the store holds once all that was handed over is committed.
     pub(crate) from: Option<Position>,
     /// The last record handed over, or read before the stored position.
@@ -73,7 +73,7 @@ pub(crate) struct Lane {
 
 impl Lane {
     /// A partition to be read from `next` on; the store holds `from`.
-    pub(crate) fn new(partition: Partition, from: Option<Position>, next: u64, now: Instant) -> Self {
+    pub(crate) fn new(partition: PartitionId, from: Option<Position>, next: u64, now: Instant) -> Self {
         Self {
             partition,
             last: from.as_ref().and_then(|from| from.last),
@@ -220,7 +220,7 @@ impl Merge {
     }
 
     /// Partitions whose log is not the one that the stored position is of, with that position.
-    pub(crate) fn rewritten(&self) -> Vec<(Partition, Position)> {
+    pub(crate) fn rewritten(&self) -> Vec<(PartitionId, Position)> {
         let lanes = self.lanes.iter().filter(|lane| lane.rewritten);
         lanes.filter_map(|lane| Some((lane.partition.clone(), lane.from.clone()?))).collect()
     }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError as ClientError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use turnmill_source::{AssignedPartition, Assignment, Opened, Partition, Position};
+use turnmill_source::{AssignedPartition, Assignment, Opened, PartitionId, Position};
 
 use crate::context::{Context, Notice, TopicPartition, lock};
 use crate::error::explain;
@@ -46,7 +46,7 @@ enum Phase {
     /// The assignment was reported and not yet started.
     Assigned,
     /// Positions came, and have to be compared with the log.
-    Starting(HashMap<Partition, Option<Position>>),
+    Starting(HashMap<PartitionId, Option<Position>>),
     Reading,
     /// Until when the partitions are kept back.
     Revoked(Instant),
@@ -66,7 +66,7 @@ pub(crate) struct Poller {
     /// Where the partitions ended when they were first seen.
     stops: HashMap<TopicPartition, u64>,
     /// Stored positions that are not of the logs that are there now.
-    rewritten: HashMap<Partition, Position>,
+    rewritten: HashMap<PartitionId, Position>,
     /// Whether the group's offsets are ours to write.
     mirroring: membership::Mirroring,
     /// Where a range begins.
@@ -177,8 +177,8 @@ impl Poller {
         self.consumer.subscribe(&topics).map_err(|error| KafkaError::failed("cannot subscribe", &error))
     }
 
-    fn partition(&self, (topic, number): &TopicPartition) -> Partition {
-        Partition::new(self.cluster.clone().unwrap_or_default(), format!("{topic}/{number}"))
+    fn partition(&self, (topic, number): &TopicPartition) -> PartitionId {
+        PartitionId::new(self.cluster.clone().unwrap_or_default(), format!("{topic}/{number}"))
     }
 
     /// Polls once; whether there was a message.
@@ -432,7 +432,7 @@ impl Poller {
     }
 
     /// Assigns the partitions at their positions.
-    fn begin(&mut self, positions: HashMap<Partition, Option<Position>>) -> Result<(), KafkaError> {
+    fn begin(&mut self, positions: HashMap<PartitionId, Option<Position>>) -> Result<(), KafkaError> {
         // A position may be newer than what was known of the log's end.
         let beyond = |poller: &Self, topic_partition: &TopicPartition| {
             let stored = positions.get(&poller.partition(topic_partition)).and_then(Option::as_ref);

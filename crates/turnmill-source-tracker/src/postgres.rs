@@ -4,7 +4,7 @@ use std::fmt;
 
 use ::postgres::{Client, Config, Row, Statement};
 use turnmill_source::{
-    BatchLimits, NewRecord, Opened, Partition, Position, Progress, RecordBatch, Source, SourceError,
+    BatchLimits, NewRecord, Opened, PartitionId, Position, Progress, RecordBatch, Source, SourceError,
 };
 
 use turnmill_postgres::{AddressError, Passwords, PostgresAddress, Tls, TlsError};
@@ -99,7 +99,7 @@ pub enum PostgresTrackerError {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct PostgresTracker {
-    partition: Partition,
+    partition: PartitionId,
     client: Client,
     follow: bool,
     shape: Shape,
@@ -215,7 +215,7 @@ impl PostgresTracker {
             ))
             .map_err(failed)?;
         let mut source = Self {
-            partition: Partition::new(options.source, address.name()),
+            partition: PartitionId::new(options.source, address.name()),
             client,
             follow: options.follow,
             shape,
@@ -326,7 +326,7 @@ impl PostgresTracker {
 }
 
 impl Source for PostgresTracker {
-    fn partition(&self) -> &Partition {
+    fn partition(&self) -> &PartitionId {
         &self.partition
     }
 

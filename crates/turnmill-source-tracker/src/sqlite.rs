@@ -9,7 +9,7 @@ use std::time::Duration;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row};
 use turnmill_source::{
-    BatchLimits, NewRecord, Opened, Partition, Position, Progress, RecordBatch, Source, SourceError,
+    BatchLimits, NewRecord, Opened, PartitionId, Position, Progress, RecordBatch, Source, SourceError,
 };
 
 /// Rows of one query at most, so that a reader never keeps a writer waiting for long.
@@ -105,7 +105,7 @@ fn list(names: &[String]) -> String {
 /// its start, which costs duplicates only.
 #[derive(Debug)]
 pub struct TrackerSource {
-    partition: Partition,
+    partition: PartitionId,
     connection: Connection,
     follow: bool,
     shape: Shape,
@@ -169,7 +169,7 @@ impl TrackerSource {
         );
 
         let mut source = Self {
-            partition: Partition::new(options.source, canonical.to_string_lossy()),
+            partition: PartitionId::new(options.source, canonical.to_string_lossy()),
             connection,
             follow: options.follow,
             shape,
@@ -244,7 +244,7 @@ impl TrackerSource {
 }
 
 impl Source for TrackerSource {
-    fn partition(&self) -> &Partition {
+    fn partition(&self) -> &PartitionId {
         &self.partition
     }
 

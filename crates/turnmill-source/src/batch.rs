@@ -6,7 +6,7 @@ use turnmill_model::{Record, Refused};
 
 use crate::scan::Span;
 use crate::source::Opened;
-use crate::{Partition, Position};
+use crate::{PartitionId, Position};
 
 /// The header whose value becomes [`SourceRecord::environment`].
 pub const ENVIRONMENT_HEADER: &str = "RASA_ENVIRONMENT";
@@ -134,7 +134,7 @@ pub(crate) struct Envelope {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Part {
     /// Which one.
-    pub partition: Partition,
+    pub partition: PartitionId,
     /// The position that a store must still hold when the batch is committed: see [`RecordBatch::from`].
     pub from: Option<Position>,
     /// The position behind its last record: see [`RecordBatch::to`].
@@ -159,10 +159,10 @@ impl Part {
 /// [`finish`](Self::finish), [`from`](Self::from), [`to`](Self::to).
 ///
 /// ```
-/// use turnmill_source::{NewRecord, Partition, Position, RecordBatch, RecordOutcome};
+/// use turnmill_source::{NewRecord, PartitionId, Position, RecordBatch, RecordOutcome};
 ///
 /// let mut batch = RecordBatch::new();
-/// batch.start(&Partition::new("cluster", "rasa-events/3"), Some(&Position::at(77)));
+/// batch.start(&PartitionId::new("cluster", "rasa-events/3"), Some(&Position::at(77)));
 /// batch.push(&NewRecord { payload: Some(br#"{"event": "restart"}"#), offset: 78, ..NewRecord::default() });
 /// batch.push(&NewRecord { payload: None, offset: 79, ..NewRecord::default() });
 /// batch.finish(Some(Position::at(79)));
@@ -175,11 +175,11 @@ impl Part {
 /// their part.
 ///
 /// ```
-/// use turnmill_source::{NewRecord, Partition, Position, RecordBatch};
+/// use turnmill_source::{NewRecord, PartitionId, Position, RecordBatch};
 ///
 /// let mut batch = RecordBatch::new();
 /// batch.begin(7);
-/// let (three, four) = (Partition::new("cluster", "rasa-events/3"), Partition::new("cluster", "rasa-events/4"));
+/// let (three, four) = (PartitionId::new("cluster", "rasa-events/3"), PartitionId::new("cluster", "rasa-events/4"));
 /// let three = batch.begin_part(&three, Some(&Position::at(78)));
 /// let four = batch.begin_part(&four, None);
 /// for (part, offset) in [(three, 78), (four, 0), (three, 79)] {
@@ -224,8 +224,8 @@ impl RecordBatch {
 
     /// The partition that the records are of; of several the first.
     #[must_use]
-    pub fn partition(&self) -> &Partition {
-        static NONE: Partition = Partition { source: String::new(), partition: String::new() };
+    pub fn partition(&self) -> &PartitionId {
+        static NONE: PartitionId = PartitionId { source: String::new(), partition: String::new() };
         self.parts.first().map_or(&NONE, |part| &part.partition)
     }
 
@@ -321,7 +321,7 @@ impl RecordBatch {
     }
 
     /// Empties the batch and begins a new one of `partition` behind the position `from`.
-    pub fn start(&mut self, partition: &Partition, from: Option<&Position>) {
+    pub fn start(&mut self, partition: &PartitionId, from: Option<&Position>) {
         self.parts.truncate(1);
         match self.parts.first_mut() {
             // Nearly always the same one again.
@@ -345,7 +345,7 @@ impl RecordBatch {
 
     /// Adds a part for `partition`, to be read behind the position `from`, and gives its index. A partition called
     /// `TOPIC/NUMBER` is one of Kafka's: its records' [`origin`](SourceRecord::origin) need not be told.
-    pub fn begin_part(&mut self, partition: &Partition, from: Option<&Position>) -> usize {
+    pub fn begin_part(&mut self, partition: &PartitionId, from: Option<&Position>) -> usize {
         let topic = partition.partition.rsplit_once('/');
         let topic = topic.and_then(|(topic, number)| Some((topic.len(), number.parse().ok()?)));
         self.add_part(partition, from, topic)
@@ -353,7 +353,7 @@ impl RecordBatch {
 
     fn add_part(
         &mut self,
-        partition: &Partition,
+        partition: &PartitionId,
         from: Option<&Position>,
         topic: Option<(usize, i32)>,
     ) -> usize {
@@ -527,7 +527,7 @@ mod tests {
     #[test]
     fn the_last_environment_header_counts() {
         let mut batch = RecordBatch::new();
-        batch.start(&Partition::new("k", "t/0"), None);
+        batch.start(&PartitionId::new("k", "t/0"), None);
         let headers: &[(&str, Option<&[u8]>)] = &[
             (ENVIRONMENT_HEADER, Some(b"staging")),
             ("traceparent", None),
@@ -543,18 +543,18 @@ mod tests {
     #[test]
     fn starting_again_forgets_everything() {
         let mut batch = RecordBatch::new();
-        batch.start(&Partition::new("a", "b"), Some(&Position::at(1)));
+        batch.start(&PartitionId::new("a", "b"), Some(&Position::at(1)));
         batch.push(&NewRecord { payload: Some(b" \n"), ..NewRecord::default() });
         assert_eq!(batch.get(0).map(|record| record.outcome), Some(RecordOutcome::Skipped));
-        batch.start(&Partition::new("c", "d"), None);
+        batch.start(&PartitionId::new("c", "d"), None);
         assert!(batch.is_empty() && batch.from().is_none() && batch.bytes() == 0);
         assert_eq!(batch.partition().source, "c");
         batch.begin(3);
         assert_eq!(
             (batch.generation(), batch.parts(), batch.partition()),
-            (3, &[][..], &Partition::default())
+            (3, &[][..], &PartitionId::default())
         );
-        batch.start(&Partition::new("a", "b"), None);
+        batch.start(&PartitionId::new("a", "b"), None);
         assert_eq!((batch.generation(), batch.parts().len()), (0, 1));
     }
 
@@ -564,7 +564,7 @@ mod tests {
         batch.begin(1);
         let parts: Vec<_> = ["a/b/10", "topic/2"]
             .iter()
-            .map(|name| batch.begin_part(&Partition::new("k", *name), None))
+            .map(|name| batch.begin_part(&PartitionId::new("k", *name), None))
             .collect();
         for (index, offset) in [(1, 5), (0, 7), (1, 6)] {
             batch.push_to(parts[index], &NewRecord { payload: Some(b"{}"), offset, ..NewRecord::default() });
@@ -575,7 +575,7 @@ mod tests {
         assert_eq!(batch.iter().map(|record| record.part).collect::<Vec<_>>(), [1, 0, 1]);
         let mut copy = RecordBatch::new();
         copy.begin(2);
-        copy.begin_part(&Partition::new("k", "topic/2"), None);
+        copy.begin_part(&PartitionId::new("k", "topic/2"), None);
         batch.iter().for_each(|record| copy.push_copy(0, &record));
         assert_eq!(format!("{:?}", copy.get(0)), format!("{:?}", batch.get(0)).replace("part: 1", "part: 0"));
         batch.set_part_opened(1, Opened::Gap { missing: 4 });
@@ -587,7 +587,7 @@ mod tests {
     #[test]
     fn only_a_group_has_parts_that_name_a_topic() {
         let mut batch = RecordBatch::new();
-        batch.start(&Partition::new("file", "/var/log/3"), None);
+        batch.start(&PartitionId::new("file", "/var/log/3"), None);
         batch.push(&NewRecord { payload: Some(b"{}"), ..NewRecord::default() });
         assert_eq!(batch.get(0).and_then(|record| record.origin), None);
     }

@@ -15,7 +15,7 @@ use crate::scan::Span;
 use crate::source::{BatchLimits, Opened, Progress, Source, SourceError};
 use crate::table::{Dump, read_copied, read_row};
 use crate::values::read_value;
-use crate::{Fingerprint, Foreign, Partition, Position, RecordBatch};
+use crate::{Fingerprint, Foreign, PartitionId, Position, RecordBatch};
 
 /// Bytes read at once.
 const CHUNK: usize = 256 << 10;
@@ -75,7 +75,7 @@ impl Default for FileOptions {
 /// ```
 #[derive(Debug)]
 pub struct FileSource {
-    partition: Partition,
+    partition: PartitionId,
     options: FileOptions,
     /// `None` for streams, which have no positions.
     path: Option<PathBuf>,
@@ -142,7 +142,7 @@ impl FileSource {
             return Err(failed(io::ErrorKind::IsADirectory.into()));
         }
         let name = canonical.to_string_lossy().into_owned();
-        let partition = Partition::new(options.source.clone(), name);
+        let partition = PartitionId::new(options.source.clone(), name);
         if !metadata.is_file() {
             return Self::stream(partition, Box::new(file), options);
         }
@@ -165,7 +165,7 @@ impl FileSource {
     ///
     /// [`SourceError`] if standard input cannot be read.
     pub fn stdin(options: FileOptions) -> Result<Self, SourceError> {
-        let partition = Partition::new(options.source.clone(), "-");
+        let partition = PartitionId::new(options.source.clone(), "-");
         Self::stream(partition, Box::new(io::stdin()), options)
     }
 
@@ -175,7 +175,7 @@ impl FileSource {
     ///
     /// [`SourceError`] if the stream cannot be read.
     pub fn stream(
-        partition: Partition,
+        partition: PartitionId,
         stream: Box<dyn Read + Send>,
         options: FileOptions,
     ) -> Result<Self, SourceError> {
@@ -219,7 +219,7 @@ impl FileSource {
     }
 
     fn new(
-        partition: Partition,
+        partition: PartitionId,
         input: Input,
         options: FileOptions,
         path: Option<PathBuf>,
@@ -524,7 +524,7 @@ struct Work {
 }
 
 impl Source for FileSource {
-    fn partition(&self) -> &Partition {
+    fn partition(&self) -> &PartitionId {
         &self.partition
     }
 
@@ -653,7 +653,7 @@ fn find_line(base: u64, end: bool, bytes: &[u8], work: &mut Work) -> Option<(Spa
     Some((line, next))
 }
 
-fn input_error(partition: &Partition, error: InputError) -> SourceError {
+fn input_error(partition: &PartitionId, error: InputError) -> SourceError {
     let path = partition.partition.clone();
     match error {
         InputError::Io(source) => SourceError::Read { path, offset: 0, source },

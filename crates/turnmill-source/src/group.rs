@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{BatchLimits, Partition, Position, RecordBatch, SourceError};
+use crate::{BatchLimits, PartitionId, Position, RecordBatch, SourceError};
 
 /// When a [`GroupSource`] hands a batch over; whichever is reached first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ pub struct Assignment {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AssignedPartition {
     /// Which one.
-    pub partition: Partition,
+    pub partition: PartitionId,
     /// Offset of the first record that its log still has, if known.
     pub begin: Option<u64>,
     /// Offset behind the last record of its log, if known.
@@ -103,7 +103,7 @@ pub trait GroupControl: Send + Sync + Debug {
 
     /// Begins to read an assignment behind these positions, and from the earliest record where there is none. Ignored
     /// for a generation that has passed.
-    fn start(&self, generation: u64, positions: Vec<(Partition, Option<Position>)>);
+    fn start(&self, generation: u64, positions: Vec<(PartitionId, Option<Position>)>);
 
     /// Nothing of the revoked generation is in flight any more: the partitions can be handed back.
     fn released(&self, generation: u64);
@@ -113,7 +113,7 @@ pub trait GroupControl: Send + Sync + Debug {
     fn restart(&self);
 
     /// These positions are stored. They are told to the group, for tools that watch its lag, at leisure.
-    fn committed(&self, positions: &[(Partition, Position)]);
+    fn committed(&self, positions: &[(PartitionId, Position)]);
 
     /// How far behind each assigned partition is.
     fn lag(&self) -> Vec<PartitionLag>;
@@ -129,7 +129,7 @@ pub trait GroupControl: Send + Sync + Debug {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PartitionLag {
     /// Which one.
-    pub partition: Partition,
+    pub partition: PartitionId,
     /// The next offset to hand over, once reading has begun.
     pub next: Option<u64>,
     /// Offset behind the log's last record, as far as known.

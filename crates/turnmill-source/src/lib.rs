@@ -18,13 +18,13 @@
 //! `gzip` and `zstd` (both on by default) read compressed files, in pure Rust.
 //!
 //! ```
-//! use turnmill_source::{BatchLimits, FileOptions, FileSource, Partition, RecordBatch, RecordOutcome, Source};
+//! use turnmill_source::{BatchLimits, FileOptions, FileSource, PartitionId, RecordBatch, RecordOutcome, Source};
 //!
 //! let kcat = br#"{"topic": "rasa-events", "partition": 2, "offset": 78, "tstype": "create", "ts": 1656382549500,
 //!     "headers": ["RASA_ENVIRONMENT", "production"], "key": "u1", "payload": "{\"event\": \"restart\"}"}"#;
 //! let one_line = String::from_utf8_lossy(kcat).replace('\n', "");
 //! let stream = Box::new(std::io::Cursor::new(one_line));
-//! let mut source = FileSource::stream(Partition::new("example", "-"), stream, FileOptions::default())?;
+//! let mut source = FileSource::stream(PartitionId::new("example", "-"), stream, FileOptions::default())?;
 //!
 //! let mut batch = RecordBatch::new();
 //! source.next_batch(&BatchLimits::default(), &mut batch)?;
@@ -65,5 +65,6 @@ pub use group::{
     PartitionLag,
 };
 pub use input::Compression;
-pub use position::{FINGERPRINT_BYTES, Fingerprint, InvalidPosition, LastRecord, Partition, Position};
+pub use position::{FINGERPRINT_BYTES, Fingerprint, InvalidPosition, LastRecord, Position};
 pub use source::{BatchLimits, Opened, Progress, Source, SourceError};
+pub use turnmill_model::PartitionId;

@@ -1,4 +1,4 @@
-//! Where a source stands: partitions, positions, fingerprints.
+//! Where a source stands: positions and fingerprints.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,35 +7,6 @@ use sha2::{Digest, Sha256};
 
 /// Longest prefix of a file that a [`Fingerprint`] covers, in bytes.
 pub const FINGERPRINT_BYTES: usize = 1024;
-
-/// What a position belongs to: one file, one topic partition, one table.
-///
-/// ```
-/// use turnmill_source::Partition;
-/// let partition = Partition::new("file", "/var/log/rasa_event.log");
-/// assert_eq!(partition.to_string(), "file:/var/log/rasa_event.log");
-/// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Partition {
-    /// Name of the source: `"file"`, a cluster id, or what the user called it.
-    pub source: String,
-    /// The part of the source: canonical absolute path, `"-"` for standard input, `topic/3` for Kafka.
-    pub partition: String,
-}
-
-impl Partition {
-    /// The partition `partition` of the source `source`.
-    #[must_use]
-    pub fn new(source: impl Into<String>, partition: impl Into<String>) -> Self {
-        Self { source: source.into(), partition: partition.into() }
-    }
-}
-
-impl fmt::Display for Partition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.source, self.partition)
-    }
-}
 
 /// Digest of the first bytes of a file, to notice that another file took its place.
 ///

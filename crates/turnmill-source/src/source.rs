@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use turnmill_text::{escaped, redact};
 
-use crate::{Compression, Foreign, Partition, RecordBatch};
+use crate::{Compression, Foreign, PartitionId, RecordBatch};
 
 /// When a batch is full; whichever limit is reached first ends it.
 ///
@@ -68,7 +68,7 @@ impl Opened {
 /// Delivers the records of one partition in order.
 pub trait Source: Send {
     /// The partition that is read.
-    fn partition(&self) -> &Partition;
+    fn partition(&self) -> &PartitionId;
 
     /// Empties `out` and fills it with the next records.
     ///
@@ -156,7 +156,7 @@ pub enum SourceError {
     #[error("cannot read {partition}")]
     Other {
         /// What was read.
-        partition: Partition,
+        partition: PartitionId,
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },

@@ -6,7 +6,6 @@ use turnmill_model::tables::{Column, ColumnType, Table};
 
 /// A database's way of writing SQL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum Dialect {
     /// SQLite 3.35 or newer.
     Sqlite,

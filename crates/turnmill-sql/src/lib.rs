@@ -1,4 +1,4 @@
-//! SQL text for turnmill's stores: the tables, the statements that write them, migrations, and the metrics that read them.
+//! SQL text for turnmill's stores: the tables, the statements that write them, and migrations.
 //!
 //! What is absent here: this crate holds no driver, opens no connection and executes nothing; it only makes strings.
 //!
@@ -11,7 +11,6 @@
 //! - [`upkeep`] gives the statements that remove all of a sender.
 //! - [`outbox`] gives the statements about sinks.
 //! - [`examine`] gives the queries that look whether a store agrees with itself.
-//! - [`metrics`] gives the ten metrics of conversation analytics as queries.
 //! - [`meta`] and [`headers`] say how settings and dead letters' headers are written down.
 //!
 //! ```
@@ -29,7 +28,6 @@ pub mod headers;
 pub mod indexes;
 pub mod internal;
 pub mod meta;
-pub mod metrics;
 pub mod migrations;
 pub mod outbox;
 pub mod patterns;

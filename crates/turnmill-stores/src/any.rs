@@ -2,16 +2,15 @@
 
 use std::fmt;
 
-use turnmill_model::{SenderId, Settings};
+use turnmill_analytics::metrics::{Options, Summary};
+use turnmill_model::{PartitionId, SenderId, Settings};
 use turnmill_sink::digest::Digests;
 use turnmill_sink::{
-    Claim, Counts, DeadLetter, Equal, Examine, Examined, Inspect, Kept, Opened, PatternSet, PositionKey,
-    Store, StoreError,
+    Claim, Counts, DeadLetter, Equal, Examine, Examined, Inspect, Kept, Opened, PatternSet, Store, StoreError,
 };
 #[cfg(feature = "postgres")]
 use turnmill_sink_postgres::{PostgresSettings, PostgresStore};
 use turnmill_sink_sqlite::SqliteStore;
-use turnmill_sql::metrics::{Options, Summary};
 use turnmill_text::{escaped, redact};
 
 use crate::transaction::AnyTransaction;
@@ -158,7 +157,7 @@ impl AnyStore {
         }
     }
 
-    /// The metrics of [`turnmill_sql::metrics`], all of the same moment.
+    /// The metrics of [`turnmill_analytics::metrics`], all of the same moment.
     ///
     /// # Errors
     ///
@@ -280,7 +279,7 @@ impl Inspect for AnyStore {
         each!(self, store => store.dead_letters(after, limit).await)
     }
 
-    async fn positions(&mut self) -> Result<Vec<(PositionKey, String)>, StoreError> {
+    async fn positions(&mut self) -> Result<Vec<(PartitionId, String)>, StoreError> {
         each!(self, store => store.positions().await)
     }
 }

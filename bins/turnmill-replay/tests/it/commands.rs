@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use serde_json::{Value, json};
-use turnmill_model::{TimeUnit, rasa::shift_timestamp};
+use turnmill_formats::rasa::shift_timestamp;
+use turnmill_model::TimeUnit;
 
 use crate::support::{capture, expected, json, lines, replay, replayed, run, turnmill, url, verified};
 

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use turnmill_model::rasa::RasaDecoder;
+use turnmill_formats::rasa::RasaDecoder;
 use turnmill_model::{AssistantNameBuf, Decoder, Record, SourceFacts};
 use turnmill_pipeline::{counted, explain};
 use turnmill_service::settings::{DeadLetterSettings, ServiceSettings};
@@ -196,7 +196,8 @@ fn assistants(
 
 #[cfg(test)]
 mod tests {
-    use turnmill_source::{NewRecord, Partition};
+    use turnmill_model::PartitionId;
+    use turnmill_source::NewRecord;
 
     use super::*;
 
@@ -204,7 +205,7 @@ mod tests {
         let decoder = RasaDecoder::new(&turnmill_model::Settings::default());
         let mut batch = RecordBatch::new();
         batch.begin(0);
-        let part = batch.begin_part(&Partition::new("k", "t/0"), None);
+        let part = batch.begin_part(&PartitionId::new("k", "t/0"), None);
         for value in values {
             batch.push_to(part, &NewRecord { payload: Some(value.as_bytes()), ..NewRecord::default() });
         }

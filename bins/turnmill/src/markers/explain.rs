@@ -4,11 +4,11 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
+use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::Ingest;
 use turnmill_markers::Node;
 use turnmill_markers::explain::NodeExplanation;
 use turnmill_model::SessionId;
-use turnmill_model::rasa::RasaDecoder;
 use turnmill_pipeline::{ExplainedSession, PatternTools, Stop};
 use turnmill_sink::{PatternSet, StoreError};
 use turnmill_text::escaped;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use turnmill_engine::marker_event;
+use turnmill_formats::rasa::RasaDecoder;
 use turnmill_markers::OwnedMarkerEvent;
-use turnmill_model::rasa::RasaDecoder;
 use turnmill_model::{Decoder, Record, Settings};
 use turnmill_source::{
     BatchLimits, FileOptions, FileSource, Format, Progress, RecordBatch, RecordOutcome, Source, SourceRecord,

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use serde_json::{Value, json};
+use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::Ingest;
 use turnmill_markers::MarkerSet;
-use turnmill_model::rasa::RasaDecoder;
 use turnmill_pipeline::{PatternChange, PatternTools, Stop, Swept, counted, rounded};
 use turnmill_sink::{PatternSet, Store as _, StoredPattern};
 use turnmill_text::escaped;

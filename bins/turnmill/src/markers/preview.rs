@@ -4,8 +4,8 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
+use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::Ingest;
-use turnmill_model::rasa::RasaDecoder;
 use turnmill_pipeline::{PatternTools, Preview, Sample, Stop, counted};
 use turnmill_text::escaped;
 

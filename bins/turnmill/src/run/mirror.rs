@@ -7,11 +7,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use turnmill_model::PartitionId;
 use turnmill_pipeline::explain;
 use turnmill_service::Component;
-use turnmill_sink::{
-    Advance, Claim, Class, DeadLetter, Inspect, PositionKey, Store, StoreError, Transaction,
-};
+use turnmill_sink::{Advance, Claim, Class, DeadLetter, Inspect, Store, StoreError, Transaction};
 use turnmill_source_kafka::{KafkaError, KafkaProducer, OutgoingRecord};
 use turnmill_stores::AnyStore;
 
@@ -137,7 +136,7 @@ impl<'s> Mirror<'s> {
         let waiting = ledger.iter().map(|(_, counts)| counts.dead_letters).sum::<i64>();
         self.service.metrics.set_dead_letters_waiting(u64::try_from(waiting).unwrap_or_default());
 
-        let key = PositionKey { source: SOURCE.into(), partition: self.topic.clone() };
+        let key = PartitionId { source: SOURCE.into(), partition: self.topic.clone() };
         let positions = self.store.positions().await?;
         let from = positions.into_iter().find(|(stored, _)| *stored == key).map(|(_, position)| position);
         let after = match &from {

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use turnmill_ingest::Report;
-use turnmill_model::{Reason, Refused};
+use turnmill_model::{PartitionId, Reason, Refused};
 use turnmill_pipeline::{Event, Observer, counted, explain, rounded};
 use turnmill_service::metrics::{BatchCommitted, Operation, PartitionAt, PositionReset, Rebalance};
 use turnmill_sink::StoreError;
-use turnmill_source::{AssignedPartition, Assignment, Opened, Partition, Position, RecordBatch};
+use turnmill_source::{AssignedPartition, Assignment, Opened, Position, RecordBatch};
 
 use super::Service;
 
@@ -265,7 +265,7 @@ impl Observer for Watch {
 fn tell_of_group(assigned: &AssignedPartition, position: Option<u64>) {
     let (Some(committed), Some(position)) = (assigned.committed, position) else { return };
     if committed < position {
-        let Partition { source, partition } = &assigned.partition;
+        let PartitionId { source, partition } = &assigned.partition;
         // Also after every kill, since the group is told at leisure.
         tracing::info!(
             partition,
@@ -278,7 +278,7 @@ fn tell_of_group(assigned: &AssignedPartition, position: Option<u64>) {
 }
 
 /// Topic and number of a partition of Kafka's.
-pub(super) fn topic_partition(partition: &Partition) -> Option<(&str, i32)> {
+pub(super) fn topic_partition(partition: &PartitionId) -> Option<(&str, i32)> {
     let (topic, number) = partition.partition.rsplit_once('/')?;
     Some((topic, number.parse().ok()?))
 }

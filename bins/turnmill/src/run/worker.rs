@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::Ingest;
-use turnmill_model::rasa::RasaDecoder;
 use turnmill_pipeline::{Drained, Pipeline, PipelineError, explain};
 use turnmill_service::Component;
 use turnmill_service::settings::ServiceSettings;

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
+use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::Ingest;
 use turnmill_model::Settings;
-use turnmill_model::rasa::RasaDecoder;
 use turnmill_pipeline::{Event, Pipeline, Stop};
 use turnmill_sink_sqlite::SqliteStore;
 use turnmill_source::{FileOptions, FileSource, Format, Position, Source};

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::Ingest;
 use turnmill_model::Settings;
-use turnmill_model::rasa::RasaDecoder;
 use turnmill_pipeline::{Event, Pipeline, Stop};
 use turnmill_sink_sqlite::SqliteStore;
 use turnmill_source::{FileOptions, FileSource, Format, Position, Source};

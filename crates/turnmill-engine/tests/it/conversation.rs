@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use turnmill_engine::{Engine, Step, Timeline};
-use turnmill_model::rasa::RasaDecoder;
+use turnmill_formats::rasa::RasaDecoder;
 use turnmill_model::{Changes, Decoder, Event, Record, Settings};
 
 /// Second number `offset` of the conversations.

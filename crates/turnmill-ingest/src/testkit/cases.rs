@@ -1,13 +1,13 @@
 //! The checks of the suite, one property each.
 
-use turnmill_model::rasa::RasaDecoder;
-use turnmill_model::{Reason, SessionIdMode, Settings};
+use turnmill_formats::rasa::RasaDecoder;
+use turnmill_model::{PartitionId, Reason, SessionIdMode, Settings};
 
 use super::drive::PlainLetters;
 use super::{Fixture, Given, conversation};
 use crate::{Accounting, Arrivals, Ingest, Report};
 use turnmill_sink::digest::Digests;
-use turnmill_sink::{Advance, Class, Inspect, PositionKey, Store, StoreError};
+use turnmill_sink::{Advance, Class, Inspect, Store, StoreError};
 
 pub(super) const START: f64 = 1_656_382_549.5;
 
@@ -15,7 +15,7 @@ pub(super) const START: f64 = 1_656_382_549.5;
 pub(super) struct Bench<'d, S> {
     pub(super) store: S,
     pub(super) ingest: Ingest<'d>,
-    key: PositionKey,
+    key: PartitionId,
     position: Option<String>,
 }
 
@@ -25,7 +25,7 @@ impl<'d, S: Store + Inspect> Bench<'d, S> {
     }
 
     async fn with_settings(mut store: S, decoder: &'d RasaDecoder, settings: &Settings) -> Self {
-        let key = PositionKey { source: "suite".into(), partition: "0".into() };
+        let key = PartitionId { source: "suite".into(), partition: "0".into() };
         let opened = store.open(settings).await.unwrap();
         let position = opened.position(&key).map(Into::into);
         Self { store, ingest: Ingest::new(settings, decoder, 1 << 20), key, position }

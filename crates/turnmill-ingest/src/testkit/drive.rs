@@ -1,12 +1,12 @@
 //! Delivering records to stores in any order, by any number of writers, with failures.
 
 use turnmill_engine::Engine;
-use turnmill_model::{Decoder, Record, Refused, Settings, SourceFactsBuf};
+use turnmill_model::{Decoder, PartitionId, Record, Refused, Settings, SourceFactsBuf};
 
 use super::Fixture;
 use crate::{Accounting, Arrivals, Ingest, Letters, Report};
 use turnmill_sink::digest::Digests;
-use turnmill_sink::{Advance, Class, DeadLetter, Inspect, PositionKey, Store, StoreError};
+use turnmill_sink::{Advance, Class, DeadLetter, Inspect, Store, StoreError};
 
 /// A record to deliver.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -69,7 +69,7 @@ pub struct Driver<'d, F: Fixture> {
 struct Writer<'d, S> {
     store: S,
     ingest: Ingest<'d>,
-    key: PositionKey,
+    key: PartitionId,
     position: Option<String>,
     delivered: u64,
 }
@@ -103,7 +103,7 @@ where
         let writer = |(number, store)| Writer {
             store,
             ingest: Ingest::new(settings, decoder, cache_bytes).with_engine(engine.clone()),
-            key: PositionKey { source: "test".into(), partition: format!("{number}") },
+            key: PartitionId { source: "test".into(), partition: format!("{number}") },
             position: None,
             delivered: 0,
         };
@@ -174,7 +174,7 @@ impl<S: Store> Writer<'_, S> {
 /// Dead letters of records that have no envelope worth keeping.
 pub(crate) struct PlainLetters<'l, 'a> {
     pub(crate) arrivals: &'l Arrivals<'a>,
-    pub(crate) key: &'l PositionKey,
+    pub(crate) key: &'l PartitionId,
 }
 
 impl Letters for PlainLetters<'_, '_> {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use turnmill_formats::rasa::RasaDecoder;
 use turnmill_markers::{MarkerSet, SourceFile};
-use turnmill_model::rasa::RasaDecoder;
 use turnmill_model::{Micros, Settings};
 use turnmill_sink::outbox::{
     ChangeBatch, Outbox, OutboxEntry, Scope, SinkPosition, SinkSpec, SinkStart, SinkStep, snapshot_page,

@@ -1,6 +1,6 @@
 //! The checks of what the tools that go through all senders rely on.
 
-use turnmill_model::rasa::RasaDecoder;
+use turnmill_formats::rasa::RasaDecoder;
 use turnmill_model::{AssistantNameBuf, Micros, SenderId, SessionIdMode, Settings, SourceFactsBuf};
 
 use super::cases::{Bench, START, expected_of, expected_with};

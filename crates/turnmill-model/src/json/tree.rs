@@ -168,7 +168,7 @@ impl<'a> Tree<'a> {
 
     fn raw(&self, index: usize) -> Raw<'a> {
         let span = self.span(index);
-        Raw::trusted(self.text.get(span.start as usize..span.end as usize).unwrap_or_default())
+        Raw::assume_valid(self.text.get(span.start as usize..span.end as usize).unwrap_or_default())
     }
 }
 

@@ -3,25 +3,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::Ingest;
 use turnmill_ingest::testkit::conversation;
-use turnmill_model::Settings;
-use turnmill_model::rasa::RasaDecoder;
+use turnmill_model::{PartitionId, Settings};
 use turnmill_pipeline::{Backoff, Event, Pipeline, PipelineError, Stop};
-use turnmill_sink::{MemoryStore, PositionKey};
-use turnmill_source::{
-    BatchLimits, NewRecord, Partition, Position, Progress, RecordBatch, Source, SourceError,
-};
+use turnmill_sink::MemoryStore;
+use turnmill_source::{BatchLimits, NewRecord, Position, Progress, RecordBatch, Source, SourceError};
 
 /// Lines with positions.
 struct Lines {
-    partition: Partition,
+    partition: PartitionId,
     lines: Vec<String>,
     next: usize,
 }
 
 impl Source for Lines {
-    fn partition(&self) -> &Partition {
+    fn partition(&self) -> &PartitionId {
         &self.partition
     }
 
@@ -53,10 +51,10 @@ fn drain(
         Pipeline::new(store.clone(), &settings, Arc::new(decoder.clone()), ingest, Stop::default())
             .with_limits(BatchLimits { records: 5, ..BatchLimits::default() })
             .with_backoff(Backoff { first: Duration::from_micros(10), longest: Duration::from_millis(1) });
-    let key = key.map(|partition| PositionKey { source: "lines".into(), partition: partition.into() });
+    let key = key.map(|partition| PartitionId { source: "lines".into(), partition: partition.into() });
     let mut open = |position: Option<&Position>| {
         let next = position.map_or(0, |position| usize::try_from(position.offset).unwrap());
-        let partition = Partition::new("lines", partition);
+        let partition = PartitionId::new("lines", partition);
         Ok(Box::new(Lines { partition, lines: lines.to_vec(), next }) as Box<dyn Source>)
     };
     let mut observer = |_: &Event<'_>| {};
@@ -65,7 +63,7 @@ fn drain(
 }
 
 #[test]
-fn a_wrong_position_key_is_an_error_and_not_an_endless_loop() {
+fn a_wrong_partition_is_an_error_and_not_an_endless_loop() {
     let store = MemoryStore::default();
     let lines = conversation("sender", 5, 1_656_382_549.0);
     let all = i64::try_from(lines.len()).unwrap();

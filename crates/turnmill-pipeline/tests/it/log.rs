@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use turnmill_model::PartitionId;
 use turnmill_source::{
     AssignedPartition, Assignment, GroupControl, GroupLimits, GroupProgress, GroupSource, GroupStats,
-    NewRecord, Opened, Partition, PartitionLag, Position, RecordBatch, SourceError,
+    NewRecord, Opened, PartitionLag, Position, RecordBatch, SourceError,
 };
 
 /// The records of each partition.
@@ -21,8 +22,8 @@ pub(crate) enum Happening {
     Lose(u8),
 }
 
-pub(crate) fn partition(number: usize) -> Partition {
-    Partition::new("log", format!("events/{number}"))
+pub(crate) fn partition(number: usize) -> PartitionId {
+    PartitionId::new("log", format!("events/{number}"))
 }
 
 #[derive(Debug, Default)]
@@ -151,7 +152,7 @@ impl GroupControl for Control {
         self.0.lock().unwrap().generation
     }
 
-    fn start(&self, generation: u64, positions: Vec<(Partition, Option<Position>)>) {
+    fn start(&self, generation: u64, positions: Vec<(PartitionId, Option<Position>)>) {
         let mut state = self.0.lock().unwrap();
         if state.generation != generation {
             return;
@@ -172,7 +173,7 @@ impl GroupControl for Control {
         state.assign(assigned);
     }
 
-    fn committed(&self, positions: &[(Partition, Position)]) {
+    fn committed(&self, positions: &[(PartitionId, Position)]) {
         assert!(!positions.is_empty());
     }
 

@@ -3,15 +3,15 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
+use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::{Accounting, Arrivals, Ingest, Letters};
 use turnmill_markers::MarkerSet;
 use turnmill_markers::explain::Outcome;
-use turnmill_model::rasa::RasaDecoder;
-use turnmill_model::{Micros, Refused, SessionId, Settings};
+use turnmill_model::{Micros, PartitionId, Refused, SessionId, Settings};
 use turnmill_oracle::generate::{Options, OwnedRecord, records, shuffle_keeping};
 use turnmill_oracle::uploads::{configs, markers};
 use turnmill_pipeline::{PatternEvent, PatternTools, Stop};
-use turnmill_sink::{DeadLetter, Inspect, MemoryStore, OwnedValue, PositionKey, Store, StoreError};
+use turnmill_sink::{DeadLetter, Inspect, MemoryStore, OwnedValue, Store, StoreError};
 
 struct Letter;
 
@@ -19,7 +19,7 @@ impl Letters for Letter {
     fn letter(&self, record: usize, refused: &Refused) -> DeadLetter {
         DeadLetter {
             id: 0,
-            key: PositionKey { source: "test".into(), partition: "test".into() },
+            key: PartitionId { source: "test".into(), partition: "test".into() },
             place: record.to_string(),
             reason: refused.reason,
             detail: refused.detail.clone(),

@@ -5,9 +5,9 @@ use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
+use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::Ingest;
 use turnmill_ingest::testkit::conversation;
-use turnmill_model::rasa::RasaDecoder;
 use turnmill_model::{Record, Settings};
 use turnmill_oracle::laws::compare_digests;
 use turnmill_pipeline::{

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
+use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::Ingest;
 use turnmill_ingest::testkit::conversation;
-use turnmill_model::rasa::RasaDecoder;
-use turnmill_model::{Reason, Settings};
+use turnmill_model::{PartitionId, Reason, Settings};
 use turnmill_pipeline::{Backoff, Drained, Event, Pipeline, PipelineError, Stop};
-use turnmill_sink::{Class, Inspect, PositionKey, Store, StoreError};
+use turnmill_sink::{Class, Inspect, Store, StoreError};
 use turnmill_sink_postgres::{PostgresSettings, PostgresStore};
 use turnmill_source::{FileOptions, FileSource, Source};
 use turnmill_testbed::postgres;
@@ -55,7 +55,7 @@ fn load(seconds_an_event: f64) -> Option<(Outcome, Runtime)> {
         let mut retries = 0;
         let mut observer = |event: &Event<'_>| retries += u32::from(matches!(event, Event::Retrying { .. }));
         let name = path.display().to_string();
-        let key = PositionKey { source: "file".into(), partition: name };
+        let key = PartitionId { source: "file".into(), partition: name };
         let drained = pipeline
             .drain(
                 Some(&key),

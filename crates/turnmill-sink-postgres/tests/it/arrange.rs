@@ -1,8 +1,8 @@
 //! Indexes and foreign keys of stores that are in use.
 
+use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::Ingest;
 use turnmill_ingest::testkit::{Delivery, Driver, Given, conversation};
-use turnmill_model::rasa::RasaDecoder;
 use turnmill_model::tables::{EVENT_ERROR, PUBLIC};
 use turnmill_model::{SessionIdMode, Settings};
 use turnmill_sink::{Inspect, Upkeep};

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::testkit::{Delivery, Driver, Fixture as _, Given, Memory, conversation};
 use turnmill_ingest::{Accounting, Arrivals, Ingest};
-use turnmill_model::rasa::RasaDecoder;
-use turnmill_model::{SenderId, Settings};
+use turnmill_model::{PartitionId, SenderId, Settings};
 use turnmill_sink::{
-    Advance, Batch, Claim, Class, DeadLetter, Inspect, Locked, PositionKey, SenderClaim, Store, StoreError,
-    TimelineWrite, Transaction,
+    Advance, Batch, Claim, Class, DeadLetter, Inspect, Locked, SenderClaim, Store, StoreError, TimelineWrite,
+    Transaction,
 };
 use turnmill_sink_postgres::PostgresStore;
 
@@ -127,7 +127,7 @@ fn of_writers_that_begin_together_one_moves_the_position() {
     let Some(mut schemas) = Schemas::new() else { return };
     block_on(async {
         let store = opened(&mut schemas).await;
-        let key = PositionKey { source: "test".into(), partition: "0".into() };
+        let key = PartitionId { source: "test".into(), partition: "0".into() };
         for (from, to) in [(None, "1"), (Some("1"), "2")] {
             let writers: Vec<_> = (0..4)
                 .map(|_| {
@@ -175,7 +175,7 @@ async fn work(mut store: PostgresStore, lines: Vec<String>, partition: usize) ->
     let decoder = RasaDecoder::new(&settings);
     let mut ingest = Ingest::new(&settings, &decoder, 1 << 20);
     store.open(&settings).await?;
-    let key = PositionKey { source: "test".into(), partition: partition.to_string() };
+    let key = PartitionId { source: "test".into(), partition: partition.to_string() };
     let (mut position, mut tries) = (None, 0);
     for (number, part) in lines.chunks(9).enumerate() {
         let given: Vec<Given> = part.iter().map(|line| Given::body(line.as_bytes())).collect();

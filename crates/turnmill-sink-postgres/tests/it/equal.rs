@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::testkit::{Delivery, Driver, Fixture, Given, Memory, conversation};
 use turnmill_ingest::{Accounting, Arrivals, Ingest, Letters};
-use turnmill_model::rasa::RasaDecoder;
-use turnmill_model::{AssistantNameBuf, Reason, Settings, SourceFactsBuf, TimeUnit};
-use turnmill_sink::{DeadLetter, Inspect, PositionKey};
+use turnmill_model::{AssistantNameBuf, PartitionId, Reason, Settings, SourceFactsBuf, TimeUnit};
+use turnmill_sink::{DeadLetter, Inspect};
 
 use crate::support::{Schemas, block_on, opened};
 
@@ -61,7 +61,7 @@ struct FullLetters;
 fn letter() -> DeadLetter {
     DeadLetter {
         id: 0,
-        key: PositionKey { source: "kafka ü".into(), partition: "rasa/0".into() },
+        key: PartitionId { source: "kafka ü".into(), partition: "rasa/0".into() },
         place: "offset 17".into(),
         reason: Reason::NotUtf8,
         detail: "byte 0 \u{0}and 'quotes'".into(),

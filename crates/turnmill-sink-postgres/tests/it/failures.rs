@@ -1,7 +1,7 @@
 //! Failures of the server, and what others do to the tables.
 
+use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::testkit::{Delivery, Driver, Fixture as _, Given, conversation};
-use turnmill_model::rasa::RasaDecoder;
 use turnmill_model::{Reason, SenderId, Settings};
 use turnmill_sink::{Batch, Claim, Class, Inspect, SenderClaim, Store, Transaction};
 use turnmill_sink_postgres::PostgresStore;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::{Accounting, Arrivals, Ingest};
-use turnmill_model::rasa::RasaDecoder;
 use turnmill_model::{Record, SenderId, Settings};
 use turnmill_sink::Upkeep;
 use turnmill_sink_postgres::{ForeignKeys, PostgresStore};

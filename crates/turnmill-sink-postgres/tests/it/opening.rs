@@ -1,10 +1,10 @@
 //! Which databases are opened, and what is said about the others.
 
+use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::testkit::{Fixture as _, conversation};
 use turnmill_ingest::{Accounting, Arrivals, Ingest, Letters};
-use turnmill_model::rasa::RasaDecoder;
-use turnmill_model::{SessionIdMode, Settings};
-use turnmill_sink::{Batch, Claim, DeadLetter, Inspect, PositionKey, Store, StoreError, Transaction};
+use turnmill_model::{PartitionId, SessionIdMode, Settings};
+use turnmill_sink::{Batch, Claim, DeadLetter, Inspect, Store, StoreError, Transaction};
 use turnmill_sink_postgres::{PostgresSettings, PostgresStore};
 use turnmill_sql::migrations::{MIGRATIONS, SCHEMA_VERSION};
 use turnmill_sql::{Dialect, References};
@@ -238,7 +238,7 @@ impl Letters for Plain {
     fn letter(&self, record: usize, refused: &turnmill_model::Refused) -> DeadLetter {
         DeadLetter {
             id: 0,
-            key: PositionKey { source: "test".into(), partition: "0".into() },
+            key: PartitionId { source: "test".into(), partition: "0".into() },
             place: record.to_string(),
             reason: refused.reason,
             detail: refused.detail.clone(),

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use turnmill_engine::Patterns;
+use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::testkit::conversation;
 use turnmill_ingest::{Accounting, Arrivals, Ingest, Look};
-use turnmill_model::rasa::RasaDecoder;
 use turnmill_model::{Record, SenderId, Settings};
 use turnmill_sink::{Claim, Inspect, SenderClaim, Store, Upkeep};
 use turnmill_sink_postgres::{ForeignKeys, PostgresSettings, PostgresStore};

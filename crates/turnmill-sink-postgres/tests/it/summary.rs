@@ -1,6 +1,6 @@
 //! The metrics, against numbers counted by hand.
 
-use turnmill_sql::metrics::{Measured, Options};
+use turnmill_analytics::metrics::{Measured, Options};
 
 use crate::support::{Schemas, block_on, opened};
 

@@ -3,10 +3,8 @@
 use std::time::Duration;
 
 use turnmill_ingest::testkit::Fixture as _;
-use turnmill_model::{SenderId, Settings};
-use turnmill_sink::{
-    Advance, Batch, Claim, Class, Locked, PositionKey, SenderClaim, Store, TimelineWrite, Transaction,
-};
+use turnmill_model::{PartitionId, SenderId, Settings};
+use turnmill_sink::{Advance, Batch, Claim, Class, Locked, SenderClaim, Store, TimelineWrite, Transaction};
 use turnmill_sink_sqlite::SqliteStore;
 
 use crate::support::Files;
@@ -99,7 +97,7 @@ fn a_second_writer_waits_and_then_may_try_again() {
 fn writers_that_open_a_new_file_together_agree_on_its_position() {
     let mut files = Files::new();
     let path = files.path();
-    let key = PositionKey { source: "test".into(), partition: "0".into() };
+    let key = PartitionId { source: "test".into(), partition: "0".into() };
     let opened: Vec<_> = std::thread::scope(|scope| {
         let writer = |_| {
             scope.spawn(|| {

@@ -2,11 +2,11 @@
 
 use proptest::prelude::*;
 use rusqlite::Connection;
+use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::testkit::{Delivery, Driver, Fixture, Given, Memory, conversation};
 use turnmill_ingest::{Accounting, Arrivals, Ingest, Letters};
-use turnmill_model::rasa::RasaDecoder;
-use turnmill_model::{AssistantNameBuf, Reason, Settings, SourceFactsBuf, TimeUnit};
-use turnmill_sink::{DeadLetter, Inspect, PositionKey, Store};
+use turnmill_model::{AssistantNameBuf, PartitionId, Reason, Settings, SourceFactsBuf, TimeUnit};
+use turnmill_sink::{DeadLetter, Inspect, Store};
 use turnmill_sink_sqlite::SqliteStore;
 
 use crate::support::{Files, one};
@@ -66,7 +66,7 @@ struct FullLetters;
 fn letter() -> DeadLetter {
     DeadLetter {
         id: 0,
-        key: PositionKey { source: "kafka ü".into(), partition: "rasa/0".into() },
+        key: PartitionId { source: "kafka ü".into(), partition: "rasa/0".into() },
         place: "offset 17".into(),
         reason: Reason::NotUtf8,
         detail: "byte 0 \u{0} and 'quotes'".into(),

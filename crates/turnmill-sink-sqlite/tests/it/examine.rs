@@ -4,10 +4,10 @@ use std::fs;
 use std::path::PathBuf;
 
 use rusqlite::Connection;
+use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::examine;
 use turnmill_ingest::testkit::{Delivery, Driver, Given, conversation};
 use turnmill_model::Settings;
-use turnmill_model::rasa::RasaDecoder;
 use turnmill_sink::{Claim, Inspect, Store};
 use turnmill_sink_sqlite::SqliteStore;
 

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use rusqlite::Connection;
+use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::testkit::{Delivery, Driver, Given, conversation};
 use turnmill_model::Settings;
-use turnmill_model::rasa::RasaDecoder;
 use turnmill_model::tables::{ColumnType, PUBLIC};
 use turnmill_sink::{Inspect, Store};
 use turnmill_sink_sqlite::SqliteStore;

@@ -1,10 +1,10 @@
 //! The metrics, against numbers counted by hand.
 
 use rusqlite::Connection;
+use turnmill_analytics::metrics::{Measured, Options};
 use turnmill_model::Settings;
 use turnmill_sink::Store;
 use turnmill_sink_sqlite::SqliteStore;
-use turnmill_sql::metrics::{Measured, Options};
 
 use crate::support::Files;
 

@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use turnmill_model::tables::{EVENT_ERROR, Value};
-use turnmill_model::{EventTime, Micros, SenderId, Settings};
+use turnmill_model::{EventTime, Micros, PartitionId, SenderId, Settings};
 
-use crate::{Chunk, Claim, Counts, DeadLetter, Opened, PatternSet, PositionKey, Store, StoreError};
+use crate::{Chunk, Claim, Counts, DeadLetter, Opened, PatternSet, Store, StoreError};
 
 pub use self::transaction::MemoryTransaction;
 
@@ -95,7 +95,7 @@ struct State {
     timelines: BTreeMap<SenderId, (u64, Vec<u8>)>,
     history: BTreeMap<(SenderId, u64), Chunk>,
     checkpoints: BTreeMap<(SenderId, EventTime), Vec<u8>>,
-    positions: BTreeMap<PositionKey, String>,
+    positions: BTreeMap<PartitionId, String>,
     ledger: BTreeMap<String, Counts>,
     dead_letters: BTreeMap<u64, DeadLetter>,
     last_dead_letter: u64,

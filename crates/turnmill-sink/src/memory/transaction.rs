@@ -6,14 +6,14 @@ use std::ops::Bound;
 use turnmill_engine::Checkpoint;
 use turnmill_model::tables::{EVENT_ERROR, PUBLIC, RASA_EVENT, RASA_SENDER, RASA_SESSION, RASA_USER, Table};
 use turnmill_model::{
-    Changes, EventId, EventKey, EventTime, Key, SenderId, SessionId, Settings, TableChanges,
+    Changes, EventId, EventKey, EventTime, Key, PartitionId, SenderId, SessionId, Settings, TableChanges,
 };
 use uuid::Uuid;
 
 use super::{MemoryStore, OwnedValue, Rows, State};
 use crate::{
-    Batch, Chunk, Claim, Counts, DeadLetter, HistoryPage, HistoryRequest, Locked, PositionKey, StoreError,
-    Transaction, outbox,
+    Batch, Chunk, Claim, Counts, DeadLetter, HistoryPage, HistoryRequest, Locked, StoreError, Transaction,
+    outbox,
 };
 
 /// How to take back one step of a transaction.
@@ -23,7 +23,7 @@ enum Undo {
     Timeline(SenderId, Option<(u64, Vec<u8>)>),
     Chunk((SenderId, u64), Option<Chunk>),
     Checkpoint((SenderId, EventTime), Option<Vec<u8>>),
-    Position(PositionKey, Option<String>),
+    Position(PartitionId, Option<String>),
     Ledger(String, Option<Counts>),
     DeadLetter(u64, Option<Box<DeadLetter>>),
     Rebuild(Option<(Settings, Option<SenderId>)>),

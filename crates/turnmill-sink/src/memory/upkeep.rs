@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 
 use turnmill_model::tables::{PUBLIC, RASA_PATTERNS};
-use turnmill_model::{SenderId, Settings};
+use turnmill_model::{PartitionId, SenderId, Settings};
 
 use super::{MemoryStore, OwnedValue};
 use crate::digest::Digests;
 use crate::{
-    Counts, DeadLetter, Inspect, PatternSet, PositionKey, RebuildState, StoreError, StoredPattern, Upkeep,
-    outbox,
+    Counts, DeadLetter, Inspect, PatternSet, RebuildState, StoreError, StoredPattern, Upkeep, outbox,
 };
 
 impl Upkeep for MemoryStore {
@@ -93,7 +92,7 @@ impl Inspect for MemoryStore {
         }))
     }
 
-    async fn positions(&mut self) -> Result<Vec<(PositionKey, String)>, StoreError> {
+    async fn positions(&mut self) -> Result<Vec<(PartitionId, String)>, StoreError> {
         Ok(self.with(|state| state.positions.iter().map(|(key, at)| (key.clone(), at.clone())).collect()))
     }
 }

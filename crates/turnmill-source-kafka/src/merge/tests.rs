@@ -9,7 +9,7 @@ const NO_LIMITS: GroupLimits =
 
 fn merge(lanes: usize, now: Instant) -> Merge {
     let mut merge = Merge::default();
-    let lane = |lane| Lane::new(Partition::new("k", format!("t/{lane}")), None, 0, now);
+    let lane = |lane| Lane::new(PartitionId::new("k", format!("t/{lane}")), None, 0, now);
     merge.reset((0..lanes).map(lane).collect());
     merge
 }
@@ -182,7 +182,7 @@ proptest! {
 fn resumed(offset: u64, value: &[u8], now: Instant) -> Merge {
     let last = LastRecord::new(offset, Some(1000), None, value);
     let stored = Position { last: Some(last), ..Position::at(offset + 3) };
-    let mut lane = Lane::new(Partition::new("k", "t/0"), Some(stored), offset + 3, now);
+    let mut lane = Lane::new(PartitionId::new("k", "t/0"), Some(stored), offset + 3, now);
     lane.expects = Some(last);
     assert_eq!(lane.first(), offset, "the record is read once more");
     let mut merge = Merge::default();

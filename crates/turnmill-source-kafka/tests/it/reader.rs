@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use turnmill_source::{
-    Assignment, GroupControl, GroupLimits, GroupProgress, GroupSource, Opened, Partition, Position,
+    Assignment, GroupControl, GroupLimits, GroupProgress, GroupSource, Opened, PartitionId, Position,
     RecordBatch,
 };
 use turnmill_source_kafka::{KafkaGroup, KafkaProducer, KafkaSettings, OutgoingRecord, ProducerSettings};
@@ -25,7 +25,7 @@ pub(crate) fn settings(bootstrap: &str, topic: &str) -> KafkaSettings {
 }
 
 /// Positions as a store has them; several readers may share them.
-pub(crate) type Stored = HashMap<Partition, Position>;
+pub(crate) type Stored = HashMap<PartitionId, Position>;
 
 pub(crate) struct Reader {
     pub(crate) group: KafkaGroup,
@@ -55,7 +55,7 @@ impl Reader {
         match &progress {
             GroupProgress::Assigned(assignment) => {
                 let position =
-                    |partition: &Partition| (partition.clone(), self.stored.get(partition).cloned());
+                    |partition: &PartitionId| (partition.clone(), self.stored.get(partition).cloned());
                 let positions = assignment.partitions.iter().map(|assigned| position(&assigned.partition));
                 self.control.start(assignment.generation, positions.collect());
                 self.assigned = Some(assignment.clone());
@@ -123,7 +123,7 @@ impl Reader {
     /// The partition called `name` and the position after `offset` records.
     pub(crate) fn at(&self, partition: &str, offset: u64) -> Stored {
         let source = self.stored.keys().next().unwrap().source.clone();
-        HashMap::from([(Partition::new(source, partition), Position::at(offset))])
+        HashMap::from([(PartitionId::new(source, partition), Position::at(offset))])
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::path::Path;
 
-use turnmill_source::{FileOptions, FileSource, Format, Opened, Partition, Progress, RecordBatch, Source};
+use turnmill_source::{FileOptions, FileSource, Format, Opened, PartitionId, Progress, RecordBatch, Source};
 
 use crate::limits;
 
@@ -138,7 +138,7 @@ impl Read for Pieces {
 fn a_followed_stream_hands_over_what_is_at_hand() {
     // The first bytes are taken apart to tell the compression.
     let pieces = Pieces(vec!["{\"number\": 10001", "}\n{\"n\"", ": 2}\n{\"n\": 3}\n{", "\"n\": 4}\n"]);
-    let mut source = FileSource::stream(Partition::new("test", "-"), Box::new(pieces), follow()).unwrap();
+    let mut source = FileSource::stream(PartitionId::new("test", "-"), Box::new(pieces), follow()).unwrap();
     let mut batch = RecordBatch::new();
     for expected in [&["{\"number\": 10001}"][..], &["{\"n\": 2}", "{\"n\": 3}"], &["{\"n\": 4}"]] {
         assert_eq!(source.next_batch(&limits(100), &mut batch).unwrap(), Progress::More);

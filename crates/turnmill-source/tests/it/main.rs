@@ -14,8 +14,8 @@ use std::io::{Cursor, Read};
 use std::path::PathBuf;
 
 use turnmill_source::{
-    BatchLimits, FileOptions, FileSource, Format, Partition, Position, Progress, RecordBatch, RecordOutcome,
-    Source, SourceError, SourceRecord,
+    BatchLimits, FileOptions, FileSource, Format, PartitionId, Position, Progress, RecordBatch,
+    RecordOutcome, Source, SourceError, SourceRecord,
 };
 
 /// A record that owns its parts.
@@ -95,7 +95,7 @@ pub(crate) fn read_all(source: &mut FileSource, limits: &BatchLimits) -> Result<
 }
 
 pub(crate) fn stream(bytes: impl Into<Vec<u8>>, options: FileOptions) -> Result<FileSource, SourceError> {
-    FileSource::stream(Partition::new("test", "-"), Box::new(Cursor::new(bytes.into())), options)
+    FileSource::stream(PartitionId::new("test", "-"), Box::new(Cursor::new(bytes.into())), options)
 }
 
 /// All records of a content read as a stream.

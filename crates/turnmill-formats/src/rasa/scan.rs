@@ -4,7 +4,7 @@
 //! at an error, and then [`Wire::lenient`] has the say. What it takes it reads as that one does.
 
 use super::wire::{Part, Place, Wire};
-use crate::json::Raw;
+use turnmill_model::json::Raw;
 
 /// Reads the object that `text` is; `None` if somebody else has to read it, with some of `wire` filled perhaps.
 pub(super) fn scan<'a>(text: &'a str, wire: &mut Wire<'a>) -> Option<()> {
@@ -62,7 +62,7 @@ impl<'a> Scan<'a> {
                 Place::Field(field) => {
                     let start = self.at;
                     self.value()?;
-                    *field = Some(Raw::trusted(self.text.get(start..self.at)?));
+                    *field = Some(Raw::assume_valid(self.text.get(start..self.at)?));
                 }
                 Place::Metadata(part) => self.part(part)?,
                 Place::ParseData(part) => self.part(part)?,

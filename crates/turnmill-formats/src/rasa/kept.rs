@@ -12,8 +12,8 @@ use std::borrow::Cow;
 
 use super::build::{commands, environment, filled, finite, text};
 use super::wire::Wire;
-use crate::json::{Limits, Node, Raw, Tree, canonical};
-use crate::{Command, Record};
+use turnmill_model::json::{Limits, Node, Raw, Tree, canonical};
+use turnmill_model::{Command, Record};
 
 /// The facts of the event that `wire` holds; `None` if it has none.
 pub(super) fn facts(record: &Record<'_>, wire: &Wire<'_>) -> Option<Vec<u8>> {

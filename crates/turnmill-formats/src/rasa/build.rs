@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use uuid::Uuid;
 
 use super::wire::Wire;
-use crate::json::{Limits, Node, Raw, Tree, canonical, clean};
-use crate::text::{cut, sender_key};
-use crate::{
+use turnmill_model::json::{Limits, Node, Raw, Tree, canonical, clean};
+use turnmill_model::text::{cut, sender_key};
+use turnmill_model::{
     AnonymisedAt, AssistantName, Body, Command, Event, EventId, EventIdentity, EventTime, FlowStatus, Reason,
     Record, Refused, SenderId, SessionId, SessionIdMode, SessionRule, Settings, TimeUnit, UserMessage,
     WrittenTime,
@@ -44,7 +44,7 @@ pub(super) fn event<'a>(
         tie: record.row,
         model_id: text(wire.metadata.model_id),
         environment: environment(record, wire),
-        user_key: filled(wire.user_id).map(crate::text::sender_key),
+        user_key: filled(wire.user_id).map(turnmill_model::text::sender_key),
         session: SessionRule::Rasa { session_id: session_id(settings.session_id, wire) },
         anonymised,
         told_by_key: event_type == "user" && texts.message_id.is_some(),

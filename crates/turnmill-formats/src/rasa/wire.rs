@@ -3,7 +3,7 @@
 //! Two readers fill the same [`Wire`]: the quick one of [`super::scan`], and the lenient parser for what that leaves. Which
 //! key goes where is said once, in [`Part::place`].
 
-use crate::json::{Limits, Node, ParseError, Raw, Tree};
+use turnmill_model::json::{Limits, Node, ParseError, Raw, Tree};
 
 /// The body's own fields. Keys that nothing is made of are skipped.
 #[derive(Debug, Default, PartialEq)]

@@ -1,14 +1,14 @@
 //! The ten metrics of conversation analytics, as queries over the public tables.
 //!
 //! ```
-//! use turnmill_sql::metrics::{all, Options, Shape};
+//! use turnmill_analytics::metrics::{all, Options, Shape};
 //! use turnmill_sql::Dialect;
 //! let metrics = all(Dialect::Sqlite, &Options::default());
 //! assert_eq!(metrics.len(), 10);
 //! assert_eq!((metrics[2].name, metrics[2].shape), ("number of sessions", Shape::Count));
 //! ```
 
-use crate::Dialect;
+use turnmill_sql::Dialect;
 
 /// What the metrics take from outside.
 #[derive(Clone, Debug, PartialEq, Eq)]

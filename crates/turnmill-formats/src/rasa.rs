@@ -3,7 +3,7 @@
 //! What is absent here: no state. An event is decoded without looking at any other; sessions, turns and stacks are made
 //! of events elsewhere.
 //!
-//! Every type name is accepted; those that the tables know more about get a [`Body`](crate::Body) of their own. A field
+//! Every type name is accepted; those that the tables know more about get a [`Body`](turnmill_model::Body) of their own. A field
 //! of another JSON type than its column is as absent. What Python writes beyond JSON (`NaN`, lone surrogates) is read in
 //! a second pass, which only records that need it pay for.
 
@@ -12,8 +12,8 @@ mod kept;
 mod scan;
 mod wire;
 
-use crate::json::{Fault, Limits, MAX_DEPTH, ParseError, Raw, Tree};
-use crate::{Decoder, Event, Reason, Record, Refused, Settings, TimeUnit};
+use turnmill_model::json::{Fault, Limits, MAX_DEPTH, ParseError, Raw, Tree};
+use turnmill_model::{Decoder, Event, Reason, Record, Refused, Settings, TimeUnit};
 use wire::Wire;
 
 /// Decodes Rasa's events; the [`Decoder`] named `rasa`.
@@ -21,7 +21,8 @@ use wire::Wire;
 /// A record holds one event, or none: blank payloads and `null` (tombstones, empty lines) are skipped.
 ///
 /// ```
-/// use turnmill_model::{Body, Decoder, Record, Settings, rasa::RasaDecoder};
+/// use turnmill_formats::rasa::RasaDecoder;
+/// use turnmill_model::{Body, Decoder, Record, Settings};
 ///
 /// let decoder = RasaDecoder::new(&Settings::default());
 /// let payload = br#"{"event": "slot", "timestamp": 1656382551.2, "name": "email", "value": "john@example.com"}"#;
@@ -89,7 +90,8 @@ impl Decoder for RasaDecoder {
 /// the opposite sign undoes: sums of whole seconds are exact for the times of conversations.
 ///
 /// ```
-/// use turnmill_model::{TimeUnit, rasa::shift_timestamp};
+/// use turnmill_formats::rasa::shift_timestamp;
+/// use turnmill_model::TimeUnit;
 /// let body = br#"{"event": "restart", "timestamp": 1656386149.326936}"#;
 /// let shifted = shift_timestamp(body, -3600, TimeUnit::Seconds).unwrap();
 /// assert_eq!(shifted, br#"{"event": "restart", "timestamp": 1656382549.326936}"#);

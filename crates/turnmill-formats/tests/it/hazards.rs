@@ -1,8 +1,9 @@
 //! One table for each hazard of real and hostile event bodies.
 
+use turnmill_formats::rasa::RasaDecoder;
 use turnmill_model::{
     AnonymisedAt, AssistantName, Body, Command, Decoder, EventTime, FlowStatus, Reason, Record, SenderId,
-    SessionId, SessionIdMode, SessionRule, Settings, SourceFacts, TimeUnit, UserMessage, rasa::RasaDecoder,
+    SessionId, SessionIdMode, SessionRule, Settings, SourceFacts, TimeUnit, UserMessage,
 };
 use uuid::Uuid;
 

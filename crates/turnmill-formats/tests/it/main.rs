@@ -1,0 +1,73 @@
+//! Integration tests of the Rasa decoder, and of the JSON that it reads on generated bodies.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
+
+mod captures;
+mod corpus;
+mod hazards;
+mod laws;
+
+use turnmill_formats::rasa::RasaDecoder;
+use turnmill_model::{Decoder, Event, Reason, Record, Refused, Settings};
+
+/// What `record` comes to under `settings`, the same in the first and in the second pass; an event's record stays in
+/// memory.
+fn decode_as(settings: &Settings, record: Record<'static>) -> Result<Option<Event<'static>>, Refused> {
+    let outcome = decode_once(settings, record);
+    let body = std::str::from_utf8(record.payload).ok();
+    if let Some(lenient) = body.and_then(forced_lenient) {
+        let second = decode_once(settings, Record { payload: leak(&lenient).as_bytes(), ..record });
+        match (&outcome, &second) {
+            (Err(first), Err(second)) => assert_eq!(first.reason, second.reason, "{lenient}"),
+            _ => assert_eq!(outcome, second, "{lenient}"),
+        }
+    }
+    outcome
+}
+
+fn decode_once(settings: &Settings, record: Record<'static>) -> Result<Option<Event<'static>>, Refused> {
+    let mut events = Vec::new();
+    let outcome = RasaDecoder::new(settings).decode(&record, &mut events);
+    match outcome {
+        Ok(()) => {
+            assert!(events.len() <= 1, "a Rasa record is at most one event");
+            Ok(events.pop())
+        }
+        Err(refused) => {
+            assert!(events.is_empty(), "a refused record gives no event");
+            Err(refused)
+        }
+    }
+}
+
+/// What a body without an envelope comes to.
+fn decode(body: &str) -> Result<Option<Event<'static>>, Refused> {
+    decode_as(&Settings::default(), Record { payload: leak(body).as_bytes(), ..Record::default() })
+}
+
+/// The event that `body` is.
+fn event(body: &str) -> Event<'static> {
+    match decode(body) {
+        Ok(Some(event)) => event,
+        other => panic!("{body}: {other:?}"),
+    }
+}
+
+/// The reason why `body` is refused.
+fn refusal(body: &str) -> Reason {
+    match decode(body) {
+        Err(refused) => refused.reason,
+        other => panic!("{body}: {other:?}"),
+    }
+}
+
+/// The same object with an unknown key in front whose value only the second pass can read.
+fn forced_lenient(body: &str) -> Option<String> {
+    let rest = body.trim_ascii_start().strip_prefix('{')?;
+    let comma = if rest.trim_ascii_start().starts_with('}') { "" } else { "," };
+    Some(format!("{{\"\\u0000 unknown\": NaN{comma}{rest}"))
+}
+
+fn leak(text: &str) -> &'static str {
+    Box::leak(text.to_owned().into_boxed_str())
+}
