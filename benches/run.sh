@@ -9,6 +9,7 @@
 #   memory   an open session, and turnmill-replay with many senders (memory --millions 10 for ten million)
 #   kafka    Kafka to engine without a store, against librdkafka's own consumer
 #   postgres Kafka to PostgreSQL, against binary COPY of the same rows, with and without foreign keys
+#   sinks    a file to PostgreSQL with a sink, against the same without
 #   workers  a keyed topic with one worker, an unkeyed one with one and with three
 #   latency  from producing a record to seeing its row, service idle
 #   growth   the rate into a large store / into one of a million events (growth --millions 10 --millions 50)
@@ -72,7 +73,7 @@ name=$1
 shift
 case $name in
     peers | sqlite | connect) "$name" "$@" ;;
-    ahead | late | markers | kafka | postgres | workers | growth) "$bench" "$name" --runs "$runs" "$@" ;;
+    ahead | late | markers | kafka | postgres | sinks | workers | growth) "$bench" "$name" --runs "$runs" "$@" ;;
     latency) "$bench" latency "$@" ;;
     memory) "$bench" memory --replay "$replay" "$@" ;;
     all)
@@ -82,7 +83,7 @@ case $name in
         "$bench" late --runs "$runs"
         "$bench" markers --runs "$runs"
         "$bench" memory --replay "$replay" --millions 1
-        for each in kafka postgres workers growth; do "$bench" "$each" --runs "$runs"; done
+        for each in kafka postgres sinks workers growth; do "$bench" "$each" --runs "$runs"; done
         "$bench" latency
         connect
         ;;

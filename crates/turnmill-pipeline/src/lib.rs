@@ -41,3 +41,7 @@ pub use retry::{Retried, retry_dead_letter};
 pub use sinks::{OnRefusal, OutboxError, OutboxRunner, SinkEvent};
 pub use stop::Stop;
 pub use words::{counted, rounded};
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/sinks.md")]
+struct Sinks;

@@ -7,6 +7,7 @@
 //! - [`KafkaGroup`] reads topics in a consumer group, or a [`KafkaRange`] of them without one. It is a
 //!   [`GroupSource`](turnmill_source::GroupSource) with a poll thread of its own.
 //! - [`KafkaProducer`] sends records, and says of each whether it was delivered.
+//! - [`DeadLetterTopic`] is a [`Sink`](turnmill_sink::Sink) that sends the dead letters of a store to a topic.
 //! - [`KafkaSettings`] has the documented settings by their documented names; [`check_connectivity`] tries them.
 //!
 //! It builds librdkafka, in C. It does not skip anything silently: a stored position that the log does not have any
@@ -22,6 +23,7 @@
 
 mod check;
 mod context;
+mod dead_letter_topic;
 mod error;
 mod group;
 mod merge;
@@ -30,6 +32,7 @@ mod producer;
 mod settings;
 
 pub use check::{Connectivity, GroupFound, TopicFound, check_connectivity};
+pub use dead_letter_topic::DeadLetterTopic;
 pub use error::KafkaError;
 pub use group::KafkaGroup;
 pub use producer::{Delivery, KafkaProducer, OutgoingRecord, ProducerSettings};

@@ -25,6 +25,7 @@
 //! - `postgres` (on by default): the store in PostgreSQL. Without it its URLs are named as left out of the build.
 
 mod any;
+mod outbox;
 mod transaction;
 mod unknown;
 mod upkeep;

@@ -4,8 +4,8 @@
 //! then starts the consumers, each a thread with a connection, a consumer and a cache of its own. What PostgreSQL's connections
 //! do between two statements is done by the runtime's threads.
 
+mod dead_letter_topic;
 mod lag;
-mod mirror;
 mod observer;
 mod patience;
 mod patterns;
@@ -143,9 +143,10 @@ async fn serve(
     let consumers = (0..connect::consumers(&service.settings))
         .map(|index| lifecycle.component(format!("consumer {index}")))
         .collect();
-    let mirror = service.settings.dead_letters.topic.as_ref().map(|_| lifecycle.component("dead letters"));
+    let dead_letters =
+        service.settings.dead_letters.topic.as_ref().map(|_| lifecycle.component("dead letters"));
     let opener = lifecycle.component("store");
-    spawn("store", move || start(&service, opener, consumers, mirror))?;
+    spawn("store", move || start(&service, opener, consumers, dead_letters))?;
     Ok(lifecycle.run(&health).await.exit_code())
 }
 
@@ -154,7 +155,12 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()
 }
 
 /// Opens the store once, so that whatever is wrong with it is found out before the group is joined; then starts the rest.
-fn start(service: &Arc<Service>, opener: Component, consumers: Vec<Component>, mirror: Option<Component>) {
+fn start(
+    service: &Arc<Service>,
+    opener: Component,
+    consumers: Vec<Component>,
+    dead_letters: Option<Component>,
+) {
     service.health.enter(Phase::Migrating);
     match service.runtime.block_on(open(service)) {
         Ok(true) => {}
@@ -172,9 +178,9 @@ fn start(service: &Arc<Service>, opener: Component, consumers: Vec<Component>, m
             return opener.fail(format!("cannot start a thread: {error}"));
         }
     }
-    if let Some(component) = mirror {
+    if let Some(component) = dead_letters {
         let service = Arc::clone(service);
-        if let Err(error) = spawn("mirror", move || mirror::run(&service, component)) {
+        if let Err(error) = spawn("dead-letters", move || dead_letter_topic::run(&service, component)) {
             return opener.fail(format!("cannot start a thread: {error}"));
         }
     }
@@ -194,7 +200,8 @@ async fn open(service: &Service) -> Result<bool, StoreError> {
         if service.target.needs_a_look() {
             store.open_as_it_is().await?;
         }
-        store.open(&service.settings.rows).await.map(drop)
+        store.open(&service.settings.rows).await?;
+        dead_letter_topic::remove_others(service, &mut store).await
     });
     let opened = opened.await?.is_some();
     if opened {

@@ -8,6 +8,7 @@ mod markers_document;
 mod markers_store;
 mod operator;
 mod service;
+mod sinks;
 mod support;
 mod tls;
 mod tools;

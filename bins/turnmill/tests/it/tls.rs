@@ -48,7 +48,8 @@ fn sasl_ssl_and_verify_full() {
 
     let mut service = Service::start(&settings);
     wait_until_read(&store, &topic, &mut service);
-    service.wait("the dead-letter topic is found", |service| service.said("dead letters are mirrored"));
+    service
+        .wait("the dead-letter topic is found", |service| service.said("dead letters are sent to the topic"));
     service.stop();
     assert!(!service.said(kafka::PASSWORD), "{}", service.log());
     assert_eq!(verify(&store)["tables"], topic.expected());

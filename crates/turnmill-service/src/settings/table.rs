@@ -283,7 +283,7 @@ settings! {
         "File or folder with marker definitions.";
 
     DeadLetterTopic, "dead_letters.topic", "RASA_ANALYTICS_DLQ", EVERYWHERE, Text, None, Obeyed,
-        "Topic that mirrors the dead letters; it is never created. Unset or empty: none, the table keeps them.";
+        "Topic that gets the dead letters as well; it is never created. Unset or empty: none, the table keeps them.";
     DeadLetterMaxRun, "dead_letters.max_run", "TURNMILL_DEAD_LETTER_MAX_RUN", EVERYWHERE, Integer(0, u64::MAX), Some("1000"), Obeyed,
         "When more records in a row than that are refused, the service stops: the topic is probably not what it should be. 0: no limit.";
     DeadLetterMaxShare, "dead_letters.max_share", "TURNMILL_DEAD_LETTER_MAX_SHARE", EVERYWHERE, Share, Some("0.5"), Obeyed,
