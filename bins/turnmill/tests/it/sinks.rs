@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 use turnmill_formats::rasa::RasaDecoder;
-use turnmill_ingest::testkit::{Delivery, Driver, Fixture, Given, conversation};
-use turnmill_model::Settings;
+use turnmill_ingest::testkit::{Given, conversation};
+use turnmill_ingest::{Accounting, Arrivals, Ingest, Letters};
+use turnmill_model::{Refused, Settings};
 use turnmill_pipeline::{OnRefusal, OutboxRunner, SinkEvent, Stop};
-use turnmill_sink::Sink;
 use turnmill_sink::outbox::{Outbox as _, SinkSpec, SinkStart};
+use turnmill_sink::{DeadLetter, Sink, Store as _};
 use turnmill_sink_sqlite::SqliteStore;
 
 use crate::dead_letters::records;
@@ -26,36 +27,38 @@ mod webhook;
 
 const START: f64 = 1_656_382_549.5;
 
-/// One file.
-#[derive(Debug)]
+/// A store in a file.
 struct File(std::path::PathBuf);
 
-impl Fixture for File {
-    type Store = SqliteStore;
-
-    fn create(&mut self) -> SqliteStore {
+impl File {
+    fn store(&self) -> SqliteStore {
         SqliteStore::file(&self.0)
     }
+}
 
-    fn connect(&mut self, _: &SqliteStore) -> SqliteStore {
-        SqliteStore::file(&self.0)
+/// No record is refused here.
+struct NoLetters;
+
+impl Letters for NoLetters {
+    fn letter(&self, _: usize, refused: &Refused) -> DeadLetter {
+        panic!("a record is refused: {refused:?}")
     }
-
-    fn fail_after(&mut self, _: &mut SqliteStore, _: Option<u64>) {}
-
-    fn refuse_text(&mut self, _: &mut SqliteStore, _: Option<&str>) {}
 }
 
 /// Writes each of these conversations to the store in a transaction of its own.
-fn fill(file: &mut File, senders: &[&str]) {
+fn fill(file: &File, senders: &[&str]) {
     let decoder = RasaDecoder::new(&Settings::default());
+    let mut ingest = Ingest::new(&Settings::default(), &decoder, 1 << 20);
     pollster::block_on(async {
-        let mut driver = Driver::new(file, &Settings::default(), &decoder, 1, 64, 1 << 20).await;
+        let mut store = file.store();
+        store.open(&Settings::default()).await.unwrap();
         for sender in senders {
             let lines: Vec<Given> =
                 conversation(sender, 2, START).iter().map(|line| Given::body(line.as_bytes())).collect();
-            let records: Vec<&Given> = lines.iter().collect();
-            driver.deliver(&Delivery { records, ..Delivery::default() }).await;
+            let mut arrivals = Arrivals::default();
+            lines.iter().for_each(|line| arrivals.push(&decoder, line.record()));
+            let accounting = Accounting::Source("test");
+            ingest.ingest(&mut store, &arrivals, &[], &accounting, &NoLetters).await.unwrap();
         }
     });
 }
@@ -65,25 +68,24 @@ fn spec(start: SinkStart) -> SinkSpec {
 }
 
 fn drain<K: Sink>(file: &File, start: SinkStart, sink: K, observe: &mut (dyn FnMut(&SinkEvent<'_>) + Send)) {
-    let store = SqliteStore::file(&file.0);
-    let mut runner = OutboxRunner::new(store, &Settings::default(), spec(start), sink, Stop::default())
-        .with_refusals(OnRefusal::Skip);
+    let mut runner =
+        OutboxRunner::new(file.store(), &Settings::default(), spec(start), sink, Stop::default())
+            .with_refusals(OnRefusal::Skip);
     pollster::block_on(runner.drain(observe)).unwrap();
 }
 
 /// Makes the sink known before anything is written.
-fn known(file: &mut File) {
-    fill(file, &[]);
+fn known(file: &File) {
     pollster::block_on(async {
-        let mut store = file.create();
-        turnmill_sink::Store::open(&mut store, &Settings::default()).await.unwrap();
+        let mut store = file.store();
+        store.open(&Settings::default()).await.unwrap();
         store.put_sink(&spec(SinkStart::Now)).await.unwrap();
     });
 }
 
 /// Rows of each public table.
 fn counts(file: &File) -> BTreeMap<String, u64> {
-    let mut store = SqliteStore::file(&file.0).read_only();
+    let mut store = file.store().read_only();
     store.open_as_it_is().unwrap();
     let counts = store.row_counts().unwrap().into_iter().filter(|(_, rows)| *rows > 0);
     counts.map(|(table, rows)| (table.to_owned(), rows)).collect()
@@ -126,9 +128,9 @@ fn receiver(codes: &'static [u16]) -> (String, Arc<Mutex<Vec<(String, String)>>>
 #[test]
 fn a_webhook_gets_every_transaction_in_order_and_again_when_it_fails() {
     let folder = tempfile::tempdir().unwrap();
-    let mut file = File(folder.path().join("rasa.sqlite"));
-    known(&mut file);
-    fill(&mut file, &["a", "b", "c"]);
+    let file = File(folder.path().join("rasa.sqlite"));
+    known(&file);
+    fill(&file, &["a", "b", "c"]);
     // The first try fails, and the receiver will never take the third batch.
     let (address, received) = receiver(&[503, 200, 200, 422]);
     let mut skipped = 0;
@@ -150,11 +152,11 @@ fn a_webhook_gets_every_transaction_in_order_and_again_when_it_fails() {
 fn a_topic_of_rows_ends_with_a_record_for_each_row() {
     let Some(topic) = Topic::fresh(1) else { return };
     let folder = tempfile::tempdir().unwrap();
-    let mut file = File(folder.path().join("rasa.sqlite"));
-    fill(&mut file, &["a", "b"]);
+    let file = File(folder.path().join("rasa.sqlite"));
+    fill(&file, &["a", "b"]);
     let sink = || kafka_rows::KafkaRows::new(&topic.brokers, &topic.name).unwrap();
     drain(&file, SinkStart::Snapshot, sink(), &mut |_| {});
-    fill(&mut file, &["c"]);
+    fill(&file, &["c"]);
     drain(&file, SinkStart::Snapshot, sink(), &mut |_| {});
     let mut tables: BTreeMap<String, u64> = BTreeMap::new();
     let mut keys = std::collections::BTreeSet::new();
@@ -171,12 +173,12 @@ fn a_topic_of_rows_ends_with_a_record_for_each_row() {
 #[test]
 fn a_custom_store_ends_with_the_stores_rows() {
     let folder = tempfile::tempdir().unwrap();
-    let mut file = File(folder.path().join("rasa.sqlite"));
+    let file = File(folder.path().join("rasa.sqlite"));
     let copy = folder.path().join("copy.sqlite");
     let open = || custom_store::CustomStore::open(&copy).unwrap();
-    fill(&mut file, &["a", "b"]);
+    fill(&file, &["a", "b"]);
     drain(&file, SinkStart::Snapshot, open(), &mut |_| {});
-    fill(&mut file, &["c", "d"]);
+    fill(&file, &["c", "d"]);
     drain(&file, SinkStart::Snapshot, open(), &mut |_| {});
     let copied = open();
     let mut query = copied.0.prepare("SELECT \"table\", count(*) FROM copy GROUP BY 1").unwrap();
