@@ -2,9 +2,8 @@
 
 use std::time::Instant;
 
-use turnmill_engine::Engine;
 use turnmill_formats::rasa::RasaDecoder;
-use turnmill_ingest::{Accounting, Arrivals, Ingest, Letters, Report};
+use turnmill_ingest::{Accounting, Arrivals, Ingest, Letters, Report, RowRules};
 use turnmill_model::{PartitionId, Record, Refused, Settings};
 use turnmill_sink::{DeadLetter, MemoryStore, Store};
 use turnmill_sink_sqlite::SqliteStore;
@@ -37,28 +36,23 @@ impl Letters for NoLetters {
 }
 
 /// A store with what fills it.
-struct Filler<'d, S> {
+struct Filler<S> {
     store: S,
-    ingest: Ingest<'d>,
-    decoder: &'d RasaDecoder,
+    ingest: Ingest,
 }
 
-impl<'d, S: Store> Filler<'d, S> {
-    fn new(mut store: S, decoder: &'d RasaDecoder, engine: Option<Engine>) -> Result<Self, Failure> {
-        let settings = Settings::default();
-        pollster::block_on(store.open(&settings))?;
-        let mut ingest = Ingest::new(&settings, decoder, 256 << 20);
-        if let Some(engine) = engine {
-            ingest = ingest.with_engine(engine);
-        }
-        Ok(Self { store, ingest, decoder })
+impl<S: Store> Filler<S> {
+    fn new(mut store: S, rules: &RowRules) -> Result<Self, Failure> {
+        let ingest = Ingest::new(rules, 256 << 20);
+        pollster::block_on(ingest.open(&mut store))?;
+        Ok(Self { store, ingest })
     }
 
     /// Ingests one batch.
     fn batch(&mut self, lines: &[String]) -> Result<Report, Failure> {
         let mut arrivals = Arrivals::default();
         for line in lines {
-            arrivals.push(self.decoder, Record { payload: line.as_bytes(), ..Record::default() });
+            arrivals.push(self.ingest.decoder(), Record { payload: line.as_bytes(), ..Record::default() });
         }
         let accounting = Accounting::Source("bench");
         let done = self.ingest.ingest(&mut self.store, &arrivals, &[], &accounting, &NoLetters);
@@ -117,14 +111,14 @@ fn per_sender(lines: &[String], batch: usize) -> f64 {
 }
 
 fn on_memory(lines: &[String], batch: usize) -> Result<(f64, u64), Failure> {
-    let decoder = RasaDecoder::new(&Settings::default());
-    Filler::new(MemoryStore::default(), &decoder, None)?.all(lines, batch)
+    let rules = RowRules::new(&Settings::default(), RasaDecoder::new);
+    Filler::new(MemoryStore::default(), &rules)?.all(lines, batch)
 }
 
 fn on_sqlite(lines: &[String], batch: usize) -> Result<f64, Failure> {
     let folder = tempfile::tempdir()?;
-    let decoder = RasaDecoder::new(&Settings::default());
-    let mut filler = Filler::new(SqliteStore::file(folder.path().join("store.sqlite")), &decoder, None)?;
+    let rules = RowRules::new(&Settings::default(), RasaDecoder::new);
+    let mut filler = Filler::new(SqliteStore::file(folder.path().join("store.sqlite")), &rules)?;
     Ok(filler.all(lines, batch)?.0)
 }
 
@@ -150,15 +144,15 @@ fn one_late<S: Store>(
     runs: usize,
 ) -> Result<(), Failure> {
     let settings = Settings::default();
-    let decoder = RasaDecoder::new(&settings);
-    let mut filler = Filler::new(store, &decoder, None)?;
+    let rules = RowRules::new(&settings, RasaDecoder::new);
+    let mut filler = Filler::new(store, &rules)?;
     let (life, _) = filler.all(lines, batch)?;
     // Without checkpoints to begin at or to stop at, all is replayed.
-    let mut whole = Filler::new(other, &decoder, Some(Engine::new(&settings).checkpoint_every(u16::MAX)))?;
+    let mut whole = Filler::new(other, &rules.clone().with_checkpoint_every(u16::MAX))?;
     whole.all(lines, batch)?;
     let [mut against_life, mut against_replay, mut took] = std::array::from_fn(|_| Figures::default());
     for run in 0..runs {
-        let cost = |filler: &mut Filler<'_, S>, place: usize| {
+        let cost = |filler: &mut Filler<S>, place: usize| {
             let late = lines.get(place).map(|line| after(line)).ok_or("too short a life")?;
             let start = Instant::now();
             let report = filler.batch(&[late])?;

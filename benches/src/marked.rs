@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 use turnmill_engine::Engine;
 use turnmill_formats::rasa::RasaDecoder;
-use turnmill_ingest::Ingest;
+use turnmill_ingest::RowRules;
 use turnmill_markers::{FileFormat, MarkerSet, SourceFile};
 use turnmill_model::{Micros, Settings};
 use turnmill_pipeline::{Event, PatternEvent, PatternTools, Pipeline, Stop};
@@ -67,10 +67,8 @@ fn fill(input: &Path, store: &Path, markers: Option<&MarkerSet>) -> Result<Secon
         let mut tools = PatternTools::new(&mut store, Stop::default(), &mut tell);
         pollster::block_on(tools.upload(markers, UPLOAD))?;
     }
-    let decoder = RasaDecoder::new(&settings);
-    let ingest = Ingest::new(&settings, &decoder, 256 << 20);
-    let decoding = Arc::new(decoder.clone());
-    let mut pipeline = Pipeline::new(store, &settings, decoding, ingest, Stop::default());
+    let rules = RowRules::new(&settings, RasaDecoder::new);
+    let mut pipeline = Pipeline::new(store, &rules, Stop::default()).with_cache_bytes(256 << 20);
     let mut open = |position: Option<&Position>| {
         let options = FileOptions { format: Some(Format::Rasa), ..FileOptions::default() };
         FileSource::open(input, options, position).map(|source| Box::new(source) as Box<dyn Source>)

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use turnmill_formats::rasa::RasaDecoder;
-use turnmill_ingest::Ingest;
+use turnmill_ingest::RowRules;
 use turnmill_model::Settings;
 use turnmill_pipeline::{Event, Observer, Pipeline, Stop};
 use turnmill_sink::Store;
@@ -75,10 +75,8 @@ impl Reading {
     /// Reads into `store` on this thread; connections are tasks of the runtime.
     pub(crate) fn fill<S: Store>(&self, store: S, runtime: &Handle) -> Result<Filled, Failure> {
         let settings = Settings::default();
-        let decoder = RasaDecoder::new(&settings);
-        let ingest = Ingest::new(&settings, &decoder, 256 << 20);
-        let decoding = Arc::new(RasaDecoder::new(&settings));
-        let mut pipeline = Pipeline::new(store, &settings, decoding, ingest, self.stop.clone());
+        let rules = RowRules::new(&settings, RasaDecoder::new);
+        let mut pipeline = Pipeline::new(store, &rules, self.stop.clone()).with_cache_bytes(256 << 20);
         let mut kafka = KafkaSettings::new(&self.topic.bootstrap);
         kafka.topics = vec![self.topic.name.clone()];
         kafka.group_id.clone_from(&self.group);

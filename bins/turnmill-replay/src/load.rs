@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use turnmill_analytics::metrics;
 use turnmill_formats::rasa::{RasaDecoder, shift_timestamp};
-use turnmill_ingest::Ingest;
+use turnmill_ingest::RowRules;
 use turnmill_model::Reason;
 use turnmill_pipeline::{Drained, Pipeline, PipelineError, Stop};
 use turnmill_service::settings::DeadLetterSettings;
@@ -43,9 +43,8 @@ pub(crate) async fn load(
     };
     let made = file.filter(|path| !path.exists());
     let settings = args.settings();
-    let decoder = RasaDecoder::new(&settings);
-    let ingest = Ingest::new(&settings, &decoder, args.cache << 20);
-    let mut pipeline = Pipeline::new(store, &settings, Arc::new(decoder.clone()), ingest, stop.clone());
+    let rules = RowRules::new(&settings, RasaDecoder::new);
+    let mut pipeline = Pipeline::new(store, &rules, stop.clone()).with_cache_bytes(args.cache << 20);
     pipeline = pipeline.with_limits(BatchLimits { records: args.batch.max(1), ..BatchLimits::default() });
     pipeline = pipeline.with_source_facts(args.facts.of_source());
     if !args.no_dead_letter_limits {
@@ -145,7 +144,7 @@ fn store(args: &Args, to: &str) -> Result<AnyStore, Failure> {
 
 /// Reads all inputs, one after the other; while following, again and again.
 async fn drain(
-    pipeline: &mut Pipeline<'_, AnyStore>,
+    pipeline: &mut Pipeline<AnyStore>,
     inputs: &[Input],
     args: &Args,
     stop: &Stop,

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use serde_json::{Value, json};
 use turnmill_formats::rasa::RasaDecoder;
-use turnmill_ingest::Ingest;
+use turnmill_ingest::{Ingest, RowRules};
 use turnmill_model::Reason;
 use turnmill_pipeline::{Retried, counted, retry_dead_letter};
 use turnmill_sink::{DeadLetter, Inspect};
@@ -220,8 +220,8 @@ async fn retry(
     json: bool,
 ) -> Result<bool, Failure> {
     let (mut store, settings) = choice.for_writing(None).await?;
-    let decoder = RasaDecoder::new(&settings);
-    let mut ingest = Ingest::new(&settings, &decoder, CACHE_BYTES);
+    let rules = RowRules::new(&settings, RasaDecoder::new);
+    let mut ingest = Ingest::new(&rules, CACHE_BYTES);
 
     // Retrying changes the table that is read, so the letters are gathered first; their bytes are read again one by one.
     let mut wanted = Vec::new();
@@ -234,7 +234,7 @@ async fn retry(
     for id in wanted {
         let letters = store.dead_letters(id.saturating_sub(1), 1).await?;
         let Some(letter) = letters.first().filter(|letter| letter.id == id) else { continue };
-        match retry_dead_letter(&mut store, &mut ingest, &decoder, letter, time).await? {
+        match retry_dead_letter(&mut store, &mut ingest, letter, time).await? {
             Retried::Landed => landed += 1,
             Retried::Refused(why) => {
                 refused += 1;

@@ -6,7 +6,7 @@ use std::time::Instant;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use turnmill_formats::rasa::RasaDecoder;
-use turnmill_ingest::{Ingest, Rebuilt};
+use turnmill_ingest::{Ingest, Rebuilt, RowRules};
 use turnmill_model::{SenderId, SessionIdMode, Settings};
 use turnmill_pipeline::{Attempts, counted, explain, rounded};
 use turnmill_sink::{Class, StoreError, Upkeep};
@@ -77,7 +77,7 @@ fn session_id_mode(text: &str) -> Result<SessionIdMode, String> {
 pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
     let choice = args.store.choice();
     let settings = args.settings(&choice.stored_settings().await?);
-    let decoder = RasaDecoder::new(&settings);
+    let rules = RowRules::new(&settings, RasaDecoder::new);
     let mut rebuild = Rebuild {
         store: choice.store()?.with_notices({
             let quiet = args.quiet;
@@ -87,7 +87,7 @@ pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
                 }
             }
         }),
-        ingest: Ingest::new(&settings, &decoder, 0),
+        ingest: Ingest::new(&rules, 0),
         display: Display::new(args.quiet || args.json),
         attempts: Attempts::giving_up_after(choice.wait()),
     };
@@ -150,14 +150,14 @@ pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
 }
 
 /// A rebuild under way.
-struct Rebuild<'d> {
+struct Rebuild {
     store: AnyStore,
-    ingest: Ingest<'d>,
+    ingest: Ingest,
     display: Display,
     attempts: Attempts,
 }
 
-impl Rebuild<'_> {
+impl Rebuild {
     /// Makes the rows of all senders after `after` again, some at a time.
     async fn all(
         &mut self,

@@ -10,7 +10,7 @@
 #![allow(clippy::print_stdout, reason = "it is a program that prints")]
 
 use turnmill_formats::rasa::RasaDecoder;
-use turnmill_ingest::{Accounting, Arrivals, Ingest, Letters};
+use turnmill_ingest::{Accounting, Arrivals, Ingest, Letters, RowRules};
 use turnmill_model::{PartitionId, Record, Refused, Settings, SourceFactsBuf};
 use turnmill_sink::{Advance, DeadLetter, Inspect, MemoryStore, Store, StoreError};
 
@@ -55,17 +55,17 @@ impl Letters for Here<'_> {
 
 async fn run() -> Result<(), StoreError> {
     let settings = Settings::default();
-    let decoder = RasaDecoder::new(&settings);
+    let rules = RowRules::new(&settings, RasaDecoder::new);
     let mut store = MemoryStore::default();
     let opened = store.open(&settings).await?;
-    let mut ingest = Ingest::new(&settings, &decoder, 1 << 20);
+    let mut ingest = Ingest::new(&rules, 1 << 20);
 
     // One transaction for each record, so that the late one finds the others stored already.
     let key = PartitionId { source: "example".into(), partition: "records".into() };
     let mut from = opened.position(&key).map(str::to_owned);
     for (number, record) in RECORDS.iter().enumerate() {
         let mut arrivals = Arrivals::default();
-        arrivals.push(&decoder, Record { payload: record.as_bytes(), ..Record::default() });
+        arrivals.push(rules.decoder(), Record { payload: record.as_bytes(), ..Record::default() });
         let to = (number + 1).to_string();
         // Only onto the position that is stored now: a second writer that thinks otherwise is fenced.
         let advance = Advance { key: key.clone(), from: from.take(), to: to.clone() };

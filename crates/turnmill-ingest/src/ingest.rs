@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use turnmill_engine::Engine;
-use turnmill_model::{Decoder, Reason, Refused, Settings};
-use turnmill_sink::{Advance, Class, Store, StoreError};
+use turnmill_model::{Decoder, Reason, Refused};
+use turnmill_sink::{Advance, Class, Opened, Store, StoreError};
 
 use crate::accounting::Accounting;
 use crate::arrivals::{Arrivals, Letters};
@@ -13,43 +13,49 @@ use crate::attempt::Attempt;
 use crate::batch_task::{BatchTask, Purpose};
 use crate::cache::Cache;
 use crate::report::Report;
+use crate::rules::RowRules;
 use crate::setback::Setback;
 
 /// Takes batches of records through transactions of a store, and keeps senders' timelines in memory between them.
-pub struct Ingest<'d> {
+pub struct Ingest {
+    rules: RowRules,
+    /// The engine of the rules, with the store's patterns as of the last transaction.
     pub(crate) engine: Engine,
-    pub(crate) decoder: &'d dyn Decoder,
     pub(crate) cache: Cache,
 }
 
-impl std::fmt::Debug for Ingest<'_> {
+impl std::fmt::Debug for Ingest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Ingest")
-            .field("engine", &self.engine)
-            .field("decoder", &self.decoder.name())
-            .finish_non_exhaustive()
+        f.debug_struct("Ingest").field("rules", &self.rules).finish_non_exhaustive()
     }
 }
 
-impl<'d> Ingest<'d> {
-    /// Ingests with `decoder` under `settings`, which must be those of the decoder and of the opened store; timelines are
-    /// cached up to `cache_bytes`.
+impl Ingest {
+    /// Ingests under `rules`; timelines are cached up to `cache_bytes`.
     #[must_use]
-    pub fn new(settings: &Settings, decoder: &'d dyn Decoder, cache_bytes: usize) -> Self {
-        Self { engine: Engine::new(settings), decoder, cache: Cache::new(cache_bytes) }
+    pub fn new(rules: &RowRules, cache_bytes: usize) -> Self {
+        Self { rules: rules.clone(), engine: rules.engine().clone(), cache: Cache::new(cache_bytes) }
     }
 
-    /// Replaces the engine, for one with another distance of checkpoints.
-    #[must_use]
-    pub fn with_engine(mut self, engine: Engine) -> Self {
-        self.engine = engine;
-        self
+    /// Opens `store` under the settings of the rules, which it remembers, and says where each source stands.
+    ///
+    /// # Errors
+    ///
+    /// The store's: fatal if it was filled under other settings.
+    pub async fn open<S: Store>(&self, store: &mut S) -> Result<Opened, StoreError> {
+        store.open(self.rules.settings()).await
     }
 
-    /// The decoder.
+    /// The rules.
     #[must_use]
-    pub fn decoder(&self) -> &'d dyn Decoder {
-        self.decoder
+    pub fn rules(&self) -> &RowRules {
+        &self.rules
+    }
+
+    /// The decoder of the rules, with which records are pushed into [`Arrivals`].
+    #[must_use]
+    pub fn decoder(&self) -> &dyn Decoder {
+        self.rules.decoder()
     }
 
     /// Number and bytes of the timelines in memory.
@@ -132,8 +138,8 @@ impl<'d> Ingest<'d> {
         purpose: Purpose<'_>,
     ) -> Result<Report, StoreError> {
         loop {
-            let Self { engine, decoder, cache } = self;
-            let mut attempt = Attempt { engine, decoder: *decoder, cache };
+            let Self { rules, engine, cache } = self;
+            let mut attempt = Attempt { engine, decoder: rules.decoder(), cache };
             match attempt.run(store, task, purpose).await {
                 Ok(report) => return Ok(report),
                 Err(setback) => self.overcome(setback, store).await?,

@@ -26,6 +26,7 @@ mod pack;
 mod reader;
 mod replaced;
 mod report;
+mod rules;
 mod setback;
 mod upkeep;
 mod whole_history;
@@ -40,6 +41,7 @@ pub use examine::examine;
 pub use ingest::Ingest;
 pub use look::Look;
 pub use report::{Report, RowCounts};
+pub use rules::RowRules;
 pub use upkeep::Rebuilt;
 
 #[cfg(doctest)]

@@ -23,7 +23,7 @@ pub struct Look<'l> {
     pub rows: &'l Changes,
 }
 
-impl Ingest<'_> {
+impl Ingest {
     /// Makes all rows of `senders` (ascending, each once) from their history in memory, with the marker rows of `patterns`
     /// whatever patterns the store has, and shows them sender by sender. Nothing is written; the senders are locked
     /// meanwhile, so it should be few at a time.
@@ -47,7 +47,7 @@ impl Ingest<'_> {
             let name = Timeline::name_of(&state)?;
             let timeline = Timeline::new(*sender, &name.key, name.assistant.as_deref());
             rows.clear();
-            let history = WholeHistory { engine: &engine, decoder: self.decoder };
+            let history = WholeHistory { engine: &engine, decoder: self.decoder() };
             let made = history.run(&mut tx, *sender, timeline, &mut rows).await?;
             show(Look { sender: *sender, sender_key: &name.key, events: made.events, rows: &rows });
         }
@@ -71,11 +71,11 @@ impl Ingest<'_> {
             return Ok(false);
         };
         let whose = Whose { sender, name: Timeline::name_of(&state)? };
-        let mut reader = Reader::open(&mut tx, sender, None, self.decoder.name(), None).await?;
+        let mut reader = Reader::open(&mut tx, sender, None, self.decoder().name(), None).await?;
         loop {
             reader.fill(&mut tx).await?;
             let Some(stored) = reader.next() else { return Ok(true) };
-            show(&stored.event(self.decoder, &whose)?);
+            show(&stored.event(self.decoder(), &whose)?);
         }
     }
 

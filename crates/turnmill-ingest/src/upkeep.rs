@@ -31,7 +31,7 @@ pub struct Rebuilt {
 /// The source under which the ledger counts events that a rebuild found to be duplicates.
 const LEDGER_SOURCE: &str = "rebuild";
 
-impl Ingest<'_> {
+impl Ingest {
     /// Makes all rows of `senders` (ascending, each once) again from their history, in one transaction. Those that have no
     /// assistant belong to `assistant` from now on, if one is given; their ids become others.
     ///
@@ -130,7 +130,7 @@ impl Ingest<'_> {
             let timeline = Timeline::from_bytes(&state).map_err(StoreError::from)?;
             let Some(since) = timeline.owes(self.engine.patterns()) else { continue };
             let mut replayer =
-                Replayer { tx: &mut tx, engine: &self.engine, decoder: self.decoder, ahead: None };
+                Replayer { tx: &mut tx, engine: &self.engine, decoder: self.decoder(), ahead: None };
             let outcome = replayer.make_up(&timeline, since, &mut batch.changes).await?;
             let (sender, version, state) = (*sender, version + 1, outcome.timeline.to_bytes());
             batch.timelines.push(TimelineWrite { sender, version, state });
@@ -176,7 +176,7 @@ impl Ingest<'_> {
     ) -> Result<(u64, u64), StoreError> {
         let sender = whose.sender;
         let timeline = Timeline::new(sender, &whose.name.key, whose.name.assistant.as_deref());
-        let history = WholeHistory { engine: &self.engine, decoder: self.decoder };
+        let history = WholeHistory { engine: &self.engine, decoder: self.decoder() };
         let made = history.run(tx, old, timeline, &mut batch.changes).await?;
         if old == sender {
             batch.cleared.push(old);
@@ -218,7 +218,7 @@ impl Ingest<'_> {
                     Some(changed) => changed.clone(),
                     None => Some(stored),
                 };
-                let chunk = if touched { rewrite(self.decoder, &chunk, change)? } else { chunk };
+                let chunk = if touched { rewrite(self.decoder(), &chunk, change)? } else { chunk };
                 batch.history.push(HistoryWrite { sender, chunk, replaces: old == sender });
             }
             if page.next.is_none() {

@@ -4,6 +4,7 @@
 
 use proptest::prelude::*;
 use turnmill_formats::rasa::RasaDecoder;
+use turnmill_ingest::RowRules;
 use turnmill_ingest::testkit::{Delivery, Driver, Fixture, Given};
 use turnmill_model::{Decoder, Event, Record, Refused, SessionIdMode, SessionRule, Settings};
 use turnmill_sink::Counts;
@@ -40,6 +41,13 @@ impl Default for Plan {
             cache_bytes: 1 << 20,
             failures: vec![None],
         }
+    }
+}
+
+impl Plan {
+    /// The rules of the plan, with the decoder that `decoder` makes from its settings.
+    pub fn rules<D: Decoder + 'static>(&self, decoder: impl FnOnce(&Settings) -> D) -> RowRules {
+        RowRules::new(&self.settings, decoder).with_checkpoint_every(self.checkpoint_every)
     }
 }
 
@@ -93,7 +101,7 @@ impl<R: Fn(&Event<'_>) -> SessionRule + Send + Sync> Decoder for Ruled<R> {
 pub fn check_rule<F: Fixture>(
     fixture: &mut F,
     plan: &Plan,
-    rule: impl Fn(&Event<'_>) -> SessionRule + Send + Sync,
+    rule: impl Fn(&Event<'_>) -> SessionRule + Send + Sync + 'static,
     records: &[OwnedRecord],
     arrival: &[OwnedRecord],
     compare: impl FnOnce(&mut F::Store, Digests, &Oracle) -> Result<(), String>,
@@ -107,8 +115,8 @@ where
         .map(|event| Event { session: rule(&event), ..event })
         .collect();
     let expected = crate::tables_of_events(&plan.settings, &events);
-    let decoder = Ruled(RasaDecoder::new(&plan.settings), rule);
-    deliver(fixture, plan, &decoder, arrival, &mut |_, _| {}, |store, digests, _| {
+    let rules = plan.rules(|settings| Ruled(RasaDecoder::new(settings), rule));
+    deliver(fixture, plan, &rules, arrival, &mut |_, _| {}, |store, digests, _| {
         compare(store, digests, &expected)
     })
 }
@@ -128,8 +136,8 @@ where
     let in_order = records == arrival;
     let records: Vec<_> = records.iter().map(OwnedRecord::as_record).collect();
     let expected = crate::tables(&plan.settings, &records);
-    let decoder = RasaDecoder::new(&plan.settings);
-    deliver(fixture, plan, &decoder, arrival, &mut |_, _| {}, |store, digests, counts| {
+    let rules = plan.rules(RasaDecoder::new);
+    deliver(fixture, plan, &rules, arrival, &mut |_, _| {}, |store, digests, counts| {
         compare(store, digests, &expected)?;
         let ledger = &expected.ledger;
         let kinds = &ledger.duplicates;
@@ -162,7 +170,7 @@ where
 pub(crate) fn deliver<F: Fixture>(
     fixture: &mut F,
     plan: &Plan,
-    decoder: &dyn Decoder,
+    rules: &RowRules,
     arrival: &[OwnedRecord],
     between: &mut dyn FnMut(&mut Driver<'_, F>, Option<usize>),
     compare: impl FnOnce(&mut F::Store, Digests, Counts) -> Result<(), String>,
@@ -182,8 +190,7 @@ where
         })
         .collect();
     pollster::block_on(async {
-        let (every, cache) = (plan.checkpoint_every, plan.cache_bytes);
-        let mut driver = Driver::new(fixture, &plan.settings, decoder, plan.writers, every, cache).await;
+        let mut driver = Driver::new(fixture, rules, plan.writers, plan.cache_bytes).await;
         let mut rest = &given[..];
         let mut counts = Counts::default();
         for (number, size) in plan.batches.iter().cycle().enumerate() {

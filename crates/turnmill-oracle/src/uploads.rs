@@ -8,12 +8,11 @@
 )]
 
 use proptest::prelude::*;
-use turnmill_engine::Engine;
 use turnmill_formats::rasa::RasaDecoder;
-use turnmill_ingest::Ingest;
 use turnmill_ingest::testkit::{Driver, Fixture};
+use turnmill_ingest::{Ingest, RowRules};
 use turnmill_markers::{MarkerSet, SourceFile};
-use turnmill_model::{Micros, Settings};
+use turnmill_model::Micros;
 use turnmill_sink::digest::Digests;
 use turnmill_sink::{Class, PatternSet, Store as _, StoreError, Upkeep};
 
@@ -122,7 +121,7 @@ where
         .filter_map(|record| Some(crate::decode(settings, record).ok()??.time.micros()))
         .collect();
     times.sort_unstable();
-    let decoder = RasaDecoder::new(settings);
+    let rules = plan.rules(RasaDecoder::new);
     let mut next = 0;
     let mut between = |driver: &mut Driver<'_, F>, batch: Option<usize>| {
         let due = |upload: &&Upload| batch.is_none_or(|batch| upload.before_batch <= batch);
@@ -131,14 +130,14 @@ where
             let at = Micros(if times.is_empty() { 0 } else { *upload.at.0.get(&times) } + upload.at.1);
             pollster::block_on(apply(driver.store(), &upload.change, at));
             if upload.sweep {
-                pollster::block_on(sweep(driver.store(), settings, &decoder, plan.checkpoint_every));
+                pollster::block_on(sweep(driver.store(), &rules));
             }
         }
         if batch.is_none() {
-            pollster::block_on(sweep(driver.store(), settings, &decoder, plan.checkpoint_every));
+            pollster::block_on(sweep(driver.store(), &rules));
         }
     };
-    deliver(fixture, plan, &decoder, arrival, &mut between, |store, digests, _| {
+    deliver(fixture, plan, &rules, arrival, &mut between, |store, digests, _| {
         let set = pollster::block_on(store.patterns()).unwrap();
         let expected = crate::tables_with(settings, &of_set(&set), &borrowed);
         compare(store, digests, &expected)
@@ -181,9 +180,8 @@ async fn apply<S: Upkeep>(store: &mut S, change: &Change, at: Micros) {
     }
 }
 
-async fn sweep<S: Upkeep>(store: &mut S, settings: &Settings, decoder: &RasaDecoder, checkpoint_every: u16) {
-    let engine = Engine::new(settings).checkpoint_every(checkpoint_every);
-    let mut ingest = Ingest::new(settings, decoder, 0).with_engine(engine);
+async fn sweep<S: Upkeep>(store: &mut S, rules: &RowRules) {
+    let mut ingest = Ingest::new(rules, 0);
     let mut after = None;
     let result: Result<(), StoreError> = async {
         loop {

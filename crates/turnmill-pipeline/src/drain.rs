@@ -1,7 +1,5 @@
 //! Reading a source to its end, whatever happens on the way.
 
-use std::sync::Arc;
-
 use turnmill_model::PartitionId;
 use turnmill_sink::Store;
 use turnmill_source::{Position, Source, SourceError};
@@ -13,7 +11,7 @@ use crate::prepare::{Read, Reading};
 /// Opens a source behind a position.
 pub type OpenSource<'o> = dyn FnMut(Option<&Position>) -> Result<Box<dyn Source>, SourceError> + 'o;
 
-impl<S: Store> Pipeline<'_, S> {
+impl<S: Store> Pipeline<S> {
     /// Reads the source called `key` from its stored position to its end, or until stopping is asked for. `key` is none for a
     /// source without positions. `open` is called again when another writer has moved on.
     ///
@@ -49,8 +47,8 @@ impl<S: Store> Pipeline<'_, S> {
         drained: &mut Drained,
         observer: &mut dyn Observer,
     ) -> Result<bool, PipelineError> {
-        let decoder = Arc::clone(&self.decoder);
-        let reading = Reading::of_source(source, decoder, self.reading.clone(), self.stop.clone())
+        let rules = self.ingest.rules().clone();
+        let reading = Reading::of_source(source, rules, self.reading.clone(), self.stop.clone())
             .map_err(PipelineError::Thread)?;
         let stop = self.stop.clone();
         let wanted = || !stop.is_set();

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use turnmill_ingest::{Accounting, Ingest, Report};
-use turnmill_model::{Decoder, Settings, SourceFactsBuf};
+use turnmill_ingest::{Accounting, Ingest, Report, RowRules};
+use turnmill_model::SourceFactsBuf;
 use turnmill_sink::{Advance, Class, Opened, Store, StoreError};
 use turnmill_source::{BatchLimits, Part, Position};
 
@@ -16,12 +16,13 @@ use crate::parts::{Parts, add};
 use crate::prepare::{LettersFrom, Preparation, Prepared, ReadOptions, Rewrite};
 use crate::stop::Stop;
 
+/// Bytes of timelines in memory, unless set.
+const CACHE_BYTES: usize = 64 << 20;
+
 /// A store with the means to fill it.
-pub struct Pipeline<'d, S> {
+pub struct Pipeline<S> {
     store: S,
-    settings: Settings,
-    pub(crate) ingest: Ingest<'d>,
-    pub(crate) decoder: Arc<dyn Decoder>,
+    pub(crate) ingest: Ingest,
     pub(crate) reading: ReadOptions,
     backoff: Backoff,
     patience: Option<Duration>,
@@ -50,7 +51,7 @@ pub(crate) enum Outcome {
     Dropped,
 }
 
-impl<S: std::fmt::Debug> std::fmt::Debug for Pipeline<'_, S> {
+impl<S: std::fmt::Debug> std::fmt::Debug for Pipeline<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Pipeline")
             .field("store", &self.store)
@@ -59,20 +60,12 @@ impl<S: std::fmt::Debug> std::fmt::Debug for Pipeline<'_, S> {
     }
 }
 
-impl<'d, S: Store> Pipeline<'d, S> {
-    /// A pipeline into `store`, which need not be open yet. `decoder` and `ingest` must have the same settings.
-    pub fn new(
-        store: S,
-        settings: &Settings,
-        decoder: Arc<dyn Decoder>,
-        ingest: Ingest<'d>,
-        stop: Stop,
-    ) -> Self {
+impl<S: Store> Pipeline<S> {
+    /// A pipeline into `store`, which need not be open yet, with rows by `rules`; it ends when `stop` asks for that.
+    pub fn new(store: S, rules: &RowRules, stop: Stop) -> Self {
         Self {
             store,
-            settings: settings.clone(),
-            ingest,
-            decoder,
+            ingest: Ingest::new(rules, CACHE_BYTES),
             reading: ReadOptions {
                 limits: BatchLimits::default(),
                 preparation: Preparation::default(),
@@ -86,6 +79,13 @@ impl<'d, S: Store> Pipeline<'d, S> {
             part: usize::MAX,
             stop,
         }
+    }
+
+    /// Sets how many bytes the timelines of senders may take in memory (64 MiB unless set).
+    #[must_use]
+    pub fn with_cache_bytes(mut self, bytes: usize) -> Self {
+        self.ingest = Ingest::new(self.ingest.rules(), bytes);
+        self
     }
 
     /// Sets how large batches get.
@@ -151,7 +151,7 @@ impl<'d, S: Store> Pipeline<'d, S> {
     pub(crate) async fn open(&mut self, observer: &mut dyn Observer) -> Result<Opened, StoreError> {
         let mut failed = Failures::default();
         loop {
-            match self.store.open(&self.settings).await {
+            match self.ingest.open(&mut self.store).await {
                 Ok(opened) => return Ok(opened),
                 Err(error) => self.pause_or_fail(error, &mut failed, observer).await?,
             }
@@ -190,7 +190,7 @@ impl<'d, S: Store> Pipeline<'d, S> {
             let result = if range == (0..arrivals.len()) {
                 self.ingest.ingest(&mut self.store, arrivals, advances, &accounting, prepared).await
             } else {
-                let part = prepared.part(range.clone(), &*self.decoder);
+                let part = prepared.part(range.clone(), self.ingest.decoder());
                 let letters = LettersFrom { prepared, first: range.start };
                 self.ingest.ingest(&mut self.store, &part, advances, &accounting, &letters).await
             };

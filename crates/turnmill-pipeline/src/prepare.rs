@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
 use self_cell::self_cell;
-use turnmill_ingest::{Arrivals, Letters};
+use turnmill_ingest::{Arrivals, Letters, RowRules};
 use turnmill_model::{Decoder, Record, Refused, SourceFactsBuf};
 use turnmill_sink::DeadLetter;
 use turnmill_source::{
@@ -176,23 +176,23 @@ impl Reading {
     /// Reads a source to its end.
     pub(crate) fn of_source(
         source: Box<dyn Source>,
-        decoder: Arc<dyn Decoder>,
+        rules: RowRules,
         options: ReadOptions,
         stop: Stop,
     ) -> std::io::Result<Self> {
-        Self::start(move |outgoing, fresh| read(source, &*decoder, &options, &stop, outgoing, fresh))
+        Self::start(move |outgoing, fresh| read(source, rules.decoder(), &options, &stop, outgoing, fresh))
     }
 
     /// Reads what a group hands out.
     pub(crate) fn of_group(
         source: Box<dyn GroupSource>,
-        decoder: Arc<dyn Decoder>,
+        rules: RowRules,
         limits: GroupLimits,
         preparation: Preparation,
         stop: Stop,
     ) -> std::io::Result<Self> {
         Self::start(move |outgoing, fresh| {
-            let last = read_group(source, &*decoder, limits, &preparation, &stop, outgoing, fresh);
+            let last = read_group(source, rules.decoder(), limits, &preparation, &stop, outgoing, fresh);
             // Whoever listens no more does not need to know.
             let _ = outgoing.send_blocking(last);
         })

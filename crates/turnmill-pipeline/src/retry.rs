@@ -1,7 +1,7 @@
 //! Trying a dead letter again.
 
 use turnmill_ingest::{Accounting, Arrivals, Ingest, Letters};
-use turnmill_model::{Decoder, Record, Refused};
+use turnmill_model::{Record, Refused};
 use turnmill_sink::{DeadLetter, Store, StoreError};
 
 /// What became of a dead letter that was tried again.
@@ -29,15 +29,14 @@ impl Letters for Same<'_> {
 /// The store's, other than a refusal of the record.
 pub async fn retry_dead_letter<S: Store>(
     store: &mut S,
-    ingest: &mut Ingest<'_>,
-    decoder: &dyn Decoder,
+    ingest: &mut Ingest,
     letter: &DeadLetter,
     time: Option<f64>,
 ) -> Result<Retried, StoreError> {
     let record = letter.record();
     let record = Record { time: time.or(record.time), ..record };
     let mut arrivals = Arrivals::default();
-    arrivals.push(decoder, record);
+    arrivals.push(ingest.decoder(), record);
     if let Some((_, refused)) = arrivals.refused().first() {
         return Ok(Retried::Refused(refused.clone()));
     }

@@ -1,7 +1,5 @@
 //! Reading a group's partitions for as long as the service runs.
 
-use std::sync::Arc;
-
 use turnmill_model::PartitionId;
 use turnmill_sink::Store;
 use turnmill_source::{Assignment, GroupControl, GroupLimits, GroupSource, Position};
@@ -10,7 +8,7 @@ use crate::event::{Drained, Event, Observer, PipelineError};
 use crate::pipeline::{Outcome, Pipeline, parse_position};
 use crate::prepare::{Read, Reading};
 
-impl<S: Store> Pipeline<'_, S> {
+impl<S: Store> Pipeline<S> {
     /// Reads what the group hands out, from the store's positions on, until stopping is asked for or a bounded source ends.
     ///
     /// - Where a partition begins, only the store says; a rebalance drops what was read ahead.
@@ -52,8 +50,8 @@ impl<S: Store> Pipeline<'_, S> {
     ) -> Result<(), PipelineError> {
         // Before the group hands anything out, so that a store that cannot be used says so at once.
         self.open(observer).await?;
-        let (decoder, preparation) = (Arc::clone(&self.decoder), self.reading.preparation.clone());
-        let reading = Reading::of_group(source, decoder, limits, preparation, self.stop.clone())
+        let (rules, preparation) = (self.ingest.rules().clone(), self.reading.preparation.clone());
+        let reading = Reading::of_group(source, rules, limits, preparation, self.stop.clone())
             .map_err(PipelineError::Thread)?;
         let stop = self.stop.clone();
         // Batches were not committed, and nothing has been read again yet.

@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use rusqlite::types::Value as Owned;
 use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::testkit::{Given, conversation};
-use turnmill_ingest::{Accounting, Arrivals, Ingest, Letters};
+use turnmill_ingest::{Accounting, Arrivals, Ingest, Letters, RowRules};
 use turnmill_model::tables::Value;
 use turnmill_model::{Changes, EventId, EventKey, Key, SenderId, SessionId, Settings};
 use turnmill_sink::{
@@ -115,16 +115,16 @@ fn main() {
     lines.sort();
     let folder = tempfile::tempdir().unwrap();
     let settings = Settings::default();
-    let decoder = RasaDecoder::new(&settings);
+    let rules = RowRules::new(&settings, RasaDecoder::new);
     let log = Arc::new(Mutex::new(Log::default()));
     let mut store = Timed(SqliteStore::file(folder.path().join("store.sqlite")), log.clone());
     pollster::block_on(store.open(&settings)).unwrap();
-    let mut ingest = Ingest::new(&settings, &decoder, 64 << 20);
+    let mut ingest = Ingest::new(&rules, 64 << 20);
     let given: Vec<Given> = lines.iter().map(|(_, line)| Given::body(line.as_bytes())).collect();
     let start = Instant::now();
     for given in given.chunks(batch) {
         let mut arrivals = Arrivals::default();
-        given.iter().for_each(|given| arrivals.push(&decoder, given.record()));
+        given.iter().for_each(|given| arrivals.push(rules.decoder(), given.record()));
         let done = ingest.ingest(&mut store, &arrivals, &[], &Accounting::Source("rate"), &NoLetters);
         pollster::block_on(done).unwrap();
     }

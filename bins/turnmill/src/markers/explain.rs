@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use turnmill_formats::rasa::RasaDecoder;
-use turnmill_ingest::Ingest;
+use turnmill_ingest::{Ingest, RowRules};
 use turnmill_markers::Node;
 use turnmill_markers::explain::NodeExplanation;
 use turnmill_model::SessionId;
@@ -46,8 +46,8 @@ pub(super) async fn run(args: &Args) -> Result<bool, crate::Failure> {
         }
     };
     let (mut store, settings) = open_to_look(args.on.choice()).await?;
-    let decoder = RasaDecoder::new(&settings);
-    let ingest = Ingest::new(&settings, &decoder, 0);
+    let rules = RowRules::new(&settings, RasaDecoder::new);
+    let ingest = Ingest::new(&rules, 0);
     let display = Display::new(args.json);
     let mut tell = |event: turnmill_pipeline::PatternEvent<'_>| display.tell(&event);
     let mut tools =

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 use turnmill_formats::rasa::RasaDecoder;
-use turnmill_ingest::Ingest;
+use turnmill_ingest::{Ingest, RowRules};
 use turnmill_markers::MarkerSet;
 use turnmill_pipeline::{PatternChange, PatternTools, Stop, Swept, counted, rounded};
 use turnmill_sink::{PatternSet, Store as _, StoredPattern};
@@ -85,8 +85,8 @@ async fn change(
     quiet: bool,
 ) -> Result<(PatternChange, Swept), crate::Failure> {
     let (mut store, settings) = open(choice, new).await?;
-    let decoder = RasaDecoder::new(&settings);
-    let mut ingest = Ingest::new(&settings, &decoder, 0);
+    let rules = RowRules::new(&settings, RasaDecoder::new);
+    let mut ingest = Ingest::new(&rules, 0);
     let display = Display::new(quiet);
     let mut tell = |event: turnmill_pipeline::PatternEvent<'_>| display.tell(&event);
     let mut tools = PatternTools::new(&mut store, Stop::default(), &mut tell).with_patience(choice.wait());

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use turnmill_formats::rasa::RasaDecoder;
-use turnmill_ingest::Ingest;
+use turnmill_ingest::{Ingest, RowRules};
 use turnmill_pipeline::{PatternTools, Preview, Sample, Stop, counted};
 use turnmill_text::escaped;
 
@@ -32,8 +32,8 @@ pub(crate) struct Args {
 pub(super) async fn run(args: &Args) -> Result<bool, crate::Failure> {
     let markers = Definitions::needed(&args.files)?;
     let (mut store, settings) = open_to_look(args.on.choice()).await?;
-    let decoder = RasaDecoder::new(&settings);
-    let ingest = Ingest::new(&settings, &decoder, 0);
+    let rules = RowRules::new(&settings, RasaDecoder::new);
+    let ingest = Ingest::new(&rules, 0);
     let display = Display::new(args.json);
     let mut tell = |event: turnmill_pipeline::PatternEvent<'_>| display.tell(&event);
     let mut tools =

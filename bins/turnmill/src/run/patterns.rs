@@ -14,7 +14,7 @@ use axum::routing::{delete, get};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use turnmill_formats::rasa::RasaDecoder;
-use turnmill_ingest::Ingest;
+use turnmill_ingest::{Ingest, RowRules};
 use turnmill_markers::{Diagnostic, FileFormat, MarkerSet, SourceFile};
 use turnmill_model::Settings;
 use turnmill_pipeline::{PatternChange, PatternEvent, PatternTools, Stop, counted, explain, rounded};
@@ -191,8 +191,8 @@ async fn opened(shared: &Shared) -> Result<Option<AnyStore>, StoreError> {
 
 async fn sweep(shared: &Shared) -> Result<(), StoreError> {
     let Some(mut store) = opened(shared).await? else { return Ok(()) };
-    let decoder = RasaDecoder::new(&shared.rows);
-    let mut ingest = Ingest::new(&shared.rows, &decoder, 0);
+    let rules = RowRules::new(&shared.rows, RasaDecoder::new);
+    let mut ingest = Ingest::new(&rules, 0);
     let swept = tools(&mut store, &shared.stop, &mut tell).sweep(&mut ingest).await?;
     close(store);
     if swept.senders > 0 {

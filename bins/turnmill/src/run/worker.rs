@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use turnmill_formats::rasa::RasaDecoder;
-use turnmill_ingest::Ingest;
+use turnmill_ingest::RowRules;
 use turnmill_pipeline::{Drained, Pipeline, PipelineError, explain};
 use turnmill_service::Component;
 use turnmill_service::settings::ServiceSettings;
@@ -36,15 +36,13 @@ pub(super) fn run(service: &Arc<Service>, index: usize, component: Component) {
 
 fn consume(service: &Arc<Service>, index: usize) -> Result<Drained, String> {
     let settings = &service.settings;
-    let decoder = RasaDecoder::new(&settings.rows);
-    let ingest =
-        Ingest::new(&settings.rows, &decoder, settings.work.cache_bytes / connect::consumers(settings));
+    let rules = RowRules::new(&settings.rows, RasaDecoder::new);
     let store = service.target.store().map_err(|error| complaint(&error))?;
-    let mut pipeline =
-        Pipeline::new(store, &settings.rows, Arc::new(decoder.clone()), ingest, service.stop.clone())
-            .with_backoff(super::patience::BACKOFF)
-            .with_dead_letter_limits(settings.dead_letters.limits())
-            .with_source_facts(settings.source.clone());
+    let mut pipeline = Pipeline::new(store, &rules, service.stop.clone())
+        .with_cache_bytes(settings.work.cache_bytes / connect::consumers(settings))
+        .with_backoff(super::patience::BACKOFF)
+        .with_dead_letter_limits(settings.dead_letters.limits())
+        .with_source_facts(settings.source.clone());
     let source = KafkaGroup::start(&connect::kafka(settings, index)).map_err(|error| explain(&error))?;
     service.shared.add_control(source.control());
     let mut watch = Watch::new(Arc::clone(service), index);

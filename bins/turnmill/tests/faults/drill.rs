@@ -1,11 +1,10 @@
 //! One exercise: produce, break something, and compare.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 use turnmill_formats::rasa::RasaDecoder;
-use turnmill_ingest::Ingest;
+use turnmill_ingest::RowRules;
 use turnmill_model::Settings;
 use turnmill_pipeline::{Event, Pipeline, Stop};
 use turnmill_sink_sqlite::SqliteStore;
@@ -121,10 +120,9 @@ pub(crate) fn equals_a_replay(topic: &Topic, store: &str) -> i64 {
 /// Reads a dump into a new SQLite file, in one go, as `turnmill-replay` does.
 fn replay(dump: &std::path::Path, file: &std::path::Path) -> String {
     let settings = Settings::default();
-    let decoder = RasaDecoder::new(&settings);
-    let ingest = Ingest::new(&settings, &decoder, 64 << 20);
+    let rules = RowRules::new(&settings, RasaDecoder::new);
     let store = SqliteStore::file(file);
-    let mut pipeline = Pipeline::new(store, &settings, Arc::new(decoder.clone()), ingest, Stop::default());
+    let mut pipeline = Pipeline::new(store, &rules, Stop::default()).with_cache_bytes(64 << 20);
     let mut open = |position: Option<&Position>| {
         let options = FileOptions { format: Some(Format::Kafka), ..FileOptions::default() };
         FileSource::open(dump, options, position).map(|source| Box::new(source) as Box<dyn Source>)

@@ -6,13 +6,12 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use turnmill_formats::rasa::RasaDecoder;
-use turnmill_ingest::Ingest;
+use turnmill_ingest::RowRules;
 use turnmill_model::Settings;
 use turnmill_pipeline::{Event, Pipeline, Stop};
 use turnmill_sink::outbox::{Outbox as _, SinkState};
@@ -137,11 +136,9 @@ impl Topic {
         self.dump(&dump);
         let file = folder.path().join("replayed.sqlite");
         let settings = Settings::default();
-        let decoder = RasaDecoder::new(&settings);
-        let ingest = Ingest::new(&settings, &decoder, 64 << 20);
+        let rules = RowRules::new(&settings, RasaDecoder::new);
         let store = SqliteStore::file(&file);
-        let mut pipeline =
-            Pipeline::new(store, &settings, Arc::new(decoder.clone()), ingest, Stop::default());
+        let mut pipeline = Pipeline::new(store, &rules, Stop::default()).with_cache_bytes(64 << 20);
         let mut open = |position: Option<&Position>| {
             let options = FileOptions { format: Some(Format::Kafka), ..FileOptions::default() };
             FileSource::open(&dump, options, position).map(|source| Box::new(source) as Box<dyn Source>)

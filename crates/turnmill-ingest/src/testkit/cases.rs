@@ -5,30 +5,31 @@ use turnmill_model::{PartitionId, Reason, SessionIdMode, Settings};
 
 use super::drive::PlainLetters;
 use super::{Fixture, Given, conversation};
-use crate::{Accounting, Arrivals, Ingest, Report};
+use crate::{Accounting, Arrivals, Ingest, Report, RowRules};
 use turnmill_sink::digest::Digests;
 use turnmill_sink::{Advance, Class, Inspect, Store, StoreError};
 
 pub(super) const START: f64 = 1_656_382_549.5;
 
 /// A store with one writer, and the means to write to it.
-pub(super) struct Bench<'d, S> {
+pub(super) struct Bench<S> {
     pub(super) store: S,
-    pub(super) ingest: Ingest<'d>,
+    pub(super) ingest: Ingest,
     key: PartitionId,
     position: Option<String>,
 }
 
-impl<'d, S: Store + Inspect> Bench<'d, S> {
-    pub(super) async fn new(store: S, decoder: &'d RasaDecoder) -> Self {
-        Self::with_settings(store, decoder, &Settings::default()).await
+impl<S: Store + Inspect> Bench<S> {
+    pub(super) async fn new(store: S) -> Self {
+        Self::with_settings(store, &Settings::default()).await
     }
 
-    async fn with_settings(mut store: S, decoder: &'d RasaDecoder, settings: &Settings) -> Self {
+    async fn with_settings(mut store: S, settings: &Settings) -> Self {
         let key = PartitionId { source: "suite".into(), partition: "0".into() };
-        let opened = store.open(settings).await.unwrap();
+        let ingest = Ingest::new(&RowRules::new(settings, RasaDecoder::new), 1 << 20);
+        let opened = ingest.open(&mut store).await.unwrap();
         let position = opened.position(&key).map(Into::into);
-        Self { store, ingest: Ingest::new(settings, decoder, 1 << 20), key, position }
+        Self { store, ingest, key, position }
     }
 
     pub(super) async fn write(&mut self, lines: &[String], to: &str) -> Result<Report, StoreError> {
@@ -77,19 +78,17 @@ pub(super) async fn expected_of<F: Fixture>(
     given: &[Given],
     settings: &Settings,
 ) -> Digests {
-    let decoder = RasaDecoder::new(settings);
-    let mut bench = Bench::with_settings(fixture.create(), &decoder, settings).await;
+    let mut bench = Bench::with_settings(fixture.create(), settings).await;
     bench.write_given(given, "all").await.unwrap();
     bench.digests().await
 }
 
 pub(super) async fn resumes_where_it_stopped<F: Fixture>(fixture: &mut F) {
-    let decoder = RasaDecoder::new(&Settings::default());
     let lines = conversation("u1", 3, START);
-    let mut first = Bench::new(fixture.create(), &decoder).await;
+    let mut first = Bench::new(fixture.create()).await;
     first.write(&lines[..6], "6").await.unwrap();
     let again = fixture.connect(&first.store);
-    let mut second = Bench::new(again, &decoder).await;
+    let mut second = Bench::new(again).await;
     assert_eq!(second.position.as_deref(), Some("6"), "the position is stored with the rows");
     second.write(&lines[6..], "end").await.unwrap();
     assert_eq!(second.digests().await, expected(fixture, &lines).await, "a restart does not show");
@@ -97,9 +96,8 @@ pub(super) async fn resumes_where_it_stopped<F: Fixture>(fixture: &mut F) {
 }
 
 pub(super) async fn redelivery_changes_nothing<F: Fixture>(fixture: &mut F) {
-    let decoder = RasaDecoder::new(&Settings::default());
     let lines = conversation("u1", 3, START);
-    let mut bench = Bench::new(fixture.create(), &decoder).await;
+    let mut bench = Bench::new(fixture.create()).await;
     bench.write(&lines, "1").await.unwrap();
     let before = bench.digests().await;
     let report = bench.write(&lines, "2").await.unwrap();
@@ -109,11 +107,10 @@ pub(super) async fn redelivery_changes_nothing<F: Fixture>(fixture: &mut F) {
 }
 
 pub(super) async fn a_stale_position_is_fenced<F: Fixture>(fixture: &mut F) {
-    let decoder = RasaDecoder::new(&Settings::default());
     let lines = conversation("u1", 2, START);
-    let mut first = Bench::new(fixture.create(), &decoder).await;
+    let mut first = Bench::new(fixture.create()).await;
     let again = fixture.connect(&first.store);
-    let mut zombie = Bench::new(again, &decoder).await;
+    let mut zombie = Bench::new(again).await;
     first.write(&lines[..5], "5").await.unwrap();
     let before = first.digests().await;
     let error = zombie.write(&lines[5..], "all").await.unwrap_err();
@@ -122,11 +119,10 @@ pub(super) async fn a_stale_position_is_fenced<F: Fixture>(fixture: &mut F) {
 }
 
 pub(super) async fn two_writers_on_one_sender_agree<F: Fixture>(fixture: &mut F) {
-    let decoder = RasaDecoder::new(&Settings::default());
     let lines = conversation("u1", 6, START);
-    let mut one = Bench::new(fixture.create(), &decoder).await;
+    let mut one = Bench::new(fixture.create()).await;
     let again = fixture.connect(&one.store);
-    let mut two = Bench::new(again, &decoder).await;
+    let mut two = Bench::new(again).await;
     two.key.partition = "1".into();
     for (index, pair) in lines.chunks(4).enumerate() {
         let (front, back) = pair.split_at(pair.len() / 2);
@@ -138,9 +134,8 @@ pub(super) async fn two_writers_on_one_sender_agree<F: Fixture>(fixture: &mut F)
 }
 
 pub(super) async fn a_refused_row_spares_its_neighbours<F: Fixture>(fixture: &mut F) {
-    let decoder = RasaDecoder::new(&Settings::default());
     let lines = conversation("u1", 4, START);
-    let mut bench = Bench::new(fixture.create(), &decoder).await;
+    let mut bench = Bench::new(fixture.create()).await;
     fixture.refuse_text(&mut bench.store, Some("message 2"));
     let report = bench.write(&lines, "1").await.unwrap();
     assert_eq!(report.counts.dead_letters, 1, "only the record at fault is set aside");
@@ -154,12 +149,11 @@ pub(super) async fn a_refused_row_spares_its_neighbours<F: Fixture>(fixture: &mu
 }
 
 pub(super) async fn late_events_fall_into_place<F: Fixture>(fixture: &mut F) {
-    let decoder = RasaDecoder::new(&Settings::default());
     let mut lines = conversation("u1", 20, START);
     lines.extend(conversation("u1", 20, START + 5000.0));
     let whole = expected(fixture, &lines).await;
     for step in [3, 7, 11] {
-        let mut bench = Bench::new(fixture.create(), &decoder).await;
+        let mut bench = Bench::new(fixture.create()).await;
         let (late, on_time): (Vec<_>, Vec<_>) = (0..lines.len()).partition(|index| index % step == 0);
         let pick = |indices: &[usize]| indices.iter().map(|index| lines[*index].clone()).collect::<Vec<_>>();
         bench.write(&pick(&on_time), "1").await.unwrap();
@@ -171,7 +165,6 @@ pub(super) async fn late_events_fall_into_place<F: Fixture>(fixture: &mut F) {
 }
 
 pub(super) async fn an_anonymised_copy_replaces_the_plain_one<F: Fixture>(fixture: &mut F) {
-    let decoder = RasaDecoder::new(&Settings::default());
     let lines = conversation("u1", 5, START);
     let anonymised: Vec<String> = lines
         .iter()
@@ -184,7 +177,7 @@ pub(super) async fn an_anonymised_copy_replaces_the_plain_one<F: Fixture>(fixtur
         })
         .collect();
     let hidden = expected(fixture, &anonymised).await;
-    let mut bench = Bench::new(fixture.create(), &decoder).await;
+    let mut bench = Bench::new(fixture.create()).await;
     bench.write(&lines, "1").await.unwrap();
     assert_ne!(bench.digests().await, hidden);
     let mixed: Vec<String> = lines.iter().chain(&anonymised).cloned().collect();
@@ -206,7 +199,6 @@ pub(super) async fn an_anonymised_copy_replaces_the_plain_one<F: Fixture>(fixtur
 }
 
 pub(super) async fn copies_of_one_clock_tick_are_told_apart<F: Fixture>(fixture: &mut F) {
-    let decoder = RasaDecoder::new(&Settings::default());
     // All that one action does has one timestamp; another sender has events at the same time.
     let said = |sender: &str, text: &str, more: &str| {
         format!(
@@ -228,7 +220,7 @@ pub(super) async fn copies_of_one_clock_tick_are_told_apart<F: Fixture>(fixture:
             r#", "user_id": "7", "parse_data": {"intent": {"name": "greet", "confidence": 0.5}}"#,
         ),
     ];
-    let mut bench = Bench::new(fixture.create(), &decoder).await;
+    let mut bench = Bench::new(fixture.create()).await;
     for (number, line) in plain.iter().enumerate() {
         let report = bench.write(std::slice::from_ref(line), &format!("plain {number}")).await.unwrap();
         assert_eq!(report.counts.events, 1, "{line}");
@@ -265,7 +257,7 @@ pub(super) async fn copies_of_one_clock_tick_are_told_apart<F: Fixture>(fixture:
     bench.write(&plain, "plain once more").await.unwrap();
     assert_eq!(bench.digests().await, hidden);
     // The other way round: what the plain copies say comes later.
-    let mut other = Bench::new(fixture.create(), &decoder).await;
+    let mut other = Bench::new(fixture.create()).await;
     other.write(&copies, "copies").await.unwrap();
     assert_ne!(other.digests().await, hidden);
     other.write(&plain, "plain").await.unwrap();
@@ -276,9 +268,8 @@ pub(super) async fn copies_of_one_clock_tick_are_told_apart<F: Fixture>(fixture:
 }
 
 pub(super) async fn a_failure_between_any_two_statements_leaves_nothing<F: Fixture>(fixture: &mut F) {
-    let decoder = RasaDecoder::new(&Settings::default());
     let lines = conversation("u1", 3, START);
-    let mut bench = Bench::new(fixture.create(), &decoder).await;
+    let mut bench = Bench::new(fixture.create()).await;
     // Every third event first, so that the failing batch holds late events, too.
     let (first, rest): (Vec<_>, Vec<_>) = (0..lines.len()).partition(|index| index % 3 == 0);
     let pick = |indices: &[usize]| indices.iter().map(|index| lines[*index].clone()).collect::<Vec<_>>();
@@ -323,7 +314,7 @@ pub(super) async fn dead_letters_can_be_retried<F: Fixture>(fixture: &mut F) {
     let lines = conversation("u1", 2, START);
     let mut driver_lines = lines.clone();
     driver_lines.insert(3, "not JSON".into());
-    let mut bench = Bench::new(fixture.create(), &decoder).await;
+    let mut bench = Bench::new(fixture.create()).await;
     fixture.refuse_text(&mut bench.store, Some("message 0"));
     bench.write(&driver_lines, "1").await.unwrap();
     fixture.refuse_text(&mut bench.store, None);

@@ -1,10 +1,9 @@
 //! Delivering records to stores in any order, by any number of writers, with failures.
 
-use turnmill_engine::Engine;
-use turnmill_model::{Decoder, PartitionId, Record, Refused, Settings, SourceFactsBuf};
+use turnmill_model::{PartitionId, Record, Refused, SourceFactsBuf};
 
 use super::Fixture;
-use crate::{Accounting, Arrivals, Ingest, Letters, Report};
+use crate::{Accounting, Arrivals, Ingest, Letters, Report, RowRules};
 use turnmill_sink::digest::Digests;
 use turnmill_sink::{Advance, Class, DeadLetter, Inspect, Store, StoreError};
 
@@ -62,13 +61,13 @@ pub struct Delivery<'r> {
 #[derive(Debug)]
 pub struct Driver<'d, F: Fixture> {
     fixture: &'d mut F,
-    writers: Vec<Writer<'d, F::Store>>,
+    writers: Vec<Writer<F::Store>>,
 }
 
 #[derive(Debug)]
-struct Writer<'d, S> {
+struct Writer<S> {
     store: S,
-    ingest: Ingest<'d>,
+    ingest: Ingest,
     key: PartitionId,
     position: Option<String>,
     delivered: u64,
@@ -78,31 +77,22 @@ impl<'d, F: Fixture> Driver<'d, F>
 where
     F::Store: std::fmt::Debug,
 {
-    /// A new store with `writers` writers. `checkpoint_every` is the engine's distance of checkpoints, and `cache_bytes` the
-    /// budget of each writer's memory.
+    /// A new store with `writers` writers under `rules`. `cache_bytes` is the budget of each writer's memory.
     ///
     /// # Panics
     ///
     /// If the store cannot be opened.
-    pub async fn new(
-        fixture: &'d mut F,
-        settings: &Settings,
-        decoder: &'d dyn Decoder,
-        writers: usize,
-        checkpoint_every: u16,
-        cache_bytes: usize,
-    ) -> Self {
+    pub async fn new(fixture: &'d mut F, rules: &RowRules, writers: usize, cache_bytes: usize) -> Self {
         let mut stores = vec![fixture.create()];
-        stores[0].open(settings).await.unwrap();
+        stores[0].open(rules.settings()).await.unwrap();
         for _ in 1..writers {
             let mut store = fixture.connect(&stores[0]);
-            store.open(settings).await.unwrap();
+            store.open(rules.settings()).await.unwrap();
             stores.push(store);
         }
-        let engine = Engine::new(settings).checkpoint_every(checkpoint_every);
         let writer = |(number, store)| Writer {
             store,
-            ingest: Ingest::new(settings, decoder, cache_bytes).with_engine(engine.clone()),
+            ingest: Ingest::new(rules, cache_bytes),
             key: PartitionId { source: "test".into(), partition: format!("{number}") },
             position: None,
             delivered: 0,
@@ -149,7 +139,7 @@ where
     }
 }
 
-impl<S: Store> Writer<'_, S> {
+impl<S: Store> Writer<S> {
     async fn deliver<'a>(&mut self, records: impl Iterator<Item = Record<'a>>) -> Result<Report, StoreError> {
         let mut arrivals = Arrivals::default();
         for record in records {

@@ -5,7 +5,7 @@ use turnmill_model::{AssistantNameBuf, Micros, SenderId, SessionIdMode, Settings
 
 use super::cases::{Bench, START, expected_of, expected_with};
 use super::{Fixture, Given, conversation};
-use crate::Ingest;
+use crate::{Ingest, RowRules};
 use turnmill_sink::{Class, Inspect, Store, Upkeep};
 
 /// Several senders, their events in a mess.
@@ -18,8 +18,8 @@ fn lines() -> Vec<String> {
     rounds.cloned().collect()
 }
 
-async fn filled<'d, S: Store + Inspect>(store: S, decoder: &'d RasaDecoder) -> Bench<'d, S> {
-    let mut bench = Bench::new(store, decoder).await;
+async fn filled<S: Store + Inspect>(store: S) -> Bench<S> {
+    let mut bench = Bench::new(store).await;
     for (number, lines) in lines().chunks(9).enumerate() {
         bench.write(lines, &number.to_string()).await.unwrap();
     }
@@ -39,8 +39,7 @@ async fn rebuild_as<S: Upkeep>(
     step: usize,
     most: usize,
 ) -> bool {
-    let decoder = RasaDecoder::new(settings);
-    let mut ingest = Ingest::new(settings, &decoder, 1 << 20);
+    let mut ingest = Ingest::new(&RowRules::new(settings, RasaDecoder::new), 1 << 20);
     let mut after = store.begin_rebuild(settings).await.unwrap().after;
     for _ in 0..most {
         let senders = store.senders(after, step).await.unwrap();
@@ -58,8 +57,7 @@ pub(super) async fn senders_are_listed_in_order<F: Fixture>(fixture: &mut F)
 where
     F::Store: Upkeep,
 {
-    let decoder = RasaDecoder::new(&Settings::default());
-    let mut bench = filled(fixture.create(), &decoder).await;
+    let mut bench = filled(fixture.create()).await;
     let mut all: Vec<SenderId> = (0..5).map(|n| SenderId::new(None, &format!("u{n}"))).collect();
     all.sort_unstable();
     assert_eq!(bench.store.senders(None, 100).await.unwrap(), all);
@@ -71,8 +69,7 @@ pub(super) async fn senders_are_found_by_when_they_were_seen<F: Fixture>(fixture
 where
     F::Store: Upkeep,
 {
-    let decoder = RasaDecoder::new(&Settings::default());
-    let mut bench = filled(fixture.create(), &decoder).await;
+    let mut bench = filled(fixture.create()).await;
     let store = &mut bench.store;
     let all = store.senders(None, 100).await.unwrap();
     let last = SenderId::new(None, "u4");
@@ -93,8 +90,7 @@ pub(super) async fn a_rebuild_with_the_same_settings_changes_nothing<F: Fixture>
 where
     F::Store: Upkeep,
 {
-    let decoder = RasaDecoder::new(&Settings::default());
-    let mut bench = filled(fixture.create(), &decoder).await;
+    let mut bench = filled(fixture.create()).await;
     let before = bench.digests().await;
     assert!(rebuild(&mut bench.store, &Settings::default(), 2, 100).await);
     assert_eq!(bench.digests().await, before);
@@ -112,13 +108,12 @@ pub(super) async fn a_rebuild_with_other_settings_gives_the_rows_of_a_store_fill
 ) where
     F::Store: Upkeep,
 {
-    let decoder = RasaDecoder::new(&Settings::default());
     let others = [
         Settings { bare_slot_strings: true, stack_events: false, ..Settings::default() },
         Settings { session_id: SessionIdMode::Off, ..Settings::default() },
     ];
     for settings in others {
-        let mut bench = filled(fixture.create(), &decoder).await;
+        let mut bench = filled(fixture.create()).await;
         // It is killed twice on the way.
         assert!(!rebuild(&mut bench.store, &settings, 1, 2).await);
         let mut second = fixture.connect(&bench.store);
@@ -142,8 +137,8 @@ pub(super) async fn a_rebuild_gives_senders_their_assistant<F: Fixture>(fixture:
 where
     F::Store: Upkeep,
 {
-    let (decoder, settings) = (RasaDecoder::new(&Settings::default()), Settings::default());
-    let mut bench = filled(fixture.create(), &decoder).await;
+    let settings = Settings::default();
+    let mut bench = filled(fixture.create()).await;
     assert!(!rebuild_as(&mut bench.store, &settings, Some("bank"), 2, 1).await, "it is killed on the way");
     assert!(rebuild_as(&mut bench.store, &settings, Some("bank"), 2, 100).await);
     let facts =

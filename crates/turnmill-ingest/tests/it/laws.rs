@@ -147,7 +147,7 @@ fn sessions_by_key_and_by_gap_in_any_order() {
             checkpoint_every: 1 + (seed % 5) as u16,
             ..Plan::default()
         };
-        for rule in [&key as &(dyn Fn(&Event<'_>) -> SessionRule + Send + Sync), &gap] {
+        for rule in [key as fn(&Event<'_>) -> SessionRule, gap] {
             let result =
                 laws::check_rule(&mut Memory, &plan, rule, &records, &arrival, |store, _, expected| {
                     turnmill_oracle::diff(&expected.tables, &tables(store)).map_or(Ok(()), Err)

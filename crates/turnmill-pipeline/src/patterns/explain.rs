@@ -42,7 +42,7 @@ impl<S: Upkeep> PatternTools<'_, S> {
     /// The store's, those that do not pass.
     pub async fn explain(
         &mut self,
-        ingest: &Ingest<'_>,
+        ingest: &Ingest,
         session: SessionId,
         config: &Node,
     ) -> Result<Option<ExplainedSession>, StoreError> {

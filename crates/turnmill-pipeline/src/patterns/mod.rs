@@ -179,7 +179,7 @@ impl<'t, S: Upkeep> PatternTools<'t, S> {
     /// # Errors
     ///
     /// The store's, those that do not pass.
-    pub async fn sweep(&mut self, ingest: &mut Ingest<'_>) -> Result<Swept, StoreError> {
+    pub async fn sweep(&mut self, ingest: &mut Ingest) -> Result<Swept, StoreError> {
         let mut swept = Swept::default();
         loop {
             let set = tried!(self, self.store.patterns().await);
@@ -200,7 +200,7 @@ impl<'t, S: Upkeep> PatternTools<'t, S> {
     /// The same for senders with an event at `since` or later; false if stopping was asked for.
     async fn sweep_since(
         &mut self,
-        ingest: &mut Ingest<'_>,
+        ingest: &mut Ingest,
         since: Micros,
         swept: &mut Swept,
     ) -> Result<bool, StoreError> {

@@ -68,7 +68,7 @@ impl<S: Upkeep> PatternTools<'_, S> {
     /// The store's, those that do not pass.
     pub async fn preview(
         &mut self,
-        ingest: &Ingest<'_>,
+        ingest: &Ingest,
         markers: &MarkerSet,
         samples: usize,
     ) -> Result<Preview, StoreError> {

@@ -1,14 +1,13 @@
 //! Reading a source to its end.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use turnmill_formats::rasa::RasaDecoder;
-use turnmill_ingest::Ingest;
+use turnmill_ingest::RowRules;
 use turnmill_ingest::testkit::conversation;
-use turnmill_model::{PartitionId, Settings};
+use turnmill_model::{PartitionId, SessionIdMode, Settings};
 use turnmill_pipeline::{Backoff, Event, Pipeline, PipelineError, Stop};
-use turnmill_sink::MemoryStore;
+use turnmill_sink::{Class, MemoryStore, Store};
 use turnmill_source::{BatchLimits, NewRecord, Position, Progress, RecordBatch, Source, SourceError};
 
 /// Lines with positions.
@@ -45,12 +44,11 @@ fn drain(
     lines: &[String],
 ) -> Result<i64, PipelineError> {
     let settings = Settings::default();
-    let decoder = RasaDecoder::new(&settings);
-    let ingest = Ingest::new(&settings, &decoder, 1 << 20);
-    let mut pipeline =
-        Pipeline::new(store.clone(), &settings, Arc::new(decoder.clone()), ingest, Stop::default())
-            .with_limits(BatchLimits { records: 5, ..BatchLimits::default() })
-            .with_backoff(Backoff { first: Duration::from_micros(10), longest: Duration::from_millis(1) });
+    let rules = RowRules::new(&settings, RasaDecoder::new);
+    let mut pipeline = Pipeline::new(store.clone(), &rules, Stop::default())
+        .with_cache_bytes(1 << 20)
+        .with_limits(BatchLimits { records: 5, ..BatchLimits::default() })
+        .with_backoff(Backoff { first: Duration::from_micros(10), longest: Duration::from_millis(1) });
     let key = key.map(|partition| PartitionId { source: "lines".into(), partition: partition.into() });
     let mut open = |position: Option<&Position>| {
         let next = position.map_or(0, |position| usize::try_from(position.offset).unwrap());
@@ -75,4 +73,35 @@ fn a_wrong_partition_is_an_error_and_not_an_endless_loop() {
     assert_eq!(error, "the source reads lines a, and the position it was opened at is of no partition");
     // Nothing of it was committed, and another partition is not kept from its own.
     assert_eq!(drain(&store, "b", Some("b"), &lines).unwrap(), all);
+}
+
+/// The session ids that the metadata name, in the rows that a pipeline with `settings` makes of them.
+fn named_sessions(settings: &Settings) -> (MemoryStore, usize) {
+    let id = "4f1c1a9e-5a0c-4f0e-9d7e-3a1b2c3d4e5f";
+    let line = format!(
+        r#"{{"sender_id": "u", "event": "user", "timestamp": 1656382549.5, "text": "hi", "metadata": {{"session_id": "{id}"}}}}"#
+    );
+    let store = MemoryStore::default();
+    let rules = RowRules::new(settings, RasaDecoder::new);
+    let mut pipeline = Pipeline::new(store.clone(), &rules, Stop::default());
+    let key = PartitionId::new("lines", "a");
+    let mut open = |_: Option<&Position>| {
+        Ok(Box::new(Lines { partition: key.clone(), lines: vec![line.clone()], next: 0 }) as Box<dyn Source>)
+    };
+    pollster::block_on(pipeline.drain(Some(&key), &mut open, &mut |_: &Event<'_>| {})).unwrap();
+    let named = store.rows("rasa_session").keys().filter(|key| ***key == *id).count();
+    (store, named)
+}
+
+#[test]
+fn a_store_remembers_the_settings_under_which_its_rows_were_made() {
+    let uuid = Settings::default();
+    let off = Settings { session_id: SessionIdMode::Off, ..Settings::default() };
+    for (settings, other, expected) in [(&uuid, &off, 1), (&off, &uuid, 0)] {
+        let (mut store, named) = named_sessions(settings);
+        assert_eq!(named, expected, "the decoder has the settings of the rules");
+        pollster::block_on(store.open(settings)).unwrap();
+        let error = pollster::block_on(store.open(other)).unwrap_err();
+        assert_eq!(error.class(), Class::Fatal, "and so has the store: {error}");
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use turnmill_formats::rasa::RasaDecoder;
-use turnmill_ingest::{Accounting, Arrivals, Ingest, Letters};
+use turnmill_ingest::{Accounting, Arrivals, Ingest, Letters, RowRules};
 use turnmill_markers::MarkerSet;
 use turnmill_markers::explain::Outcome;
 use turnmill_model::{Micros, PartitionId, Refused, SessionId, Settings};
@@ -35,23 +35,23 @@ impl Letters for Letter {
     }
 }
 
-struct Bench<'d> {
+struct Bench {
     store: MemoryStore,
-    decoder: &'d RasaDecoder,
-    ingest: Ingest<'d>,
+    ingest: Ingest,
 }
 
-impl<'d> Bench<'d> {
-    fn new(decoder: &'d RasaDecoder) -> Self {
+impl Bench {
+    fn new() -> Self {
         let mut store = MemoryStore::default();
-        pollster::block_on(store.open(&Settings::default())).unwrap();
-        Self { store, decoder, ingest: Ingest::new(&Settings::default(), decoder, 1 << 20) }
+        let ingest = Ingest::new(&RowRules::new(&Settings::default(), RasaDecoder::new), 1 << 20);
+        pollster::block_on(ingest.open(&mut store)).unwrap();
+        Self { store, ingest }
     }
 
     fn feed(&mut self, records: &[OwnedRecord]) {
         for batch in records.chunks(7) {
             let mut arrivals = Arrivals::default();
-            batch.iter().for_each(|record| arrivals.push(self.decoder, record.as_record()));
+            batch.iter().for_each(|record| arrivals.push(self.ingest.decoder(), record.as_record()));
             let ingested =
                 self.ingest.ingest(&mut self.store, &arrivals, &[], &Accounting::Source("test"), &Letter);
             pollster::block_on(ingested).unwrap();
@@ -80,7 +80,7 @@ impl<'d> Bench<'d> {
             set.active().map(|pattern| pattern.id).collect()
         };
         self.store.fail_after(fail_after);
-        let mut ingest = Ingest::new(&Settings::default(), self.decoder, 0);
+        let mut ingest = Ingest::new(self.ingest.rules(), 0);
         let mut tools = PatternTools::new(&mut self.store, stop, &mut tell).with_step(1);
         let done = pollster::block_on(async {
             tools.backfill(&ids).await?;
@@ -117,13 +117,13 @@ proptest! {
         at in 0_i64..4_000_000_000,
         kills in prop::collection::vec((prop::option::of(0..30_u64), 1..4_u64), 0..4),
     ) {
-        let (decoder, markers) = (RasaDecoder::new(&Settings::default()), set(&configs));
-        let mut always = Bench::new(&decoder);
+        let markers = set(&configs);
+        let mut always = Bench::new();
         always.upload(&markers, 0);
         always.feed(&records);
 
         let arrival = shuffle_keeping(&records, seed);
-        let mut later = Bench::new(&decoder);
+        let mut later = Bench::new();
         let part = arrival.len().div_ceil(kills.len() + 2).max(1);
         let mut parts = arrival.chunks(part);
         parts.next().into_iter().for_each(|part| later.feed(part));
@@ -135,7 +135,7 @@ proptest! {
         }
         parts.for_each(|part| later.feed(part));
         prop_assert!(later.backfill(None, u64::MAX).unwrap());
-        let digests = |bench: &mut Bench<'_>| pollster::block_on(bench.store.digests()).unwrap();
+        let digests = |bench: &mut Bench| pollster::block_on(bench.store.digests()).unwrap();
         prop_assert_eq!(digests(&mut later), digests(&mut always));
         // Nothing is left to do, and saying so costs nothing.
         prop_assert!(later.backfill(Some(0), u64::MAX).unwrap());
@@ -146,8 +146,8 @@ proptest! {
         records in records(&Options::default()),
         configs in prop::collection::vec(configs(), 1..3),
     ) {
-        let (decoder, markers) = (RasaDecoder::new(&Settings::default()), set(&configs));
-        let mut bench = Bench::new(&decoder);
+        let markers = set(&configs);
+        let mut bench = Bench::new();
         bench.upload(&markers, 0);
         bench.feed(&records);
         let before = pollster::block_on(bench.store.digests()).unwrap();
@@ -160,7 +160,7 @@ proptest! {
         let patterns = pollster::block_on(bench.store.patterns()).unwrap();
 
         let mut tell = |_: PatternEvent<'_>| {};
-        let ingest = Ingest::new(&Settings::default(), &decoder, 0);
+        let ingest = Ingest::new(bench.ingest.rules(), 0);
         let mut tools = PatternTools::new(&mut bench.store, Stop::default(), &mut tell);
         let preview = pollster::block_on(tools.preview(&ingest, &markers, 2)).unwrap();
         for marker in &preview.markers {

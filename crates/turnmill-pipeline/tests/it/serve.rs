@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use turnmill_formats::rasa::RasaDecoder;
-use turnmill_ingest::Ingest;
+use turnmill_ingest::RowRules;
 use turnmill_ingest::testkit::conversation;
 use turnmill_model::{Record, Settings};
 use turnmill_oracle::laws::compare_digests;
@@ -53,10 +53,10 @@ fn serve_by(
     on_event: &mut dyn FnMut(&Event<'_>),
 ) -> Result<Counts, PipelineError> {
     let settings = Settings::default();
-    let decoder = RasaDecoder::new(&settings);
-    let ingest = Ingest::new(&settings, &decoder, 1 << 20);
+    let rules = RowRules::new(&settings, RasaDecoder::new);
     let backoff = Backoff { first: Duration::from_micros(100), longest: Duration::from_millis(1) };
-    let mut pipeline = Pipeline::new(store, &settings, Arc::new(decoder.clone()), ingest, stop.clone())
+    let mut pipeline = Pipeline::new(store, &rules, stop.clone())
+        .with_cache_bytes(1 << 20)
         .with_backoff(backoff)
         .with_dead_letter_limits(limits);
     let group_limits = GroupLimits { records, ..GroupLimits::default() };

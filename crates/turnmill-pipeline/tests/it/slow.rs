@@ -1,12 +1,11 @@
 //! A database that ends statements because they take too long.
 
 use std::io::Write as _;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
 use turnmill_formats::rasa::RasaDecoder;
-use turnmill_ingest::Ingest;
+use turnmill_ingest::RowRules;
 use turnmill_ingest::testkit::conversation;
 use turnmill_model::{PartitionId, Reason, Settings};
 use turnmill_pipeline::{Backoff, Drained, Event, Pipeline, PipelineError, Stop};
@@ -46,12 +45,10 @@ fn load(seconds_an_event: f64) -> Option<(Outcome, Runtime)> {
              CREATE TRIGGER slow BEFORE INSERT ON rasa_event FOR EACH ROW EXECUTE PROCEDURE slow()"
         );
         postgres::shared().unwrap().execute(&url, &trigger);
-        let decoder = RasaDecoder::new(&settings);
-        let ingest = Ingest::new(&settings, &decoder, 1 << 20);
+        let rules = RowRules::new(&settings, RasaDecoder::new);
         let backoff = Backoff { first: Duration::from_millis(1), longest: Duration::from_millis(5) };
         let mut pipeline =
-            Pipeline::new(store, &settings, Arc::new(decoder.clone()), ingest, Stop::default())
-                .with_backoff(backoff);
+            Pipeline::new(store, &rules, Stop::default()).with_cache_bytes(1 << 20).with_backoff(backoff);
         let mut retries = 0;
         let mut observer = |event: &Event<'_>| retries += u32::from(matches!(event, Event::Retrying { .. }));
         let name = path.display().to_string();

@@ -1,8 +1,8 @@
 //! Indexes and foreign keys of stores that are in use.
 
 use turnmill_formats::rasa::RasaDecoder;
-use turnmill_ingest::Ingest;
 use turnmill_ingest::testkit::{Delivery, Driver, Given, conversation};
+use turnmill_ingest::{Ingest, RowRules};
 use turnmill_model::tables::{EVENT_ERROR, PUBLIC};
 use turnmill_model::{SessionIdMode, Settings};
 use turnmill_sink::{Inspect, Upkeep};
@@ -32,13 +32,13 @@ pub(crate) async fn filled_from(
     skipped: usize,
 ) -> PostgresStore {
     let settings = Settings::default();
-    let decoder = RasaDecoder::new(&settings);
+    let rules = RowRules::new(&settings, RasaDecoder::new).with_checkpoint_every(8);
     let conversations = (0..senders).map(|number| {
         let start = 1_656_382_549.5 + f64::from(number) * 0.003;
         conversation(&format!("u{number}"), turns, start).into_iter().skip(skipped)
     });
     let given: Vec<Given> = conversations.flatten().map(Given::body).collect();
-    let mut driver = Driver::new(schemas, &settings, &decoder, 1, 8, 1 << 20).await;
+    let mut driver = Driver::new(schemas, &rules, 1, 1 << 20).await;
     for part in given.chunks(2000) {
         driver.deliver(&Delivery { records: part.iter().collect(), ..Delivery::default() }).await;
     }
@@ -113,8 +113,8 @@ fn a_store_of_version_1_becomes_like_a_new_one_and_keeps_its_rows() {
             // Nothing is left of what other ids replace.
             let rows = old.digests().await.unwrap().tables["rasa_session_slot_state"].rows;
             let settings = Settings { session_id: SessionIdMode::Off, ..Settings::default() };
-            let decoder = RasaDecoder::new(&settings);
-            let mut ingest = Ingest::new(&settings, &decoder, 0);
+            let rules = RowRules::new(&settings, RasaDecoder::new);
+            let mut ingest = Ingest::new(&rules, 0);
             old.begin_rebuild(&settings).await.unwrap();
             let senders = old.senders(None, 100).await.unwrap();
             ingest.rebuild(&mut old, &senders, Some("x")).await.unwrap();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::testkit::{Delivery, Driver, Fixture as _, Given, Memory, conversation};
-use turnmill_ingest::{Accounting, Arrivals, Ingest};
+use turnmill_ingest::{Accounting, Arrivals, Ingest, RowRules};
 use turnmill_model::{PartitionId, SenderId, Settings};
 use turnmill_sink::{
     Advance, Batch, Claim, Class, DeadLetter, Inspect, Locked, SenderClaim, Store, StoreError, TimelineWrite,
@@ -172,15 +172,15 @@ impl turnmill_ingest::Letters for NoLetters {
 /// Feeds its share of the lines in small batches, as a worker of an unkeyed topic.
 async fn work(mut store: PostgresStore, lines: Vec<String>, partition: usize) -> Result<u64, StoreError> {
     let settings = Settings::default();
-    let decoder = RasaDecoder::new(&settings);
-    let mut ingest = Ingest::new(&settings, &decoder, 1 << 20);
+    let rules = RowRules::new(&settings, RasaDecoder::new);
+    let mut ingest = Ingest::new(&rules, 1 << 20);
     store.open(&settings).await?;
     let key = PartitionId { source: "test".into(), partition: partition.to_string() };
     let (mut position, mut tries) = (None, 0);
     for (number, part) in lines.chunks(9).enumerate() {
         let given: Vec<Given> = part.iter().map(|line| Given::body(line.as_bytes())).collect();
         let mut arrivals = Arrivals::default();
-        given.iter().for_each(|given| arrivals.push(&decoder, given.record()));
+        given.iter().for_each(|given| arrivals.push(rules.decoder(), given.record()));
         let advance = Advance { key: key.clone(), from: position.clone(), to: number.to_string() };
         loop {
             let accounting = Accounting::Source("test");
@@ -223,9 +223,9 @@ fn writers_at_the_same_time_on_the_same_senders_give_the_same_rows() {
             worker.join().unwrap().unwrap();
         }
         let mut store = store;
-        let decoder = RasaDecoder::new(&Settings::default());
+        let rules = RowRules::new(&Settings::default(), RasaDecoder::new);
         let mut memory = Memory;
-        let mut alone = Driver::new(&mut memory, &Settings::default(), &decoder, 1, 32, 1 << 20).await;
+        let mut alone = Driver::new(&mut memory, &rules, 1, 1 << 20).await;
         let given: Vec<Given> = lines.iter().map(|line| Given::body(line.as_bytes())).collect();
         alone.deliver(&Delivery { records: given.iter().collect(), ..Delivery::default() }).await;
         assert_eq!(store.digests().await.unwrap(), alone.digests().await);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::testkit::{Delivery, Driver, Fixture, Given, Memory, conversation};
-use turnmill_ingest::{Accounting, Arrivals, Ingest, Letters};
+use turnmill_ingest::{Accounting, Arrivals, Ingest, Letters, RowRules};
 use turnmill_model::{AssistantNameBuf, PartitionId, Reason, Settings, SourceFactsBuf, TimeUnit};
 use turnmill_sink::{DeadLetter, Inspect};
 
@@ -14,8 +14,8 @@ async fn digests<F: Fixture>(fixture: &mut F, deliveries: &[Delivery<'_>]) -> tu
 where
     F::Store: std::fmt::Debug,
 {
-    let (settings, decoder) = (Settings::default(), RasaDecoder::new(&Settings::default()));
-    let mut driver = Driver::new(fixture, &settings, &decoder, 2, 8, 4096).await;
+    let rules = RowRules::new(&Settings::default(), RasaDecoder::new).with_checkpoint_every(8);
+    let mut driver = Driver::new(fixture, &rules, 2, 4096).await;
     for delivery in deliveries {
         driver.deliver(delivery).await;
     }
@@ -92,11 +92,11 @@ fn dead_letters_come_back_whole_and_their_ids_are_not_used_again() {
     block_on(async {
         let mut store = opened(&mut schemas).await;
         let settings = Settings::default();
-        let decoder = RasaDecoder::new(&settings);
-        let mut ingest = Ingest::new(&settings, &decoder, 1000);
+        let rules = RowRules::new(&settings, RasaDecoder::new);
+        let mut ingest = Ingest::new(&rules, 1000);
         let mut arrivals = Arrivals::default();
         for payload in [b"\xff".as_slice(), b"\xfe"] {
-            arrivals.push(&decoder, turnmill_model::Record { payload, ..Default::default() });
+            arrivals.push(rules.decoder(), turnmill_model::Record { payload, ..Default::default() });
         }
         let count = Accounting::Source("kafka ü");
         ingest.ingest(&mut store, &arrivals, &[], &count, &FullLetters).await.unwrap();
@@ -111,7 +111,7 @@ fn dead_letters_come_back_whole_and_their_ids_are_not_used_again() {
             let good = conversation("u1", 1, 1_656_382_549.5);
             let given = Given::body(good[id - 1].as_bytes());
             let mut arrivals = Arrivals::default();
-            arrivals.push(&decoder, given.record());
+            arrivals.push(rules.decoder(), given.record());
             let retry = Accounting::Retry { source: "kafka ü", letter: id as u64 };
             ingest.ingest(&mut store, &arrivals, &[], &retry, &FullLetters).await.unwrap();
             // Somebody else who does the same is told, and the ledger stays right.
@@ -122,7 +122,7 @@ fn dead_letters_come_back_whole_and_their_ids_are_not_used_again() {
         let ledger = store.ledger().await.unwrap();
         assert!(ledger[0].1.adds_up() && ledger[0].1.events == 2, "{ledger:?}");
         let mut arrivals = Arrivals::default();
-        arrivals.push(&decoder, turnmill_model::Record { payload: b"\xff", ..Default::default() });
+        arrivals.push(rules.decoder(), turnmill_model::Record { payload: b"\xff", ..Default::default() });
         ingest.ingest(&mut store, &arrivals, &[], &count, &FullLetters).await.unwrap();
         let ids: BTreeSet<u64> =
             store.dead_letters(0, 10).await.unwrap().iter().map(|letter| letter.id).collect();

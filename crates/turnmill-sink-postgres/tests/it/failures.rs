@@ -1,6 +1,7 @@
 //! Failures of the server, and what others do to the tables.
 
 use turnmill_formats::rasa::RasaDecoder;
+use turnmill_ingest::RowRules;
 use turnmill_ingest::testkit::{Delivery, Driver, Fixture as _, Given, conversation};
 use turnmill_model::{Reason, SenderId, Settings};
 use turnmill_sink::{Batch, Claim, Class, Inspect, SenderClaim, Store, Transaction};
@@ -135,9 +136,9 @@ fn one_is_refused(refusal: &str) {
     let lines = conversation("u1", 12, 1_656_382_549.5);
     let given: Vec<Given> = lines.iter().map(|line| Given::body(line.as_bytes())).collect();
     block_on(async {
-        let decoder = RasaDecoder::new(&Settings::default());
+        let rules = RowRules::new(&Settings::default(), RasaDecoder::new);
         let url = schemas.url.clone();
-        let mut driver = Driver::new(&mut schemas, &Settings::default(), &decoder, 1, 32, 1 << 20).await;
+        let mut driver = Driver::new(&mut schemas, &rules, 1, 1 << 20).await;
         execute(&url, &format!("SET search_path TO \"Schema 1\"; {refusal}")).unwrap();
         let report =
             driver.deliver(&Delivery { records: given.iter().collect(), ..Delivery::default() }).await;

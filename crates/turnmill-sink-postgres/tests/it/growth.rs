@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use turnmill_formats::rasa::RasaDecoder;
-use turnmill_ingest::{Accounting, Arrivals, Ingest};
+use turnmill_ingest::{Accounting, Arrivals, Ingest, RowRules};
 use turnmill_model::{Record, SenderId, Settings};
 use turnmill_sink::Upkeep;
 use turnmill_sink_postgres::{ForeignKeys, PostgresStore};
@@ -32,13 +32,13 @@ async fn touched(schemas: &Schemas, schema: &str) -> u64 {
 /// The rows that a late message and a rebuild of some senders touch, in a store of `senders` senders.
 async fn work(schemas: &mut Schemas, senders: u32) -> (u64, u64) {
     let settings = Settings::default();
-    let decoder = RasaDecoder::new(&settings);
+    let rules = RowRules::new(&settings, RasaDecoder::new);
     // Without session starts: an earlier message gives each session another id.
     let store = filled_from(schemas, senders, 12, 4).await;
     let place = store.settings().clone();
     schemas.execute(place.schema(), "ANALYZE");
     drop(store);
-    let mut ingest = Ingest::new(&settings, &decoder, 0);
+    let mut ingest = Ingest::new(&rules, 0);
     let lines: Vec<String> = (0..4)
         .map(|n| {
             let event = r#""event": "user", "text": "earlier", "timestamp": 1656382549.25, "metadata": {}"#;
@@ -47,7 +47,7 @@ async fn work(schemas: &mut Schemas, senders: u32) -> (u64, u64) {
         .collect();
     let mut arrivals = Arrivals::default();
     for line in &lines {
-        arrivals.push(&decoder, Record { payload: line.as_bytes(), ..Record::default() });
+        arrivals.push(rules.decoder(), Record { payload: line.as_bytes(), ..Record::default() });
     }
     let start = touched(schemas, place.schema()).await;
     // A server process tells of what it has read at its end, or after a while.

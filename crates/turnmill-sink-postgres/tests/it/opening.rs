@@ -2,7 +2,7 @@
 
 use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::testkit::{Fixture as _, conversation};
-use turnmill_ingest::{Accounting, Arrivals, Ingest, Letters};
+use turnmill_ingest::{Accounting, Arrivals, Ingest, Letters, RowRules};
 use turnmill_model::{PartitionId, SessionIdMode, Settings};
 use turnmill_sink::{Batch, Claim, DeadLetter, Inspect, Store, StoreError, Transaction};
 use turnmill_sink_postgres::{PostgresSettings, PostgresStore};
@@ -212,15 +212,15 @@ fn the_documented_privileges_are_enough() {
         let mut store = PostgresStore::new(settings.with_schema("Schema 1"));
         let settings = Settings::default();
         store.open(&settings).await.unwrap();
-        let decoder = RasaDecoder::new(&settings);
+        let rules = RowRules::new(&settings, RasaDecoder::new);
         let lines = conversation("u1", 20, 1_656_382_549.5);
-        let mut ingest = Ingest::new(&settings, &decoder, 1 << 20);
+        let mut ingest = Ingest::new(&rules, 1 << 20);
         // On time, then late ones that delete and update rows, and what cannot be read.
         for part in [&lines[60..], &lines[..60], &["not JSON".to_owned()]] {
             let mut arrivals = Arrivals::default();
             for line in part {
                 let record = turnmill_model::Record { payload: line.as_bytes(), ..Default::default() };
-                arrivals.push(&decoder, record);
+                arrivals.push(rules.decoder(), record);
             }
             let accounting = Accounting::Source("test");
             ingest.ingest(&mut store, &arrivals, &[], &accounting, &Plain).await.unwrap();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use turnmill_engine::Patterns;
 use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::testkit::conversation;
-use turnmill_ingest::{Accounting, Arrivals, Ingest, Look};
+use turnmill_ingest::{Accounting, Arrivals, Ingest, Look, RowRules};
 use turnmill_model::{Record, SenderId, Settings};
 use turnmill_sink::{Claim, Inspect, SenderClaim, Store, Upkeep};
 use turnmill_sink_postgres::{ForeignKeys, PostgresSettings, PostgresStore};
@@ -16,8 +16,8 @@ use crate::support::{Schemas, block_on, execute, fatal, opened};
 /// Conversations of which some messages are refused, in one batch.
 async fn ingested(store: &mut PostgresStore, senders: usize, turns: usize, refused: usize) -> (i64, i64) {
     let settings = Settings::default();
-    let decoder = RasaDecoder::new(&settings);
-    let mut ingest = Ingest::new(&settings, &decoder, 1 << 20);
+    let rules = RowRules::new(&settings, RasaDecoder::new);
+    let mut ingest = Ingest::new(&rules, 1 << 20);
     let mut left = refused;
     let lines: Vec<String> = (0..senders)
         .flat_map(|number| conversation(&format!("u{number}"), turns, 1_656_382_549.5 + number as f64))
@@ -29,7 +29,7 @@ async fn ingested(store: &mut PostgresStore, senders: usize, turns: usize, refus
         .collect();
     let mut arrivals = Arrivals::default();
     for line in &lines {
-        arrivals.push(&decoder, Record { payload: line.as_bytes(), ..Record::default() });
+        arrivals.push(rules.decoder(), Record { payload: line.as_bytes(), ..Record::default() });
     }
     // Once: nothing is tried again here.
     let report = ingest.ingest(store, &arrivals, &[], &Accounting::Source("test"), &Plain).await.unwrap();
@@ -68,13 +68,13 @@ fn a_character_that_the_encoding_lacks_costs_its_record() {
         let mut store = PostgresStore::new(url.parse().unwrap());
         store.open(&Settings::default()).await.unwrap();
         let settings = Settings::default();
-        let decoder = RasaDecoder::new(&settings);
-        let mut ingest = Ingest::new(&settings, &decoder, 1 << 20);
+        let rules = RowRules::new(&settings, RasaDecoder::new);
+        let mut ingest = Ingest::new(&rules, 1 << 20);
         let lines = conversation("u1", 80, 1_656_382_549.5);
         let mut arrivals = Arrivals::default();
         let lines: Vec<String> = lines.iter().map(|line| line.replace("message 40", "\u{1F600}")).collect();
         for line in &lines {
-            arrivals.push(&decoder, Record { payload: line.as_bytes(), ..Record::default() });
+            arrivals.push(rules.decoder(), Record { payload: line.as_bytes(), ..Record::default() });
         }
         let report =
             ingest.ingest(&mut store, &arrivals, &[], &Accounting::Source("test"), &Plain).await.unwrap();
@@ -121,8 +121,8 @@ fn the_first_error_of_a_transaction_is_told() {
         let mut looking = PostgresStore::new(reader.settings().clone().with_read_only(true));
         let settings = looking.open_as_it_is().await.unwrap();
         looking.open(&settings).await.unwrap();
-        let decoder = RasaDecoder::new(&settings);
-        let ingest = Ingest::new(&settings, &decoder, 0);
+        let rules = RowRules::new(&settings, RasaDecoder::new);
+        let ingest = Ingest::new(&rules, 0);
         let senders = looking.senders(None, 100).await.unwrap();
         let mut events = 0;
         let mut show = |look: Look<'_>| events += look.events;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use rusqlite::Connection;
 use turnmill_formats::rasa::RasaDecoder;
+use turnmill_ingest::RowRules;
 use turnmill_ingest::testkit::{Delivery, Driver, Given, conversation};
 use turnmill_model::Settings;
 use turnmill_model::tables::{ColumnType, PUBLIC};
@@ -57,10 +58,10 @@ fn index_names(file: &Connection) -> BTreeSet<String> {
 fn a_store_of_version_1_gets_the_indexes_of_now_and_keeps_its_rows() {
     let mut files = Files::new();
     let settings = Settings::default();
-    let decoder = RasaDecoder::new(&settings);
+    let rules = RowRules::new(&settings, RasaDecoder::new).with_checkpoint_every(8);
     let given: Vec<Given> = conversation("u1", 30, 1_656_382_549.5).into_iter().map(Given::body).collect();
     pollster::block_on(async {
-        let mut driver = Driver::new(&mut files, &settings, &decoder, 1, 8, 4096).await;
+        let mut driver = Driver::new(&mut files, &rules, 1, 4096).await;
         driver.deliver(&Delivery { records: given.iter().collect(), ..Delivery::default() }).await;
     });
     let mut present = SqliteStore::file(files.paths().last().unwrap());
