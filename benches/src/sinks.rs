@@ -3,12 +3,11 @@
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 use turnmill_formats::rasa::RasaDecoder;
-use turnmill_ingest::Ingest;
+use turnmill_ingest::RowRules;
 use turnmill_model::Settings;
 use turnmill_pipeline::{Event, OutboxRunner, Pipeline, Stop};
 use turnmill_sink::Store as _;
@@ -55,9 +54,9 @@ fn fill(
     if beside != Beside::Nothing {
         runtime.block_on(store.put_sink(&spec()))?;
     }
-    let decoder = RasaDecoder::new(&settings);
-    let ingest = Ingest::new(&settings, &decoder, 256 << 20);
-    let mut pipeline = Pipeline::new(store, &settings, Arc::new(decoder.clone()), ingest, Stop::default())
+    let rules = RowRules::new(&settings, RasaDecoder::new);
+    let mut pipeline = Pipeline::new(store, &rules, Stop::default())
+        .with_cache_bytes(256 << 20)
         .with_limits(BatchLimits { records: BATCH, ..BatchLimits::default() });
     let mut open = |position: Option<&Position>| {
         let options = FileOptions { format: Some(Format::Rasa), ..FileOptions::default() };

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::Value;
 use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::testkit::{Given, conversation};
-use turnmill_ingest::{Accounting, Arrivals, Ingest, Letters};
+use turnmill_ingest::{Accounting, Arrivals, Ingest, Letters, RowRules};
 use turnmill_model::{Refused, Settings};
 use turnmill_pipeline::{OnRefusal, OutboxRunner, SinkEvent, Stop};
 use turnmill_sink::outbox::{Outbox as _, SinkSpec, SinkStart};
@@ -47,8 +47,7 @@ impl Letters for NoLetters {
 
 /// Writes each of these conversations to the store in a transaction of its own.
 fn fill(file: &File, senders: &[&str]) {
-    let decoder = RasaDecoder::new(&Settings::default());
-    let mut ingest = Ingest::new(&Settings::default(), &decoder, 1 << 20);
+    let mut ingest = Ingest::new(&RowRules::new(&Settings::default(), RasaDecoder::new), 1 << 20);
     pollster::block_on(async {
         let mut store = file.store();
         store.open(&Settings::default()).await.unwrap();
@@ -56,7 +55,7 @@ fn fill(file: &File, senders: &[&str]) {
             let lines: Vec<Given> =
                 conversation(sender, 2, START).iter().map(|line| Given::body(line.as_bytes())).collect();
             let mut arrivals = Arrivals::default();
-            lines.iter().for_each(|line| arrivals.push(&decoder, line.record()));
+            lines.iter().for_each(|line| arrivals.push(ingest.decoder(), line.record()));
             let accounting = Accounting::Source("test");
             ingest.ingest(&mut store, &arrivals, &[], &accounting, &NoLetters).await.unwrap();
         }

@@ -13,7 +13,7 @@ use turnmill_sink::{Class, Inspect, Store, StoreError, Upkeep};
 use super::cases::{Bench, START};
 use super::drive::PlainLetters;
 use super::{Fixture, Given, Replica, conversation};
-use crate::{Accounting, Arrivals, Ingest};
+use crate::{Accounting, Arrivals, Ingest, RowRules};
 
 const OWNER: &str = "suite";
 const LEASE: Duration = Duration::from_secs(60);
@@ -86,8 +86,7 @@ pub(super) async fn without_sinks_nothing_is_kept<F: Fixture>(fixture: &mut F)
 where
     F::Store: Outbox,
 {
-    let decoder = RasaDecoder::new(&Settings::default());
-    let mut bench = Bench::new(fixture.create(), &decoder).await;
+    let mut bench = Bench::new(fixture.create()).await;
     bench.write(&conversation("u1", 2, START), "1").await.unwrap();
     assert_eq!(bench.store.sinks().await.unwrap(), []);
     assert_eq!(entries(&mut bench.store, 0).await, []);
@@ -101,8 +100,7 @@ where
     F::Store: Outbox + Upkeep,
 {
     let settings = Settings::default();
-    let decoder = RasaDecoder::new(&settings);
-    let mut bench = Bench::new(fixture.create(), &decoder).await;
+    let mut bench = Bench::new(fixture.create()).await;
     bench.store.put_sink(&spec("replica", SinkStart::Now)).await.unwrap();
     let mut replica = Replica::default();
     for (number, lines) in batches().iter().enumerate() {
@@ -128,7 +126,7 @@ where
     for letter in &letters {
         let mut arrivals = Arrivals::default();
         let given = Given::body(letter.payload.clone());
-        arrivals.push(&decoder, given.record());
+        arrivals.push(bench.ingest.decoder(), given.record());
         if arrivals.refused().is_empty() {
             let accounting = Accounting::Retry { source: &letter.key.source, letter: letter.id };
             let plain = PlainLetters { arrivals: &arrivals, key: &letter.key };
@@ -160,8 +158,7 @@ async fn upload<S: Upkeep>(store: &mut S) {
 }
 
 async fn rebuild<S: Upkeep>(store: &mut S, settings: &Settings) {
-    let decoder = RasaDecoder::new(settings);
-    let mut ingest = Ingest::new(settings, &decoder, 1 << 20);
+    let mut ingest = Ingest::new(&RowRules::new(settings, RasaDecoder::new), 1 << 20);
     let mut after = store.begin_rebuild(settings).await.unwrap().after;
     loop {
         let senders = store.senders(after, 2).await.unwrap();
@@ -176,8 +173,7 @@ pub(super) async fn a_failure_leaves_no_entry<F: Fixture>(fixture: &mut F)
 where
     F::Store: Outbox,
 {
-    let decoder = RasaDecoder::new(&Settings::default());
-    let mut bench = Bench::new(fixture.create(), &decoder).await;
+    let mut bench = Bench::new(fixture.create()).await;
     bench.store.put_sink(&spec("replica", SinkStart::Now)).await.unwrap();
     let mut lines = conversation("u1", 1, START);
     lines.push("not JSON".into());
@@ -202,8 +198,7 @@ where
     F::Store: Outbox + Upkeep,
 {
     let settings = Settings::default();
-    let decoder = RasaDecoder::new(&settings);
-    let mut bench = Bench::new(fixture.create(), &decoder).await;
+    let mut bench = Bench::new(fixture.create()).await;
     let batches = batches();
     let (before, rest) = batches.split_at(batches.len() / 2);
     for (number, lines) in before.iter().enumerate() {
@@ -213,7 +208,7 @@ where
     bench.store.put_sink(&SinkSpec::new("replica")).await.unwrap();
     // Something of an earlier life, which the snapshot removes.
     let mut replica = Replica::default();
-    let old = Bench::new(fixture.create(), &decoder).await;
+    let old = Bench::new(fixture.create()).await;
     follow_old(old, &mut replica).await;
 
     // Between any two pages something is written.
@@ -245,7 +240,7 @@ where
     assert_equal(&mut bench.store, &replica, "after a snapshot").await;
 }
 
-async fn follow_old<S: Outbox>(mut bench: Bench<'_, S>, replica: &mut Replica) {
+async fn follow_old<S: Outbox>(mut bench: Bench<S>, replica: &mut Replica) {
     bench.store.put_sink(&spec("replica", SinkStart::Now)).await.unwrap();
     bench.write(&conversation("gone", 2, START), "1").await.unwrap();
     follow(&mut bench.store, "replica", replica).await;
@@ -256,8 +251,7 @@ pub(super) async fn entries_are_kept_until_every_sink_has_them<F: Fixture>(fixtu
 where
     F::Store: Outbox,
 {
-    let decoder = RasaDecoder::new(&Settings::default());
-    let mut bench = Bench::new(fixture.create(), &decoder).await;
+    let mut bench = Bench::new(fixture.create()).await;
     for name in ["fast", "slow"] {
         bench.store.put_sink(&spec(name, SinkStart::Now)).await.unwrap();
     }
@@ -315,8 +309,7 @@ pub(super) async fn a_sink_beyond_its_bound_begins_again<F: Fixture>(fixture: &m
 where
     F::Store: Outbox,
 {
-    let decoder = RasaDecoder::new(&Settings::default());
-    let mut bench = Bench::new(fixture.create(), &decoder).await;
+    let mut bench = Bench::new(fixture.create()).await;
     let bounded = SinkSpec { max_bytes: Some(2000), ..spec("bounded", SinkStart::Now) };
     bench.store.put_sink(&bounded).await.unwrap();
     for number in 1..=12 {
@@ -357,8 +350,7 @@ pub(super) async fn a_sink_of_dead_letters_costs_no_rows<F: Fixture>(fixture: &m
 where
     F::Store: Outbox,
 {
-    let decoder = RasaDecoder::new(&Settings::default());
-    let mut bench = Bench::new(fixture.create(), &decoder).await;
+    let mut bench = Bench::new(fixture.create()).await;
     bench.write(&["one".into(), "two".into()], "1").await.unwrap();
     let letters = SinkSpec {
         scope: Scope::DeadLetters,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::testkit::{Replica, conversation};
-use turnmill_ingest::{Accounting, Arrivals, Ingest, Letters};
+use turnmill_ingest::{Accounting, Arrivals, Ingest, Letters, RowRules};
 use turnmill_model::{PartitionId, Refused, Settings};
 use turnmill_pipeline::{OnRefusal, OutboxError, OutboxRunner, SinkEvent, Stop};
 use turnmill_sink::outbox::{ChangeBatch, Operation, Origin, Outbox, SinkSpec, SinkStart};
@@ -38,12 +38,11 @@ impl Letters for Letter<'_> {
 
 /// Ingests lines in one transaction.
 pub(crate) async fn write<S: Store>(store: &mut S, lines: &[String]) {
-    let decoder = RasaDecoder::new(&Settings::default());
-    let mut ingest = Ingest::new(&Settings::default(), &decoder, 1 << 20);
+    let mut ingest = Ingest::new(&RowRules::new(&Settings::default(), RasaDecoder::new), 1 << 20);
     let given: Vec<_> =
         lines.iter().map(|line| turnmill_ingest::testkit::Given::body(line.as_bytes())).collect();
     let mut arrivals = Arrivals::default();
-    given.iter().for_each(|given| arrivals.push(&decoder, given.record()));
+    given.iter().for_each(|given| arrivals.push(ingest.decoder(), given.record()));
     let letters = Letter(&arrivals);
     let accounting = Accounting::Source("test");
     loop {

@@ -9,8 +9,8 @@ use std::time::Duration;
 use turnmill_ingest::testkit::conversation;
 use turnmill_model::Settings;
 use turnmill_pipeline::{OutboxRunner, Stop};
-use turnmill_sink::outbox::{ChangeBatch, Outbox, SinkSpec, SinkStart};
 use turnmill_sink::SinkError;
+use turnmill_sink::outbox::{ChangeBatch, Outbox, SinkSpec, SinkStart};
 use turnmill_sink_postgres::PostgresStore;
 use turnmill_sink_sqlite::SqliteStore;
 
