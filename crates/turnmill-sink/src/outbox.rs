@@ -3,6 +3,22 @@
 //! A store with sinks writes the changes of every transaction to the outbox, in that transaction and under a number.
 //! [`Outbox`] is what a runner asks of the store: which sinks there are, what a sink has not been given yet, and to move its
 //! position. The entries that every sink has been given go.
+//!
+//! # Encoding
+//!
+//! An entry can be read by every later version: it names its tables and columns. [`ChangeBatch::from_bytes`] reads it, and a
+//! [`ChangeBatch`] serialises as JSON.
+//!
+//! ```text
+//! entry     = version: 1 byte (1)  codec: 1 byte (0: plain, 1: LZ4 block with its size in front)  body
+//! body      = operation*
+//! operation = kind: 1 byte (0 reset, 1 clear, 2 put, 3 merge, 4 set, 5 delete)
+//!             table: text  columns: varint, text*  rows: varint, value* (row by row)
+//! text      = length: varint  UTF-8
+//! value     = 0 NULL | 1 text | 2 UUID of 16 bytes | 3 integer: zigzag varint | 4 float: 8 bytes, little-endian
+//!           | 5 microseconds since 1970: zigzag varint | 6 false | 7 true | 8 length: varint, bytes
+//! varint    = LEB128
+//! ```
 
 mod change;
 mod encoding;

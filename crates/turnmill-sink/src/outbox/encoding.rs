@@ -1,17 +1,4 @@
-//! The encoding of an entry of the outbox.
-//!
-//! ```text
-//! entry     = version: 1 byte (1)  codec: 1 byte (0: plain, 1: LZ4 block with its size in front)  body
-//! body      = operation*
-//! operation = kind: 1 byte (0 reset, 1 clear, 2 put, 3 merge, 4 set, 5 delete)
-//!             table: text  columns: varint, text*  rows: varint, value* (row by row)
-//! text      = length: varint  UTF-8
-//! value     = 0 NULL | 1 text | 2 UUID of 16 bytes | 3 integer: zigzag varint | 4 float: 8 bytes, little-endian
-//!           | 5 microseconds since 1970: zigzag varint | 6 false | 7 true | 8 length: varint, bytes
-//! varint    = LEB128
-//! ```
-//!
-//! Tables and columns are named in every entry, so an entry can be read whatever columns a later version has.
+//! The encoding of an entry of the outbox, as the module above describes it.
 
 use turnmill_model::Key;
 use turnmill_model::tables::{RASA_PATTERNS, RASA_USER, Value};
@@ -397,6 +384,26 @@ mod tests {
             let plain = [&[VERSION, PLAIN], bytes.as_slice()].concat();
             let _ = ChangeBatch::from_bytes(1, &plain);
         }
+    }
+
+    /// These bytes have to be read for ever.
+    #[test]
+    fn version_1_stays_as_it_is() {
+        let sender = Uuid::from_bytes([7; 16]);
+        let batch =
+            Batch { cleared: vec![turnmill_model::SenderId(sender)], retried: vec![5], ..Batch::default() };
+        let wanted = Wanted { rows: true, dead_letters: true };
+        let mut expected = vec![1, 0];
+        expected.extend_from_slice(b"\x01\x00\x01\x09sender_id\x01\x02");
+        expected.extend_from_slice(&[7; 16]);
+        expected.extend_from_slice(b"\x05\x14turnmill_dead_letter\x01\x02id\x01\x03\x0a");
+        let plain = ChangeBatch::from_bytes(9, &expected).unwrap();
+        let entry = encode(&batch, wanted, &[]).unwrap();
+        assert_eq!(ChangeBatch::from_bytes(9, &entry).unwrap(), plain, "packed or not");
+        assert_eq!(
+            serde_json::to_string(&plain).unwrap(),
+            r#"{"version":1,"id":"9","snapshot":false,"changes":[{"op":"clear","table":"","rows":[{"sender_id":"07070707-0707-0707-0707-070707070707"}]},{"op":"delete","table":"turnmill_dead_letter","rows":[{"id":5}]}]}"#
+        );
     }
 
     #[test]
