@@ -74,10 +74,20 @@ async fn feed(service: &Service, topic: &str) -> Result<(), String> {
     let mut runner = OutboxRunner::new(store_of_sink, &settings.rows, spec, sink, service.stop.clone())
         .with_refusals(OnRefusal::Skip);
     let mut observe = |event: &SinkEvent<'_>| tell(service, topic, event, &mut last_error);
-    let (fed, ()) = tokio::join!(runner.run(&mut observe), count(service, store));
+    // Counting never ends by itself; the runner ends when stopping is asked for, and gives its lease back.
+    let fed = tokio::select! {
+        fed = runner.run(&mut observe) => fed,
+        () = count(service, store) => Ok(()),
+    };
     match fed {
+        Ok(()) => Ok(()),
         Err(OutboxError::Store(error)) => Err(complaint(&error)),
-        fed => fed.map_err(|error| explain(&error)),
+        Err(error @ OutboxError::Removed { .. }) => {
+            // Another process was configured otherwise.
+            tracing::warn!(topic, "dead letters are no longer sent to the topic: {}", explain(&error));
+            Ok(())
+        }
+        Err(error) => Err(explain(&error)),
     }
 }
 
@@ -131,7 +141,7 @@ fn warn(topic: &str, error: &SinkError, last_error: &mut String) {
     }
 }
 
-/// Counts the dead letters in the store, until stopped.
+/// Counts the dead letters in the store, for ever.
 async fn count(service: &Service, mut store: AnyStore) {
     loop {
         // A database that is away is told by the consumers.
@@ -139,8 +149,6 @@ async fn count(service: &Service, mut store: AnyStore) {
             let waiting = ledger.iter().map(|(_, counts)| counts.dead_letters).sum::<i64>();
             service.metrics.set_dead_letters_waiting(u64::try_from(waiting).unwrap_or_default());
         }
-        if service.stop.pause(COUNT_EVERY).await {
-            return;
-        }
+        tokio::time::sleep(COUNT_EVERY).await;
     }
 }
