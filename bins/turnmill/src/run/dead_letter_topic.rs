@@ -60,7 +60,7 @@ async fn feed(service: &Service, topic: &str) -> Result<(), String> {
         store.open(&settings.rows).await?;
         let start = SinkStart::DeadLettersAfter(mirrored_before(&mut store, topic).await?);
         let spec = SinkSpec { name: name(topic), scope: Scope::DeadLetters, start, max_bytes: None };
-        // The sink is known before anything is read, so the topic misses nothing.
+        // Letters that are there by now come from the table, later ones from the outbox.
         store.put_sink(&spec).await?;
         Ok((store, spec))
     });
