@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use turnmill_formats::rasa::RasaDecoder;
-use turnmill_ingest::{Accounting, Arrivals, Ingest, Letters, Report, RowRules};
+use turnmill_ingest::{Accounting, Arrivals, Ingest, MakeDeadLetter, Report, RowRules};
 use turnmill_model::{PartitionId, Record, Refused, Settings};
 use turnmill_sink::{DeadLetter, MemoryStore, Store};
 use turnmill_sink_sqlite::SqliteStore;
@@ -15,8 +15,8 @@ use crate::stream::{Shape, life};
 /// The generator makes no records that are refused; one that is would be seen in the counts.
 struct NoLetters;
 
-impl Letters for NoLetters {
-    fn letter(&self, record: usize, refused: &Refused) -> DeadLetter {
+impl MakeDeadLetter for NoLetters {
+    fn dead_letter(&self, record: usize, refused: &Refused) -> DeadLetter {
         DeadLetter {
             id: 0,
             key: PartitionId { source: "bench".into(), partition: String::new() },

@@ -9,14 +9,14 @@ use turnmill_model::{Changes, Key, Rows, SessionId};
 /// The two replays cannot be compared: a row that began before their checkpoint is no longer touched, so what it was before
 /// the checkpoint is not known here. A replay from an earlier checkpoint tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TooShort;
+pub(crate) struct TooShort;
 
 /// Adds to `out` the entries that turn the rows of `old` into those of `new`, both replays from one checkpoint.
 ///
 /// # Errors
 ///
 /// [`TooShort`] if the replays have to start at an earlier checkpoint; then `out` is unchanged.
-pub fn difference(old: &Changes, new: &Changes, out: &mut Changes) -> Result<(), TooShort> {
+pub(crate) fn difference(old: &Changes, new: &Changes, out: &mut Changes) -> Result<(), TooShort> {
     let mark = out.mark();
     let result = differences(old, new, out);
     if result.is_err() {
@@ -26,7 +26,7 @@ pub fn difference(old: &Changes, new: &Changes, out: &mut Changes) -> Result<(),
 }
 
 fn differences(old: &Changes, new: &Changes, out: &mut Changes) -> Result<(), TooShort> {
-    let texts = Both { old: &old.texts, new: &new.texts };
+    let texts = BothTexts { old: &old.texts, new: &new.texts };
     macro_rules! tables {
         ($($table:ident),*) => {$( compare(&old.$table, &new.$table, &mut out.$table, &mut out.texts, texts)?; )*};
     }
@@ -59,12 +59,12 @@ fn differences(old: &Changes, new: &Changes, out: &mut Changes) -> Result<(), To
 }
 
 #[derive(Clone, Copy)]
-struct Both<'t> {
+struct BothTexts<'t> {
     old: &'t Texts,
     new: &'t Texts,
 }
 
-impl Both<'_> {
+impl BothTexts<'_> {
     fn same<R: Row>(self, old: &R, new: &R) -> bool {
         (0..R::TABLE.columns.len()).all(|column| self.same_value(old, new, column))
     }
@@ -93,7 +93,7 @@ fn compare<R: Row>(
     new: &Rows<R>,
     out: &mut Rows<R>,
     out_texts: &mut Texts,
-    texts: Both<'_>,
+    texts: BothTexts<'_>,
 ) -> Result<(), TooShort> {
     let key = |row: &R, texts: &Texts| match row.value(0, texts) {
         Value::Id(id) => Some(id),
@@ -121,7 +121,7 @@ fn compare<R: Row>(
 /// As [`compare`], but keyed by slot path: a state that is no longer written had another value before the replay, unless its
 /// session is younger.
 fn slot_states(old: &Changes, new: &Changes, out: &mut Changes) -> Result<(), TooShort> {
-    let texts = Both { old: &old.texts, new: &new.texts };
+    let texts = BothTexts { old: &old.texts, new: &new.texts };
     let mut stored = index(&old.slot_states.inserts, |row| old.texts.get(row.id));
     for row in &new.slot_states.inserts {
         let before = stored.remove(new.texts.get(row.id));
@@ -147,7 +147,7 @@ pub(crate) fn open_rows_agree(
     (new, new_rows): (&Changes, [Option<usize>; 3]),
     session: Option<SessionId>,
 ) -> bool {
-    let texts = Both { old: &old.texts, new: &new.texts };
+    let texts = BothTexts { old: &old.texts, new: &new.texts };
     texts.same_but_end(&old.sessions, old_rows[0], &new.sessions, new_rows[0])
         && texts.same_but_end(&old.turns, old_rows[1], &new.turns, new_rows[1])
         && texts.same_but_end(&old.frames, old_rows[2], &new.frames, new_rows[2])

@@ -4,8 +4,8 @@
 //! and keeps nothing between two calls but what it is given. The same events give the same rows anywhere.
 //!
 //! A [`Timeline`] is one sender's state. [`Engine::run`] applies a batch of that sender's events to it and writes typed rows
-//! into [`Changes`]. An event that is not newer than the sender's newest one is [`Step::Behind`]: it is a duplicate or came
-//! late, and [`Replay`] works out what it changes.
+//! into [`Changes`]. An event that is not newer than the sender's newest one is [`Step::NeedsReplay`]: it is a
+//! duplicate or came late, and [`Replay`] works out what it changes.
 //!
 //! ```
 //! use turnmill_engine::{Engine, Step, Timeline};
@@ -35,6 +35,10 @@
 //! # Ok::<(), turnmill_model::Refused>(())
 //! ```
 
+use std::sync::Arc;
+
+use turnmill_model::{Changes, Settings};
+
 mod diff;
 mod mark;
 mod patterns;
@@ -48,16 +52,12 @@ mod state;
 mod timeline;
 mod visits;
 
-pub use diff::{TooShort, difference};
 pub use mark::marker_event;
 pub use patterns::{Pattern, Patterns, Scope};
-pub use progress::Finished;
-pub use replay::{Replay, Replayed};
+pub use progress::{Finished, NamedSession};
+pub use replay::{Replay, ReplayOutcome, Replayed};
 pub use run::{Run, Step};
-use std::sync::Arc;
-pub use timeline::{Checkpoint, Place, SenderName, Timeline, UnreadableState, VERSION};
-
-use turnmill_model::{Changes, Settings};
+pub use timeline::{Checkpoint, Recency, SenderName, Timeline, UnreadableState, VERSION};
 
 /// Events between two checkpoints of a sender: a late event costs at most about as many replayed events as this, plus those
 /// after it until nothing changes any more.

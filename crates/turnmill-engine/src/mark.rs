@@ -9,13 +9,13 @@ use crate::run::Run;
 use crate::state::Session;
 
 /// What the patterns see of an event.
-pub(crate) struct Seen<'e> {
+pub(crate) struct MarkedEvent<'e> {
     pub(crate) id: EventId,
     pub(crate) time: EventTime,
     pub(crate) event: MarkerEvent<'e>,
 }
 
-impl<'e> Seen<'e> {
+impl<'e> MarkedEvent<'e> {
     pub(crate) fn of(event: &'e Event<'_>) -> Self {
         Self { id: event.id, time: event.time, event: marker_event(event) }
     }
@@ -69,7 +69,7 @@ impl Run<'_> {
     }
 
     /// Evaluates the current session's patterns at an event, and writes a row for each that applies.
-    pub(crate) fn mark(&mut self, seen: &Seen<'_>) {
+    pub(crate) fn mark(&mut self, seen: &MarkedEvent<'_>) {
         let (patterns, rows) = (&self.engine.patterns, self.timeline.rows_revision);
         if patterns.is_empty() {
             return;

@@ -15,11 +15,11 @@ use crate::timeline::{Checkpoint, Timeline};
 pub(crate) struct Progress {
     /// The sender's facts when the run began.
     pub(crate) before: Totals,
-    pub(crate) live: Live,
+    pub(crate) live: LiveRows,
     /// Sessions that this run has left, with their rows.
-    pub(crate) left: Vec<Left>,
+    pub(crate) left: Vec<LeftSession>,
     /// The state before the newest event, if that is a metadata slot which may belong to the next session.
-    pub(crate) held: Option<Box<Held>>,
+    pub(crate) held: Option<Box<HeldSlot>>,
     /// Where this run's slot states begin.
     pub(crate) slot_states: usize,
     pub(crate) users: Vec<(UserId, usize)>,
@@ -35,16 +35,25 @@ pub(crate) struct Progress {
 pub struct Finished {
     /// Checkpoints to keep with the history.
     pub checkpoints: Vec<Checkpoint>,
-    /// The events that were placed by their session id, with that id. A session id belongs to the sender whose event was the
-    /// first to arrive of those that all senders' runs name here.
-    pub claims: Vec<(EventId, Uuid)>,
+    /// The events that were placed by their session id. A session id belongs to the sender whose event was the first to
+    /// arrive of those that all senders' runs name here.
+    pub named_sessions: Vec<NamedSession>,
+}
+
+/// An event that names the session in which it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NamedSession {
+    /// The event.
+    pub event: EventId,
+    /// The session id that it names.
+    pub session: Uuid,
 }
 
 impl Progress {
     pub(crate) fn new(timeline: &Timeline, out: &Changes) -> Self {
         Self {
             before: timeline.totals.clone(),
-            live: Live::default(),
+            live: LiveRows::default(),
             left: Vec::new(),
             held: None,
             slot_states: out.slot_states.inserts.len(),
@@ -72,7 +81,7 @@ impl Progress {
     /// current session, turn and frame are written even if no event extends them.
     pub(crate) fn of_replay(before: Totals) -> Self {
         let changed = Written::Changed;
-        let live = Live { session: changed, turn: changed, frame: changed, leading: None };
+        let live = LiveRows { session: changed, turn: changed, frame: changed, leading: None };
         Self {
             before,
             live,
@@ -89,7 +98,7 @@ impl Progress {
 
 /// Where the rows of a session, its turn and its frame stand in the changes.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Live {
+pub(crate) struct LiveRows {
     pub(crate) session: Written,
     pub(crate) turn: Written,
     pub(crate) frame: Written,
@@ -99,10 +108,10 @@ pub(crate) struct Live {
 
 /// A session kept by id that the run has left.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Left {
+pub(crate) struct LeftSession {
     pub(crate) key: Uuid,
     pub(crate) id: SessionId,
-    pub(crate) live: Live,
+    pub(crate) live: LiveRows,
 }
 
 /// How far the end of a row has been written.
@@ -148,9 +157,9 @@ impl Written {
 }
 
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct HeldSlot {
     pub(crate) session: Session,
-    pub(crate) live: Live,
+    pub(crate) live: LiveRows,
     pub(crate) extent: rows::Extent,
     pub(crate) id: EventId,
     pub(crate) time: EventTime,

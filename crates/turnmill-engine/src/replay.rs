@@ -3,10 +3,11 @@
 
 use turnmill_model::{Changes, Event, EventTime};
 
+use crate::diff::{self, TooShort};
 use crate::progress::{Finished, Progress};
 use crate::run::Run;
 use crate::timeline::{Checkpoint, Timeline, UnreadableState};
-use crate::{Engine, Step, TooShort, diff};
+use crate::{Engine, Step};
 
 /// A replay of one sender from a checkpoint on.
 ///
@@ -16,7 +17,7 @@ use crate::{Engine, Step, TooShort, diff};
 /// whole life.
 ///
 /// ```
-/// use turnmill_engine::{Engine, Replay, Timeline};
+/// use turnmill_engine::{Engine, Replay, ReplayOutcome, Timeline};
 /// # use turnmill_formats::rasa::RasaDecoder;
 /// # use turnmill_model::{Changes, Decoder, Record, Settings};
 /// # let settings = Settings::default();
@@ -38,7 +39,7 @@ use crate::{Engine, Step, TooShort, diff};
 /// replay.insert(&late);
 /// replay.stored(&stored);
 /// let mut changes = Changes::default();
-/// let replayed = replay.finish(&mut changes).unwrap();
+/// let ReplayOutcome::Done(replayed) = replay.finish(&mut changes) else { panic!("it was replayed from the first event on") };
 /// assert_eq!(changes.events.inserts.len(), 1, "the late event");
 /// assert_eq!(replayed.timeline.newest(), Some(stored.time));
 /// # Ok::<(), turnmill_engine::UnreadableState>(())
@@ -56,6 +57,19 @@ pub struct Replay<'e> {
     too_short: Option<EventTime>,
     /// Marker rows made with older patterns are made up for, which concerns all that follows.
     owes: bool,
+}
+
+/// How a replay ended.
+#[derive(Debug)]
+#[must_use]
+pub enum ReplayOutcome {
+    /// The rows that differ were added to the changes.
+    Done(Box<Replayed>),
+    /// Rows from before this replay's checkpoint have to move: another replay has to start at or before this time. No change
+    /// was added.
+    RestartFrom(EventTime),
+    /// The same, and the other replay has to start at the sender's first event.
+    RestartFromFirstEvent,
 }
 
 /// What a replay found.
@@ -150,7 +164,7 @@ impl<'e> Replay<'e> {
 
     /// A step may move rows from before the checkpoint, also in the old replay: of a session that was left before it began.
     fn note(&mut self, step: Step) {
-        if let Step::Behind { since } = step {
+        if let Step::NeedsReplay { since } = step {
             let since = self.too_short.map_or(since, |earlier| earlier.min(since));
             self.too_short = Some(since);
         }
@@ -191,24 +205,27 @@ impl<'e> Replay<'e> {
         diff::open_rows_agree((&self.old.out, old.open_rows()), (&self.new.out, new.open_rows()), current)
     }
 
-    /// Ends the replay and adds the differences to `out`.
-    ///
-    /// # Errors
-    ///
-    /// The time from which a longer replay has to start, or `None` for the sender's first event, if rows from before this
-    /// replay's checkpoint are concerned; `out` is unchanged then.
-    pub fn finish(mut self, out: &mut Changes) -> Result<Replayed, Option<EventTime>> {
+    /// Ends the replay and adds the differences to `out`, which stays as it is unless the outcome is
+    /// [`Done`](ReplayOutcome::Done).
+    pub fn finish(mut self, out: &mut Changes) -> ReplayOutcome {
         if let Some(since) = self.too_short {
-            return Err(Some(since));
+            return ReplayOutcome::RestartFrom(since);
         }
         self.old.finish(self.engine);
         let finished = self.new.finish(self.engine);
-        diff::difference(&self.old.out, &self.new.out, out).map_err(|TooShort| self.session_start)?;
+        if let Err(TooShort) = diff::difference(&self.old.out, &self.new.out, out) {
+            // A row from before the checkpoint, of the session that the checkpoint is in, is no longer touched; what it
+            // was there is not known here, but at the session's first event.
+            return match self.session_start {
+                Some(since) => ReplayOutcome::RestartFrom(since),
+                None => ReplayOutcome::RestartFromFirstEvent,
+            };
+        }
         let until = self.settled.as_ref().map(|checkpoint| checkpoint.time);
         let timeline = match &self.settled {
             Some(checkpoint) => self.new.timeline.rejoin(checkpoint, &self.whole),
             None => self.new.timeline,
         };
-        Ok(Replayed { timeline, finished, until })
+        ReplayOutcome::Done(Box::new(Replayed { timeline, finished, until }))
     }
 }

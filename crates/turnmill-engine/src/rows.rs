@@ -8,7 +8,7 @@ use turnmill_model::text::{LONG, SHORT, cut, slot_path_name};
 use turnmill_model::{Body, Changes, Command, Event, Micros, SenderId, SessionId, UserMessage};
 use uuid::Uuid;
 
-use crate::stack::Top;
+use crate::stack::TopFrame;
 
 /// An event with its place.
 pub(crate) struct Context<'c, 'e> {
@@ -185,7 +185,7 @@ pub(crate) fn write_turn(out: &mut Changes, context: &Context<'_, '_>, id: Uuid)
 }
 
 /// Writes the stack frame that a `stack` event opens.
-pub(crate) fn write_frame(out: &mut Changes, context: &Context<'_, '_>, top: &Top<'_>) {
+pub(crate) fn write_frame(out: &mut Changes, context: &Context<'_, '_>, top: &TopFrame<'_>) {
     out.frames.inserts.push(FrameRow {
         id: context.event.id,
         sender_id: context.event.sender,

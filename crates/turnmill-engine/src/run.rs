@@ -5,9 +5,9 @@ use turnmill_model::tables::{SenderRow, SessionRow, UserRow};
 use turnmill_model::{Body, Changes, Event, EventId, EventTime, Micros, SessionId, SessionRule, UserId};
 use uuid::Uuid;
 
-use crate::mark::Seen;
+use crate::mark::MarkedEvent;
 use crate::place::{self, Placement};
-use crate::progress::{Finished, Held, Left, Live, Progress, Written};
+use crate::progress::{Finished, HeldSlot, LeftSession, LiveRows, NamedSession, Progress, Written};
 use crate::state::{Open, Order, Previous, PreviousKind, Session};
 use crate::timeline::Timeline;
 use crate::visits::Visit;
@@ -21,7 +21,7 @@ pub enum Step {
     Applied,
     /// It was not applied and nothing changed: it is not newer than the sender's newest event, or rows that are already
     /// written have to move because of it. The history from `since` on has to be replayed with it.
-    Behind {
+    NeedsReplay {
         /// Where the replay has to start at the latest.
         since: EventTime,
     },
@@ -60,44 +60,44 @@ impl<'r> Run<'r> {
 
     /// Applies `event`, which must be of this run's sender: O(1) if it is newer than all.
     pub fn apply(&mut self, event: &Event<'_>) -> Step {
-        if self.timeline.place(event) != crate::Place::Newer {
-            return Step::Behind { since: event.time };
+        if self.timeline.recency(event) != crate::Recency::Newer {
+            return Step::NeedsReplay { since: event.time };
         }
         if let Some(since) = self.catch_up() {
-            return Step::Behind { since: since.min(event.time) };
+            return Step::NeedsReplay { since: since.min(event.time) };
         }
         let placement = place::place(self.timeline, event);
         if let Some(since) = self.moves_written_rows(&placement, event) {
-            return Step::Behind { since };
+            return Step::NeedsReplay { since };
         }
         if let Some(since) = self.lacks_state(&placement, event) {
-            return Step::Behind { since };
+            return Step::NeedsReplay { since };
         }
         self.keep_checkpoint(event.time);
         let sequence_number = event.time.micros().max(self.timeline.cursor.last_sequence_number + 1);
         let by_id = self.enter(placement, event, sequence_number);
         if by_id {
-            self.claim(event);
+            self.name_session(event);
         }
         self.hold(event, by_id, sequence_number);
         self.begin_session(event);
         self.write(event, sequence_number);
-        self.mark(&Seen::of(event));
+        self.mark(&MarkedEvent::of(event));
         self.advance(event, by_id, sequence_number);
         Step::Applied
     }
 
     /// Notes that the event names its session, which makes the id its sender's unless another was first.
-    fn claim(&mut self, event: &Event<'_>) {
+    fn name_session(&mut self, event: &Event<'_>) {
         let named = match event.session {
             SessionRule::Rasa { session_id } => session_id,
             SessionRule::Key(key) => Some(key),
             SessionRule::Gap { .. } => None,
         };
         let key = self.timeline.cursor.session.as_ref().and_then(|session| session.key);
-        // A former id of the session is nobody's.
+        // An id that the session had before belongs to no sender.
         if let Some(key) = key.filter(|key| named == Some(*key)) {
-            self.progress.finished.claims.push((event.id, key));
+            self.progress.finished.named_sessions.push(NamedSession { event: event.id, session: key });
         }
     }
 
@@ -175,7 +175,7 @@ impl<'r> Run<'r> {
                     // In its session the slot has other markers.
                     self.out.markers.inserts.truncate(held.extent.markers);
                     let event = MarkerEvent::Slot { name: place::METADATA_SLOT, is_set: held.is_set };
-                    self.mark(&Seen { id: held.id, time: held.time, event });
+                    self.mark(&MarkedEvent { id: held.id, time: held.time, event });
                 }
                 false
             }
@@ -203,7 +203,7 @@ impl<'r> Run<'r> {
         extent: rows::Extent,
     ) {
         let session = Written::Insert(self.out.sessions.inserts.len());
-        self.progress.live = Live { session, leading: Some(extent), ..Live::default() };
+        self.progress.live = LiveRows { session, leading: Some(extent), ..LiveRows::default() };
         self.out.sessions.inserts.push(SessionRow {
             id,
             sender_id: self.timeline.sender,
@@ -233,10 +233,10 @@ impl<'r> Run<'r> {
         if let Some(session) = self.timeline.cursor.session.take()
             && let Some(key) = session.key
         {
-            self.progress.left.push(Left { key, id: session.id, live: self.progress.live });
+            self.progress.left.push(LeftSession { key, id: session.id, live: self.progress.live });
             self.timeline.visits.get_or_insert_default().note(key, time, Visit::Left(session));
         }
-        self.progress.live = Live::default();
+        self.progress.live = LiveRows::default();
     }
 
     fn flush(&mut self) {
@@ -277,7 +277,7 @@ impl<'r> Run<'r> {
         if let Some(session) = &self.timeline.cursor.session
             && session.begun
         {
-            self.progress.held = Some(Box::new(Held {
+            self.progress.held = Some(Box::new(HeldSlot {
                 session: session.clone(),
                 live: self.progress.live,
                 extent: rows::Extent::of(self.out),

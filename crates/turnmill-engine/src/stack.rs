@@ -10,7 +10,7 @@ pub(crate) struct Stack(Option<Box<Value>>);
 
 /// What is on top of the stack after a patch.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Top<'s> {
+pub(crate) struct TopFrame<'s> {
     pub(crate) flow_id: Option<&'s str>,
     pub(crate) step_id: Option<&'s str>,
 }
@@ -49,10 +49,10 @@ impl Stack {
     }
 
     /// The topmost frame; all NULL if there is none or it is no object.
-    pub(crate) fn top(&self) -> Top<'_> {
+    pub(crate) fn top(&self) -> TopFrame<'_> {
         let frame = self.0.as_deref().and_then(|stack| stack.as_array()?.last()?.as_object());
         let text = |key| frame.and_then(|frame| frame.get(key)?.as_str());
-        Top { flow_id: text("flow_id"), step_id: text("step_id") }
+        TopFrame { flow_id: text("flow_id"), step_id: text("step_id") }
     }
 
     pub(crate) fn memory(&self) -> usize {
@@ -136,7 +136,7 @@ mod tests {
             r#"[{"op": "add", "path": "/-", "value": {"flow_id": "b"}}, {"op": "replace", "path": "/0/step_id", "value": "1"}]"#,
         ])
         .unwrap();
-        assert_eq!(stack.top(), Top { flow_id: Some("b"), step_id: None });
+        assert_eq!(stack.top(), TopFrame { flow_id: Some("b"), step_id: None });
     }
 
     #[test]

@@ -107,13 +107,13 @@ pub(crate) struct Open {
 }
 
 /// Compares states at a point of the history, for what depends on them afterwards.
-pub(crate) struct Same<'p> {
+pub(crate) struct StateComparison<'p> {
     pub(crate) patterns: &'p Patterns,
     /// The point, in microseconds.
     pub(crate) time: i64,
 }
 
-impl Same<'_> {
+impl StateComparison<'_> {
     pub(crate) fn cursors(&self, one: &Cursor, other: &Cursor) -> bool {
         let Cursor { newest, newest_tie, newest_ids, last_sequence_number, previous, session, stack } = one;
         *newest == other.newest

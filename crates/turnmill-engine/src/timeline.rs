@@ -5,7 +5,7 @@ use turnmill_model::{Event, EventTime, SenderId, SessionId};
 use uuid::Uuid;
 
 use crate::patterns::Patterns;
-use crate::state::{Cursor, Order, PreviousKind, Same, Totals};
+use crate::state::{Cursor, Order, PreviousKind, StateComparison, Totals};
 use crate::visits::Visits;
 
 /// Version of the serialised form and of the rules; part of what a store remembers.
@@ -75,15 +75,15 @@ pub struct SenderName {
 #[error("timeline state cannot be read: {0}")]
 pub struct UnreadableState(String);
 
-/// Where an event falls in its sender's order.
+/// How an event stands to the newest one of its sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Recency {
     /// After all events so far.
     Newer,
     /// It is one of the newest events, delivered again.
     Known,
     /// Before the newest event: a duplicate or late.
-    Behind,
+    Older,
 }
 
 impl Timeline {
@@ -130,19 +130,19 @@ impl Timeline {
         self.cursor.newest
     }
 
-    /// Where `event` falls in this sender's order.
+    /// Returns how `event` stands to the newest event.
     #[must_use]
-    pub fn place(&self, event: &Event<'_>) -> Place {
+    pub fn recency(&self, event: &Event<'_>) -> Recency {
         match self.cursor.newest {
-            None => Place::Newer,
-            Some(newest) if event.time > newest => Place::Newer,
+            None => Recency::Newer,
+            Some(newest) if event.time > newest => Recency::Newer,
             Some(newest) if event.time == newest && self.cursor.newest_ids.contains(&event.id) => {
-                Place::Known
+                Recency::Known
             }
             Some(newest) if Order::of(event) < (Order { time: newest, tie: self.cursor.newest_tie }) => {
-                Place::Behind
+                Recency::Older
             }
-            Some(_) => Place::Newer,
+            Some(_) => Recency::Newer,
         }
     }
 
@@ -153,7 +153,7 @@ impl Timeline {
         self.cursor.newest == Some(event.time) && self.cursor.newest_ids.iter().any(|id| id.key() == key)
     }
 
-    /// Time of the first event of the session that the newest event is in.
+    /// Returns the time of the first event of the session that the newest event is in.
     #[must_use]
     pub fn session_start(&self) -> Option<EventTime> {
         self.cursor.session.as_ref().map(|session| session.start_time)
@@ -161,8 +161,7 @@ impl Timeline {
 
     /// Whether rows of this sender that are already written may have to move when its next event comes: its session has
     /// not begun, or its newest event may belong to the session that begins next.
-    #[must_use]
-    pub fn may_move(&self) -> bool {
+    pub(crate) fn may_move(&self) -> bool {
         let unbegun = self.cursor.session.as_ref().is_some_and(|session| !session.begun);
         unbegun || self.cursor.previous.kind == PreviousKind::MetadataSlot
     }
@@ -250,7 +249,7 @@ impl Timeline {
     /// # Errors
     ///
     /// [`UnreadableState`] if the checkpoint cannot be read.
-    pub fn resume(&self, checkpoint: Option<&Checkpoint>) -> Result<Self, UnreadableState> {
+    pub(crate) fn resume(&self, checkpoint: Option<&Checkpoint>) -> Result<Self, UnreadableState> {
         let mut back = Self { cursor: Cursor::default(), since_checkpoint: 0, visits: None, ..self.clone() };
         let Some(checkpoint) = checkpoint else { return Ok(back) };
         back.cursor =
@@ -260,16 +259,15 @@ impl Timeline {
     }
 
     /// Forgets the facts of the sender's row, to gather them anew in a replay from the first event on.
-    pub fn forget_totals(&mut self) {
+    pub(crate) fn forget_totals(&mut self) {
         self.totals = Totals::default();
     }
 
     /// Whether a replay that has reached `checkpoint` in the state `self` may stop there, because everything after it stays
     /// as it is in `whole`, the sender's present state.
-    #[must_use]
-    pub fn settled(&self, checkpoint: &Checkpoint, whole: &Self, patterns: &Patterns) -> bool {
+    pub(crate) fn settled(&self, checkpoint: &Checkpoint, whole: &Self, patterns: &Patterns) -> bool {
         let Ok(stored) = postcard::from_bytes::<Cursor>(&checkpoint.state) else { return false };
-        let (time, same) = (checkpoint.time, Same { patterns, time: checkpoint.time.micros() });
+        let (time, same) = (checkpoint.time, StateComparison { patterns, time: checkpoint.time.micros() });
         same.cursors(&stored, &self.cursor)
             && match (&self.visits, &whole.visits) {
                 (None, None) => true,
@@ -279,8 +277,7 @@ impl Timeline {
 
     /// The sender's present state after a replay that stopped at a settled `checkpoint`: what is after it is taken from
     /// `whole`.
-    #[must_use]
-    pub fn rejoin(mut self, checkpoint: &Checkpoint, whole: &Self) -> Self {
+    pub(crate) fn rejoin(mut self, checkpoint: &Checkpoint, whole: &Self) -> Self {
         self.visits = Visits::join(self.visits, whole.visits.as_deref(), checkpoint.time);
         self.cursor = whole.cursor.clone();
         self.since_checkpoint = whole.since_checkpoint;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use turnmill_model::EventTime;
 use uuid::Uuid;
 
-use crate::state::{Same, Session};
+use crate::state::{Session, StateComparison};
 
 /// What became of each session id of a sender, with times, so that a replay can go back to how it was at a checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -68,7 +68,7 @@ impl Visits {
         ours: Option<&Self>,
         theirs: Option<&Self>,
         time: EventTime,
-        same: &Same<'_>,
+        same: &StateComparison<'_>,
     ) -> bool {
         let empty = Self::default();
         let (ours, theirs) = (ours.unwrap_or(&empty), theirs.unwrap_or(&empty));

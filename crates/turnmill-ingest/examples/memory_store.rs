@@ -10,7 +10,7 @@
 #![allow(clippy::print_stdout, reason = "it is a program that prints")]
 
 use turnmill_formats::rasa::RasaDecoder;
-use turnmill_ingest::{Accounting, Arrivals, Ingest, Letters, RowRules};
+use turnmill_ingest::{Accounting, Arrivals, Ingest, MakeDeadLetter, RowRules};
 use turnmill_model::{PartitionId, Record, Refused, Settings, SourceFactsBuf};
 use turnmill_sink::{Advance, DeadLetter, Inspect, MemoryStore, Store, StoreError};
 
@@ -32,8 +32,8 @@ struct Here<'r> {
     first: usize,
 }
 
-impl Letters for Here<'_> {
-    fn letter(&self, record: usize, refused: &Refused) -> DeadLetter {
+impl MakeDeadLetter for Here<'_> {
+    fn dead_letter(&self, record: usize, refused: &Refused) -> DeadLetter {
         let record = self.first + record;
         DeadLetter {
             id: 0,

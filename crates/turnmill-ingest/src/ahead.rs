@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use turnmill_engine::{Engine, Place, Timeline};
+use turnmill_engine::{Engine, Recency, Timeline};
 use turnmill_model::EventTime;
 
 use crate::groups::{Group, Item};
@@ -53,7 +53,7 @@ impl Ahead {
 /// applied.
 fn since(engine: &Engine, group: &Group<'_, '_>, timeline: &Timeline) -> Option<Option<EventTime>> {
     let owed = timeline.owes(engine.patterns());
-    let on_time = |item: &Item<'_, '_>| !item.is_known() && timeline.place(&item.event) == Place::Newer;
+    let on_time = |item: &Item<'_, '_>| !item.is_known() && timeline.recency(&item.event) == Recency::Newer;
     if owed.is_none() && group.items.iter().all(on_time) {
         return None;
     }

@@ -125,7 +125,7 @@ impl<'a> Arrivals<'a> {
 }
 
 /// Makes dead letters of the records of a batch: whoever read them knows where they came from.
-pub trait Letters {
+pub trait MakeDeadLetter {
     /// The dead letter for record number `record`, refused as `refused` says.
-    fn letter(&self, record: usize, refused: &Refused) -> DeadLetter;
+    fn dead_letter(&self, record: usize, refused: &Refused) -> DeadLetter;
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Instant;
 
-use turnmill_engine::{Engine, Place, Timeline};
+use turnmill_engine::{Engine, NamedSession, Recency, Timeline};
 use turnmill_model::{Changes, Decoder, EventId, EventTime, SenderId, SessionId};
 use turnmill_sink::{
     Batch, CheckpointWrite, Chunk, Claim, Counts, HistoryWrite, Locked, SenderClaim, Store, StoreError,
@@ -18,7 +18,7 @@ use crate::batch_task::{BatchTask, Purpose};
 use crate::cache::Cache;
 use crate::groups::{Group, Item, recognise};
 use crate::history::Entries;
-use crate::late::{self, Replayer};
+use crate::late::{self, DirectRun, LateOutcome, Replayer};
 use crate::reader::ReadAhead;
 use crate::report::{Report, RowCounts};
 use crate::setback::{Setback, check_patterns};
@@ -31,7 +31,7 @@ pub(crate) struct Attempt<'i> {
 }
 
 /// One sender's part of a batch.
-struct Part<'p, 'e, 'a> {
+struct SenderBatch<'p, 'e, 'a> {
     group: &'p Group<'e, 'a>,
     arrivals: &'e Arrivals<'a>,
     timeline: &'p Timeline,
@@ -41,10 +41,10 @@ struct Part<'p, 'e, 'a> {
 #[derive(Debug)]
 struct Applied {
     timeline: Timeline,
-    late: Option<late::Outcome>,
+    late: Option<LateOutcome>,
     checkpoints: Option<CheckpointWrite>,
     /// Events placed by their session id.
-    claims: Vec<(EventId, Uuid)>,
+    named_sessions: Vec<NamedSession>,
 }
 
 impl Attempt<'_> {
@@ -79,10 +79,10 @@ impl Attempt<'_> {
             let mut ahead = Ahead::new(self.engine, &groups, &states);
             for (number, (group, (_, timeline))) in groups.iter().zip(&states).enumerate() {
                 let page = ahead.page(&mut tx, number).await?;
-                let part = Part { group, arrivals: task.arrivals, timeline };
+                let part = SenderBatch { group, arrivals: task.arrivals, timeline };
                 applied.push(self.apply(&mut tx, part, page, &mut batch.changes).await?);
             }
-            let lost = lost_claims(&mut tx, &groups, &applied, &batch.changes).await?;
+            let lost = lost_sessions(&mut tx, &groups, &applied, &batch.changes).await?;
             if lost.is_empty() {
                 break applied;
             }
@@ -92,7 +92,7 @@ impl Attempt<'_> {
             }
             if !progress {
                 // Each round takes an id from a sender for good, so this cannot be.
-                let detail = "session ids are claimed without end".into();
+                let detail = "session ids are taken from senders without end".into();
                 return Err(StoreError::Damaged { detail }.into());
             }
         };
@@ -112,10 +112,10 @@ impl Attempt<'_> {
         task.account(&mut batch, &mut report);
         if purpose == Purpose::Commit {
             for (record, refused) in &task.arrivals.refused {
-                batch.dead_letters.push(task.letters.letter(*record, refused));
+                batch.dead_letters.push(task.letters.dead_letter(*record, refused));
             }
             for (record, refused) in &task.excluded {
-                batch.dead_letters.push(task.letters.letter(*record, refused));
+                batch.dead_letters.push(task.letters.dead_letter(*record, refused));
             }
             if let Accounting::Retry { letter, .. } = task.accounting {
                 batch.dead_letters.clear();
@@ -170,7 +170,7 @@ impl Attempt<'_> {
     async fn apply<T: Transaction>(
         &self,
         tx: &mut T,
-        Part { group, arrivals, timeline }: Part<'_, '_, '_>,
+        SenderBatch { group, arrivals, timeline }: SenderBatch<'_, '_, '_>,
         ahead: Option<ReadAhead>,
         out: &mut Changes,
     ) -> Result<Applied, StoreError> {
@@ -178,17 +178,28 @@ impl Attempt<'_> {
         if since.is_none() && ahead.is_none() {
             let events = group.items.iter().map(|item| &*item.event);
             match late::run(self.engine, timeline, events, out) {
-                Ok((next, finished)) => {
+                DirectRun::Applied { timeline: next, finished } => {
                     let checkpoints = late::new_checkpoints(timeline, finished.checkpoints);
-                    return Ok(Applied { timeline: next, late: None, checkpoints, claims: finished.claims });
+                    return Ok(Applied {
+                        timeline: next,
+                        late: None,
+                        checkpoints,
+                        named_sessions: finished.named_sessions,
+                    });
                 }
-                Err(moving) => since = Some(moving),
+                // An event was newer than all and still moves rows that are stored: of a session that it turns out to begin.
+                DirectRun::NeedsReplay { since: moving } => since = Some(moving),
             }
         }
         let mut replayer = Replayer { tx, engine: self.engine, decoder: self.decoder, ahead };
         let mut outcome = replayer.apply(timeline, &group.items, arrivals, since, out).await?;
-        let claims = std::mem::take(&mut outcome.claims);
-        Ok(Applied { timeline: outcome.timeline.clone(), late: Some(outcome), checkpoints: None, claims })
+        let named_sessions = std::mem::take(&mut outcome.named_sessions);
+        Ok(Applied {
+            timeline: outcome.timeline.clone(),
+            late: Some(outcome),
+            checkpoints: None,
+            named_sessions,
+        })
     }
 
     /// Adds a sender's new state and events to the batch; `arrivals` may have the events packed.
@@ -228,13 +239,13 @@ impl Applied {
 
 /// Sessions that this batch creates under an id that another sender owns, or claimed earlier in the batch: by number of the
 /// group, with the id.
-async fn lost_claims<T: Transaction>(
+async fn lost_sessions<T: Transaction>(
     tx: &mut T,
     groups: &[Group<'_, '_>],
     applied: &[Applied],
     changes: &Changes,
 ) -> Result<Vec<(usize, Uuid)>, StoreError> {
-    if applied.iter().all(|applied| applied.claims.is_empty()) {
+    if applied.iter().all(|applied| applied.named_sessions.is_empty()) {
         return Ok(Vec::new());
     }
     // The first arrival that names each id, by sender.
@@ -242,23 +253,23 @@ async fn lost_claims<T: Transaction>(
     for (index, (group, applied)) in groups.iter().zip(applied).enumerate() {
         let arrivals: HashMap<EventId, usize> =
             group.items.iter().map(|item| (item.event.id, item.arrival)).collect();
-        for (event, key) in &applied.claims {
+        for NamedSession { event, session: key } in &applied.named_sessions {
             // An event that is not of this batch was stored before all that are.
             let arrival = arrivals.get(event).map_or(0, |arrival| arrival + 1);
             let first = named.entry((*key, group.sender)).or_insert((arrival, index));
             first.0 = first.0.min(arrival);
         }
     }
-    let mut claims: BTreeMap<SessionId, Vec<(usize, usize, SenderId)>> = BTreeMap::new();
+    let mut claimants: BTreeMap<SessionId, Vec<(usize, usize, SenderId)>> = BTreeMap::new();
     for row in changes.sessions.inserts.iter().chain(&changes.sessions.updates) {
         if let Some((arrival, index)) = named.get(&(row.id.0, row.sender_id)) {
-            claims.entry(row.id).or_default().push((*arrival, *index, row.sender_id));
+            claimants.entry(row.id).or_default().push((*arrival, *index, row.sender_id));
         }
     }
-    let ids: Vec<SessionId> = claims.keys().copied().collect();
+    let ids: Vec<SessionId> = claimants.keys().copied().collect();
     let owners = tx.session_owners(&ids).await?;
     let mut lost = Vec::new();
-    for ((id, mut claimants), owner) in claims.into_iter().zip(owners) {
+    for ((id, mut claimants), owner) in claimants.into_iter().zip(owners) {
         claimants.sort_unstable();
         let keeps = owner.or(claimants.first().map(|(_, _, sender)| *sender));
         let losers = claimants.iter().filter(|(_, _, sender)| Some(*sender) != keeps);
@@ -282,7 +293,7 @@ fn count(report: &mut Report, group: &Group<'_, '_>, applied: &Applied, before: 
     let late = applied.late.as_ref();
     let removed = late.map_or(0, |late| late.removed);
     let events = new().count() as i64 - removed;
-    report.late += new().filter(|item| before.place(&item.event) == Place::Behind).count() as u64;
+    report.late += new().filter(|item| before.recency(&item.event) == Recency::Older).count() as u64;
     report.replays += late.map_or(0, |late| late.replays);
     report.counts += Counts {
         records: group.copies,

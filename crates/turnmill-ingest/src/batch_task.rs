@@ -6,7 +6,7 @@ use turnmill_model::Refused;
 use turnmill_sink::{Advance, Batch, Counts};
 
 use crate::accounting::Accounting;
-use crate::arrivals::{Arrivals, Letters};
+use crate::arrivals::{Arrivals, MakeDeadLetter};
 use crate::groups::{Group, grouped};
 use crate::report::Report;
 
@@ -24,7 +24,7 @@ pub(crate) struct BatchTask<'t, 'a> {
     pub(crate) arrivals: &'t Arrivals<'a>,
     pub(crate) advances: &'t [Advance],
     pub(crate) accounting: &'t Accounting<'t>,
-    pub(crate) letters: &'t dyn Letters,
+    pub(crate) letters: &'t dyn MakeDeadLetter,
     /// Records that the store refuses.
     pub(crate) excluded: BTreeMap<usize, Refused>,
 }

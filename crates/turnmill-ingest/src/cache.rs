@@ -4,6 +4,22 @@ use lru::LruCache;
 use turnmill_engine::Timeline;
 use turnmill_model::SenderId;
 
+/// How much of the cache of timelines is in use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CacheUsage {
+    /// Number of timelines in memory.
+    pub timelines: usize,
+    /// The bytes that they take.
+    pub bytes: usize,
+}
+
+impl std::ops::AddAssign for CacheUsage {
+    fn add_assign(&mut self, other: Self) {
+        self.timelines += other.timelines;
+        self.bytes += other.bytes;
+    }
+}
+
 /// A least-recently-used cache of timelines. It is only a cache: whatever is missing is loaded from the store.
 #[derive(Debug)]
 pub(crate) struct Cache {
@@ -53,7 +69,7 @@ impl Cache {
         self.bytes = 0;
     }
 
-    pub(crate) fn usage(&self) -> (usize, usize) {
-        (self.entries.len(), self.bytes)
+    pub(crate) fn usage(&self) -> CacheUsage {
+        CacheUsage { timelines: self.entries.len(), bytes: self.bytes }
     }
 }

@@ -16,7 +16,7 @@ use turnmill_model::{AnonymisedAt, Event, EventId};
 
 /// What is known of a key before the copies arrive.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Before<'b> {
+pub(crate) enum KnownCopies<'b> {
     /// Nothing: they are the first.
     Nothing,
     /// Plain events with these ids.
@@ -32,20 +32,20 @@ pub(crate) enum Before<'b> {
 
 /// A copy: what was there before, or one that has arrived, by its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Holder {
-    Before,
+pub(crate) enum CopySource {
+    Known,
     Arrived(usize),
 }
 
 /// What is right after the copies have arrived.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Verdict {
+pub(crate) struct FoldedCopies {
     /// The arrived plain copies that are events of their own. Empty if an anonymised copy stands for them.
     pub(crate) plain: SmallVec<[usize; 2]>,
     /// The anonymised copy that stands for the key.
-    pub(crate) stands: Option<Holder>,
+    pub(crate) stands: Option<CopySource>,
     /// The earliest plain copy, whose facts the anonymised one keeps.
-    pub(crate) facts: Option<Holder>,
+    pub(crate) facts: Option<CopySource>,
     /// How many anonymised copies took the place of another copy, one after the other.
     pub(crate) anonymised: i64,
     /// How many plain copies have another content than the one that stands, though the key alone tells the event.
@@ -54,22 +54,22 @@ pub(crate) struct Verdict {
 
 /// Takes the `copies` of one key, each with its number, in the order of their arrival.
 pub(crate) fn fold<'c>(
-    before: &'c Before<'_>,
+    before: &'c KnownCopies<'_>,
     copies: impl IntoIterator<Item = (usize, &'c Event<'c>)>,
-) -> Verdict {
-    let mut verdict = Verdict::default();
+) -> FoldedCopies {
+    let mut verdict = FoldedCopies::default();
     let mut mark: Option<&AnonymisedAt<'_>> = None;
     let mut plain: SmallVec<[EventId; 2]> = SmallVec::new();
     match before {
-        Before::Nothing => {}
-        Before::Plain(ids) => {
+        KnownCopies::Nothing => {}
+        KnownCopies::Plain(ids) => {
             plain.extend_from_slice(ids);
-            verdict.facts = Some(Holder::Before);
+            verdict.facts = Some(CopySource::Known);
         }
-        Before::Anonymised { mark: stored, has_facts } => {
+        KnownCopies::Anonymised { mark: stored, has_facts } => {
             mark = Some(stored);
-            verdict.stands = Some(Holder::Before);
-            verdict.facts = has_facts.then_some(Holder::Before);
+            verdict.stands = Some(CopySource::Known);
+            verdict.facts = has_facts.then_some(CopySource::Known);
         }
     }
     for (arrival, event) in copies {
@@ -78,11 +78,11 @@ pub(crate) fn fold<'c>(
             (_, Some(new)) => {
                 // The first copy of all replaces nothing.
                 verdict.anonymised += i64::from(mark.is_some() || !plain.is_empty());
-                verdict.stands = Some(Holder::Arrived(arrival));
+                verdict.stands = Some(CopySource::Arrived(arrival));
                 mark = Some(new);
             }
             (standing, None) => {
-                verdict.facts = verdict.facts.or(Some(Holder::Arrived(arrival)));
+                verdict.facts = verdict.facts.or(Some(CopySource::Arrived(arrival)));
                 if standing.is_some() || plain.contains(&event.id) {
                     continue;
                 }

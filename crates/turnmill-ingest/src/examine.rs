@@ -2,7 +2,7 @@
 
 use turnmill_engine::Timeline;
 use turnmill_model::SenderId;
-use turnmill_sink::{Examine, Examined, Kept, StoreError};
+use turnmill_sink::{Examination, Examine, StoreError, StoredSender};
 
 use crate::history::{Entries, unpack};
 
@@ -16,8 +16,8 @@ const NAMED: usize = 5;
 /// # Errors
 ///
 /// Those of reading; damage that keeps a part from being read is among the findings.
-pub async fn examine<S: Examine>(store: &mut S, thorough: bool) -> Result<Examined, StoreError> {
-    let mut examined = Examined::default();
+pub async fn examine<S: Examine>(store: &mut S, thorough: bool) -> Result<Examination, StoreError> {
+    let mut examined = Examination::default();
     let parts = [
         store.integrity(thorough).await,
         store.references().await,
@@ -34,19 +34,19 @@ pub async fn examine<S: Examine>(store: &mut S, thorough: bool) -> Result<Examin
     Ok(examined)
 }
 
-async fn numbers<S: Examine>(store: &mut S) -> Result<Examined, StoreError> {
+async fn numbers<S: Examine>(store: &mut S) -> Result<Examination, StoreError> {
     let numbers = store.equal_numbers().await?;
     let differ = numbers.iter().filter(|equal| !equal.holds());
-    Ok(Examined {
+    Ok(Examination {
         looked_at: vec![
             "rows of events, messages, actions and slots, as many as the ledger and the events say".into(),
         ],
         findings: differ.map(ToString::to_string).collect(),
-        ..Examined::default()
+        ..Examination::default()
     })
 }
 
-async fn senders<S: Examine>(store: &mut S) -> Result<Examined, StoreError> {
+async fn senders<S: Examine>(store: &mut S) -> Result<Examination, StoreError> {
     let (mut wrong, mut after, mut count) = (Vec::new(), None, 0_u64);
     loop {
         let kept = store.kept(after, STEP).await?;
@@ -65,11 +65,11 @@ async fn senders<S: Examine>(store: &mut S) -> Result<Examined, StoreError> {
         findings.push(format!("and {} more senders", wrong.len() - NAMED));
     }
     let looked_at = vec![format!("states and history of {count} senders, with their rows")];
-    Ok(Examined { looked_at, findings, ..Examined::default() })
+    Ok(Examination { looked_at, findings, ..Examination::default() })
 }
 
 /// What is wrong with a sender.
-fn problem(sender: SenderId, kept: &Kept) -> Option<String> {
+fn problem(sender: SenderId, kept: &StoredSender) -> Option<String> {
     let timeline = match Timeline::from_bytes(&kept.state) {
         Ok(timeline) => timeline,
         Err(error) => return Some(format!("its state cannot be read: {error}")),

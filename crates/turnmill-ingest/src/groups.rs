@@ -4,13 +4,13 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use smallvec::{SmallVec, smallvec};
-use turnmill_engine::{Place, Timeline};
+use turnmill_engine::{Recency, Timeline};
 use turnmill_model::{Decoder, Event, EventId, EventKey, EventTime, Record, SenderId};
 
 use crate::arrivals::Arrivals;
-use crate::copies::{Before, Holder, fold};
+use crate::copies::{CopySource, KnownCopies, fold};
 use crate::history::Entry;
-use turnmill_sink::{StoreError, Transaction};
+use turnmill_sink::{EventLookup, StoreError, Transaction};
 
 /// The copies of one event in a batch: numbers of the batch's events, in the order of their arrival.
 pub(crate) type Copies = SmallVec<[usize; 2]>;
@@ -135,16 +135,16 @@ impl<'e, 'a> Group<'e, 'a> {
             self.items.push(item(*only));
             return;
         }
-        let verdict = fold(&Before::Nothing, arrivals.numbered(copies));
+        let verdict = fold(&KnownCopies::Nothing, arrivals.numbered(copies));
         self.anonymised += verdict.anonymised;
         self.changed += verdict.changed;
         self.items.extend(verdict.plain.iter().map(|arrival| item(*arrival)));
-        if let (Some(Holder::Arrived(arrival)), Some(first)) = (verdict.stands, copies.first()) {
+        if let (Some(CopySource::Arrived(arrival)), Some(first)) = (verdict.stands, copies.first()) {
             // The anonymised copy stands where the first of the copies arrived.
             let mut item = Item { arrival: *first, ..item(arrival) };
             let event = item.event.to_mut();
             (event.time, event.tie) = arrivals.events[*first].order();
-            if let Some(Holder::Arrived(plain)) = verdict.facts {
+            if let Some(CopySource::Arrived(plain)) = verdict.facts {
                 let plain_event = &arrivals.events[plain];
                 event.keep_facts_of(plain_event);
                 let kept = decoder.kept(&arrivals.record(plain), plain_event.ordinal);
@@ -175,7 +175,7 @@ impl<'e, 'a> Group<'e, 'a> {
                 copies,
             });
         } else if !anonymised {
-            let verdict = fold(&Before::Plain(stored), arrivals.numbered(&copies));
+            let verdict = fold(&KnownCopies::Plain(stored), arrivals.numbered(&copies));
             self.changed += verdict.changed;
             self.items.extend(verdict.plain.iter().map(|arrival| Item {
                 event: Cow::Borrowed(event(arrival)),
@@ -196,25 +196,27 @@ pub(crate) async fn recognise<'t, 'a, T: Transaction>(
     decoder: &dyn Decoder,
     states: &[(u64, Timeline)],
 ) -> Result<(), StoreError> {
-    let mut suspects: Vec<(SenderId, EventKey)> = Vec::new();
+    let mut suspects: Vec<EventLookup> = Vec::new();
     for (group, (_, timeline)) in groups.iter().zip(states) {
         if timeline.newest().is_none() {
             continue;
         }
         // An event without a time of its own may be stored anywhere.
         let suspect = |event: &Event<'_>| {
-            timeline.place(event) != Place::Newer || timeline.has_newest_key(event) || !event.id.has_time()
+            timeline.recency(event) != Recency::Newer
+                || timeline.has_newest_key(event)
+                || !event.id.has_time()
         };
         let keys = group
             .keys
             .iter()
             .filter(|copies| copies.iter().any(|arrival| suspect(&arrivals.events[*arrival])));
         let key = |copies: &Copies| copies.first().map(|first| arrivals.events[*first].id.key());
-        suspects.extend(keys.filter_map(key).map(|key| (group.sender, key)));
+        suspects.extend(keys.filter_map(key).map(|key| EventLookup { sender: group.sender, key }));
     }
     let known = if suspects.is_empty() { Vec::new() } else { tx.known(&suspects).await? };
     let mut stored: HashMap<SenderId, HashMap<EventKey, Vec<EventId>>> = HashMap::new();
-    for ((sender, key), ids) in suspects.into_iter().zip(known) {
+    for (EventLookup { sender, key }, ids) in suspects.into_iter().zip(known) {
         if !ids.is_empty() {
             stored.entry(sender).or_default().insert(key, ids);
         }

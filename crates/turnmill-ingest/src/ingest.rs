@@ -8,10 +8,10 @@ use turnmill_model::{Decoder, Reason, Refused};
 use turnmill_sink::{Advance, Class, Opened, Store, StoreError};
 
 use crate::accounting::Accounting;
-use crate::arrivals::{Arrivals, Letters};
+use crate::arrivals::{Arrivals, MakeDeadLetter};
 use crate::attempt::Attempt;
 use crate::batch_task::{BatchTask, Purpose};
-use crate::cache::Cache;
+use crate::cache::{Cache, CacheUsage};
 use crate::report::Report;
 use crate::rules::RowRules;
 use crate::setback::Setback;
@@ -58,14 +58,14 @@ impl Ingest {
         self.rules.decoder()
     }
 
-    /// Number and bytes of the timelines in memory.
+    /// Returns how many timelines are in memory.
     #[must_use]
-    pub fn cached(&self) -> (usize, usize) {
+    pub fn cache_usage(&self) -> CacheUsage {
         self.cache.usage()
     }
 
-    /// Forgets the timelines in memory: after a fence, or whenever the store may have changed behind our back.
-    pub fn forget(&mut self) {
+    /// Drops the timelines in memory: after a fence, or whenever another writer may have changed the store.
+    pub fn clear_cache(&mut self) {
         self.cache.clear();
     }
 
@@ -81,7 +81,7 @@ impl Ingest {
         arrivals: &Arrivals<'_>,
         advances: &[Advance],
         accounting: &Accounting<'_>,
-        letters: &dyn Letters,
+        letters: &dyn MakeDeadLetter,
     ) -> Result<Report, StoreError> {
         let mut task = BatchTask { arrivals, advances, accounting, letters, excluded: BTreeMap::new() };
         let result = self.retried(store, &task, Purpose::Commit).await;

@@ -36,10 +36,11 @@ pub mod history;
 pub mod testkit;
 
 pub use accounting::Accounting;
-pub use arrivals::{Arrivals, Letters};
+pub use arrivals::{Arrivals, MakeDeadLetter};
+pub use cache::CacheUsage;
 pub use examine::examine;
 pub use ingest::Ingest;
-pub use look::Look;
+pub use look::RemadeSender;
 pub use report::{Report, RowCounts};
 pub use rules::RowRules;
 pub use upkeep::Rebuilt;

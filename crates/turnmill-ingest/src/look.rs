@@ -6,13 +6,13 @@ use turnmill_engine::{Patterns, Timeline};
 use turnmill_model::{Changes, Event, SenderId, SessionId};
 
 use crate::ingest::Ingest;
-use crate::reader::{Reader, Whose};
+use crate::reader::{Reader, SenderRef};
 use crate::whole_history::WholeHistory;
 use turnmill_sink::{Claim, Locked, Store, StoreError, Transaction};
 
 /// A sender, as its history makes it.
 #[derive(Clone, Copy, Debug)]
-pub struct Look<'l> {
+pub struct RemadeSender<'l> {
     /// The sender.
     pub sender: SenderId,
     /// Its key: the conversation id of the assistant.
@@ -31,12 +31,12 @@ impl Ingest {
     /// # Errors
     ///
     /// The store's.
-    pub async fn look<S: Store>(
+    pub async fn remake_rows<S: Store>(
         &self,
         store: &mut S,
         senders: &[SenderId],
         patterns: Arc<Patterns>,
-        show: &mut (dyn FnMut(Look<'_>) + Send),
+        show: &mut (dyn FnMut(RemadeSender<'_>) + Send),
     ) -> Result<(), StoreError> {
         let engine = self.engine.clone().with_patterns(patterns);
         let claim = Claim::of_senders(senders);
@@ -49,7 +49,7 @@ impl Ingest {
             rows.clear();
             let history = WholeHistory { engine: &engine, decoder: self.decoder() };
             let made = history.run(&mut tx, *sender, timeline, &mut rows).await?;
-            show(Look { sender: *sender, sender_key: &name.key, events: made.events, rows: &rows });
+            show(RemadeSender { sender: *sender, sender_key: &name.key, events: made.events, rows: &rows });
         }
         Ok(())
     }
@@ -59,7 +59,7 @@ impl Ingest {
     /// # Errors
     ///
     /// The store's.
-    pub async fn look_at_events<S: Store>(
+    pub async fn show_events<S: Store>(
         &self,
         store: &mut S,
         sender: SenderId,
@@ -70,7 +70,7 @@ impl Ingest {
         let Some(Locked::Loaded { state, .. }) = tx.timelines().await?.into_iter().next() else {
             return Ok(false);
         };
-        let whose = Whose { sender, name: Timeline::name_of(&state)? };
+        let whose = SenderRef { sender, name: Timeline::name_of(&state)? };
         let mut reader = Reader::open(&mut tx, sender, None, self.decoder().name(), None).await?;
         loop {
             reader.fill(&mut tx).await?;
@@ -79,12 +79,12 @@ impl Ingest {
         }
     }
 
-    /// Whose session that is.
+    /// SenderRef session that is.
     ///
     /// # Errors
     ///
     /// The store's.
-    pub async fn owner_of<S: Store>(
+    pub async fn session_owner<S: Store>(
         &self,
         store: &mut S,
         session: SessionId,

@@ -6,7 +6,7 @@ use turnmill_engine::{Checkpoint, SenderName, Timeline};
 use turnmill_model::{AssistantName, Decoder, Event, EventTime, Record, SenderId, SourceFacts, TimeUnit};
 
 use crate::arrivals::Arrivals;
-use crate::copies::Holder;
+use crate::copies::CopySource;
 use crate::history::{Entries, Entry, unpack};
 use turnmill_sink::{Chunk, HistoryPage, HistoryRequest, StoreError, Transaction};
 
@@ -20,14 +20,14 @@ const SHORT_WAY: usize = 512;
 /// Events between two checkpoints, at least.
 const CHECKPOINT_EVENTS: usize = 32;
 
-/// Whose history is read.
+/// SenderRef history is read.
 #[derive(Clone, Debug)]
-pub(crate) struct Whose {
+pub(crate) struct SenderRef {
     pub(crate) sender: SenderId,
     pub(crate) name: SenderName,
 }
 
-impl Whose {
+impl SenderRef {
     pub(crate) fn of(timeline: &Timeline) -> Self {
         let (key, assistant) = (timeline.sender_key().into(), timeline.assistant().map(Into::into));
         Self { sender: timeline.sender(), name: SenderName { key, assistant } }
@@ -81,7 +81,7 @@ impl Stored {
         }
     }
 
-    fn record<'s>(&'s self, whose: &'s Whose) -> Record<'s> {
+    fn record<'s>(&'s self, whose: &'s SenderRef) -> Record<'s> {
         Record {
             payload: &self.payload,
             sender: Some(&whose.name.key),
@@ -101,7 +101,7 @@ impl Stored {
     pub(crate) fn event<'s>(
         &'s self,
         decoder: &dyn Decoder,
-        whose: &'s Whose,
+        whose: &'s SenderRef,
     ) -> Result<Event<'s>, StoreError> {
         let mut events = Vec::new();
         let damaged = |detail: String| StoreError::Damaged {
@@ -119,7 +119,7 @@ impl Stored {
     }
 
     /// What has to be kept of it, a plain event, when an anonymised copy takes its place.
-    pub(crate) fn facts(&self, decoder: &dyn Decoder, whose: &Whose) -> Vec<u8> {
+    pub(crate) fn facts(&self, decoder: &dyn Decoder, whose: &SenderRef) -> Vec<u8> {
         decoder.kept(&self.record(whose), self.ordinal).unwrap_or_default()
     }
 
@@ -132,15 +132,15 @@ impl Stored {
     pub(crate) fn with_copy(
         &self,
         arrivals: Option<&Arrivals<'_>>,
-        copy: Holder,
+        copy: CopySource,
         kept: &Option<Vec<u8>>,
     ) -> Self {
         let mut changed = match (arrivals, copy) {
-            (Some(arrivals), Holder::Arrived(arrival)) => {
+            (Some(arrivals), CopySource::Arrived(arrival)) => {
                 let entry = Entry::new(&arrivals.record(arrival), &arrivals.events[arrival], None);
                 Self { time: self.time, tie: self.tie, ..Self::new(&entry, self.chunk) }
             }
-            (_, Holder::Before | Holder::Arrived(_)) => self.clone(),
+            (_, CopySource::Known | CopySource::Arrived(_)) => self.clone(),
         };
         changed.kept.clone_from(kept);
         changed

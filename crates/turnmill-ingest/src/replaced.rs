@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use turnmill_model::{Body, Decoder, Event, EventId, EventKey, EventTime};
 
 use crate::arrivals::Arrivals;
-use crate::copies::{Before, Holder, fold};
+use crate::copies::{CopySource, KnownCopies, fold};
 use crate::groups::{Copies, Item};
 use crate::history::{Entries, unpack};
-use crate::reader::{ReadAhead, Reader, Stored, Whose};
+use crate::reader::{ReadAhead, Reader, SenderRef, Stored};
 use turnmill_sink::{Chunk, HistoryWrite, StoreError, Transaction};
 
 /// What becomes of a stored event.
@@ -17,7 +17,7 @@ use turnmill_sink::{Chunk, HistoryWrite, StoreError, Transaction};
 pub(crate) enum Change {
     /// This copy takes its place: one that arrived, or itself with what a plain copy says.
     Replace {
-        copy: Holder,
+        copy: CopySource,
         /// What the history keeps of the plain copy.
         kept: Option<Vec<u8>>,
     },
@@ -42,7 +42,7 @@ pub(crate) struct Plan {
 
 /// Stored events with one key, in the sender's order.
 #[derive(Debug, Default)]
-struct Found {
+struct StoredCopies {
     events: Vec<(EventId, Stored)>,
 }
 
@@ -61,15 +61,15 @@ impl Plan {
     pub(crate) async fn make<'e, 'a, T: Transaction>(
         tx: &mut T,
         decoder: &dyn Decoder,
-        whose: &Whose,
+        whose: &SenderRef,
         items: &[Item<'e, 'a>],
         arrivals: &'e Arrivals<'a>,
         ahead: Option<ReadAhead>,
     ) -> Result<Self, StoreError> {
-        let mut wanted: HashMap<EventKey, (&Copies, Found)> = items
+        let mut wanted: HashMap<EventKey, (&Copies, StoredCopies)> = items
             .iter()
             .filter(|item| item.is_known())
-            .map(|item| (item.event.id.key(), (&item.copies, Found::default())))
+            .map(|item| (item.event.id.key(), (&item.copies, StoredCopies::default())))
             .collect();
         let mut chunks = BTreeMap::new();
         find(tx, decoder, whose, items, &mut wanted, &mut chunks, ahead).await?;
@@ -107,10 +107,10 @@ impl Plan {
     fn decide(
         &mut self,
         decoder: &dyn Decoder,
-        whose: &Whose,
+        whose: &SenderRef,
         arrivals: &Arrivals<'_>,
         copies: &Copies,
-        found: &Found,
+        found: &StoredCopies,
     ) -> Result<(), StoreError> {
         let Some(((first, stored), rest)) = found.events.split_first() else {
             return Err(StoreError::Damaged {
@@ -122,24 +122,24 @@ impl Plan {
         let ids: Vec<EventId> = found.events.iter().map(|(id, _)| *id).collect();
         let verdict = match mark {
             Some(mark) => {
-                let before = Before::Anonymised { mark, has_facts: stored.kept.is_some() };
+                let before = KnownCopies::Anonymised { mark, has_facts: stored.kept.is_some() };
                 fold(&before, arrivals.numbered(copies))
             }
-            None => fold(&Before::Plain(&ids), arrivals.numbered(copies)),
+            None => fold(&KnownCopies::Plain(&ids), arrivals.numbered(copies)),
         };
         self.anonymised += verdict.anonymised;
         self.changed += verdict.changed;
         let Some(stands) = verdict.stands else { return Ok(()) };
         let kept = match verdict.facts {
-            Some(Holder::Before) if mark.is_some() => stored.kept.clone(),
-            Some(Holder::Before) => Some(stored.facts(decoder, whose)),
-            Some(Holder::Arrived(plain)) => {
+            Some(CopySource::Known) if mark.is_some() => stored.kept.clone(),
+            Some(CopySource::Known) => Some(stored.facts(decoder, whose)),
+            Some(CopySource::Arrived(plain)) => {
                 let ordinal = arrivals.events.get(plain).map_or(0, |event| event.ordinal);
                 Some(decoder.kept(&arrivals.record(plain), ordinal).unwrap_or_default())
             }
             None => None,
         };
-        if stands == Holder::Before && kept == stored.kept {
+        if stands == CopySource::Known && kept == stored.kept {
             return Ok(());
         }
         let changed = stored.with_copy(Some(arrivals), stands, &kept);
@@ -173,9 +173,9 @@ pub(crate) fn rewrite(
 async fn find<T: Transaction>(
     tx: &mut T,
     decoder: &dyn Decoder,
-    whose: &Whose,
+    whose: &SenderRef,
     items: &[Item<'_, '_>],
-    wanted: &mut HashMap<EventKey, (&Copies, Found)>,
+    wanted: &mut HashMap<EventKey, (&Copies, StoredCopies)>,
     chunks: &mut BTreeMap<u64, Chunk>,
     ahead: Option<ReadAhead>,
 ) -> Result<(), StoreError> {

@@ -1,15 +1,15 @@
 //! Making senders' rows again from their history.
 
 use turnmill_engine::{SenderName, Timeline};
-use turnmill_model::{EventTime, SenderId};
+use turnmill_model::SenderId;
 use turnmill_sink::{
-    Batch, CheckpointWrite, Claim, Counts, HistoryRequest, HistoryWrite, Locked, Store, StoreError,
-    TimelineWrite, Transaction,
+    Batch, CheckpointWrite, Claim, Counts, HistoryRequest, HistoryStretch, HistoryWrite, Locked, Store,
+    StoreError, TimelineWrite, Transaction,
 };
 
 use crate::ingest::Ingest;
 use crate::late::Replayer;
-use crate::reader::{Stored, Whose};
+use crate::reader::{SenderRef, Stored};
 use crate::replaced::rewrite;
 use crate::setback::{Setback, check_patterns};
 use crate::whole_history::{Rewritten, WholeHistory};
@@ -150,7 +150,7 @@ impl Ingest {
         store: &mut S,
         senders: &[SenderId],
         assistant: Option<&str>,
-    ) -> Result<Vec<(SenderId, Whose)>, StoreError> {
+    ) -> Result<Vec<(SenderId, SenderRef)>, StoreError> {
         let claim = Claim::of_senders(senders);
         let mut tx = store.begin(&claim).await?;
         let mut named = Vec::with_capacity(senders.len());
@@ -159,7 +159,7 @@ impl Ingest {
             let SenderName { key, assistant: stored } = Timeline::name_of(&state)?;
             let assistant = stored.or_else(|| assistant.map(Into::into));
             let sender = SenderId::new(assistant.as_deref(), &key);
-            named.push((*old, Whose { sender, name: SenderName { key, assistant } }));
+            named.push((*old, SenderRef { sender, name: SenderName { key, assistant } }));
         }
         Ok(named)
     }
@@ -170,7 +170,7 @@ impl Ingest {
         &self,
         tx: &mut T,
         old: SenderId,
-        whose: &Whose,
+        whose: &SenderRef,
         version: u64,
         batch: &mut Batch,
     ) -> Result<(u64, u64), StoreError> {
@@ -187,8 +187,8 @@ impl Ingest {
             self.copy_history(tx, old, sender, &made.rewritten, batch).await?;
         }
         batch.timelines.push(TimelineWrite { sender, version: version + 1, state: made.timeline.to_bytes() });
-        let stretch: (Option<EventTime>, Option<EventTime>) = (None, None);
-        batch.checkpoints.push(CheckpointWrite { sender, stretch, checkpoints: made.checkpoints });
+        let (stretch, checkpoints) = (HistoryStretch::default(), made.checkpoints);
+        batch.checkpoints.push(CheckpointWrite { sender, stretch, checkpoints });
         let gone = made.rewritten.values().filter(|entry| entry.is_none()).count() as u64;
         Ok((made.events, gone))
     }

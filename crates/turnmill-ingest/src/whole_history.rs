@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use turnmill_engine::{Checkpoint, Engine, Step, Timeline};
-use turnmill_model::{Changes, Decoder, Event, EventId, EventKey, SenderId, SessionId};
+use turnmill_engine::{Checkpoint, Engine, NamedSession, Step, Timeline};
+use turnmill_model::{Changes, Decoder, Event, EventKey, SenderId, SessionId};
 use turnmill_sink::{StoreError, Transaction};
-use uuid::Uuid;
 
-use crate::copies::{Before, Holder, fold};
-use crate::reader::{Reader, Stored, Whose};
+use crate::copies::{CopySource, KnownCopies, fold};
+use crate::reader::{Reader, SenderRef, Stored};
 
 /// What a sender's history is applied with.
 pub(crate) struct WholeHistory<'h> {
@@ -17,7 +16,7 @@ pub(crate) struct WholeHistory<'h> {
 }
 
 /// A sender's rows, made from its history.
-pub(crate) struct Made {
+pub(crate) struct RemadeHistory {
     /// Number of events.
     pub(crate) events: u64,
     pub(crate) timeline: Timeline,
@@ -37,13 +36,13 @@ impl WholeHistory<'_> {
         old: SenderId,
         mut timeline: Timeline,
         out: &mut Changes,
-    ) -> Result<Made, StoreError> {
+    ) -> Result<RemadeHistory, StoreError> {
         let sender = timeline.sender();
         let mark = out.mark();
         loop {
-            let (made, claims) = self.run_all(tx, old, &timeline, out).await?;
+            let (made, named) = self.run_all(tx, old, &timeline, out).await?;
             let mut foreign = false;
-            for (_, key) in &claims {
+            for NamedSession { session: key, .. } in &named {
                 let owner = tx.session_owners(&[SessionId(*key)]).await?.into_iter().next().flatten();
                 if owner.is_some_and(|owner| owner != sender && owner != old) {
                     foreign |= timeline.mark_foreign(*key);
@@ -63,8 +62,8 @@ impl WholeHistory<'_> {
         old: SenderId,
         timeline: &Timeline,
         out: &mut Changes,
-    ) -> Result<(Made, Vec<(EventId, Uuid)>), StoreError> {
-        let whose = Whose::of(timeline);
+    ) -> Result<(RemadeHistory, Vec<NamedSession>), StoreError> {
+        let whose = SenderRef::of(timeline);
         let mut made = timeline.clone();
         let mut reader = Reader::open(tx, old, None, self.decoder.name(), None).await?;
         let (mut events, mut rewritten) = (0, Rewritten::new());
@@ -88,7 +87,7 @@ impl WholeHistory<'_> {
                     rewritten.insert(stored.chunk, None);
                     continue;
                 }
-                if let Step::Behind { .. } = run.apply(&event) {
+                if let Step::NeedsReplay { .. } = run.apply(&event) {
                     return Err(StoreError::Damaged {
                         detail: format!("the history of sender {old} has event {} twice", event.id),
                     });
@@ -97,8 +96,8 @@ impl WholeHistory<'_> {
             }
         }
         let finished = run.finish();
-        let made = Made { events, timeline: made, checkpoints: finished.checkpoints, rewritten };
-        Ok((made, finished.claims))
+        let made = RemadeHistory { events, timeline: made, checkpoints: finished.checkpoints, rewritten };
+        Ok((made, finished.named_sessions))
     }
 
     /// Of stored events of one time those that are events by the present rules; what becomes of the others goes to
@@ -106,7 +105,7 @@ impl WholeHistory<'_> {
     /// ones.
     fn without_copies(
         &self,
-        whose: &Whose,
+        whose: &SenderRef,
         together: Vec<Stored>,
         rewritten: &mut Rewritten,
     ) -> Result<Vec<Stored>, StoreError> {
@@ -123,12 +122,13 @@ impl WholeHistory<'_> {
         let mut changed: BTreeMap<usize, Stored> = BTreeMap::new();
         for copies in keys.values_mut().filter(|copies| copies.len() > 1) {
             copies.sort_by_key(|number| together[*number].chunk);
-            let verdict = fold(&Before::Nothing, copies.iter().map(|number| (*number, &events[*number])));
+            let verdict =
+                fold(&KnownCopies::Nothing, copies.iter().map(|number| (*number, &events[*number])));
             let mut stays: Vec<usize> = verdict.plain.to_vec();
-            if let (Some(Holder::Arrived(stands)), Some(&first)) = (verdict.stands, copies.first()) {
+            if let (Some(CopySource::Arrived(stands)), Some(&first)) = (verdict.stands, copies.first()) {
                 // It takes the place of the first to arrive.
                 let kept = match verdict.facts {
-                    Some(Holder::Arrived(plain)) => Some(together[plain].facts(self.decoder, whose)),
+                    Some(CopySource::Arrived(plain)) => Some(together[plain].facts(self.decoder, whose)),
                     _ => together[stands].kept.clone(),
                 };
                 changed.insert(first, together[first].replaced_by(&together[stands], kept));

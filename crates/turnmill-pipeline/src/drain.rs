@@ -6,7 +6,7 @@ use turnmill_source::{Position, Source, SourceError};
 
 use crate::event::{Drained, Observer, PipelineError};
 use crate::pipeline::{Outcome, Pipeline, parse_position};
-use crate::prepare::{Read, Reading};
+use crate::prepare::{ReadAhead, ReaderMessage};
 
 /// Opens a source behind a position.
 pub type OpenSource<'o> = dyn FnMut(Option<&Position>) -> Result<Box<dyn Source>, SourceError> + 'o;
@@ -35,7 +35,7 @@ impl<S: Store> Pipeline<S> {
                 drained.stopped |= self.stop.is_set();
                 return Ok(drained);
             }
-            self.ingest.forget();
+            self.ingest.clear_cache();
         }
     }
 
@@ -48,13 +48,13 @@ impl<S: Store> Pipeline<S> {
         observer: &mut dyn Observer,
     ) -> Result<bool, PipelineError> {
         let rules = self.ingest.rules().clone();
-        let reading = Reading::of_source(source, rules, self.reading.clone(), self.stop.clone())
+        let reading = ReadAhead::of_source(source, rules, self.reading.clone(), self.stop.clone())
             .map_err(PipelineError::Thread)?;
         let stop = self.stop.clone();
         let wanted = || !stop.is_set();
         while let Ok(read) = reading.incoming.recv().await {
             match read {
-                Read::Batch(prepared) => {
+                ReaderMessage::Batch(prepared) => {
                     // Opened at the position of something else, the source would be fenced by its own, and be opened there
                     // again without end.
                     let mut positioned = prepared.batch().parts().iter().filter(|part| part.to.is_some());
@@ -77,9 +77,9 @@ impl<S: Store> Pipeline<S> {
                         Outcome::Dropped => return Ok(true),
                     }
                 }
-                Read::Idle | Read::Assigned(_) | Read::Revoked { .. } => {}
-                Read::End => return Ok(true),
-                Read::Failed(error) => return Err(error.into()),
+                ReaderMessage::Idle | ReaderMessage::Assigned(_) | ReaderMessage::Revoked { .. } => {}
+                ReaderMessage::End => return Ok(true),
+                ReaderMessage::Failed(error) => return Err(error.into()),
             }
         }
         Ok(true)

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use turnmill_ingest::Report;
+use turnmill_ingest::{CacheUsage, Report};
 use turnmill_model::{PartitionId, Refused};
 use turnmill_sink::{Counts, StoreError};
 use turnmill_source::{Assignment, Opened, Position, RecordBatch, SourceError};
@@ -23,8 +23,8 @@ pub enum Event<'e> {
         refused: &'e [(usize, Refused)],
         /// How long it took, from the first attempt to the end of the commit.
         took: Duration,
-        /// Timelines in memory, and their bytes.
-        cached: (usize, usize),
+        /// The timelines in memory.
+        cached: CacheUsage,
     },
     /// A partition was not opened where it was left: see [`Opened`].
     Opened {

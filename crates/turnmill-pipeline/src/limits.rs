@@ -51,7 +51,7 @@ pub enum TooManyDeadLetters {
 
 /// What is known of the last records.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Seen {
+pub(crate) struct RecentRefusals {
     /// Length of the run of dead letters that the last record ends.
     run: u64,
     /// The longest run that the last batch had a part in.
@@ -63,7 +63,7 @@ pub(crate) struct Seen {
 /// Batches to remember, whatever a share is of.
 const MOST_BATCHES: usize = 4096;
 
-impl Seen {
+impl RecentRefusals {
     /// The same after a batch of `records` records, of which those numbered `refused` (ascending) are dead letters.
     pub(crate) fn with(&self, records: usize, refused: impl Iterator<Item = usize>) -> Self {
         let mut next = Self { run: self.run, longest: 0, batches: self.batches.clone() };
@@ -86,7 +86,7 @@ impl Seen {
 }
 
 impl DeadLetterLimits {
-    pub(crate) fn check(&self, seen: &Seen) -> Result<(), TooManyDeadLetters> {
+    pub(crate) fn check(&self, seen: &RecentRefusals) -> Result<(), TooManyDeadLetters> {
         if let Some(most) = self.run
             && seen.longest > most
         {
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn runs_go_on_over_batches_and_end_with_a_good_record() {
         let limits = DeadLetterLimits { run: Some(3), share: None };
-        let seen = Seen::default().with(4, [2, 3].into_iter());
+        let seen = RecentRefusals::default().with(4, [2, 3].into_iter());
         assert_eq!(limits.check(&seen), Ok(()));
         let more = seen.with(2, [0, 1].into_iter());
         assert_eq!(limits.check(&more), Err(TooManyDeadLetters::Run { found: 4, most: 3 }));
@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn a_share_is_of_the_last_records_only() {
         let limits = DeadLetterLimits { run: None, share: Some(Share { most: 0.5, of: 10 }) };
-        let few = Seen::default().with(4, 0..4);
+        let few = RecentRefusals::default().with(4, 0..4);
         assert_eq!(limits.check(&few), Ok(()), "too few to say");
         let seen = few.with(6, 0..2);
         assert!(matches!(limits.check(&seen), Err(TooManyDeadLetters::Share { found: 6, of: 10, .. })));

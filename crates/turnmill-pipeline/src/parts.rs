@@ -6,14 +6,14 @@ use turnmill_ingest::Report;
 
 /// Which records of a batch to write next.
 #[derive(Debug)]
-pub(crate) struct Parts {
+pub(crate) struct BatchParts {
     records: usize,
     done: usize,
     size: usize,
     finished: bool,
 }
 
-impl Parts {
+impl BatchParts {
     /// All of so many records, at most `size` at a time. A batch without records is one part, for its positions.
     pub(crate) fn new(records: usize, size: usize) -> Self {
         Self { records, done: 0, size: size.max(1), finished: false }
@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn parts_cover_the_batch_once_and_get_smaller() {
-        let mut parts = Parts::new(10, usize::MAX);
+        let mut parts = BatchParts::new(10, usize::MAX);
         assert_eq!(parts.next(), Some(0..10));
         assert!(parts.halve(&(0..10)));
         assert!(parts.halve(&(0..5)));
@@ -89,9 +89,9 @@ mod tests {
         }
         assert_eq!(seen, [0..2, 2..4, 4..6, 6..8, 8..10]);
         assert_eq!(parts.next_size(), 4);
-        let mut one = Parts::new(1, 7);
+        let mut one = BatchParts::new(1, 7);
         assert!(!one.halve(&one.next().unwrap()));
-        let none = Parts::new(0, 7);
+        let none = BatchParts::new(0, 7);
         assert!(none.is_last(&none.next().unwrap()));
     }
 }

@@ -11,9 +11,9 @@ use turnmill_source::{BatchLimits, Part, Position};
 use crate::backoff::{Backoff, TOO_SLOW};
 use crate::event::{Drained, Event, Observer, PipelineError};
 use crate::fences::{Fences, contradiction};
-use crate::limits::{DeadLetterLimits, Seen};
-use crate::parts::{Parts, add};
-use crate::prepare::{LettersFrom, Preparation, Prepared, ReadOptions, Rewrite};
+use crate::limits::{DeadLetterLimits, RecentRefusals};
+use crate::parts::{BatchParts, add};
+use crate::prepare::{DeadLettersFrom, Preparation, Prepared, ReadOptions, Rewrite};
 use crate::stop::Stop;
 
 /// Bytes of timelines in memory, unless set.
@@ -27,7 +27,7 @@ pub struct Pipeline<S> {
     backoff: Backoff,
     patience: Option<Duration>,
     limits: DeadLetterLimits,
-    seen: Seen,
+    seen: RecentRefusals,
     /// Fences since the last commit.
     fences: Fences,
     /// Records of a transaction at most, after the store has ended a statement that took too long.
@@ -74,7 +74,7 @@ impl<S: Store> Pipeline<S> {
             backoff: Backoff::default(),
             patience: None,
             limits: DeadLetterLimits::default(),
-            seen: Seen::default(),
+            seen: RecentRefusals::default(),
             fences: Fences::default(),
             part: usize::MAX,
             stop,
@@ -178,7 +178,7 @@ impl<S: Store> Pipeline<S> {
         let advances: Vec<Advance> = batch.parts().iter().filter_map(advance).collect();
         let accounting = Accounting::Source(&batch.partition().source);
         let started = Instant::now();
-        let mut parts = Parts::new(arrivals.len(), self.part);
+        let mut parts = BatchParts::new(arrivals.len(), self.part);
         let mut whole: Option<Report> = None;
         let mut failed = Failures::default();
         while let Some(range) = parts.next() {
@@ -191,7 +191,7 @@ impl<S: Store> Pipeline<S> {
                 self.ingest.ingest(&mut self.store, arrivals, advances, &accounting, prepared).await
             } else {
                 let part = prepared.part(range.clone(), self.ingest.decoder());
-                let letters = LettersFrom { prepared, first: range.start };
+                let letters = DeadLettersFrom { prepared, first: range.start };
                 self.ingest.ingest(&mut self.store, &part, advances, &accounting, &letters).await
             };
             match result {
@@ -224,7 +224,7 @@ impl<S: Store> Pipeline<S> {
         let report = whole.unwrap_or_default();
         self.seen = seen;
         drained.bytes += batch.bytes() as u64;
-        let (took, cached) = (started.elapsed(), self.ingest.cached());
+        let (took, cached) = (started.elapsed(), self.ingest.cache_usage());
         let refused = arrivals.refused();
         observer.observe(&Event::Committed { batch, report: &report, refused, took, cached });
         Ok(Outcome::Committed)

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
 use self_cell::self_cell;
-use turnmill_ingest::{Arrivals, Letters, RowRules};
+use turnmill_ingest::{Arrivals, MakeDeadLetter, RowRules};
 use turnmill_model::{Decoder, Record, Refused, SourceFactsBuf};
 use turnmill_sink::DeadLetter;
 use turnmill_source::{
@@ -72,14 +72,14 @@ impl Owner {
 }
 
 /// Makes the dead letters of a part of a batch, which begins with record `first`.
-pub(crate) struct LettersFrom<'p> {
+pub(crate) struct DeadLettersFrom<'p> {
     pub(crate) prepared: &'p Prepared,
     pub(crate) first: usize,
 }
 
-impl Letters for LettersFrom<'_> {
-    fn letter(&self, record: usize, refused: &Refused) -> DeadLetter {
-        self.prepared.letter(self.first + record, refused)
+impl MakeDeadLetter for DeadLettersFrom<'_> {
+    fn dead_letter(&self, record: usize, refused: &Refused) -> DeadLetter {
+        self.prepared.dead_letter(self.first + record, refused)
     }
 }
 
@@ -109,8 +109,8 @@ impl Prepared {
     }
 }
 
-impl Letters for Prepared {
-    fn letter(&self, record: usize, refused: &Refused) -> DeadLetter {
+impl MakeDeadLetter for Prepared {
+    fn dead_letter(&self, record: usize, refused: &Refused) -> DeadLetter {
         let batch = self.batch();
         let record = batch.get(record);
         let place = match record.as_ref().and_then(|record| record.origin) {
@@ -152,7 +152,7 @@ pub(crate) struct ReadOptions {
 }
 
 /// What the reading thread hands over.
-pub(crate) enum Read {
+pub(crate) enum ReaderMessage {
     Batch(Box<Prepared>),
     Assigned(Assignment),
     Revoked {
@@ -166,13 +166,13 @@ pub(crate) enum Read {
 }
 
 /// A source being read ahead.
-pub(crate) struct Reading {
-    pub(crate) incoming: Receiver<Read>,
+pub(crate) struct ReadAhead {
+    pub(crate) incoming: Receiver<ReaderMessage>,
     recycled: Sender<RecordBatch>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Reading {
+impl ReadAhead {
     /// Reads a source to its end.
     pub(crate) fn of_source(
         source: Box<dyn Source>,
@@ -199,7 +199,7 @@ impl Reading {
     }
 
     fn start(
-        read: impl FnOnce(&Sender<Read>, &Receiver<RecordBatch>) + Send + 'static,
+        read: impl FnOnce(&Sender<ReaderMessage>, &Receiver<RecordBatch>) + Send + 'static,
     ) -> std::io::Result<Self> {
         let (outgoing, incoming) = async_channel::bounded(AHEAD);
         let (recycled, fresh) = async_channel::bounded(AHEAD + 2);
@@ -215,7 +215,7 @@ impl Reading {
     }
 }
 
-impl Drop for Reading {
+impl Drop for ReadAhead {
     fn drop(&mut self) {
         self.incoming.close();
         if let Some(thread) = self.thread.take() {
@@ -230,7 +230,7 @@ fn read(
     decoder: &dyn Decoder,
     options: &ReadOptions,
     stop: &Stop,
-    outgoing: &Sender<Read>,
+    outgoing: &Sender<ReaderMessage>,
     fresh: &Receiver<RecordBatch>,
 ) {
     loop {
@@ -242,22 +242,22 @@ fn read(
         let empty = batch.is_empty() && !batch.opened().is_some_and(Opened::moved);
         if failure.is_none() && !empty {
             let prepared = Box::new(Prepared::decode(batch, decoder, &options.preparation));
-            if outgoing.send_blocking(Read::Batch(prepared)).is_err() {
+            if outgoing.send_blocking(ReaderMessage::Batch(prepared)).is_err() {
                 return;
             }
         }
         let last = match (progress, failure) {
-            (_, Some(error)) => Read::Failed(error),
-            (Some(Progress::End) | None, None) => Read::End,
-            (Some(Progress::Idle), None) if stop.is_set() || options.leave_idle => Read::End,
+            (_, Some(error)) => ReaderMessage::Failed(error),
+            (Some(Progress::End) | None, None) => ReaderMessage::End,
+            (Some(Progress::Idle), None) if stop.is_set() || options.leave_idle => ReaderMessage::End,
             (Some(Progress::Idle), None) => {
-                if outgoing.send_blocking(Read::Idle).is_err() {
+                if outgoing.send_blocking(ReaderMessage::Idle).is_err() {
                     return;
                 }
                 stop.wait(IDLE);
                 continue;
             }
-            (Some(Progress::More), None) if stop.is_set() => Read::End,
+            (Some(Progress::More), None) if stop.is_set() => ReaderMessage::End,
             (Some(Progress::More), None) => continue,
         };
         // Whoever listens no more does not need to know.
@@ -273,27 +273,29 @@ fn read_group(
     limits: GroupLimits,
     preparation: &Preparation,
     stop: &Stop,
-    outgoing: &Sender<Read>,
+    outgoing: &Sender<ReaderMessage>,
     fresh: &Receiver<RecordBatch>,
-) -> Read {
+) -> ReaderMessage {
     loop {
         if stop.is_set() {
-            return Read::End;
+            return ReaderMessage::End;
         }
         let mut batch = fresh.try_recv().unwrap_or_default();
         let read = match source.next(&limits, &mut batch) {
-            Ok(GroupProgress::Batch) => Read::Batch(Box::new(Prepared::decode(batch, decoder, preparation))),
-            Ok(GroupProgress::Assigned(assignment)) => Read::Assigned(assignment),
-            Ok(GroupProgress::Revoked { generation, lost }) => Read::Revoked { generation, lost },
+            Ok(GroupProgress::Batch) => {
+                ReaderMessage::Batch(Box::new(Prepared::decode(batch, decoder, preparation)))
+            }
+            Ok(GroupProgress::Assigned(assignment)) => ReaderMessage::Assigned(assignment),
+            Ok(GroupProgress::Revoked { generation, lost }) => ReaderMessage::Revoked { generation, lost },
             // Whoever commits may have failed meanwhile, and waits for this thread.
-            Ok(GroupProgress::Idle) if outgoing.is_closed() => return Read::End,
+            Ok(GroupProgress::Idle) if outgoing.is_closed() => return ReaderMessage::End,
             Ok(GroupProgress::Idle) => continue,
             // Not the last word: what was read may have to be read again.
-            Ok(GroupProgress::End) => Read::End,
-            Err(error) => return Read::Failed(error),
+            Ok(GroupProgress::End) => ReaderMessage::End,
+            Err(error) => return ReaderMessage::Failed(error),
         };
         if outgoing.send_blocking(read).is_err() {
-            return Read::End;
+            return ReaderMessage::End;
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Trying a dead letter again.
 
-use turnmill_ingest::{Accounting, Arrivals, Ingest, Letters};
+use turnmill_ingest::{Accounting, Arrivals, Ingest, MakeDeadLetter};
 use turnmill_model::{Record, Refused};
 use turnmill_sink::{DeadLetter, Store, StoreError};
 
@@ -13,10 +13,10 @@ pub enum Retried {
     Refused(Refused),
 }
 
-struct Same<'l>(&'l DeadLetter);
+struct SameRecord<'l>(&'l DeadLetter);
 
-impl Letters for Same<'_> {
-    fn letter(&self, _record: usize, refused: &Refused) -> DeadLetter {
+impl MakeDeadLetter for SameRecord<'_> {
+    fn dead_letter(&self, _record: usize, refused: &Refused) -> DeadLetter {
         DeadLetter { reason: refused.reason, detail: refused.detail.clone(), ..self.0.clone() }
     }
 }
@@ -41,7 +41,7 @@ pub async fn retry_dead_letter<S: Store>(
         return Ok(Retried::Refused(refused.clone()));
     }
     let accounting = Accounting::Retry { source: &letter.key.source, letter: letter.id };
-    let report = ingest.ingest(store, &arrivals, &[], &accounting, &Same(letter)).await?;
+    let report = ingest.ingest(store, &arrivals, &[], &accounting, &SameRecord(letter)).await?;
     if report.counts.dead_letters == 0 {
         Ok(Retried::Landed)
     } else {

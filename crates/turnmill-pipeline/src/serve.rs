@@ -6,7 +6,7 @@ use turnmill_source::{Assignment, GroupControl, GroupLimits, GroupSource, Positi
 
 use crate::event::{Drained, Event, Observer, PipelineError};
 use crate::pipeline::{Outcome, Pipeline, parse_position};
-use crate::prepare::{Read, Reading};
+use crate::prepare::{ReadAhead, ReaderMessage};
 
 impl<S: Store> Pipeline<S> {
     /// Reads what the group hands out, from the store's positions on, until stopping is asked for or a bounded source ends.
@@ -51,22 +51,22 @@ impl<S: Store> Pipeline<S> {
         // Before the group hands anything out, so that a store that cannot be used says so at once.
         self.open(observer).await?;
         let (rules, preparation) = (self.ingest.rules().clone(), self.reading.preparation.clone());
-        let reading = Reading::of_group(source, rules, limits, preparation, self.stop.clone())
+        let reading = ReadAhead::of_group(source, rules, limits, preparation, self.stop.clone())
             .map_err(PipelineError::Thread)?;
         let stop = self.stop.clone();
         // Batches were not committed, and nothing has been read again yet.
         let mut owes = false;
         while let Ok(read) = reading.incoming.recv().await {
             match read {
-                Read::Assigned(assignment) => {
+                ReaderMessage::Assigned(assignment) => {
                     owes = false;
                     self.begin(&assignment, control, observer).await?;
                 }
-                Read::Revoked { generation, lost } => {
+                ReaderMessage::Revoked { generation, lost } => {
                     observer.observe(&Event::Revoked { lost });
                     control.released(generation);
                 }
-                Read::Batch(prepared) => {
+                ReaderMessage::Batch(prepared) => {
                     let batch = prepared.batch();
                     let wanted = || !stop.is_set() && control.generation() == batch.generation();
                     match self.commit(&prepared, &wanted, drained, observer).await? {
@@ -86,10 +86,10 @@ impl<S: Store> Pipeline<S> {
                     }
                     reading.recycle(*prepared);
                 }
-                Read::Idle => {}
-                Read::End if owes && !self.stop.is_set() => {}
-                Read::End => break,
-                Read::Failed(error) => return Err(error.into()),
+                ReaderMessage::Idle => {}
+                ReaderMessage::End if owes && !self.stop.is_set() => {}
+                ReaderMessage::End => break,
+                ReaderMessage::Failed(error) => return Err(error.into()),
             }
         }
         Ok(())

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use tokio_postgres::Row;
 use turnmill_model::SenderId;
-use turnmill_sink::{Equal, Examine, Examined, Kept, StoreError};
+use turnmill_sink::{CountCheck, Examination, Examine, StoreError, StoredSender};
 use turnmill_sql::examine::{EQUAL, dangling, equal_numbers};
 use uuid::Uuid;
 
@@ -33,11 +33,11 @@ const EVENTS: &str = "SELECT sender_id, count(*) FROM rasa_event WHERE session_i
 const ROWS: &str = "SELECT id FROM rasa_sender WHERE id = ANY ($1::text[])";
 
 impl Examine for PostgresStore {
-    async fn integrity(&mut self, thorough: bool) -> Result<Examined, StoreError> {
+    async fn integrity(&mut self, thorough: bool) -> Result<Examination, StoreError> {
         let schema = self.settings.schema.clone();
         let connection = &*self.connected().await?;
         let fail = |error: Failure| connection.fail(error, "looking for amcheck");
-        let mut examined = Examined::default();
+        let mut examined = Examination::default();
         let found = connection.query(AMCHECK, &[&schema]).await.map_err(fail)?;
         let Some(row) = found.first() else {
             let how =
@@ -62,10 +62,10 @@ impl Examine for PostgresStore {
         Ok(examined)
     }
 
-    async fn references(&mut self) -> Result<Examined, StoreError> {
+    async fn references(&mut self) -> Result<Examination, StoreError> {
         let connection = &*self.connected().await?;
         let _reading = RollBack::reading(connection).await?;
-        let mut examined = Examined::default();
+        let mut examined = Examination::default();
         let queries = dangling();
         for query in &queries {
             let rows = connection.query_one(query.sql.as_str(), &[]).await;
@@ -78,14 +78,15 @@ impl Examine for PostgresStore {
         Ok(examined)
     }
 
-    async fn equal_numbers(&mut self) -> Result<Vec<Equal>, StoreError> {
+    async fn equal_numbers(&mut self) -> Result<Vec<CountCheck>, StoreError> {
         let connection = &*self.connected().await?;
         let _reading = RollBack::reading(connection).await?;
         let fail = |error: Failure| connection.fail(error, "counting rows");
         let row = connection.query_one(equal_numbers().as_str(), &[]).await.map_err(fail)?;
-        let pair = |(number, pair): (usize, &turnmill_sql::examine::EqualNumbers)| -> Result<Equal, Failure> {
-            Ok(pair.counted(row.try_get(number * 2)?, row.try_get(number * 2 + 1)?))
-        };
+        let pair =
+            |(number, pair): (usize, &turnmill_sql::examine::EqualNumbers)| -> Result<CountCheck, Failure> {
+                Ok(pair.counted(row.try_get(number * 2)?, row.try_get(number * 2 + 1)?))
+            };
         EQUAL.iter().enumerate().map(pair).collect::<Result<_, _>>().map_err(fail)
     }
 
@@ -93,7 +94,7 @@ impl Examine for PostgresStore {
         &mut self,
         after: Option<SenderId>,
         limit: usize,
-    ) -> Result<Vec<(SenderId, Kept)>, StoreError> {
+    ) -> Result<Vec<(SenderId, StoredSender)>, StoreError> {
         let connection = &*self.connected().await?;
         let fail = |error: Failure| connection.fail(error, "reading states and history");
         let _guard = RollBack::new(connection);
@@ -107,18 +108,18 @@ async fn kept(
     connection: &Connection,
     after: Option<SenderId>,
     limit: usize,
-) -> Result<Vec<(SenderId, Kept)>, Failure> {
+) -> Result<Vec<(SenderId, StoredSender)>, Failure> {
     let after = after.map_or(Uuid::nil(), |after| after.0);
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let mut senders: Vec<(SenderId, Kept)> = Vec::new();
+    let mut senders: Vec<(SenderId, StoredSender)> = Vec::new();
     for row in connection.query(STATES, &[&after, &limit]).await? {
         let state = row.try_get(1)?;
-        senders.push((SenderId(row.try_get(0)?), Kept { state, ..Kept::default() }));
+        senders.push((SenderId(row.try_get(0)?), StoredSender { state, ..StoredSender::default() }));
     }
     let places: HashMap<Uuid, usize> = senders.iter().map(|(sender, _)| sender.0).zip(0..).collect();
     let ids: Vec<Uuid> = senders.iter().map(|(sender, _)| sender.0).collect();
     let texts: Vec<String> = ids.iter().map(ToString::to_string).collect();
-    let mut of = |id: Option<Uuid>, put: &mut dyn FnMut(&mut Kept)| {
+    let mut of = |id: Option<Uuid>, put: &mut dyn FnMut(&mut StoredSender)| {
         let place = id.and_then(|id| places.get(&id));
         if let Some((_, kept)) = place.and_then(|place| senders.get_mut(*place)) {
             put(kept);
@@ -144,7 +145,7 @@ async fn trees(
     connection: &Connection,
     schema: &str,
     amcheck: &str,
-    examined: &mut Examined,
+    examined: &mut Examination,
 ) -> Result<(), StoreError> {
     let fail = |error: Failure| connection.fail(error, "listing indexes");
     let indexes = connection.query(TREES, &[&schema]).await.map_err(fail)?;

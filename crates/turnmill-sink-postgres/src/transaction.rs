@@ -5,10 +5,11 @@ use std::collections::{BTreeSet, HashMap};
 use futures_util::future::{OptionFuture, join, join3};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
-use turnmill_model::{EventId, EventKey, SenderId, SessionId};
+use turnmill_model::{EventId, SenderId, SessionId};
 use turnmill_sink::outbox::encode;
 use turnmill_sink::{
-    Advance, Batch, Claim, HistoryPage, HistoryRequest, Locked, SenderClaim, StoreError, Transaction,
+    Advance, Batch, Claim, EventLookup, HistoryPage, HistoryRequest, Locked, SenderClaim, StoreError,
+    Transaction,
 };
 use turnmill_sql::SqlType;
 use uuid::Uuid;
@@ -313,20 +314,20 @@ impl Transaction for PostgresTransaction<'_> {
         Ok(std::mem::take(&mut self.locked))
     }
 
-    async fn known(&mut self, keys: &[(SenderId, EventKey)]) -> Result<Vec<Vec<EventId>>, StoreError> {
+    async fn known(&mut self, events: &[EventLookup]) -> Result<Vec<Vec<EventId>>, StoreError> {
         // In order: neighbours in the index are looked up together.
-        let mut order: Vec<usize> = (0..keys.len()).collect();
-        order.sort_unstable_by_key(|number| keys[*number].1);
+        let mut order: Vec<usize> = (0..events.len()).collect();
+        order.sort_unstable_by_key(|number| events[*number].key);
         let ids =
             |id: &dyn Fn(usize) -> Uuid| Array::of(SqlType::IdText, order.iter().map(|number| id(*number)));
         let numbers = Array::of(SqlType::Integer, order.iter().map(|number| *number as u64));
-        let least = ids(&|number| keys[number].1.first().0);
-        let greatest = ids(&|number| keys[number].1.last().0);
-        let senders = ids(&|number| keys[number].0.0);
+        let least = ids(&|number| events[number].key.first().0);
+        let greatest = ids(&|number| events[number].key.last().0);
+        let senders = ids(&|number| events[number].sender.0);
         let doing = "looking for known events";
         let rows = self.select(KNOWN, &[&numbers, &least, &greatest, &senders], doing).await?;
         let connection = self.store.connection()?;
-        let mut found = vec![Vec::new(); keys.len()];
+        let mut found = vec![Vec::new(); events.len()];
         for row in rows {
             let pair = row.try_get(0).and_then(|number: i64| Ok((number, row.try_get::<_, &str>(1)?)));
             let (number, id) = pair.map_err(|error| connection.fail(error, doing))?;

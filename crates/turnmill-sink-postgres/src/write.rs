@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use turnmill_model::{Changes, EventTime, Key, RowView, SenderId, TableChanges};
-use turnmill_sink::{Batch, CheckpointWrite, DeadLetter, HistoryWrite, StoreError};
+use turnmill_sink::{Batch, CheckpointWrite, DeadLetter, HistoryStretch, HistoryWrite, StoreError};
 use turnmill_sql::upkeep::Removal;
 use turnmill_sql::{SqlType, facts, headers};
 use uuid::Uuid;
@@ -187,7 +187,7 @@ fn checkpoints(sql: &Sql, writes: &[CheckpointWrite], steps: &mut Vec<Step>) {
         return;
     }
     let bounds = |write: &CheckpointWrite| {
-        let (after, before) = write.stretch;
+        let HistoryStretch { after, before } = write.stretch;
         (
             after.map_or(f64::NEG_INFINITY, EventTime::seconds),
             before.map_or(f64::INFINITY, EventTime::seconds),

@@ -11,12 +11,12 @@ use rusqlite::Connection;
 use rusqlite::types::Value as Owned;
 use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::testkit::{Given, conversation};
-use turnmill_ingest::{Accounting, Arrivals, Ingest, Letters, RowRules};
+use turnmill_ingest::{Accounting, Arrivals, Ingest, MakeDeadLetter, RowRules};
 use turnmill_model::tables::Value;
-use turnmill_model::{Changes, EventId, EventKey, Key, SenderId, SessionId, Settings};
+use turnmill_model::{Changes, EventId, Key, SenderId, SessionId, Settings};
 use turnmill_sink::{
-    Batch, Claim, DeadLetter, HistoryPage, HistoryRequest, Locked, Opened, PatternSet, Store, StoreError,
-    Transaction,
+    Batch, Claim, DeadLetter, EventLookup, HistoryPage, HistoryRequest, Locked, Opened, PatternSet, Store,
+    StoreError, Transaction,
 };
 use turnmill_sink_sqlite::{SqliteStore, SqliteTransaction};
 use turnmill_sql::statements::{Input, OnConflict, Target};
@@ -67,8 +67,8 @@ impl Transaction for TimedTransaction<'_> {
         timed(&self.1, "timelines", self.0.timelines()).await
     }
 
-    async fn known(&mut self, keys: &[(SenderId, EventKey)]) -> Result<Vec<Vec<EventId>>, StoreError> {
-        timed(&self.1, "known", self.0.known(keys)).await
+    async fn known(&mut self, events: &[EventLookup]) -> Result<Vec<Vec<EventId>>, StoreError> {
+        timed(&self.1, "known", self.0.known(events)).await
     }
 
     async fn session_owners(&mut self, ids: &[SessionId]) -> Result<Vec<Option<SenderId>>, StoreError> {
@@ -95,8 +95,8 @@ impl Transaction for TimedTransaction<'_> {
 
 struct NoLetters;
 
-impl Letters for NoLetters {
-    fn letter(&self, _: usize, refused: &turnmill_model::Refused) -> DeadLetter {
+impl MakeDeadLetter for NoLetters {
+    fn dead_letter(&self, _: usize, refused: &turnmill_model::Refused) -> DeadLetter {
         unreachable!("{refused}")
     }
 }

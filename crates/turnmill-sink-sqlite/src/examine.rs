@@ -1,7 +1,7 @@
 //! Looking for damage.
 
 use turnmill_model::SenderId;
-use turnmill_sink::{Equal, Examine, Examined, Kept, StoreError};
+use turnmill_sink::{CountCheck, Examination, Examine, StoreError, StoredSender};
 use turnmill_sql::examine::{EQUAL, dangling, equal_numbers};
 use uuid::Uuid;
 
@@ -20,7 +20,7 @@ const EVENTS: &str = "SELECT count(*) FROM rasa_session AS session CROSS JOIN ra
 const HAS_ROW: &str = "SELECT count(*) FROM rasa_sender WHERE id = ?1";
 
 impl Examine for SqliteStore {
-    async fn integrity(&mut self, thorough: bool) -> Result<Examined, StoreError> {
+    async fn integrity(&mut self, thorough: bool) -> Result<Examination, StoreError> {
         let size = self.path().and_then(|path| std::fs::metadata(path).ok()).map_or(0, |file| file.len());
         let all = thorough || size <= SMALL;
         let check = if all { "integrity_check" } else { "quick_check" };
@@ -35,9 +35,9 @@ impl Examine for SqliteStore {
             Err(error) => vec![self.error(error, "checking the file").to_string()],
         };
         let findings = problems.into_iter().filter(|line| line != "ok");
-        let mut examined = Examined {
+        let mut examined = Examination {
             findings: findings.map(|line| format!("SQLite: {line}")).collect(),
-            ..Examined::default()
+            ..Examination::default()
         };
         if all {
             examined.looked_at.push("the file's pages and indexes, by SQLite's integrity check".into());
@@ -48,8 +48,8 @@ impl Examine for SqliteStore {
         Ok(examined)
     }
 
-    async fn references(&mut self) -> Result<Examined, StoreError> {
-        let mut examined = Examined::default();
+    async fn references(&mut self) -> Result<Examination, StoreError> {
+        let mut examined = Examination::default();
         let queries = dangling();
         for query in &queries {
             let rows: Result<i64, _> = self.connection()?.query_row(&query.sql, [], |row| row.get(0));
@@ -60,7 +60,7 @@ impl Examine for SqliteStore {
         Ok(examined)
     }
 
-    async fn equal_numbers(&mut self) -> Result<Vec<Equal>, StoreError> {
+    async fn equal_numbers(&mut self) -> Result<Vec<CountCheck>, StoreError> {
         let numbers = self.connection()?.query_row(&equal_numbers(), [], |row| {
             let pair = |(number, pair): (usize, &turnmill_sql::examine::EqualNumbers)| {
                 Ok(pair.counted(row.get(number * 2)?, row.get(number * 2 + 1)?))
@@ -74,7 +74,7 @@ impl Examine for SqliteStore {
         &mut self,
         after: Option<SenderId>,
         limit: usize,
-    ) -> Result<Vec<(SenderId, Kept)>, StoreError> {
+    ) -> Result<Vec<(SenderId, StoredSender)>, StoreError> {
         let after = after.map_or_else(Vec::new, |after| after.0.as_bytes().to_vec());
         self.at_one_moment(|connection| {
             let read = || {
@@ -92,7 +92,7 @@ impl Examine for SqliteStore {
                         |sql| connection.prepare_cached(sql)?.query_row([&text], |row| row.get::<_, u64>(0));
                     kept.push((
                         SenderId(sender),
-                        Kept {
+                        StoredSender {
                             state,
                             chunks: chunks.collect::<Result<_, _>>()?,
                             events: count(EVENTS)?,

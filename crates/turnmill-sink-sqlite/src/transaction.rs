@@ -4,7 +4,8 @@ use rusqlite::{OptionalExtension as _, Row};
 use turnmill_engine::Checkpoint;
 use turnmill_model::{EventId, EventKey, EventTime, SenderId, SessionId};
 use turnmill_sink::{
-    Batch, Chunk, Claim, HistoryPage, HistoryRequest, Locked, SenderClaim, StoreError, Transaction,
+    Batch, Chunk, Claim, EventLookup, HistoryPage, HistoryRequest, Locked, SenderClaim, StoreError,
+    Transaction,
 };
 use uuid::Uuid;
 
@@ -165,8 +166,8 @@ impl Transaction for SqliteTransaction<'_> {
         claim.senders.iter().map(|claim| self.locked(claim)).collect()
     }
 
-    async fn known(&mut self, keys: &[(SenderId, EventKey)]) -> Result<Vec<Vec<EventId>>, StoreError> {
-        keys.iter().map(|(sender, key)| self.known_ids(*sender, *key)).collect()
+    async fn known(&mut self, events: &[EventLookup]) -> Result<Vec<Vec<EventId>>, StoreError> {
+        events.iter().map(|event| self.known_ids(event.sender, event.key)).collect()
     }
 
     async fn session_owners(&mut self, ids: &[SessionId]) -> Result<Vec<Option<SenderId>>, StoreError> {

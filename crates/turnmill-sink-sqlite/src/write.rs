@@ -4,7 +4,7 @@ use rusqlite::{CachedStatement, Connection, Params};
 use turnmill_model::tables::{EVENT_ERROR, PUBLIC, Texts, Value};
 use turnmill_model::{Changes, EventTime, Key, RowView, SenderId, TableChanges};
 use turnmill_sink::outbox;
-use turnmill_sink::{Advance, Batch, CheckpointWrite, DeadLetter, HistoryWrite, StoreError};
+use turnmill_sink::{Advance, Batch, CheckpointWrite, DeadLetter, HistoryStretch, HistoryWrite, StoreError};
 use turnmill_sql::upkeep::Removal;
 use turnmill_sql::{facts, headers};
 
@@ -216,7 +216,7 @@ impl<'w> Writer<'w> {
     fn checkpoints(&self, write: &CheckpointWrite) -> Result<(), StoreError> {
         let doing = "writing checkpoints";
         let sender = write.sender.0.as_bytes();
-        let (after, before) = write.stretch;
+        let HistoryStretch { after, before } = write.stretch;
         let after = after.map_or(f64::NEG_INFINITY, EventTime::seconds);
         let before = before.map_or(f64::INFINITY, EventTime::seconds);
         self.execute(&mut self.prepare(DELETE_CHECKPOINTS, doing)?, (sender, after, before), doing)?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::AddAssign;
 
 use turnmill_engine::Checkpoint;
-use turnmill_model::{Changes, EventTime, PartitionId, Reason, Record, SenderId, SourceFactsBuf};
+use turnmill_model::{Changes, EventKey, EventTime, PartitionId, Reason, Record, SenderId, SourceFactsBuf};
 
 use crate::error::StoreError;
 
@@ -157,10 +157,28 @@ pub struct HistoryWrite {
 pub struct CheckpointWrite {
     /// The sender.
     pub sender: SenderId,
-    /// The stretch: after this time (none: from the first event on), before that time (none: to the last event).
-    pub stretch: (Option<EventTime>, Option<EventTime>),
+    /// The stretch.
+    pub stretch: HistoryStretch,
     /// The checkpoints in it now.
     pub checkpoints: Vec<Checkpoint>,
+}
+
+/// A stretch of a sender's history, without its ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct HistoryStretch {
+    /// It begins after this time; `None`: with the first event.
+    pub after: Option<EventTime>,
+    /// It ends before this time; `None`: with the last event.
+    pub before: Option<EventTime>,
+}
+
+/// Asks for the stored copies of one event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventLookup {
+    /// The sender.
+    pub sender: SenderId,
+    /// The key that all copies of the event have.
+    pub key: EventKey,
 }
 
 /// A record that could not become rows, with everything needed to look at it and to try again.

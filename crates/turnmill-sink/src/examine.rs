@@ -9,7 +9,7 @@ use crate::{Inspect, StoreError};
 
 /// What was looked at, and what is wrong.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Examined {
+pub struct Examination {
     /// What was looked at, each in a few words.
     pub looked_at: Vec<String>,
     /// What was not, and how it can be.
@@ -18,7 +18,7 @@ pub struct Examined {
     pub findings: Vec<String>,
 }
 
-impl Examined {
+impl Examination {
     /// Adds what was found elsewhere.
     pub fn add(&mut self, other: Self) {
         self.looked_at.extend(other.looked_at);
@@ -29,7 +29,7 @@ impl Examined {
 
 /// Numbers that have to be equal, of one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Equal {
+pub struct CountCheck {
     /// The one, in words.
     pub expected: String,
     /// How many.
@@ -42,7 +42,7 @@ pub struct Equal {
     pub may_be_less: bool,
 }
 
-impl Equal {
+impl CountCheck {
     /// Whether the numbers are as they have to be.
     #[must_use]
     pub fn holds(&self) -> bool {
@@ -52,7 +52,7 @@ impl Equal {
 
 /// What a store keeps of a sender beside its rows, and how many rows it has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Kept {
+pub struct StoredSender {
     /// The serialised timeline.
     pub state: Vec<u8>,
     /// The chunks of the history.
@@ -67,23 +67,23 @@ pub struct Kept {
 pub trait Examine: Inspect {
     /// Looks at the pages and indexes of the database, as far as the database can do that by itself. Unless it is to be
     /// `thorough`, what takes long for a large store is left out.
-    fn integrity(&mut self, thorough: bool) -> impl Future<Output = Result<Examined, StoreError>> + Send;
+    fn integrity(&mut self, thorough: bool) -> impl Future<Output = Result<Examination, StoreError>> + Send;
 
     /// Looks for rows that refer to rows that are not there.
-    fn references(&mut self) -> impl Future<Output = Result<Examined, StoreError>> + Send;
+    fn references(&mut self) -> impl Future<Output = Result<Examination, StoreError>> + Send;
 
     /// Numbers of rows that have to be equal.
-    fn equal_numbers(&mut self) -> impl Future<Output = Result<Vec<Equal>, StoreError>> + Send;
+    fn equal_numbers(&mut self) -> impl Future<Output = Result<Vec<CountCheck>, StoreError>> + Send;
 
     /// What is kept of the senders with an id above `after`, in ascending order, at most `limit`.
     fn kept(
         &mut self,
         after: Option<SenderId>,
         limit: usize,
-    ) -> impl Future<Output = Result<Vec<(SenderId, Kept)>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Vec<(SenderId, StoredSender)>, StoreError>> + Send;
 }
 
-impl fmt::Display for Equal {
+impl fmt::Display for CountCheck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { expected, expected_count, found, found_count, may_be_less: _ } = self;
         write!(f, "{expected} {expected_count}, but {found} {found_count}")

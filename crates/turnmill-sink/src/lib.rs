@@ -24,11 +24,11 @@ pub mod digest;
 pub mod outbox;
 
 pub use batch::{
-    Advance, Batch, CheckpointWrite, Chunk, Claim, Counts, DeadLetter, HistoryWrite, Locked, SenderClaim,
-    TimelineWrite,
+    Advance, Batch, CheckpointWrite, Chunk, Claim, Counts, DeadLetter, EventLookup, HistoryStretch,
+    HistoryWrite, Locked, SenderClaim, TimelineWrite,
 };
 pub use error::{Class, StoreError};
-pub use examine::{Equal, Examine, Examined, Kept};
+pub use examine::{CountCheck, Examination, Examine, StoredSender};
 pub use memory::{MemoryStore, MemoryTransaction, OwnedValue, Rows};
 pub use patterns::{PatternSet, StoredPattern};
 pub use sink::{Sink, SinkError};

@@ -3,10 +3,10 @@
 use std::future::Future;
 
 use turnmill_engine::Checkpoint;
-use turnmill_model::{EventId, EventKey, EventTime, Micros, PartitionId, SenderId, SessionId, Settings};
+use turnmill_model::{EventId, EventTime, Micros, PartitionId, SenderId, SessionId, Settings};
 
 use crate::digest::Digests;
-use crate::{Batch, Chunk, Claim, Counts, DeadLetter, Locked, PatternSet, StoreError};
+use crate::{Batch, Chunk, Claim, Counts, DeadLetter, EventLookup, Locked, PatternSet, StoreError};
 
 /// A place that holds the truth: rows, history, positions, ledger and dead letters, changed together or not at all.
 ///
@@ -46,11 +46,14 @@ pub trait Transaction: Send {
     /// The claimed senders' states, in the claim's order.
     fn timelines(&mut self) -> impl Future<Output = Result<Vec<Locked>, StoreError>> + Send;
 
-    /// The ids of the stored events of each sender that have the key, in the order of `keys`: a look-up by range in the index of
-    /// `rasa_event.id`, from [`EventKey::first`] to [`EventKey::last`].
+    /// Returns the ids of the stored events that have the key, one list for each of `events` and in their order: a look-up by
+    /// range in the index of `rasa_event.id`, from [`EventKey::first`] to [`EventKey::last`].
+    ///
+    /// [`EventKey::first`]: turnmill_model::EventKey::first
+    /// [`EventKey::last`]: turnmill_model::EventKey::last
     fn known(
         &mut self,
-        keys: &[(SenderId, EventKey)],
+        events: &[EventLookup],
     ) -> impl Future<Output = Result<Vec<Vec<EventId>>, StoreError>> + Send;
 
     /// Whose sessions have the ids `ids`, in the same order.

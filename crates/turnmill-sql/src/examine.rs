@@ -1,6 +1,6 @@
 //! The queries that look whether a store agrees with itself.
 
-use turnmill_sink::Equal;
+use turnmill_sink::CountCheck;
 
 use crate::dialect::quoted;
 use crate::indexes;
@@ -67,8 +67,8 @@ pub struct EqualNumbers {
 impl EqualNumbers {
     /// Returns the pair with the two numbers that the database gave.
     #[must_use]
-    pub fn counted(&self, expected_count: i64, found_count: i64) -> Equal {
-        Equal {
+    pub fn counted(&self, expected_count: i64, found_count: i64) -> CountCheck {
+        CountCheck {
             expected: self.expected.into(),
             expected_count,
             found: self.found.into(),

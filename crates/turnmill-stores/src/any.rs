@@ -6,7 +6,8 @@ use turnmill_analytics::metrics::{Options, Summary};
 use turnmill_model::{PartitionId, SenderId, Settings};
 use turnmill_sink::digest::Digests;
 use turnmill_sink::{
-    Claim, Counts, DeadLetter, Equal, Examine, Examined, Inspect, Kept, Opened, PatternSet, Store, StoreError,
+    Claim, CountCheck, Counts, DeadLetter, Examination, Examine, Inspect, Opened, PatternSet, Store,
+    StoreError, StoredSender,
 };
 #[cfg(feature = "postgres")]
 use turnmill_sink_postgres::{PostgresSettings, PostgresStore};
@@ -245,15 +246,15 @@ impl Store for AnyStore {
 }
 
 impl Examine for AnyStore {
-    async fn integrity(&mut self, thorough: bool) -> Result<Examined, StoreError> {
+    async fn integrity(&mut self, thorough: bool) -> Result<Examination, StoreError> {
         each!(self, store => store.integrity(thorough).await)
     }
 
-    async fn references(&mut self) -> Result<Examined, StoreError> {
+    async fn references(&mut self) -> Result<Examination, StoreError> {
         each!(self, store => store.references().await)
     }
 
-    async fn equal_numbers(&mut self) -> Result<Vec<Equal>, StoreError> {
+    async fn equal_numbers(&mut self) -> Result<Vec<CountCheck>, StoreError> {
         each!(self, store => store.equal_numbers().await)
     }
 
@@ -261,7 +262,7 @@ impl Examine for AnyStore {
         &mut self,
         after: Option<SenderId>,
         limit: usize,
-    ) -> Result<Vec<(SenderId, Kept)>, StoreError> {
+    ) -> Result<Vec<(SenderId, StoredSender)>, StoreError> {
         each!(self, store => store.kept(after, limit).await)
     }
 }

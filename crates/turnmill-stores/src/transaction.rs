@@ -1,7 +1,7 @@
 //! A transaction, whichever store it is of.
 
-use turnmill_model::{EventId, EventKey, SenderId, SessionId};
-use turnmill_sink::{Batch, HistoryPage, HistoryRequest, Locked, StoreError, Transaction};
+use turnmill_model::{EventId, SenderId, SessionId};
+use turnmill_sink::{Batch, EventLookup, HistoryPage, HistoryRequest, Locked, StoreError, Transaction};
 #[cfg(feature = "postgres")]
 use turnmill_sink_postgres::PostgresTransaction;
 use turnmill_sink_sqlite::SqliteTransaction;
@@ -43,8 +43,8 @@ impl Transaction for AnyTransaction<'_> {
         each!(self, tx => tx.timelines().await)
     }
 
-    async fn known(&mut self, keys: &[(SenderId, EventKey)]) -> Result<Vec<Vec<EventId>>, StoreError> {
-        each!(self, tx => tx.known(keys).await)
+    async fn known(&mut self, events: &[EventLookup]) -> Result<Vec<Vec<EventId>>, StoreError> {
+        each!(self, tx => tx.known(events).await)
     }
 
     async fn session_owners(&mut self, ids: &[SessionId]) -> Result<Vec<Option<SenderId>>, StoreError> {

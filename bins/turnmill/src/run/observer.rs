@@ -189,8 +189,8 @@ impl Observer for Watch {
             Event::Committed { batch, report, refused, took, cached } => {
                 self.service.shared.waiting.end("database");
                 self.service.shared.waiting.end("brokers");
-                let (timelines, bytes) = self.service.shared.cached(consumer, *cached);
-                metrics.set_cache(timelines, bytes);
+                let cache = self.service.shared.cached(consumer, *cached);
+                metrics.set_cache(cache.timelines, cache.bytes);
                 self.committed(batch, report, *took);
                 self.tell_of_dead_letters(batch, report, refused);
             }

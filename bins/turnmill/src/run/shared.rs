@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use turnmill_ingest::CacheUsage;
 use turnmill_model::Reason;
 use turnmill_pipeline::rounded;
 use turnmill_service::Health;
@@ -17,7 +18,7 @@ pub(crate) struct Shared {
     /// Reasons of dead letters that were told.
     reasons: Mutex<BTreeSet<&'static str>>,
     /// Timelines and bytes in each consumer's cache.
-    caches: Mutex<Vec<(usize, usize)>>,
+    caches: Mutex<Vec<CacheUsage>>,
     controls: Mutex<Vec<Arc<dyn GroupControl>>>,
 }
 
@@ -27,7 +28,7 @@ impl Shared {
             waiting: Waiting { health, away: Mutex::default() },
             keys_told: AtomicBool::new(false),
             reasons: Mutex::default(),
-            caches: Mutex::new(vec![(0, 0); consumers]),
+            caches: Mutex::new(vec![CacheUsage::default(); consumers]),
             controls: Mutex::default(),
         }
     }
@@ -43,12 +44,15 @@ impl Shared {
     }
 
     /// Notes one consumer's cache, and gives the sum of all.
-    pub(crate) fn cached(&self, consumer: usize, cached: (usize, usize)) -> (usize, usize) {
+    pub(crate) fn cached(&self, consumer: usize, cached: CacheUsage) -> CacheUsage {
         let mut caches = lock(&self.caches);
         if let Some(slot) = caches.get_mut(consumer) {
             *slot = cached;
         }
-        caches.iter().fold((0, 0), |sum, cache| (sum.0 + cache.0, sum.1 + cache.1))
+        caches.iter().fold(CacheUsage::default(), |mut sum, cache| {
+            sum += *cache;
+            sum
+        })
     }
 
     pub(crate) fn add_control(&self, control: Arc<dyn GroupControl>) {

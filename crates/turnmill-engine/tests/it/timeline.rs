@@ -1,6 +1,6 @@
 //! The state of a sender: small, and the same after being stored.
 
-use turnmill_engine::{Engine, Place, Step, Timeline};
+use turnmill_engine::{Engine, Recency, Step, Timeline};
 use turnmill_model::{Changes, Settings};
 
 use crate::conversation::{apply, events, sender};
@@ -53,13 +53,13 @@ fn what_is_not_newer_is_behind_and_changes_nothing() {
     let mut timeline = sender(&events);
     apply(&mut timeline, &events);
     let before = timeline.clone();
-    assert_eq!(timeline.place(&events[5]), Place::Known);
-    assert_eq!(timeline.place(&events[2]), Place::Behind);
+    assert_eq!(timeline.recency(&events[5]), Recency::Known);
+    assert_eq!(timeline.recency(&events[2]), Recency::Older);
     let engine = Engine::new(&Settings::default());
     let mut changes = Changes::default();
     let mut run = engine.run(&mut timeline, &mut changes);
     for event in &events {
-        assert_eq!(run.apply(event), Step::Behind { since: event.time });
+        assert_eq!(run.apply(event), Step::NeedsReplay { since: event.time });
     }
     run.finish();
     assert!(changes.is_empty());

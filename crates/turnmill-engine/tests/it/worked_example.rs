@@ -1,6 +1,6 @@
 //! The worked example of `docs/sessions.md`: three sessions of one sender.
 
-use turnmill_engine::{Engine, Replay, Step};
+use turnmill_engine::{Engine, Replay, ReplayOutcome, Step};
 use turnmill_model::{Changes, Settings};
 
 use crate::conversation::{apply, events, offset, outline, sender};
@@ -56,14 +56,14 @@ fn the_metadata_slot_moves_when_its_session_starts_in_the_next_batch() {
     let engine = Engine::new(&Settings::default());
     let mut changes = Changes::default();
     let mut run = engine.run(&mut timeline, &mut changes);
-    assert_eq!(run.apply(&second[0]), Step::Behind { since: first[11].time });
+    assert_eq!(run.apply(&second[0]), Step::NeedsReplay { since: first[11].time });
     drop(run);
     assert!(changes.is_empty(), "nothing was changed");
 
     let mut replay = Replay::new(&engine, &timeline, None).unwrap();
     first.iter().for_each(|event| replay.stored(event));
     second.iter().for_each(|event| replay.insert(event));
-    let replayed = replay.finish(&mut changes).unwrap();
+    let ReplayOutcome::Done(replayed) = replay.finish(&mut changes) else { panic!("not from the start") };
 
     // Of session A only the ends and the slot change; the rest of it is not touched.
     let moved = &changes.slots.updates;
@@ -103,7 +103,7 @@ fn a_late_leading_event_does_not_rename_the_session() {
     let (mut replay, mut changes) = (Replay::new(&engine, &timeline, None).unwrap(), Changes::default());
     replay.insert(&late);
     events.iter().for_each(|event| replay.stored(event));
-    replay.finish(&mut changes).unwrap();
+    assert!(matches!(replay.finish(&mut changes), ReplayOutcome::Done(_)));
     assert_eq!(changes.sessions.updates, whole.sessions.inserts, "it starts earlier, under the same id");
     assert!(changes.events.updates.is_empty() && changes.turns.updates.is_empty());
     assert_eq!(changes.slots.inserts.len(), 1);

@@ -3,7 +3,7 @@
 use turnmill_model::{PartitionId, Record, Refused, SourceFactsBuf};
 
 use super::Fixture;
-use crate::{Accounting, Arrivals, Ingest, Letters, Report, RowRules};
+use crate::{Accounting, Arrivals, Ingest, MakeDeadLetter, Report, RowRules};
 use turnmill_sink::digest::Digests;
 use turnmill_sink::{Advance, Class, DeadLetter, Inspect, Store, StoreError};
 
@@ -167,8 +167,8 @@ pub(crate) struct PlainLetters<'l, 'a> {
     pub(crate) key: &'l PartitionId,
 }
 
-impl Letters for PlainLetters<'_, '_> {
-    fn letter(&self, record: usize, refused: &Refused) -> DeadLetter {
+impl MakeDeadLetter for PlainLetters<'_, '_> {
+    fn dead_letter(&self, record: usize, refused: &Refused) -> DeadLetter {
         let Record { payload, sender, time, environment, row, facts, kept: _ } =
             self.arrivals.records[record];
         DeadLetter {

@@ -5,7 +5,8 @@ use turnmill_model::{EventTime, SenderId, Settings};
 
 use super::Fixture;
 use turnmill_sink::{
-    Batch, CheckpointWrite, Chunk, Claim, HistoryRequest, HistoryWrite, Store, StoreError, Transaction,
+    Batch, CheckpointWrite, Chunk, Claim, HistoryRequest, HistoryStretch, HistoryWrite, Store, StoreError,
+    Transaction,
 };
 
 /// A time, and those after it by the smallest step that there is: a fraction of a microsecond.
@@ -40,7 +41,7 @@ pub(super) async fn history_comes_in_pages_by_exact_time<F: Fixture>(fixture: &m
     history.push(chunk(other, 1, 3, 8));
     let writes = |stretch: (Option<u64>, Option<u64>), states: &[u64]| CheckpointWrite {
         sender,
-        stretch: (stretch.0.map(time), stretch.1.map(time)),
+        stretch: HistoryStretch { after: stretch.0.map(time), before: stretch.1.map(time) },
         checkpoints: states
             .iter()
             .map(|steps| Checkpoint { time: time(*steps), state: vec![*steps as u8] })

@@ -95,7 +95,7 @@ where
     assert!(rebuild(&mut bench.store, &Settings::default(), 2, 100).await);
     assert_eq!(bench.digests().await, before);
     // The senders' states are right, too: what comes next finds its place.
-    bench.ingest.forget();
+    bench.ingest.clear_cache();
     let mut more = conversation("u3", 2, START + 4000.0);
     more.extend(conversation("u1", 1, START - 4000.0));
     bench.write(&more, "more").await.unwrap();

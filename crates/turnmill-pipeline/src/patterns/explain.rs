@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use turnmill_engine::{Patterns, marker_event};
-use turnmill_ingest::{Ingest, Look};
+use turnmill_ingest::{Ingest, RemadeSender};
 use turnmill_markers::explain::{Explanation, explain};
 use turnmill_markers::{Compatibility, Node, OwnedMarkerEvent};
 use turnmill_model::{Event, EventId, Micros, SessionId};
@@ -46,16 +46,18 @@ impl<S: Upkeep> PatternTools<'_, S> {
         session: SessionId,
         config: &Node,
     ) -> Result<Option<ExplainedSession>, StoreError> {
-        let Some(sender) = tried!(self, ingest.owner_of(self.store, session).await) else { return Ok(None) };
+        let Some(sender) = tried!(self, ingest.session_owner(self.store, session).await) else {
+            return Ok(None);
+        };
         let none = Arc::new(Patterns::default());
         let (sender_key, own) = tried!(self, {
             let (mut key, mut own) = (String::new(), HashSet::new());
-            let mut show = |look: Look<'_>| {
+            let mut show = |look: RemadeSender<'_>| {
                 key = look.sender_key.to_owned();
                 let events = look.rows.events.inserts.iter();
                 own.extend(events.filter(|event| event.session_id == session).map(|event| event.id));
             };
-            let looked = ingest.look(self.store, &[sender], Arc::clone(&none), &mut show).await;
+            let looked = ingest.remake_rows(self.store, &[sender], Arc::clone(&none), &mut show).await;
             looked.map(|()| (key, own))
         });
         let (events, kept) = tried!(self, {
@@ -67,7 +69,7 @@ impl<S: Upkeep> PatternTools<'_, S> {
                     events.push(ExplainedEvent { id: event.id, timestamp, event_type });
                 }
             };
-            ingest.look_at_events(self.store, sender, &mut show).await.map(|_| (events, kept))
+            ingest.show_events(self.store, sender, &mut show).await.map(|_| (events, kept))
         });
         let explanation =
             explain(config, Compatibility::Documented, kept.iter().map(OwnedMarkerEvent::as_event));

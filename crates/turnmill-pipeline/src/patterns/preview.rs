@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use turnmill_engine::{Pattern, Patterns, Scope};
-use turnmill_ingest::{Ingest, Look};
+use turnmill_ingest::{Ingest, RemadeSender};
 use turnmill_markers::MarkerSet;
 use turnmill_model::{EventId, Micros, SessionId};
 use turnmill_sink::{StoreError, Upkeep};
@@ -95,8 +95,8 @@ impl<S: Upkeep> PatternTools<'_, S> {
             let next = tried!(self, {
                 // What a failed attempt has counted does not count.
                 let mut next = preview.clone();
-                let mut show = |look: Look<'_>| next.add(&look, samples);
-                let looked = ingest.look(self.store, &senders, Arc::clone(&patterns), &mut show).await;
+                let mut show = |look: RemadeSender<'_>| next.add(&look, samples);
+                let looked = ingest.remake_rows(self.store, &senders, Arc::clone(&patterns), &mut show).await;
                 looked.map(|()| next)
             });
             preview = next;
@@ -108,7 +108,7 @@ impl<S: Upkeep> PatternTools<'_, S> {
 }
 
 impl Preview {
-    fn add(&mut self, look: &Look<'_>, samples: usize) {
+    fn add(&mut self, look: &RemadeSender<'_>, samples: usize) {
         self.senders += 1;
         self.sessions += look.rows.sessions.inserts.len() as u64;
         self.events += look.events;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use turnmill_formats::rasa::RasaDecoder;
-use turnmill_ingest::{Accounting, Arrivals, Ingest, Letters, RowRules};
+use turnmill_ingest::{Accounting, Arrivals, Ingest, MakeDeadLetter, RowRules};
 use turnmill_markers::MarkerSet;
 use turnmill_markers::explain::Outcome;
 use turnmill_model::{Micros, PartitionId, Refused, SessionId, Settings};
@@ -15,8 +15,8 @@ use turnmill_sink::{DeadLetter, Inspect, MemoryStore, OwnedValue, Store, StoreEr
 
 struct Letter;
 
-impl Letters for Letter {
-    fn letter(&self, record: usize, refused: &Refused) -> DeadLetter {
+impl MakeDeadLetter for Letter {
+    fn dead_letter(&self, record: usize, refused: &Refused) -> DeadLetter {
         DeadLetter {
             id: 0,
             key: PartitionId { source: "test".into(), partition: "test".into() },

@@ -163,8 +163,8 @@ fn of_writers_that_begin_together_one_moves_the_position() {
 
 struct NoLetters;
 
-impl turnmill_ingest::Letters for NoLetters {
-    fn letter(&self, _: usize, refused: &turnmill_model::Refused) -> DeadLetter {
+impl turnmill_ingest::MakeDeadLetter for NoLetters {
+    fn dead_letter(&self, _: usize, refused: &turnmill_model::Refused) -> DeadLetter {
         panic!("nothing is refused: {refused}")
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::testkit::{Delivery, Driver, Fixture, Given, Memory, conversation};
-use turnmill_ingest::{Accounting, Arrivals, Ingest, Letters, RowRules};
+use turnmill_ingest::{Accounting, Arrivals, Ingest, MakeDeadLetter, RowRules};
 use turnmill_model::{AssistantNameBuf, PartitionId, Reason, Settings, SourceFactsBuf, TimeUnit};
 use turnmill_sink::{DeadLetter, Inspect};
 
@@ -80,8 +80,8 @@ fn letter() -> DeadLetter {
     }
 }
 
-impl Letters for FullLetters {
-    fn letter(&self, _: usize, _: &turnmill_model::Refused) -> DeadLetter {
+impl MakeDeadLetter for FullLetters {
+    fn dead_letter(&self, _: usize, _: &turnmill_model::Refused) -> DeadLetter {
         letter()
     }
 }

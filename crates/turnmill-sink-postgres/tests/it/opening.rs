@@ -2,7 +2,7 @@
 
 use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::testkit::{Fixture as _, conversation};
-use turnmill_ingest::{Accounting, Arrivals, Ingest, Letters, RowRules};
+use turnmill_ingest::{Accounting, Arrivals, Ingest, MakeDeadLetter, RowRules};
 use turnmill_model::{PartitionId, SessionIdMode, Settings};
 use turnmill_sink::{Batch, Claim, DeadLetter, Inspect, Store, StoreError, Transaction};
 use turnmill_sink_postgres::{PostgresSettings, PostgresStore};
@@ -234,8 +234,8 @@ fn the_documented_privileges_are_enough() {
 
 pub(crate) struct Plain;
 
-impl Letters for Plain {
-    fn letter(&self, record: usize, refused: &turnmill_model::Refused) -> DeadLetter {
+impl MakeDeadLetter for Plain {
+    fn dead_letter(&self, record: usize, refused: &turnmill_model::Refused) -> DeadLetter {
         DeadLetter {
             id: 0,
             key: PartitionId { source: "test".into(), partition: "0".into() },

@@ -12,8 +12,8 @@ use uuid::Uuid;
 
 use super::{MemoryStore, OwnedValue, Rows, State};
 use crate::{
-    Batch, Chunk, Claim, Counts, DeadLetter, HistoryPage, HistoryRequest, Locked, StoreError, Transaction,
-    outbox,
+    Batch, Chunk, Claim, Counts, DeadLetter, EventLookup, HistoryPage, HistoryRequest, HistoryStretch,
+    Locked, StoreError, Transaction, outbox,
 };
 
 /// How to take back one step of a transaction.
@@ -270,7 +270,7 @@ impl Transaction for MemoryTransaction<'_> {
         }))
     }
 
-    async fn known(&mut self, keys: &[(SenderId, EventKey)]) -> Result<Vec<Vec<EventId>>, StoreError> {
+    async fn known(&mut self, events: &[EventLookup]) -> Result<Vec<Vec<EventId>>, StoreError> {
         let known = |rows: Option<&Rows>, sender: SenderId, key: EventKey| {
             let sender = OwnedValue::Text(sender.to_string().into());
             let (first, last) = (key.first().to_string(), key.last().to_string());
@@ -282,7 +282,7 @@ impl Transaction for MemoryTransaction<'_> {
         };
         Ok(self.store.with(|state| {
             let rows = state.tables.get(RASA_EVENT.name);
-            keys.iter().map(|(sender, key)| known(rows, *sender, *key)).collect()
+            events.iter().map(|event| known(rows, event.sender, event.key)).collect()
         }))
     }
 
@@ -342,7 +342,7 @@ impl Transaction for MemoryTransaction<'_> {
             self.step(|state| Undo::Chunk(key, state.history.insert(key, write.chunk.clone())))?;
         }
         for write in &batch.checkpoints {
-            let (after, before) = write.stretch;
+            let HistoryStretch { after, before } = write.stretch;
             let inside = |time: EventTime| {
                 after.is_none_or(|after| time > after) && before.is_none_or(|before| time < before)
             };
