@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::Value;
 use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::testkit::{Given, conversation};
-use turnmill_ingest::{Accounting, Arrivals, Ingest, Letters, RowRules};
+use turnmill_ingest::{Accounting, Arrivals, Ingest, MakeDeadLetter, RowRules};
 use turnmill_model::{Refused, Settings};
 use turnmill_pipeline::{OnRefusal, OutboxRunner, SinkEvent, Stop};
 use turnmill_sink::outbox::{Outbox as _, SinkSpec, SinkStart};
@@ -39,8 +39,8 @@ impl File {
 /// No record is refused here.
 struct NoLetters;
 
-impl Letters for NoLetters {
-    fn letter(&self, _: usize, refused: &Refused) -> DeadLetter {
+impl MakeDeadLetter for NoLetters {
+    fn dead_letter(&self, _: usize, refused: &Refused) -> DeadLetter {
         panic!("a record is refused: {refused:?}")
     }
 }

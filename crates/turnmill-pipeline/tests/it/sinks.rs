@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::testkit::{Replica, conversation};
-use turnmill_ingest::{Accounting, Arrivals, Ingest, Letters, RowRules};
+use turnmill_ingest::{Accounting, Arrivals, Ingest, MakeDeadLetter, RowRules};
 use turnmill_model::{PartitionId, Refused, Settings};
 use turnmill_pipeline::{OnRefusal, OutboxError, OutboxRunner, SinkEvent, Stop};
 use turnmill_sink::outbox::{ChangeBatch, Operation, Origin, Outbox, SinkSpec, SinkStart};
@@ -16,8 +16,8 @@ pub(crate) const START: f64 = 1_656_382_549.5;
 
 struct Letter<'a>(&'a Arrivals<'a>);
 
-impl Letters for Letter<'_> {
-    fn letter(&self, record: usize, refused: &Refused) -> DeadLetter {
+impl MakeDeadLetter for Letter<'_> {
+    fn dead_letter(&self, record: usize, refused: &Refused) -> DeadLetter {
         DeadLetter {
             id: 0,
             key: PartitionId { source: "test".into(), partition: "test".into() },
