@@ -228,7 +228,7 @@ where
         }
         if pages == 12 {
             rebuild(&mut bench.store, &settings).await;
-            bench.ingest.forget();
+            bench.ingest.clear_cache();
         }
     }
     assert!(pages > 20, "the snapshot has pages: {pages}");
