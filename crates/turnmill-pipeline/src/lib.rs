@@ -5,7 +5,7 @@
 //! nothing.
 //!
 //! [`Pipeline::drain`] reads a source to its end (or follows it until stopped), [`Pipeline::serve`] what a consumer group hands
-//! out. [`PatternTools`] changes the patterns of markers and makes up for what follows. Whatever fails in between is dealt with by its
+//! out. [`OutboxRunner`] feeds a sink with what was committed. [`PatternTools`] changes the patterns of markers and makes up for what follows. Whatever fails in between is dealt with by its
 //! class: retryable errors are tried again with growing pauses while reading waits; a record that the store refuses becomes a
 //! dead letter; another writer's progress makes the source start again at the stored position; fatal errors end the loop with
 //! nothing half done.
@@ -22,6 +22,7 @@ mod pipeline;
 mod prepare;
 mod retry;
 mod serve;
+mod sinks;
 mod stop;
 mod words;
 
@@ -37,5 +38,10 @@ pub use patterns::{
 pub use pipeline::Pipeline;
 pub use prepare::Rewrite;
 pub use retry::{Retried, retry_dead_letter};
+pub use sinks::{OnRefusal, OutboxError, OutboxRunner, SinkEvent};
 pub use stop::Stop;
 pub use words::{counted, rounded};
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/sinks.md")]
+struct Sinks;

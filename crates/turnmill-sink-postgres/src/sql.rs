@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 
 use turnmill_model::tables::{EVENT_ERROR, PUBLIC, Table};
 use turnmill_sql::internal::{self, InternalTable};
+use turnmill_sql::outbox::{self, OutboxSql};
 use turnmill_sql::statements::{Input, OnConflict, Target};
 use turnmill_sql::upkeep::{self, Removal};
 use turnmill_sql::{Dialect, SqlType};
+
+use crate::patterns::REVISION;
 
 /// The statements of one table, public or internal.
 #[derive(Debug)]
@@ -31,11 +34,17 @@ pub(crate) struct Sql {
     pub(crate) history: TableSql,
     pub(crate) checkpoint: TableSql,
     pub(crate) dead_letter: TableSql,
+    /// With numbers that were taken before.
+    pub(crate) numbered_dead_letter: String,
     pub(crate) ledger: TableSql,
     pub(crate) position: TableSql,
     pub(crate) new_positions: String,
     pub(crate) clear: Vec<Removal>,
     pub(crate) forget: Vec<Removal>,
+    pub(crate) outbox: OutboxSql,
+    /// The patterns' revision, and what a transaction has to know of sinks: one statement, so that a store without sinks pays
+    /// nothing.
+    pub(crate) revision_and_sinks: String,
 }
 
 /// Locks positions in order and says where they stand.
@@ -74,6 +83,8 @@ pub(crate) const DEAD_LETTERS: &str = "SELECT id, \"source\", \"partition\", pla
      environment, record_key, headers, record_row, facts FROM _turnmill_dead_letter WHERE id > $1 ORDER BY id LIMIT $2";
 pub(crate) const DELETE_DEAD_LETTERS: &str =
     "DELETE FROM _turnmill_dead_letter WHERE id = ANY ($1::bigint[])";
+/// Takes numbers for dead letters that sinks are given as well, so that both have the same.
+pub(crate) const LETTER_NUMBERS: &str = "SELECT nextval(pg_get_serial_sequence('_turnmill_dead_letter', 'id')) FROM generate_series(1, $1::bigint)";
 /// Has constraints that somebody has made deferrable speak now, while the record at fault can still be found.
 pub(crate) const CHECK_NOW: &str = "SET CONSTRAINTS ALL IMMEDIATE";
 
@@ -88,6 +99,11 @@ impl Sql {
             history: TableSql::internal(&internal::HISTORY, OnConflict::Fail),
             checkpoint: TableSql::internal(&internal::CHECKPOINT, OnConflict::Replace),
             dead_letter: TableSql::internal(&internal::DEAD_LETTER, OnConflict::Fail),
+            numbered_dead_letter: Target::numbered(&internal::DEAD_LETTER).insert(
+                Dialect::Postgres,
+                Input::Arrays,
+                OnConflict::Fail,
+            ),
             ledger: TableSql::internal(&internal::LEDGER, OnConflict::Add),
             // Whoever comes second waits for the first, and then finds that it has inserted nothing.
             new_positions: "INSERT INTO _turnmill_position (\"source\", \"partition\", \"position\") \
@@ -97,6 +113,8 @@ impl Sql {
             position,
             clear: upkeep::clear(Dialect::Postgres),
             forget: upkeep::forget(Dialect::Postgres),
+            outbox: OutboxSql::new(Dialect::Postgres),
+            revision_and_sinks: outbox::FACTS.replacen("SELECT ", &format!("SELECT ({REVISION}), "), 1),
         }
     }
 }

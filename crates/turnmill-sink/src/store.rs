@@ -1,14 +1,12 @@
-//! The traits: a store holds the truth, a sink gets the changes.
+//! The traits of a store, which holds the truth.
 
 use std::future::Future;
 
 use turnmill_engine::Checkpoint;
-use turnmill_model::{Changes, EventId, EventTime, Micros, PartitionId, SenderId, SessionId, Settings};
+use turnmill_model::{EventId, EventTime, Micros, PartitionId, SenderId, SessionId, Settings};
 
 use crate::digest::Digests;
-use crate::{
-    Batch, Chunk, Claim, Counts, DeadLetter, EventLookup, Locked, PatternSet, SinkError, StoreError,
-};
+use crate::{Batch, Chunk, Claim, Counts, DeadLetter, EventLookup, Locked, PatternSet, StoreError};
 
 /// A place that holds the truth: rows, history, positions, ledger and dead letters, changed together or not at all.
 ///
@@ -230,36 +228,4 @@ pub struct RebuildState {
     pub assistant: Option<String>,
     /// The last sender that an interrupted rebuild with the same settings has done.
     pub after: Option<SenderId>,
-}
-
-/// Somewhere else to put the changes: one required method.
-///
-/// A sink gets every committed batch in order, the same content each time, at least once.
-///
-/// ```
-/// use turnmill_sink::{ChangeBatch, Sink, SinkError};
-/// struct Count(usize);
-/// impl Sink for Count {
-///     async fn write(&mut self, batch: &ChangeBatch<'_>) -> Result<(), SinkError> {
-///         self.0 += batch.changes.len();
-///         Ok(())
-///     }
-/// }
-/// ```
-pub trait Sink: Send {
-    /// Writes one batch. An error of class retryable brings the same batch again.
-    ///
-    /// # Errors
-    ///
-    /// By [`Class`](crate::Class).
-    fn write(&mut self, batch: &ChangeBatch<'_>) -> impl Future<Output = Result<(), SinkError>> + Send;
-}
-
-/// The changes of one committed transaction.
-#[derive(Clone, Copy, Debug)]
-pub struct ChangeBatch<'b> {
-    /// Number of the batch, ascending without gaps.
-    pub number: u64,
-    /// The row changes.
-    pub changes: &'b Changes,
 }

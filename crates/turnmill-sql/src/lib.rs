@@ -9,6 +9,7 @@
 //! - [`statements`] gives inserts, updates, deletes and upserts of any table.
 //! - [`patterns`] says how those of markers are kept.
 //! - [`upkeep`] gives the statements that remove all of a sender.
+//! - [`outbox`] gives the statements about sinks.
 //! - [`examine`] gives the queries that look whether a store agrees with itself.
 //! - [`meta`] and [`headers`] say how settings and dead letters' headers are written down.
 //!
@@ -28,6 +29,7 @@ pub mod indexes;
 pub mod internal;
 pub mod meta;
 pub mod migrations;
+pub mod outbox;
 pub mod patterns;
 pub mod statements;
 pub mod upkeep;

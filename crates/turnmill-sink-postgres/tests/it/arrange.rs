@@ -58,8 +58,14 @@ fn of_version_1(schemas: &mut Schemas, present: &PostgresStore) -> PostgresStore
         .into_iter()
         .chain([&EVENT_ERROR])
         .map(|table| (table.name, table.columns.iter().map(|column| column.name).collect::<Vec<_>>()));
-    let own =
-        internal::ALL.map(|table| (table.name, table.columns.iter().map(|column| column.name).collect()));
+    // Version 4 added these.
+    let of_version_1 = |table: &&&internal::InternalTable| {
+        !table.name.starts_with("_turnmill_outbox") && table.name != "_turnmill_sink"
+    };
+    let own = internal::ALL
+        .iter()
+        .filter(of_version_1)
+        .map(|table| (table.name, table.columns.iter().map(|column| column.name).collect()));
     for (table, mut columns) in public.chain(own) {
         // Version 2 added these.
         columns.retain(|column| !["assistant", "changed", "record_row", "facts"].contains(column));

@@ -1,6 +1,6 @@
 //! The conformance suite, under either order of texts, with references that the server checks and as they are by default.
 
-use turnmill_ingest::testkit::{suite, upkeep_suite};
+use turnmill_ingest::testkit::{outbox_suite, suite, upkeep_suite};
 use turnmill_sink_postgres::ForeignKeys;
 
 use crate::support::{Schemas, block_on};
@@ -10,6 +10,7 @@ fn conforms(schemas: Option<Schemas>, foreign_keys: ForeignKeys) {
     let mut schemas = schemas.with_foreign_keys(foreign_keys);
     block_on(suite(&mut schemas));
     block_on(upkeep_suite(&mut schemas));
+    block_on(outbox_suite(&mut schemas));
     let rows: usize = schemas
         .made()
         .map(|schema| schemas.execute(&schema, "SELECT count(*) FROM rasa_event"))
