@@ -14,9 +14,10 @@ use turnmill_sink_postgres::{PostgresSettings, PostgresStore};
 
 pub(crate) const START: f64 = 1_656_382_549.5;
 
-struct Letter<'a>(&'a Arrivals<'a>);
+/// Dead letters without an envelope.
+struct Letter;
 
-impl MakeDeadLetter for Letter<'_> {
+impl MakeDeadLetter for Letter {
     fn dead_letter(&self, record: usize, refused: &Refused) -> DeadLetter {
         DeadLetter {
             id: 0,
@@ -43,10 +44,9 @@ pub(crate) async fn write<S: Store>(store: &mut S, lines: &[String]) {
         lines.iter().map(|line| turnmill_ingest::testkit::Given::body(line.as_bytes())).collect();
     let mut arrivals = Arrivals::default();
     given.iter().for_each(|given| arrivals.push(ingest.decoder(), given.record()));
-    let letters = Letter(&arrivals);
     let accounting = Accounting::Source("test");
     loop {
-        match ingest.ingest(store, &arrivals, &[], &accounting, &letters).await {
+        match ingest.ingest(store, &arrivals, &[], &accounting, &Letter).await {
             Ok(_) => return,
             Err(error) if matches!(error.class(), Class::Retryable { .. } | Class::Fenced) => {}
             Err(error) => panic!("{error}"),
