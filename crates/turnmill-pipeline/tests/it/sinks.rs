@@ -14,6 +14,7 @@ use turnmill_sink_postgres::{PostgresSettings, PostgresStore};
 
 pub(crate) const START: f64 = 1_656_382_549.5;
 
+/// Dead letters without an envelope.
 struct Letter;
 
 impl MakeDeadLetter for Letter {
@@ -90,7 +91,7 @@ fn a_sink_gets_a_snapshot_and_then_every_commit_in_order() {
         write(&mut store, &["no event".into()]).await;
         seen.lock().unwrap().0.clear();
         runner.drain(&mut |_| {}).await.unwrap();
-        let seen = seen.lock().unwrap();
+        let seen = seen.lock().unwrap().clone();
         let expected: Vec<Origin> = (1..=9).map(|number| Origin::Commit { number }).collect();
         assert_eq!(seen.0, expected);
         assert_eq!(seen.1.digests().tables, store.digests().await.unwrap().tables);
