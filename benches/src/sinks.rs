@@ -22,13 +22,13 @@ use crate::stream::Shape;
 /// Events of a batch, as the service has them under backlog.
 const BATCH: usize = 5_000;
 
-/// What is there besides the store.
+/// What runs in addition to the store.
 #[derive(Clone, Copy, PartialEq)]
 enum Beside {
     Nothing,
-    /// A sink that nobody feeds meanwhile: what the writer pays.
+    /// A sink without a runner: the cost for the writer.
     Sink,
-    /// A sink that is fed by a thread of the same process: what all pay together.
+    /// A sink with a runner in the same process: the total cost.
     Fed,
 }
 
@@ -36,7 +36,8 @@ fn spec() -> SinkSpec {
     SinkSpec { start: SinkStart::Now, max_bytes: None, ..SinkSpec::new("bench") }
 }
 
-/// Fills a new schema from a file. Gives the seconds of this process and PostgreSQL's, and the bytes of the outbox.
+/// Fills a new schema from a file. Returns the processor time of this process and PostgreSQL, and
+/// the bytes of the outbox.
 fn fill(
     input: &Path,
     server: &postgres::Server,

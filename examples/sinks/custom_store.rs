@@ -1,6 +1,8 @@
-//! Keeps a copy of all rows in a store of one's own, here one table of JSON in SQLite, exactly once.
+//! Keeps a copy of all rows in a custom store, exactly once. The store is one table of JSON in
+//! SQLite.
 //!
-//! The number of the last transaction is written together with its rows. So a transaction that comes again is left out.
+//! The number of the last transaction is written together with its rows, so a repeated transaction
+//! is skipped.
 //!
 //! ```text
 //! cargo run -p turnmill --example sink_custom_store -- sqlite:rasa.sqlite copy.sqlite

@@ -1,6 +1,5 @@
-//! Sends every changed row to a Kafka topic: the key is table and primary key, the value is JSON, a deleted row is a tombstone.
-//!
-//! A compacted topic so keeps the latest change of each row.
+//! Sends every changed row to a Kafka topic. The key is table and primary key, the value is JSON,
+//! and a deleted row is a tombstone. A compacted topic keeps the latest change of each row.
 //!
 //! ```text
 //! cargo run -p turnmill --example sink_kafka_rows -- sqlite:rasa.sqlite localhost:9092 rasa-rows

@@ -54,7 +54,7 @@ fn tell(event: &SinkEvent<'_>) {
         SinkEvent::Retrying { error, pause, .. } => eprintln!("retrying in {pause:?}: {error}"),
         SinkEvent::Skipped { refused } => eprintln!("skipped: {}", explain(*refused)),
         SinkEvent::Progress { state } => {
-            eprintln!("at {}, {} transactions behind", state.position, state.lag());
+            eprintln!("position {}, lag {} transactions", state.position, state.lag());
         }
         _ => {}
     }

@@ -4,10 +4,12 @@
 //! What is absent here: formats, databases and files; this crate knows only the traits. It reads no configuration and prints
 //! nothing.
 //!
-//! [`Pipeline::drain`] reads a source to its end (or follows it until stopped), [`Pipeline::serve`] what a consumer group hands
-//! out. [`OutboxRunner`] feeds a sink with what was committed. [`PatternTools`] changes the patterns of markers and makes up for what follows. Whatever fails in between is dealt with by its
-//! class: retryable errors are tried again with growing pauses while reading waits; a record that the store refuses becomes a
-//! dead letter; another writer's progress makes the source start again at the stored position; fatal errors end the loop with
+//! [`Pipeline::drain`] reads a source to its end (or follows it until stopped), [`Pipeline::serve`]
+//! what a consumer group hands out. [`OutboxRunner`] writes committed changes to a sink.
+//! [`PatternTools`] changes the patterns of markers and makes up for what follows. Whatever fails
+//! in between is dealt with by its class: retryable errors are tried again with growing pauses
+//! while reading waits; a record that the store refuses becomes a dead letter; another writer's
+//! progress makes the source start again at the stored position; fatal errors end the loop with
 //! nothing half done.
 
 mod backoff;

@@ -16,14 +16,15 @@ pub use self::event::{OnRefusal, OutboxError, SinkEvent};
 use crate::backoff::{Attempts, Backoff};
 use crate::stop::Stop;
 
-/// Hears what a runner does.
+/// Receives the events of a runner.
 type Observe<'o> = &'o mut (dyn FnMut(&SinkEvent<'_>) + Send);
 
-/// Feeds one sink from the outbox of a store, in any process that reaches the store: that of the writer, or another.
+/// Writes the changes of a store to one sink. It runs in the process of the writer, or in any other
+/// that can connect to the store.
 ///
-/// The runner makes the sink known to the store, gives it a snapshot if it is new, and then every transaction's changes in the
-/// order of the commits. The sink's position moves after each page of entries. Of several runners of one sink, in whatever
-/// processes, one works and the others stand by.
+/// The runner adds the sink to the store. A new sink gets a snapshot first, then the changes of
+/// every transaction in commit order. The sink's position moves after each page of entries. If
+/// several runners have the same sink, in any processes, one works and the others stand by.
 ///
 /// ```
 /// use turnmill_model::Settings;
@@ -32,12 +33,9 @@ type Observe<'o> = &'o mut (dyn FnMut(&SinkEvent<'_>) + Send);
 /// use turnmill_sink::outbox::{ChangeBatch, SinkSpec};
 ///
 /// # pollster::block_on(async {
-/// let print = |batch: &ChangeBatch| {
-///     batch.rows().for_each(|row| println!("{row:?}"));
-///     Ok(())
-/// };
-/// let (store, settings) = (MemoryStore::default(), Settings::default());
-/// let mut runner = OutboxRunner::new(store, &settings, SinkSpec::new("print"), print, Stop::default());
+/// let print = |batch: &ChangeBatch| { batch.rows().for_each(|row| println!("{row:?}")); Ok(()) };
+/// let (store, settings) = (MemoryStore::default(), Settings::default()); let mut runner =
+/// OutboxRunner::new(store, &settings, SinkSpec::new("print"), print, Stop::default());
 /// runner.drain(&mut |_| {}).await?;
 /// # Ok::<(), turnmill_pipeline::OutboxError>(())
 /// # })?;
@@ -57,10 +55,10 @@ pub struct OutboxRunner<S, K> {
     rows: usize,
     on_refusal: OnRefusal,
     opened: bool,
-    /// When the lease was given, with the sink's state then.
+    /// Time at which the lease was obtained, with the state of the sink.
     leased: Option<(Instant, SinkState)>,
-    /// When progress was told last.
-    told: Option<Instant>,
+    /// Time of the last progress event.
+    reported: Option<Instant>,
 }
 
 impl<S: std::fmt::Debug, K> std::fmt::Debug for OutboxRunner<S, K> {
@@ -72,38 +70,39 @@ impl<S: std::fmt::Debug, K> std::fmt::Debug for OutboxRunner<S, K> {
     }
 }
 
-/// What a round came to.
+/// Outcome of a round.
 enum Round {
-    /// The sink was given something.
+    /// The sink received a batch.
     Fed,
     /// It has everything.
     Idle,
-    /// Another process feeds it.
+    /// Another process has the lease.
     Standby,
 }
 
-/// Why a round came to nothing.
-enum Trouble {
+/// Why a round failed.
+enum RoundError {
     Store(StoreError),
     End(OutboxError),
 }
 
-impl From<StoreError> for Trouble {
+impl From<StoreError> for RoundError {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
     }
 }
 
-/// What became of a batch.
+/// Outcome of a batch.
 enum Delivery {
-    /// It is done, but for so many changes that were skipped.
+    /// The sink has the batch, except for the skipped changes.
     Done { skipped: u64 },
-    /// Stopping was asked for.
+    /// A stop was requested.
     Stopped,
 }
 
 impl<S: Outbox, K: Sink> OutboxRunner<S, K> {
-    /// Feeds `sink`, which the store knows as `spec` says. `store` need not be open; it is opened with `settings`.
+    /// Creates a runner that writes to `sink` under the definition `spec`. The store is opened with
+    /// `settings` when the runner starts.
     pub fn new(store: S, settings: &Settings, spec: SinkSpec, sink: K, stop: Stop) -> Self {
         let random = RandomState::new().hash_one(std::process::id());
         Self {
@@ -121,59 +120,60 @@ impl<S: Outbox, K: Sink> OutboxRunner<S, K> {
             on_refusal: OnRefusal::default(),
             opened: false,
             leased: None,
-            told: None,
+            reported: None,
         }
     }
 
-    /// Sets what happens to a change that the sink refuses for good; by default the runner stops.
+    /// Sets what happens to a refused change; by default the runner stops.
     #[must_use]
     pub fn with_refusals(mut self, on_refusal: OnRefusal) -> Self {
         self.on_refusal = on_refusal;
         self
     }
 
-    /// Sets how long a process that was killed keeps others from feeding the sink; 30 seconds by default. A sink that takes
-    /// longer for a batch may be fed by two processes at once.
+    /// Sets the duration of the lease; 30 seconds by default. If a process is killed, another one
+    /// takes over after that time. If a batch takes longer, two processes may write to the sink at
+    /// once.
     #[must_use]
     pub fn with_lease(mut self, lease: Duration) -> Self {
         self.lease = lease;
         self
     }
 
-    /// Sets the time between two looks at an outbox that had nothing; half a second by default.
+    /// Sets the interval between polls of an empty outbox; half a second by default.
     #[must_use]
     pub fn with_poll(mut self, poll: Duration) -> Self {
         self.poll = poll;
         self
     }
 
-    /// Sets how many entries are given before the sink's position moves (100 by default), and how many rows a page of a
-    /// snapshot has (500 by default). Both are at least 1.
+    /// Sets how many entries are written before the sink's position moves (100 by default), and how
+    /// many rows a page of a snapshot has (500 by default). Both are at least 1.
     #[must_use]
     pub fn with_page(mut self, entries: usize, rows: usize) -> Self {
         (self.entries, self.rows) = (entries.max(1), rows.max(1));
         self
     }
 
-    /// The sink.
+    /// Returns the sink.
     pub fn sink(&self) -> &K {
         &self.sink
     }
 
-    /// Feeds the sink until stopping is asked for.
+    /// Writes to the sink until a stop is requested.
     ///
     /// # Errors
     ///
-    /// [`OutboxError`]. What the sink was given since its position moved last comes again the next time.
+    /// Returns [`OutboxError`]. Batches after the sink's position are repeated in the next run.
     pub async fn run(&mut self, observe: Observe<'_>) -> Result<(), OutboxError> {
         self.feed(false, observe).await
     }
 
-    /// Feeds the sink until it has everything that is committed, or stopping is asked for.
+    /// Writes to the sink until it has all committed changes, or until a stop is requested.
     ///
     /// # Errors
     ///
-    /// As for [`run`](Self::run).
+    /// Returns the same errors as [`run`](Self::run).
     pub async fn drain(&mut self, observe: Observe<'_>) -> Result<(), OutboxError> {
         self.feed(true, observe).await
     }
@@ -194,9 +194,9 @@ impl<S: Outbox, K: Sink> OutboxRunner<S, K> {
                         Round::Standby => self.poll.max(self.lease / 10),
                     }
                 }
-                Err(Trouble::End(error)) => break Err(error),
-                Err(Trouble::Store(error)) => {
-                    // What is known of the sink's position may be out of date.
+                Err(RoundError::End(error)) => break Err(error),
+                Err(RoundError::Store(error)) => {
+                    // The known position of the sink may be out of date.
                     self.leased = None;
                     let Some(pause) = attempts.failed(&error) else { break Err(error.into()) };
                     observe(&SinkEvent::StoreRetrying { error: &error, pause });
@@ -206,13 +206,13 @@ impl<S: Outbox, K: Sink> OutboxRunner<S, K> {
             self.stop.pause(pause).await;
         };
         if self.leased.take().is_some() {
-            // If that fails the lease ends by itself.
+            // If that fails, the lease expires.
             let _ = self.store.release_sink(&self.spec.name, &self.owner).await;
         }
         outcome
     }
 
-    async fn round(&mut self, observe: Observe<'_>) -> Result<Round, Trouble> {
+    async fn round(&mut self, observe: Observe<'_>) -> Result<Round, RoundError> {
         if !self.opened {
             self.store.open(&self.settings).await?;
             self.store.put_sink(&self.spec).await?;
@@ -220,7 +220,7 @@ impl<S: Outbox, K: Sink> OutboxRunner<S, K> {
         }
         let Some(state) = self.lease().await? else {
             if self.store.sinks().await?.iter().all(|sink| sink.name != self.spec.name) {
-                return Err(Trouble::End(OutboxError::Removed { sink: self.spec.name.clone() }));
+                return Err(RoundError::End(OutboxError::Removed { sink: self.spec.name.clone() }));
             }
             observe(&SinkEvent::Standby);
             return Ok(Round::Standby);
@@ -233,7 +233,8 @@ impl<S: Outbox, K: Sink> OutboxRunner<S, K> {
         Ok(round)
     }
 
-    /// The sink's state under the lease, which is made longer when a third of it is over.
+    /// Returns the state of the sink under the lease. Renews the lease after a third of its
+    /// duration.
     async fn lease(&mut self) -> Result<Option<SinkState>, StoreError> {
         if let Some((since, state)) = &self.leased
             && since.elapsed() < self.lease / 3
@@ -246,7 +247,11 @@ impl<S: Outbox, K: Sink> OutboxRunner<S, K> {
         Ok(state)
     }
 
-    async fn page_of_snapshot(&mut self, state: &SinkState, observe: Observe<'_>) -> Result<Round, Trouble> {
+    async fn page_of_snapshot(
+        &mut self,
+        state: &SinkState,
+        observe: Observe<'_>,
+    ) -> Result<Round, RoundError> {
         let position = &state.position;
         let cursor = position.snapshot.clone().unwrap_or_default();
         let (batch, to) =
@@ -259,12 +264,17 @@ impl<S: Outbox, K: Sink> OutboxRunner<S, K> {
         Ok(Round::Fed)
     }
 
-    async fn page_of_entries(&mut self, state: &SinkState, observe: Observe<'_>) -> Result<Round, Trouble> {
+    async fn page_of_entries(
+        &mut self,
+        state: &SinkState,
+        observe: Observe<'_>,
+    ) -> Result<Round, RoundError> {
         let position = &state.position;
         let entries = self.store.outbox(position.number, self.entries, self.bytes).await?;
         let Some(first) = entries.first() else { return Ok(Round::Idle) };
         if first.number != position.number + 1 {
-            // Entries went that it did not have: it has lost its place, as its row says by now.
+            // Entries that the sink did not have were deleted: it exceeded its bound and lost its
+            // position.
             return Err(StoreError::sink_moved(&self.spec.name).into());
         }
         let (mut reached, mut skipped) = (position.number, 0);
@@ -286,13 +296,14 @@ impl<S: Outbox, K: Sink> OutboxRunner<S, K> {
         Ok(Round::Fed)
     }
 
-    /// Gives the sink a batch until it has it. `position` is where the sink stands meanwhile.
+    /// Writes a batch to the sink, retrying until it succeeds. `position` is that of the sink
+    /// meanwhile.
     async fn deliver(
         &mut self,
         mut batch: ChangeBatch,
         position: &SinkPosition,
         observe: Observe<'_>,
-    ) -> Result<Delivery, Trouble> {
+    ) -> Result<Delivery, RoundError> {
         let (mut failed, mut skipped) = (0, 0);
         while !batch.is_empty() {
             // A slow sink may have used up the lease.
@@ -324,7 +335,7 @@ impl<S: Outbox, K: Sink> OutboxRunner<S, K> {
                     let refused = self.refused(&batch, &error);
                     if self.on_refusal == OnRefusal::Stop {
                         self.note(position, &refused.to_string()).await?;
-                        return Err(Trouble::End(refused));
+                        return Err(RoundError::End(refused));
                     }
                     observe(&SinkEvent::Skipped { refused: &refused });
                     let removed = error.change.is_some_and(|index| batch.remove(index));
@@ -336,7 +347,7 @@ impl<S: Outbox, K: Sink> OutboxRunner<S, K> {
                 Class::Fatal => {
                     self.note(position, &error.detail).await?;
                     let (sink, batch) = (self.spec.name.clone(), batch.origin.to_string());
-                    return Err(Trouble::End(OutboxError::Sink { sink, batch, detail: error.detail }));
+                    return Err(RoundError::End(OutboxError::Sink { sink, batch, detail: error.detail }));
                 }
             }
         }
@@ -353,7 +364,7 @@ impl<S: Outbox, K: Sink> OutboxRunner<S, K> {
         }
     }
 
-    /// Notes for people why the sink does not go on.
+    /// Stores the error of the sink for operators.
     async fn note(&mut self, position: &SinkPosition, error: &str) -> Result<(), StoreError> {
         self.step(position, position, 0, Some(error)).await
     }
@@ -382,12 +393,12 @@ impl<S: Outbox, K: Sink> OutboxRunner<S, K> {
         self.store.advance_sink(&step).await
     }
 
-    /// Tells where the sink stands, at most once a second.
+    /// Reports the position of the sink, at most once a second.
     async fn tell_progress(&mut self, observe: Observe<'_>) -> Result<(), StoreError> {
-        if self.told.is_some_and(|told| told.elapsed() < Duration::from_secs(1)) {
+        if self.reported.is_some_and(|at| at.elapsed() < Duration::from_secs(1)) {
             return Ok(());
         }
-        self.told = Some(Instant::now());
+        self.reported = Some(Instant::now());
         let states = self.store.sinks().await?;
         if let Some(state) = states.iter().find(|state| state.name == self.spec.name) {
             observe(&SinkEvent::Progress { state });

@@ -1,8 +1,8 @@
 //! Sinks and their outbox.
 //!
-//! A transaction takes its number from one row, as its last lock, and holds it until the commit. So nobody can take the next
-//! number before the commit is visible: numbers have no gaps and the order of commits, and every entry that can be seen is
-//! settled, however many write at once.
+//! A transaction takes its number from one row, which it locks last and holds until the commit. So
+//! no other transaction takes the next number before the commit is visible. Numbers have no gaps
+//! and are in commit order, and no entry becomes visible before one with a smaller number.
 
 use std::time::Duration;
 
@@ -24,19 +24,19 @@ use crate::patterns::CHANGE_PATTERNS;
 use crate::steps::Step;
 use crate::value::{Array, integer, micros};
 
-/// Bytes and entries that may be asked for; sums of it do not overflow.
+/// Maximum number of bytes or entries of a request. Sums of it do not overflow.
 const MOST: i64 = 1 << 50;
 
-/// What a transaction has to know of sinks.
+/// Facts about the sinks that a transaction needs.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct SinkFacts {
     pub(crate) wanted: Wanted,
-    /// Whether one is further behind than its bound.
+    /// Whether the lag of a sink exceeds its bound.
     beyond: bool,
 }
 
 impl SinkFacts {
-    /// Reads what the statement at a transaction's begin found, after the patterns' revision.
+    /// Reads the result of a transaction's first statement, after the patterns' revision.
     pub(crate) fn read(connection: &Connection, rows: &[Row]) -> Result<Self, StoreError> {
         let Some(row) = rows.first() else { return Ok(Self::default()) };
         let facts = row.try_get(1).and_then(|scope: Option<&str>| Ok((scope, row.try_get::<_, i64>(2)?)));
@@ -61,7 +61,7 @@ pub(crate) fn steps(sql: &OutboxSql, entry: &[u8], sinks: SinkFacts) -> Vec<Step
     steps
 }
 
-/// A time as PostgreSQL sends it.
+/// A timestamp in PostgreSQL's binary format.
 struct Since2000(i64);
 
 impl<'a> FromSql<'a> for Since2000 {
@@ -75,8 +75,8 @@ impl<'a> FromSql<'a> for Since2000 {
 }
 
 impl PostgresStore {
-    /// Does something about sinks in a transaction of its own: each statement with its parameters, which says how many rows the
-    /// first one touched.
+    /// Executes statements in their own transaction, each with its parameters. Returns the number
+    /// of rows that the first one changed.
     async fn alone(
         &mut self,
         doing: &str,
@@ -157,7 +157,7 @@ impl Outbox for PostgresStore {
     async fn put_sink(&mut self, spec: &SinkSpec) -> Result<SinkState, StoreError> {
         let known = self.state(&spec.name).await?;
         let is_known = known.is_some_and(|state| state.scope == spec.scope);
-        // One that is new waits for the transactions under way, which do not know it.
+        // A new sink waits for the open transactions, which do not know it.
         let begin = if is_known { "BEGIN".to_owned() } else { format!("BEGIN; {CHANGE_PATTERNS}") };
         let sql = self.sql.outbox.clone();
         let (name, scope, cursor) = (spec.name.as_str(), spec.scope.as_str(), cursor(&spec.begin(0)));
@@ -256,7 +256,7 @@ impl Outbox for PostgresStore {
     }
 }
 
-/// Writes an entry in the transaction under way.
+/// Writes an entry in the current transaction.
 pub(crate) async fn put_entry(
     connection: &Connection,
     sql: &OutboxSql,

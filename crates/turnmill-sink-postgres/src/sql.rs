@@ -42,8 +42,8 @@ pub(crate) struct Sql {
     pub(crate) clear: Vec<Removal>,
     pub(crate) forget: Vec<Removal>,
     pub(crate) outbox: OutboxSql,
-    /// The patterns' revision, and what a transaction has to know of sinks: one statement, so that a store without sinks pays
-    /// nothing.
+    /// Reads the patterns' revision and the facts about sinks in one statement, so that a store
+    /// without sinks needs no extra statement.
     pub(crate) revision_and_sinks: String,
 }
 

@@ -19,7 +19,8 @@ use crate::value::{Array, CopyRows, Datum};
 /// not.
 const COPY_FROM: usize = 64;
 
-/// The statements of a batch, in order; `numbers` are those of its dead letters, if they were taken before.
+/// Returns the statements of a batch, in order. `numbers` are those of its dead letters, if they
+/// were taken before.
 pub(crate) fn steps(sql: &Sql, batch: &Batch, numbers: &[u64]) -> Result<Vec<Step>, StoreError> {
     let mut steps = Vec::with_capacity(40);
     remove(&sql.clear, batch.cleared.iter().chain(&batch.forgotten), &mut steps);

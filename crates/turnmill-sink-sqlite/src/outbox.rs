@@ -1,6 +1,6 @@
 //! Sinks and their outbox.
 //!
-//! Only one transaction at a time writes to a file, so numbers are those of commits by themselves.
+//! SQLite has one writer at a time, so numbers are assigned in commit order.
 
 use std::time::Duration;
 
@@ -16,19 +16,19 @@ use turnmill_sql::outbox::{FACTS, NEW_HEAD, PRUNE};
 use crate::store::roll_back;
 use crate::{SqliteStore, value};
 
-/// Bytes and entries that may be asked for; sums of it do not overflow.
+/// Maximum number of bytes or entries of a request. Sums of it do not overflow.
 const MOST: i64 = 1 << 50;
 
-/// What a transaction has to know of sinks.
+/// Facts about the sinks that a transaction needs.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct SinkFacts {
     pub(crate) wanted: Wanted,
-    /// Whether one is further behind than its bound.
+    /// Whether the lag of a sink exceeds its bound.
     beyond: bool,
 }
 
 impl SqliteStore {
-    /// What the transaction under way has to know of sinks.
+    /// Reads the facts about sinks that the current transaction needs.
     pub(crate) fn sink_facts(&self, connection: &Connection) -> Result<SinkFacts, StoreError> {
         let facts = connection
             .prepare_cached(FACTS)
@@ -39,7 +39,7 @@ impl SqliteStore {
         Ok(SinkFacts { wanted: Wanted::by(scope), beyond: beyond > 0 })
     }
 
-    /// Writes an entry in the transaction under way.
+    /// Writes an entry in the current transaction.
     pub(crate) fn put_entry(
         &self,
         connection: &Connection,
@@ -71,7 +71,7 @@ impl SqliteStore {
             .map_err(|error| self.error(error, doing))
     }
 
-    /// Does something in a transaction of its own.
+    /// Runs `work` in its own transaction.
     fn alone<T>(
         &self,
         doing: &str,
@@ -81,7 +81,7 @@ impl SqliteStore {
             return Err(self.reading_only());
         }
         let connection = self.connection()?;
-        // What an earlier roll-back may have left.
+        // An earlier rollback may have failed.
         roll_back(Some(connection));
         connection.execute_batch("BEGIN IMMEDIATE").map_err(|error| self.error(error, doing))?;
         let done = work(connection);
@@ -229,7 +229,7 @@ impl Outbox for SqliteStore {
             for (column, ty) in sql.types_after.iter().enumerate() {
                 let stored = row.get_ref(column).map_err(fail)?;
                 let value = value::read(stored, *ty).ok_or_else(|| StoreError::Damaged {
-                    detail: format!("{} holds a value that cannot be one of its column's", table.name),
+                    detail: format!("{} has a value that does not fit its column", table.name),
                 })?;
                 values.push(value.into());
             }

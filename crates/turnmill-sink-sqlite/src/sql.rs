@@ -18,7 +18,7 @@ pub(crate) struct TableSql {
     pub(crate) update_end: String,
     pub(crate) delete: String,
     pub(crate) select: String,
-    /// Rows after a key, with the columns that sinks are given.
+    /// Selects rows after a key, with the columns that sinks receive.
     pub(crate) select_after: String,
     pub(crate) types_after: Vec<SqlType>,
 }

@@ -6,8 +6,8 @@
 //! - A [`Store`] holds the truth. Everything that a batch of records changes (rows, senders' states, history, dead letters, the
 //!   ledger, and the source's position) is written in one [`Transaction`], so that a crash at any moment leaves either all of
 //!   it or nothing.
-//! - A [`Sink`] is somewhere else to put the changes: one required method. The [`outbox`] is how a store keeps the changes for
-//!   its sinks.
+//! - A [`Sink`] receives the row changes of every transaction. It has one method. A store keeps the
+//!   changes for its sinks in an [`outbox`].
 //! - [`MemoryStore`] is a store without a database.
 //!
 //! What takes decoded records through a transaction is `turnmill-ingest`, which also has the suite that every store passes.

@@ -1,22 +1,25 @@
-//! The outbox: what sinks are given, and how a store keeps it for them.
+//! The outbox: changes that a store keeps for its sinks.
 //!
-//! A store with sinks writes the changes of every transaction to the outbox, in that transaction and under a number.
-//! [`Outbox`] is what a runner asks of the store: which sinks there are, what a sink has not been given yet, and to move its
-//! position. The entries that every sink has been given go.
+//! A store with sinks writes the changes of every transaction to the outbox, as a numbered entry in
+//! the same transaction. A runner uses [`Outbox`] to list the sinks, to read the entries that a
+//! sink does not have yet, and to move the position of a sink. Entries that every sink has are
+//! deleted.
 //!
 //! # Encoding
 //!
-//! An entry can be read by every later version: it names its tables and columns. [`ChangeBatch::from_bytes`] reads it, and a
-//! [`ChangeBatch`] serialises as JSON.
+//! An entry contains the names of its tables and columns, so every later version can read it.
+//! [`ChangeBatch::from_bytes`] reads it. A [`ChangeBatch`] serialises as JSON.
 //!
 //! ```text
-//! entry     = version: 1 byte (1)  codec: 1 byte (0: plain, 1: LZ4 block with its size in front)  body
+//! entry     = version: 1 byte (1)  codec: 1 byte  body
+//! codec     = 0: plain | 1: LZ4 block, preceded by its size
 //! body      = operation*
 //! operation = kind: 1 byte (0 reset, 1 clear, 2 put, 3 merge, 4 set, 5 delete)
 //!             table: text  columns: varint, text*  rows: varint, value* (row by row)
 //! text      = length: varint  UTF-8
-//! value     = 0 NULL | 1 text | 2 UUID of 16 bytes | 3 integer: zigzag varint | 4 float: 8 bytes, little-endian
-//!           | 5 microseconds since 1970: zigzag varint | 6 false | 7 true | 8 length: varint, bytes
+//! value     = 0 NULL | 1 text | 2 UUID of 16 bytes | 3 integer: zigzag varint
+//!           | 4 float: 8 bytes, little-endian | 5 microseconds since 1970: zigzag varint
+//!           | 6 false | 7 true | 8 length: varint, bytes
 //! varint    = LEB128
 //! ```
 
@@ -39,17 +42,17 @@ pub use self::position::{SinkPosition, SnapshotCursor};
 pub use self::snapshot::snapshot_page;
 use crate::{Inspect, Store, StoreError};
 
-/// What a sink wants.
+/// Which changes a sink receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// The rows of all public tables, and dead letters.
     All,
-    /// Dead letters alone. Rows are then not written to the outbox, unless another sink wants them.
+    /// Dead letters only. Rows are then not written to the outbox, unless another sink needs them.
     DeadLetters,
 }
 
 impl Scope {
-    /// As a store keeps it.
+    /// Returns the stored form.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -58,31 +61,31 @@ impl Scope {
         }
     }
 
-    /// Reads what [`as_str`](Self::as_str) gives.
+    /// Parses the result of [`as_str`](Self::as_str).
     ///
     /// # Errors
     ///
-    /// [`StoreError::Damaged`] if it is something else.
+    /// Returns [`StoreError::Damaged`] for any other text.
     pub fn parse(text: &str) -> Result<Self, StoreError> {
         match text {
             "all" => Ok(Self::All),
             "dead_letters" => Ok(Self::DeadLetters),
-            _ => Err(StoreError::Damaged { detail: format!("`{text}` is no scope of a sink") }),
+            _ => Err(StoreError::Damaged { detail: format!("`{text}` is not a scope of a sink") }),
         }
     }
 }
 
-/// What of a transaction's changes goes to the outbox.
+/// Which changes of a transaction are written to the outbox.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
     /// Changes of rows.
     pub rows: bool,
-    /// New dead letters, and those that were retried.
+    /// New and retried dead letters.
     pub dead_letters: bool,
 }
 
 impl Wanted {
-    /// What sinks of these scopes want together.
+    /// Returns the changes that sinks of these scopes need together.
     #[must_use]
     pub fn by(scopes: impl IntoIterator<Item = Scope>) -> Self {
         scopes.into_iter().fold(Self::default(), |wanted, scope| Self {
@@ -91,32 +94,32 @@ impl Wanted {
         })
     }
 
-    /// Whether it is anything.
+    /// Returns whether any changes are written.
     #[must_use]
     pub fn any(self) -> bool {
         self.rows || self.dead_letters
     }
 }
 
-/// A sink, as the store is told of it.
+/// Definition of a sink.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SinkSpec {
-    /// Its name; the sink is known by it across restarts.
+    /// Name, which identifies the sink across restarts.
     pub name: String,
-    /// What it wants.
+    /// Which changes it receives.
     pub scope: Scope,
-    /// Where it begins if the store does not know it yet.
+    /// Where it starts if it is new.
     pub start: SinkStart,
-    /// Bytes of the outbox that it may be behind. Beyond that it loses its place and begins again with a snapshot, so that the
-    /// outbox stays bounded whatever becomes of the sink. `None`: without a bound.
+    /// Maximum lag in bytes of the outbox. If the lag exceeds it, the sink loses its position and
+    /// starts again with a snapshot, so the outbox stays bounded. `None`: no limit.
     pub max_bytes: Option<u64>,
 }
 
 impl SinkSpec {
-    /// Bytes that a sink may be behind, unless set otherwise: 1 GiB.
+    /// Default of the maximum lag: 1 GiB.
     pub const MAX_BYTES: u64 = 1 << 30;
 
-    /// A sink called `name` that wants everything, from a snapshot on.
+    /// Returns the definition of a sink that receives all changes, starting with a snapshot.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
         Self {
@@ -128,44 +131,44 @@ impl SinkSpec {
     }
 }
 
-/// Where a new sink begins.
+/// Where a new sink starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SinkStart {
-    /// With a snapshot of the rows that are there.
+    /// With a snapshot of the stored rows.
     Snapshot,
-    /// With the dead letters that are there and have a greater number than this; only for [`Scope::DeadLetters`].
+    /// With the stored dead letters after this number; only for [`Scope::DeadLetters`].
     DeadLettersAfter(u64),
     /// With the next transaction.
     Now,
 }
 
-/// A sink, as the store knows it.
+/// State of a sink.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SinkState {
-    /// Its name.
+    /// Name.
     pub name: String,
-    /// What it wants.
+    /// Which changes it receives.
     pub scope: Scope,
-    /// How far it has come.
+    /// Position.
     pub position: SinkPosition,
-    /// Bytes of the outbox that it may be behind.
+    /// Maximum lag in bytes of the outbox.
     pub max_bytes: Option<u64>,
     /// Number of the newest entry of the outbox.
     pub head: u64,
-    /// Bytes of the entries that it has not been given.
+    /// Lag in bytes: size of the entries after the position.
     pub lag_bytes: u64,
-    /// Changes that it refused for good and that were skipped.
+    /// Number of refused changes that were skipped.
     pub skipped: u64,
-    /// Why it does not go on, or what happened to it last; for people.
+    /// Last error, for operators.
     pub error: Option<String>,
 }
 
 impl SinkState {
-    /// The error of a sink that has lost its place.
+    /// Error of a sink that has lost its position.
     pub const BEYOND_BOUND: &'static str =
-        "the sink was further behind than its bound, so it begins again with a snapshot";
+        "the lag of the sink exceeded its bound; the sink starts again with a snapshot";
 
-    /// Number of entries that it has not been given.
+    /// Returns the lag in entries: the number of entries after the position.
     #[must_use]
     pub fn lag(&self) -> u64 {
         self.head.saturating_sub(self.position.number)
@@ -175,46 +178,48 @@ impl SinkState {
 /// An entry of the outbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutboxEntry {
-    /// Its number.
+    /// Number.
     pub number: u64,
     /// The changes; see [`ChangeBatch::from_bytes`].
     pub bytes: Vec<u8>,
 }
 
-/// A step of a sink.
+/// A move of a sink's position.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SinkStep<'s> {
     /// The sink.
     pub name: &'s str,
-    /// Who holds the lease.
+    /// Owner of the lease.
     pub owner: &'s str,
-    /// Where the sink must stand now.
+    /// Expected position.
     pub from: &'s SinkPosition,
-    /// Where it stands from now on.
+    /// New position.
     pub to: &'s SinkPosition,
-    /// Changes that were skipped on the way.
+    /// Number of changes skipped between them.
     pub skipped: u64,
-    /// What to remember for people; `None` clears it.
+    /// Error to store for operators; `None` clears it.
     pub error: Option<&'s str>,
 }
 
 /// A store that keeps an outbox.
 ///
-/// Sinks are known by their names. Transactions write to the outbox as soon as [`put_sink`](Self::put_sink) has returned, of
-/// whichever process they are, and stop when the last sink is removed.
+/// Sinks are identified by their names. Once [`put_sink`](Self::put_sink) has returned, the
+/// transactions of all processes write to the outbox. They stop when the last sink is removed.
 pub trait Outbox: Store + Inspect {
-    /// Makes a sink known, or changes the bound of one that is; says where it stands. Waits for transactions under way, so
-    /// that every later one writes to the outbox. A sink whose scope differs begins anew.
+    /// Adds a sink, or changes the bound of an existing one, and returns its state. Waits for open
+    /// transactions, so that every later one writes to the outbox. A sink with another scope starts
+    /// from the beginning.
     fn put_sink(&mut self, spec: &SinkSpec) -> impl Future<Output = Result<SinkState, StoreError>> + Send;
 
-    /// Forgets a sink, and what was kept for it alone; says whether there was one.
+    /// Removes a sink and the entries that only it needs. Returns whether it existed.
     fn remove_sink(&mut self, name: &str) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// The sinks, in the order of their names.
+    /// Returns the sinks, ordered by name.
     fn sinks(&mut self) -> impl Future<Output = Result<Vec<SinkState>, StoreError>> + Send;
 
-    /// Gives `owner` the right to feed the sink `name` for this long from now on, unless another has it. Says where the sink
-    /// stands, or `None` if another has the right or there is no such sink.
+    /// Gives `owner` the lease of the sink `name` for the duration `lease`, unless another owner
+    /// has it. Returns the state of the sink, or `None` if another owner has the lease or there is
+    /// no such sink.
     fn lease_sink(
         &mut self,
         name: &str,
@@ -222,11 +227,12 @@ pub trait Outbox: Store + Inspect {
         lease: Duration,
     ) -> impl Future<Output = Result<Option<SinkState>, StoreError>> + Send;
 
-    /// Moves the position of a sink, and removes the entries that every sink has been given.
+    /// Moves the position of a sink, and deletes the entries that every sink has.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Fenced`] if the sink is not at `from`, or `owner` has lost the lease, or the sink is gone.
+    /// Returns [`StoreError::Fenced`] if the sink is not at `from`, if `owner` has lost the lease,
+    /// or if the sink was removed.
     fn advance_sink(&mut self, step: &SinkStep<'_>) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Ends the lease of `owner`, if it has one.
@@ -236,8 +242,8 @@ pub trait Outbox: Store + Inspect {
         owner: &str,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// The entries with a number above `after`, in order: at most `limit`, and no more after they have `bytes` together. All
-    /// are settled: none with a lesser number can come any more.
+    /// Returns the entries after the number `after`, in order: at most `limit`, and no more once
+    /// they have `bytes` together. No entry with a smaller number can be committed later.
     fn outbox(
         &mut self,
         after: u64,
@@ -245,8 +251,8 @@ pub trait Outbox: Store + Inspect {
         bytes: usize,
     ) -> impl Future<Output = Result<Vec<OutboxEntry>, StoreError>> + Send;
 
-    /// The rows of a public table with a key above `after`, by ascending key, at most `limit`; with the columns of
-    /// [`columns`].
+    /// Returns at most `limit` rows of a public table with keys greater than `after`, ordered by
+    /// key, with the columns of [`columns`].
     fn rows_after(
         &mut self,
         table: &'static Table,

@@ -1,23 +1,26 @@
-//! Somewhere else to put the changes.
+//! Receivers of row changes.
 
 use std::future::{Future, ready};
 
 use crate::Class;
 use crate::outbox::ChangeBatch;
 
-/// Somewhere else to put the changes: one required method.
+/// Receives the row changes of every transaction. It has one required method.
 ///
 /// # Protocol
 ///
-/// - A runner (`OutboxRunner` of `turnmill-pipeline`) calls [`write`](Self::write) with one batch at a time, each after the one
-///   before has been written. Only `write` waits; ingest does not.
-/// - Batches come in the order of the commits. The first ones of a new sink are pages of a snapshot, which begins with
-///   [`Operation::Reset`](crate::outbox::Operation::Reset).
-/// - Returning `Ok` means that the batch is safe. The sink's position moves later, after one or more batches. So the batches since
-///   then come again, in the same order and with the same content, when the process was killed or the store was away.
-/// - An error of class [`Retryable`](Class::Retryable) or [`Fenced`](Class::Fenced) brings the same batch again after a pause,
-///   without end. [`Poison`](Class::Poison) says that the sink can never take a change: by setting, the runner stops, or it skips
-///   that change and brings the rest of the batch again. [`Fatal`](Class::Fatal) ends the runner.
+/// - A runner (`OutboxRunner` of `turnmill-pipeline`) calls [`write`](Self::write) with one batch
+///   at a time, and waits until it returns. Ingest does not wait.
+/// - Batches come in commit order. The first ones of a new sink are pages of a snapshot, which
+///   begins with [`Operation::Reset`](crate::outbox::Operation::Reset).
+/// - `Ok` means that the batch is durable. The sink's position moves after one or more batches.
+///   After a crash, or while the store is unavailable, the batches after the position are repeated:
+///   in the same order and with the same content.
+/// - After an error of class [`Retryable`](Class::Retryable) or [`Fenced`](Class::Fenced), the
+///   runner writes the same batch again after a pause, without limit. [`Poison`](Class::Poison)
+///   means that the sink can never accept a change. The runner then stops, or it skips that change
+///   and writes the rest of the batch again; this is a setting. [`Fatal`](Class::Fatal) ends the
+///   runner.
 ///
 /// ```
 /// use turnmill_sink::outbox::{ChangeBatch, Operation};
@@ -46,11 +49,11 @@ use crate::outbox::ChangeBatch;
 /// });
 /// ```
 pub trait Sink: Send {
-    /// Writes one batch. An error of class retryable brings the same batch again.
+    /// Writes one batch. After a retryable error, the same batch is written again.
     ///
     /// # Errors
     ///
-    /// By [`Class`].
+    /// Returns an error whose [`Class`] says what the runner does next.
     fn write(&mut self, batch: &ChangeBatch) -> impl Future<Output = Result<(), SinkError>> + Send;
 }
 
@@ -68,22 +71,24 @@ pub struct SinkError {
     pub class: Class,
     /// What happened.
     pub detail: String,
-    /// Of [`Class::Poison`]: number of the change in [`ChangeBatch::rows`] that is refused; `None`: the batch as a whole.
+    /// For [`Class::Poison`]: number of the refused change in [`ChangeBatch::rows`], or `None` if
+    /// the whole batch is refused.
     pub change: Option<usize>,
 }
 
 impl SinkError {
-    /// It may pass by itself.
+    /// Creates a transient error.
     pub fn retryable(detail: impl Into<String>) -> Self {
         Self { class: Class::Retryable { after: None }, detail: detail.into(), change: None }
     }
 
-    /// The sink can never take the change number `change` of [`ChangeBatch::rows`], or the batch as a whole.
+    /// Creates an error for a change that the sink can never accept: number `change` of
+    /// [`ChangeBatch::rows`], or the whole batch if there is no number.
     pub fn refused(change: impl Into<Option<usize>>, detail: impl Into<String>) -> Self {
         Self { class: Class::Poison, detail: detail.into(), change: change.into() }
     }
 
-    /// A person has to change something first; `detail` names what.
+    /// Creates an error that an operator has to fix; `detail` says how.
     pub fn fatal(detail: impl Into<String>) -> Self {
         Self { class: Class::Fatal, detail: detail.into(), change: None }
     }

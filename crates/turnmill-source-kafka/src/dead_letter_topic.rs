@@ -1,4 +1,4 @@
-//! A topic of dead letters, as a sink.
+//! The dead-letter topic as a sink.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,22 +8,26 @@ use turnmill_sink::{Class, Sink, SinkError};
 
 use crate::{KafkaError, KafkaProducer, KafkaSettings, OutgoingRecord, ProducerSettings};
 
-/// Time within which brokers have to confirm the letters of a batch.
-const DELIVERY: Duration = Duration::from_secs(30);
-/// Time between two looks for a topic that is not there.
-const MISSING: Duration = Duration::from_secs(10);
+/// Time the brokers have to acknowledge a batch.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Interval between checks for a missing topic.
+const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 
-/// A topic that gets the dead letters of a store: each as the record that it was, with its key, value and headers, and after
-/// them the headers `original_offset`, `original_topic`, `original_partition` (decimal text) and `error`.
+/// Sends the dead letters of a store to a topic. A sent record has the original key, value and
+/// headers. The headers `original_offset`, `original_topic`, `original_partition` (decimal text)
+/// and `error` are appended.
 ///
-/// The topic is not created. While it does not exist, and while the brokers are away, [`write`](Sink::write) fails in a way that
-/// may pass. A letter that is larger than the topic takes is [refused](SinkError::refused).
+/// The topic is never created. While it is missing, and while the brokers are unavailable,
+/// [`write`](Sink::write) returns a retryable error. A dead letter that is too large for the topic
+/// is [refused](SinkError::refused).
 pub struct DeadLetterTopic {
     producer: KafkaProducer,
     topic: String,
     exists: bool,
-    /// Letters that brokers have confirmed, of the batch with this name, which may come again without one that was refused.
-    confirmed: (String, BTreeSet<String>),
+    /// Origin of the last batch, and the keys of its dead letters that the brokers have
+    /// acknowledged. The batch is repeated without a refused dead letter, and these are then not
+    /// sent again.
+    acknowledged: (String, BTreeSet<String>),
 }
 
 impl std::fmt::Debug for DeadLetterTopic {
@@ -33,25 +37,25 @@ impl std::fmt::Debug for DeadLetterTopic {
 }
 
 impl DeadLetterTopic {
-    /// The topic `topic`. Connects to nothing yet.
+    /// Creates the sink of `topic`. Does not connect yet.
     ///
     /// # Errors
     ///
-    /// Settings that cannot be.
+    /// Returns an error if the settings are invalid.
     pub fn new(
         settings: &KafkaSettings,
         producer: &ProducerSettings,
         topic: impl Into<String>,
     ) -> Result<Self, KafkaError> {
         let producer = KafkaProducer::new(settings, producer)?;
-        Ok(Self { producer, topic: topic.into(), exists: false, confirmed: Default::default() })
+        Ok(Self { producer, topic: topic.into(), exists: false, acknowledged: Default::default() })
     }
 
-    /// Looks for the topic, until it was found once. Blocks for up to five seconds.
+    /// Checks whether the topic exists, until it was found once. Blocks for up to five seconds.
     ///
     /// # Errors
     ///
-    /// Retryable if the topic does not exist, or the brokers cannot be asked.
+    /// Returns a retryable error if the topic does not exist or the brokers do not answer.
     pub fn find(&mut self) -> Result<(), SinkError> {
         if self.exists {
             return Ok(());
@@ -62,46 +66,51 @@ impl DeadLetterTopic {
                 return Ok(());
             }
             Ok(false) => format!(
-                "the dead-letter topic does not exist: `{}`. The table keeps all dead letters, and the topic gets them once it exists",
+                "dead-letter topic `{}` does not exist; the table keeps all dead letters, and they are sent once the topic exists",
                 self.topic
             ),
-            Err(error) => format!("cannot look for the dead-letter topic `{}`: {error}", self.topic),
+            Err(error) => {
+                format!("cannot check whether the dead-letter topic `{}` exists: {error}", self.topic)
+            }
         };
-        Err(SinkError { class: Class::Retryable { after: Some(MISSING) }, ..SinkError::retryable(detail) })
+        Err(SinkError {
+            class: Class::Retryable { after: Some(RETRY_INTERVAL) },
+            ..SinkError::retryable(detail)
+        })
     }
 
-    /// Sends the letters of a batch and waits until brokers have confirmed all of them.
+    /// Sends the dead letters of a batch and waits until all are acknowledged.
     fn send(&mut self, batch: &ChangeBatch) -> Result<(), SinkError> {
         self.find()?;
         let name = batch.origin.to_string();
-        if self.confirmed.0 != name {
-            self.confirmed = (name, BTreeSet::new());
+        if self.acknowledged.0 != name {
+            self.acknowledged = (name, BTreeSet::new());
         }
         let letters = batch.rows().enumerate().filter(|(_, row)| is_letter(row));
         let mut sent = Vec::new();
         for (index, letter) in letters {
-            if self.confirmed.1.contains(&letter.key()) {
+            if self.acknowledged.1.contains(&letter.key()) {
                 continue;
             }
             match self.send_one(&letter) {
                 Ok(ticket) => sent.push((ticket, index, letter.key())),
-                // Those before it are waited for below, in the next attempt.
+                // The next attempt waits for the records before it.
                 Err(error) => return Err(self.failure(index, &error)),
             }
         }
-        let flushed = self.producer.flush(DELIVERY);
+        let flushed = self.producer.flush(DELIVERY_TIMEOUT);
         let mut first = None;
         let delivered = self.producer.delivered();
         for (ticket, index, key) in sent {
             match delivered.iter().find(|delivery| delivery.ticket == ticket).map(|delivery| &delivery.result)
             {
                 Some(Ok(_)) => {
-                    self.confirmed.1.insert(key);
+                    self.acknowledged.1.insert(key);
                 }
                 Some(Err(error)) => {
                     first.get_or_insert_with(|| self.failure(index, error));
                 }
-                // What has not even failed by now fails the flush.
+                // A record without a delivery report makes the flush fail.
                 None => {}
             }
         }
@@ -149,12 +158,13 @@ fn is_letter(row: &RowChange<'_>) -> bool {
     row.operation == Operation::Put && row.table == DEAD_LETTERS
 }
 
-/// Whether a topic can never take the record. The client library says so in words only.
+/// Returns whether the record is too large for the topic. librdkafka reports it only in the text of
+/// the error.
 fn is_too_large(error: &KafkaError) -> bool {
     matches!(error, KafkaError::Undelivered { problem, .. } if problem.to_lowercase().contains("too large") || problem.contains("MessageSizeTooLarge"))
 }
 
-/// Where a letter came from and why, to be written after its original headers.
+/// Returns the headers that are appended to the original ones.
 fn own_headers(
     place: Option<&str>,
     reason: Option<&str>,
@@ -170,9 +180,9 @@ fn own_headers(
     headers
 }
 
-/// Topic, partition and offset of a letter that came from Kafka: `topic/3@17`.
-fn origin(place: &str) -> Option<(&str, &str, &str)> {
-    let (partition, offset) = place.rsplit_once('@')?;
+/// Parses topic, partition and offset of a record from Kafka: `topic/3@17`.
+fn origin(position: &str) -> Option<(&str, &str, &str)> {
+    let (partition, offset) = position.rsplit_once('@')?;
     let (topic, partition) = partition.rsplit_once('/')?;
     (partition.parse::<u32>().is_ok() && offset.parse::<u64>().is_ok()).then_some((topic, partition, offset))
 }
@@ -182,10 +192,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_of_kafka_are_taken_apart_and_others_left() {
+    fn positions_in_kafka_are_parsed_and_others_are_not() {
         assert_eq!(origin("rasa/core@events/3@17"), Some(("rasa/core@events", "3", "17")));
-        for place in ["17", "rasa@17", "rasa/x@17", "rasa/3@", "", "rasa/-1@2"] {
-            assert_eq!(origin(place), None, "{place}");
+        for position in ["17", "rasa@17", "rasa/x@17", "rasa/3@", "", "rasa/-1@2"] {
+            assert_eq!(origin(position), None, "{position}");
         }
     }
 }

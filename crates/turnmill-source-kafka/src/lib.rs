@@ -8,8 +8,8 @@
 //! - [`KafkaGroup`] reads topics in a consumer group, or a [`KafkaRange`] of them without one. It
 //!   is a [`GroupSource`](turnmill_source::GroupSource) with its own poll thread.
 //! - [`KafkaProducer`] sends records, and reports for each whether it was delivered.
-//! - [`DeadLetterTopic`] is a [`Sink`](turnmill_sink::Sink) that sends the dead letters of a store to
-//!   a topic.
+//! - [`DeadLetterTopic`] is a [`Sink`](turnmill_sink::Sink) that sends the dead letters of a store
+//!   to a topic.
 //! - [`KafkaSettings`] has the documented settings under their documented names;
 //!   [`check_connectivity`] tries them.
 //!

@@ -200,7 +200,8 @@ pub static OUTBOX: InternalTable = InternalTable {
     hot: false,
 };
 
-/// The number of the newest entry of the outbox. One row, which a transaction locks last: so numbers have the order of commits.
+/// The number of the newest entry of the outbox. A transaction locks its only row last, so numbers
+/// are in commit order.
 pub static OUTBOX_HEAD: InternalTable = InternalTable {
     name: "_turnmill_outbox_head",
     doc: "The number of the newest entry of the outbox.",

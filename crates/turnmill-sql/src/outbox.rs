@@ -1,50 +1,54 @@
-//! The statements about sinks and their outbox.
+//! Statements for sinks and their outbox.
 
 use crate::{Dialect, SqlType};
 
-/// What a transaction asks at its begin: the scope that comes first among those of all sinks (`all` before `dead_letters`), NULL
-/// without sinks; and how many sinks are further behind than their bound.
+/// Reads the facts about sinks that a transaction needs when it begins: the first scope of all
+/// sinks (`all` sorts before `dead_letters`), or NULL without sinks; and the number of sinks whose
+/// lag exceeds their bound.
 pub const FACTS: &str = "SELECT (SELECT min(\"scope\") FROM _turnmill_sink), \
      (SELECT count(*) FROM _turnmill_sink AS s CROSS JOIN _turnmill_outbox_head AS h \
      WHERE h.\"bytes\" - s.\"total\" > s.\"max_bytes\")";
 
-/// Removes the entries that every sink has.
+/// Deletes the entries that every sink has.
 pub const PRUNE: &str = "DELETE FROM _turnmill_outbox WHERE \"number\" <= \
      COALESCE((SELECT min(\"position\") FROM _turnmill_sink), 9223372036854775807)";
 
-/// Makes the row of the outbox's head, if it is not there.
+/// Inserts the row of the outbox's head, unless it exists.
 pub const NEW_HEAD: &str = "INSERT INTO _turnmill_outbox_head (\"id\", \"number\", \"bytes\") VALUES (1, 0, 0) \
      ON CONFLICT (\"id\") DO NOTHING";
 
-/// The statements that have parameters.
+/// Statements with parameters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutboxSql {
-    /// Takes the next number. Parameter: bytes of the entry. Others wait from here until the transaction ends.
+    /// Takes the next number. Parameter: bytes of the entry. Other transactions wait from here
+    /// until this one ends.
     pub take_number: String,
-    /// Writes the entry of the number that was taken. Parameter: the entry.
+    /// Inserts the entry with that number. Parameter: the entry.
     pub insert: String,
-    /// Sets sinks that are further behind than their bound back to a snapshot. Parameter: what to remember for people.
+    /// Sets sinks whose lag exceeds their bound back to a snapshot. Parameter: error for operators.
     pub drop_beyond: String,
-    /// Forgets a sink that has another scope. Parameters: name, scope.
+    /// Deletes a sink that has another scope. Parameters: name, scope.
     pub forget_other_scope: String,
-    /// Makes a sink known, or changes its bound. Parameters: name, scope, snapshot's cursor, bound.
+    /// Adds a sink, or changes its bound. Parameters: name, scope, snapshot's cursor, bound.
     pub put: String,
-    /// Forgets a sink. Parameter: name.
+    /// Deletes a sink. Parameter: name.
     pub remove: String,
-    /// Name, scope, position, cursor, bound, head, bytes behind, skipped, error of all sinks.
+    /// Reads all sinks: name, scope, position, cursor, bound, head, lag in bytes, skipped, error.
     pub states: String,
     /// Gives the lease. Parameters: name, owner, seconds.
     pub lease: String,
     /// Ends the lease. Parameters: name, owner.
     pub release: String,
-    /// Moves the position. Parameters: name, owner, number and cursor before, number and cursor after, skipped, error.
+    /// Moves the position. Parameters: name, owner, number and cursor before, number and cursor
+    /// after, skipped, error.
     pub advance: String,
-    /// Number and bytes of entries. Parameters: after which number, how many, how many bytes.
+    /// Reads entries: number and bytes. Parameters: number before the first, limit, limit in bytes.
     pub entries: String,
 }
 
 impl OutboxSql {
-    /// The statements in a dialect. In PostgreSQL the parameters of the first three are arrays of one element.
+    /// Returns the statements in a dialect. In PostgreSQL the parameters of the first three are
+    /// arrays of one element.
     #[must_use]
     pub fn new(dialect: Dialect) -> Self {
         let (now, same) = match dialect {

@@ -1,4 +1,4 @@
-//! Sinks and their outbox, whichever store it is.
+//! Sinks and their outbox, for any store.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The topic that mirrors the dead letters.
+//! The dead-letter topic.
 
 use turnmill_source::{GroupLimits, GroupProgress, GroupSource, RecordBatch};
 use turnmill_source_kafka::{KafkaGroup, KafkaRange, KafkaSettings};
@@ -6,7 +6,7 @@ use turnmill_testbed::{kafka, postgres};
 
 use crate::support::{Record, Service, Topic, capture, ledger, sinks, variables, wait_until_read};
 
-/// Whether the sink of a topic has been given everything.
+/// Returns whether the sink of a topic has everything.
 fn all_delivered(store: &str, topic: &str) -> bool {
     let name = format!("dead-letter-topic:{topic}");
     let sinks = sinks(store);
@@ -138,7 +138,8 @@ fn too_many_dead_letters_end_the_service_and_name_the_setting() {
     assert_eq!(ledger(&store, "records"), 0, "nothing was drained");
 }
 
-/// A service that is killed in the middle: every letter arrives, in order, and what comes twice is the same.
+/// Kills a service in the middle: every dead letter arrives, in order, and repeated ones are the
+/// same.
 #[test]
 fn letters_survive_kills_and_a_topic_that_is_no_longer_configured_holds_nothing() {
     let folder = tempfile::tempdir().unwrap();

@@ -27,7 +27,8 @@ async fn entries<S: Outbox>(store: &mut S, after: u64) -> Vec<OutboxEntry> {
     store.outbox(after, ALL, ALL).await.unwrap()
 }
 
-/// Gives `replica` the next page of a snapshot or all entries that wait; says whether there was anything.
+/// Applies the next page of a snapshot, or all waiting entries, to `replica`. Returns whether there
+/// were any.
 async fn step<S: Outbox>(store: &mut S, name: &str, replica: &mut Replica, rows: usize) -> bool {
     let state = store.lease_sink(name, OWNER, LEASE).await.unwrap().unwrap();
     let from = state.position;
@@ -65,7 +66,8 @@ async fn assert_equal<S: Outbox>(store: &mut S, replica: &Replica, when: &str) {
     assert_eq!(replica.dead_letters(), letters, "{when}: the sink has the store's dead letters");
 }
 
-/// Conversations in a mess, some of a user: batches that hold new events, late ones, and bytes that are no event.
+/// Returns mixed conversations, some with a user: batches of new events, late events and invalid
+/// bytes.
 fn batches() -> Vec<Vec<String>> {
     let mut senders: Vec<Vec<String>> =
         (0..4_u8).map(|n| conversation(&format!("u{n}"), 3, START + f64::from(n) * 7.0)).collect();
@@ -367,7 +369,7 @@ where
     follow(&mut bench.store, "letters", &mut replica).await;
     assert_eq!(replica.dead_letters(), [2, 3]);
 
-    // With another scope it begins anew.
+    // With another scope it starts from the beginning.
     let position = bench.store.put_sink(&letters).await.unwrap().position;
     assert_eq!(position, SinkPosition { number: 1, snapshot: None });
     let state = bench.store.put_sink(&SinkSpec::new("letters")).await.unwrap();

@@ -1,21 +1,22 @@
-//! What a runner tells, and how it ends.
+//! Events and errors of a runner.
 
 use std::time::Duration;
 
 use turnmill_sink::outbox::{ChangeBatch, SinkState};
 use turnmill_sink::{SinkError, StoreError};
 
-/// What happens to a change that a sink refuses for good.
+/// What happens to a change that a sink refuses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnRefusal {
-    /// The runner stops with [`OutboxError::Refused`]. The outbox keeps what comes after, up to the sink's bound.
+    /// The runner stops with [`OutboxError::Refused`]. The outbox keeps later changes, up to the
+    /// sink's bound.
     #[default]
     Stop,
-    /// The change is left out, told and counted; the rest of its batch is given again.
+    /// The change is skipped, reported and counted; the rest of its batch is written again.
     Skip,
 }
 
-/// Something that a runner tells.
+/// Event of a runner.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SinkEvent<'e> {
@@ -23,36 +24,36 @@ pub enum SinkEvent<'e> {
     Delivered {
         /// The batch.
         batch: &'e ChangeBatch,
-        /// How long it took.
+        /// Time taken.
         took: Duration,
     },
-    /// Where the sink stands; about once a second.
+    /// Progress of the sink, about once a second.
     Progress {
-        /// Its state.
+        /// State of the sink.
         state: &'e SinkState,
     },
-    /// The sink failed and is given the batch again.
+    /// The sink failed; the batch is retried.
     Retrying {
         /// The batch.
         batch: &'e ChangeBatch,
-        /// Why.
+        /// Error.
         error: &'e SinkError,
-        /// After how long.
+        /// Pause before the next attempt.
         pause: Duration,
     },
-    /// A change was left out, because the sink refuses it for good.
+    /// A change was skipped, because the sink refused it.
     Skipped {
-        /// Which one, and why: always [`OutboxError::Refused`].
+        /// The change and the reason: always [`OutboxError::Refused`].
         refused: &'e OutboxError,
     },
-    /// The store failed and is tried again.
+    /// The store failed and is retried.
     StoreRetrying {
-        /// Why.
+        /// Error.
         error: &'e StoreError,
-        /// After how long.
+        /// Pause before the next attempt.
         pause: Duration,
     },
-    /// Another process feeds the sink.
+    /// Another process writes to the sink.
     Standby,
 }
 
@@ -60,33 +61,33 @@ pub enum SinkEvent<'e> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OutboxError {
-    /// The store cannot go on.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The sink refuses a change for good.
-    #[error("the sink `{sink}` refuses {} of batch {batch}: {detail}", named(change))]
+    /// The sink refused a change.
+    #[error("sink `{sink}` refused {} of batch {batch}: {detail}", named(change))]
     Refused {
         /// The sink.
         sink: String,
-        /// Which batch.
+        /// Batch.
         batch: String,
-        /// Operation, table and key; `None` if the sink refuses the batch as a whole.
+        /// Operation, table and key; `None` if the whole batch was refused.
         change: Option<String>,
         /// Why.
         detail: String,
     },
-    /// The sink cannot go on until a person changes something.
-    #[error("the sink `{sink}` cannot take batch {batch}: {detail}")]
+    /// The sink failed with an error that an operator has to fix.
+    #[error("sink `{sink}` failed at batch {batch}: {detail}")]
     Sink {
         /// The sink.
         sink: String,
-        /// Which batch.
+        /// Batch.
         batch: String,
-        /// What is wrong.
+        /// Error.
         detail: String,
     },
-    /// The sink was removed from the store meanwhile.
-    #[error("the sink `{sink}` was removed from the store")]
+    /// The sink was removed from the store.
+    #[error("sink `{sink}` was removed from the store")]
     Removed {
         /// The sink.
         sink: String,

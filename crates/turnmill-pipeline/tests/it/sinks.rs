@@ -164,7 +164,7 @@ fn a_refused_change_stops_the_sink_or_is_skipped_and_named() {
             "{text}"
         );
         let state = store.sinks().await.unwrap().remove(0);
-        assert_eq!((state.lag(), state.error.as_deref()), (2, Some(text.as_str())), "visible to everybody");
+        assert_eq!((state.lag(), state.error.as_deref()), (2, Some(text.as_str())), "visible in the store");
 
         let mut skipping = runner(&store, spec, Picky::default()).with_refusals(OnRefusal::Skip);
         let mut named = Vec::new();
@@ -232,7 +232,8 @@ fn a_sink_that_falls_too_far_behind_while_it_writes_begins_again() {
     });
 }
 
-/// Several writers on the same senders, and a sink that follows meanwhile: numbers without gaps, and at the end the same rows.
+/// Several writers on the same senders, and a sink that follows meanwhile: numbers without gaps,
+/// and at the end the same rows.
 #[test]
 fn concurrent_writers_of_one_sender_reach_a_sink_in_the_order_of_their_commits() {
     let Some(url) = turnmill_testbed::postgres::database() else { return };
@@ -271,7 +272,8 @@ fn concurrent_writers_of_one_sender_reach_a_sink_in_the_order_of_their_commits()
         let writers: Vec<_> = (0..4)
             .map(|writer| {
                 let mut store = connect();
-                // Every writer has every fourth line, so all touch all senders, and what they bring is late most of the time.
+                // Every writer has every fourth line, so all touch all senders, and what they bring
+                // is late most of the time.
                 let mine: Vec<String> = mixed.iter().skip(writer).step_by(4).cloned().collect();
                 tokio::task::spawn_blocking(move || {
                     tokio::runtime::Handle::current().block_on(async {

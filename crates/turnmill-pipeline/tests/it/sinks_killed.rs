@@ -1,4 +1,5 @@
-//! A runner that is killed again and again: every change arrives, in order, and what comes twice is the same.
+//! A runner that is killed again and again: every change arrives, in order, and what comes twice is
+//! the same.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;

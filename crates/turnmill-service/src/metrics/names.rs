@@ -81,9 +81,9 @@ metrics! {
     SINK_LAG_BYTES, "turnmill_sink_lag_bytes", Gauge, ["sink"],
         "Bytes in the outbox that the sink does not have yet";
     SINK_CHANGES, "turnmill_sink_changes_total", Counter, ["sink"],
-        "Changes of rows that the sink has taken";
+        "Row changes written to the sink";
     SINK_ERRORS, "turnmill_sink_errors_total", Counter, ["sink", "kind"],
-        "Errors of the sink: retryable, or refused for a change that it can never take and that was skipped";
+        "Errors of the sink; refused: the sink cannot accept a change, which is skipped";
     LAG_EVENTS, "turnmill_lag_events", Gauge, ["topic", "partition"],
         "Lag in records: records of the partition that are not committed yet";
     LAG_SECONDS, "turnmill_lag_seconds", Gauge, ["topic", "partition"],

@@ -53,7 +53,7 @@ impl Kept {
         }
     }
 
-    /// Sets sinks that are too far behind back to a snapshot.
+    /// Sets sinks whose lag exceeds their bound back to a snapshot.
     pub(super) fn drop_what_is_beyond_bounds(&mut self) {
         let mut dropped = false;
         for sink in self.sinks.values_mut() {

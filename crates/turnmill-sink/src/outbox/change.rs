@@ -1,4 +1,4 @@
-//! Changes as sinks get them: operations on rows, with the names of tables and columns.
+//! Changes as sinks receive them: operations on rows, with the names of tables and columns.
 
 use std::fmt;
 
@@ -12,9 +12,10 @@ use super::encoding::VERSION;
 /// Name of the table of dead letters in changes. It has the columns of [`DEAD_LETTER_COLUMNS`].
 pub const DEAD_LETTERS: &str = "turnmill_dead_letter";
 
-/// The columns of [`DEAD_LETTERS`]: the record that could not become rows, and why.
+/// The columns of [`DEAD_LETTERS`]: the invalid record, and the reason.
 ///
-/// `payload` and `record_key` are bytes. `headers` is a JSON list of pairs, name and value; a value is hexadecimal, or null.
+/// `payload` and `record_key` are bytes. `headers` is a JSON list of pairs, name and value; a value
+/// is hexadecimal, or null.
 pub const DEAD_LETTER_COLUMNS: [&str; 13] = [
     "id",
     "source",
@@ -31,33 +32,35 @@ pub const DEAD_LETTER_COLUMNS: [&str; 13] = [
     "headers",
 ];
 
-/// The columns of `table` that changes have: all but those that the store fills with the time of writing.
+/// Returns the columns of `table` that changes have: all except those that the store fills with the
+/// time of writing.
 pub fn columns(table: &'static Table) -> impl Iterator<Item = (usize, &'static Column)> {
     let keep_stamps = *table == RASA_PATTERNS;
     table.columns.iter().enumerate().filter(move |(_, column)| keep_stamps || !column.wall_clock)
 }
 
-/// What is done to rows. Every operation can be repeated: done twice in a row it changes nothing the second time.
+/// What is done to rows. Every operation is idempotent: applied twice in a row, it changes nothing
+/// the second time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operation {
-    /// Every row of every table goes. A snapshot begins so.
+    /// Deletes all rows of all tables. A snapshot begins with it.
     Reset,
-    /// All rows of a sender go, from every table: those with its `sender_id`, and its row in `rasa_sender`. The only column is
-    /// `sender_id`. A rebuild begins so.
+    /// Deletes all rows of a sender from every table: those with its `sender_id`, and its row in
+    /// `rasa_sender`. The only column is `sender_id`. A rebuild begins with it.
     Clear,
-    /// The row, whole, takes the place of the row with its key, or is new.
+    /// Inserts a complete row, or replaces the row with the same key.
     Put,
-    /// The row, whole, is new, or widens the row with its key: least `first_seen`, greatest `last_seen`. Only of `rasa_user`,
-    /// because several senders share a user.
+    /// Inserts a complete row, or widens the row with the same key: least `first_seen`, greatest
+    /// `last_seen`. Only for `rasa_user`, because several senders share a user.
     Merge,
-    /// The named columns of the row with the key change. Nothing happens if there is no such row.
+    /// Updates the named columns of the row with the key. Does nothing if there is no such row.
     Set,
-    /// The row with the key goes, if it is there.
+    /// Deletes the row with the key, if it exists.
     Delete,
 }
 
 impl Operation {
-    /// The operation's name in JSON.
+    /// Returns the name in JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -191,8 +194,8 @@ impl fmt::Display for Base64<'_> {
 pub struct TableOperation {
     /// What is done.
     pub operation: Operation,
-    /// The table: one of [`tables::PUBLIC`](turnmill_model::tables::PUBLIC) or [`DEAD_LETTERS`]; empty for
-    /// [`Operation::Reset`] and [`Operation::Clear`], which are about all tables.
+    /// The table: one of [`tables::PUBLIC`](turnmill_model::tables::PUBLIC) or [`DEAD_LETTERS`];
+    /// empty for [`Operation::Reset`] and [`Operation::Clear`], which are about all tables.
     pub table: Box<str>,
     /// Names of the columns that the rows have; the first is the key.
     pub columns: Vec<Box<str>>,
@@ -212,7 +215,8 @@ pub struct RowChange<'b> {
 }
 
 impl<'b> RowChange<'b> {
-    /// The primary key as text; of [`Operation::Clear`] the sender's id, of [`Operation::Reset`] empty.
+    /// The primary key as text; of [`Operation::Clear`] the sender's id, of [`Operation::Reset`]
+    /// empty.
     #[must_use]
     pub fn key(&self) -> String {
         match self.values.first() {
@@ -259,9 +263,11 @@ pub enum Origin {
         /// The transaction's number: commits are numbered without gaps, in their order.
         number: u64,
     },
-    /// A page of the rows that the store had when the page was read. A repeated page may have newer rows.
+    /// A page of the rows that the store had when the page was read. A repeated page may have newer
+    /// rows.
     Snapshot {
-        /// Number of the last transaction before the snapshot was asked for. What follows the snapshot comes after it.
+        /// Number of the last transaction before the snapshot was asked for. What follows the
+        /// snapshot comes after it.
         after: u64,
         /// Which page.
         page: Box<str>,

@@ -19,8 +19,8 @@ const LZ4: u8 = 1;
 const KINDS: [Operation; 6] =
     [Operation::Reset, Operation::Clear, Operation::Put, Operation::Merge, Operation::Set, Operation::Delete];
 
-/// Encodes what a transaction changes, as far as a sink wants it; `letters` are the numbers of its dead letters. `None` if that
-/// is nothing.
+/// Encodes the changes of a transaction that sinks need. `letters` are the numbers of its dead
+/// letters. Returns `None` if there are no such changes.
 #[must_use]
 pub fn encode(batch: &Batch, wanted: Wanted, letters: &[u64]) -> Option<Vec<u8>> {
     let mut out = Encoder::default();
@@ -84,7 +84,8 @@ fn headers_text(headers: &[(String, Option<Vec<u8>>)]) -> String {
     serde_json::to_string(&pairs).unwrap_or_default()
 }
 
-/// Reads the headers of a dead letter's record from its column `headers`; `None` if the text is no list of headers.
+/// Parses the column `headers` of a dead letter. Returns `None` if the text is not a list of
+/// headers.
 #[must_use]
 pub fn read_headers(text: &str) -> Option<Vec<(String, Option<Vec<u8>>)>> {
     let pairs: Vec<(String, Option<String>)> = serde_json::from_str(text).ok()?;
@@ -249,7 +250,8 @@ impl ChangeBatch {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Newer`] if a newer version has written it, [`StoreError::Damaged`] if it cannot be read.
+    /// Returns [`StoreError::Newer`] if a newer version wrote the entry, and
+    /// [`StoreError::Damaged`] if it cannot be read.
     pub fn from_bytes(number: u64, entry: &[u8]) -> Result<Self, StoreError> {
         let damaged =
             || StoreError::Damaged { detail: format!("entry {number} of the outbox cannot be read") };
@@ -289,7 +291,8 @@ impl Reader<'_> {
         let count = self.varint()?;
         let mut rows = Vec::new();
         for _ in 0..count {
-            // A row without columns takes no bytes, so its number would not be bounded by what is there.
+            // A row without columns takes no bytes, so the size of the entry would not bound their
+            // number.
             if width == 0 && count > 1 {
                 return None;
             }

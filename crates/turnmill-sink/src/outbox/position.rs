@@ -1,4 +1,4 @@
-//! How far a sink has come.
+//! The position of a sink.
 
 use std::fmt;
 
@@ -6,16 +6,16 @@ use super::{Scope, SinkSpec, SinkStart};
 use crate::StoreError;
 use crate::outbox::DEAD_LETTERS;
 
-/// How far a sink has come.
+/// Position of a sink.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SinkPosition {
-    /// Number of the last entry that it needs no more.
+    /// Number of the last entry that the sink has.
     pub number: u64,
-    /// How far its snapshot has come; `None` once it is complete.
+    /// Progress of the snapshot; `None` once it is complete.
     pub snapshot: Option<SnapshotCursor>,
 }
 
-/// How far a snapshot has come.
+/// Progress of a snapshot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SnapshotCursor {
     /// Table and key of the last row; `None` before the first.
@@ -23,12 +23,12 @@ pub struct SnapshotCursor {
 }
 
 impl SnapshotCursor {
-    /// The cursor after the row `key` of `table`.
+    /// Returns the cursor after the row `key` of `table`.
     pub(crate) fn after(table: &str, key: &str) -> Self {
         Self { after: Some((table.into(), key.into())) }
     }
 
-    /// Reads what its text form gives.
+    /// Parses the text form.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         Self { after: text.split_once(' ').map(|(table, key)| (table.into(), key.into())) }
@@ -54,7 +54,7 @@ impl fmt::Display for SinkPosition {
 }
 
 impl SinkSpec {
-    /// Where the sink begins when the newest entry has the number `head`.
+    /// Returns where the sink starts if the newest entry has the number `head`.
     #[must_use]
     pub fn begin(&self, head: u64) -> SinkPosition {
         let snapshot = match (self.start, self.scope) {
@@ -68,9 +68,9 @@ impl SinkSpec {
     }
 }
 
-/// The error of a step from a position at which the sink does not stand.
 impl StoreError {
-    /// The sink `name` does not stand where its runner believes, or the runner has lost its lease.
+    /// Returns the error for a runner that has lost its lease, or that expects another position of
+    /// the sink `name`.
     #[must_use]
     pub fn sink_moved(name: &str) -> Self {
         Self::Fenced { detail: format!("the sink `{name}` was moved, removed, or is fed by another process") }

@@ -1,4 +1,4 @@
-//! A snapshot: the rows that are there, in pages.
+//! A snapshot: the stored rows, in pages.
 
 use turnmill_model::tables::PUBLIC;
 
@@ -10,15 +10,15 @@ use super::{
 };
 use crate::StoreError;
 
-/// The page of a snapshot at `cursor`, of at most `limit` rows, for a sink that needs the entries after `number`; and where the
-/// sink stands when it has that page. The page may be empty.
+/// Returns the page of a snapshot at `cursor`, and the position of the sink after that page. The
+/// page has at most `limit` rows and may be empty. The entries after `number` follow the snapshot.
 ///
-/// Pages are not of one moment. A row that changes meanwhile changes again when its entry of the outbox comes, after the
-/// snapshot; because operations can be repeated, the sink ends with the store's rows.
+/// Pages are read at different times. If a row changes meanwhile, its change follows in the outbox,
+/// after the snapshot. Operations are idempotent, so the sink ends with the rows of the store.
 ///
 /// # Errors
 ///
-/// The store's.
+/// Returns the error of the store.
 pub async fn snapshot_page<S: Outbox>(
     store: &mut S,
     scope: Scope,
@@ -50,7 +50,7 @@ pub async fn snapshot_page<S: Outbox>(
         rows = letters.iter().map(|letter| dead_letter_values(letter.id, letter)).collect();
     } else {
         let unknown = || StoreError::Damaged {
-            detail: format!("a snapshot is at the table `{table}`, which there is not"),
+            detail: format!("a snapshot is at the table `{table}`, which does not exist"),
         };
         let described = public(table).ok_or_else(unknown)?;
         rows = store.rows_after(described, after, limit).await?;
