@@ -151,3 +151,69 @@ pub(crate) fn setting_of(error: &StoreError) -> Option<&'static str> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use turnmill_service::settings::{Environment, Flags, Loaded, Needs};
+
+    use super::*;
+
+    /// The other half of the way, from the client's settings to librdkafka, is tested in `turnmill-source-kafka`.
+    #[test]
+    fn every_kafka_variable_reaches_the_client() {
+        let variables = [
+            ("KAFKA_BROKER_ADDRESS", "kafka:9092"),
+            ("RASA_ANALYTICS_DB_URL", "postgresql://rasa:pw@db/analytics"),
+            ("KAFKA_SECURITY_PROTOCOL", "sasl_ssl"),
+            ("KAFKA_SASL_MECHANISM", "scram-sha-512"),
+            ("KAFKA_SASL_USERNAME", "user"),
+            ("KAFKA_SASL_PASSWORD", "pass word"),
+            ("KAFKA_SSL_CA_LOCATION", "/ca.pem"),
+            ("KAFKA_SSL_CERTFILE_LOCATION", "/cert.pem"),
+            ("KAFKA_SSL_KEYFILE_LOCATION", "/key.pem"),
+            ("KAFKA_SOCKET_KEEP_ALIVE_ENABLED", "False"),
+            ("KAFKA_METADATA_MAX_AGE_MS", "1000"),
+            ("KAFKA_PRODUCER_RETRIES", "3"),
+            ("KAFKA_PRODUCER_TIMEOUT_MS", "4000"),
+            ("KAFKA_PRODUCER_PARTITIONER", "murmur2_random"),
+            ("KAFKA_COMPRESSION_CODEC", "inherit"),
+            ("KAFKA_CONSUMER_HEARTBEAT_INTERVAL_MS", "100"),
+            ("KAFKA_CONSUMER_SESSION_TIMEOUT_MS", "7000"),
+            ("KAFKA_CONSUMER_MAX_POLL_INTERVAL_MS", "9000"),
+            ("RASA_ANALYTICS_CONSUMER_ID", "group"),
+            ("RASA_ANALYTICS_CONSUMER_COUNT", "3"),
+            ("TURNMILL_KAFKA_GROUP_INSTANCE_ID", "pod-7"),
+            ("TURNMILL_KAFKA_PROPERTIES", "fetch.wait.max.ms=10, session.timeout.ms=8000,"),
+        ];
+        let environment: Environment =
+            variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        let read = |_: &Path| Err(std::io::Error::from(std::io::ErrorKind::NotFound));
+        let settings = Loaded::read(&Flags::default(), &environment, &read, Needs::Service).unwrap().settings;
+
+        let client = kafka(&settings, 2);
+        assert_eq!((client.brokers.as_str(), client.group_id.as_str()), ("kafka:9092", "group"));
+        assert_eq!(client.group_instance_id.as_deref(), Some("pod-7-2"), "each consumer has its own");
+        assert_eq!(client.security_protocol, SecurityProtocol::SaslSsl);
+        assert_eq!(client.sasl_mechanism, SaslMechanism::ScramSha512);
+        let login = (client.sasl_username.as_deref(), client.sasl_password.as_deref());
+        assert_eq!(login, (Some("user"), Some("pass word")));
+        let files = [&client.ssl_ca_location, &client.ssl_certfile_location, &client.ssl_keyfile_location];
+        assert_eq!(
+            files.map(|file| file.as_deref()),
+            ["/ca.pem", "/cert.pem", "/key.pem"].map(|file| Some(Path::new(file)))
+        );
+        assert!(!client.keepalive);
+        let times =
+            [client.metadata_max_age, client.heartbeat, client.session_timeout, client.max_poll_interval];
+        assert_eq!(times, [1000, 100, 7000, 9000].map(Duration::from_millis));
+        let own = [("fetch.wait.max.ms", "10"), ("session.timeout.ms", "8000")];
+        assert_eq!(client.extra, own.map(|(name, value)| (name.into(), value.into())).into());
+
+        let producer = producer(&settings);
+        assert_eq!((producer.retries, producer.timeout), (3, Duration::from_secs(4)));
+        let names = (producer.partitioner.as_str(), producer.compression.as_str());
+        assert_eq!(names, ("murmur2_random", "inherit"));
+    }
+}

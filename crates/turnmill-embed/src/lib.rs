@@ -15,10 +15,10 @@
 //! # std::fs::write(&log, r#"{"sender_id": "u1", "event": "user", "timestamp": 1656382549.9, "text": "hi"}"#)?;
 //! let mut loader = Loader::new(SqliteStore::file(database));
 //! let loaded = loader.load_file(&log)?;
-//! assert_eq!(loaded.counts.events, 1);
+//! assert_eq!(loaded.report.counts.events, 1);
 //!
 //! // The same file again: it continues at the stored position, where nothing is new.
-//! assert_eq!(loader.load_file(&log)?.counts.records, 0);
+//! assert_eq!(loader.load_file(&log)?.report.counts.records, 0);
 //! loader.into_store().finish()?;
 //! # }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -31,8 +31,8 @@
 //! # The engine alone
 //!
 //! The [`engine`] is a function from events to row changes, and its state is a [`Timeline`] per
-//! sender. It is what `default-features = false` leaves: no async, no I/O, no database, no clock, no
-//! C compiler.
+//! sender. It is what `default-features = false` leaves: no async, no I/O, no database, no clock,
+//! no C compiler.
 //!
 //! ```
 //! use turnmill_embed::{Changes, Decoder, Engine, RasaDecoder, Record, Settings, Step, Timeline};

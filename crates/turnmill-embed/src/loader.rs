@@ -27,8 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// let mut loader = Loader::new(MemoryStore::default());
 /// let event = r#"{"sender_id": "u1", "event": "user", "timestamp": 1656382549.9, "text": "hi"}"#;
 /// let loaded = loader.load_records("example", [event, event, "not JSON"])?;
-/// assert_eq!((loaded.counts.events, loaded.counts.duplicates), (1, 1));
-/// assert_eq!(loaded.counts.dead_letters, 1);
+/// assert_eq!((loaded.report.counts.events, loaded.report.counts.duplicates), (1, 1));
+/// assert_eq!(loaded.report.counts.dead_letters, 1);
 ///
 /// assert_eq!(loader.store().rows("rasa_turn").len(), 1);
 /// # Ok::<(), turnmill_embed::LoadError>(())
@@ -75,8 +75,8 @@ impl<S: Store> Loader<S> {
         Self { pipeline: change(self.pipeline), executor: self.executor }
     }
 
-    /// Loads a file of events: plain, gzip or Zstandard, in any format that turnmill reads. Starts at
-    /// the position that the store has of the file, so loading it again reads only what is new.
+    /// Loads a file of events: plain, gzip or Zstandard, in any format that turnmill reads. Starts
+    /// at the position that the store has of the file, so loading it again reads only what is new.
     ///
     /// # Errors
     ///
@@ -89,8 +89,8 @@ impl<S: Store> Loader<S> {
 
     /// Loads bodies of events from an iterator. `name` is the source in the store's ledger.
     ///
-    /// An iterator has no position. Events that the store knows are counted as duplicates, so loading
-    /// them again is safe; what cannot be decoded becomes a dead letter again.
+    /// An iterator has no position. Events that the store knows are counted as duplicates, so
+    /// loading them again is safe; what cannot be decoded becomes a dead letter again.
     ///
     /// # Errors
     ///

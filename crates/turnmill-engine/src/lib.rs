@@ -1,7 +1,8 @@
 //! turnmill's engine: conversation events in, row changes out.
 //!
-//! What is absent here: this crate never reads a file, a socket or a clock, knows no async, no randomness and no database,
-//! and keeps nothing between two calls but what it is given. The same events give the same rows anywhere.
+//! What is absent here: this crate never reads a file, a socket or a clock, and knows no async, no randomness and no
+//! database. Between two calls it keeps only what it is given, and in [`Patterns`] the programs that were compiled from
+//! them, behind a `Mutex`; no row depends on whether they are there. The same events give the same rows anywhere.
 //!
 //! A [`Timeline`] is one sender's state. [`Engine::run`] applies a batch of that sender's events to it and writes typed rows
 //! into [`Changes`]. An event that is not newer than the sender's newest one is [`Step::NeedsReplay`]: it is a

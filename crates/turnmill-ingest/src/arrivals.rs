@@ -124,7 +124,40 @@ impl<'a> Arrivals<'a> {
     }
 }
 
-/// Makes dead letters of the records of a batch: whoever read them knows where they came from.
+/// Makes dead letters of the records of a batch, with the place that they came from.
+///
+/// Implemented by what read the records. Called inside [`Ingest::ingest`](crate::Ingest::ingest), once the transaction has
+/// been applied and before it is written, for each refused record in ascending order; when the transaction is retried it is
+/// called again, with the same answer expected. It must not wait and cannot fail. `tests` and examples without envelopes
+/// need no more than the payload:
+///
+/// ```
+/// use turnmill_ingest::MakeDeadLetter;
+/// use turnmill_model::{PartitionId, Refused, SourceFactsBuf};
+/// use turnmill_sink::DeadLetter;
+///
+/// struct Lines<'l>(&'l [&'l str]);
+///
+/// impl MakeDeadLetter for Lines<'_> {
+///     fn dead_letter(&self, record: usize, refused: &Refused) -> DeadLetter {
+///         DeadLetter {
+///             id: 0,
+///             key: PartitionId::new("example", "lines"),
+///             place: record.to_string(),
+///             reason: refused.reason,
+///             detail: refused.detail.clone(),
+///             payload: self.0.get(record).map_or_else(Vec::new, |line| line.as_bytes().to_vec()),
+///             sender: None,
+///             time: None,
+///             environment: None,
+///             row: None,
+///             facts: SourceFactsBuf::default(),
+///             record_key: None,
+///             headers: Vec::new(),
+///         }
+///     }
+/// }
+/// ```
 pub trait MakeDeadLetter {
     /// The dead letter for record number `record`, refused as `refused` says.
     fn dead_letter(&self, record: usize, refused: &Refused) -> DeadLetter;

@@ -1,7 +1,8 @@
 //! From decoded records to a committed transaction.
 //!
 //! What is absent here: this crate never opens a connection or a file, knows no async runtime, no database and no format
-//! of events; its futures run on any executor. Of clocks it only measures how long a commit takes, and no row depends on it.
+//! of events (the `testkit` writes conversations as Rasa does); its futures run on any executor. Of clocks it only measures
+//! how long a commit takes, and no row depends on it.
 //!
 //! [`Ingest`] does what the laws ask for, on any [`Store`](turnmill_sink::Store): known events are duplicates and change
 //! nothing; events that are newer than their sender's newest are applied directly; late ones, and anonymised copies of stored

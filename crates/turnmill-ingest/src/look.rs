@@ -79,7 +79,7 @@ impl Ingest {
         }
     }
 
-    /// SenderRef session that is.
+    /// Returns the sender that owns `session`, or `None` if the store has no such session.
     ///
     /// # Errors
     ///

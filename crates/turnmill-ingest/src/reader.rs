@@ -22,7 +22,7 @@ const SHORT_WAY: usize = 512;
 /// Events between two checkpoints, at least.
 const CHECKPOINT_EVENTS: usize = 32;
 
-/// SenderRef history is read.
+/// The sender whose history is read, with the name that its events are decoded with.
 #[derive(Clone, Debug)]
 pub(crate) struct SenderRef {
     pub(crate) sender: SenderId,

@@ -198,6 +198,39 @@ pub struct UnknownTimeUnit(pub String);
 ///
 /// A record that is no event (a blank line, a control message) yields none and is counted as skipped. A decoder is
 /// pure: the same record gives the same events, ids included, at any time; events borrow from the record.
+///
+/// # Protocol
+///
+/// [`decode`](Self::decode) is called for each record, on the thread that reads; later it is called again for records of the
+/// history, when a late event or a rebuild needs them, perhaps by another process. [`kept`](Self::kept) is called when an
+/// anonymised copy takes the place of a plain event. Calls come from several threads at once and never wait. A record that is
+/// refused becomes a dead letter, and may be decoded again when a person retries it.
+///
+/// ```
+/// use turnmill_model::{Decoder, Event, Reason, Record, Refused};
+///
+/// /// Takes no record.
+/// struct Nothing;
+///
+/// impl Decoder for Nothing {
+///     fn name(&self) -> &'static str {
+///         "nothing"
+///     }
+///
+///     fn decode<'a>(&self, record: &Record<'a>, _out: &mut Vec<Event<'a>>) -> Result<(), Refused> {
+///         let detail = format!("{} bytes of an unknown format", record.payload.len());
+///         if record.payload.is_empty() { Ok(()) } else { Err(Refused::new(Reason::NotJson, detail)) }
+///     }
+///
+///     fn kept(&self, _record: &Record<'_>, _ordinal: u32) -> Option<Vec<u8>> {
+///         None
+///     }
+/// }
+///
+/// let mut events = Vec::new();
+/// assert!(Nothing.decode(&Record::default(), &mut events).is_ok(), "an empty record is skipped");
+/// assert!(Nothing.decode(&Record { payload: b"?", ..Record::default() }, &mut events).is_err());
+/// ```
 pub trait Decoder: Send + Sync {
     /// Short stable name, stored beside every kept record so that it can be decoded again: `"rasa"`.
     fn name(&self) -> &'static str;

@@ -1,16 +1,18 @@
 //! The naive reference with which turnmill's tests compare everything: it turns all records into
 //! the public tables. Also a [generator](generate) of conversations for the laws.
 //!
-//! [`laws`] drives a store and compares it with the reference.
-//!
 //! What is absent here: clever code. There are no timelines, no batches, no state between two
 //! calls, and no speed. Nothing is shared with the decoder, the engine and the markers except for
 //! the types, ids and text widths of `turnmill-model`. JSON, JSON Patch and every rule are written
 //! a second time, as plainly as possible.
 //!
+//! [`laws`] drives a store and compares it with the reference.
+//!
 //! All records are decoded, copies of an event become one, and each sender's events are sorted.
 //! Then one loop per sender writes the rows. The crate is never published, and never used outside
 //! of tests.
+//!
+//! [`laws`] drives a store and compares it with the reference.
 //!
 //! ```
 //! use turnmill_model::{Record, Settings};

@@ -64,9 +64,22 @@ pub enum Event<'e> {
     },
 }
 
-/// Gets told what happens.
+/// Receives what happens in a pipeline, for logs and metrics.
+///
+/// [`observe`](Self::observe) is called between transactions, in the order in which things happen, on the task that runs the
+/// pipeline, which waits until it returns. It cannot stop the pipeline ([`Stop`](crate::Stop) does that) and cannot fail.
+/// After [`Event::Committed`] the batch is durable; a batch that is tried again is committed once. A closure is an observer:
+///
+/// ```
+/// use turnmill_pipeline::{Event, Observer};
+///
+/// let mut batches = 0;
+/// let mut count = |event: &Event<'_>| batches += u32::from(matches!(event, Event::Committed { .. }));
+/// count.observe(&Event::Revoked { lost: false });
+/// assert_eq!(batches, 0);
+/// ```
 pub trait Observer {
-    /// Something happened. Called between transactions, on the pipeline's thread.
+    /// Notes one event.
     fn observe(&mut self, event: &Event<'_>);
 }
 

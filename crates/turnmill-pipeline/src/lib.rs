@@ -2,7 +2,7 @@
 //! with the source's position.
 //!
 //! What is absent here: formats, databases and files; this crate knows only the traits. It reads no configuration and prints
-//! nothing.
+//! nothing. It needs no runtime; it starts one thread for each source, which reads and decodes.
 //!
 //! [`Pipeline::drain`] reads a source to its end (or follows it until stopped), [`Pipeline::serve`]
 //! what a consumer group hands out. [`OutboxRunner`] writes committed changes to a sink.

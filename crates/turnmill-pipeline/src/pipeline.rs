@@ -19,7 +19,30 @@ use crate::stop::Stop;
 /// Bytes of timelines in memory, unless set.
 const CACHE_BYTES: usize = 64 << 20;
 
-/// A store with the means to fill it.
+/// A store with the means to fill it: made from a store and the [`RowRules`], which also decide what the store is opened with.
+///
+/// ```
+/// use turnmill_formats::rasa::RasaDecoder;
+/// use turnmill_ingest::RowRules;
+/// use turnmill_model::{PartitionId, Settings};
+/// use turnmill_pipeline::{Event, Pipeline, Stop};
+/// use turnmill_sink::MemoryStore;
+/// use turnmill_source::{FileOptions, FileSource, Position, Source};
+///
+/// let rules = RowRules::new(&Settings::default(), RasaDecoder::new);
+/// let mut pipeline = Pipeline::new(MemoryStore::default(), &rules, Stop::default());
+///
+/// let line = br#"{"sender_id": "u1", "event": "user", "timestamp": 1656382549.3, "text": "hi"}"#;
+/// let mut open = |_: Option<&Position>| {
+///     let stream = Box::new(std::io::Cursor::new(line.to_vec()));
+///     let source = FileSource::stream(PartitionId::new("example", "-"), stream, FileOptions::default())?;
+///     Ok(Box::new(source) as Box<dyn Source>)
+/// };
+/// let drained = pollster::block_on(pipeline.drain(None, &mut open, &mut |_: &Event<'_>| {}))?;
+/// assert_eq!(drained.counts.events, 1);
+/// assert_eq!(pipeline.into_store().rows("rasa_turn").len(), 1);
+/// # Ok::<(), turnmill_pipeline::PipelineError>(())
+/// ```
 pub struct Pipeline<S> {
     store: S,
     pub(crate) ingest: Ingest,

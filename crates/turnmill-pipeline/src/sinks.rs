@@ -33,9 +33,13 @@ type Observe<'o> = &'o mut (dyn FnMut(&SinkEvent<'_>) + Send);
 /// use turnmill_sink::outbox::{ChangeBatch, SinkSpec};
 ///
 /// # pollster::block_on(async {
-/// let print = |batch: &ChangeBatch| { batch.rows().for_each(|row| println!("{row:?}")); Ok(()) };
-/// let (store, settings) = (MemoryStore::default(), Settings::default()); let mut runner =
-/// OutboxRunner::new(store, &settings, SinkSpec::new("print"), print, Stop::default());
+/// let print = |batch: &ChangeBatch| {
+///     batch.rows().for_each(|row| println!("{row:?}"));
+///     Ok(())
+/// };
+/// let (store, settings) = (MemoryStore::default(), Settings::default());
+/// let spec = SinkSpec::new("print");
+/// let mut runner = OutboxRunner::new(store, &settings, spec, print, Stop::default());
 /// runner.drain(&mut |_| {}).await?;
 /// # Ok::<(), turnmill_pipeline::OutboxError>(())
 /// # })?;

@@ -1,6 +1,6 @@
 //! The operational side of `turnmill run`: settings, logging, metrics, HTTP and shutdown.
 //!
-//! What is absent: sources, stores and drivers. This crate connects to neither Kafka nor a
+//! What is absent here: sources, stores and drivers. This crate connects to neither Kafka nor a
 //! database, and decides nothing about rows. It receives numbers and returns plain types.
 //!
 //! - [`settings`] reads `turnmill.toml`, environment variables and flags into one typed structure.

@@ -10,24 +10,67 @@ use crate::{Batch, Chunk, Claim, Counts, DeadLetter, EventLookup, Locked, Patter
 
 /// A place that holds the truth: rows, history, positions, ledger and dead letters, changed together or not at all.
 ///
+/// # Protocol
+///
+/// 1. [`open`](Self::open), once and before anything else; again after an error, or after another writer has moved on.
+/// 2. [`patterns`](Self::patterns), when the store is opened and whenever a transaction tells another revision.
+/// 3. [`begin`](Self::begin) for each batch. The transaction borrows the store, so there is one at a time; several writers
+///    have a store value each, with a connection of its own.
+///
+/// Every call may be repeated after an error. The error's [class](StoreError::class) says whether that makes sense:
+/// retryable ones pass, after a fence the caller opens the store again and starts at the stored positions, fatal ones need a
+/// person. A store never retries by itself. Calls may block in their first poll (SQLite) or wait for a server (PostgreSQL);
+/// the caller waits.
+///
 /// An implementation passes the conformance suite `turnmill_ingest::testkit`.
+///
+/// ```
+/// use turnmill_model::{PartitionId, Settings};
+/// use turnmill_sink::{Advance, Batch, Claim, MemoryStore, Store, StoreError, Transaction};
+///
+/// # pollster::block_on(async {
+/// let mut store = MemoryStore::default();
+/// let partition = PartitionId::new("file", "/var/log/rasa.log");
+/// let opened = store.open(&Settings::default()).await?;
+/// assert_eq!(opened.position(&partition), None);
+///
+/// // A batch that writes nothing but moves the position from its start to line 10.
+/// let advance = Advance { key: partition.clone(), from: None, to: "10".into() };
+/// let claim = Claim { advances: vec![advance], ..Claim::default() };
+/// let mut transaction = store.begin(&claim).await?;
+/// transaction.write(&Batch::default()).await?;
+/// transaction.commit().await?;
+///
+/// assert_eq!(store.open(&Settings::default()).await?.position(&partition), Some("10"));
+/// // A writer that still believes in the old position is fenced.
+/// assert!(matches!(store.begin(&claim).await, Err(StoreError::PositionMoved { .. })));
+/// # Ok::<(), StoreError>(())
+/// # }).unwrap();
+/// ```
 pub trait Store: Send {
     /// A transaction under way.
     type Tx<'s>: Transaction
     where
         Self: 's;
 
-    /// Brings the schema up to date and says where each source stands. Called once, before anything else.
+    /// Brings the schema up to date, compares `settings` with those that the store was filled with (an empty store takes
+    /// them), and returns where each source stands.
     ///
     /// # Errors
     ///
     /// Fatal if the store was written by a newer turnmill, is read-only, or was filled with settings that give other rows.
     fn open(&mut self, settings: &Settings) -> impl Future<Output = Result<Opened, StoreError>> + Send;
 
-    /// The patterns that markers are evaluated with.
+    /// Returns the patterns that markers are evaluated with.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading.
     fn patterns(&mut self) -> impl Future<Output = Result<PatternSet, StoreError>> + Send;
 
-    /// Begins a transaction that holds the claimed positions and senders until it ends.
+    /// Begins a transaction that holds the claimed positions and senders until it ends. Another transaction that claims one
+    /// of them waits in its own `begin`. Locks are taken in the claim's order, which is ascending, so that two writers
+    /// cannot wait for each other.
     ///
     /// # Errors
     ///
@@ -39,11 +82,24 @@ pub trait Store: Send {
 }
 
 /// One transaction. Dropped without [`commit`](Self::commit) it has changed nothing.
+///
+/// # Protocol
+///
+/// 1. [`patterns_revision`](Self::patterns_revision) and [`timelines`](Self::timelines), once each, right after
+///    [`Store::begin`].
+/// 2. The look-ups [`known`](Self::known), [`session_owners`](Self::session_owners) and [`histories`](Self::histories), any
+///    number of times and in any order. They see what was stored before this transaction. Only claimed senders are asked
+///    for, so the answers hold until the end.
+/// 3. [`write`](Self::write), at most once.
+/// 4. [`commit`](Self::commit), which also moves the claimed positions; or drop, which rolls back.
+///
+/// After an error of a look-up or of `write` the transaction can only be dropped; the caller begins another one. [`Store`]
+/// has an example.
 pub trait Transaction: Send {
     /// Revision of the store's patterns. They stay as they are until the transaction ends.
     fn patterns_revision(&self) -> u64;
 
-    /// The claimed senders' states, in the claim's order.
+    /// Returns the claimed senders' states, in the claim's order.
     fn timelines(&mut self) -> impl Future<Output = Result<Vec<Locked>, StoreError>> + Send;
 
     /// Returns the ids of the stored events that have the key, one list for each of `events` and in their order: a look-up by
@@ -56,13 +112,13 @@ pub trait Transaction: Send {
         events: &[EventLookup],
     ) -> impl Future<Output = Result<Vec<Vec<EventId>>, StoreError>> + Send;
 
-    /// Whose sessions have the ids `ids`, in the same order.
+    /// Returns the sender that owns each session of `ids`, in the same order; `None` if the store has no such session.
     fn session_owners(
         &mut self,
         ids: &[SessionId],
     ) -> impl Future<Output = Result<Vec<Option<SenderId>>, StoreError>> + Send;
 
-    /// A page of the history of each request's sender, see [`HistoryRequest`], in the requests' order.
+    /// Returns a page of the history of each request's sender, see [`HistoryRequest`], in the requests' order.
     fn histories(
         &mut self,
         requests: &[HistoryRequest],
@@ -100,7 +156,7 @@ pub trait Transaction: Send {
     fn commit(self) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
-/// What a store said on opening.
+/// What a store tells on opening.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Opened {
     /// Where each source stands, in the source's own notation.
@@ -108,7 +164,7 @@ pub struct Opened {
 }
 
 impl Opened {
-    /// Where `key` stands.
+    /// Returns where `key` stands.
     #[must_use]
     pub fn position(&self, key: &PartitionId) -> Option<&str> {
         self.positions.iter().find(|(stored, _)| stored == key).map(|(_, position)| position.as_str())
@@ -141,7 +197,23 @@ pub struct HistoryPage {
     pub next: Option<EventTime>,
 }
 
-/// What tools ask of a store, apart from the pipeline's own path.
+/// What tools read from a store, apart from the pipeline's own path.
+///
+/// Called on an opened store, between transactions, in any order and any number of times. Nothing is written and nothing is
+/// locked for longer than the call; a call sees what was committed before it. Errors are those of reading.
+///
+/// ```
+/// use turnmill_model::Settings;
+/// use turnmill_sink::{Inspect, MemoryStore, Store, StoreError};
+///
+/// # pollster::block_on(async {
+/// let mut store = MemoryStore::default();
+/// store.open(&Settings::default()).await?;
+/// assert!(store.digests().await?.tables.values().all(|table| table.rows == 0));
+/// assert!(store.ledger().await?.is_empty() && store.positions().await?.is_empty());
+/// # Ok::<(), StoreError>(())
+/// # }).unwrap();
+/// ```
 pub trait Inspect: Send {
     /// Row count and digest of each public table.
     fn digests(&mut self) -> impl Future<Output = Result<Digests, StoreError>> + Send;
@@ -161,6 +233,37 @@ pub trait Inspect: Send {
 }
 
 /// What the store's own upkeep asks of it: the tools that go through all senders.
+///
+/// # Protocol
+///
+/// - A sweep over marker rows asks for [`swept_patterns`](Self::swept_patterns), goes through
+///   [`senders_seen`](Self::senders_seen) page by page (`after` is the last sender of the page before), and ends with
+///   [`note_swept_patterns`](Self::note_swept_patterns). It may stop anywhere and start over.
+/// - A rebuild calls [`begin_rebuild`](Self::begin_rebuild) *instead of* [`Store::open`], goes through
+///   [`senders`](Self::senders) from the state's `after` on, writes each page in one transaction with
+///   [`Batch::rebuilt`], and calls [`end_rebuild`](Self::end_rebuild). Until then other writers are refused if settings or
+///   engine differ. It may be interrupted and begun again.
+///
+/// Senders that are added meanwhile may or may not be listed.
+///
+/// ```
+/// use turnmill_model::Settings;
+/// use turnmill_sink::{MemoryStore, StoreError, Upkeep};
+///
+/// # pollster::block_on(async {
+/// let mut store = MemoryStore::default();
+/// let settings = Settings::default();
+/// let mut after = store.begin_rebuild(&settings).await?.after;
+/// loop {
+///     let senders = store.senders(after, 100).await?;
+///     let Some(last) = senders.last() else { break };
+///     after = Some(*last);
+///     // `turnmill_ingest::Ingest::rebuild` makes the rows of `senders` again.
+/// }
+/// store.end_rebuild(&settings).await?;
+/// # Ok::<(), StoreError>(())
+/// # }).unwrap();
+/// ```
 pub trait Upkeep: Store {
     /// The senders with an id above `after`, in ascending order, at most `limit`.
     fn senders(
@@ -196,7 +299,7 @@ pub trait Upkeep: Store {
     ///
     /// # Errors
     ///
-    /// Fenced if somebody else has changed them.
+    /// Fenced if another writer has changed them.
     fn write_patterns(
         &mut self,
         from: u64,
@@ -204,7 +307,7 @@ pub trait Upkeep: Store {
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Opens the store for making all rows again from the history, with settings that may be others than those it was filled
-    /// with. If they are, or if the engine is another one, nobody can write to the store until
+    /// with. If they are, or if the engine is another one, other writers are refused until
     /// [`end_rebuild`](Self::end_rebuild).
     ///
     /// # Errors

@@ -80,7 +80,9 @@ impl ProducerSettings {
         Ok(())
     }
 
-    fn apply(&self, config: &mut ClientConfig) {
+    /// The properties of a producer that reaches the brokers as `settings` say.
+    fn config(&self, settings: &KafkaSettings) -> ClientConfig {
+        let mut config = settings.client();
         config
             .set("enable.idempotence", "true")
             .set("retries", self.retries.to_string())
@@ -91,6 +93,10 @@ impl ProducerSettings {
         if self.compression != "inherit" {
             config.set("compression.codec", &self.compression);
         }
+        for (property, value) in &settings.extra {
+            config.set(property, value);
+        }
+        config
     }
 }
 
@@ -184,11 +190,7 @@ impl KafkaProducer {
     pub fn new(settings: &KafkaSettings, producer: &ProducerSettings) -> Result<Self, KafkaError> {
         settings.validate()?;
         producer.validate()?;
-        let mut config = settings.client();
-        producer.apply(&mut config);
-        for (property, value) in &settings.extra {
-            config.set(property, value);
-        }
+        let config = producer.config(settings);
         let delivery_timeout = producer.delivery_timeout;
         let producer = config
             .create_with_context(Context::default())
@@ -297,5 +299,40 @@ impl KafkaProducer {
                 }))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setting_reaches_librdkafka() {
+        let mut settings = KafkaSettings::new("kafka:9092");
+        settings.sasl_username = Some("user".into());
+        settings.security_protocol = crate::SecurityProtocol::SaslPlaintext;
+        settings.extra.insert("linger.ms".into(), "7".into());
+        let mut producer = ProducerSettings {
+            retries: 3,
+            timeout: Duration::from_secs(4),
+            partitioner: "murmur2_random".into(),
+            compression: "lz4".into(),
+            ..ProducerSettings::default()
+        };
+        let config = producer.config(&settings);
+        for (property, value) in [
+            ("bootstrap.servers", "kafka:9092"),
+            ("security.protocol", "SASL_PLAINTEXT"),
+            ("sasl.username", "user"),
+            ("retries", "3"),
+            ("request.timeout.ms", "4000"),
+            ("partitioner", "murmur2_random"),
+            ("compression.codec", "lz4"),
+            ("linger.ms", "7"),
+        ] {
+            assert_eq!(config.get(property), Some(value), "{property}");
+        }
+        producer.compression = "inherit".into();
+        assert_eq!(producer.config(&settings).get("compression.codec"), None, "librdkafka's own");
     }
 }

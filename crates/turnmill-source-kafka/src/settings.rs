@@ -413,3 +413,56 @@ impl fmt::Debug for KafkaSettings {
 pub(crate) fn setting(variable: &'static str, problem: impl Into<String>) -> KafkaError {
     KafkaError::Setting { variable, problem: problem.into() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setting_reaches_librdkafka() {
+        let mut settings = KafkaSettings::new("kafka:9092");
+        settings.group_id = "group".into();
+        settings.group_instance_id = Some("pod-7-2".into());
+        settings.security_protocol = SecurityProtocol::SaslSsl;
+        settings.sasl_mechanism = SaslMechanism::ScramSha512;
+        settings.sasl_username = Some("user".into());
+        settings.sasl_password = Some("pass word".into());
+        settings.ssl_ca_location = Some("/ca.pem".into());
+        settings.ssl_certfile_location = Some("/cert.pem".into());
+        settings.ssl_keyfile_location = Some("/key.pem".into());
+        settings.keepalive = false;
+        settings.metadata_max_age = Duration::from_secs(1);
+        settings.heartbeat = Duration::from_millis(100);
+        settings.session_timeout = Duration::from_secs(7);
+        settings.max_poll_interval = Duration::from_secs(9);
+        for (property, value) in
+            [("session.timeout.ms", "8000"), ("fetch.wait.max.ms", "10"), ("enable.auto.commit", "true")]
+        {
+            settings.extra.insert(property.into(), value.into());
+        }
+        let config = settings.consumer();
+        for (property, value) in [
+            ("bootstrap.servers", "kafka:9092"),
+            ("security.protocol", "SASL_SSL"),
+            ("sasl.mechanism", "SCRAM-SHA-512"),
+            ("sasl.username", "user"),
+            ("sasl.password", "pass word"),
+            ("ssl.ca.location", "/ca.pem"),
+            ("ssl.certificate.location", "/cert.pem"),
+            ("ssl.key.location", "/key.pem"),
+            ("socket.keepalive.enable", "false"),
+            ("metadata.max.age.ms", "1000"),
+            ("group.id", "group"),
+            ("group.instance.id", "pod-7-2"),
+            ("heartbeat.interval.ms", "100"),
+            ("max.poll.interval.ms", "9000"),
+            // The user's own properties win over ours,
+            ("session.timeout.ms", "8000"),
+            ("fetch.wait.max.ms", "10"),
+            // but for those on which correctness depends.
+            ("enable.auto.commit", "false"),
+        ] {
+            assert_eq!(config.get(property), Some(value), "{property}");
+        }
+    }
+}

@@ -225,9 +225,9 @@ fn a_folder_is_its_files() {
     let folder = tempfile::tempdir().unwrap();
     let trackers = folder.path().join("trackers");
     std::fs::create_dir_all(trackers.join("more")).unwrap();
-    refused("trackers", folder.path(), &["holds no files"]);
+    refused("trackers", folder.path(), &["contains no files"]);
     std::fs::write(trackers.join("README.md"), "# What this is\n").unwrap();
-    refused("trackers", folder.path(), &["only file of the folder"]);
+    refused("trackers", folder.path(), &["only file in directory"]);
     let tracker = |sender: &str| {
         let event: Value = serde_json::from_str(EVENT).unwrap();
         json!({"sender_id": sender, "events": [{"event": "restart", "timestamp": event["timestamp"]}]})

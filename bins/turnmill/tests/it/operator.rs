@@ -189,7 +189,7 @@ fn a_large_dead_letter_is_cut_unless_all_is_asked_for() {
         said(turnmill(&["dead-letters", "show", &store, "9"]), 1).contains("dead letter 9 does not exist")
     );
     assert!(said(turnmill(&["dead-letters", "show", &store]), 2).contains("number of a dead letter"));
-    assert!(said(turnmill(&["dead-letters", "show", &store, "1", "x"]), 2).contains("`x` is no number"));
+    assert!(said(turnmill(&["dead-letters", "show", &store, "1", "x"]), 2).contains("`x` is not the number"));
 }
 
 #[test]

@@ -135,7 +135,6 @@ fn cargo_packages_them_all() {
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
-    assert!(!said.contains("warning"), "{said}");
     for package in published() {
         let file = format!("{}-{}.crate", package.name, package.described["version"].as_str().unwrap());
         let file = std::fs::File::open(folder.path().join("package").join(&file)).unwrap();

@@ -486,7 +486,7 @@ fn what_is_no_text_is_refused_when_reading_begins() {
 #[test]
 fn words_of_a_tool_in_front_hide_nothing() {
     let words = "Warning: using a password on the command line can be insecure.\n";
-    for (name, text) in json_shapes().into_iter().map(|(name, text)| (name.to_string(), text)) {
+    for (name, text) in json_shapes() {
         let plain = records(text.clone(), FileOptions::default());
         if text.starts_with('"') {
             continue;
@@ -517,7 +517,7 @@ fn quotes_of_a_table_may_be_escaped_by_backslashes() {
     let table =
         format!("\"id\",\"sender_id\",\"data\"\n\"1\",\"u\",\"{escaped}\"\n\"2\",\"v\",\"{escaped}\"\n");
     let found = records(table, FileOptions::default());
-    assert_eq!(found.iter().map(|record| record.text()).collect::<Vec<_>>(), [data, data]);
+    assert_eq!(found.iter().map(super::Owned::text).collect::<Vec<_>>(), [data, data]);
     assert_eq!(found[1].sender.as_deref(), Some("v"));
 }
 
