@@ -8,6 +8,8 @@
 //! cargo run -p turnmill --example sink_custom_store -- sqlite:rasa.sqlite copy.sqlite
 //! ```
 
+#![allow(clippy::print_stderr, reason = "it is a program that prints")]
+
 use std::error::Error;
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction};

@@ -5,6 +5,8 @@
 //! cargo run -p turnmill --example sink_kafka_rows -- sqlite:rasa.sqlite localhost:9092 rasa-rows
 //! ```
 
+#![allow(clippy::print_stderr, reason = "it is a program that prints")]
+
 use std::error::Error;
 use std::time::Duration;
 

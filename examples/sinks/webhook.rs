@@ -4,6 +4,8 @@
 //! cargo run -p turnmill --example sink_webhook -- sqlite:rasa.sqlite http://localhost:8080/changes
 //! ```
 
+#![allow(clippy::print_stderr, reason = "it is a program that prints")]
+
 use std::error::Error;
 use std::time::Duration;
 

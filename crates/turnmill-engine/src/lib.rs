@@ -65,7 +65,7 @@ pub use timeline::{Checkpoint, Recency, SenderName, Timeline, UnreadableState, V
 /// after it until nothing changes any more.
 const CHECKPOINT_EVERY: u16 = 32;
 
-/// Row changes that a replay gathers beside those that differ: some megabytes.
+/// Rows that a replay gathers before it compares them: some megabytes.
 const GATHERED: usize = 16_384;
 
 /// The rules, with their settings.
@@ -94,8 +94,8 @@ impl Engine {
         self
     }
 
-    /// Sets how many row changes a [`Replay`] gathers, beside those that have to be written, before it forgets those that
-    /// change nothing (16,384 unless set). It bounds the memory of a long replay.
+    /// Sets how many rows a [`Replay`] gathers before it compares them and keeps the differences only (16,384 unless set).
+    /// It bounds the memory of a long replay, beside one entry for each row that has to be written.
     #[must_use]
     pub fn gather(mut self, changes: usize) -> Self {
         self.gathered = changes;

@@ -1,12 +1,13 @@
-//! Forgetting rows that the two replays of late events agree on, so that their memory is that of the differences.
+//! Settling rows that both replays of late events have, so that their memory is that of the differences.
 //!
 //! ```text
 //! stored:   hi  hello  bye  ciao  …         rows of `old`:  hi  hello  bye  ciao  …
 //! late:              slot                   rows of `new`:  hi  hello  slot  bye  ciao  …
 //! ```
 //!
-//! Once both replays are past `ciao`, only the row of `slot` is of interest: `hi`, `hello`, `bye` and `ciao` are the same in
-//! both, and no later event changes them. [`difference`](crate::diff::difference) finds the same without them.
+//! Once both replays are past `ciao`, no later event changes the rows of `hi`, `hello`, `bye` and `ciao`. Those of `hi` and
+//! `hello` are the same in both and go. Those of `bye` and `ciao` have other sequence numbers: one update each stays of two
+//! rows. [`difference`](crate::diff::difference) of what is left finds the rest: the row of `slot`.
 
 use std::collections::{HashMap, HashSet};
 
@@ -26,15 +27,15 @@ pub(crate) struct Rewritten<'r> {
     pub(crate) session: Option<SessionId>,
 }
 
-/// Which rows of a table stay, one flag a row.
+/// Which rows of a table stay with the replays, one flag a row.
 struct Kept {
     old: Vec<bool>,
     new: Vec<bool>,
 }
 
-/// Takes the rows out of both replays that are the same in both and final in both. Does nothing while rows may still move to
-/// another session, which refers to them by their places.
-pub(crate) fn forget_same<'r>(old: &mut Rewritten<'r>, new: &mut Rewritten<'r>) {
+/// Takes the rows out of both replays that are in both and final in both, and adds an update to `found` for each that
+/// differs. Does nothing while rows may still move to another session, which refers to them by their places.
+pub(crate) fn settle<'r>(old: &mut Rewritten<'r>, new: &mut Rewritten<'r>, found: &mut Changes) {
     if old.may_move() || new.may_move() {
         return;
     }
@@ -44,7 +45,7 @@ pub(crate) fn forget_same<'r>(old: &mut Rewritten<'r>, new: &mut Rewritten<'r>) 
     let texts = BothTexts { old: &old.out.texts, new: &new.out.texts };
     macro_rules! kept {
         ($table:ident) => {
-            Kept::of(&old.out.$table, &new.out.$table, texts)
+            Kept::unpaired(&old.out.$table, &new.out.$table, texts)
         };
     }
     let [mut turns, mut frames, mut sessions] = [kept!(turns), kept!(frames), kept!(sessions)];
@@ -71,6 +72,16 @@ pub(crate) fn forget_same<'r>(old: &mut Rewritten<'r>, new: &mut Rewritten<'r>) 
     let (events, bot_messages, user_messages) = (kept!(events), kept!(bot_messages), kept!(user_messages));
     let (actions, slots, markers) = (kept!(actions), kept!(slots), kept!(markers));
     let (commands, flow_statuses, errors) = (kept!(commands), kept!(flow_statuses), kept!(event_errors));
+    macro_rules! updates {
+        ($($table:ident: $kept:expr),*) => {$(
+            $kept.updates(&old.out.$table, &new.out.$table, texts, &mut found.$table, &mut found.texts);
+        )*};
+    }
+    updates!(
+        sessions: sessions, turns: turns, events: events, bot_messages: bot_messages, user_messages: user_messages,
+        actions: actions, slots: slots, markers: markers, frames: frames, commands: commands,
+        flow_statuses: flow_statuses, event_errors: errors
+    );
     for (side, live) in [(old, false), (new, true)] {
         let of = |kept: &Kept| if live { kept.new.clone() } else { kept.old.clone() };
         side.progress.each_live(|live| {
@@ -159,24 +170,38 @@ fn pairs<'r, R: Row>(
     texts: BothTexts<'_>,
 ) -> Vec<(Numbered<'r, R>, Numbered<'r, R>)> {
     let numbered = old.inserts.iter().enumerate();
-    let places: HashMap<Uuid, (usize, &R)> =
+    let places: HashMap<Uuid, Numbered<'_, R>> =
         numbered.filter_map(|(place, row)| Some((id(row, texts.old)?, (place, row)))).collect();
     let of = |(place, row)| Some((*places.get(&id(row, texts.new)?)?, (place, row)));
     new.inserts.iter().enumerate().filter_map(of).collect()
 }
 
 impl Kept {
-    /// Those that are not the same in both.
-    fn of<R: Row>(old: &Rows<R>, new: &Rows<R>, texts: BothTexts<'_>) -> Self {
+    /// Those that only one replay has.
+    fn unpaired<R: Row>(old: &Rows<R>, new: &Rows<R>, texts: BothTexts<'_>) -> Self {
         let mut kept = Self { old: vec![true; old.inserts.len()], new: vec![true; new.inserts.len()] };
-        for ((old, before), (new, row)) in pairs(old, new, texts) {
-            if texts.same(before, row)
-                && let (Some(old), Some(new)) = (kept.old.get_mut(old), kept.new.get_mut(new))
-            {
+        for ((old, _), (new, _)) in pairs(old, new, texts) {
+            if let (Some(old), Some(new)) = (kept.old.get_mut(old), kept.new.get_mut(new)) {
                 (*old, *new) = (false, false);
             }
         }
         kept
+    }
+
+    /// Adds an update to `found` for each row that does not stay and differs.
+    fn updates<R: Row>(
+        &self,
+        old: &Rows<R>,
+        new: &Rows<R>,
+        texts: BothTexts<'_>,
+        found: &mut Rows<R>,
+        found_texts: &mut Texts,
+    ) {
+        for ((_, before), (place, row)) in pairs(old, new, texts) {
+            if self.new.get(place) == Some(&false) && !texts.same(before, row) {
+                found.updates.push(row.rebase(texts.new, found_texts));
+            }
+        }
     }
 
     /// Keeps the other one of rows that one replay keeps.

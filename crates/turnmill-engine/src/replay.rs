@@ -5,7 +5,7 @@ use turnmill_model::{Changes, Event, EventTime};
 
 use crate::diff::{self, TooShort};
 use crate::progress::{Finished, Progress};
-use crate::prune::{Rewritten, forget_same};
+use crate::prune::{Rewritten, settle};
 use crate::run::Run;
 use crate::timeline::{Checkpoint, Timeline, UnreadableState};
 use crate::{Engine, Step};
@@ -51,6 +51,8 @@ pub struct Replay<'e> {
     whole: Timeline,
     old: Side,
     new: Side,
+    /// Updates of rows that neither side changes any more.
+    found: Changes,
     settled: Option<Checkpoint>,
     /// Start of the session that the checkpoint is in.
     session_start: Option<EventTime>,
@@ -58,7 +60,7 @@ pub struct Replay<'e> {
     too_short: Option<EventTime>,
     /// Marker rows made with older patterns are made up for, which concerns all that follows.
     owes: bool,
-    /// Entries of both sides at which it is worth to look for rows that are the same in both.
+    /// Entries of both sides at which it is worth to look for rows that are final in both.
     crowded: usize,
 }
 
@@ -108,6 +110,13 @@ impl Side {
         Some(Rewritten { out: &mut self.out, progress, session })
     }
 
+    /// Forgets the checkpoints so far, which only one side is asked for.
+    fn forget_checkpoints(&mut self) {
+        if let Some(progress) = &mut self.progress {
+            progress.finished.checkpoints.clear();
+        }
+    }
+
     fn finish(&mut self, engine: &Engine) -> Finished {
         match self.progress.take() {
             Some(progress) => Run::new(engine, &mut self.timeline, &mut self.out, progress).finish(),
@@ -139,7 +148,8 @@ impl<'e> Replay<'e> {
         let too_short = owes.filter(|since| from.is_some_and(|from| *since < from.time));
         let owes = owes.is_some();
         let (whole, crowded) = (whole.clone(), engine.gathered);
-        Ok(Self { engine, whole, old, new, settled: None, session_start, too_short, owes, crowded })
+        let found = Changes::default();
+        Ok(Self { engine, whole, old, new, found, settled: None, session_start, too_short, owes, crowded })
     }
 
     /// Gathers the facts of the sender's row anew, for a replaced event that they may stem from. Only for a replay from the
@@ -173,22 +183,28 @@ impl<'e> Replay<'e> {
         self.note(step);
     }
 
-    /// Row changes that the replay holds at present, of both sides. [`Engine::gather`] bounds those that change nothing.
+    /// Row changes that the replay holds at present: one for each that was found, and the rows of both sides that are not
+    /// compared yet. [`Engine::gather`] bounds the latter.
     #[must_use]
     pub fn gathered(&self) -> usize {
+        self.found.len() + self.not_compared()
+    }
+
+    fn not_compared(&self) -> usize {
         self.old.out.len() + self.new.out.len()
     }
 
-    /// Forgets rows that both sides agree on, now and then: when as many have gathered as were left the last time, so that
-    /// looking at all of them is a constant share of the work.
+    /// Compares rows that are final on both sides, now and then: when as many have gathered as were left the last time, so
+    /// that looking at all of them is a constant share of the work.
     fn thin_out(&mut self) {
-        if self.gathered() < self.crowded {
+        self.old.forget_checkpoints();
+        if self.not_compared() < self.crowded {
             return;
         }
         if let (Some(mut old), Some(mut new)) = (self.old.rewritten(), self.new.rewritten()) {
-            forget_same(&mut old, &mut new);
+            settle(&mut old, &mut new, &mut self.found);
         }
-        self.crowded = self.gathered().saturating_mul(2).saturating_add(self.engine.gathered);
+        self.crowded = self.not_compared().saturating_mul(2).saturating_add(self.engine.gathered);
     }
 
     /// A step may move rows from before the checkpoint, also in the old replay: of a session that was left before it began.
@@ -242,9 +258,12 @@ impl<'e> Replay<'e> {
         }
         self.old.finish(self.engine);
         let finished = self.new.finish(self.engine);
+        let mark = out.mark();
+        out.append(self.found);
         if let Err(TooShort) = diff::difference(&self.old.out, &self.new.out, out) {
             // A row from before the checkpoint, of the session that the checkpoint is in, is no longer touched; what it
             // was there is not known here, but at the session's first event.
+            out.rollback(mark);
             return match self.session_start {
                 Some(since) => ReplayOutcome::RestartFrom(since),
                 None => ReplayOutcome::RestartFromFirstEvent,

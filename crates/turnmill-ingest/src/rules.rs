@@ -52,8 +52,8 @@ impl RowRules {
         self
     }
 
-    /// Sets how many row changes a replay of late events gathers before it drops those that change
-    /// nothing (16,384 unless set). It bounds the memory of a long replay and changes no row.
+    /// Sets how many rows a replay of late events gathers before it compares them and keeps the
+    /// differences only (16,384 unless set). It bounds the memory of a long replay and changes no row.
     #[must_use]
     pub fn with_gathered_changes(mut self, changes: usize) -> Self {
         self.engine = self.engine.gather(changes);

@@ -91,6 +91,20 @@ pub enum Key {
     Path(Text),
 }
 
+impl<R: Row> Rows<R> {
+    /// Adds the entries of `other`, whose texts are in `from` and are added to `to`.
+    fn append(&mut self, other: Self, from: &Texts, to: &mut Texts) {
+        let Self { inserts, updates, ends, deletes } = other;
+        self.inserts.extend(inserts.into_iter().map(|row| row.rebase(from, to)));
+        self.updates.extend(updates.into_iter().map(|row| row.rebase(from, to)));
+        self.ends.extend(ends);
+        self.deletes.extend(deletes.into_iter().map(|key| match key {
+            Key::Id(id) => Key::Id(id),
+            Key::Path(path) => Key::Path(to.add(from.get(path))),
+        }));
+    }
+}
+
 impl<R> Rows<R> {
     fn len(&self) -> usize {
         self.inserts.len() + self.updates.len() + self.ends.len() + self.deletes.len()
@@ -165,6 +179,31 @@ impl Changes {
         let mut marks = mark.rows.into_iter();
         self.texts.truncate(mark.texts);
         each_table!(truncate!(self marks));
+    }
+
+    /// Adds all entries of `other`, which follow those that are here. No row id may have an entry in both, as ever.
+    ///
+    /// ```
+    /// use turnmill_model::{Changes, End};
+    /// use uuid::Uuid;
+    ///
+    /// let (mut changes, mut more) = (Changes::default(), Changes::default());
+    /// more.turns.ends.push(End { id: Uuid::from_u128(1), end_sequence_number: 7 });
+    /// changes.append(more);
+    /// assert_eq!(changes.turns.ends.len(), 1);
+    /// ```
+    pub fn append(&mut self, mut other: Self) {
+        if self.is_empty() {
+            *self = other;
+            return;
+        }
+        let (from, to) = (&other.texts, &mut self.texts);
+        macro_rules! append {
+            ($self:ident $other:ident $from:ident $to:ident; $($table:ident),*) => {$(
+                $self.$table.append(std::mem::take(&mut $other.$table), $from, $to);
+            )*};
+        }
+        each_table!(append!(self other from to));
     }
 
     /// Calls `visit` with the changes of each table, in the order of [`tables::PUBLIC`](crate::tables::PUBLIC) and the

@@ -1,6 +1,8 @@
-//! Indexes and foreign keys of tables that are in use: what is missing is made beside running queries, what is too much goes.
+//! Arranges indexes and foreign keys of tables that are in use: builds what is missing without
+//! blocking queries, and drops what is no longer wanted.
 //!
-//! Every statement is a transaction of its own, so what an interruption leaves is found and finished the next time.
+//! Every statement is a transaction of its own, so the next attempt finds and finishes what an
+//! interruption left.
 
 use std::collections::BTreeMap;
 
@@ -14,34 +16,34 @@ use crate::connect::Connection;
 use crate::failure::Failure;
 use crate::notices::Notices;
 
-/// Indexes of the schema, with their tables and whether they were finished.
+/// Reads the indexes of the schema, with their tables and whether they were finished.
 const INDEXES: &str = "SELECT i.relname::text, t.relname::text, x.indisvalid FROM pg_catalog.pg_index AS x \
      JOIN pg_catalog.pg_class AS i ON i.oid = x.indexrelid JOIN pg_catalog.pg_class AS t ON t.oid = x.indrelid \
      WHERE i.relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = current_schema())";
-/// Foreign keys between tables of the schema: table, name, column, and whether they are enforced and known to hold. Versions
-/// before 18 enforce all.
+/// Reads the foreign keys between tables of the schema: table, name, column, whether they are
+/// enforced, and whether they are known to hold. Versions before 18 enforce all.
 const FOREIGN_KEYS: &str = "SELECT t.relname::text, c.conname::text, a.attname::text, \
      COALESCE((to_jsonb(c) ->> 'conenforced')::boolean, true), c.convalidated FROM pg_catalog.pg_constraint AS c \
      JOIN pg_catalog.pg_class AS t ON t.oid = c.conrelid JOIN pg_catalog.pg_class AS f ON f.oid = c.confrelid \
      JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1] \
      WHERE c.contype = 'f' AND t.relnamespace = f.relnamespace AND t.relname = ANY ($1::text[]) AND f.relname = ANY ($1::text[]) \
      AND t.relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = current_schema()) ORDER BY 1, 2";
-/// Whether the key of slot states compares by the rules of a language, as version 1 had it.
+/// Reads whether the key of slot states compares by the rules of a language, as version 1 had it.
 const SLOT_STATES: &str = "SELECT l.collname <> 'C' FROM pg_catalog.pg_attribute AS a \
      JOIN pg_catalog.pg_class AS t ON t.oid = a.attrelid JOIN pg_catalog.pg_collation AS l ON l.oid = a.attcollation \
      WHERE t.relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = current_schema()) \
      AND t.relname = 'rasa_session_slot_state' AND a.attname = 'id'";
 
-/// What is there and what it lacks.
+/// The differences between the indexes and foreign keys that exist and those that are wanted.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    /// The key of slot states has to compare as bytes.
+    /// Set if the key of slot states has to be changed to compare as bytes.
     slot_states: bool,
-    /// Unfinished ones of an interrupted attempt.
+    /// Indexes that an interrupted attempt left unfinished.
     broken: Vec<String>,
     missing: Vec<TableIndex>,
     needless: Vec<String>,
-    /// By table and column.
+    /// Declared foreign keys by table and column.
     keys: BTreeMap<(String, String), Key>,
     references: References,
 }
@@ -55,7 +57,7 @@ struct Key {
 }
 
 impl Plan {
-    /// Looks what the schema of the session lacks to be as `schema` with `references`. Changes nothing.
+    /// Compares the session's schema with `schema` and `references`. Changes nothing.
     pub(crate) async fn new(
         connection: &Connection,
         schema: &Schema,
@@ -93,7 +95,7 @@ impl Plan {
         })
     }
 
-    /// What it comes to, for people; empty if all is as wanted.
+    /// Describes each change for people. Empty if nothing is to be done.
     pub(crate) fn describe(&self) -> Vec<String> {
         let mut said = Vec::new();
         if self.slot_states {
@@ -122,13 +124,13 @@ impl Plan {
         said
     }
 
-    /// Foreign keys that are there and not as wanted.
+    /// Returns foreign keys that exist and are not as wanted.
     fn wrong(&self) -> impl Iterator<Item = (&str, &Key)> {
         let fits = |key: &Key| key.references == self.references && key.valid;
         self.keys.iter().filter(move |(_, key)| !fits(key)).map(|((table, _), key)| (table.as_str(), key))
     }
 
-    /// Foreign keys that have to be declared.
+    /// Returns foreign keys that have to be declared.
     fn lacking(&self) -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
         let none = self.references == References::None;
         let references =
@@ -139,7 +141,10 @@ impl Plan {
         })
     }
 
-    /// Does it. What a checked key needs comes before it, what it needed goes after it.
+    /// Carries the plan out.
+    ///
+    /// Checked keys need their indexes: an index is built before the key that needs it is declared,
+    /// and dropped only after that key is gone.
     pub(crate) async fn carry_out(
         &self,
         connection: &Connection,
@@ -176,7 +181,8 @@ impl Plan {
             let doing = format!("declaring the foreign key {name}");
             notices.say(&doing);
             if self.references == References::Checked {
-                // The rows that are there are checked without keeping others from writing.
+                // `NOT VALID` and then `VALIDATE` checks the existing rows without blocking
+                // writers.
                 execute(connection, &format!("{add} NOT VALID"), &doing).await?;
                 let validate = format!("ALTER TABLE {table} VALIDATE CONSTRAINT {name}");
                 without_lock_limit(connection, &validate, &doing).await.map_err(|error| match error {
@@ -201,7 +207,7 @@ impl Plan {
     }
 }
 
-/// Somebody's view of a column keeps it from being changed.
+/// Adds the remedy to the error of a view or rule that keeps a column from being changed.
 fn in_the_way(error: StoreError) -> StoreError {
     match error {
         StoreError::Unusable { detail, source } if detail.contains("0A000") => {
@@ -214,7 +220,7 @@ fn in_the_way(error: StoreError) -> StoreError {
 
 fn key(row: &Row) -> Result<((String, String), Key), Failure> {
     let references = if row.try_get(3)? { References::Checked } else { References::Declared };
-    // One that is not enforced is never known to hold.
+    // A key that is not enforced is never marked as valid.
     let valid: bool = row.try_get(4)?;
     let valid = valid || references == References::Declared;
     Ok(((row.try_get(0)?, row.try_get(2)?), Key { name: row.try_get(1)?, references, valid }))
@@ -224,13 +230,13 @@ fn count(number: usize, one: &str, several: &str) -> String {
     if number == 1 { format!("1 {one}") } else { format!("{number} {several}") }
 }
 
-/// A statement that locks a table for a moment. It waits for queries under way no longer than the session's limit, because
-/// those that come after it wait for it.
+/// Executes a statement that locks a table for a moment. It waits for running queries at most for
+/// the session's lock limit, because queries that come after it wait for it.
 async fn execute(connection: &Connection, sql: &str, doing: &str) -> Result<(), StoreError> {
     connection.batch_execute(sql).await.map_err(|error| connection.fail(error, doing))
 }
 
-/// A statement that waits for all transactions under way, and keeps none waiting.
+/// Executes a statement that waits for all running transactions and blocks none.
 async fn concurrently(connection: &Connection, sql: &str, index: &str) -> Result<(), StoreError> {
     without_lock_limit(connection, sql, &format!("arranging the index {index}")).await
 }

@@ -1,4 +1,4 @@
-//! A connection and its session.
+//! A connection, its session, and how long answers are waited for.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -20,21 +20,23 @@ use crate::failure::Failure;
 use crate::settings::PostgresSettings;
 use crate::steps::Step;
 
-/// The oldest PostgreSQL that can be used.
+/// Oldest major version of PostgreSQL that can be used.
 const OLDEST: u32 = 11;
 
-/// How much longer than the server's own limit the client waits for a statement. The server ends it in time if it can.
+/// Time that the client waits for a statement past the server's own limit. The server ends the
+/// statement in time if it can.
 const GRACE: Duration = Duration::from_secs(5);
-/// After so many times what connecting may take a statement without a limit is looked after, by another connection.
+/// Number of connect timeouts after which a statement without a limit is checked through another
+/// connection.
 const LOOK_AFTER: u32 = 3;
-/// What connecting may take, where it has no limit.
+/// Connect timeout where the settings have none.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// An open connection with its prepared statements. Its traffic is done by a task of the runtime that it was made in, which
-/// ends when this is dropped.
+/// An open connection with its prepared statements. A task of the runtime that it was opened in
+/// does its traffic, and ends when this is dropped.
 ///
-/// Every request waits for an answer only as long as one can come: a server that hangs, or a pooler before it, keeps a
-/// connection open and says nothing, so the server's own limits do not help.
+/// Every request waits for an answer only while one can come. A server that hangs, or a pooler
+/// before it, keeps a connection open and sends nothing, so the server's own limits do not help.
 pub(crate) struct Connection {
     client: Client,
     place: String,
@@ -42,10 +44,10 @@ pub(crate) struct Connection {
     process: i32,
     statements: HashMap<String, Statement>,
     lost: AtomicBool,
-    /// Whether statements may take as long as they need just now.
+    /// Whether statements run without a limit at the moment.
     unlimited: AtomicBool,
     limit: Option<Duration>,
-    /// When the last answer came.
+    /// Time of the last answer.
     answered: Mutex<Instant>,
     settings: PostgresSettings,
     traffic: AbortHandle,
@@ -53,14 +55,14 @@ pub(crate) struct Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        // Otherwise the task goes on until what was sent is done: a transaction is rolled back.
+        // Otherwise the task goes on until the server has handled what was sent: the `ROLLBACK`.
         if self.is_lost() {
             self.traffic.abort();
         }
     }
 }
 
-/// A client and the task with its traffic.
+/// Connects. Returns a client and the handle of the task with its traffic.
 async fn connect(settings: &PostgresSettings) -> Result<(Client, AbortHandle), StoreError> {
     let place = settings.to_string();
     let mut last = None;
@@ -71,13 +73,14 @@ async fn connect(settings: &PostgresSettings) -> Result<(Client, AbortHandle), S
         driver.ssl_mode(*encryption);
         match driver.connect(tls.clone()).await {
             Ok((client, traffic)) => {
-                // Its errors come out of the statements under way.
+                // The statements under way return the task's errors.
                 let task = tokio::spawn(traffic.map(drop));
                 return Ok((client, task.abort_handle()));
             }
             Err(error) => {
                 let another = is_about_encryption(&error);
-                // What the first attempt said is what the mode asks for first.
+                // Report the first attempt's error: it is of the kind of connection that the mode
+                // prefers.
                 let _ = last.get_or_insert(error);
                 if !another {
                     break;
@@ -122,8 +125,8 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Settings of the session. Plans are made once per statement, so they must be such that are good for tables of any size:
-    /// every statement of the pipeline's path finds its rows by an index.
+    /// Sets up the session. A statement is planned once, so its plan must suit tables of any size:
+    /// every statement of a batch finds its rows by an index.
     async fn set_up(&mut self, settings: &PostgresSettings) -> Result<(), StoreError> {
         let read_only = if settings.read_only { "SET default_transaction_read_only = on; " } else { "" };
         let session = format!(
@@ -157,7 +160,8 @@ impl Connection {
                 source: None,
             });
         }
-        // A standby may be promoted; this is somebody's decision.
+        // A standby may be promoted, so it is no reason to stop. This setting was made by an
+        // operator.
         if value(2) == Some("t") && !settings.read_only {
             return Err(StoreError::Unusable {
                 detail: format!(
@@ -171,18 +175,19 @@ impl Connection {
         Ok(())
     }
 
-    /// The server's version, as in `server_version_num`.
+    /// Returns the server's version, as in `server_version_num`.
     pub(crate) fn version(&self) -> u32 {
         self.version
     }
 
-    /// Lets statements take as long as they need, or no longer. The session's own limit is another matter.
+    /// Sets whether the client waits for statements without a limit. Does not change the server's
+    /// own limit.
     pub(crate) fn set_unlimited(&self, unlimited: bool) {
         self.unlimited.store(unlimited, Ordering::Relaxed);
     }
 
-    /// The result of a request, if there is an answer in time. The driver's futures are large: box them, or those of all
-    /// callers hold one.
+    /// Returns the result of a request, if an answer comes in time. The driver's futures are large:
+    /// box them, or the future of every caller contains one.
     pub(crate) async fn answer<T>(
         &self,
         request: impl Future<Output = Result<T, Error>> + Unpin,
@@ -190,9 +195,14 @@ impl Connection {
         Ok(self.in_time(request).await??)
     }
 
-    /// Waits for `request` as long as an answer may still come.
+    /// Waits for `request` while an answer may still come.
     async fn in_time<T>(&self, mut request: impl Future<Output = T> + Unpin) -> Result<T, Failure> {
-        // Requests are sent without waiting for those before, so the time of one begins when the last answer came.
+        // Requests are sent without waiting for the earlier ones. So the time of a request starts
+        // at the last answer, not when it was sent: with a limit of 60 s the third of three
+        // statements may take until 180 s. Each turn of the loop waits for one limit. If another
+        // request was answered meanwhile, the wait starts again from that answer. Otherwise the
+        // connection is given up, unless there is no limit and the server still works on the
+        // statement.
         let mut since = Instant::now();
         loop {
             let limit = self.limit.filter(|_| !self.unlimited.load(Ordering::Relaxed));
@@ -221,7 +231,7 @@ impl Connection {
         *connecting.unwrap_or(&PATIENCE) * LOOK_AFTER
     }
 
-    /// Whether the server is there and still has work to do for this connection.
+    /// Returns whether the server can be reached and still works on a statement of this connection.
     async fn is_working(&self) -> bool {
         let look = async {
             let (client, traffic) = connect(&self.settings).await?;
@@ -234,7 +244,7 @@ impl Connection {
         let limit = self.settings.connecting_limit().unwrap_or(PATIENCE);
         match tokio::time::timeout(limit, look).await {
             Ok(Ok(working)) => working == 1,
-            // What speaks does not hang.
+            // A server that answers with an error does not hang.
             Ok(Err(error)) => is_of_the_server(&error),
             Err(_) => false,
         }
@@ -268,7 +278,8 @@ impl Connection {
         self.answer(Box::pin(self.client.batch_execute(statements))).await
     }
 
-    /// The driver, for what is sent without waiting for what was sent before. Whoever uses it waits by [`Self::answer`].
+    /// Returns the driver, for requests that are sent without waiting for earlier ones. Callers
+    /// wait with [`Self::answer`].
     pub(crate) fn client(&self) -> &Client {
         &self.client
     }
@@ -279,28 +290,28 @@ impl Connection {
         set.map_err(|error| self.fail(error, &format!("setting {name}")))
     }
 
-    /// Limits statements again as the settings say.
+    /// Restores the statement timeout of the settings.
     pub(crate) async fn limit_statements(&self) -> Result<(), StoreError> {
         let limit = milliseconds(self.settings.statement_timeout).to_string();
         self.set_session("statement_timeout", &limit).await
     }
 
-    /// Limits waiting for locks again as the settings say.
+    /// Restores the lock timeout of the settings.
     pub(crate) async fn limit_locks(&self) -> Result<(), StoreError> {
         self.set_session("lock_timeout", &milliseconds(self.settings.lock_timeout).to_string()).await
     }
 
-    /// Whether it has to be made again.
+    /// Returns whether the connection is lost, so that a new one is needed.
     pub(crate) fn is_lost(&self) -> bool {
         self.lost.load(Ordering::Relaxed) || self.client.is_closed()
     }
 
-    /// It has to be made again.
+    /// Marks the connection as lost.
     pub(crate) fn give_up(&self) {
         self.lost.store(true, Ordering::Relaxed);
     }
 
-    /// A store's error. Remembers if the connection is gone.
+    /// Converts an error. Marks the connection as lost if the error says so.
     pub(crate) fn fail(&self, error: impl Into<Failure>, doing: &str) -> StoreError {
         let error = error.into();
         if is_connection_lost(&error) {
@@ -309,7 +320,7 @@ impl Connection {
         store_error(error, &self.place, doing)
     }
 
-    /// Prepares those statements that are not yet, all in one round trip.
+    /// Prepares the statements that are not prepared yet, all in one round trip.
     pub(crate) async fn prepare(&mut self, statements: &[&str]) -> Result<(), StoreError> {
         let mut missing: Vec<&str> =
             statements.iter().copied().filter(|sql| !self.statements.contains_key(*sql)).collect();
@@ -330,11 +341,12 @@ impl Connection {
         self.statements.get(sql).ok_or_else(missing)
     }
 
-    /// Executes steps without waiting for one before sending the next. The first one to fail is the error; those after it
-    /// have done nothing, because the transaction has failed.
+    /// Executes steps without waiting for one before sending the next. Returns the error of the
+    /// first one that fails. Those after it have done nothing, because the transaction has failed.
     ///
-    /// A COPY is sent only when everything before it has succeeded. In a failed transaction the server refuses to begin it,
-    /// and the driver, which by then has sent more than the server reads, no longer knows which answer belongs to what.
+    /// A COPY is sent only when everything before it has succeeded. In a failed transaction the
+    /// server refuses to begin it. By then the driver has sent more than the server reads, and no
+    /// longer knows which answer belongs to which request.
     pub(crate) async fn run(&self, steps: &[Step]) -> Result<(), StoreError> {
         let mut rest = steps;
         while !rest.is_empty() {
@@ -346,7 +358,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Executes one step; the outer error is ours.
+    /// Executes one step. The outer error is that the statement was not prepared, the inner one the
+    /// server's.
     pub(crate) async fn run_one(&self, step: &Step) -> Result<Result<u64, Failure>, StoreError> {
         match self.in_time(Box::pin(step.run(self))).await {
             Ok(result) => Ok(result?.map_err(Failure::from)),
@@ -365,15 +378,16 @@ impl Connection {
             };
             let done = result.map_err(|error| self.fail(error, &step.doing()));
             let done = done.and_then(|rows| step.check(rows));
-            // The others are waited for all the same, so that no answer is left over.
+            // Wait for the others all the same, so that no answer is left over.
             outcome = outcome.and(done);
         }
         outcome
     }
 
-    /// Ends the transaction without a trace, and without waiting for that: what is sent next comes after it.
+    /// Sends `ROLLBACK` without waiting for the answer: whatever is sent next comes after it.
     pub(crate) fn roll_back(&self) {
-        // The request is sent by the first poll; the answer is of no interest, since if it fails the connection is gone.
+        // The first poll sends the request. The answer does not matter: if it fails, the connection
+        // is lost.
         let _ = self.client.batch_execute("ROLLBACK").now_or_never();
     }
 }
@@ -393,7 +407,7 @@ impl<'c> RollBack<'c> {
         self.ended = true;
     }
 
-    /// Begins a transaction that sees the database as it is now until it ends, and has all the time it needs.
+    /// Begins a read-only transaction with one snapshot and without a statement timeout.
     pub(crate) async fn reading(connection: &'c Connection) -> Result<Self, StoreError> {
         let guard = Self::new(connection);
         let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = 0; \
@@ -414,12 +428,13 @@ impl Drop for RollBack<'_> {
     }
 }
 
-/// A name in quotes.
+/// Returns a name in quotes.
 pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// As PostgreSQL's settings want it; 0 is without limit.
+/// Converts a duration for PostgreSQL's settings, where 0 means no limit. A shorter time than a
+/// millisecond becomes 1.
 fn milliseconds(duration: Duration) -> i32 {
     let milliseconds = i32::try_from(duration.as_millis()).unwrap_or(i32::MAX);
     if milliseconds == 0 && !duration.is_zero() { 1 } else { milliseconds }

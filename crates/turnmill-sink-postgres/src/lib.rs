@@ -1,8 +1,8 @@
-//! turnmill's store in PostgreSQL.
+//! Implements turnmill's store in PostgreSQL.
 //!
-//! What is absent here: this crate makes no runtime and no thread, decides no back-off (an error says whether to try again,
-//! the pipeline says when), and links no C library but the assembly of `ring`. Nothing of the schema is touched but turnmill's
-//! own tables.
+//! What is absent here: this crate starts no runtime and no thread. It decides no back-off: an
+//! error says whether a retry can help, the pipeline says when. It links no C library except the
+//! assembly of `ring`. It touches only turnmill's own tables in the schema.
 //!
 //! ```no_run
 //! use turnmill_model::Settings;
@@ -23,17 +23,21 @@
 //!
 //! # How it writes
 //!
-//! - One transaction per batch (`READ COMMITTED`). It begins with one round trip that locks the positions and the senders of
-//!   the batch, each in order, so that writers wait for each other instead of failing; a sender that is new gets an empty row to
-//!   be locked by. Statements that do not depend on each other's answers are sent without waiting.
-//! - New rows go by binary `COPY`, few of them as arrays, since under the lock their ids are known to be new. Updates are one
-//!   `UPDATE ... FROM unnest` per table. Only slot states, users, checkpoints and the ledger are upserts.
-//! - A unique key of ours that is taken means that another writer was faster: the batch is made again from what is stored. A
-//!   constraint or trigger that somebody has added refuses a record, which becomes a dead letter; its neighbours land.
-//! - A lost connection, a full disk, a lock that is held too long, a server that became a standby: the error may pass, and the
-//!   next transaction connects again. If the answer to a commit is lost, positions and ids make it safe to write the batch
-//!   again.
-//! - Statements are prepared once per connection and planned once, so a pooler in front must keep the session.
+//! - Each batch is one transaction (`READ COMMITTED`). Its first round trip locks the positions and
+//!   the senders of the batch, each in order, so writers wait for each other and do not deadlock. A
+//!   new sender gets an empty row that can be locked. Statements that do not depend on each other's
+//!   answers are sent without waiting.
+//! - New rows are written by binary `COPY`, small numbers of them as arrays: under the lock their
+//!   ids are known to be new. Updates are one `UPDATE ... FROM unnest` per table. Only slot states,
+//!   users, checkpoints and the ledger are upserts.
+//! - A conflict on one of turnmill's own unique keys means that another writer was faster: the
+//!   batch is computed again from what is stored. A constraint or trigger that the operator has
+//!   added can refuse a record. That record becomes a dead letter, and the other records of the
+//!   batch are written.
+//! - Some errors may pass: a lost connection, a full disk, a lock that is held too long, a server
+//!   that became a standby. The next transaction connects again. If the answer to a commit is lost,
+//!   positions and ids make it safe to write the batch again.
+//! - Statements are prepared and planned once per connection, so a pooler must keep the session.
 
 mod arrange;
 mod connect;

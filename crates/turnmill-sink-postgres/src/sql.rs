@@ -47,28 +47,30 @@ pub(crate) struct Sql {
     pub(crate) revision_and_sinks: String,
 }
 
-/// Locks positions in order and says where they stand.
+/// Locks positions in order and returns them.
 pub(crate) const LOCK_POSITIONS: &str = "SELECT p.\"source\", p.\"partition\", p.\"position\" FROM _turnmill_position AS p \
      JOIN unnest($1::text[], $2::text[]) AS claimed (\"source\", \"partition\") \
      ON p.\"source\" = claimed.\"source\" AND p.\"partition\" = claimed.\"partition\" \
      ORDER BY p.\"source\", p.\"partition\" FOR UPDATE OF p";
 pub(crate) const POSITIONS: &str = "SELECT \"source\", \"partition\", \"position\" FROM _turnmill_position \
      ORDER BY \"source\", \"partition\"";
-/// Makes a row for each sender that has none, so that there is something to lock. Version 0 stands for no state.
+/// Inserts a row for each sender that has none, so that there is a row to lock. Version 0 stands
+/// for no state.
 pub(crate) const NEW_TIMELINES: &str = "INSERT INTO _turnmill_timeline (\"sender_id\", \"version\", \"state\") \
      SELECT id, 0, '' FROM unnest($1::uuid[]) AS claimed (id) ORDER BY id ON CONFLICT DO NOTHING";
-/// Locks senders in order; the state only if it has another version than the one that is in memory.
+/// Locks senders in order. Returns a state only if its version is not the cached one.
 pub(crate) const LOCK_TIMELINES: &str = "SELECT t.\"sender_id\", t.\"version\", \
      CASE WHEN t.\"version\" = claimed.cached THEN NULL ELSE t.\"state\" END \
      FROM _turnmill_timeline AS t JOIN unnest($1::uuid[], $2::bigint[]) AS claimed (id, cached) \
      ON t.\"sender_id\" = claimed.id ORDER BY t.\"sender_id\" FOR UPDATE OF t";
-/// The same without locking, for who only looks.
+/// The same as [`LOCK_TIMELINES`] without locks, for transactions that only read.
 pub(crate) const READ_TIMELINES: &str = "SELECT t.\"sender_id\", t.\"version\", \
      CASE WHEN t.\"version\" = claimed.cached THEN NULL ELSE t.\"state\" END \
      FROM _turnmill_timeline AS t JOIN unnest($1::uuid[], $2::bigint[]) AS claimed (id, cached) \
      ON t.\"sender_id\" = claimed.id";
-/// Events with one of the keys, of which the ids are neighbours; the first parameter are numbers of the keys. Texts are compared
-/// as bytes, whatever the database's collation.
+/// Finds events by key. All ids of one key are neighbours in the index, between `least` and
+/// `greatest`. The first parameter numbers the keys. Texts compare as bytes, whatever the
+/// database's collation.
 pub(crate) const KNOWN: &str = "SELECT wanted.number, event.id \
      FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[]) AS wanted (number, least, greatest, sender_id) \
      CROSS JOIN LATERAL (SELECT id FROM rasa_event WHERE id >= wanted.least COLLATE \"C\" \
@@ -83,9 +85,11 @@ pub(crate) const DEAD_LETTERS: &str = "SELECT id, \"source\", \"partition\", pla
      environment, record_key, headers, record_row, facts FROM _turnmill_dead_letter WHERE id > $1 ORDER BY id LIMIT $2";
 pub(crate) const DELETE_DEAD_LETTERS: &str =
     "DELETE FROM _turnmill_dead_letter WHERE id = ANY ($1::bigint[])";
-/// Takes numbers for dead letters that sinks are given as well, so that both have the same.
+/// Takes numbers for dead letters that sinks receive too, so that the table and the outbox
+/// have the same ones.
 pub(crate) const LETTER_NUMBERS: &str = "SELECT nextval(pg_get_serial_sequence('_turnmill_dead_letter', 'id')) FROM generate_series(1, $1::bigint)";
-/// Has constraints that somebody has made deferrable speak now, while the record at fault can still be found.
+/// Checks deferred constraints now, while the record at fault can still be found. turnmill declares
+/// none; an operator can make a constraint deferrable.
 pub(crate) const CHECK_NOW: &str = "SET CONSTRAINTS ALL IMMEDIATE";
 
 impl Sql {
@@ -105,7 +109,8 @@ impl Sql {
                 OnConflict::Fail,
             ),
             ledger: TableSql::internal(&internal::LEDGER, OnConflict::Add),
-            // Whoever comes second waits for the first, and then finds that it has inserted nothing.
+            // Of two writers that insert the same position, the second waits for the first. Then it
+            // has inserted nothing, which the caller detects by the number of rows.
             new_positions: "INSERT INTO _turnmill_position (\"source\", \"partition\", \"position\") \
                  SELECT * FROM unnest($1::text[], $2::text[], $3::text[]) AS new (\"source\", \"partition\", \"position\") \
                  ORDER BY \"source\", \"partition\" ON CONFLICT DO NOTHING"

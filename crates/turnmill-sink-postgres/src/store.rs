@@ -1,4 +1,4 @@
-//! The store.
+//! The store: opening it, its connection, and its fail points.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -16,11 +16,12 @@ use crate::transaction::PostgresTransaction;
 
 /// A store in a schema of a PostgreSQL database.
 ///
-/// Making one connects to nothing; [`open`](Store::open) connects and brings the tables up to date. Any number of stores, in
-/// any number of processes, may be open on one schema. A lost connection is made again by the next transaction.
+/// [`new`](Self::new) does not connect; [`open`](Store::open) connects and migrates the tables. Any
+/// number of stores, in any number of processes, may be open on one schema. After a lost connection
+/// the next transaction connects again.
 ///
-/// Everything is to be called inside a tokio runtime with time and input/output enabled: the connection's traffic is a task
-/// of it.
+/// Call all methods inside a tokio runtime with time and I/O enabled: the connection's traffic is a
+/// task of that runtime.
 pub struct PostgresStore {
     pub(crate) settings: PostgresSettings,
     pub(crate) connection: Option<Connection>,
@@ -30,7 +31,7 @@ pub struct PostgresStore {
     pub(crate) notices: Notices,
 }
 
-/// Fail points, for tests.
+/// Fails transactions after a number of statements, for tests.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     limit: Option<u64>,
@@ -47,7 +48,7 @@ impl std::fmt::Debug for PostgresStore {
 }
 
 impl PostgresStore {
-    /// The store that `settings` describe.
+    /// Returns the store that `settings` describe. Does not connect.
     #[must_use]
     pub fn new(settings: PostgresSettings) -> Self {
         Self {
@@ -60,30 +61,32 @@ impl PostgresStore {
         }
     }
 
-    /// The same store, with references to be kept so.
+    /// Sets how the store keeps references between tables.
     #[must_use]
     pub fn with_foreign_keys(self, foreign_keys: ForeignKeys) -> Self {
         Self { settings: self.settings.with_foreign_keys(foreign_keys), ..self }
     }
 
-    /// Where and how.
+    /// Returns where the database is and how it is used.
     #[must_use]
     pub fn settings(&self) -> &PostgresSettings {
         &self.settings
     }
 
-    /// Tells `listener` what bringing the schema up to date does, step by step: it may take its time.
+    /// Calls `listener` with one line for each step of a migration, which may take minutes.
     #[must_use]
     pub fn with_notices(self, listener: impl Fn(&str) + Send + Sync + 'static) -> Self {
         Self { notices: Notices::to(listener), ..self }
     }
 
-    /// Makes indexes and foreign keys of a store that is there as the settings want them, beside whoever uses it. Says what
-    /// was done, nothing if there was nothing to do.
+    /// Brings indexes and foreign keys of an existing store to what the settings ask for. Other
+    /// clients can use the store meanwhile. Returns a description of each change, empty if there
+    /// was none.
     ///
     /// # Errors
     ///
-    /// As for [`open_as_it_is`](Self::open_as_it_is); fatal if a row refers to another that is not there.
+    /// Those of [`open_as_it_is`](Self::open_as_it_is); fatal if a row refers to another that does
+    /// not exist.
     pub async fn arrange(&mut self) -> Result<Vec<String>, StoreError> {
         self.open_as_it_is().await?;
         let connection = self.connection()?;
@@ -96,14 +99,14 @@ impl PostgresStore {
             Err(error) => Err(error),
         };
         if done.is_err() {
-            // The lock goes with it.
+            // The advisory lock is the session's, so it goes with the connection.
             self.connection = None;
         }
         done.map(|()| plan.describe())
     }
 
-    /// Opens a store that is there, whatever settings it was filled with, and says which. Creates, migrates and compares
-    /// nothing: for tools that look.
+    /// Opens an existing store with the settings that filled it, and returns them. Creates,
+    /// migrates and compares nothing: for tools that only read.
     ///
     /// # Errors
     ///
@@ -117,8 +120,8 @@ impl PostgresStore {
         Ok(settings)
     }
 
-    /// The settings that a store was filled with, also if its schema is of an older version. The store stays as it was, open
-    /// or not: for who is about to make all rows again.
+    /// Returns the settings that a store was filled with, also if its schema has an older version.
+    /// Does not open or close the store: for a caller that is about to rebuild all rows.
     ///
     /// # Errors
     ///
@@ -128,7 +131,8 @@ impl PostgresStore {
         turnmill_sql::meta::settings(&migrate::of_any_version(&connection, &self.settings).await?)
     }
 
-    /// Whether the connection is encrypted, as the server says: for tools that check a configuration.
+    /// Returns whether the server reports the connection as encrypted: for tools that check a
+    /// configuration.
     ///
     /// # Errors
     ///
@@ -140,14 +144,14 @@ impl PostgresStore {
         answer.map_err(|error| connection.fail(error, "asking for the connection's encryption"))
     }
 
-    /// Makes every transaction from now on fail after so many statements; `None` ends that. For tests of whoever uses a
-    /// store.
+    /// Makes every later transaction fail after `statements` statements; `None` ends that. For
+    /// tests of a store's callers.
     #[doc(hidden)]
     pub fn fail_after(&mut self, statements: Option<u64>) {
         self.gate.limit = statements;
     }
 
-    /// The connection, made again if it was lost.
+    /// Returns the connection. Connects again if it was lost.
     pub(crate) async fn connected(&mut self) -> Result<&mut Connection, StoreError> {
         if !self.opened {
             let detail = format!("`{}` is not open", self.settings);
@@ -165,7 +169,7 @@ impl PostgresStore {
         StoreError::Unusable { detail, source: None }
     }
 
-    /// The connection as it is, lost or not.
+    /// Returns the connection as it is, lost or not.
     pub(crate) fn connection(&self) -> Result<&Connection, StoreError> {
         let closed =
             || StoreError::Unusable { detail: format!("`{}` is not open", self.settings), source: None };
@@ -191,7 +195,7 @@ impl Gate {
         self.passed.store(0, Ordering::Relaxed);
     }
 
-    /// How many of `wanted` further statements may be executed.
+    /// Returns how many of `wanted` further statements may be executed.
     pub(crate) fn allow(&self, wanted: usize) -> usize {
         let passed = self.passed.fetch_add(wanted as u64, Ordering::Relaxed);
         let left = self.limit.map_or(u64::MAX, |limit| limit.saturating_sub(passed));

@@ -1,4 +1,4 @@
-//! One transaction.
+//! One transaction: locking what is claimed, reading, writing, committing.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -28,12 +28,13 @@ use crate::store::Gate;
 use crate::value::{Array, integer};
 use crate::write;
 
-/// Begins with the patterns as they are.
+/// Returns the statements that begin a transaction and keep the patterns unchanged until its end.
 fn begin() -> String {
     format!("BEGIN ISOLATION LEVEL READ COMMITTED; {SHARE_PATTERNS}")
 }
 
-/// A transaction of a [`PostgresStore`]. Dropped, it rolls back.
+/// A transaction of a [`PostgresStore`]. Rolls back if it is dropped before
+/// [`commit`](Transaction::commit).
 #[derive(Debug)]
 pub struct PostgresTransaction<'s> {
     store: &'s mut PostgresStore,
@@ -41,7 +42,7 @@ pub struct PostgresTransaction<'s> {
     locked: Vec<Locked>,
     patterns: u64,
     sinks: SinkFacts,
-    /// A statement has failed, so that only a roll-back is left.
+    /// Set if a statement has failed: the transaction can only be rolled back.
     failed: bool,
     ended: bool,
 }
@@ -55,7 +56,7 @@ impl Drop for PostgresTransaction<'_> {
 }
 
 impl<'s> PostgresTransaction<'s> {
-    /// Begins, and locks what is claimed: positions, then senders, both in order.
+    /// Begins, and locks what is claimed: positions first, then senders, both in order.
     pub(crate) async fn begin(store: &'s mut PostgresStore, claim: &'s Claim) -> Result<Self, StoreError> {
         let new_positions = store.sql.new_positions.clone();
         let revision = store.sql.revision_and_sinks.clone();
@@ -75,8 +76,8 @@ impl<'s> PostgresTransaction<'s> {
         Ok(tx)
     }
 
-    /// Begins to look at the claimed senders as they are now. Locks and writes nothing, so that a standby and a user who may
-    /// only read are enough.
+    /// Begins to read the claimed senders as they are now. Locks and writes nothing, so a standby
+    /// or a user with read privileges is enough.
     pub(crate) async fn begin_to_read(
         store: &'s mut PostgresStore,
         claim: &'s Claim,
@@ -106,7 +107,15 @@ impl<'s> PostgresTransaction<'s> {
         Ok(tx)
     }
 
-    /// All in one round trip: what is sent after a statement that fails does nothing.
+    /// Sends `BEGIN` and all locking statements in one round trip.
+    ///
+    /// Invariant: every writer locks in the same order, positions by key and then senders by id, so
+    /// two writers can wait for each other but never in a circle. Example: one batch has events of
+    /// the senders `u1` and `u2`, the batch of another process has `u2` and `u1`. Both lock `u1`
+    /// first. The second writer waits there, and reads both states after the first has committed.
+    ///
+    /// Statements are sent without waiting for answers. If one fails, the server ignores those sent
+    /// after it, so nothing is half locked.
     async fn lock(&mut self, new_positions: &str) -> Result<(), StoreError> {
         let (connection, gate, claim) = (self.store.connection()?, &self.store.gate, self.claim);
         gate.begin();
@@ -134,7 +143,7 @@ impl<'s> PostgresTransaction<'s> {
             [!new.is_empty(), !stand.is_empty(), !new_senders.is_empty(), !claim.senders.is_empty()]
         {
             if present && gate.pass().is_err() {
-                // Begun all the same, so that there is something to roll back.
+                // Begins all the same, so that there is a transaction to roll back.
                 let begun = connection.batch_execute(&begin()).await;
                 begun.map_err(|error| connection.fail(error, "beginning a transaction"))?;
                 return Err(Gate::failure());
@@ -171,7 +180,9 @@ impl<'s> PostgresTransaction<'s> {
         if let Some(locked) = locked {
             let mut rows = locked?.map_err(|error| connection.fail(error, "locking senders"))?;
             if rows.len() < claim.senders.len() {
-                // One that the claimant has in memory is gone; then it is new again.
+                // A sender that the caller has cached was deleted meanwhile, by an erasure for
+                // example. It is new again: make a row to lock for each that lacks one, then lock
+                // again. `NEW_TIMELINES` skips the rows that exist and are locked already.
                 let all = claim.senders.iter().map(|claim| claim.sender.0);
                 let insert = Step::arrays("new senders", NEW_TIMELINES, vec![Array::of(SqlType::Uuid, all)]);
                 connection.run(std::slice::from_ref(&insert)).await?;
@@ -183,7 +194,7 @@ impl<'s> PostgresTransaction<'s> {
         Ok(())
     }
 
-    /// Executes steps in order, without waiting for each.
+    /// Executes steps in order, without waiting for each answer.
     async fn run(&mut self, steps: Vec<Step>) -> Result<(), StoreError> {
         let store = &mut *self.store;
         let statements: Vec<&str> = steps.iter().filter_map(Step::to_prepare).collect();
@@ -222,7 +233,8 @@ impl<'s> PostgresTransaction<'s> {
     }
 }
 
-/// Sends a prepared query; the outer error is ours.
+/// Sends a prepared query. The outer error is that the statement was not prepared, the inner one
+/// the server's.
 pub(crate) async fn query(
     connection: &Connection,
     sql: &str,
@@ -233,7 +245,7 @@ pub(crate) async fn query(
     Ok(connection.query(connection.statement(sql)?, &parameters).await)
 }
 
-/// Sources and partitions, and where they move if that is wanted.
+/// Returns columns of sources and partitions, and with `with_to` of the new positions.
 fn keys(advances: &[&Advance], with_to: bool) -> Vec<Array> {
     let column =
         |value: fn(&Advance) -> &str| Array::of(SqlType::Text, advances.iter().map(|advance| value(advance)));
@@ -256,7 +268,8 @@ fn sender_columns(claim: &Claim) -> Vec<Array> {
     ]
 }
 
-/// Whether positions are as claimed.
+/// Checks that the stored positions are those that the claim advances from. Fails as fenced if
+/// another consumer has moved one.
 fn compare(connection: &Connection, claimed: &[&Advance], rows: Vec<Row>) -> Result<(), StoreError> {
     let mut stored: HashMap<(String, String), String> = HashMap::new();
     for row in rows {
@@ -272,7 +285,7 @@ fn compare(connection: &Connection, claimed: &[&Advance], rows: Vec<Row>) -> Res
     Ok(())
 }
 
-/// The states in the claim's order.
+/// Returns the states in the claim's order.
 fn locked_states(connection: &Connection, claim: &Claim, rows: &[Row]) -> Result<Vec<Locked>, StoreError> {
     let states = states(connection, rows)?;
     let state = |claim: &SenderClaim| {
@@ -282,7 +295,8 @@ fn locked_states(connection: &Connection, claim: &Claim, rows: &[Row]) -> Result
     claim.senders.iter().map(state).collect()
 }
 
-/// States by sender.
+/// Returns states by sender. Version 0 is a row made only to be locked. A missing state means that
+/// the cached version is still current.
 fn states(connection: &Connection, rows: &[Row]) -> Result<HashMap<Uuid, Locked>, StoreError> {
     let mut states: HashMap<Uuid, Locked> = HashMap::with_capacity(rows.len());
     for row in rows {
@@ -300,7 +314,7 @@ fn states(connection: &Connection, rows: &[Row]) -> Result<HashMap<Uuid, Locked>
 }
 
 fn texts(ids: impl IntoIterator<Item = Uuid>) -> Array {
-    // Each once, in order: neighbours in the index are looked up together.
+    // Each id once and in order, so that neighbours in the index are looked up together.
     let ids: BTreeSet<Uuid> = ids.into_iter().collect();
     Array::of(SqlType::IdText, ids)
 }
@@ -315,7 +329,8 @@ impl Transaction for PostgresTransaction<'_> {
     }
 
     async fn known(&mut self, events: &[EventLookup]) -> Result<Vec<Vec<EventId>>, StoreError> {
-        // In order: neighbours in the index are looked up together.
+        // Keys in order, so that neighbours in the index are looked up together. `number` leads
+        // from a row found to the caller's place in `events`.
         let mut order: Vec<usize> = (0..events.len()).collect();
         order.sort_unstable_by_key(|number| events[*number].key);
         let ids =
@@ -393,7 +408,7 @@ impl Transaction for PostgresTransaction<'_> {
         if !moved.is_empty() {
             let update =
                 Step::arrays("moving positions", &self.store.sql.position.update, keys(&moved, true));
-            // They are locked, so they are there.
+            // The rows are locked, so they exist.
             steps.push(update.must_find(moved.len(), "_turnmill_position lacks a position"));
         }
         steps.push(Step::plain("committing", "COMMIT"));

@@ -1,4 +1,21 @@
-//! Writing a batch: every table's changes as one or a few statements.
+//! Writes a batch: each table's changes become one or a few statements.
+//!
+//! The order of the statements is fixed. First go removals of whole senders, then the changes of
+//! rows, then the internal tables (timelines, history, checkpoints, dead letters), last the ledger.
+//! All of it is one transaction, so readers see a batch completely or not at all.
+//!
+//! A late event shows why a batch both updates and deletes:
+//!
+//! ```text
+//! stored: u1: start, hi(10:00), bye(10:02)
+//! batch: u1: slot(10:01) late: it belongs between hi and bye
+//! ```
+//!
+//! The engine has replayed `u1` from the checkpoint before 10:01. It hands over only the
+//! difference: the event's own row is an insert, `bye` gets another sequence number by an update,
+//! and a row that no longer exists after the replay is a delete. The timeline's new state, the
+//! chunk of history that now holds `slot`, and the checkpoints after 10:01 go into the same
+//! transaction.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -15,8 +32,8 @@ use crate::steps::Step;
 use crate::upkeep::NOTE_PROGRESS;
 use crate::value::{Array, CopyRows, Datum};
 
-/// From so many rows on they are copied. Fewer go as arrays: a COPY waits for the server before it sends rows, and arrays do
-/// not.
+/// Number of rows from which on they are copied. Fewer go as arrays: a COPY waits for the server
+/// before it sends rows, and arrays do not.
 const COPY_FROM: usize = 64;
 
 /// Returns the statements of a batch, in order. `numbers` are those of its dead letters, if they
@@ -38,7 +55,7 @@ pub(crate) fn steps(sql: &Sql, batch: &Batch, numbers: &[u64]) -> Result<Vec<Ste
                 .must_win(1, "the rebuild was ended elsewhere"),
         );
     }
-    // Last, because all writers of a source wait for its row.
+    // The ledger comes last, because all writers of a source wait for the lock on its row.
     ledger(sql, batch, &mut steps);
     Ok(steps)
 }
@@ -53,7 +70,11 @@ fn remove<'s>(removals: &[Removal], senders: impl Iterator<Item = &'s SenderId>,
     }));
 }
 
-/// Rows: inserts, updates and ends table by table, then deletes in the opposite order.
+/// Writes rows: inserts, updates and ends table by table, then deletes in the opposite order.
+///
+/// Tables come parents first. So a row is inserted after the row that it refers to and deleted
+/// before it, which is what checked foreign keys demand: `rasa_session` before `rasa_event` on the
+/// way in, `rasa_event` before `rasa_session` on the way out.
 fn changes(sql: &Sql, changes: &Changes, steps: &mut Vec<Step>) -> Result<(), StoreError> {
     let mut deletes = Vec::new();
     let mut result = Ok(());
@@ -105,11 +126,12 @@ fn write_table(table: &TableSql, changes: &TableChanges<'_>, steps: &mut Vec<Ste
     }
 }
 
-/// The numbers of rows in the order of their ids.
+/// Returns the numbers of rows in the order of their ids.
 ///
-/// The engine hands rows over sender by sender. Ids of events begin with their time, so in their order a batch goes to the end
-/// of the primary key instead of all over the pages of its last minutes: two entries after each other are on one page, pages
-/// fill up before they split, and the log holds fewer of them. Block ranges of times become narrower as well.
+/// The engine hands rows over sender by sender. Ids of events begin with their time, so sorted by
+/// id a batch goes to the end of the primary key. Unsorted, it would touch pages all over its last
+/// minutes. Sorted, neighbours share a page, pages fill up before they split, and the write-ahead
+/// log holds fewer of them. Block ranges of times become narrower as well.
 fn by_id(rows: RowView<'_>) -> Vec<usize> {
     let mut order: Vec<usize> = (0..rows.len()).collect();
     order.sort_by_cached_key(|row| match rows.value(*row, 0) {
@@ -120,7 +142,7 @@ fn by_id(rows: RowView<'_>) -> Vec<usize> {
     order
 }
 
-/// Whole columns, of the rows in this order.
+/// Returns whole columns, with the rows in this order.
 fn columns(table: &TableSql, rows: RowView<'_>, order: &[usize]) -> Vec<Array> {
     let column = |(column, ty): (usize, &SqlType)| {
         Array::of(*ty, order.iter().map(|row| Datum::from(rows.value(*row, column))))
@@ -141,7 +163,8 @@ fn delete(table: &TableSql, changes: &TableChanges<'_>) -> Option<Step> {
     })
 }
 
-/// The rows are there: they were locked, new ones without a state.
+/// Updates the state of each sender. The rows exist: locking made those of new senders, without a
+/// state.
 fn timelines(sql: &Sql, batch: &Batch, steps: &mut Vec<Step>) {
     let timelines = &batch.timelines;
     if timelines.is_empty() {
@@ -201,7 +224,20 @@ fn history(sql: &Sql, writes: &[HistoryWrite], steps: &mut Vec<Step>) {
     }
 }
 
-/// All stretches are emptied first, so checkpoints that a later stretch of the batch would empty again are left out.
+/// Replaces checkpoints: empties the stretches of time that the batch has replayed, then inserts.
+///
+/// One statement empties all stretches and one inserts all checkpoints. A batch may hold several
+/// writes of one sender, and a later one may empty what an earlier one inserted. So the loop
+/// applies the writes in memory in their order, and only what is left is inserted.
+///
+/// ```text
+/// first write: stretch after 10:00, new checkpoints at 10:05 and 10:10
+/// second write: stretch after 10:07 (a late event at 10:08), new checkpoint at 10:12
+/// inserted: 10:05 and 10:12; the state at 10:10 lacked the late event
+/// ```
+///
+/// Invariant: after each turn of the loop `kept` holds the checkpoints that executing the writes so
+/// far, one by one, would have left.
 fn checkpoints(sql: &Sql, writes: &[CheckpointWrite], steps: &mut Vec<Step>) {
     if writes.is_empty() {
         return;
@@ -290,7 +326,7 @@ fn push_letter(columns: &mut [Array], letter: &DeadLetter) {
     columns.iter_mut().zip(values).for_each(|(column, value)| column.push(value));
 }
 
-/// PostgreSQL's texts cannot hold NUL, which values of rows never have either.
+/// Removes NUL, which PostgreSQL's texts cannot hold. Values of rows never have it.
 fn storable(text: &str) -> Cow<'_, str> {
     if text.contains('\0') { text.replace('\0', "").into() } else { text.into() }
 }

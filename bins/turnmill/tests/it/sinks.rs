@@ -90,8 +90,12 @@ fn counts(file: &File) -> BTreeMap<String, u64> {
     counts.map(|(table, rows)| (table.to_owned(), rows)).collect()
 }
 
-/// Answers posts with these codes, then with 200, and keeps keys and bodies.
-fn receiver(codes: &'static [u16]) -> (String, Arc<Mutex<Vec<(String, String)>>>) {
+/// Key and body of each request, in order.
+type Requests = Arc<Mutex<Vec<(String, String)>>>;
+
+/// Starts a server that responds with these codes, then with 200. Returns its address and the
+/// requests.
+fn receiver(codes: &'static [u16]) -> (String, Requests) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}/changes", listener.local_addr().unwrap());
     let received = Arc::new(Mutex::new(Vec::new()));

@@ -3,12 +3,15 @@
 use std::fmt::Write as _;
 
 use turnmill_engine::{Engine, Replay, ReplayOutcome};
-use turnmill_model::{Changes, Event, Settings};
+use turnmill_model::{Changes, Event, Key, Settings};
 
 use crate::conversation::{apply, events, sender};
 
+/// Stored events and late ones.
+type Life = (Vec<Event<'static>>, Vec<Event<'static>>);
+
 /// A life of `count` events in one session, and as many slots, a twentieth, that come late all over it.
-fn life(count: usize) -> (Vec<Event<'static>>, Vec<Event<'static>>) {
+fn life(count: usize) -> Life {
     let (mut stored, mut late) = ("0 session_started\n".to_owned(), String::new());
     for place in 1..count {
         let event =
@@ -21,9 +24,26 @@ fn life(count: usize) -> (Vec<Event<'static>>, Vec<Event<'static>>) {
     (events(&stored), events(&late))
 }
 
+/// A life of `count` events in two sessions, of which the first has its id from its first message, and an earlier message,
+/// which gives all of that session another id.
+fn renamed_life(count: usize) -> Life {
+    let mut stored = String::new();
+    for place in 1..count {
+        let event = match place % 5 {
+            _ if place == count * 3 / 4 => "session_started",
+            1 => "user hi",
+            2 => "slot colour",
+            3 => "action utter_hi",
+            4 => "bot hello",
+            _ => "action action_listen",
+        };
+        writeln!(stored, "{} {event}", place * 2).unwrap();
+    }
+    (events(&stored), events("1 user early\n"))
+}
+
 /// The changes of one replay of the whole life, and the most entries that it held.
-fn replayed(count: usize, gather: usize) -> (Changes, usize) {
-    let (stored, late) = life(count);
+fn replayed((stored, late): Life, gather: usize) -> (Changes, usize) {
     let mut timeline = sender(&stored);
     apply(&mut timeline, &stored);
     let engine = Engine::new(&Settings::default()).gather(gather);
@@ -48,22 +68,37 @@ fn replayed(count: usize, gather: usize) -> (Changes, usize) {
 fn a_replay_holds_what_differs_and_not_the_life_that_it_goes_through() {
     let gather = 200;
     for count in [1000, 2000, 4000] {
-        let (changes, most) = replayed(count, gather);
+        let (changes, most) = replayed(life(count), gather);
         let written = changes.len();
         assert!(written >= 2 * count / 20 && written < 4 * count / 20, "{written} of {count}");
         // What differs is looked at again when as much has come together once more.
         assert!(most <= 3 * (written + gather), "{count}: {most} held, {written} written");
-        let (_, everything) = replayed(count, usize::MAX);
+        let (_, everything) = replayed(life(count), usize::MAX);
         assert!(everything > 4 * count, "{everything}");
     }
 }
 
 #[test]
+fn a_replay_holds_one_update_of_a_row_that_differs_and_not_both_of_its_states() {
+    let gather = 200;
+    for count in [1000, 2000, 4000] {
+        let (changes, most) = replayed(renamed_life(count), gather);
+        let written = changes.len();
+        assert!(written > count, "{written} of {count}");
+        assert!(most <= written + 2 * gather, "{count}: {most} held, {written} written");
+        let (_, everything) = replayed(renamed_life(count), usize::MAX);
+        assert!(everything > written * 2, "{everything} held, {written} written");
+    }
+}
+
+#[test]
 fn what_a_replay_finds_does_not_depend_on_how_much_it_gathers() {
-    let (whole, _) = replayed(600, usize::MAX);
-    for gather in [1, 7, 100, 1000] {
-        let (changes, _) = replayed(600, gather);
-        assert_eq!(shown(&changes), shown(&whole), "{gather}");
+    for life in [life, renamed_life] {
+        let (whole, _) = replayed(life(600), usize::MAX);
+        for gather in [1, 7, 100, 1000] {
+            let (changes, _) = replayed(life(600), gather);
+            assert_eq!(shown(&changes), shown(&whole), "{gather}");
+        }
     }
 }
 
@@ -81,7 +116,10 @@ fn shown(changes: &Changes) -> Vec<String> {
             }
         }
         entries.extend(table.ends.iter().map(|end| format!("{name} {end:?}")));
-        assert_eq!(table.deletes.len(), 0, "{name}");
+        entries.extend(table.deletes.iter().map(|key| match key {
+            Key::Id(id) => format!("{name} delete {id}"),
+            Key::Path(path) => format!("{name} delete {}", changes.texts.get(*path)),
+        }));
     });
     entries.sort();
     entries
