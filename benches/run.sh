@@ -12,6 +12,7 @@
 #            million)
 #   kafka    Kafka to engine without a store, against librdkafka's own consumer
 #   postgres Kafka to PostgreSQL, against binary COPY of the same rows into tables with primary keys only
+#   sinks    a file to PostgreSQL with a sink, against the same without
 #   workers  a keyed topic with one worker, an unkeyed one with one and with three
 #   latency  from producing a record to seeing its row, service idle
 #   growth   rate into a large store divided by that into one of a million events
@@ -80,7 +81,7 @@ name=$1
 shift
 case $name in
     peers | sqlite | connect) "$name" "$@" ;;
-    ahead | late | markers | kafka | postgres | workers | growth) "$bench" "$name" --runs "$runs" "$@" ;;
+    ahead | late | markers | kafka | postgres | sinks | workers | growth) "$bench" "$name" --runs "$runs" "$@" ;;
     size)
         python3 benches/size.py small "$replay" --runs "$runs" "$@"
         python3 benches/size.py sender "$replay"
@@ -94,7 +95,7 @@ case $name in
         "$bench" late --runs "$runs"
         "$bench" markers --runs "$runs"
         "$bench" memory --replay "$replay" --millions 1
-        for each in kafka postgres workers growth; do "$bench" "$each" --runs "$runs"; done
+        for each in kafka postgres sinks workers growth; do "$bench" "$each" --runs "$runs"; done
         "$bench" latency
         connect
         ;;

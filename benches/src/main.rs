@@ -11,6 +11,7 @@ mod markers;
 mod measure;
 mod memory;
 mod service;
+mod sinks;
 mod sqlite;
 mod stream;
 
@@ -119,6 +120,15 @@ enum BenchCommand {
         #[arg(long, default_value_t = 5)]
         runs: usize,
     },
+    /// Measures a load of PostgreSQL with a sink, against the same without.
+    Sinks {
+        /// Events.
+        #[arg(long, default_value_t = 300_000)]
+        events: u64,
+        /// Runs.
+        #[arg(long, default_value_t = 5)]
+        runs: usize,
+    },
     /// Measures senders whose first event is dated ahead, so that all others are late.
     Ahead {
         /// Number of runs.
@@ -190,6 +200,11 @@ fn main() -> Result<(), Failure> {
         }
         BenchCommand::Sqlite { replay, mix, events, runs } => {
             sqlite::measure(&replay, &Shape::new(mix, events, 1), runs)?;
+        }
+        BenchCommand::Sinks { events, runs } => {
+            for mix in [Mix::Lean, Mix::Capture] {
+                sinks::measure(&Shape::new(mix, events, 1), runs)?;
+            }
         }
         BenchCommand::Ahead { runs } => late::ahead(runs)?,
         BenchCommand::Late { events, runs } => late::old_session(events, runs)?,

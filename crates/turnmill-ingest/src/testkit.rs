@@ -36,12 +36,16 @@ mod cases;
 mod drive;
 mod history;
 mod memory;
+mod outbox;
+mod replica;
 mod upkeep;
 
 use std::fmt::Write as _;
 
 pub use self::drive::{Delivery, Driver, Given};
 pub use self::memory::Memory;
+pub use self::replica::Replica;
+use turnmill_sink::outbox::Outbox;
 use turnmill_sink::{Inspect, Store, Upkeep};
 
 /// Gives the suite stores to test.
@@ -123,6 +127,26 @@ where
     upkeep::a_rebuild_with_the_same_settings_changes_nothing(fixture).await;
     upkeep::a_rebuild_with_other_settings_gives_the_rows_of_a_store_filled_with_them(fixture).await;
     upkeep::a_rebuild_gives_senders_their_assistant(fixture).await;
+}
+
+/// Runs all checks of [`Outbox`].
+///
+/// # Panics
+///
+/// If the store does not hold one of the properties.
+pub async fn outbox_suite<F: Fixture>(fixture: &mut F)
+where
+    F::Store: Outbox + Upkeep,
+{
+    outbox::what_is_no_entry_is_refused();
+    outbox::without_sinks_nothing_is_kept(fixture).await;
+    outbox::a_sink_ends_with_the_stores_rows(fixture).await;
+    outbox::a_failure_leaves_no_entry(fixture).await;
+    outbox::a_sink_added_later_starts_from_a_snapshot(fixture).await;
+    outbox::entries_are_kept_until_every_sink_has_them(fixture).await;
+    outbox::a_sink_beyond_its_bound_begins_again(fixture).await;
+    outbox::one_process_feeds_a_sink(fixture).await;
+    outbox::a_sink_of_dead_letters_costs_no_rows(fixture).await;
 }
 
 /// Returns a conversation of `turns` turns with `sender` as Rasa writes it: lines of JSON. It has

@@ -7,6 +7,7 @@
 //!
 //! - [`Pipeline::drain`] reads one source to its end, or follows it until it is stopped.
 //! - [`Pipeline::serve`] reads the partitions that a consumer group assigns.
+//! - [`OutboxRunner`] writes committed changes to a sink.
 //! - [`PatternTools`] changes the patterns of markers and brings the marker rows up to date.
 //!
 //! The class of an error decides how the loop goes on. Retryable errors are retried with growing
@@ -26,6 +27,7 @@ mod pipeline;
 mod prepare;
 mod retry;
 mod serve;
+mod sinks;
 mod stop;
 mod words;
 
@@ -41,5 +43,10 @@ pub use patterns::{
 pub use pipeline::Pipeline;
 pub use prepare::Rewrite;
 pub use retry::{Retried, retry_dead_letter};
+pub use sinks::{OnRefusal, OutboxError, OutboxRunner, SinkEvent};
 pub use stop::Stop;
 pub use words::{counted, rounded};
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/sinks.md")]
+struct Sinks;

@@ -48,6 +48,7 @@ mod history;
 mod inspect;
 mod migrate;
 mod notices;
+mod outbox;
 mod patterns;
 mod settings;
 mod sql;

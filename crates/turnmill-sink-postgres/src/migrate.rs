@@ -265,6 +265,11 @@ async fn migrate(
             Change::Rearrange => {
                 Plan::new(connection, &schema, references).await?.carry_out(connection, notices).await?;
             }
+            Change::Sinks => {
+                let sql = schema.tables_of_sinks().join(";\n");
+                let fail = |error| connection.fail(error, "making the tables of sinks");
+                connection.batch_execute(&sql).await.map_err(fail)?;
+            }
             _ => {
                 let detail = format!("migration {} is not known to this store", named(step));
                 return Err(StoreError::Damaged { detail });

@@ -7,6 +7,7 @@
 use tokio_postgres::{Error, Row};
 use turnmill_model::Micros;
 use turnmill_model::tables::{RASA_PATTERNS, Value};
+use turnmill_sink::outbox::encode_patterns;
 use turnmill_sink::{PatternSet, StoreError, StoredPattern};
 use turnmill_sql::statements::{Input, OnConflict, Target};
 use turnmill_sql::{Dialect, SqlType, internal, meta, patterns};
@@ -15,6 +16,7 @@ use uuid::Uuid;
 use crate::PostgresStore;
 use crate::connect::{Connection, RollBack};
 use crate::migrate::put_meta;
+use crate::outbox::{self, SinkFacts};
 use crate::steps::Step;
 use crate::value::Array;
 
@@ -22,15 +24,17 @@ use crate::value::Array;
 pub(crate) const SHARE_PATTERNS: &str =
     "SELECT pg_advisory_xact_lock_shared(1953845870, hashtext(current_schema()))";
 /// Waits for the running transactions.
-const CHANGE_PATTERNS: &str = "SELECT pg_advisory_xact_lock(1953845870, hashtext(current_schema()))";
+pub(crate) const CHANGE_PATTERNS: &str =
+    "SELECT pg_advisory_xact_lock(1953845870, hashtext(current_schema()))";
 /// Reads the patterns' revision.
 pub(crate) const REVISION: &str = "SELECT value FROM _turnmill_meta WHERE name = 'patterns_revision'";
 
-/// Converts what [`REVISION`] found.
+/// Converts what [`REVISION`] found, in the first column.
 pub(crate) fn revision(connection: &Connection, rows: &[Row]) -> Result<u64, StoreError> {
     let Some(row) = rows.first() else { return Ok(0) };
-    let text: Result<&str, Error> = row.try_get(0);
-    meta::patterns_revision(text.map_err(|error| connection.fail(error, "reading the patterns' revision"))?)
+    let text: Result<Option<&str>, Error> = row.try_get(0);
+    let text = text.map_err(|error| connection.fail(error, "reading the patterns' revision"))?;
+    text.map_or(Ok(0), meta::patterns_revision)
 }
 
 impl PostgresStore {
@@ -52,9 +56,8 @@ impl PostgresStore {
     pub(crate) async fn replace_patterns(&mut self, from: u64, set: &PatternSet) -> Result<(), StoreError> {
         let steps = steps(set);
         let statements: Vec<&str> = steps.iter().filter_map(Step::to_prepare).collect();
-        let connection = self.connected().await?;
-        connection.prepare(&statements).await?;
-        let connection = &*connection;
+        self.connected().await?.prepare(&statements).await?;
+        let (connection, outbox_sql) = (self.connection()?, &self.sql.outbox);
         let mut guard = RollBack::new(connection);
         let fail = |error| connection.fail(error, "writing patterns");
         connection.batch_execute(&format!("BEGIN; {CHANGE_PATTERNS}")).await.map_err(fail)?;
@@ -64,6 +67,11 @@ impl PostgresStore {
             return Err(StoreError::patterns_changed(found, from));
         }
         connection.run(&steps).await?;
+        let rows = connection.query(&self.sql.revision_and_sinks, &[]).await.map_err(fail)?;
+        let sinks = SinkFacts::read(connection, &rows)?;
+        if let Some(entry) = encode_patterns(set, sinks.wanted) {
+            outbox::put_entry(connection, outbox_sql, &entry, sinks).await?;
+        }
         put_meta(connection, meta::PATTERNS_REVISION, &set.revision.to_string()).await?;
         connection.batch_execute("COMMIT").await.map_err(fail)?;
         guard.ended();

@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 
 use turnmill_model::tables::{EVENT_ERROR, PUBLIC, Table};
 use turnmill_sql::internal::{self, InternalTable};
+use turnmill_sql::outbox::{self, OutboxSql};
 use turnmill_sql::statements::{Input, OnConflict, Target};
 use turnmill_sql::upkeep::{self, Removal};
 use turnmill_sql::{Dialect, SqlType};
+
+use crate::patterns::REVISION;
 
 /// The statements of one table, public or internal.
 #[derive(Debug)]
@@ -31,11 +34,17 @@ pub(crate) struct Sql {
     pub(crate) history: TableSql,
     pub(crate) checkpoint: TableSql,
     pub(crate) dead_letter: TableSql,
+    /// With numbers that were taken before.
+    pub(crate) numbered_dead_letter: String,
     pub(crate) ledger: TableSql,
     pub(crate) position: TableSql,
     pub(crate) new_positions: String,
     pub(crate) clear: Vec<Removal>,
     pub(crate) forget: Vec<Removal>,
+    pub(crate) outbox: OutboxSql,
+    /// Reads the patterns' revision and the facts about sinks in one statement, so that a store
+    /// without sinks needs no extra statement.
+    pub(crate) revision_and_sinks: String,
 }
 
 /// Locks positions in order and returns them.
@@ -76,6 +85,9 @@ pub(crate) const DEAD_LETTERS: &str = "SELECT id, \"source\", \"partition\", pla
      environment, record_key, headers, record_row, facts FROM _turnmill_dead_letter WHERE id > $1 ORDER BY id LIMIT $2";
 pub(crate) const DELETE_DEAD_LETTERS: &str =
     "DELETE FROM _turnmill_dead_letter WHERE id = ANY ($1::bigint[])";
+/// Takes numbers for dead letters that sinks receive too, so that the table and the outbox
+/// have the same ones.
+pub(crate) const LETTER_NUMBERS: &str = "SELECT nextval(pg_get_serial_sequence('_turnmill_dead_letter', 'id')) FROM generate_series(1, $1::bigint)";
 /// Checks deferred constraints now, while the record at fault can still be found. turnmill declares
 /// none; an operator can make a constraint deferrable.
 pub(crate) const CHECK_NOW: &str = "SET CONSTRAINTS ALL IMMEDIATE";
@@ -91,6 +103,11 @@ impl Sql {
             history: TableSql::internal(&internal::HISTORY, OnConflict::Fail),
             checkpoint: TableSql::internal(&internal::CHECKPOINT, OnConflict::Replace),
             dead_letter: TableSql::internal(&internal::DEAD_LETTER, OnConflict::Fail),
+            numbered_dead_letter: Target::numbered(&internal::DEAD_LETTER).insert(
+                Dialect::Postgres,
+                Input::Arrays,
+                OnConflict::Fail,
+            ),
             ledger: TableSql::internal(&internal::LEDGER, OnConflict::Add),
             // Of two writers that insert the same position, the second waits for the first. Then it
             // has inserted nothing, which the caller detects by the number of rows.
@@ -101,6 +118,8 @@ impl Sql {
             position,
             clear: upkeep::clear(Dialect::Postgres),
             forget: upkeep::forget(Dialect::Postgres),
+            outbox: OutboxSql::new(Dialect::Postgres),
+            revision_and_sinks: outbox::FACTS.replacen("SELECT ", &format!("SELECT ({REVISION}), "), 1),
         }
     }
 }

@@ -6,6 +6,7 @@ use futures_util::future::{OptionFuture, join, join3};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use turnmill_model::{EventId, SenderId, SessionId};
+use turnmill_sink::outbox::encode;
 use turnmill_sink::{
     Advance, Batch, Claim, EventLookup, HistoryPage, HistoryRequest, Locked, SenderClaim, StoreError,
     Transaction,
@@ -17,11 +18,14 @@ use crate::PostgresStore;
 use crate::connect::Connection;
 use crate::failure::Failure;
 use crate::history;
+use crate::outbox::{self, SinkFacts};
 use crate::patterns::{self, REVISION, SHARE_PATTERNS};
-use crate::sql::{KNOWN, LOCK_POSITIONS, LOCK_TIMELINES, NEW_TIMELINES, READ_TIMELINES, SESSION_OWNERS};
+use crate::sql::{
+    KNOWN, LETTER_NUMBERS, LOCK_POSITIONS, LOCK_TIMELINES, NEW_TIMELINES, READ_TIMELINES, SESSION_OWNERS,
+};
 use crate::steps::Step;
 use crate::store::Gate;
-use crate::value::Array;
+use crate::value::{Array, integer};
 use crate::write;
 
 /// Returns the statements that begin a transaction and keep the patterns unchanged until its end.
@@ -37,6 +41,7 @@ pub struct PostgresTransaction<'s> {
     claim: &'s Claim,
     locked: Vec<Locked>,
     patterns: u64,
+    sinks: SinkFacts,
     /// Set if a statement has failed: the transaction can only be rolled back.
     failed: bool,
     ended: bool,
@@ -54,10 +59,19 @@ impl<'s> PostgresTransaction<'s> {
     /// Begins, and locks what is claimed: positions first, then senders, both in order.
     pub(crate) async fn begin(store: &'s mut PostgresStore, claim: &'s Claim) -> Result<Self, StoreError> {
         let new_positions = store.sql.new_positions.clone();
+        let revision = store.sql.revision_and_sinks.clone();
         let connection = store.connected().await?;
-        let statements = [&new_positions, REVISION, LOCK_POSITIONS, NEW_TIMELINES, LOCK_TIMELINES];
+        let statements = [&new_positions, &revision, LOCK_POSITIONS, NEW_TIMELINES, LOCK_TIMELINES];
         connection.prepare(&statements).await?;
-        let mut tx = Self { store, claim, locked: Vec::new(), patterns: 0, failed: false, ended: false };
+        let mut tx = Self {
+            store,
+            claim,
+            locked: Vec::new(),
+            patterns: 0,
+            sinks: SinkFacts::default(),
+            failed: false,
+            ended: false,
+        };
         tx.lock(&new_positions).await?;
         Ok(tx)
     }
@@ -70,7 +84,15 @@ impl<'s> PostgresTransaction<'s> {
     ) -> Result<Self, StoreError> {
         let connection = store.connected().await?;
         connection.prepare(&[REVISION, READ_TIMELINES]).await?;
-        let mut tx = Self { store, claim, locked: Vec::new(), patterns: 0, failed: false, ended: false };
+        let mut tx = Self {
+            store,
+            claim,
+            locked: Vec::new(),
+            patterns: 0,
+            sinks: SinkFacts::default(),
+            failed: false,
+            ended: false,
+        };
         let connection = tx.store.connection()?;
         let begin = connection.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await;
         begin.map_err(|error| connection.fail(error, "beginning to read"))?;
@@ -131,7 +153,7 @@ impl<'s> PostgresTransaction<'s> {
         let begin = begin();
         let (begun, patterns, (inserted, stored, (known, locked))) = {
             let begin = connection.batch_execute(&begin);
-            let patterns = query(connection, REVISION, &[]);
+            let patterns = query(connection, &self.store.sql.revision_and_sinks, &[]);
             let insert_positions =
                 OptionFuture::from((!new.is_empty()).then(|| connection.run_one(&insert_positions)));
             let positions = OptionFuture::from((!stand.is_empty()).then_some(positions));
@@ -144,6 +166,7 @@ impl<'s> PostgresTransaction<'s> {
         begun.map_err(|error| connection.fail(error, "beginning a transaction"))?;
         let patterns = patterns?.map_err(|error| connection.fail(error, "reading the patterns' revision"))?;
         self.patterns = patterns::revision(connection, &patterns)?;
+        self.sinks = SinkFacts::read(connection, &patterns)?;
         if let Some(inserted) = inserted {
             let rows = inserted?.map_err(|error| connection.fail(error, "locking new positions"))?;
             insert_positions.check(rows)?;
@@ -186,6 +209,15 @@ impl<'s> PostgresTransaction<'s> {
         }
         self.failed = false;
         Ok(())
+    }
+
+    /// Takes numbers for dead letters.
+    async fn letter_numbers(&mut self, count: usize) -> Result<Vec<u64>, StoreError> {
+        let doing = "taking numbers for dead letters";
+        let rows = self.select(LETTER_NUMBERS, &[&integer(count as u64)], doing).await?;
+        let connection = self.store.connection()?;
+        let number = |row: &Row| row.try_get(0).map(|number: i64| u64::try_from(number).unwrap_or_default());
+        rows.iter().map(number).collect::<Result<_, _>>().map_err(|error| connection.fail(error, doing))
     }
 
     async fn select(
@@ -353,7 +385,16 @@ impl Transaction for PostgresTransaction<'_> {
         if self.store.settings.read_only {
             return Err(self.store.reading_only());
         }
-        let steps = write::steps(&self.store.sql, batch)?;
+        let numbers = if self.sinks.wanted.dead_letters && !batch.dead_letters.is_empty() {
+            self.letter_numbers(batch.dead_letters.len()).await?
+        } else {
+            Vec::new()
+        };
+        let mut steps = write::steps(&self.store.sql, batch, &numbers)?;
+        if let Some(entry) = encode(batch, self.sinks.wanted, &numbers) {
+            // The last lock, so that numbers have the order of commits.
+            steps.extend(outbox::steps(&self.store.sql.outbox, &entry, self.sinks));
+        }
         self.run(steps).await
     }
 

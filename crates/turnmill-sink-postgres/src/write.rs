@@ -36,8 +36,9 @@ use crate::value::{Array, CopyRows, Datum};
 /// before it sends rows, and arrays do not.
 const COPY_FROM: usize = 64;
 
-/// Returns the statements of a batch, in order.
-pub(crate) fn steps(sql: &Sql, batch: &Batch) -> Result<Vec<Step>, StoreError> {
+/// Returns the statements of a batch, in order. `numbers` are those of its dead letters, if they
+/// were taken before.
+pub(crate) fn steps(sql: &Sql, batch: &Batch, numbers: &[u64]) -> Result<Vec<Step>, StoreError> {
     let mut steps = Vec::with_capacity(40);
     remove(&sql.clear, batch.cleared.iter().chain(&batch.forgotten), &mut steps);
     remove(&sql.forget, batch.forgotten.iter(), &mut steps);
@@ -45,7 +46,7 @@ pub(crate) fn steps(sql: &Sql, batch: &Batch) -> Result<Vec<Step>, StoreError> {
     timelines(sql, batch, &mut steps);
     history(sql, &batch.history, &mut steps);
     checkpoints(sql, &batch.checkpoints, &mut steps);
-    dead_letters(sql, batch, &mut steps);
+    dead_letters(sql, batch, numbers, &mut steps);
     steps.push(Step::plain("checking deferred constraints", CHECK_NOW));
     if let Some(sender) = batch.rebuilt {
         let columns = vec![Array::of(SqlType::IdText, [sender.0])];
@@ -275,7 +276,7 @@ fn checkpoints(sql: &Sql, writes: &[CheckpointWrite], steps: &mut Vec<Step>) {
     steps.push(Step::arrays("checkpoints of senders", &sql.checkpoint.insert, columns));
 }
 
-fn dead_letters(sql: &Sql, batch: &Batch, steps: &mut Vec<Step>) {
+fn dead_letters(sql: &Sql, batch: &Batch, numbers: &[u64], steps: &mut Vec<Step>) {
     if !batch.retried.is_empty() {
         let ids = Array::of(SqlType::Integer, batch.retried.iter().copied());
         steps.push(
@@ -293,7 +294,12 @@ fn dead_letters(sql: &Sql, batch: &Batch, steps: &mut Vec<Step>) {
     for letter in &batch.dead_letters {
         push_letter(&mut columns, letter);
     }
-    steps.push(Step::arrays(table.name, &table.insert, columns));
+    if numbers.is_empty() {
+        steps.push(Step::arrays(table.name, &table.insert, columns));
+    } else {
+        columns.insert(0, Array::of(SqlType::Integer, numbers.iter().copied()));
+        steps.push(Step::arrays(table.name, &sql.numbered_dead_letter, columns));
+    }
 }
 
 fn push_letter(columns: &mut [Array], letter: &DeadLetter) {

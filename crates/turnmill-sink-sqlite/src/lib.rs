@@ -44,6 +44,7 @@ mod connect;
 mod error;
 mod examine;
 mod inspect;
+mod outbox;
 mod patterns;
 mod read_only;
 mod sql;

@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Row};
 use turnmill_model::Micros;
+use turnmill_sink::outbox::encode_patterns;
 use turnmill_sink::{PatternSet, StoreError, StoredPattern};
 use turnmill_sql::{Dialect, meta, patterns};
 use uuid::Uuid;
@@ -69,8 +70,10 @@ impl SqliteStore {
         }
         connection
             .execute(&self.sql.put_meta, [meta::PATTERNS_REVISION, &set.revision.to_string()])
-            .map(drop)
-            .map_err(fail)
+            .map_err(fail)?;
+        let sinks = self.sink_facts(connection)?;
+        let entry = encode_patterns(set, sinks.wanted);
+        entry.map_or(Ok(()), |entry| self.put_entry(connection, &entry, sinks))
     }
 }
 

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use turnmill_model::tables::{EVENT_ERROR, PUBLIC, RASA_PATTERNS, Table};
+use turnmill_sink::outbox;
+use turnmill_sql::outbox::OutboxSql;
 use turnmill_sql::statements::{Input, OnConflict, Target};
 use turnmill_sql::upkeep::Removal;
 use turnmill_sql::{Dialect, SqlType, internal, upkeep};
@@ -16,6 +18,9 @@ pub(crate) struct TableSql {
     pub(crate) update_end: String,
     pub(crate) delete: String,
     pub(crate) select: String,
+    /// Selects rows after a key, with the columns that sinks receive.
+    pub(crate) select_after: String,
+    pub(crate) types_after: Vec<SqlType>,
 }
 
 /// All statements.
@@ -35,6 +40,7 @@ pub(crate) struct Sql {
     pub(crate) put_own_pattern: String,
     pub(crate) clear: Vec<Removal>,
     pub(crate) forget: Vec<Removal>,
+    pub(crate) outbox: OutboxSql,
 }
 
 /// Events of a sender with one key: their ids are adjacent.
@@ -86,6 +92,7 @@ impl Sql {
             put_own_pattern: one(&Target::from(&internal::PATTERN), OnConflict::Replace),
             clear: upkeep::clear(dialect),
             forget: upkeep::forget(dialect),
+            outbox: OutboxSql::new(dialect),
         }
     }
 }
@@ -106,7 +113,16 @@ impl TableSql {
             update: target.update(dialect, Input::Rows(1)),
             update_end: target.update_columns(dialect, Input::Rows(1), &["end_sequence_number"]),
             delete: target.delete(dialect, Input::Rows(1)),
+            select_after: select_after(table),
+            types_after: outbox::columns(table).map(|(_, column)| SqlType::of(table, column)).collect(),
             select: format!("SELECT {} FROM {}", columns.join(", "), table.name),
         }
     }
+}
+
+fn select_after(table: &'static Table) -> String {
+    let columns: Vec<String> =
+        outbox::columns(table).map(|(_, column)| format!("\"{}\"", column.name)).collect();
+    let key = columns.first().map_or("", String::as_str);
+    format!("SELECT {} FROM {} WHERE {key} > ?1 ORDER BY {key} LIMIT ?2", columns.join(", "), table.name)
 }

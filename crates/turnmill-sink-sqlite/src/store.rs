@@ -11,6 +11,7 @@ use turnmill_sink::{Claim, Opened, PatternSet, Store, StoreError};
 
 use crate::connect::{self, Purpose};
 use crate::error::store_error;
+use crate::outbox::SinkFacts;
 use crate::sql::{POSITION, POSITIONS, Sql};
 use crate::transaction::SqliteTransaction;
 
@@ -222,8 +223,8 @@ impl SqliteStore {
     }
 
     /// Begins a transaction, checks the positions, and forgets versions if another connection has
-    /// written. Returns the patterns' revision.
-    fn lock(&mut self, claim: &Claim) -> Result<u64, StoreError> {
+    /// written. Returns the patterns' revision and which changes the sinks need.
+    fn lock(&mut self, claim: &Claim) -> Result<(u64, SinkFacts), StoreError> {
         let doing = "beginning a transaction";
         self.is_still_there()?;
         let connection = self.connection()?;
@@ -241,9 +242,9 @@ impl SqliteStore {
         begin.map_err(|error| self.error(error, doing))?;
         let checked = self.check_claim(claim);
         match checked {
-            Ok((data_version, patterns)) => {
+            Ok((data_version, patterns, sinks)) => {
                 self.versions.see(data_version);
-                Ok(patterns)
+                Ok((patterns, sinks))
             }
             Err(error) => {
                 roll_back(self.connection.as_ref());
@@ -252,7 +253,7 @@ impl SqliteStore {
         }
     }
 
-    fn check_claim(&self, claim: &Claim) -> Result<(i64, u64), StoreError> {
+    fn check_claim(&self, claim: &Claim) -> Result<(i64, u64, SinkFacts), StoreError> {
         let connection = self.connection()?;
         for advance in &claim.advances {
             let key = &advance.key;
@@ -269,7 +270,7 @@ impl SqliteStore {
             .prepare_cached("PRAGMA data_version")
             .and_then(|mut query| query.query_row([], |row| row.get(0)))
             .map_err(|error| self.error(error, "reading the data version"))?;
-        Ok((data_version, self.patterns_revision(connection)?))
+        Ok((data_version, self.patterns_revision(connection)?, self.sink_facts(connection)?))
     }
 }
 
@@ -345,7 +346,7 @@ impl Store for SqliteStore {
     }
 
     async fn begin<'s>(&'s mut self, claim: &'s Claim) -> Result<SqliteTransaction<'s>, StoreError> {
-        let patterns = self.lock(claim)?;
-        Ok(SqliteTransaction::new(self, claim, patterns))
+        let (patterns, sinks) = self.lock(claim)?;
+        Ok(SqliteTransaction::new(self, claim, patterns, sinks))
     }
 }

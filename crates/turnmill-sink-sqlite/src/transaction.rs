@@ -10,6 +10,7 @@ use turnmill_sink::{
 use uuid::Uuid;
 
 use crate::SqliteStore;
+use crate::outbox::SinkFacts;
 use crate::sql::{CHECKPOINT_BEFORE, CHECKPOINTS_AFTER, HISTORY, KNOWN, SESSION_OWNER, TIMELINE};
 use crate::store::roll_back;
 use crate::write::Writer;
@@ -20,13 +21,14 @@ pub struct SqliteTransaction<'s> {
     store: &'s mut SqliteStore,
     claim: &'s Claim,
     patterns: u64,
+    sinks: SinkFacts,
     /// Versions that are stored after the commit.
     written: Vec<(SenderId, u64)>,
 }
 
 impl<'s> SqliteTransaction<'s> {
-    pub(crate) fn new(store: &'s mut SqliteStore, claim: &'s Claim, patterns: u64) -> Self {
-        Self { store, claim, patterns, written: Vec::new() }
+    pub(crate) fn new(store: &'s mut SqliteStore, claim: &'s Claim, patterns: u64, sinks: SinkFacts) -> Self {
+        Self { store, claim, patterns, sinks, written: Vec::new() }
     }
 
     fn writer(&self) -> Result<Writer<'_>, StoreError> {
@@ -177,7 +179,7 @@ impl Transaction for SqliteTransaction<'_> {
     }
 
     async fn write(&mut self, batch: &Batch) -> Result<(), StoreError> {
-        self.writer()?.batch(batch)?;
+        self.writer()?.batch(batch, self.sinks)?;
         self.written.extend(batch.timelines.iter().map(|timeline| (timeline.sender, timeline.version)));
         Ok(())
     }

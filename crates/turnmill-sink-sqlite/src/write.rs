@@ -3,11 +3,13 @@
 use rusqlite::{CachedStatement, Connection, Params};
 use turnmill_model::tables::{EVENT_ERROR, PUBLIC, Texts, Value};
 use turnmill_model::{Changes, EventTime, Key, RowView, SenderId, TableChanges};
+use turnmill_sink::outbox;
 use turnmill_sink::{Advance, Batch, CheckpointWrite, DeadLetter, HistoryStretch, HistoryWrite, StoreError};
 use turnmill_sql::upkeep::Removal;
 use turnmill_sql::{facts, headers};
 
 use crate::SqliteStore;
+use crate::outbox::SinkFacts;
 use crate::sql::{DELETE_CHECKPOINTS, TableSql};
 use crate::upkeep;
 use crate::value::{TimeText, bind};
@@ -24,7 +26,7 @@ impl<'w> Writer<'w> {
         Self { store, connection, times: TimeText::default() }
     }
 
-    pub(crate) fn batch(&mut self, batch: &Batch) -> Result<(), StoreError> {
+    pub(crate) fn batch(&mut self, batch: &Batch, sinks: SinkFacts) -> Result<(), StoreError> {
         let sql = &self.store.sql;
         for sender in batch.cleared.iter().chain(&batch.forgotten) {
             self.remove(&sql.clear, *sender)?;
@@ -39,7 +41,11 @@ impl<'w> Writer<'w> {
         batch.history.iter().try_for_each(|write| self.history(write))?;
         batch.checkpoints.iter().try_for_each(|write| self.checkpoints(write))?;
         batch.retried.iter().try_for_each(|id| self.retried(*id))?;
-        batch.dead_letters.iter().try_for_each(|letter| self.dead_letter(letter))?;
+        let mut letters = Vec::with_capacity(batch.dead_letters.len());
+        for letter in &batch.dead_letters {
+            self.dead_letter(letter)?;
+            letters.push(u64::try_from(self.connection.last_insert_rowid()).unwrap_or_default());
+        }
         for (source, counts) in &batch.ledger {
             let doing = "writing the ledger";
             let row = (
@@ -56,6 +62,10 @@ impl<'w> Writer<'w> {
         }
         if let Some(sender) = batch.rebuilt {
             upkeep::note_progress(self.store, sender)?;
+        }
+        if let Some(entry) = outbox::encode(batch, sinks.wanted, &letters) {
+            self.store.gate.pass()?;
+            self.store.put_entry(self.connection, &entry, sinks)?;
         }
         Ok(())
     }

@@ -141,13 +141,3 @@ impl From<turnmill_engine::UnreadableState> for StoreError {
         Self::Damaged { detail: error.to_string() }
     }
 }
-
-/// The error of a sink.
-#[derive(Debug, thiserror::Error)]
-#[error("the sink failed: {detail}")]
-pub struct SinkError {
-    /// What to do about it.
-    pub class: Class,
-    /// What happened.
-    pub detail: String,
-}

@@ -6,7 +6,8 @@
 //! - A [`Store`] holds the truth. Everything that a batch of records changes is written in one
 //!   [`Transaction`]: rows, senders' states, history, dead letters, the ledger, and the source's
 //!   position. A crash at any moment leaves either all of it or nothing.
-//! - A [`Sink`] receives the committed changes as well, in its one required method.
+//! - A [`Sink`] receives the row changes of every transaction. It has one method. A store keeps the
+//!   changes for its sinks in an [`outbox`].
 //! - [`MemoryStore`] is a store without a database.
 //!
 //! The crate `turnmill-ingest` takes decoded records through a transaction. It also has the
@@ -17,21 +18,22 @@ mod error;
 mod examine;
 mod memory;
 mod patterns;
+mod sink;
 mod store;
 
 pub mod digest;
+pub mod outbox;
 
 pub use batch::{
     Advance, Batch, CheckpointWrite, Chunk, Claim, Counts, DeadLetter, EventLookup, HistoryStretch,
     HistoryWrite, Locked, SenderClaim, TimelineWrite,
 };
-pub use error::{Class, SinkError, StoreError};
+pub use error::{Class, StoreError};
 pub use examine::{CountCheck, Examination, Examine, StoredSender};
 pub use memory::{MemoryStore, MemoryTransaction, OwnedValue, Rows};
 pub use patterns::{PatternSet, StoredPattern};
-pub use store::{
-    ChangeBatch, HistoryPage, HistoryRequest, Inspect, Opened, RebuildState, Sink, Store, Transaction, Upkeep,
-};
+pub use sink::{Sink, SinkError};
+pub use store::{HistoryPage, HistoryRequest, Inspect, Opened, RebuildState, Store, Transaction, Upkeep};
 use turnmill_model::Settings;
 
 /// Compares the settings that a store was filled with to the present ones.

@@ -1,14 +1,12 @@
-//! The traits of stores and sinks.
+//! The traits of a store, which holds the truth.
 
 use std::future::Future;
 
 use turnmill_engine::Checkpoint;
-use turnmill_model::{Changes, EventId, EventTime, Micros, PartitionId, SenderId, SessionId, Settings};
+use turnmill_model::{EventId, EventTime, Micros, PartitionId, SenderId, SessionId, Settings};
 
 use crate::digest::Digests;
-use crate::{
-    Batch, Chunk, Claim, Counts, DeadLetter, EventLookup, Locked, PatternSet, SinkError, StoreError,
-};
+use crate::{Batch, Chunk, Claim, Counts, DeadLetter, EventLookup, Locked, PatternSet, StoreError};
 
 /// Holds the truth: rows, history, positions, ledger and dead letters, changed together or not at
 /// all.
@@ -350,40 +348,4 @@ pub struct RebuildState {
     pub assistant: Option<String>,
     /// The last sender that was done by an interrupted rebuild with the same settings.
     pub after: Option<SenderId>,
-}
-
-/// Receives committed changes, in one required method.
-///
-/// A sink receives every committed batch in order of its number, at least once, with the same
-/// content each time. After a retryable error or a restart the same batch comes again. So a sink
-/// either stores the number of the last batch that it has written, or writes in a way that may be
-/// repeated (rows by their key). The caller waits for each write before the next one. A fatal error
-/// stops the outbox of this sink, not the pipeline.
-///
-/// ```
-/// use turnmill_sink::{ChangeBatch, Sink, SinkError};
-/// struct Count(usize);
-/// impl Sink for Count {
-///     async fn write(&mut self, batch: &ChangeBatch<'_>) -> Result<(), SinkError> {
-///         self.0 += batch.changes.len();
-///         Ok(())
-///     }
-/// }
-/// ```
-pub trait Sink: Send {
-    /// Writes one batch. After a retryable error the same batch comes again.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error with its [`Class`](crate::Class).
-    fn write(&mut self, batch: &ChangeBatch<'_>) -> impl Future<Output = Result<(), SinkError>> + Send;
-}
-
-/// The changes of one committed transaction.
-#[derive(Clone, Copy, Debug)]
-pub struct ChangeBatch<'b> {
-    /// Number of the batch, ascending without gaps.
-    pub number: u64,
-    /// The row changes.
-    pub changes: &'b Changes,
 }

@@ -8,6 +8,8 @@
 //! - [`KafkaGroup`] reads topics in a consumer group, or a [`KafkaRange`] of them without one. It
 //!   is a [`GroupSource`](turnmill_source::GroupSource) with its own poll thread.
 //! - [`KafkaProducer`] sends records, and reports for each whether it was delivered.
+//! - [`DeadLetterTopic`] is a [`Sink`](turnmill_sink::Sink) that sends the dead letters of a store
+//!   to a topic.
 //! - [`KafkaSettings`] has the documented settings under their documented names;
 //!   [`check_connectivity`] tries them.
 //!
@@ -25,6 +27,7 @@
 
 mod check;
 mod context;
+mod dead_letter_topic;
 mod error;
 mod group;
 mod merge;
@@ -33,6 +36,7 @@ mod producer;
 mod settings;
 
 pub use check::{Connectivity, GroupFound, TopicFound, check_connectivity};
+pub use dead_letter_topic::DeadLetterTopic;
 pub use error::KafkaError;
 pub use group::KafkaGroup;
 pub use producer::{Delivery, KafkaProducer, OutgoingRecord, ProducerSettings};

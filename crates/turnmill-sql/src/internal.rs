@@ -186,7 +186,74 @@ pub static PATTERN: InternalTable = InternalTable {
     hot: true,
 };
 
+/// The changes of committed transactions, kept until every sink has them.
+pub static OUTBOX: InternalTable = InternalTable {
+    name: "_turnmill_outbox",
+    doc: "The changes of one transaction, for the sinks.",
+    columns: &[
+        column("number", SqlType::Integer),
+        // Bytes of all entries that there have been up to this one.
+        column("total", SqlType::Integer),
+        column("entry", SqlType::Bytes),
+    ],
+    key: &["number"],
+    indexes: &[],
+    hot: false,
+};
+
+/// The number of the newest entry of the outbox. A transaction locks its only row last, so numbers
+/// are in commit order.
+pub static OUTBOX_HEAD: InternalTable = InternalTable {
+    name: "_turnmill_outbox_head",
+    doc: "The number of the newest entry of the outbox.",
+    columns: &[
+        column("id", SqlType::Integer),
+        column("number", SqlType::Integer),
+        column("bytes", SqlType::Integer),
+    ],
+    key: &["id"],
+    indexes: &[],
+    hot: true,
+};
+
+/// The sinks, and how far each has come.
+pub static SINK: InternalTable = InternalTable {
+    name: "_turnmill_sink",
+    doc: "One sink, and how far it has come.",
+    columns: &[
+        column("name", SqlType::Text),
+        column("scope", SqlType::Text),
+        column("position", SqlType::Integer),
+        // That of the entry at its position.
+        column("total", SqlType::Integer),
+        nullable("snapshot", SqlType::Text),
+        nullable("max_bytes", SqlType::Integer),
+        nullable("owner", SqlType::Text),
+        nullable("lease_until", SqlType::Float),
+        column("skipped", SqlType::Integer),
+        nullable("error", SqlType::Text),
+    ],
+    key: &["name"],
+    indexes: &[],
+    hot: true,
+};
+
+/// The tables that came with sinks.
+pub(crate) static OF_SINKS: [&InternalTable; 3] = [&OUTBOX, &OUTBOX_HEAD, &SINK];
+
 /// All internal tables but [`EVENT_ERROR`](turnmill_model::tables::EVENT_ERROR), which is written
 /// like a public one.
-pub static ALL: [&InternalTable; 9] =
-    [&META, &MIGRATIONS, &POSITION, &LEDGER, &TIMELINE, &HISTORY, &CHECKPOINT, &DEAD_LETTER, &PATTERN];
+pub static ALL: [&InternalTable; 12] = [
+    &META,
+    &MIGRATIONS,
+    &POSITION,
+    &LEDGER,
+    &TIMELINE,
+    &HISTORY,
+    &CHECKPOINT,
+    &DEAD_LETTER,
+    &PATTERN,
+    &OUTBOX,
+    &OUTBOX_HEAD,
+    &SINK,
+];

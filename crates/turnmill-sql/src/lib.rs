@@ -12,6 +12,7 @@
 //! - [`statements`] gives inserts, updates, deletes and upserts of any table.
 //! - [`patterns`] says how those of markers are kept.
 //! - [`upkeep`] gives the statements that remove all of a sender.
+//! - [`outbox`] gives the statements about sinks.
 //! - [`examine`] gives the queries that check a store's consistency.
 //! - [`meta`] and [`headers`] say how settings and dead letters' headers are written down.
 //!
@@ -31,6 +32,7 @@ pub mod indexes;
 pub mod internal;
 pub mod meta;
 pub mod migrations;
+pub mod outbox;
 pub mod patterns;
 pub mod statements;
 pub mod upkeep;

@@ -32,17 +32,20 @@ pub enum Change {
     /// In PostgreSQL this does not block queries, goes step by step, and can be repeated after an
     /// interruption.
     Rearrange,
+    /// The tables of sinks and their outbox are made: see [`Schema::tables_of_sinks`].
+    Sinks,
 }
 
 /// All steps, in order.
-pub static MIGRATIONS: [Migration; 3] = [
+pub static MIGRATIONS: [Migration; 4] = [
     Migration { number: 1, name: "tables, indexes and views", change: Change::Create },
     Migration { number: 2, name: "columns for assistants and sources", change: Change::Widen },
     Migration { number: 3, name: "indexes and foreign keys", change: Change::Rearrange },
+    Migration { number: 4, name: "tables for sinks", change: Change::Sinks },
 ];
 
 /// The version of the schema that this turnmill knows.
-pub const SCHEMA_VERSION: u32 = 3;
+pub const SCHEMA_VERSION: u32 = 4;
 
 /// Returns the steps that a store of schema version `stored` lacks. An empty database (version 0)
 /// gets only the first step, which creates the tables that all steps together would.
@@ -53,7 +56,7 @@ pub const SCHEMA_VERSION: u32 = 3;
 ///
 /// ```
 /// use turnmill_sql::migrations::pending;
-/// assert_eq!(pending(2)?.len(), 1);
+/// assert_eq!(pending(3)?.len(), 1);
 /// assert!(pending(99).is_err());
 /// # Ok::<(), turnmill_sink::StoreError>(())
 /// ```

@@ -135,6 +135,13 @@ impl Schema {
         added.into_iter().map(statement).collect()
     }
 
+    /// Returns the statements for the tables of sinks and their outbox. In PostgreSQL it may be done again.
+    #[must_use]
+    pub fn tables_of_sinks(&self) -> Vec<String> {
+        let again = |sql: String| sql.replacen("CREATE TABLE ", "CREATE TABLE IF NOT EXISTS ", 1);
+        internal::OF_SINKS.iter().flat_map(|table| self.internal_table(table)).map(again).collect()
+    }
+
     /// Returns the statements for an internal table and its indexes.
     #[must_use]
     pub fn internal_table(&self, table: &InternalTable) -> Vec<String> {
@@ -151,10 +158,15 @@ impl Schema {
             .collect();
         let mut statements = vec![self.create(table.name, &columns, table.key, table.hot, table.hot)];
         statements.extend(table.indexes.iter().map(|index| create_index(table.name, index)));
-        if (self.dialect, table.name) == (Dialect::Postgres, internal::HISTORY.name) {
-            // Chunks are compressed already, so PostgreSQL need not try.
-            statements
-                .push(format!("ALTER TABLE {} ALTER COLUMN \"bytes\" SET STORAGE EXTERNAL", table.name));
+        // These are compressed already, so PostgreSQL need not try.
+        let packed = match table.name {
+            name if name == internal::HISTORY.name => Some("bytes"),
+            name if name == internal::OUTBOX.name => Some("entry"),
+            _ => None,
+        };
+        if let (Dialect::Postgres, Some(column)) = (self.dialect, packed) {
+            let column = quoted(column);
+            statements.push(format!("ALTER TABLE {} ALTER COLUMN {column} SET STORAGE EXTERNAL", table.name));
         }
         statements
     }

@@ -83,6 +83,16 @@ impl Target {
         }
     }
 
+    /// All columns of an internal table, those that the database otherwise assigns as well.
+    #[must_use]
+    pub fn numbered(table: &'static InternalTable) -> Self {
+        Self {
+            name: table.name,
+            columns: table.columns.iter().map(|column| (column.name, column.ty)).collect(),
+            key: table.key.to_vec(),
+        }
+    }
+
     /// Returns the table's name.
     #[must_use]
     pub fn name(&self) -> &'static str {

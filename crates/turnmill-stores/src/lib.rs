@@ -27,6 +27,7 @@
 //!   feature's name.
 
 mod any;
+mod outbox;
 mod transaction;
 mod unknown;
 mod upkeep;

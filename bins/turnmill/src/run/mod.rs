@@ -5,8 +5,8 @@
 //! Each consumer is a thread with its own database connection, Kafka consumer and cache. The async
 //! runtime has two more threads for the PostgreSQL connections.
 
+mod dead_letter_topic;
 mod lag;
-mod mirror;
 mod observer;
 mod patterns;
 mod retry;
@@ -132,9 +132,10 @@ async fn serve(
     let consumers = (0..connect::consumers(&service.settings))
         .map(|index| lifecycle.component(format!("consumer {index}")))
         .collect();
-    let mirror = service.settings.dead_letters.topic.as_ref().map(|_| lifecycle.component("dead letters"));
+    let dead_letters =
+        service.settings.dead_letters.topic.as_ref().map(|_| lifecycle.component("dead letters"));
     let opener = lifecycle.component("store");
-    spawn("store", move || start(&service, opener, consumers, mirror))?;
+    spawn("store", move || start(&service, opener, consumers, dead_letters))?;
     Ok(lifecycle.run(&health).await.exit_code())
 }
 
@@ -142,10 +143,15 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()
     std::thread::Builder::new().name(format!("turnmill-{name}")).spawn(work).map(drop)
 }
 
-/// Opens the store, then starts the consumers and the copying of dead letters.
+/// Opens the store, then starts the consumers and the sending of dead letters.
 ///
 /// Problems with the store are thus found before any consumer joins the group.
-fn start(service: &Arc<Service>, opener: Component, consumers: Vec<Component>, mirror: Option<Component>) {
+fn start(
+    service: &Arc<Service>,
+    opener: Component,
+    consumers: Vec<Component>,
+    dead_letters: Option<Component>,
+) {
     service.health.enter(Phase::Migrating);
     match service.runtime.block_on(open(service)) {
         Ok(true) => {}
@@ -163,9 +169,9 @@ fn start(service: &Arc<Service>, opener: Component, consumers: Vec<Component>, m
             return opener.fail(format!("cannot start a thread: {error}"));
         }
     }
-    if let Some(component) = mirror {
+    if let Some(component) = dead_letters {
         let service = Arc::clone(service);
-        if let Err(error) = spawn("mirror", move || mirror::run(&service, component)) {
+        if let Err(error) = spawn("dead-letters", move || dead_letter_topic::run(&service, component)) {
             return opener.fail(format!("cannot start a thread: {error}"));
         }
     }
@@ -185,7 +191,8 @@ async fn open(service: &Service) -> Result<bool, StoreError> {
         if service.target.must_exist() {
             store.open_as_it_is().await?;
         }
-        store.open(&service.settings.rows).await.map(drop)
+        store.open(&service.settings.rows).await?;
+        dead_letter_topic::remove_others(service, &mut store).await
     });
     let opened = opened.await?.is_some();
     if opened {

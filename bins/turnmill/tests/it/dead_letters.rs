@@ -1,13 +1,21 @@
-//! Tests of the topic that mirrors the dead letters.
+//! Tests of the dead-letter topic.
 
 use turnmill_source::{GroupLimits, GroupProgress, GroupSource, RecordBatch};
 use turnmill_source_kafka::{KafkaGroup, KafkaRange, KafkaSettings};
 use turnmill_testbed::{kafka, postgres};
 
-use crate::support::{Record, Service, Topic, capture, ledger, positions, variables, wait_until_read};
+use crate::support::{Record, Service, Topic, capture, ledger, sinks, variables, wait_until_read};
+
+/// Returns whether the sink of a topic has everything.
+fn all_delivered(store: &str, topic: &str) -> bool {
+    let name = format!("dead-letter-topic:{topic}");
+    let sinks = sinks(store);
+    let sink = sinks.iter().find(|sink| sink.name == name);
+    sink.is_some_and(|sink| sink.lag() == 0 && sink.position.snapshot.is_none())
+}
 
 /// Returns all records of a topic: keys, values and headers, in the order of their offsets.
-fn records(brokers: &str, topic: &str) -> Vec<Record> {
+pub(crate) fn records(brokers: &str, topic: &str) -> Vec<Record> {
     let mut settings = KafkaSettings::new(brokers);
     settings.topics = vec![topic.into()];
     settings.range = Some(KafkaRange::default());
@@ -63,14 +71,14 @@ fn dead_letters_are_mirrored_once_each_with_where_they_came_from() {
     wait_until_read(&store, &topic, &mut service);
     let mirrored = r#"turnmill_dead_letters_mirrored_total{result="sent"}"#;
     service.wait("two are mirrored", |service| service.metric(mirrored) == 2.0);
-    service.wait("that is noted", |_| positions(&store).get(&mirror.name).is_some_and(|at| at.1 == "2"));
-    assert_eq!(service.metric("turnmill_dead_letters_waiting"), 2.0);
+    service.wait("that is noted", |_| all_delivered(&store, &mirror.name));
+    service.wait("they are counted", |service| service.metric("turnmill_dead_letters_waiting") == 2.0);
     service.stop();
 
     topic.produce(&[bad(3)]);
     let mut service = Service::start(&settings);
     service.wait("the third is mirrored", |service| service.metric(mirrored) == 1.0);
-    service.wait("that is noted", |_| positions(&store).get(&mirror.name).is_some_and(|at| at.1 == "3"));
+    service.wait("that is noted", |_| all_delivered(&store, &mirror.name));
     service.stop();
 
     let found = records(&mirror.brokers, &mirror.name);
@@ -108,7 +116,7 @@ fn a_wanted_topic_that_is_not_there_gets_them_once_it_is() {
     wait_until_read(&store, &topic, &mut service);
     service.wait("it warns", |service| service.said("does not exist; the table keeps all dead letters"));
     shared.create_topic(&mirror, 1, &[]);
-    service.wait("it is mirrored", |_| positions(&store).contains_key(&mirror));
+    service.wait("it is mirrored", |_| all_delivered(&store, &mirror));
     service.stop();
     let found = records(&topic.brokers, &mirror);
     assert_eq!(found.iter().map(|record| record.value.as_str()).collect::<Vec<_>>(), ["{"]);
@@ -128,4 +136,53 @@ fn too_many_dead_letters_end_the_service_and_name_the_setting() {
     assert_eq!(service.ended().code(), Some(1));
     assert!(service.said("TURNMILL_DEAD_LETTER_MAX_RUN"), "{}", service.log());
     assert_eq!(ledger(&store, "records"), 0, "nothing was drained");
+}
+
+/// Kills a service in the middle: every dead letter arrives, in order, and repeated ones are the
+/// same.
+#[test]
+fn letters_survive_kills_and_a_topic_that_is_no_longer_configured_holds_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = format!("sqlite:{}", folder.path().join("rasa.sqlite").display());
+    let Some(mut topic) = Topic::fresh(1) else { return };
+    let Some(mirror) = Topic::fresh(1) else { return };
+    let mut settings = variables(&topic, &store);
+    settings.push(("RASA_ANALYTICS_DLQ".into(), mirror.name.clone()));
+    let mut sent = 0;
+    for round in 0..3 {
+        let bad: Vec<Record> = (0..40)
+            .map(|number| Record { value: format!("no event {round} {number}"), ..Record::default() })
+            .collect();
+        topic.produce(&bad);
+        sent += bad.len();
+        let mut service = Service::start(&settings);
+        service.wait("some letters are there", |_| {
+            ledger(&store, "dead_letters") > 0 && !sinks(&store).is_empty()
+        });
+        service.kill();
+    }
+    let mut service = Service::start(&settings);
+    wait_until_read(&store, &topic, &mut service);
+    service.wait("all are delivered", |_| all_delivered(&store, &mirror.name));
+    service.stop();
+    assert_eq!(ledger(&store, "dead_letters"), sent as i64);
+    let found = records(&mirror.brokers, &mirror.name);
+    let offset = |record: &Record| {
+        let header = record.headers.iter().find(|(name, _)| name == "original_offset");
+        header.unwrap().1.as_ref().unwrap().parse::<usize>().unwrap()
+    };
+    let mut first: std::collections::BTreeMap<usize, &Record> = Default::default();
+    for record in &found {
+        let number = offset(record);
+        assert!(number <= first.len(), "{number} came before {}", first.len());
+        let before = *first.entry(number).or_insert(record);
+        assert_eq!((&before.value, &before.headers), (&record.value, &record.headers), "repeated as it was");
+    }
+    assert_eq!(first.len(), sent, "all have arrived");
+
+    settings.retain(|(name, _)| name != "RASA_ANALYTICS_DLQ");
+    settings.push(("RASA_ANALYTICS_DLQ".into(), String::new()));
+    let mut service = Service::start(&settings);
+    service.wait("the sink is removed", |_| sinks(&store).is_empty());
+    service.stop();
 }

@@ -9,6 +9,7 @@ mod markers_store;
 mod operator;
 mod service;
 mod silent;
+mod sinks;
 mod standby;
 mod support;
 mod tls;

@@ -14,9 +14,11 @@ use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::RowRules;
 use turnmill_model::Settings;
 use turnmill_pipeline::{Event, Pipeline, Stop};
+use turnmill_sink::outbox::{Outbox as _, SinkState};
 use turnmill_sink_sqlite::SqliteStore;
 use turnmill_source::{FileOptions, FileSource, Format, Position, Source};
 use turnmill_source_kafka::{KafkaProducer, KafkaSettings, OutgoingRecord, ProducerSettings};
+use turnmill_stores::AnyStore;
 
 /// Time after which a test gives up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -189,6 +191,18 @@ pub(crate) fn positions(store: &str) -> BTreeMap<String, (String, String)> {
     all.iter().map(|one| (text(&one["partition"]), (text(&one["source"]), text(&one["position"])))).collect()
 }
 
+/// Returns the store's sinks; none if there is no store yet.
+pub(crate) fn sinks(store: &str) -> Vec<SinkState> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut store = AnyStore::from_url(store).unwrap().read_only();
+        match store.open_as_it_is().await {
+            Ok(_) => store.sinks().await.unwrap_or_default(),
+            Err(_) => Vec::new(),
+        }
+    })
+}
+
 /// Waits until the store's positions are at the ends of the topic's partitions.
 #[track_caller]
 pub(crate) fn wait_until_read(store: &str, topic: &Topic, service: &mut Service) {
@@ -337,6 +351,12 @@ impl Service {
             assert!(Instant::now() < end, "the service does not end:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Kills it, so that it cannot end cleanly.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     /// Stops it, and checks that it ends cleanly and in time.

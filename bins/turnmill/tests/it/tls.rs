@@ -49,7 +49,7 @@ fn sasl_ssl_and_verify_full() {
     let mut service = Service::start(&settings);
     wait_until_read(&store, &topic, &mut service);
     service
-        .wait("the dead-letter topic is found", |service| service.said("copying dead letters to the topic"));
+        .wait("the dead-letter topic is found", |service| service.said("sending dead letters to the topic"));
     service.stop();
     assert!(!service.said(kafka::PASSWORD), "{}", service.log());
     assert_eq!(verify(&store)["tables"], topic.expected());

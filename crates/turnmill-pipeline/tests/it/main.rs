@@ -5,4 +5,6 @@ mod drain;
 mod log;
 mod patterns;
 mod serve;
+mod sinks;
+mod sinks_killed;
 mod slow;

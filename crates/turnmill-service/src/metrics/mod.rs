@@ -147,6 +147,11 @@ struct Inner {
     source_errors: Family<Labels<1>, Counter>,
     mirrored: Family<Labels<1>, Counter>,
     dead_letters_waiting: Gauge,
+    sink_position: Family<Labels<1>, Gauge>,
+    sink_lag_entries: Family<Labels<1>, Gauge>,
+    sink_lag_bytes: Family<Labels<1>, Gauge>,
+    sink_changes: Family<Labels<1>, Counter>,
+    sink_errors: Family<Labels<2>, Counter>,
     lag_events: Family<Labels<2>, Gauge>,
     lag_seconds: Family<Labels<2>, FloatGauge>,
     timelines: Gauge,
@@ -214,6 +219,11 @@ impl ServiceMetrics {
             source_errors: all.family(names::SOURCE_ERRORS),
             mirrored: all.family(names::MIRRORED),
             dead_letters_waiting: all.add(names::DEAD_LETTERS_WAITING, Gauge::default()),
+            sink_position: all.family(names::SINK_POSITION),
+            sink_lag_entries: all.family(names::SINK_LAG_ENTRIES),
+            sink_lag_bytes: all.family(names::SINK_LAG_BYTES),
+            sink_changes: all.family(names::SINK_CHANGES),
+            sink_errors: all.family(names::SINK_ERRORS),
             lag_events: all.family(names::LAG_EVENTS),
             lag_seconds: all.family(names::LAG_SECONDS),
             timelines: all.add(names::TIMELINES, Gauge::default()),
@@ -336,6 +346,25 @@ impl ServiceMetrics {
     /// Sets the number of dead letters in the store.
     pub fn set_dead_letters_waiting(&self, count: u64) {
         self.0.dead_letters_waiting.set(signed(count));
+    }
+
+    /// Sets the progress of a sink: the number of the last transaction it has, and how many
+    /// transactions and bytes of the outbox it does not have yet.
+    pub fn set_sink(&self, sink: &str, position: u64, lag_entries: u64, lag_bytes: u64) {
+        let labels = [("sink", sink.to_owned())];
+        self.0.sink_position.get_or_create(&labels).set(signed(position));
+        self.0.sink_lag_entries.get_or_create(&labels).set(signed(lag_entries));
+        self.0.sink_lag_bytes.get_or_create(&labels).set(signed(lag_bytes));
+    }
+
+    /// Counts row changes that were written to a sink.
+    pub fn sink_delivered(&self, sink: &str, changes: u64) {
+        self.0.sink_changes.get_or_create(&[("sink", sink.to_owned())]).inc_by(changes);
+    }
+
+    /// Counts an error of a sink; `kind` is `retryable` or `refused`.
+    pub fn sink_failed(&self, sink: &str, kind: &'static str) {
+        self.0.sink_errors.get_or_create(&[("sink", sink.to_owned()), ("kind", kind.to_owned())]).inc();
     }
 
     /// Sets the number of cached timelines and their size in bytes.

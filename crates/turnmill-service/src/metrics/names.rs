@@ -74,6 +74,16 @@ metrics! {
         "Dead letters produced to the dead letter topic, by result: sent or failed";
     DEAD_LETTERS_WAITING, "turnmill_dead_letters_waiting", Gauge, [],
         "Dead letters in the store";
+    SINK_POSITION, "turnmill_sink_position", Gauge, ["sink"],
+        "Number of the last transaction whose changes the sink has";
+    SINK_LAG_ENTRIES, "turnmill_sink_lag_entries", Gauge, ["sink"],
+        "Transactions in the outbox that the sink does not have yet";
+    SINK_LAG_BYTES, "turnmill_sink_lag_bytes", Gauge, ["sink"],
+        "Bytes in the outbox that the sink does not have yet";
+    SINK_CHANGES, "turnmill_sink_changes_total", Counter, ["sink"],
+        "Row changes written to the sink";
+    SINK_ERRORS, "turnmill_sink_errors_total", Counter, ["sink", "kind"],
+        "Errors of the sink; refused: the sink cannot accept a change, which is skipped";
     LAG_EVENTS, "turnmill_lag_events", Gauge, ["topic", "partition"],
         "Lag in records: records of the partition that are not committed yet";
     LAG_SECONDS, "turnmill_lag_seconds", Gauge, ["topic", "partition"],

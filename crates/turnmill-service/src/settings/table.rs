@@ -353,7 +353,7 @@ settings! {
         "File or directory with marker definitions.";
 
     DeadLetterTopic, "dead_letters.topic", "RASA_ANALYTICS_DLQ", EVERYWHERE, Text, None, Supported,
-        "Topic that dead letters are copied to; it is never created. Unset or empty: no topic. \
+        "Topic that dead letters are also sent to; it is never created. Unset or empty: no topic. \
          The dead letter table always keeps them.";
     DeadLetterMaxRun, "dead_letters.max_run", "TURNMILL_DEAD_LETTER_MAX_RUN", EVERYWHERE,
         Integer(0, u64::MAX), Some("1000"), Supported,

@@ -196,6 +196,9 @@ fn every_metric_is_exposed_under_its_name_with_its_labels_and_nothing_else_is() 
     metrics.source_failed("transport");
     metrics.mirrored(2, 0);
     metrics.set_dead_letters_waiting(4);
+    metrics.set_sink("dead-letter-topic:dlq", 7, 2, 300);
+    metrics.sink_delivered("dead-letter-topic:dlq", 2);
+    metrics.sink_failed("dead-letter-topic:dlq", "retryable");
     metrics.set_cache(7, 7000);
     metrics.set_buffer(5, 500, 1);
     metrics.partition(

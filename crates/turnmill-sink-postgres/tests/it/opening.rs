@@ -61,7 +61,7 @@ fn without_migrations_the_error_says_what_is_missing() {
         let message = fatal(open(&mut PostgresStore::new(settings)).await);
         assert!(
             message.contains(
-                "lacks migration 2 (columns for assistants and sources), 3 (indexes and foreign keys)"
+                "lacks migration 2 (columns for assistants and sources), 3 (indexes and foreign keys), "
             ),
             "{message}"
         );

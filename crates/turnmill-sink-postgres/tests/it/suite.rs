@@ -1,7 +1,7 @@
 //! Runs the conformance suite under either order of texts, with checked references and with the
 //! default ones.
 
-use turnmill_ingest::testkit::{suite, upkeep_suite};
+use turnmill_ingest::testkit::{outbox_suite, suite, upkeep_suite};
 use turnmill_sink_postgres::ForeignKeys;
 
 use crate::support::{Schemas, block_on};
@@ -11,6 +11,7 @@ fn conforms(schemas: Option<Schemas>, foreign_keys: ForeignKeys) {
     let mut schemas = schemas.with_foreign_keys(foreign_keys);
     block_on(suite(&mut schemas));
     block_on(upkeep_suite(&mut schemas));
+    block_on(outbox_suite(&mut schemas));
     let rows: usize = schemas
         .made()
         .map(|schema| schemas.execute(&schema, "SELECT count(*) FROM rasa_event"))

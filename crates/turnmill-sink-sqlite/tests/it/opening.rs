@@ -5,6 +5,7 @@ use turnmill_ingest::testkit::Fixture as _;
 use turnmill_model::{SessionIdMode, Settings};
 use turnmill_sink::{Batch, Claim, Class, Inspect, Store, StoreError, Transaction};
 use turnmill_sink_sqlite::SqliteStore;
+use turnmill_sql::migrations::SCHEMA_VERSION;
 
 use crate::support::{Files, one};
 
@@ -46,7 +47,7 @@ fn opening_again_changes_nothing() {
     let after: Vec<i64> =
         ["schema_version", "user_version"].map(|name| one(&file, &format!("PRAGMA {name}"))).into();
     assert_eq!(before, after);
-    assert_eq!(one::<i64>(&file, "SELECT count(*) FROM _turnmill_migrations"), 3);
+    assert_eq!(one::<i64>(&file, "SELECT count(*) FROM _turnmill_migrations"), i64::from(SCHEMA_VERSION));
     let applied: String = one(&file, "SELECT applied_at FROM _turnmill_migrations");
     assert!(turnmill_model::Micros::parse(&applied).is_some(), "{applied}");
 }
@@ -59,7 +60,7 @@ fn a_newer_store_is_refused_and_left_alone() {
     let before: i64 = one(&file, "PRAGMA data_version");
     for mut again in [files.connect(&store), files.connect(&store).read_only()] {
         let error = pollster::block_on(again.open(&Settings::default())).unwrap_err();
-        assert!(matches!(error, StoreError::Newer { found: 7, known: 3 }), "{error}");
+        assert!(matches!(error, StoreError::Newer { found: 7, known: SCHEMA_VERSION }), "{error}");
         assert!(error.to_string().contains("use a newer turnmill"), "{error}");
     }
     assert_eq!(one::<i64>(&file, "PRAGMA data_version"), before);
@@ -165,7 +166,7 @@ fn an_unmarked_store_is_damaged() {
     file.execute_batch("DELETE FROM _turnmill_meta WHERE name = 'schema_version'").unwrap();
     assert!(fatal(open(&mut files.connect(&store))).contains("schema version"));
     file.execute_batch(
-        "DROP TABLE _turnmill_position; INSERT INTO _turnmill_meta VALUES ('schema_version', '3')",
+        &format!("DROP TABLE _turnmill_position; INSERT INTO _turnmill_meta VALUES ('schema_version', '{SCHEMA_VERSION}')"),
     )
     .unwrap();
     assert!(fatal(open(&mut files.connect(&store))).contains("not as turnmill made them"));

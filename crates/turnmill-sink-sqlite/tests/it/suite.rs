@@ -1,7 +1,7 @@
 //! The conformance suite, and the state of the files after it.
 
 use rusqlite::Connection;
-use turnmill_ingest::testkit::{suite, upkeep_suite};
+use turnmill_ingest::testkit::{outbox_suite, suite, upkeep_suite};
 
 use crate::support::{Files, one};
 
@@ -10,6 +10,7 @@ fn the_store_conforms_and_its_files_are_sound() {
     let mut files = Files::new();
     pollster::block_on(suite(&mut files));
     pollster::block_on(upkeep_suite(&mut files));
+    pollster::block_on(outbox_suite(&mut files));
     let mut rows = 0;
     for path in files.paths().filter(|path| path.exists()) {
         let file = Connection::open(&path).unwrap();

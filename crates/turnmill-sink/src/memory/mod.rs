@@ -1,6 +1,7 @@
 //! A store in memory: for tests, for embedders that keep the rows themselves, and as the simplest
 //! example of the contract.
 
+mod outbox;
 mod transaction;
 mod upkeep;
 
@@ -99,6 +100,7 @@ struct State {
     ledger: BTreeMap<String, Counts>,
     dead_letters: BTreeMap<u64, DeadLetter>,
     last_dead_letter: u64,
+    outbox: self::outbox::Kept,
 }
 
 impl MemoryStore {

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::{MemoryStore, OwnedValue, Rows, State};
 use crate::{
     Batch, Chunk, Claim, Counts, DeadLetter, EventLookup, HistoryPage, HistoryRequest, HistoryStretch,
-    Locked, StoreError, Transaction,
+    Locked, StoreError, Transaction, outbox,
 };
 
 /// The inverse of one step of a transaction.
@@ -27,6 +27,8 @@ enum Undo {
     Ledger(String, Option<Counts>),
     DeadLetter(u64, Option<Box<DeadLetter>>),
     Rebuild(Option<(Settings, Option<SenderId>)>),
+    /// The newest entry of the outbox goes.
+    Entry,
 }
 /// A transaction of a [`MemoryStore`], which has at most one at a time.
 #[derive(Debug)]
@@ -223,6 +225,7 @@ impl State {
                 restore(&mut self.dead_letters, key, before.map(|letter| *letter));
             }
             Undo::Rebuild(before) => self.rebuild = before,
+            Undo::Entry => self.outbox.take_back(),
         }
     }
 
@@ -367,10 +370,12 @@ impl Transaction for MemoryTransaction<'_> {
             }
             self.step(|state| Undo::DeadLetter(*id, state.dead_letters.remove(id).map(Box::new)))?;
         }
+        let mut letters = Vec::with_capacity(batch.dead_letters.len());
         for letter in &batch.dead_letters {
             self.step(|state| {
                 state.last_dead_letter += 1;
                 let id = state.last_dead_letter;
+                letters.push(id);
                 state.dead_letters.insert(id, DeadLetter { id, ..letter.clone() });
                 Undo::DeadLetter(id, None)
             })?;
@@ -382,6 +387,15 @@ impl Transaction for MemoryTransaction<'_> {
                 Undo::Ledger(source.clone(), before)
             })?;
         }
+        let wanted = self.store.with(|state| state.outbox.wanted());
+        if wanted.any()
+            && let Some(entry) = outbox::encode(batch, wanted, &letters)
+        {
+            self.step(|state| {
+                state.outbox.push(entry);
+                Undo::Entry
+            })?;
+        }
         for advance in &self.claim.advances {
             let (key, to) = (advance.key.clone(), advance.to.clone());
             self.step(|state| Undo::Position(key.clone(), state.positions.insert(key, to)))?;
@@ -391,6 +405,7 @@ impl Transaction for MemoryTransaction<'_> {
 
     async fn commit(mut self) -> Result<(), StoreError> {
         self.committed = true;
+        self.store.with(|state| state.outbox.drop_what_is_beyond_bounds());
         Ok(())
     }
 }

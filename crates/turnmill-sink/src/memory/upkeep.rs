@@ -7,7 +7,9 @@ use turnmill_model::{PartitionId, SenderId, Settings};
 
 use super::{MemoryStore, OwnedValue};
 use crate::digest::Digests;
-use crate::{Counts, DeadLetter, Inspect, PatternSet, RebuildState, StoreError, StoredPattern, Upkeep};
+use crate::{
+    Counts, DeadLetter, Inspect, PatternSet, RebuildState, StoreError, StoredPattern, Upkeep, outbox,
+};
 
 impl Upkeep for MemoryStore {
     async fn senders(&mut self, after: Option<SenderId>, limit: usize) -> Result<Vec<SenderId>, StoreError> {
@@ -39,6 +41,10 @@ impl Upkeep for MemoryStore {
             let rows = state.tables.entry(RASA_PATTERNS.name).or_default();
             for pattern in &set.patterns {
                 rows.insert(pattern.id.to_string().into(), pattern_row(pattern));
+            }
+            let wanted = state.outbox.wanted();
+            if let Some(entry) = outbox::encode_patterns(set, wanted) {
+                state.outbox.push(entry);
             }
             Ok(())
         })
