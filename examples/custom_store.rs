@@ -13,8 +13,11 @@
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value as Json, json};
 use turnmill_embed::model::tables::{RASA_USER, Value};
-use turnmill_embed::model::{EventId, Key, SenderId, SessionId, TableChanges};
-use turnmill_embed::sink::{Batch, Chunk, Claim, EventLookup, HistoryPage, HistoryRequest, Locked, Opened};
+use turnmill_embed::model::{Key, SenderId, SessionId, TableChanges};
+use turnmill_embed::sink::{
+    Batch, Chunk, Claim, EventLookup, HistoryPage, HistoryRequest, Locked, Opened, StoredCopies,
+    StoredPosition,
+};
 use turnmill_embed::{Loader, PartitionId, Settings, Store, StoreError, Transaction};
 
 type Map = std::collections::BTreeMap<String, Json>;
@@ -45,8 +48,11 @@ impl Store for JsonStore {
         // Rows of other settings would not fit the stored ones.
         let stored = self.1.entry("settings".into()).or_insert(json!(settings));
         turnmill_embed::sink::check_settings(&read(&*stored)?, settings)?;
-        let at = |json| read(json).map(|(source, partition, at)| (PartitionId { source, partition }, at));
-        Ok(Opened { positions: below(&self.1, "position/".into()).map(at).collect::<Result<_>>()? })
+        let stored = |json| {
+            let (source, partition, position) = read(json)?;
+            Ok(StoredPosition { key: PartitionId { source, partition }, position })
+        };
+        Ok(Opened { positions: below(&self.1, "position/".into()).map(stored).collect::<Result<_>>()? })
     }
 
     async fn patterns(&mut self) -> Result<turnmill_embed::sink::PatternSet> {
@@ -113,11 +119,12 @@ impl Transaction for JsonTransaction<'_> {
         stored.map(|json| json.map_or(Ok(Locked::Absent), loaded)).collect()
     }
 
-    async fn known(&mut self, lookups: &[EventLookup]) -> Result<Vec<Vec<EventId>>> {
+    async fn known(&mut self, lookups: &[EventLookup]) -> Result<Vec<StoredCopies>> {
         let key = |id| format!("row/rasa_event/{id}");
         let known = |EventLookup { sender, key: event }: &EventLookup| {
             let rows = self.0.range(key(event.first())..=key(event.last())).map(|(_, row)| row);
-            rows.filter(|row| row[1] == json!(sender)).map(|row| read(&row[0])).collect()
+            let mine = rows.filter(|row| row[1] == json!(sender));
+            Ok(StoredCopies { ids: mine.map(|row| read(&row[0])).collect::<Result<_>>()? })
         };
         lookups.iter().map(known).collect()
     }

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
-use turnmill_model::{EventId, SenderId, SessionId, Settings};
+use turnmill_model::{SenderId, SessionId, Settings};
 use turnmill_sink::{
     Batch, Claim, EventLookup, HistoryPage, HistoryRequest, Locked, Opened, PatternSet, Store, StoreError,
-    Transaction,
+    StoredCopies, Transaction,
 };
 
 use super::fill::{Filled, Reading};
@@ -49,8 +49,8 @@ impl Transaction for DiscardTransaction<'_> {
         Ok(self.0.senders.iter().map(|claim| state(claim.cached)).collect())
     }
 
-    async fn known(&mut self, events: &[EventLookup]) -> Result<Vec<Vec<EventId>>, StoreError> {
-        Ok(vec![Vec::new(); events.len()])
+    async fn known(&mut self, events: &[EventLookup]) -> Result<Vec<StoredCopies>, StoreError> {
+        Ok(vec![StoredCopies::default(); events.len()])
     }
 
     async fn session_owners(&mut self, ids: &[SessionId]) -> Result<Vec<Option<SenderId>>, StoreError> {

@@ -13,7 +13,7 @@
 use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::{Accounting, Arrivals, Ingest, MakeDeadLetter, RowRules};
 use turnmill_model::{PartitionId, Record, Refused, Settings, SourceFactsBuf};
-use turnmill_sink::{Advance, DeadLetter, Inspect, MemoryStore, Store, StoreError};
+use turnmill_sink::{Advance, DeadLetter, Inspect, LedgerEntry, MemoryStore, Store, StoreError};
 
 const RECORDS: [&str; 6] = [
     r#"{"sender_id": "ada", "event": "user", "timestamp": 1656382550.30, "text": "where is my parcel?"}"#,
@@ -97,7 +97,7 @@ async fn run() -> Result<(), StoreError> {
             String::from_utf8_lossy(&letter.payload)
         );
     }
-    for (source, counts) in store.ledger().await? {
+    for LedgerEntry { source, counts } in store.ledger().await? {
         println!("{source}: {counts:?}; adds up: {}", counts.adds_up());
     }
     Ok(())

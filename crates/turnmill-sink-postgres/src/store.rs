@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use turnmill_model::{PartitionId, Settings};
-use turnmill_sink::{Claim, Opened, PatternSet, Store, StoreError};
+use turnmill_sink::{Claim, Opened, PatternSet, Store, StoreError, StoredPosition};
 use turnmill_sql::{Dialect, Schema};
 
 use crate::arrange::Plan;
@@ -178,14 +178,14 @@ impl PostgresStore {
         self.connection.as_ref().ok_or_else(closed)
     }
 
-    pub(crate) async fn read_positions(&mut self) -> Result<Vec<(PartitionId, String)>, StoreError> {
+    pub(crate) async fn read_positions(&mut self) -> Result<Vec<StoredPosition>, StoreError> {
         let doing = "reading positions";
         let connection = self.connected().await?;
         connection.prepare(&[POSITIONS]).await?;
         let rows = connection.query(connection.statement(POSITIONS)?, &[]).await;
         let position = |row: tokio_postgres::Row| {
             let key = PartitionId { source: row.try_get(0)?, partition: row.try_get(1)? };
-            Ok((key, row.try_get(2)?))
+            Ok(StoredPosition { key, position: row.try_get(2)? })
         };
         rows.and_then(|rows| rows.into_iter().map(position).collect())
             .map_err(|error| connection.fail(error, doing))

@@ -9,7 +9,7 @@ use turnmill_model::{EventId, SenderId, SessionId};
 use turnmill_sink::outbox::encode;
 use turnmill_sink::{
     Advance, Batch, Claim, EventLookup, HistoryPage, HistoryRequest, Locked, SenderClaim, StoreError,
-    Transaction,
+    StoredCopies, Transaction,
 };
 use turnmill_sql::SqlType;
 use uuid::Uuid;
@@ -329,7 +329,7 @@ impl Transaction for PostgresTransaction<'_> {
         Ok(std::mem::take(&mut self.locked))
     }
 
-    async fn known(&mut self, events: &[EventLookup]) -> Result<Vec<Vec<EventId>>, StoreError> {
+    async fn known(&mut self, events: &[EventLookup]) -> Result<Vec<StoredCopies>, StoreError> {
         // Keys in order, so that neighbours in the index are looked up together. `number` leads
         // from a row found to the caller's place in `events`.
         let mut order: Vec<usize> = (0..events.len()).collect();
@@ -343,13 +343,13 @@ impl Transaction for PostgresTransaction<'_> {
         let doing = "looking for known events";
         let rows = self.select(KNOWN, &[&numbers, &least, &greatest, &senders], doing).await?;
         let connection = self.store.connection()?;
-        let mut found = vec![Vec::new(); events.len()];
+        let mut found = vec![StoredCopies::default(); events.len()];
         for row in rows {
             let pair = row.try_get(0).and_then(|number: i64| Ok((number, row.try_get::<_, &str>(1)?)));
             let (number, id) = pair.map_err(|error| connection.fail(error, doing))?;
             let known = usize::try_from(number).ok().and_then(|number| found.get_mut(number));
             if let (Some(known), Ok(id)) = (known, Uuid::parse_str(id)) {
-                known.push(EventId(id));
+                known.ids.push(EventId(id));
             }
         }
         Ok(found)

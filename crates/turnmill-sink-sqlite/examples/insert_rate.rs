@@ -15,10 +15,10 @@ use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::testkit::{Given, conversation};
 use turnmill_ingest::{Accounting, Arrivals, Ingest, MakeDeadLetter, RowRules};
 use turnmill_model::tables::Value;
-use turnmill_model::{Changes, EventId, Key, SenderId, SessionId, Settings};
+use turnmill_model::{Changes, Key, SenderId, SessionId, Settings};
 use turnmill_sink::{
     Batch, Claim, DeadLetter, EventLookup, HistoryPage, HistoryRequest, Locked, Opened, PatternSet, Store,
-    StoreError, Transaction,
+    StoreError, StoredCopies, Transaction,
 };
 use turnmill_sink_sqlite::{SqliteStore, SqliteTransaction};
 use turnmill_sql::statements::{Input, OnConflict, Target};
@@ -69,7 +69,7 @@ impl Transaction for TimedTransaction<'_> {
         timed(&self.1, "timelines", self.0.timelines()).await
     }
 
-    async fn known(&mut self, events: &[EventLookup]) -> Result<Vec<Vec<EventId>>, StoreError> {
+    async fn known(&mut self, events: &[EventLookup]) -> Result<Vec<StoredCopies>, StoreError> {
         timed(&self.1, "known", self.0.known(events)).await
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension as _};
 use turnmill_model::{PartitionId, SenderId, Settings};
-use turnmill_sink::{Claim, Opened, PatternSet, Store, StoreError};
+use turnmill_sink::{Claim, Opened, PatternSet, Store, StoreError, StoredPosition};
 
 use crate::connect::{self, Purpose};
 use crate::error::store_error;
@@ -208,14 +208,15 @@ impl SqliteStore {
         self.connection.as_ref().ok_or_else(closed)
     }
 
-    pub(crate) fn read_positions(&self) -> Result<Vec<(PartitionId, String)>, StoreError> {
+    pub(crate) fn read_positions(&self) -> Result<Vec<StoredPosition>, StoreError> {
         let read = || {
             let mut statement = self
                 .connection()?
                 .prepare_cached(POSITIONS)
                 .map_err(|e| self.error(e, "reading positions"))?;
             let rows = statement.query_map([], |row| {
-                Ok((PartitionId { source: row.get(0)?, partition: row.get(1)? }, row.get(2)?))
+                let key = PartitionId { source: row.get(0)?, partition: row.get(1)? };
+                Ok(StoredPosition { key, position: row.get(2)? })
             });
             rows.and_then(Iterator::collect).map_err(|error| self.error(error, "reading positions"))
         };

@@ -5,7 +5,7 @@ use turnmill_engine::Checkpoint;
 use turnmill_model::{EventId, EventKey, EventTime, SenderId, SessionId};
 use turnmill_sink::{
     Batch, Chunk, Claim, EventLookup, HistoryPage, HistoryRequest, Locked, SenderClaim, StoreError,
-    Transaction,
+    StoredCopies, Transaction,
 };
 use uuid::Uuid;
 
@@ -63,16 +63,16 @@ impl<'s> SqliteTransaction<'s> {
         })
     }
 
-    fn known_ids(&self, sender: SenderId, key: EventKey) -> Result<Vec<EventId>, StoreError> {
+    fn copies_of(&self, sender: SenderId, key: EventKey) -> Result<StoredCopies, StoreError> {
         let fail = |error| self.store.error(error, "looking for known events");
         self.store.gate.pass()?;
         let mut query = self.store.connection()?.prepare_cached(KNOWN).map_err(fail)?;
         let range = (key.first().to_string(), key.last().to_string(), sender.to_string());
         let mut rows = query.query(range).map_err(fail)?;
-        let mut found = Vec::new();
+        let mut found = StoredCopies::default();
         while let Some(row) = rows.next().map_err(fail)? {
             let id = row.get_ref(0).map_err(fail)?.as_str().ok().and_then(|id| Uuid::parse_str(id).ok());
-            found.extend(id.map(EventId));
+            found.ids.extend(id.map(EventId));
         }
         Ok(found)
     }
@@ -166,8 +166,8 @@ impl Transaction for SqliteTransaction<'_> {
         claim.senders.iter().map(|claim| self.locked(claim)).collect()
     }
 
-    async fn known(&mut self, events: &[EventLookup]) -> Result<Vec<Vec<EventId>>, StoreError> {
-        events.iter().map(|event| self.known_ids(event.sender, event.key)).collect()
+    async fn known(&mut self, events: &[EventLookup]) -> Result<Vec<StoredCopies>, StoreError> {
+        events.iter().map(|event| self.copies_of(event.sender, event.key)).collect()
     }
 
     async fn session_owners(&mut self, ids: &[SessionId]) -> Result<Vec<Option<SenderId>>, StoreError> {

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::ops::AddAssign;
 
 use turnmill_engine::Checkpoint;
-use turnmill_model::{Changes, EventKey, EventTime, PartitionId, Reason, Record, SenderId, SourceFactsBuf};
+use turnmill_model::{
+    Changes, EventId, EventKey, EventTime, PartitionId, Reason, Record, SenderId, SourceFactsBuf,
+};
 
 use crate::error::StoreError;
 
@@ -35,6 +37,23 @@ impl Advance {
             stored: stored.map(str::to_owned),
             expected: self.from.clone(),
         })
+    }
+}
+
+/// The stored position of a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredPosition {
+    /// The partition.
+    pub key: PartitionId,
+    /// Its position, in the source's own notation.
+    pub position: String,
+}
+
+impl StoredPosition {
+    /// Returns the position of `key` among `positions`.
+    #[must_use]
+    pub fn find<'p>(positions: &'p [Self], key: &PartitionId) -> Option<&'p str> {
+        positions.iter().find(|stored| stored.key == *key).map(|stored| stored.position.as_str())
     }
 }
 
@@ -191,6 +210,15 @@ pub struct EventLookup {
     pub key: EventKey,
 }
 
+/// The stored copies of one event.
+///
+/// An event has several copies if copies that differ in content arrived before an anonymised one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoredCopies {
+    /// Their ids; empty if the store does not have the event.
+    pub ids: Vec<EventId>,
+}
+
 /// A record that could not become rows, with all that is needed to inspect and to retry it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeadLetter {
@@ -236,6 +264,15 @@ impl DeadLetter {
             kept: None,
         }
     }
+}
+
+/// The counts of one source, as the ledger has them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LedgerEntry {
+    /// The source: the id of a Kafka cluster, or a name such as `file`.
+    pub source: String,
+    /// What became of its records.
+    pub counts: Counts,
 }
 
 /// Counts what became of the records of a source. At all times, `records = events + duplicates +

@@ -26,7 +26,7 @@ pub mod outbox;
 
 pub use batch::{
     Advance, Batch, CheckpointWrite, Chunk, Claim, Counts, DeadLetter, EventLookup, HistoryStretch,
-    HistoryWrite, Locked, SenderClaim, TimelineWrite,
+    HistoryWrite, LedgerEntry, Locked, SenderClaim, StoredCopies, StoredPosition, TimelineWrite,
 };
 pub use error::{Class, StoreError};
 pub use examine::{CountCheck, Examination, Examine, StoredSender};

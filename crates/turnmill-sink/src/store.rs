@@ -3,10 +3,13 @@
 use std::future::Future;
 
 use turnmill_engine::Checkpoint;
-use turnmill_model::{EventId, EventTime, Micros, PartitionId, SenderId, SessionId, Settings};
+use turnmill_model::{EventTime, Micros, PartitionId, SenderId, SessionId, Settings};
 
 use crate::digest::Digests;
-use crate::{Batch, Chunk, Claim, Counts, DeadLetter, EventLookup, Locked, PatternSet, StoreError};
+use crate::{
+    Batch, Chunk, Claim, DeadLetter, EventLookup, LedgerEntry, Locked, PatternSet, StoreError, StoredCopies,
+    StoredPosition,
+};
 
 /// Holds the truth: rows, history, positions, ledger and dead letters, changed together or not at
 /// all.
@@ -107,8 +110,7 @@ pub trait Transaction: Send {
     /// Returns the claimed senders' states, in the claim's order.
     fn timelines(&mut self) -> impl Future<Output = Result<Vec<Locked>, StoreError>> + Send;
 
-    /// Returns the ids of the stored events that have the key, one list for each of `events`, in
-    /// their order. This is a range look-up in the index of `rasa_event.id`, from
+    /// Returns the stored events that have the key, for each of `events`, in their order. This is a range look-up in the index of `rasa_event.id`, from
     /// [`EventKey::first`] to [`EventKey::last`].
     ///
     /// [`EventKey::first`]: turnmill_model::EventKey::first
@@ -116,7 +118,7 @@ pub trait Transaction: Send {
     fn known(
         &mut self,
         events: &[EventLookup],
-    ) -> impl Future<Output = Result<Vec<Vec<EventId>>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Vec<StoredCopies>, StoreError>> + Send;
 
     /// Returns the sender that owns each session of `ids`, in their order; `None` if the store has
     /// no such session.
@@ -166,15 +168,15 @@ pub trait Transaction: Send {
 /// What a store returns on opening.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Opened {
-    /// The stored position of each partition, in the source's own notation.
-    pub positions: Vec<(PartitionId, String)>,
+    /// The stored position of each partition.
+    pub positions: Vec<StoredPosition>,
 }
 
 impl Opened {
     /// Returns the stored position of `key`.
     #[must_use]
     pub fn position(&self, key: &PartitionId) -> Option<&str> {
-        self.positions.iter().find(|(stored, _)| stored == key).map(|(_, position)| position.as_str())
+        StoredPosition::find(&self.positions, key)
     }
 }
 
@@ -229,8 +231,8 @@ pub trait Inspect: Send {
     /// Returns row count and digest of each public table.
     fn digests(&mut self) -> impl Future<Output = Result<Digests, StoreError>> + Send;
 
-    /// Returns the ledger, per source.
-    fn ledger(&mut self) -> impl Future<Output = Result<Vec<(String, Counts)>, StoreError>> + Send;
+    /// Returns the ledger: one entry for each source that records were read from.
+    fn ledger(&mut self) -> impl Future<Output = Result<Vec<LedgerEntry>, StoreError>> + Send;
 
     /// Returns dead letters with an id above `after`, ascending, at most `limit`.
     fn dead_letters(
@@ -240,7 +242,7 @@ pub trait Inspect: Send {
     ) -> impl Future<Output = Result<Vec<DeadLetter>, StoreError>> + Send;
 
     /// Returns the stored position of each partition.
-    fn positions(&mut self) -> impl Future<Output = Result<Vec<(PartitionId, String)>, StoreError>> + Send;
+    fn positions(&mut self) -> impl Future<Output = Result<Vec<StoredPosition>, StoreError>> + Send;
 }
 
 /// What the tools that go through all senders need of a store.

@@ -7,7 +7,7 @@ use super::drive::PlainLetters;
 use super::{Fixture, Given, conversation};
 use crate::{Accounting, Arrivals, Ingest, Report, RowRules};
 use turnmill_sink::digest::Digests;
-use turnmill_sink::{Advance, Class, Inspect, Store, StoreError};
+use turnmill_sink::{Advance, Class, Inspect, Store, StoreError, StoredPosition};
 
 pub(super) const START: f64 = 1_656_382_549.5;
 
@@ -50,8 +50,8 @@ impl<S: Store + Inspect> Bench<S> {
     }
 
     pub(super) async fn digests(&mut self) -> Digests {
-        for (_, counts) in self.store.ledger().await.unwrap() {
-            assert!(counts.adds_up(), "the ledger does not add up: {counts:?}");
+        for entry in self.store.ledger().await.unwrap() {
+            assert!(entry.counts.adds_up(), "the ledger does not add up: {entry:?}");
         }
         self.store.digests().await.unwrap()
     }
@@ -92,7 +92,8 @@ pub(super) async fn resumes_where_it_stopped<F: Fixture>(fixture: &mut F) {
     assert_eq!(second.position.as_deref(), Some("6"), "the position is stored with the rows");
     second.write(&lines[6..], "end").await.unwrap();
     assert_eq!(second.digests().await, expected(fixture, &lines).await, "a restart does not show");
-    assert_eq!(second.store.positions().await.unwrap(), [(second.key.clone(), "end".to_owned())]);
+    let stored = StoredPosition { key: second.key.clone(), position: "end".into() };
+    assert_eq!(second.store.positions().await.unwrap(), [stored]);
 }
 
 pub(super) async fn redelivery_changes_nothing<F: Fixture>(fixture: &mut F) {

@@ -5,7 +5,7 @@ use turnmill_model::{PartitionId, Record, Refused, SourceFactsBuf};
 use super::Fixture;
 use crate::{Accounting, Arrivals, Ingest, MakeDeadLetter, Report, RowRules};
 use turnmill_sink::digest::Digests;
-use turnmill_sink::{Advance, Class, DeadLetter, Inspect, Store, StoreError};
+use turnmill_sink::{Advance, Class, DeadLetter, Inspect, LedgerEntry, Store, StoreError};
 
 /// Holds a record to deliver.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -135,7 +135,7 @@ where
     ///
     /// If the ledger does not add up, or the store cannot be read.
     pub async fn digests(&mut self) -> Digests {
-        for (source, counts) in self.store().ledger().await.unwrap() {
+        for LedgerEntry { source, counts } in self.store().ledger().await.unwrap() {
             assert!(counts.adds_up(), "ledger of {source} does not add up: {counts:?}");
         }
         self.store().digests().await.unwrap()

@@ -7,8 +7,8 @@ use turnmill_ingest::testkit::{Delivery, Driver, Fixture as _, Given, Memory, co
 use turnmill_ingest::{Accounting, Arrivals, Ingest, RowRules};
 use turnmill_model::{PartitionId, SenderId, Settings};
 use turnmill_sink::{
-    Advance, Batch, Claim, Class, DeadLetter, Inspect, Locked, SenderClaim, Store, StoreError, TimelineWrite,
-    Transaction,
+    Advance, Batch, Claim, Class, DeadLetter, Inspect, Locked, SenderClaim, Store, StoreError,
+    StoredPosition, TimelineWrite, Transaction,
 };
 use turnmill_sink_postgres::PostgresStore;
 
@@ -157,7 +157,7 @@ fn of_writers_that_begin_together_one_moves_the_position() {
         }
         let mut looking = schemas.connect(&store);
         open(&mut looking).await.unwrap();
-        assert_eq!(looking.positions().await.unwrap(), [(key, "2".to_owned())]);
+        assert_eq!(looking.positions().await.unwrap(), [StoredPosition { key, position: "2".into() }]);
     });
 }
 
@@ -231,6 +231,6 @@ fn writers_at_the_same_time_on_the_same_senders_give_the_same_rows() {
         alone.deliver(&Delivery { records: given.iter().collect(), ..Delivery::default() }).await;
         assert_eq!(store.digests().await.unwrap(), alone.digests().await);
         let ledger = store.ledger().await.unwrap();
-        assert!(ledger[0].1.adds_up() && ledger[0].1.events == lines.len() as i64, "{ledger:?}");
+        assert!(ledger[0].counts.adds_up() && ledger[0].counts.events == lines.len() as i64, "{ledger:?}");
     });
 }

@@ -121,7 +121,7 @@ fn dead_letters_come_back_whole_and_their_ids_are_not_used_again() {
         }
         assert!(store.dead_letters(0, 10).await.unwrap().is_empty());
         let ledger = store.ledger().await.unwrap();
-        assert!(ledger[0].1.adds_up() && ledger[0].1.events == 2, "{ledger:?}");
+        assert!(ledger[0].counts.adds_up() && ledger[0].counts.events == 2, "{ledger:?}");
         let mut arrivals = Arrivals::default();
         arrivals.push(rules.decoder(), turnmill_model::Record { payload: b"\xff", ..Default::default() });
         ingest.ingest(&mut store, &arrivals, &[], &count, &FullLetters).await.unwrap();

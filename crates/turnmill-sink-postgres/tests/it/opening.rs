@@ -225,7 +225,7 @@ fn the_documented_privileges_are_enough() {
             let accounting = Accounting::Source("test");
             ingest.ingest(&mut store, &arrivals, &[], &accounting, &Plain).await.unwrap();
         }
-        assert_eq!(store.ledger().await.unwrap()[0].1.dead_letters, 1);
+        assert_eq!(store.ledger().await.unwrap()[0].counts.dead_letters, 1);
         assert_eq!(store.digests().await.unwrap().tables["rasa_event"].rows, lines.len() as u64);
         drop(store);
         execute(&url, &format!("DROP OWNED BY \"{role}\"; DROP ROLE \"{role}\"")).unwrap();

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::{MemoryStore, OwnedValue, Rows, State};
 use crate::{
     Batch, Chunk, Claim, Counts, DeadLetter, EventLookup, HistoryPage, HistoryRequest, HistoryStretch,
-    Locked, StoreError, Transaction, outbox,
+    Locked, StoreError, StoredCopies, StoredPosition, Transaction, outbox,
 };
 
 /// The inverse of one step of a transaction.
@@ -213,6 +213,14 @@ fn restore<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, before: Option<V>) {
 }
 
 impl State {
+    pub(super) fn stored_positions(&self) -> Vec<StoredPosition> {
+        let stored = |(key, position): (&PartitionId, &String)| StoredPosition {
+            key: key.clone(),
+            position: position.clone(),
+        };
+        self.positions.iter().map(stored).collect()
+    }
+
     fn take_back(&mut self, step: Undo) {
         match step {
             Undo::Row(table, key, before) => restore(self.tables.entry(table).or_default(), key, before),
@@ -270,7 +278,7 @@ impl Transaction for MemoryTransaction<'_> {
         }))
     }
 
-    async fn known(&mut self, events: &[EventLookup]) -> Result<Vec<Vec<EventId>>, StoreError> {
+    async fn known(&mut self, events: &[EventLookup]) -> Result<Vec<StoredCopies>, StoreError> {
         let known = |rows: Option<&Rows>, sender: SenderId, key: EventKey| {
             let sender = OwnedValue::Text(sender.to_string().into());
             let (first, last) = (key.first().to_string(), key.last().to_string());
@@ -278,7 +286,8 @@ impl Transaction for MemoryTransaction<'_> {
                 .into_iter()
                 .flat_map(|rows| rows.range::<str, _>((Bound::Included(&*first), Bound::Included(&*last))));
             let mine = range.filter(|(_, row)| row.get(1) == Some(&sender));
-            mine.filter_map(|(id, _)| Uuid::parse_str(id).ok().map(EventId)).collect()
+            let ids = mine.filter_map(|(id, _)| Uuid::parse_str(id).ok().map(EventId)).collect();
+            StoredCopies { ids }
         };
         Ok(self.store.with(|state| {
             let rows = state.tables.get(RASA_EVENT.name);
