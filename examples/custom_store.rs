@@ -23,7 +23,7 @@ use turnmill_embed::{Loader, PartitionId, Settings, Store, StoreError, Transacti
 type Map = std::collections::BTreeMap<String, Json>;
 type Result<T, E = StoreError> = std::result::Result<T, E>;
 
-struct JsonStore(std::path::PathBuf, Map);
+struct JsonStore(std::path::PathBuf, Map, Settings);
 struct JsonTransaction<'s>(Map, &'s mut JsonStore, &'s Claim);
 
 fn away(error: std::io::Error) -> StoreError {
@@ -48,6 +48,7 @@ impl Store for JsonStore {
         // Rows of other settings would not fit the stored ones.
         let stored = self.1.entry("settings".into()).or_insert(json!(settings));
         turnmill_embed::sink::check_settings(&read(&*stored)?, settings)?;
+        self.2 = settings.clone();
         let stored = |json| {
             let (source, partition, position) = read(json)?;
             Ok(StoredPosition { key: PartitionId { source, partition }, position })
@@ -109,6 +110,10 @@ fn json_of(value: Value<'_>) -> Json {
 }
 
 impl Transaction for JsonTransaction<'_> {
+    fn settings(&self) -> &Settings {
+        &self.1.2
+    }
+
     fn patterns_revision(&self) -> u64 {
         0
     }
@@ -172,7 +177,7 @@ impl Transaction for JsonTransaction<'_> {
     }
 
     async fn commit(self) -> Result<()> {
-        let Self(map, JsonStore(path, stored), _) = self;
+        let Self(map, JsonStore(path, stored, _), _) = self;
         std::fs::write(path.with_extension("new"), json!(map).to_string()).map_err(away)?;
         std::fs::rename(path.with_extension("new"), path).map_err(away)?;
         *stored = map;
@@ -183,7 +188,7 @@ impl Transaction for JsonTransaction<'_> {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().collect();
     let [_, input, output] = &arguments[..] else { return Err("usage: custom_store INPUT OUTPUT".into()) };
-    let loaded = Loader::new(JsonStore(output.into(), Map::new())).load_file(input)?;
+    let loaded = Loader::new(JsonStore(output.into(), Map::new(), Settings::default())).load_file(input)?;
     let (counts, late) = (loaded.report.counts, loaded.report.late);
     println!("{} new events, {} duplicates, {late} late", counts.events, counts.duplicates);
     Ok(())

@@ -109,6 +109,7 @@ pub async fn suite<F: Fixture>(fixture: &mut F) {
     cases::copies_of_one_clock_tick_are_told_apart(fixture).await;
     cases::a_failure_between_any_two_statements_leaves_nothing(fixture).await;
     cases::other_settings_are_refused(fixture).await;
+    cases::rows_of_other_settings_are_refused(fixture).await;
     cases::dead_letters_can_be_retried(fixture).await;
     history::history_comes_in_pages_by_exact_time(fixture).await;
 }

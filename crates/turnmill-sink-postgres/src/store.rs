@@ -26,6 +26,8 @@ pub struct PostgresStore {
     pub(crate) settings: PostgresSettings,
     pub(crate) connection: Option<Connection>,
     pub(crate) opened: bool,
+    /// The settings that the store was opened with.
+    pub(crate) row_settings: Settings,
     pub(crate) sql: Sql,
     pub(crate) gate: Gate,
     pub(crate) notices: Notices,
@@ -55,6 +57,7 @@ impl PostgresStore {
             settings,
             connection: None,
             opened: false,
+            row_settings: Settings::default(),
             sql: Sql::new(),
             gate: Gate::default(),
             notices: Notices::default(),
@@ -118,6 +121,7 @@ impl PostgresStore {
         let meta = migrate::up_to_date(&connection, &self.settings).await?;
         let settings = turnmill_sql::meta::settings(&meta)?;
         (self.connection, self.opened) = (Some(connection), true);
+        self.row_settings = settings.clone();
         Ok(settings)
     }
 
@@ -222,6 +226,7 @@ impl Store for PostgresStore {
         let connection = Connection::open(&self.settings).await?;
         migrate::open(&connection, &self.settings, settings, Purpose::Fill, &self.notices).await?;
         (self.connection, self.opened) = (Some(connection), true);
+        self.row_settings = settings.clone();
         Ok(Opened { positions: self.read_positions().await? })
     }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use futures_util::future::{OptionFuture, join, join3};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
-use turnmill_model::{EventId, SenderId, SessionId};
+use turnmill_model::{EventId, SenderId, SessionId, Settings};
 use turnmill_sink::outbox::encode;
 use turnmill_sink::{
     Advance, Batch, Claim, EventLookup, HistoryPage, HistoryRequest, Locked, SenderClaim, StoreError,
@@ -321,6 +321,10 @@ fn texts(ids: impl IntoIterator<Item = Uuid>) -> Array {
 }
 
 impl Transaction for PostgresTransaction<'_> {
+    fn settings(&self) -> &Settings {
+        &self.store.row_settings
+    }
+
     fn patterns_revision(&self) -> u64 {
         self.patterns
     }

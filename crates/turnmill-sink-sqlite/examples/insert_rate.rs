@@ -61,6 +61,10 @@ impl Store for Timed {
 }
 
 impl Transaction for TimedTransaction<'_> {
+    fn settings(&self) -> &Settings {
+        self.0.settings()
+    }
+
     fn patterns_revision(&self) -> u64 {
         self.0.patterns_revision()
     }

@@ -25,6 +25,7 @@ impl SqliteStore {
         let (connection, settings) = connect::open_as_it_is(self)?;
         self.connection = Some(connection);
         self.opened = self.file_id();
+        self.row_settings = settings.clone();
         Ok(settings)
     }
 

@@ -33,6 +33,8 @@ pub struct SqliteStore {
     pub(crate) connection: Option<Connection>,
     /// Identity of the file that was opened.
     pub(crate) opened: Option<FileId>,
+    /// The settings that the store was opened with.
+    pub(crate) row_settings: Settings,
     pub(crate) sql: Sql,
     pub(crate) versions: Versions,
     pub(crate) gate: Gate,
@@ -95,6 +97,7 @@ impl SqliteStore {
             busy_timeout: BUSY_TIMEOUT,
             connection: None,
             opened: None,
+            row_settings: Settings::default(),
             sql: Sql::new(),
             versions: Versions::default(),
             gate: Gate::default(),
@@ -339,6 +342,7 @@ impl Store for SqliteStore {
         let connection = connect::open(self, settings, Purpose::Fill)?;
         self.connection = Some(connection);
         self.opened = self.file_id();
+        self.row_settings = settings.clone();
         Ok(Opened { positions: self.read_positions()? })
     }
 

@@ -2,7 +2,7 @@
 
 use rusqlite::{OptionalExtension as _, Row};
 use turnmill_engine::Checkpoint;
-use turnmill_model::{EventId, EventKey, EventTime, SenderId, SessionId};
+use turnmill_model::{EventId, EventKey, EventTime, SenderId, SessionId, Settings};
 use turnmill_sink::{
     Batch, Chunk, Claim, EventLookup, HistoryPage, HistoryRequest, Locked, SenderClaim, StoreError,
     StoredCopies, Transaction,
@@ -157,6 +157,10 @@ impl Drop for SqliteTransaction<'_> {
 }
 
 impl Transaction for SqliteTransaction<'_> {
+    fn settings(&self) -> &Settings {
+        &self.store.row_settings
+    }
+
     fn patterns_revision(&self) -> u64 {
         self.patterns
     }

@@ -1,5 +1,6 @@
 //! The traits of a store, which holds the truth.
 
+use std::fmt::Display;
 use std::future::Future;
 
 use turnmill_engine::Checkpoint;
@@ -91,8 +92,8 @@ pub trait Store: Send {
 ///
 /// # Protocol
 ///
-/// 1. [`patterns_revision`](Self::patterns_revision) and [`timelines`](Self::timelines), once each,
-///    right after [`Store::begin`].
+/// 1. [`settings`](Self::settings), [`patterns_revision`](Self::patterns_revision) and
+///    [`timelines`](Self::timelines), once each, right after [`Store::begin`].
 /// 2. The look-ups [`known`](Self::known), [`session_owners`](Self::session_owners) and
 ///    [`histories`](Self::histories), any number of times and in any order. They see what was
 ///    stored before this transaction. Only claimed senders are looked up, so the answers hold until
@@ -103,6 +104,10 @@ pub trait Store: Send {
 /// After an error of a look-up or of `write` the transaction can only be dropped. The caller may
 /// begin another one. [`Store`] has an example.
 pub trait Transaction: Send {
+    /// Returns the settings that the store was opened with, or that its rows are
+    /// [rebuilt](Upkeep::begin_rebuild) with. Rows made with other settings must not be written.
+    fn settings(&self) -> &Settings;
+
     /// Returns the revision of the store's patterns, which cannot change until the transaction
     /// ends.
     fn patterns_revision(&self) -> u64;
@@ -110,8 +115,9 @@ pub trait Transaction: Send {
     /// Returns the claimed senders' states, in the claim's order.
     fn timelines(&mut self) -> impl Future<Output = Result<Vec<Locked>, StoreError>> + Send;
 
-    /// Returns the stored events that have the key, for each of `events`, in their order. This is a range look-up in the index of `rasa_event.id`, from
-    /// [`EventKey::first`] to [`EventKey::last`].
+    /// Returns the stored events that have the key, for each of `events`, in their order. This is
+    /// a range look-up in the index of `rasa_event.id`, from [`EventKey::first`] to
+    /// [`EventKey::last`].
     ///
     /// [`EventKey::first`]: turnmill_model::EventKey::first
     /// [`EventKey::last`]: turnmill_model::EventKey::last
@@ -178,6 +184,21 @@ impl Opened {
     pub fn position(&self, key: &PartitionId) -> Option<&str> {
         StoredPosition::find(&self.positions, key)
     }
+}
+
+/// Compares the settings that a store was filled with to the present ones.
+///
+/// # Errors
+///
+/// Returns [`StoreError::Settings`] for the first setting that differs.
+pub fn check_settings(stored: &Settings, configured: &Settings) -> Result<(), StoreError> {
+    let differ = |setting, stored: &dyn Display, configured: &dyn Display| {
+        let (stored, configured) = (stored.to_string(), configured.to_string());
+        if stored == configured { Ok(()) } else { Err(StoreError::Settings { setting, stored, configured }) }
+    };
+    differ("session_id", &stored.session_id, &configured.session_id)?;
+    differ("bare_slot_strings", &stored.bare_slot_strings, &configured.bare_slot_strings)?;
+    differ("stack_events", &stored.stack_events, &configured.stack_events)
 }
 
 /// Requests the history of a sender from the latest checkpoint at or before `since` on, a page at a

@@ -1,6 +1,6 @@
 //! The transaction of any store.
 
-use turnmill_model::{SenderId, SessionId};
+use turnmill_model::{SenderId, SessionId, Settings};
 use turnmill_sink::{
     Batch, EventLookup, HistoryPage, HistoryRequest, Locked, StoreError, StoredCopies, Transaction,
 };
@@ -43,6 +43,10 @@ impl Transaction for AnyTransaction<'_> {
 
     async fn timelines(&mut self) -> Result<Vec<Locked>, StoreError> {
         each!(self, tx => tx.timelines().await)
+    }
+
+    fn settings(&self) -> &Settings {
+        each!(self, tx => tx.settings())
     }
 
     async fn known(&mut self, events: &[EventLookup]) -> Result<Vec<StoredCopies>, StoreError> {

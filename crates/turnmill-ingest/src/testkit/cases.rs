@@ -310,6 +310,23 @@ pub(super) async fn other_settings_are_refused<F: Fixture>(fixture: &mut F) {
     assert!(error.to_string().contains("session_id"), "the error names the setting: {error}");
 }
 
+pub(super) async fn rows_of_other_settings_are_refused<F: Fixture>(fixture: &mut F) {
+    let lines = conversation("u1", 2, START);
+    let other = Settings { session_id: SessionIdMode::Off, ..Settings::default() };
+    let mut bench = Bench::with_settings(fixture.create(), &other).await;
+    // The same store, with rules of other settings than it was opened with.
+    bench.ingest = Ingest::new(&RowRules::new(&Settings::default(), RasaDecoder::new), 1 << 20);
+    let before = bench.digests().await;
+    let error = bench.write(&lines, "1").await.unwrap_err();
+    assert_eq!(error.class(), Class::Fatal);
+    assert!(error.to_string().contains("session_id"), "the error names the setting: {error}");
+    assert_eq!((bench.digests().await, bench.store.ledger().await.unwrap()), (before, Vec::new()));
+    // With rules of the settings that it was opened with, the same batch is taken in.
+    bench.ingest = Ingest::new(&RowRules::new(&other, RasaDecoder::new), 1 << 20);
+    bench.write(&lines, "1").await.unwrap();
+    assert_eq!(bench.digests().await, expected_with(fixture, &lines, &other).await);
+}
+
 pub(super) async fn dead_letters_can_be_retried<F: Fixture>(fixture: &mut F) {
     let settings = Settings::default();
     let decoder = RasaDecoder::new(&settings);

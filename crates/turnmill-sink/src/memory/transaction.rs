@@ -35,6 +35,7 @@ enum Undo {
 pub struct MemoryTransaction<'s> {
     store: &'s MemoryStore,
     claim: &'s Claim,
+    settings: Settings,
     patterns: u64,
     undo: Vec<Undo>,
     committed: bool,
@@ -43,7 +44,11 @@ pub struct MemoryTransaction<'s> {
 impl<'s> MemoryTransaction<'s> {
     /// Begins a transaction, unless another one is under way or a position is not as claimed.
     pub(super) fn begin(store: &'s MemoryStore, claim: &'s Claim) -> Result<Self, StoreError> {
-        store.with(|state| {
+        let (settings, patterns) = store.with(|state| {
+            let Some(settings) = state.row_settings() else {
+                let detail = "the store in memory is not open".into();
+                return Err(StoreError::Unusable { detail, source: None });
+            };
             if state.busy {
                 return Err(StoreError::Unavailable {
                     detail: "another transaction is open".into(),
@@ -54,10 +59,9 @@ impl<'s> MemoryTransaction<'s> {
                 advance.check(state.positions.get(&advance.key).map(String::as_str))?;
             }
             state.busy = true;
-            Ok(())
+            Ok((settings, state.patterns.revision))
         })?;
-        let patterns = store.with(|state| state.patterns.revision);
-        Ok(MemoryTransaction { store, claim, patterns, undo: Vec::new(), committed: false })
+        Ok(MemoryTransaction { store, claim, settings, patterns, undo: Vec::new(), committed: false })
     }
 
     /// Does one step, and notes its inverse.
@@ -213,6 +217,11 @@ fn restore<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, before: Option<V>) {
 }
 
 impl State {
+    /// Returns the settings of the rows that are written now; `None` before the store is opened.
+    fn row_settings(&self) -> Option<Settings> {
+        self.rebuild.as_ref().map(|(target, _)| target).or(self.settings.as_ref()).cloned()
+    }
+
     pub(super) fn stored_positions(&self) -> Vec<StoredPosition> {
         let stored = |(key, position): (&PartitionId, &String)| StoredPosition {
             key: key.clone(),
@@ -263,6 +272,10 @@ impl State {
 }
 
 impl Transaction for MemoryTransaction<'_> {
+    fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     fn patterns_revision(&self) -> u64 {
         self.patterns
     }
