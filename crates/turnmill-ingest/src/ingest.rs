@@ -145,7 +145,14 @@ impl Ingest {
         self.cache.clear();
         // No record is refused on its own, so none can be named. Dropping all of them would lose
         // events, so the batch fails.
-        if poison.is_empty() { Err(StoreError::Damaged { detail: whole.to_string() }) } else { Ok(poison) }
+        if poison.is_empty() {
+            let detail = format!(
+                "{whole}; it accepts each record of the batch alone, so none can become a dead letter: look at the \
+                 constraints and triggers of its tables"
+            );
+            return Err(StoreError::Unusable { detail, source: None });
+        }
+        Ok(poison)
     }
 
     /// Repeats an attempt until it runs with the patterns that the store has now.

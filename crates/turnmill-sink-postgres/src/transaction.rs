@@ -15,7 +15,7 @@ use turnmill_sql::SqlType;
 use uuid::Uuid;
 
 use crate::PostgresStore;
-use crate::connect::Connection;
+use crate::connect::{Connection, Rivals};
 use crate::failure::Failure;
 use crate::history;
 use crate::outbox::{self, SinkFacts};
@@ -186,7 +186,7 @@ impl<'s> PostgresTransaction<'s> {
                 // again. `NEW_TIMELINES` skips the rows that exist and are locked already.
                 let all = claim.senders.iter().map(|claim| claim.sender.0);
                 let insert = Step::arrays("new senders", NEW_TIMELINES, vec![Array::of(SqlType::Uuid, all)]);
-                connection.run(std::slice::from_ref(&insert)).await?;
+                connection.run(std::slice::from_ref(&insert), Rivals::Possible).await?;
                 let again = query(connection, LOCK_TIMELINES, &select[1]).await?;
                 rows = again.map_err(|error| connection.fail(error, "locking senders"))?;
             }
@@ -203,7 +203,10 @@ impl<'s> PostgresTransaction<'s> {
         let connection = store.connection.as_mut().ok_or_else(Gate::failure)?;
         connection.prepare(&statements).await?;
         let allowed = store.gate.allow(steps.len());
-        connection.run(steps.get(..allowed).unwrap_or(&steps)).await?;
+        // A state that the caller has cached may be older than the store, after a restored backup.
+        let fresh = self.claim.senders.iter().all(|claim| claim.cached.is_none());
+        let rivals = if fresh { Rivals::Excluded } else { Rivals::Possible };
+        connection.run(steps.get(..allowed).unwrap_or(&steps), rivals).await?;
         if allowed < steps.len() {
             return Err(Gate::failure());
         }

@@ -35,7 +35,9 @@ impl<'s> SqliteTransaction<'s> {
         if self.store.read_only {
             return Err(self.store.reading_only());
         }
-        Ok(Writer::new(self.store, self.store.connection()?))
+        // A state that the caller has cached may be older than the store, after a restored backup.
+        let fresh = self.claim.senders.iter().all(|claim| claim.cached.is_none());
+        Ok(Writer::new(self.store, self.store.connection()?, fresh))
     }
 
     fn locked(&mut self, claim: &SenderClaim) -> Result<Locked, StoreError> {

@@ -134,3 +134,27 @@ fn the_first_error_of_a_transaction_is_told() {
         execute(&schemas.url, &format!("DROP OWNED BY \"{role}\"; DROP ROLE \"{role}\"")).unwrap();
     });
 }
+
+#[test]
+fn a_state_that_lacks_stored_rows_is_damage_at_the_first_attempt() {
+    let Some(mut schemas) = Schemas::new() else { return };
+    block_on(async {
+        let mut store = opened(&mut schemas).await;
+        let schema = store.settings().schema().to_owned();
+        let rules = RowRules::new(&Settings::default(), RasaDecoder::new);
+        let mut arrivals = Arrivals::default();
+        let lines = conversation("u1", 2, 1_656_382_549.5);
+        for line in &lines {
+            arrivals.push(rules.decoder(), Record { payload: line.as_bytes(), ..Record::default() });
+        }
+        let mut ingest = Ingest::new(&rules, 1 << 20);
+        let accounting = Accounting::Source("test");
+        ingest.ingest(&mut store, &arrivals, &[], &accounting, &Plain).await.unwrap();
+        // The session and the sender's row would be the first to be refused, and the first of these
+        // may be a lost race.
+        schemas.execute(&schema, "DELETE FROM _turnmill_timeline; DELETE FROM rasa_session");
+        ingest.clear_cache();
+        let text = fatal(ingest.ingest(&mut store, &arrivals, &[], &accounting, &Plain).await);
+        assert!(text.contains("turnmill verify"), "{text}");
+    });
+}

@@ -61,7 +61,7 @@ proptest! {
     }
 }
 
-struct FullLetters;
+pub(crate) struct FullLetters;
 
 fn letter() -> DeadLetter {
     DeadLetter {
