@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use rusqlite::types::Value as Owned;
 use turnmill_formats::rasa::RasaDecoder;
-use turnmill_ingest::testkit::{Given, conversation};
+use turnmill_ingest::testkit::{OwnedRecord, conversation};
 use turnmill_ingest::{Accounting, Arrivals, Ingest, MakeDeadLetter, RowRules};
 use turnmill_model::tables::Value;
 use turnmill_model::{Changes, Key, SenderId, SessionId, Settings};
@@ -126,11 +126,11 @@ fn main() {
     let mut store = Timed(SqliteStore::file(folder.path().join("store.sqlite")), log.clone());
     pollster::block_on(store.open(&settings)).unwrap();
     let mut ingest = Ingest::new(&rules, 64 << 20);
-    let given: Vec<Given> = lines.iter().map(|(_, line)| Given::body(line.as_bytes())).collect();
+    let given: Vec<OwnedRecord> = lines.iter().map(|(_, line)| OwnedRecord::body(line.as_bytes())).collect();
     let start = Instant::now();
     for given in given.chunks(batch) {
         let mut arrivals = Arrivals::default();
-        given.iter().for_each(|given| arrivals.push(rules.decoder(), given.record()));
+        given.iter().for_each(|given| arrivals.push(rules.decoder(), given.as_record()));
         let done = ingest.ingest(&mut store, &arrivals, &[], &Accounting::Source("rate"), &NoLetters);
         pollster::block_on(done).unwrap();
     }

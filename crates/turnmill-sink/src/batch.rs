@@ -5,7 +5,7 @@ use std::ops::AddAssign;
 
 use turnmill_engine::Checkpoint;
 use turnmill_model::{
-    Changes, EventId, EventKey, EventTime, PartitionId, Reason, Record, SenderId, SourceFactsBuf,
+    Changes, EventId, EventKey, EventTime, PartitionId, Reason, Record, Refused, SenderId, SourceFactsBuf,
 };
 
 use crate::error::StoreError;
@@ -139,8 +139,7 @@ pub struct TimelineWrite {
     pub state: Vec<u8>,
 }
 
-/// A chunk of a sender's history: events that one transaction added. `turnmill_ingest::history` has
-/// the encoding.
+/// A chunk of a sender's history: events that one transaction added, encoded by `turnmill-ingest`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chunk {
     /// Its number among the chunks of the sender. Later transactions have greater numbers, see
@@ -251,6 +250,35 @@ pub struct DeadLetter {
 }
 
 impl DeadLetter {
+    /// Returns the dead letter of a refused record, without a key and headers of the record.
+    ///
+    /// ```
+    /// use turnmill_model::{PartitionId, Reason, Record, Refused};
+    /// use turnmill_sink::DeadLetter;
+    /// let record = Record { payload: b"half a rec", ..Record::default() };
+    /// let refused = Refused::new(Reason::NotJson, "unexpected end");
+    /// let letter = DeadLetter::new(&PartitionId::new("file", "rasa.log"), "line 7", &record, &refused);
+    /// assert_eq!(letter.record().payload, record.payload);
+    /// ```
+    #[must_use]
+    pub fn new(key: &PartitionId, place: &str, record: &Record<'_>, refused: &Refused) -> Self {
+        Self {
+            id: 0,
+            key: key.clone(),
+            place: place.into(),
+            reason: refused.reason,
+            detail: refused.detail.clone(),
+            payload: record.payload.to_vec(),
+            sender: record.sender.map(Into::into),
+            time: record.time,
+            environment: record.environment.map(Into::into),
+            row: record.row,
+            facts: record.facts.into(),
+            record_key: None,
+            headers: Vec::new(),
+        }
+    }
+
     /// Returns the record, to be retried.
     #[must_use]
     pub fn record(&self) -> Record<'_> {

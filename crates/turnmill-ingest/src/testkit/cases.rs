@@ -1,13 +1,15 @@
 //! The checks of the suite, one property each.
 
 use turnmill_formats::rasa::RasaDecoder;
-use turnmill_model::{PartitionId, Reason, SessionIdMode, Settings};
+use turnmill_model::{
+    AssistantNameBuf, PartitionId, Reason, Record, Refused, SessionIdMode, Settings, SourceFactsBuf, TimeUnit,
+};
 
 use super::drive::PlainLetters;
-use super::{Fixture, Given, conversation};
-use crate::{Accounting, Arrivals, Ingest, Report, RowRules};
+use super::{Fixture, OwnedRecord, conversation};
+use crate::{Accounting, Arrivals, Ingest, MakeDeadLetter, Report, RowRules};
 use turnmill_sink::digest::Digests;
-use turnmill_sink::{Advance, Class, Inspect, Store, StoreError, StoredPosition};
+use turnmill_sink::{Advance, Class, DeadLetter, Inspect, Store, StoreError, StoredPosition};
 
 pub(super) const START: f64 = 1_656_382_549.5;
 
@@ -33,13 +35,17 @@ impl<S: Store + Inspect> Bench<S> {
     }
 
     pub(super) async fn write(&mut self, lines: &[String], to: &str) -> Result<Report, StoreError> {
-        let given: Vec<Given> = lines.iter().map(|line| Given::body(line.as_bytes())).collect();
+        let given: Vec<OwnedRecord> = lines.iter().map(|line| OwnedRecord::body(line.as_bytes())).collect();
         self.write_given(&given, to).await
     }
 
-    pub(super) async fn write_given(&mut self, given: &[Given], to: &str) -> Result<Report, StoreError> {
+    pub(super) async fn write_given(
+        &mut self,
+        given: &[OwnedRecord],
+        to: &str,
+    ) -> Result<Report, StoreError> {
         let mut arrivals = Arrivals::default();
-        given.iter().for_each(|given| arrivals.push(self.ingest.decoder(), given.record()));
+        given.iter().for_each(|given| arrivals.push(self.ingest.decoder(), given.as_record()));
         let advance = Advance { key: self.key.clone(), from: self.position.clone(), to: to.into() };
         let letters = PlainLetters { arrivals: &arrivals, key: &self.key };
         let accounting = Accounting::Source("suite");
@@ -68,14 +74,14 @@ pub(super) async fn expected_with<F: Fixture>(
     lines: &[String],
     settings: &Settings,
 ) -> Digests {
-    let given: Vec<Given> = lines.iter().map(|line| Given::body(line.as_bytes())).collect();
+    let given: Vec<OwnedRecord> = lines.iter().map(|line| OwnedRecord::body(line.as_bytes())).collect();
     expected_of(fixture, &given, settings).await
 }
 
 /// Returns the digests that the records give in one batch of a store of the same kind.
 pub(super) async fn expected_of<F: Fixture>(
     fixture: &mut F,
-    given: &[Given],
+    given: &[OwnedRecord],
     settings: &Settings,
 ) -> Digests {
     let mut bench = Bench::with_settings(fixture.create(), settings).await;
@@ -341,8 +347,8 @@ pub(super) async fn dead_letters_can_be_retried<F: Fixture>(fixture: &mut F) {
     assert_eq!(letters.len(), 2);
     for letter in &letters {
         let mut arrivals = Arrivals::default();
-        let given = Given::body(letter.payload.clone());
-        arrivals.push(&decoder, given.record());
+        let given = OwnedRecord::body(letter.payload.clone());
+        arrivals.push(&decoder, given.as_record());
         let accounting = Accounting::Retry { source: &letter.key.source, letter: letter.id };
         let plain = PlainLetters { arrivals: &arrivals, key: &letter.key };
         bench.ingest.ingest(&mut bench.store, &arrivals, &[], &accounting, &plain).await.unwrap();
@@ -354,4 +360,82 @@ pub(super) async fn dead_letters_can_be_retried<F: Fixture>(fixture: &mut F) {
         "the other landed"
     );
     assert_eq!(bench.digests().await, expected(fixture, &lines).await);
+}
+
+/// A dead letter that uses every column.
+fn full_letter() -> DeadLetter {
+    DeadLetter {
+        id: 0,
+        key: PartitionId { source: "kafka ü".into(), partition: "rasa/0".into() },
+        place: "offset 17".into(),
+        reason: Reason::NotUtf8,
+        detail: "byte 0 \u{0}and 'quotes'".into(),
+        payload: vec![0, 255, 128],
+        sender: Some("u1".into()),
+        time: Some(1_656_382_549.326_936),
+        environment: Some("dev".into()),
+        row: Some(-7),
+        facts: SourceFactsBuf {
+            assistant: AssistantNameBuf::Given("bank".into()),
+            time_unit: TimeUnit::Milliseconds,
+            anonymised: true,
+        },
+        record_key: Some(vec![9, 0]),
+        headers: vec![("a".into(), Some(vec![0, 1])), ("a".into(), None), ("b".into(), Some(Vec::new()))],
+    }
+}
+
+struct FullLetters;
+
+impl MakeDeadLetter for FullLetters {
+    fn dead_letter(&self, _: usize, _: &Refused) -> DeadLetter {
+        full_letter()
+    }
+}
+
+pub(super) async fn dead_letters_come_back_whole_and_their_ids_are_not_used_again<F: Fixture>(
+    fixture: &mut F,
+) {
+    let mut bench = Bench::new(fixture.create()).await;
+    let (store, ingest) = (&mut bench.store, &mut bench.ingest);
+    let broken = |ingest: &Ingest, payloads: &[&'static [u8]]| {
+        let mut arrivals = Arrivals::default();
+        for payload in payloads {
+            arrivals.push(ingest.decoder(), Record { payload, ..Record::default() });
+        }
+        arrivals
+    };
+    let count = Accounting::Source("kafka ü");
+    let arrivals = broken(ingest, &[b"\xff", b"\xfe"]);
+    ingest.ingest(store, &arrivals, &[], &count, &FullLetters).await.unwrap();
+    let letters = store.dead_letters(0, 10).await.unwrap();
+    let ids: Vec<u64> = letters.iter().map(|letter| letter.id).collect();
+    assert!(ids.len() == 2 && ids[0] < ids[1], "ids ascend: {ids:?}");
+    for letter in &letters {
+        // A database may be unable to keep NUL in a text.
+        let detail = full_letter().detail.replace('\0', "");
+        assert_eq!(letter.detail.replace('\0', ""), detail);
+        assert_eq!(*letter, DeadLetter { id: letter.id, detail: letter.detail.clone(), ..full_letter() });
+    }
+    assert_eq!(store.dead_letters(ids[0], 10).await.unwrap(), letters[1..]);
+    assert_eq!(store.dead_letters(0, 1).await.unwrap(), letters[..1]);
+    // Both are retried as something that decodes; then another one arrives.
+    let good = conversation("u1", 1, START);
+    for (letter, line) in ids.iter().zip(&good) {
+        let given = OwnedRecord::body(line.as_bytes());
+        let mut arrivals = Arrivals::default();
+        arrivals.push(ingest.decoder(), given.as_record());
+        let retry = Accounting::Retry { source: "kafka ü", letter: *letter };
+        ingest.ingest(store, &arrivals, &[], &retry, &FullLetters).await.unwrap();
+        // A second process that retries the same letter is fenced, and the ledger stays correct.
+        let error = ingest.ingest(store, &arrivals, &[], &retry, &FullLetters).await.unwrap_err();
+        assert_eq!(error.class(), Class::Fenced, "{error}");
+    }
+    assert!(store.dead_letters(0, 10).await.unwrap().is_empty());
+    let ledger = store.ledger().await.unwrap();
+    assert!(ledger[0].counts.adds_up() && ledger[0].counts.events == 2, "{ledger:?}");
+    let arrivals = broken(ingest, &[b"\xff"]);
+    ingest.ingest(store, &arrivals, &[], &count, &FullLetters).await.unwrap();
+    let left = store.dead_letters(0, 10).await.unwrap();
+    assert!(left.len() == 1 && !ids.contains(&left[0].id), "an id is not used again: {left:?}");
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use turnmill_formats::rasa::RasaDecoder;
-use turnmill_ingest::testkit::{Delivery, Driver, Fixture as _, Given, Memory, conversation};
+use turnmill_ingest::testkit::{Delivery, Driver, Fixture as _, Memory, OwnedRecord, conversation};
 use turnmill_ingest::{Accounting, Arrivals, Ingest, RowRules};
 use turnmill_model::{PartitionId, SenderId, Settings};
 use turnmill_sink::{
@@ -178,9 +178,9 @@ async fn work(mut store: PostgresStore, lines: Vec<String>, partition: usize) ->
     let key = PartitionId { source: "test".into(), partition: partition.to_string() };
     let (mut position, mut tries) = (None, 0);
     for (number, part) in lines.chunks(9).enumerate() {
-        let given: Vec<Given> = part.iter().map(|line| Given::body(line.as_bytes())).collect();
+        let given: Vec<OwnedRecord> = part.iter().map(|line| OwnedRecord::body(line.as_bytes())).collect();
         let mut arrivals = Arrivals::default();
-        given.iter().for_each(|given| arrivals.push(rules.decoder(), given.record()));
+        given.iter().for_each(|given| arrivals.push(rules.decoder(), given.as_record()));
         let advance = Advance { key: key.clone(), from: position.clone(), to: number.to_string() };
         loop {
             let accounting = Accounting::Source("test");
@@ -227,7 +227,7 @@ fn writers_at_the_same_time_on_the_same_senders_give_the_same_rows() {
         let rules = RowRules::new(&Settings::default(), RasaDecoder::new);
         let mut memory = Memory;
         let mut alone = Driver::new(&mut memory, &rules, 1, 1 << 20).await;
-        let given: Vec<Given> = lines.iter().map(|line| Given::body(line.as_bytes())).collect();
+        let given: Vec<OwnedRecord> = lines.iter().map(|line| OwnedRecord::body(line.as_bytes())).collect();
         alone.deliver(&Delivery { records: given.iter().collect(), ..Delivery::default() }).await;
         assert_eq!(store.digests().await.unwrap(), alone.digests().await);
         let ledger = store.ledger().await.unwrap();

@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 use turnmill_formats::rasa::RasaDecoder;
-use turnmill_ingest::testkit::{Fixture as _, conversation};
+use turnmill_ingest::testkit::{Fixture as _, NoLetters, conversation};
 use turnmill_ingest::{Accounting, Arrivals, Ingest, RowRules};
 use turnmill_model::{PartitionId, Record, SenderId, Settings};
 use turnmill_sink::{Advance, Batch, Claim, Class, Locked, SenderClaim, Store, TimelineWrite, Transaction};
 use turnmill_sink_sqlite::SqliteStore;
 
-use crate::equal::FullLetters;
 use crate::support::Files;
 
 fn claim(sender: SenderId, cached: Option<u64>) -> Claim {
@@ -143,11 +142,11 @@ fn a_state_that_lacks_stored_rows_is_damage_at_the_first_attempt() {
         let mut ingest = Ingest::new(&rules, 1 << 20);
         ingest.open(&mut store).await.unwrap();
         let accounting = Accounting::Source("test");
-        ingest.ingest(&mut store, &arrivals, &[], &accounting, &FullLetters).await.unwrap();
+        ingest.ingest(&mut store, &arrivals, &[], &accounting, &NoLetters).await.unwrap();
         let other = Connection::open(store.path().unwrap()).unwrap();
         other.execute_batch("DELETE FROM _turnmill_timeline").unwrap();
         ingest.clear_cache();
-        let error = ingest.ingest(&mut store, &arrivals, &[], &accounting, &FullLetters).await.unwrap_err();
+        let error = ingest.ingest(&mut store, &arrivals, &[], &accounting, &NoLetters).await.unwrap_err();
         assert_eq!(error.class(), Class::Fatal, "{error}");
         assert!(error.to_string().contains("turnmill verify"), "{error}");
     });
