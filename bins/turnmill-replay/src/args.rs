@@ -106,7 +106,7 @@ pub(crate) struct Args {
 
     /// Accepted `metadata.session_id` values: canonical UUIDs (uuid), any text (any), or none
     /// (off).
-    #[arg(long, value_name = "MODE", default_value = "uuid", value_parser = session_id_mode)]
+    #[arg(long, value_name = "MODE", default_value_t = SessionIdMode::Uuid)]
     session_id: SessionIdMode,
 
     /// Store string slot values without quotes.
@@ -192,14 +192,5 @@ impl FactsArgs {
             None => AssistantNameBuf::None,
         };
         SourceFactsBuf { assistant, time_unit: self.time_unit, anonymised: self.anonymised }
-    }
-}
-
-fn session_id_mode(text: &str) -> Result<SessionIdMode, String> {
-    match text {
-        "uuid" => Ok(SessionIdMode::Uuid),
-        "any" => Ok(SessionIdMode::Any),
-        "off" => Ok(SessionIdMode::Off),
-        _ => Err("expected uuid, any or off".into()),
     }
 }

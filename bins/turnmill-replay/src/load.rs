@@ -182,7 +182,7 @@ async fn drain(
 /// Returns the sum of the store's ledger, which has one row per source.
 async fn ledger_sum(store: &mut AnyStore) -> Result<Counts, StoreError> {
     let mut sum = Counts::default();
-    store.ledger().await?.into_iter().for_each(|(_, counts)| sum += counts);
+    store.ledger().await?.into_iter().for_each(|entry| sum += entry.counts);
     Ok(sum)
 }
 

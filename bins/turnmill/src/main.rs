@@ -23,6 +23,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use turnmill_pipeline::explain;
+use turnmill_service::end_at_once;
 use turnmill_sink_postgres::Passwords;
 
 use self::failure::Failure;
@@ -30,9 +31,6 @@ use self::runtime::block_on;
 
 /// Exit code of an invalid command line.
 const USAGE: u8 = 2;
-/// Exit code of a tool that is the first process of a container, after SIGINT or SIGTERM. Elsewhere
-/// the signal itself ends it.
-const INTERRUPTED: u8 = 130;
 
 /// Turns a Rasa event stream into Rasa's documented analytics tables and keeps them correct.
 #[derive(Debug, Parser)]
@@ -117,17 +115,12 @@ fn main() -> ExitCode {
         // The kernel gives the first process of a container no default action for signals. Without
         // a handler `docker stop` would wait, and then kill it. If the handler cannot be installed,
         // that is what happens.
-        let _ = ctrlc::set_handler(interrupt);
+        let _ = ctrlc::set_handler(|| end_at_once());
     }
     match run_command(args.command) {
         Ok(code) => code,
         Err(failure) => report(&failure),
     }
-}
-
-#[expect(clippy::exit, reason = "a tool in progress may be blocked by a database that does not respond")]
-fn interrupt() {
-    std::process::exit(INTERRUPTED.into());
 }
 
 fn run_command(command: Command) -> Result<ExitCode, CommandFailure> {

@@ -28,7 +28,7 @@ pub(crate) struct Args {
     assistant: Option<String>,
     /// Accept these `metadata.session_id` values: canonical UUIDs (uuid), any text (any), or none
     /// (off).
-    #[arg(long, value_name = "MODE", value_parser = session_id_mode)]
+    #[arg(long, value_name = "MODE")]
     session_id: Option<SessionIdMode>,
     /// Store string slot values without quotes.
     #[arg(long, conflicts_with = "no_bare_slot_strings")]
@@ -63,15 +63,6 @@ impl Args {
                 && !self.no_bare_slot_strings,
             stack_events: (stored.stack_events || self.stack_events) && !self.no_stack_events,
         }
-    }
-}
-
-fn session_id_mode(text: &str) -> Result<SessionIdMode, String> {
-    match text {
-        "uuid" => Ok(SessionIdMode::Uuid),
-        "any" => Ok(SessionIdMode::Any),
-        "off" => Ok(SessionIdMode::Off),
-        _ => Err("expected uuid, any or off".into()),
     }
 }
 

@@ -134,28 +134,15 @@ impl<'a> Arrivals<'a> {
 ///
 /// ```
 /// use turnmill_ingest::MakeDeadLetter;
-/// use turnmill_model::{PartitionId, Refused, SourceFactsBuf};
+/// use turnmill_model::{PartitionId, Record, Refused};
 /// use turnmill_sink::DeadLetter;
 ///
 /// struct Lines<'l>(&'l [&'l str]);
 ///
 /// impl MakeDeadLetter for Lines<'_> {
 ///     fn dead_letter(&self, record: usize, refused: &Refused) -> DeadLetter {
-///         DeadLetter {
-///             id: 0,
-///             key: PartitionId::new("example", "lines"),
-///             place: record.to_string(),
-///             reason: refused.reason,
-///             detail: refused.detail.clone(),
-///             payload: self.0.get(record).map_or_else(Vec::new, |line| line.as_bytes().to_vec()),
-///             sender: None,
-///             time: None,
-///             environment: None,
-///             row: None,
-///             facts: SourceFactsBuf::default(),
-///             record_key: None,
-///             headers: Vec::new(),
-///         }
+///         let line = Record { payload: self.0[record].as_bytes(), ..Record::default() };
+///         DeadLetter::new(&PartitionId::new("example", "lines"), &record.to_string(), &line, refused)
 ///     }
 /// }
 /// ```

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Instant;
 
 use turnmill_engine::{Engine, NamedSession, Recency, Timeline};
-use turnmill_model::{Changes, Decoder, EventId, EventTime, SenderId, SessionId};
+use turnmill_model::{Changes, Decoder, EventId, EventTime, SenderId, SessionId, Settings};
 use turnmill_sink::{
     Batch, CheckpointWrite, Chunk, Claim, Counts, HistoryWrite, Locked, SenderClaim, Store, StoreError,
     TimelineWrite, Transaction,
@@ -32,10 +32,11 @@ use crate::history::Entries;
 use crate::late::{self, DirectRun, LateOutcome, Replayer};
 use crate::reader::ReadAhead;
 use crate::report::{Report, RowCounts};
-use crate::setback::{Setback, check_patterns};
+use crate::setback::{Setback, check_opened, check_patterns};
 
 /// Holds what all attempts of an [`Ingest`](crate::Ingest) share.
 pub(crate) struct Attempt<'i> {
+    pub(crate) settings: &'i Settings,
     pub(crate) engine: &'i Engine,
     pub(crate) decoder: &'i dyn Decoder,
     pub(crate) cache: &'i mut Cache,
@@ -80,6 +81,7 @@ impl Attempt<'_> {
                 .collect(),
         };
         let mut tx = store.begin(&claim).await?;
+        check_opened(self.settings, &tx)?;
         check_patterns(self.engine, &tx)?;
         let mut states = self.states(&groups, task.arrivals, tx.timelines().await?)?;
         recognise(&mut tx, &mut groups, task.arrivals, self.decoder, &states).await?;

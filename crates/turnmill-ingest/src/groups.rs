@@ -24,7 +24,7 @@ use turnmill_model::{Decoder, Event, EventId, EventKey, EventTime, Record, Sende
 use crate::arrivals::Arrivals;
 use crate::copies::{CopySource, KnownCopies, fold};
 use crate::history::Entry;
-use turnmill_sink::{EventLookup, StoreError, Transaction};
+use turnmill_sink::{EventLookup, StoreError, StoredCopies, Transaction};
 
 /// The copies of one event in a batch: numbers of the events, in the order of arrival.
 pub(crate) type Copies = SmallVec<[usize; 2]>;
@@ -234,7 +234,7 @@ pub(crate) async fn recognise<'t, 'a, T: Transaction>(
     }
     let known = if suspects.is_empty() { Vec::new() } else { tx.known(&suspects).await? };
     let mut stored: HashMap<SenderId, HashMap<EventKey, Vec<EventId>>> = HashMap::new();
-    for (EventLookup { sender, key }, ids) in suspects.into_iter().zip(known) {
+    for (EventLookup { sender, key }, StoredCopies { ids }) in suspects.into_iter().zip(known) {
         if !ids.is_empty() {
             stored.entry(sender).or_default().insert(key, ids);
         }

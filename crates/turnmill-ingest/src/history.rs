@@ -14,36 +14,36 @@ const VERSION: u8 = 2;
 
 /// Holds one event of a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Entry<'a> {
+pub(crate) struct Entry<'a> {
     /// Time of the event in its sender's order. If an anonymised copy took its place, the time of
     /// the first copy.
-    pub time: EventTime,
+    pub(crate) time: EventTime,
     /// Tie key: its place among events of exactly that time, see [`Event::tie`].
-    pub tie: Option<i64>,
+    pub(crate) tie: Option<i64>,
     /// Index of the event among the events of its record.
-    pub ordinal: u32,
+    pub(crate) ordinal: u32,
     /// The record's own time.
-    pub record_time: Option<f64>,
+    pub(crate) record_time: Option<f64>,
     /// The record's environment.
     #[serde(borrow)]
-    pub environment: Option<&'a str>,
+    pub(crate) environment: Option<&'a str>,
     /// The unit of the record's timestamps.
-    pub time_unit: TimeUnit,
+    pub(crate) time_unit: TimeUnit,
     /// Whether its source declares all events anonymised.
-    pub anonymised: bool,
+    pub(crate) anonymised: bool,
     /// Of an anonymised copy: what the decoder [kept](turnmill_model::Decoder::kept) of the plain
     /// copy. `None` if no plain copy has come, empty if it had nothing to keep.
     #[serde(borrow)]
-    pub kept: Option<&'a [u8]>,
+    pub(crate) kept: Option<&'a [u8]>,
     /// The record's bytes.
     #[serde(serialize_with = "all_at_once")]
-    pub payload: &'a [u8],
+    pub(crate) payload: &'a [u8],
 }
 
 impl<'a> Entry<'a> {
     /// Creates the entry of `event`, which is one of the events of `record`.
     #[must_use]
-    pub fn new(record: &Record<'a>, event: &Event<'_>, kept: Option<&'a [u8]>) -> Self {
+    pub(crate) fn new(record: &Record<'a>, event: &Event<'_>, kept: Option<&'a [u8]>) -> Self {
         let (time, tie) = event.order();
         Self {
             time,
@@ -89,12 +89,12 @@ impl<'a> From<EntryV1<'a>> for Entry<'a> {
 
 /// Holds the events of a chunk, in the sender's order: by time and tie key, then by arrival.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Entries<'a> {
+pub(crate) struct Entries<'a> {
     /// Name of the decoder that reads the records.
-    pub decoder: &'a str,
+    pub(crate) decoder: &'a str,
     /// The events.
     #[serde(borrow)]
-    pub entries: Vec<Entry<'a>>,
+    pub(crate) entries: Vec<Entry<'a>>,
 }
 
 /// Most events of a chunk. The chunks of a batch follow each other in time. So a stretch of history
@@ -104,7 +104,7 @@ const CHUNK: usize = 512;
 impl Entries<'_> {
     /// Returns the events as chunks, numbered from 0; none if there are no events.
     #[must_use]
-    pub fn chunks(&self) -> Vec<Chunk> {
+    pub(crate) fn chunks(&self) -> Vec<Chunk> {
         let chunk = |(number, entries): (u64, &[Entry<'_>])| {
             let (first, last) = (entries.first()?, entries.last()?);
             let (least, greatest) = (first.time, last.time);
@@ -115,23 +115,8 @@ impl Entries<'_> {
     }
 
     /// Encodes and compresses the events.
-    ///
-    /// ```
-    /// use turnmill_ingest::history::{Entries, Entry, unpack};
-    /// # use turnmill_formats::rasa::RasaDecoder;
-    /// # use turnmill_model::{Decoder, Record, Settings};
-    /// let payload = br#"{"sender_id": "u1", "event": "restart", "timestamp": 1656382549.5}"#;
-    /// let record = Record { payload, ..Record::default() };
-    /// let mut events = Vec::new();
-    /// RasaDecoder::new(&Settings::default()).decode(&record, &mut events).unwrap();
-    /// let entry = Entry::new(&record, &events[0], None);
-    /// let packed = Entries { decoder: "rasa", entries: vec![entry] }.pack();
-    /// let chunk = unpack(&packed)?;
-    /// assert_eq!(Entries::read(&chunk)?.entries, [entry]);
-    /// # Ok::<(), turnmill_sink::StoreError>(())
-    /// ```
     #[must_use]
-    pub fn pack(&self) -> Vec<u8> {
+    pub(crate) fn pack(&self) -> Vec<u8> {
         // Serialising plain data into memory cannot fail. An empty chunk would be refused on
         // reading.
         let plain = postcard::to_stdvec(self).unwrap_or_default();
@@ -148,7 +133,7 @@ impl<'a> Entries<'a> {
     /// # Errors
     ///
     /// [`StoreError::Damaged`] if the bytes are no chunk.
-    pub fn read(chunk: &'a Unpacked) -> Result<Self, StoreError> {
+    pub(crate) fn read(chunk: &'a Unpacked) -> Result<Self, StoreError> {
         let read = match chunk.version {
             1 => postcard::from_bytes(&chunk.bytes).map(|(decoder, entries): (&str, Vec<EntryV1<'_>>)| {
                 Self { decoder, entries: entries.into_iter().map(Entry::from).collect() }
@@ -161,7 +146,7 @@ impl<'a> Entries<'a> {
 
 /// Holds a chunk without its compression.
 #[derive(Clone, Debug)]
-pub struct Unpacked {
+pub(crate) struct Unpacked {
     version: u8,
     bytes: Vec<u8>,
 }
@@ -177,7 +162,7 @@ fn all_at_once<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::E
 /// # Errors
 ///
 /// [`StoreError::Damaged`] if the bytes are no chunk of a known version.
-pub fn unpack(bytes: &[u8]) -> Result<Unpacked, StoreError> {
+pub(crate) fn unpack(bytes: &[u8]) -> Result<Unpacked, StoreError> {
     let (Some(&version @ 1..=VERSION), Some(size), Some(packed)) =
         (bytes.first(), bytes.get(1..5), bytes.get(5..))
     else {
@@ -194,6 +179,9 @@ fn damaged(detail: &str) -> StoreError {
 
 #[cfg(test)]
 mod tests {
+    use turnmill_formats::rasa::RasaDecoder;
+    use turnmill_model::{Decoder as _, Settings};
+
     use super::*;
 
     #[test]
@@ -218,6 +206,17 @@ mod tests {
             );
             assert_eq!(postcard::to_stdvec(&entry).unwrap(), postcard::to_stdvec(&one_by_one).unwrap());
         }
+    }
+
+    #[test]
+    fn what_is_packed_is_read() {
+        let payload = br#"{"sender_id": "u1", "event": "restart", "timestamp": 1656382549.5}"#;
+        let record = Record { payload, ..Record::default() };
+        let mut events = Vec::new();
+        RasaDecoder::new(&Settings::default()).decode(&record, &mut events).unwrap();
+        let entry = Entry::new(&record, &events[0], None);
+        let chunk = unpack(&Entries { decoder: "rasa", entries: vec![entry] }.pack()).unwrap();
+        assert_eq!(Entries::read(&chunk).unwrap().entries, [entry]);
     }
 
     #[test]

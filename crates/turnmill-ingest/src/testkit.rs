@@ -37,14 +37,18 @@ mod drive;
 mod history;
 mod memory;
 mod outbox;
+mod record;
 mod replica;
+mod shapes;
 mod upkeep;
 
 use std::fmt::Write as _;
 
-pub use self::drive::{Delivery, Driver, Given};
+pub use self::drive::{Delivery, Driver, NoLetters};
 pub use self::memory::Memory;
+pub use self::record::OwnedRecord;
 pub use self::replica::Replica;
+pub use self::shapes::{SHAPES, Shape};
 use turnmill_sink::outbox::Outbox;
 use turnmill_sink::{Inspect, Store, Upkeep};
 
@@ -109,7 +113,9 @@ pub async fn suite<F: Fixture>(fixture: &mut F) {
     cases::copies_of_one_clock_tick_are_told_apart(fixture).await;
     cases::a_failure_between_any_two_statements_leaves_nothing(fixture).await;
     cases::other_settings_are_refused(fixture).await;
+    cases::rows_of_other_settings_are_refused(fixture).await;
     cases::dead_letters_can_be_retried(fixture).await;
+    cases::dead_letters_come_back_whole_and_their_ids_are_not_used_again(fixture).await;
     history::history_comes_in_pages_by_exact_time(fixture).await;
 }
 

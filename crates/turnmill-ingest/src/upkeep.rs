@@ -11,7 +11,7 @@ use crate::ingest::Ingest;
 use crate::late::Replayer;
 use crate::reader::{SenderRef, Stored};
 use crate::replaced::rewrite;
-use crate::setback::{Setback, check_patterns};
+use crate::setback::{Setback, check_opened, check_patterns};
 use crate::whole_history::{Rewritten, WholeHistory};
 
 /// Chunks of history that are copied at a time.
@@ -68,6 +68,7 @@ impl Ingest {
         claims.dedup();
         let claim = Claim::of_senders(&claims);
         let mut tx = store.begin(&claim).await?;
+        check_opened(self.rules().settings(), &tx)?;
         check_patterns(&self.engine, &tx)?;
         let locked = tx.timelines().await?;
         let mut batch = Batch { rebuilt: senders.last().copied(), ..Batch::default() };
@@ -126,6 +127,7 @@ impl Ingest {
     async fn try_catch_up<S: Store>(&mut self, store: &mut S, senders: &[SenderId]) -> Result<u64, Setback> {
         let claim = Claim::of_senders(senders);
         let mut tx = store.begin(&claim).await?;
+        check_opened(self.rules().settings(), &tx)?;
         check_patterns(&self.engine, &tx)?;
         let locked = tx.timelines().await?;
         let (mut batch, mut caught_up) = (Batch::default(), 0);

@@ -53,5 +53,5 @@ pub use record::{
     AssistantName, AssistantNameBuf, Decoder, Reason, Record, Refused, SourceFacts, SourceFactsBuf, TimeUnit,
     UnknownReason, UnknownTimeUnit,
 };
-pub use settings::{SessionIdMode, Settings};
+pub use settings::{SessionIdMode, Settings, UnknownSessionIdMode};
 pub use time::{EARLIEST_SECONDS, EventTime, LATEST_SECONDS, Micros};

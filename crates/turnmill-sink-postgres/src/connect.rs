@@ -15,7 +15,10 @@ use tokio_postgres::{Client, Error, Row, SimpleQueryMessage, Statement, ToStatem
 use turnmill_postgres::Tls;
 use turnmill_sink::StoreError;
 
-use crate::error::{is_about_encryption, is_connection_lost, is_of_the_server, store_error};
+use crate::error::{
+    contradiction, is_about_encryption, is_connection_lost, is_of_the_server, is_taken_under_lock,
+    store_error,
+};
 use crate::failure::Failure;
 use crate::settings::PostgresSettings;
 use crate::steps::Step;
@@ -348,12 +351,12 @@ impl Connection {
     /// A COPY is sent only when everything before it has succeeded. In a failed transaction the
     /// server refuses to begin it. By then the driver has sent more than the server reads, and no
     /// longer knows which answer belongs to which request.
-    pub(crate) async fn run(&self, steps: &[Step]) -> Result<(), StoreError> {
+    pub(crate) async fn run(&self, steps: &[Step], rivals: Rivals) -> Result<(), StoreError> {
         let mut rest = steps;
         while !rest.is_empty() {
             let next = rest.iter().skip(1).position(Step::is_copy).map_or(rest.len(), |at| at + 1);
             let (group, others) = rest.split_at(next);
-            self.run_group(group).await?;
+            self.run_group(group, rivals).await?;
             rest = others;
         }
         Ok(())
@@ -368,7 +371,7 @@ impl Connection {
         }
     }
 
-    async fn run_group(&self, steps: &[Step]) -> Result<(), StoreError> {
+    async fn run_group(&self, steps: &[Step], rivals: Rivals) -> Result<(), StoreError> {
         let mut results: FuturesOrdered<_> = steps.iter().map(|step| step.run(self)).collect();
         let mut outcome = Ok(());
         for step in steps {
@@ -377,7 +380,12 @@ impl Connection {
                 Ok(None) => break,
                 Err(silent) => return Err(self.fail(silent, &step.doing())),
             };
-            let done = result.map_err(|error| self.fail(error, &step.doing()));
+            let done = result.map_err(|error| match rivals {
+                Rivals::Excluded if is_taken_under_lock(&error) => {
+                    contradiction(&error, &self.place, &step.doing())
+                }
+                _ => self.fail(error, &step.doing()),
+            });
             let done = done.and_then(|rows| step.check(rows));
             // Wait for the others all the same, so that no answer is left over.
             outcome = outcome.and(done);
@@ -391,6 +399,16 @@ impl Connection {
         // is lost.
         let _ = self.client.batch_execute("ROLLBACK").now_or_never();
     }
+}
+
+/// Whether another writer can have written the rows that a step inserts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rivals {
+    /// It can, so a key that is taken means a lost race.
+    Possible,
+    /// It cannot. The senders are locked, and the rows were made from states that were read under
+    /// the lock.
+    Excluded,
 }
 
 /// Rolls a transaction back when it is dropped before it has ended.

@@ -77,6 +77,7 @@ impl Upkeep for PostgresStore {
         let (stored, rebuild) = (meta::settings(&meta)?, Rebuild::resume(&meta, settings)?);
         put_meta(&connection, meta::REBUILD, &rebuild.to_json()).await?;
         (self.connection, self.opened) = (Some(connection), true);
+        self.row_settings = settings.clone();
         Ok(RebuildState { stored, assistant: meta::assistant(&meta), after: rebuild.after })
     }
 

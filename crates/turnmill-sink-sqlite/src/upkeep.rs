@@ -70,6 +70,7 @@ impl Upkeep for SqliteStore {
             .map_err(|error| self.error(error, "noting a rebuild"))?;
         self.connection = Some(connection);
         self.opened = self.file_id();
+        self.row_settings = settings.clone();
         Ok(RebuildState { stored, assistant: meta::assistant(&meta), after: rebuild.after })
     }
 

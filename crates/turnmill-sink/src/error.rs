@@ -95,7 +95,10 @@ pub enum StoreError {
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
     /// What the store holds contradicts itself.
-    #[error("the store is damaged: {detail}")]
+    #[error(
+        "the store is damaged: {detail}; `turnmill verify` lists all findings, and `turnmill rebuild` makes lost rows \
+         again from an intact history"
+    )]
     Damaged {
         /// What was found.
         detail: String,

@@ -207,8 +207,8 @@ pub enum SourceError {
         /// What the file is, with a remedy.
         foreign: Foreign,
     },
-    /// A source of another crate failed.
-    #[error("cannot read {partition}")]
+    /// A source of another crate failed. The cause names what cannot be read.
+    #[error("{source}")]
     Other {
         /// The partition.
         partition: PartitionId,

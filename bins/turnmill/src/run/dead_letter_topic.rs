@@ -7,7 +7,7 @@ use turnmill_model::PartitionId;
 use turnmill_pipeline::{OnRefusal, OutboxError, OutboxRunner, SinkEvent, explain};
 use turnmill_service::Component;
 use turnmill_sink::outbox::{Operation, Outbox, Scope, SinkSpec, SinkStart};
-use turnmill_sink::{Inspect, SinkError, Store, StoreError};
+use turnmill_sink::{Inspect, SinkError, Store, StoreError, StoredPosition};
 use turnmill_source_kafka::DeadLetterTopic;
 use turnmill_stores::AnyStore;
 
@@ -97,7 +97,7 @@ async fn feed(service: &Service, topic: &str) -> Result<(), String> {
 async fn last_sent_before(store: &mut AnyStore, topic: &str) -> Result<u64, StoreError> {
     let key = PartitionId::new(NAME, topic);
     let positions = store.positions().await?;
-    let Some((_, position)) = positions.into_iter().find(|(stored, _)| *stored == key) else { return Ok(0) };
+    let Some(position) = StoredPosition::find(&positions, &key) else { return Ok(0) };
     let damaged = |_| StoreError::Damaged {
         detail: format!("the position of {key} is `{position}`, expected a number"),
     };
@@ -149,7 +149,7 @@ async fn count(service: &Service, mut store: AnyStore) {
     loop {
         // The consumers log that the database is unavailable.
         if let Ok(ledger) = store.ledger().await {
-            let waiting = ledger.iter().map(|(_, counts)| counts.dead_letters).sum::<i64>();
+            let waiting = ledger.iter().map(|entry| entry.counts.dead_letters).sum::<i64>();
             service.metrics.set_dead_letters_waiting(u64::try_from(waiting).unwrap_or_default());
         }
         tokio::time::sleep(COUNT_INTERVAL).await;

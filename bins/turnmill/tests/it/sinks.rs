@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 use turnmill_formats::rasa::RasaDecoder;
-use turnmill_ingest::testkit::{Given, conversation};
+use turnmill_ingest::testkit::{OwnedRecord, conversation};
 use turnmill_ingest::{Accounting, Arrivals, Ingest, MakeDeadLetter, RowRules};
 use turnmill_model::{Refused, Settings};
 use turnmill_pipeline::{OnRefusal, OutboxRunner, SinkEvent, Stop};
@@ -52,10 +52,12 @@ fn fill(file: &File, senders: &[&str]) {
         let mut store = file.store();
         store.open(&Settings::default()).await.unwrap();
         for sender in senders {
-            let lines: Vec<Given> =
-                conversation(sender, 2, START).iter().map(|line| Given::body(line.as_bytes())).collect();
+            let lines: Vec<OwnedRecord> = conversation(sender, 2, START)
+                .iter()
+                .map(|line| OwnedRecord::body(line.as_bytes()))
+                .collect();
             let mut arrivals = Arrivals::default();
-            lines.iter().for_each(|line| arrivals.push(ingest.decoder(), line.record()));
+            lines.iter().for_each(|line| arrivals.push(ingest.decoder(), line.as_record()));
             let accounting = Accounting::Source("test");
             ingest.ingest(&mut store, &arrivals, &[], &accounting, &NoLetters).await.unwrap();
         }

@@ -12,7 +12,7 @@ use turnmill_sink::{Class, Inspect, Store, StoreError, Upkeep};
 
 use super::cases::{Bench, START};
 use super::drive::PlainLetters;
-use super::{Fixture, Given, Replica, conversation};
+use super::{Fixture, OwnedRecord, Replica, conversation};
 use crate::{Accounting, Arrivals, Ingest, RowRules};
 
 const OWNER: &str = "suite";
@@ -127,8 +127,8 @@ where
     assert!(letters.len() > 1, "there is something to retry: {letters:?}");
     for letter in &letters {
         let mut arrivals = Arrivals::default();
-        let given = Given::body(letter.payload.clone());
-        arrivals.push(bench.ingest.decoder(), given.record());
+        let given = OwnedRecord::body(letter.payload.clone());
+        arrivals.push(bench.ingest.decoder(), given.as_record());
         if arrivals.refused().is_empty() {
             let accounting = Accounting::Retry { source: &letter.key.source, letter: letter.id };
             let plain = PlainLetters { arrivals: &arrivals, key: &letter.key };

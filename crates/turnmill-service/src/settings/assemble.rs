@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use turnmill_model::{AssistantNameBuf, SessionIdMode, Settings, SourceFactsBuf};
+use turnmill_model::{AssistantNameBuf, Settings, SourceFactsBuf};
 use turnmill_postgres::{PostgresAddress, RootCert};
 use turnmill_text::{check_brokers, check_host, escaped, redact};
 
@@ -53,11 +53,7 @@ pub(crate) fn settings(
     };
     Some(ServiceSettings {
         rows: Settings {
-            session_id: match values.choice(Id::SessionId) {
-                Some("any") => SessionIdMode::Any,
-                Some("off") => SessionIdMode::Off,
-                _ => SessionIdMode::Uuid,
-            },
+            session_id: values.choice(Id::SessionId).and_then(|mode| mode.parse().ok()).unwrap_or_default(),
             bare_slot_strings: values.switch(Id::BareSlotStrings).unwrap_or_default(),
             stack_events: !values.switch(Id::DisableStack).unwrap_or_default(),
         },

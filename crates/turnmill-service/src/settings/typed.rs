@@ -52,7 +52,7 @@ impl SecurityProtocol {
 
     /// Returns whether the protocol includes TLS.
     #[must_use]
-    pub fn has_ssl(self) -> bool {
+    pub(crate) fn has_ssl(self) -> bool {
         matches!(self, Self::Ssl | Self::SaslSsl)
     }
 }

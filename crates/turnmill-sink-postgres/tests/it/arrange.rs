@@ -1,7 +1,7 @@
 //! Indexes and foreign keys of stores that are in use.
 
 use turnmill_formats::rasa::RasaDecoder;
-use turnmill_ingest::testkit::{Delivery, Driver, Given, conversation};
+use turnmill_ingest::testkit::{Delivery, Driver, OwnedRecord, conversation};
 use turnmill_ingest::{Ingest, RowRules};
 use turnmill_model::tables::{EVENT_ERROR, PUBLIC};
 use turnmill_model::{SessionIdMode, Settings};
@@ -37,7 +37,7 @@ pub(crate) async fn filled_from(
         let start = 1_656_382_549.5 + f64::from(number) * 0.003;
         conversation(&format!("u{number}"), turns, start).into_iter().skip(skipped)
     });
-    let given: Vec<Given> = conversations.flatten().map(Given::body).collect();
+    let given: Vec<OwnedRecord> = conversations.flatten().map(OwnedRecord::body).collect();
     let mut driver = Driver::new(schemas, &rules, 1, 1 << 20).await;
     for part in given.chunks(2000) {
         driver.deliver(&Delivery { records: part.iter().collect(), ..Delivery::default() }).await;

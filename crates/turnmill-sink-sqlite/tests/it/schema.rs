@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rusqlite::Connection;
 use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::RowRules;
-use turnmill_ingest::testkit::{Delivery, Driver, Given, conversation};
+use turnmill_ingest::testkit::{Delivery, Driver, OwnedRecord, conversation};
 use turnmill_model::Settings;
 use turnmill_model::tables::{ColumnType, PUBLIC};
 use turnmill_sink::{Inspect, Store};
@@ -59,7 +59,8 @@ fn a_store_of_version_1_gets_the_indexes_of_now_and_keeps_its_rows() {
     let mut files = Files::new();
     let settings = Settings::default();
     let rules = RowRules::new(&settings, RasaDecoder::new).with_checkpoint_every(8);
-    let given: Vec<Given> = conversation("u1", 30, 1_656_382_549.5).into_iter().map(Given::body).collect();
+    let given: Vec<OwnedRecord> =
+        conversation("u1", 30, 1_656_382_549.5).into_iter().map(OwnedRecord::body).collect();
     pollster::block_on(async {
         let mut driver = Driver::new(&mut files, &rules, 1, 4096).await;
         driver.deliver(&Delivery { records: given.iter().collect(), ..Delivery::default() }).await;
