@@ -216,7 +216,7 @@ impl Outbox for SqliteStore {
         table: &'static Table,
         after: &str,
         limit: usize,
-    ) -> Result<Vec<Vec<ChangeValue>>, StoreError> {
+    ) -> Result<Vec<Vec<ChangeValue<'static>>>, StoreError> {
         let doing = format!("reading {}", table.name);
         let fail = |error| self.error(error, &doing);
         let unknown = || StoreError::Damaged { detail: format!("there is no table {}", table.name) };
@@ -231,7 +231,7 @@ impl Outbox for SqliteStore {
                 let value = value::read(stored, *ty).ok_or_else(|| StoreError::Damaged {
                     detail: format!("{} has a value that does not fit its column", table.name),
                 })?;
-                values.push(value.into());
+                values.push(ChangeValue::from(value).into_owned());
             }
             found.push(values);
         }

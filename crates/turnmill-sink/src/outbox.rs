@@ -23,9 +23,11 @@
 //! varint    = LEB128
 //! ```
 
+mod batch;
 mod change;
 mod encoding;
 mod position;
+mod reader;
 mod snapshot;
 
 use std::future::Future;
@@ -33,10 +35,8 @@ use std::time::Duration;
 
 use turnmill_model::tables::Table;
 
-pub use self::change::{
-    ChangeBatch, ChangeValue, DEAD_LETTER_COLUMNS, DEAD_LETTERS, Operation, Origin, RowChange,
-    TableOperation, columns,
-};
+pub use self::batch::{ChangeBatch, RowChange, TableOperation};
+pub use self::change::{ChangeValue, DEAD_LETTER_COLUMNS, DEAD_LETTERS, Operation, Origin, columns};
 pub use self::encoding::{VERSION, encode, encode_patterns, read_headers};
 pub use self::position::{SinkPosition, SnapshotCursor};
 pub use self::snapshot::snapshot_page;
@@ -258,5 +258,5 @@ pub trait Outbox: Store + Inspect {
         table: &'static Table,
         after: &str,
         limit: usize,
-    ) -> impl Future<Output = Result<Vec<Vec<ChangeValue>>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Vec<Vec<ChangeValue<'static>>>, StoreError>> + Send;
 }

@@ -124,16 +124,17 @@ impl DeadLetterTopic {
     }
 
     fn send_one(&mut self, letter: &RowChange<'_>) -> Result<usize, KafkaError> {
-        let text = |name| letter.get(name).and_then(ChangeValue::as_text);
-        let bytes = |name| letter.get(name).and_then(ChangeValue::as_bytes);
-        let own = own_headers(text("place"), text("reason"), text("detail"));
-        let original = text("headers").and_then(read_headers).unwrap_or_default();
+        let value = |name| letter.get(name).unwrap_or(ChangeValue::Null);
+        let (place, reason, detail) = (value("place"), value("reason"), value("detail"));
+        let (headers, key, payload) = (value("headers"), value("record_key"), value("payload"));
+        let own = own_headers(place.as_text(), reason.as_text(), detail.as_text());
+        let original = headers.as_text().and_then(read_headers).unwrap_or_default();
         let original = original.iter().map(|(name, value)| (name.as_str(), value.as_deref()));
         let own = own.iter().map(|(name, value)| (*name, Some(value.as_bytes())));
         let headers: Vec<(&str, Option<&[u8]>)> = original.chain(own).collect();
         let record = OutgoingRecord {
-            key: bytes("record_key"),
-            payload: Some(bytes("payload").unwrap_or_default()),
+            key: key.as_bytes(),
+            payload: Some(payload.as_bytes().unwrap_or_default()),
             headers: &headers,
             time: None,
         };

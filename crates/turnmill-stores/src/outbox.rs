@@ -53,7 +53,7 @@ impl Outbox for AnyStore {
         table: &'static Table,
         after: &str,
         limit: usize,
-    ) -> Result<Vec<Vec<ChangeValue>>, StoreError> {
+    ) -> Result<Vec<Vec<ChangeValue<'static>>>, StoreError> {
         each!(self, store => store.rows_after(table, after, limit).await)
     }
 }

@@ -209,10 +209,12 @@ impl Outbox for MemoryStore {
         table: &'static Table,
         after: &str,
         limit: usize,
-    ) -> Result<Vec<Vec<ChangeValue>>, StoreError> {
+    ) -> Result<Vec<Vec<ChangeValue<'static>>>, StoreError> {
         let row = |row: &Vec<OwnedValue>| {
-            let value =
-                |index: usize| row.get(index).map_or(ChangeValue::Null, |value| value.as_value().into());
+            let value = |index: usize| {
+                row.get(index)
+                    .map_or(ChangeValue::Null, |value| ChangeValue::from(value.as_value()).into_owned())
+            };
             columns(table).map(|(index, _)| value(index)).collect()
         };
         Ok(self.with(|state| {
