@@ -136,6 +136,7 @@ fn state(row: &Row) -> Result<Result<SinkState, StoreError>, Error> {
         lag_bytes: number(6)?,
         skipped: number(7)?,
         error: row.try_get(8)?,
+        owner: row.try_get(9)?,
     };
     Ok(Scope::parse(scope).map(|scope| SinkState { scope, ..state }))
 }
@@ -183,6 +184,12 @@ impl Outbox for PostgresStore {
         let sql = self.sql.outbox.remove.clone();
         let statements: [(&str, &[&(dyn ToSql + Sync)]); 2] = [(&sql, &[&name]), (PRUNE, &[])];
         Ok(self.alone("removing a sink", "BEGIN", &statements).await? > 0)
+    }
+
+    async fn reset_sink(&mut self, name: &str) -> Result<bool, StoreError> {
+        let sql = self.sql.outbox.reset.clone();
+        let statements: [(&str, &[&(dyn ToSql + Sync)]); 2] = [(&sql, &[&name]), (PRUNE, &[])];
+        Ok(self.alone("resetting a sink", "BEGIN", &statements).await? > 0)
     }
 
     async fn sinks(&mut self) -> Result<Vec<SinkState>, StoreError> {

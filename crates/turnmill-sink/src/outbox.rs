@@ -161,6 +161,8 @@ pub struct SinkState {
     pub skipped: u64,
     /// Last error, for operators.
     pub error: Option<String>,
+    /// The runner that has the lease.
+    pub owner: Option<String>,
 }
 
 impl SinkState {
@@ -213,6 +215,10 @@ pub trait Outbox: Store + Inspect {
 
     /// Removes a sink and the entries that only it needs. Returns whether it existed.
     fn remove_sink(&mut self, name: &str) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Lets a sink start again with a snapshot of the stored rows, under its scope and bound. Its
+    /// runner notices and continues there. Returns whether the sink exists.
+    fn reset_sink(&mut self, name: &str) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Returns the sinks, ordered by name.
     fn sinks(&mut self) -> impl Future<Output = Result<Vec<SinkState>, StoreError>> + Send;
