@@ -112,7 +112,6 @@ impl<S: Outbox, K: Sink> OutboxRunner<S, K> {
     /// Creates a runner that writes to `sink` under the definition `spec`. The store is opened with
     /// `settings` when the runner starts.
     pub fn new(store: S, settings: &Settings, spec: SinkSpec, sink: K, stop: Stop) -> Self {
-        let random = RandomState::new().hash_one(std::process::id());
         Self {
             store,
             settings: settings.clone(),
@@ -120,7 +119,7 @@ impl<S: Outbox, K: Sink> OutboxRunner<S, K> {
             sink,
             stop,
             last: Stop::default(),
-            owner: format!("{}-{random:016x}", std::process::id()),
+            owner: unique(&std::process::id().to_string()),
             lease: Duration::from_secs(30),
             poll: Duration::from_millis(500),
             entries: 100,
@@ -137,6 +136,14 @@ impl<S: Outbox, K: Sink> OutboxRunner<S, K> {
     #[must_use]
     pub fn with_refusals(mut self, on_refusal: OnRefusal) -> Self {
         self.on_refusal = on_refusal;
+        self
+    }
+
+    /// Sets the name of the process that operators see as the owner of the lease; the process id by
+    /// default. Random digits follow it, so it need not be unique.
+    #[must_use]
+    pub fn with_owner(mut self, name: &str) -> Self {
+        self.owner = unique(name);
         self
     }
 
@@ -429,6 +436,10 @@ impl<S: Outbox, K: Sink> OutboxRunner<S, K> {
         }
         Ok(())
     }
+}
+
+fn unique(name: &str) -> String {
+    format!("{name}-{:016x}", RandomState::new().hash_one(name))
 }
 
 /// Waits for `pause`, until a stop is requested, or until `last` is.

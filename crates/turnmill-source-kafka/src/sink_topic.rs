@@ -84,18 +84,33 @@ impl SinkTopic {
         if self.acknowledged.0 != name {
             self.acknowledged = (name, BTreeSet::new());
         }
-        let mut sent = Vec::new();
-        let mut first = None;
-        for (index, change) in batch.rows().enumerate().filter(|(_, change)| is_wanted(change)) {
+        let changes: Vec<_> = batch.rows().enumerate().filter(|(_, change)| is_wanted(change)).collect();
+        match self.deliver(&changes, &mut send) {
+            // The brokers refuse a whole request. One by one, only the change that is too large is
+            // refused.
+            Err(error) if error.class == Class::Poison => {
+                changes.iter().try_for_each(|change| self.deliver(std::slice::from_ref(change), &mut send))
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Sends changes that are not acknowledged yet, and waits until they are.
+    fn deliver<'b>(
+        &mut self,
+        changes: &[(usize, RowChange<'b>)],
+        send: &mut impl FnMut(&mut KafkaProducer, &str, &RowChange<'_>) -> Result<usize, KafkaError>,
+    ) -> Result<(), SinkError> {
+        let (mut sent, mut unsent): (Vec<(usize, usize, RowChange<'b>)>, _) = (Vec::new(), None);
+        for (index, change) in changes {
             if !self.acknowledged.1.is_empty() && self.acknowledged.1.contains(&format!("{change:?}")) {
                 continue;
             }
-            match send(&mut self.producer, &self.topic, &change) {
-                Ok(ticket) => sent.push((ticket, index, change)),
+            match send(&mut self.producer, &self.topic, change) {
+                Ok(ticket) => sent.push((ticket, *index, *change)),
                 Err(error) => {
-                    // The next attempt sends the rest. These are waited for, so that they are not
-                    // sent again.
-                    first = Some(failure(index, &error));
+                    // Those before are waited for, so that they are not sent again.
+                    unsent = Some(failure(*index, &error));
                     break;
                 }
             }
@@ -107,19 +122,19 @@ impl SinkTopic {
             let at = delivered.binary_search_by_key(&ticket, |delivery| delivery.ticket).ok()?;
             delivered.get(at).map(|delivery| &delivery.result)
         };
-        let failed = sent.iter().find_map(|(ticket, index, _)| match result(*ticket) {
+        let undelivered = sent.iter().find_map(|(ticket, index, _)| match result(*ticket) {
             Some(Err(error)) => Some(failure(*index, error)),
             // A record without a delivery report makes the flush fail.
             Some(Ok(_)) | None => None,
         });
-        let outcome = match (failed.or(first), flushed) {
+        let outcome = match (undelivered.or(unsent), flushed) {
             (Some(failure), _) => Err(failure),
             (None, Err(error)) if !matches!(error, KafkaError::Undelivered { .. }) => {
                 Err(SinkError::retryable(error.to_string()))
             }
             (None, _) => Ok(()),
         };
-        if outcome.is_err() {
+        if outcome.is_err() || changes.len() == 1 {
             let acknowledged = sent.iter().filter(|(ticket, ..)| matches!(result(*ticket), Some(Ok(_))));
             self.acknowledged.1.extend(acknowledged.map(|(_, _, change)| format!("{change:?}")));
         }

@@ -12,7 +12,7 @@ use turnmill_source_kafka::DeadLetterTopic;
 use turnmill_stores::AnyStore;
 
 use super::retry::retried;
-use super::service::{Service, error_with_setting};
+use super::service::{Service, error_with_setting, process_name};
 use crate::connect;
 
 /// Prefix of the sink's name; the topic follows. In schema version 3 this is the source of the
@@ -57,6 +57,7 @@ async fn feed(service: &Service, topic: &str) -> Result<(), String> {
     }
     let store_of_sink = service.target.store().map_err(|error| error_with_setting(&error))?;
     let mut runner = OutboxRunner::new(store_of_sink, &settings.rows, spec, sink, service.stop.clone())
+        .with_owner(&process_name())
         .with_refusals(OnRefusal::Skip);
     let mut observe = |event: &SinkEvent<'_>| report(service, topic, event, &mut last_error);
     // Counting never ends. The runner ends when a stop is requested, and releases its lease.

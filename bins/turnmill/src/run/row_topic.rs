@@ -7,7 +7,7 @@ use turnmill_service::Component;
 use turnmill_sink::outbox::SinkSpec;
 use turnmill_source_kafka::RowTopic;
 
-use super::service::{Service, error_with_setting};
+use super::service::{Service, error_with_setting, process_name};
 use crate::connect;
 
 /// Prefix of the sink's name; the topic follows.
@@ -34,8 +34,9 @@ fn feed(service: &Service, topic: &str) -> Result<(), String> {
     let spec = SinkSpec { max_bytes: Some(settings.row_topic.max_bytes), ..SinkSpec::new(name(topic)) };
     let store = service.target.store().map_err(|error| error_with_setting(&error))?;
     let on_refusal = if settings.row_topic.skip_refused { OnRefusal::Skip } else { OnRefusal::Stop };
-    let mut runner =
-        OutboxRunner::new(store, &settings.rows, spec, sink, service.stop.clone()).with_refusals(on_refusal);
+    let mut runner = OutboxRunner::new(store, &settings.rows, spec, sink, service.stop.clone())
+        .with_owner(&process_name())
+        .with_refusals(on_refusal);
     tracing::info!(topic, "sending rows to the topic");
     let mut last_error = String::new();
     let mut observe = |event: &SinkEvent<'_>| report(service, topic, event, &mut last_error);
