@@ -15,6 +15,7 @@ mod positions;
 mod rebuild;
 mod run;
 mod runtime;
+mod sinks;
 mod store_args;
 mod verify;
 
@@ -82,6 +83,9 @@ enum Command {
     /// List or set the positions from which sources are read.
     #[command(subcommand)]
     Positions(positions::Command),
+    /// List the sinks of a store, remove one, or let one start again.
+    #[command(subcommand)]
+    Sinks(sinks::Command),
 }
 
 /// Why a command failed.
@@ -133,6 +137,7 @@ fn run_command(command: Command) -> Result<ExitCode, CommandFailure> {
         Command::ForeignKeys(args) => block_on(foreign_keys::run(&args))?,
         Command::Markers(command) => markers::run(&command)?,
         Command::Positions(command) => block_on(positions::run(&command))?,
+        Command::Sinks(command) => block_on(sinks::run(&command))?,
     })
 }
 

@@ -166,6 +166,12 @@ impl<S: Store> Pipeline<S> {
         self
     }
 
+    /// Returns the rules of the rows.
+    #[must_use]
+    pub fn rules(&self) -> &RowRules {
+        self.ingest.rules()
+    }
+
     /// Returns the store.
     pub fn store(&mut self) -> &mut S {
         &mut self.store

@@ -95,6 +95,7 @@ where
     let absent = bench.store.lease_sink("absent", OWNER, LEASE).await.unwrap();
     assert_eq!(absent, None, "there is no sink of that name");
     assert!(!bench.store.remove_sink("absent").await.unwrap());
+    assert!(!bench.store.reset_sink("absent").await.unwrap());
 }
 
 pub(super) async fn a_sink_ends_with_the_stores_rows<F: Fixture>(fixture: &mut F)
@@ -291,8 +292,19 @@ where
     assert_eq!(error.class(), Class::Fenced, "{error}");
     let state = &store.sinks().await.unwrap()[1];
     assert_eq!((state.lag(), state.skipped, state.error.as_deref()), (2, 2, Some("odd")));
+    assert_eq!(state.owner.as_deref(), Some(OWNER));
     step = SinkStep { owner: "another", from: &to, ..step };
     assert_eq!(store.advance_sink(&step).await.unwrap_err().class(), Class::Fenced, "it has no lease");
+
+    assert!(store.reset_sink("slow").await.unwrap());
+    assert_eq!(entries(store, 0).await, [], "a sink that starts again needs no entry");
+    let state = store.sinks().await.unwrap().remove(1);
+    assert_eq!((state.lag(), state.lag_bytes, state.error), (0, 0, None));
+    step = SinkStep { owner: OWNER, from: &to, ..step };
+    assert_eq!(store.advance_sink(&step).await.unwrap_err().class(), Class::Fenced, "it has moved");
+    let mut replica = Replica::default();
+    follow(store, "slow", &mut replica).await;
+    assert_equal(store, &replica, "after a reset").await;
 
     assert!(store.remove_sink("slow").await.unwrap());
     assert_eq!(entries(store, 0).await, [], "a sink that is gone keeps nothing");

@@ -123,8 +123,8 @@ struct Picky {
 impl Sink for Picky {
     async fn write(&mut self, batch: &ChangeBatch) -> Result<(), SinkError> {
         let messages = || batch.rows().enumerate().filter(|(_, row)| row.table == "rasa_user_message");
-        let refused =
-            messages().find(|(_, row)| row.get("text").and_then(|text| text.as_text()) == Some("message 1"));
+        let refused = messages()
+            .find(|(_, row)| row.get("text").is_some_and(|text| text.as_text() == Some("message 1")));
         if let Some((index, _)) = refused {
             return Err(SinkError::refused(index, "I do not like it"));
         }
