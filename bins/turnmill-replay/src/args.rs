@@ -191,7 +191,7 @@ impl FactsArgs {
             None if self.assistant_from_metadata => AssistantNameBuf::FromMetadata,
             None => AssistantNameBuf::None,
         };
-        SourceFactsBuf { assistant, time_unit: self.time_unit, anonymised: self.anonymised }
+        SourceFactsBuf { assistant, time_unit: self.time_unit, anonymised: self.anonymised, decoder: None }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use turnmill_engine::Engine;
-use turnmill_model::{Decoder, Reason, Refused};
+use turnmill_model::{Decoders, Reason, Refused};
 use turnmill_sink::{Advance, Class, Opened, Store, StoreError};
 
 use crate::accounting::Accounting;
@@ -54,10 +54,10 @@ impl Ingest {
         &self.rules
     }
 
-    /// Returns the decoder of the rules, with which records are pushed into [`Arrivals`].
+    /// Returns the decoders of the rules, with which records are pushed into [`Arrivals`].
     #[must_use]
-    pub fn decoder(&self) -> &dyn Decoder {
-        self.rules.decoder()
+    pub fn decoders(&self) -> &Decoders {
+        self.rules.decoders()
     }
 
     /// Returns how many timelines are in memory, and their bytes.
@@ -155,7 +155,7 @@ impl Ingest {
     ) -> Result<Report, StoreError> {
         loop {
             let Self { rules, engine, cache } = self;
-            let mut attempt = Attempt { engine, decoder: rules.decoder(), cache };
+            let mut attempt = Attempt { engine, decoders: rules.decoders(), cache };
             match attempt.run(store, task, purpose).await {
                 Ok(report) => return Ok(report),
                 Err(setback) => self.overcome(setback, store).await?,

@@ -34,10 +34,12 @@
 
 mod cases;
 mod drive;
+mod formats;
 mod history;
 mod memory;
 mod outbox;
 mod replica;
+mod tiny;
 mod upkeep;
 
 use std::fmt::Write as _;
@@ -45,6 +47,7 @@ use std::fmt::Write as _;
 pub use self::drive::{Delivery, Driver, Given};
 pub use self::memory::Memory;
 pub use self::replica::Replica;
+pub use self::tiny::{Annex, Tiny};
 use turnmill_sink::outbox::Outbox;
 use turnmill_sink::{Inspect, Store, Upkeep};
 
@@ -111,6 +114,10 @@ pub async fn suite<F: Fixture>(fixture: &mut F) {
     cases::other_settings_are_refused(fixture).await;
     cases::dead_letters_can_be_retried(fixture).await;
     history::history_comes_in_pages_by_exact_time(fixture).await;
+    formats::senders_of_two_formats_share_a_store(fixture).await;
+    formats::each_format_keeps_its_own_of_plain_copies(fixture).await;
+    formats::a_sender_may_have_events_of_two_decoders(fixture).await;
+    formats::a_dead_letter_is_retried_by_its_decoder(fixture).await;
 }
 
 /// Runs all checks of [`Upkeep`].
@@ -127,6 +134,8 @@ where
     upkeep::a_rebuild_with_the_same_settings_changes_nothing(fixture).await;
     upkeep::a_rebuild_with_other_settings_gives_the_rows_of_a_store_filled_with_them(fixture).await;
     upkeep::a_rebuild_gives_senders_their_assistant(fixture).await;
+    formats::a_rebuild_reads_each_sender_with_its_decoder(fixture).await;
+    formats::markers_are_made_of_every_format(fixture).await;
 }
 
 /// Runs all checks of [`Outbox`].

@@ -151,7 +151,7 @@ impl<S: Store> Pipeline<S> {
     }
 
     /// Sets facts of all records of the sources: the assistant, the unit of time, whether they are
-    /// anonymised.
+    /// anonymised, and the decoder of the sources that name none.
     #[must_use]
     pub fn with_source_facts(mut self, facts: SourceFactsBuf) -> Self {
         self.reading.preparation.facts = Arc::new(facts);
@@ -223,7 +223,7 @@ impl<S: Store> Pipeline<S> {
             let result = if range == (0..arrivals.len()) {
                 self.ingest.ingest(&mut self.store, arrivals, advances, &accounting, prepared).await
             } else {
-                let part = prepared.part(range.clone(), self.ingest.decoder());
+                let part = prepared.part(range.clone(), self.ingest.decoders());
                 let letters = DeadLettersFrom { prepared, first: range.start };
                 self.ingest.ingest(&mut self.store, &part, advances, &accounting, &letters).await
             };

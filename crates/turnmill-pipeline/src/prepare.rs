@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_channel::{Receiver, Sender};
 use self_cell::self_cell;
 use turnmill_ingest::{Arrivals, MakeDeadLetter, RowRules};
-use turnmill_model::{Decoder, Record, Refused, SourceFactsBuf};
+use turnmill_model::{Decoders, Record, Refused, SourceFactsBuf};
 use turnmill_sink::DeadLetter;
 use turnmill_source::{
     Assignment, BatchLimits, GroupLimits, GroupProgress, GroupSource, Opened, Progress, RecordBatch,
@@ -48,8 +48,23 @@ pub(crate) struct Preparation {
     pub(crate) facts: Arc<SourceFactsBuf>,
 }
 
+impl Preparation {
+    /// Returns the same for a source that names its `decoder`, or names none.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`] if there is no decoder with the name that the source or its facts give.
+    pub(crate) fn for_source(mut self, decoder: Option<&str>, decoders: &Decoders) -> Result<Self, Refused> {
+        if let Some(name) = decoder {
+            Arc::make_mut(&mut self.facts).decoder = Some(name.to_owned());
+        }
+        decoders.of(&self.facts.borrow())?;
+        Ok(self)
+    }
+}
+
 impl Owner {
-    fn decode(&self, records: Range<usize>, decoder: &dyn Decoder) -> Arrivals<'_> {
+    fn decode(&self, records: Range<usize>, decoders: &Decoders) -> Arrivals<'_> {
         let mut arrivals = Arrivals::default();
         let skipped = records.start;
         for (number, record) in self.batch.iter().enumerate().skip(skipped).take(records.len()) {
@@ -59,7 +74,7 @@ impl Owner {
                     if let Some(Some(body)) = self.bodies.get(number) {
                         record.payload = body;
                     }
-                    arrivals.push(decoder, record);
+                    arrivals.push(decoders, record);
                 }
                 RecordOutcome::Refused(refused) => {
                     arrivals.push_refused(record.record(), refused.clone());
@@ -84,20 +99,20 @@ impl MakeDeadLetter for DeadLettersFrom<'_> {
 }
 
 impl Prepared {
-    fn decode(batch: RecordBatch, decoder: &dyn Decoder, preparation: &Preparation) -> Self {
+    fn decode(batch: RecordBatch, decoders: &Decoders, preparation: &Preparation) -> Self {
         let rewrite = preparation.rewrite.as_deref();
         let bodies = rewrite.map(|rewrite| batch.iter().map(|record| rewrite(record.payload)).collect());
         let owner = Owner { batch, bodies: bodies.unwrap_or_default(), facts: preparation.facts.clone() };
         Self::new(owner, |owner| {
-            let mut arrivals = owner.decode(0..owner.batch.len(), decoder);
-            arrivals.pack(decoder);
+            let mut arrivals = owner.decode(0..owner.batch.len(), decoders);
+            arrivals.pack(decoders);
             arrivals
         })
     }
 
     /// Decodes some of the records alone.
-    pub(crate) fn part(&self, records: Range<usize>, decoder: &dyn Decoder) -> Arrivals<'_> {
-        self.borrow_owner().decode(records, decoder)
+    pub(crate) fn part(&self, records: Range<usize>, decoders: &Decoders) -> Arrivals<'_> {
+        self.borrow_owner().decode(records, decoders)
     }
 
     pub(crate) fn batch(&self) -> &RecordBatch {
@@ -180,7 +195,7 @@ impl ReadAhead {
         options: ReadOptions,
         stop: Stop,
     ) -> std::io::Result<Self> {
-        Self::start(move |outgoing, fresh| read(source, rules.decoder(), &options, &stop, outgoing, fresh))
+        Self::start(move |outgoing, fresh| read(source, rules.decoders(), &options, &stop, outgoing, fresh))
     }
 
     /// Reads the partitions that a group assigns.
@@ -192,7 +207,7 @@ impl ReadAhead {
         stop: Stop,
     ) -> std::io::Result<Self> {
         Self::start(move |outgoing, fresh| {
-            let last = read_group(source, rules.decoder(), limits, &preparation, &stop, outgoing, fresh);
+            let last = read_group(source, rules.decoders(), limits, &preparation, &stop, outgoing, fresh);
             // The writer may have stopped listening.
             let _ = outgoing.send_blocking(last);
         })
@@ -227,7 +242,7 @@ impl Drop for ReadAhead {
 
 fn read(
     mut source: Box<dyn Source>,
-    decoder: &dyn Decoder,
+    decoders: &Decoders,
     options: &ReadOptions,
     stop: &Stop,
     outgoing: &Sender<ReaderMessage>,
@@ -241,7 +256,7 @@ fn read(
         };
         let empty = batch.is_empty() && !batch.opened().is_some_and(Opened::moved);
         if failure.is_none() && !empty {
-            let prepared = Box::new(Prepared::decode(batch, decoder, &options.preparation));
+            let prepared = Box::new(Prepared::decode(batch, decoders, &options.preparation));
             if outgoing.send_blocking(ReaderMessage::Batch(prepared)).is_err() {
                 return;
             }
@@ -269,7 +284,7 @@ fn read(
 /// Reads until the group ends, fails or is stopped. Returns the last message.
 fn read_group(
     mut source: Box<dyn GroupSource>,
-    decoder: &dyn Decoder,
+    decoders: &Decoders,
     limits: GroupLimits,
     preparation: &Preparation,
     stop: &Stop,
@@ -283,7 +298,7 @@ fn read_group(
         let mut batch = fresh.try_recv().unwrap_or_default();
         let read = match source.next(&limits, &mut batch) {
             Ok(GroupProgress::Batch) => {
-                ReaderMessage::Batch(Box::new(Prepared::decode(batch, decoder, preparation)))
+                ReaderMessage::Batch(Box::new(Prepared::decode(batch, decoders, preparation)))
             }
             Ok(GroupProgress::Assigned(assignment)) => ReaderMessage::Assigned(assignment),
             Ok(GroupProgress::Revoked { generation, lost }) => ReaderMessage::Revoked { generation, lost },

@@ -137,6 +137,7 @@ fn counts(row: &Row) -> Result<(String, Counts), Error> {
         dead_letters: row.try_get(5)?,
         skipped: row.try_get(6)?,
         changed: row.try_get(7)?,
+        parts: row.try_get(8)?,
     };
     Ok((row.try_get(0)?, counts))
 }

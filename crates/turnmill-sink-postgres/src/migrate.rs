@@ -270,6 +270,11 @@ async fn migrate(
                 let fail = |error| connection.fail(error, "making the tables of sinks");
                 connection.batch_execute(&sql).await.map_err(fail)?;
             }
+            Change::LedgerParts => {
+                let sql = schema.ledger_parts().join(";\n");
+                let fail = |error| connection.fail(error, "adding a column to the ledger");
+                connection.batch_execute(&sql).await.map_err(fail)?;
+            }
             _ => {
                 let detail = format!("migration {} is not known to this store", named(step));
                 return Err(StoreError::Damaged { detail });

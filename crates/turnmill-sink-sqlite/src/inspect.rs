@@ -143,6 +143,7 @@ fn counts(row: &Row<'_>) -> rusqlite::Result<(String, Counts)> {
         dead_letters: row.get(5)?,
         skipped: row.get(6)?,
         changed: row.get(7)?,
+        parts: row.get(8)?,
     };
     Ok((row.get(0)?, counts))
 }

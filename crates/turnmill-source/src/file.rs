@@ -36,6 +36,8 @@ pub struct FileOptions {
     pub source: String,
     /// The format; detected from the content if `None`.
     pub format: Option<Format>,
+    /// Name of the decoder that the records need, see [`Source::decoder`].
+    pub decoder: Option<String>,
     /// Whether to wait for more at the end of the file, and to take complete lines only.
     pub follow: bool,
     /// Maximum size of a line or tracker dump in bytes, 256 MiB by default. A larger one is an
@@ -45,7 +47,13 @@ pub struct FileOptions {
 
 impl Default for FileOptions {
     fn default() -> Self {
-        Self { source: "file".into(), format: None, follow: false, max_record_bytes: 256 << 20 }
+        Self {
+            source: "file".into(),
+            format: None,
+            decoder: None,
+            follow: false,
+            max_record_bytes: 256 << 20,
+        }
     }
 }
 
@@ -399,6 +407,10 @@ impl FileSource {
 impl Source for FileSource {
     fn partition(&self) -> &PartitionId {
         &self.partition
+    }
+
+    fn decoder(&self) -> Option<&str> {
+        self.options.decoder.as_deref()
     }
 
     fn next_batch(&mut self, limits: &BatchLimits, out: &mut RecordBatch) -> Result<Progress, SourceError> {

@@ -99,6 +99,12 @@ pub struct AssignedPartition {
 ///
 /// A [`Position::offset`] is the offset of the next record.
 pub trait GroupSource: Send {
+    /// Returns the name of the decoder that the records need. `None`: the one that the caller's
+    /// facts about the source name, else the default one.
+    fn decoder(&self) -> Option<&str> {
+        None
+    }
+
     /// Waits for the next result. Empties and fills `out` if it is a batch.
     ///
     /// Waits at most about `limits.wait`, and `limits.linger` once there is a record. After

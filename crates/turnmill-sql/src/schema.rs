@@ -118,21 +118,31 @@ impl Schema {
     /// may be executed again.
     #[must_use]
     pub fn new_columns(&self) -> Vec<String> {
-        let added = [
+        self.add_columns(&[
             ("rasa_sender", "assistant", SqlType::Varchar(text::SHORT), ""),
             (internal::LEDGER.name, "changed", SqlType::Integer, " NOT NULL DEFAULT 0"),
             (internal::DEAD_LETTER.name, "record_row", SqlType::Integer, ""),
             (internal::DEAD_LETTER.name, "facts", SqlType::Text, ""),
-        ];
+        ])
+    }
+
+    /// Returns the statements that add the ledger's count of events beside those that count. In
+    /// PostgreSQL they may be executed again.
+    #[must_use]
+    pub fn ledger_parts(&self) -> Vec<String> {
+        self.add_columns(&[(internal::LEDGER.name, "parts", SqlType::Integer, " NOT NULL DEFAULT 0")])
+    }
+
+    fn add_columns(&self, added: &[(&str, &str, SqlType, &str)]) -> Vec<String> {
         let missing = match self.dialect {
             Dialect::Postgres => "IF NOT EXISTS ",
             Dialect::Sqlite => "",
         };
-        let statement = |(table, column, ty, rest): (&str, &str, SqlType, &str)| {
-            let ty = self.dialect.type_name(ty);
+        let statement = |(table, column, ty, rest): &(&str, &str, SqlType, &str)| {
+            let ty = self.dialect.type_name(*ty);
             format!("ALTER TABLE {table} ADD COLUMN {missing}{} {ty}{rest}", quoted(column))
         };
-        added.into_iter().map(statement).collect()
+        added.iter().map(statement).collect()
     }
 
     /// Returns the statements for the tables of sinks and their outbox. In PostgreSQL it may be done again.

@@ -55,7 +55,7 @@ fn fill(file: &File, senders: &[&str]) {
             let lines: Vec<Given> =
                 conversation(sender, 2, START).iter().map(|line| Given::body(line.as_bytes())).collect();
             let mut arrivals = Arrivals::default();
-            lines.iter().for_each(|line| arrivals.push(ingest.decoder(), line.record()));
+            lines.iter().for_each(|line| arrivals.push(ingest.decoders(), line.record()));
             let accounting = Accounting::Source("test");
             ingest.ingest(&mut store, &arrivals, &[], &accounting, &NoLetters).await.unwrap();
         }

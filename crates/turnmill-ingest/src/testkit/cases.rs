@@ -24,9 +24,13 @@ impl<S: Store + Inspect> Bench<S> {
         Self::with_settings(store, &Settings::default()).await
     }
 
-    async fn with_settings(mut store: S, settings: &Settings) -> Self {
+    async fn with_settings(store: S, settings: &Settings) -> Self {
+        Self::with_rules(store, &RowRules::new(settings, RasaDecoder::new)).await
+    }
+
+    pub(super) async fn with_rules(mut store: S, rules: &RowRules) -> Self {
         let key = PartitionId { source: "suite".into(), partition: "0".into() };
-        let ingest = Ingest::new(&RowRules::new(settings, RasaDecoder::new), 1 << 20);
+        let ingest = Ingest::new(rules, 1 << 20);
         let opened = ingest.open(&mut store).await.unwrap();
         let position = opened.position(&key).map(Into::into);
         Self { store, ingest, key, position }
@@ -39,7 +43,7 @@ impl<S: Store + Inspect> Bench<S> {
 
     pub(super) async fn write_given(&mut self, given: &[Given], to: &str) -> Result<Report, StoreError> {
         let mut arrivals = Arrivals::default();
-        given.iter().for_each(|given| arrivals.push(self.ingest.decoder(), given.record()));
+        given.iter().for_each(|given| arrivals.push(self.ingest.decoders(), given.record()));
         let advance = Advance { key: self.key.clone(), from: self.position.clone(), to: to.into() };
         let letters = PlainLetters { arrivals: &arrivals, key: &self.key };
         let accounting = Accounting::Source("suite");
@@ -310,8 +314,6 @@ pub(super) async fn other_settings_are_refused<F: Fixture>(fixture: &mut F) {
 }
 
 pub(super) async fn dead_letters_can_be_retried<F: Fixture>(fixture: &mut F) {
-    let settings = Settings::default();
-    let decoder = RasaDecoder::new(&settings);
     let lines = conversation("u1", 2, START);
     let mut driver_lines = lines.clone();
     driver_lines.insert(3, "not JSON".into());
@@ -324,7 +326,7 @@ pub(super) async fn dead_letters_can_be_retried<F: Fixture>(fixture: &mut F) {
     for letter in &letters {
         let mut arrivals = Arrivals::default();
         let given = Given::body(letter.payload.clone());
-        arrivals.push(&decoder, given.record());
+        arrivals.push(bench.ingest.decoders(), given.record());
         let accounting = Accounting::Retry { source: &letter.key.source, letter: letter.id };
         let plain = PlainLetters { arrivals: &arrivals, key: &letter.key };
         bench.ingest.ingest(&mut bench.store, &arrivals, &[], &accounting, &plain).await.unwrap();

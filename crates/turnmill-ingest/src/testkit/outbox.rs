@@ -128,7 +128,7 @@ where
     for letter in &letters {
         let mut arrivals = Arrivals::default();
         let given = Given::body(letter.payload.clone());
-        arrivals.push(bench.ingest.decoder(), given.record());
+        arrivals.push(bench.ingest.decoders(), given.record());
         if arrivals.refused().is_empty() {
             let accounting = Accounting::Retry { source: &letter.key.source, letter: letter.id };
             let plain = PlainLetters { arrivals: &arrivals, key: &letter.key };

@@ -43,7 +43,7 @@ pub(crate) async fn write<S: Store>(store: &mut S, lines: &[String]) {
     let given: Vec<_> =
         lines.iter().map(|line| turnmill_ingest::testkit::Given::body(line.as_bytes())).collect();
     let mut arrivals = Arrivals::default();
-    given.iter().for_each(|given| arrivals.push(ingest.decoder(), given.record()));
+    given.iter().for_each(|given| arrivals.push(ingest.decoders(), given.record()));
     let accounting = Accounting::Source("test");
     loop {
         match ingest.ingest(store, &arrivals, &[], &accounting, &Letter).await {

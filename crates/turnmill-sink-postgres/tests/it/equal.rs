@@ -74,6 +74,7 @@ fn letter() -> DeadLetter {
             assistant: AssistantNameBuf::Given("bank".into()),
             time_unit: TimeUnit::Milliseconds,
             anonymised: true,
+            decoder: Some("chat".into()),
         },
         record_key: Some(vec![9, 0]),
         headers: vec![("a".into(), Some(vec![0, 1])), ("a".into(), None), ("b".into(), Some(Vec::new()))],
@@ -96,7 +97,7 @@ fn dead_letters_come_back_whole_and_their_ids_are_not_used_again() {
         let mut ingest = Ingest::new(&rules, 1000);
         let mut arrivals = Arrivals::default();
         for payload in [b"\xff".as_slice(), b"\xfe"] {
-            arrivals.push(rules.decoder(), turnmill_model::Record { payload, ..Default::default() });
+            arrivals.push(rules.decoders(), turnmill_model::Record { payload, ..Default::default() });
         }
         let count = Accounting::Source("kafka ü");
         ingest.ingest(&mut store, &arrivals, &[], &count, &FullLetters).await.unwrap();
@@ -111,7 +112,7 @@ fn dead_letters_come_back_whole_and_their_ids_are_not_used_again() {
             let good = conversation("u1", 1, 1_656_382_549.5);
             let given = Given::body(good[id - 1].as_bytes());
             let mut arrivals = Arrivals::default();
-            arrivals.push(rules.decoder(), given.record());
+            arrivals.push(rules.decoders(), given.record());
             let retry = Accounting::Retry { source: "kafka ü", letter: id as u64 };
             ingest.ingest(&mut store, &arrivals, &[], &retry, &FullLetters).await.unwrap();
             // A second process that retries the same letters gets an error, and the ledger stays
@@ -123,7 +124,7 @@ fn dead_letters_come_back_whole_and_their_ids_are_not_used_again() {
         let ledger = store.ledger().await.unwrap();
         assert!(ledger[0].1.adds_up() && ledger[0].1.events == 2, "{ledger:?}");
         let mut arrivals = Arrivals::default();
-        arrivals.push(rules.decoder(), turnmill_model::Record { payload: b"\xff", ..Default::default() });
+        arrivals.push(rules.decoders(), turnmill_model::Record { payload: b"\xff", ..Default::default() });
         ingest.ingest(&mut store, &arrivals, &[], &count, &FullLetters).await.unwrap();
         let ids: BTreeSet<u64> =
             store.dead_letters(0, 10).await.unwrap().iter().map(|letter| letter.id).collect();

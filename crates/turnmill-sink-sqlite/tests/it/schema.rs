@@ -82,8 +82,8 @@ fn a_store_of_version_1_gets_the_indexes_of_now_and_keeps_its_rows() {
         .filter(of_version_1)
         .map(|table| (table.name, table.columns.iter().map(|column| column.name).collect()));
     for (table, mut columns) in public.chain(own) {
-        // Version 2 added these.
-        columns.retain(|column| !["assistant", "changed", "record_row", "facts"].contains(column));
+        // Versions 2 and 5 added these.
+        columns.retain(|column| !["assistant", "changed", "record_row", "facts", "parts"].contains(column));
         let columns = columns.iter().map(|column| format!("\"{column}\"")).collect::<Vec<_>>().join(", ");
         old.execute_batch(&format!("INSERT INTO {table} ({columns}) SELECT {columns} FROM present.{table}"))
             .unwrap();
