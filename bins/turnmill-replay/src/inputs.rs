@@ -11,7 +11,7 @@ use turnmill_formats::shipped;
 use turnmill_model::PartitionId;
 use turnmill_pipeline::{Stop, explain};
 use turnmill_source::{
-    BatchLimits, FileOptions, FileSource, Format, GroupLimits, GroupProgress, GroupSource, Position,
+    BatchLimits, Container, FileOptions, FileSource, GroupLimits, GroupProgress, GroupSource, Position,
     Progress, RecordBatch, Source, SourceError,
 };
 #[cfg(feature = "postgres")]
@@ -109,7 +109,7 @@ pub(crate) struct Input {
     pub(crate) name: String,
     kind: Kind,
     source: String,
-    format: Option<Format>,
+    format: Option<Container>,
     follow: bool,
     /// Key of its position. Standard input and pipes have none; those of a topic are known once it
     /// is read.
@@ -291,7 +291,7 @@ impl Input {
     fn options(&self) -> FileOptions {
         FileOptions {
             source: self.source.clone(),
-            format: self.format,
+            container: self.format,
             follow: self.follow,
             ..FileOptions::default()
         }

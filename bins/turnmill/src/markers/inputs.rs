@@ -8,7 +8,8 @@ use turnmill_formats::shipped;
 use turnmill_markers::OwnedMarkerEvent;
 use turnmill_model::{Decoders, Record, Settings};
 use turnmill_source::{
-    BatchLimits, FileOptions, FileSource, Format, Progress, RecordBatch, RecordOutcome, Source, SourceRecord,
+    BatchLimits, Container, FileOptions, FileSource, Progress, RecordBatch, RecordOutcome, Source,
+    SourceRecord,
 };
 use turnmill_source_tracker::{PostgresTracker, TrackerOptions, TrackerSource, is_sqlite};
 
@@ -27,7 +28,7 @@ pub(super) struct Conversations {
 
 impl Conversations {
     /// Reads all inputs to their ends.
-    pub(super) fn read(inputs: &[PathBuf], format: Option<Format>) -> Result<Self, Failure> {
+    pub(super) fn read(inputs: &[PathBuf], format: Option<Container>) -> Result<Self, Failure> {
         let decoders = shipped(&Settings::default());
         let mut conversations = Self::default();
         let mut batch = RecordBatch::new();
@@ -70,8 +71,8 @@ impl Conversations {
     }
 }
 
-fn open(input: &Path, format: Option<Format>) -> Result<Box<dyn Source>, Failure> {
-    let options = || FileOptions { format, ..FileOptions::default() };
+fn open(input: &Path, format: Option<Container>) -> Result<Box<dyn Source>, Failure> {
+    let options = || FileOptions { container: format, ..FileOptions::default() };
     let failed = |name: String, source| Failure::Input { name, source };
     let text = input.to_str().unwrap_or_default();
     if input == Path::new("-") {
