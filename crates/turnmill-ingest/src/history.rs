@@ -12,7 +12,7 @@ use turnmill_sink::{Chunk, StoreError};
 /// Version of the encoding of a chunk whose records need one decoder: the first byte of the chunk.
 const VERSION: u8 = 2;
 /// Version of the encoding of a chunk whose records need several. Chunks of one decoder keep the
-/// older version, so that older programs can read them.
+/// older version, which is smaller.
 const VERSION_OF_SEVERAL: u8 = 3;
 
 /// Holds one event of a chunk.
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chunk_of_one_decoder_keeps_the_version_that_older_programs_read() {
+    fn only_a_chunk_of_several_decoders_has_the_version_for_them() {
         let time = EventTime::from_seconds(1.5e9).unwrap();
         let old = EntryV1 { time, ordinal: 0, record_time: None, environment: None, payload: b"{}" };
         let entry = |decoder| Entry { decoder, ..Entry::from(EntryV1 { ..old }) };

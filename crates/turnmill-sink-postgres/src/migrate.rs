@@ -270,9 +270,9 @@ async fn migrate(
                 let fail = |error| connection.fail(error, "making the tables of sinks");
                 connection.batch_execute(&sql).await.map_err(fail)?;
             }
-            Change::LedgerParts => {
-                let sql = schema.ledger_parts().join(";\n");
-                let fail = |error| connection.fail(error, "adding a column to the ledger");
+            Change::Formats => {
+                let sql = schema.for_formats().join(";\n");
+                let fail = |error| connection.fail(error, "making room for several formats");
                 connection.batch_execute(&sql).await.map_err(fail)?;
             }
             _ => {

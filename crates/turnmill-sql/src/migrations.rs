@@ -34,8 +34,9 @@ pub enum Change {
     Rearrange,
     /// The tables of sinks and their outbox are made: see [`Schema::tables_of_sinks`].
     Sinks,
-    /// The ledger gets the count of events beside those that count: see [`Schema::ledger_parts`].
-    LedgerParts,
+    /// Senders of several formats may have one key, and the ledger counts events beside those that
+    /// count: see [`Schema::for_formats`].
+    Formats,
 }
 
 /// All steps, in order.
@@ -44,7 +45,7 @@ pub static MIGRATIONS: [Migration; 5] = [
     Migration { number: 2, name: "columns for assistants and sources", change: Change::Widen },
     Migration { number: 3, name: "indexes and foreign keys", change: Change::Rearrange },
     Migration { number: 4, name: "tables for sinks", change: Change::Sinks },
-    Migration { number: 5, name: "units of other formats in the ledger", change: Change::LedgerParts },
+    Migration { number: 5, name: "senders of several formats", change: Change::Formats },
 ];
 
 /// The version of the schema that this turnmill knows.

@@ -126,11 +126,17 @@ impl Schema {
         ])
     }
 
-    /// Returns the statements that add the ledger's count of events beside those that count. In
-    /// PostgreSQL they may be executed again.
+    /// Returns the statements that make the index of sender keys anew, which was unique, and add the
+    /// ledger's count of events beside those that count. In PostgreSQL they may be executed again.
     #[must_use]
-    pub fn ledger_parts(&self) -> Vec<String> {
-        self.add_columns(&[(internal::LEDGER.name, "parts", SqlType::Integer, " NOT NULL DEFAULT 0")])
+    pub fn for_formats(&self) -> Vec<String> {
+        let parts = (internal::LEDGER.name, "parts", SqlType::Integer, " NOT NULL DEFAULT 0");
+        let keys = self.indexes().find(|index| index.name == indexes::SENDER_KEY);
+        [format!("DROP INDEX IF EXISTS {}", indexes::SENDER_KEY)]
+            .into_iter()
+            .chain(keys.map(|index| index.create()))
+            .chain(self.add_columns(&[parts]))
+            .collect()
     }
 
     fn add_columns(&self, added: &[(&str, &str, SqlType, &str)]) -> Vec<String> {
