@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use turnmill_engine::Engine;
-use turnmill_model::{Decoders, Reason, Refused};
+use turnmill_model::{Decoder, Decoders, Reason, Refused, Settings};
 use turnmill_sink::{Advance, Class, Opened, Store, StoreError};
 
 use crate::accounting::Accounting;
@@ -52,6 +52,13 @@ impl Ingest {
     #[must_use]
     pub fn rules(&self) -> &RowRules {
         &self.rules
+    }
+
+    /// Adds a decoder to the rules, see [`RowRules::with_decoder`].
+    #[must_use]
+    pub fn with_decoder<D: Decoder + 'static>(mut self, decoder: impl FnOnce(&Settings) -> D) -> Self {
+        self.rules = self.rules.with_decoder(decoder);
+        self
     }
 
     /// Returns the decoders of the rules, with which records are pushed into [`Arrivals`].

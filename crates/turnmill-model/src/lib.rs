@@ -52,8 +52,8 @@ pub use id::{EventId, EventKey, IdentityDigest, SenderId, SessionId, UserId};
 pub use identity::{EventIdentity, WrittenTime};
 pub use partition::PartitionId;
 pub use record::{
-    AssistantName, AssistantNameBuf, Decoder, Reason, Record, Refused, SourceFacts, SourceFactsBuf, TimeUnit,
-    UnknownReason, UnknownTimeUnit,
+    AssistantName, AssistantNameBuf, Decoder, Reason, Record, Refused, SecretFilter, SourceFacts,
+    SourceFactsBuf, TimeUnit, UnknownReason, UnknownTimeUnit,
 };
 pub use settings::{SessionIdMode, Settings};
 pub use time::{EARLIEST_SECONDS, EventTime, LATEST_SECONDS, Micros};

@@ -241,6 +241,7 @@ pub struct UnknownTimeUnit(pub String);
 /// - **The order at equal times**: [`Event::tie`](crate::Event::tie), and the order of appending.
 /// - **The sessions**: [`SessionRule`](crate::SessionRule), for each event.
 /// - **The unit of the ledger**: [`Event::counted`](crate::Event::counted).
+/// - **What must not be stored**: [`secret_filter`](Self::secret_filter).
 ///
 /// ```
 /// use turnmill_model::{
@@ -306,6 +307,41 @@ pub trait Decoder: Send + Sync {
     /// changes no count. [`decode`](Self::decode) gets them as [`Record::kept`] with the copy, and
     /// fills them in.
     fn kept(&self, record: &Record<'_>, ordinal: u32) -> Option<Vec<u8>>;
+
+    /// Returns the filter of a format whose records may contain secrets. `None`, the default: they
+    /// contain none.
+    fn secret_filter(&self) -> Option<&dyn SecretFilter> {
+        None
+    }
+}
+
+/// Removes the secrets of a format's records, such as the tokens of signed-in users.
+///
+/// It is asked for every record before it is decoded, also for those that the source refused. Only
+/// what it returns is decoded and stored, in history and dead letters. So the same record has to
+/// give the same bytes, and bytes without secrets have to stay as they are.
+///
+/// ```
+/// use turnmill_model::SecretFilter;
+///
+/// /// Blanks everything after `token=`.
+/// struct Tokens;
+///
+/// impl SecretFilter for Tokens {
+///     fn without_secrets(&self, payload: &[u8]) -> Option<Vec<u8>> {
+///         let at = payload.windows(6).position(|window| window == b"token=")? + 6;
+///         let blank = [payload.get(..at)?, b"[secret]"].concat();
+///         (blank != payload).then_some(blank)
+///     }
+/// }
+///
+/// assert_eq!(Tokens.without_secrets(b"u1 token=eyJ").unwrap(), b"u1 token=[secret]");
+/// assert_eq!(Tokens.without_secrets(b"u1 token=[secret]"), None);
+/// assert_eq!(Tokens.without_secrets(b"u1 hello"), None);
+/// ```
+pub trait SecretFilter {
+    /// Returns the payload without its secrets, or `None` if it contains none.
+    fn without_secrets(&self, payload: &[u8]) -> Option<Vec<u8>>;
 }
 
 /// Error of a record that was refused: the class for counters, and a detail for people.

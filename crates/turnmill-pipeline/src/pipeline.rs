@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use turnmill_ingest::{Accounting, Ingest, Report, RowRules};
-use turnmill_model::SourceFactsBuf;
+use turnmill_model::{Decoder, Settings, SourceFactsBuf};
 use turnmill_sink::{Advance, Class, Opened, Store, StoreError};
 use turnmill_source::{BatchLimits, Part, Position};
 
@@ -105,6 +105,15 @@ impl<S: Store> Pipeline<S> {
             part: usize::MAX,
             stop,
         }
+    }
+
+    /// Adds the decoder that `decoder` makes from the settings. It reads the records of sources that
+    /// name it, see [`SourceFacts::decoder`](turnmill_model::SourceFacts::decoder) and
+    /// [`Source::decoder`](turnmill_source::Source::decoder).
+    #[must_use]
+    pub fn with_decoder<D: Decoder + 'static>(mut self, decoder: impl FnOnce(&Settings) -> D) -> Self {
+        self.ingest = self.ingest.with_decoder(decoder);
+        self
     }
 
     /// Sets the bytes that cached timelines may take (64 MiB unless set).

@@ -13,7 +13,7 @@ use turnmill_model::{Decoders, Record, Refused, SourceFactsBuf};
 use turnmill_sink::DeadLetter;
 use turnmill_source::{
     Assignment, BatchLimits, GroupLimits, GroupProgress, GroupSource, Opened, Progress, RecordBatch,
-    RecordOutcome, Source, SourceError,
+    RecordOutcome, Source, SourceError, SourceRecord,
 };
 
 use crate::stop::Stop;
@@ -35,6 +35,8 @@ self_cell! {
 /// Owns what the events of a batch borrow from.
 pub(crate) struct Owner {
     batch: RecordBatch,
+    /// Payloads without their secrets, by number of the record; empty if none has any.
+    blanked: Vec<Option<Vec<u8>>>,
     /// Bodies that replace those of the batch, by number of the record; empty if none do.
     bodies: Vec<Option<Vec<u8>>>,
     facts: Arc<SourceFactsBuf>,
@@ -64,20 +66,42 @@ impl Preparation {
 }
 
 impl Owner {
+    fn new(batch: RecordBatch, decoders: &Decoders, preparation: &Preparation) -> Self {
+        let facts = preparation.facts.clone();
+        let filter = decoders.of(&facts.borrow()).ok().and_then(|decoder| decoder.secret_filter());
+        let blanked: Vec<Option<Vec<u8>>> = match filter {
+            Some(filter) => batch.iter().map(|record| filter.without_secrets(record.payload)).collect(),
+            None => Vec::new(),
+        };
+        let mut owner = Self { batch, blanked, bodies: Vec::new(), facts };
+        if let Some(rewrite) = preparation.rewrite.as_deref() {
+            let numbered = owner.batch.iter().enumerate();
+            owner.bodies =
+                numbered.map(|(number, record)| rewrite(owner.payload(number, record.payload))).collect();
+        }
+        owner
+    }
+
+    /// Returns the payload of record `number` as it may be stored.
+    fn payload<'o>(&'o self, number: usize, written: &'o [u8]) -> &'o [u8] {
+        self.blanked.get(number).and_then(Option::as_deref).unwrap_or(written)
+    }
+
     fn decode(&self, records: Range<usize>, decoders: &Decoders) -> Arrivals<'_> {
         let mut arrivals = Arrivals::default();
         let skipped = records.start;
         for (number, record) in self.batch.iter().enumerate().skip(skipped).take(records.len()) {
+            let payload = self.payload(number, record.payload);
             match record.outcome {
                 RecordOutcome::Body => {
-                    let mut record = Record { facts: self.facts.borrow(), ..record.record() };
+                    let mut record = Record { payload, facts: self.facts.borrow(), ..record.record() };
                     if let Some(Some(body)) = self.bodies.get(number) {
                         record.payload = body;
                     }
                     arrivals.push(decoders, record);
                 }
                 RecordOutcome::Refused(refused) => {
-                    arrivals.push_refused(record.record(), refused.clone());
+                    arrivals.push_refused(Record { payload, ..record.record() }, refused.clone());
                 }
                 RecordOutcome::Skipped => arrivals.push_skipped(),
             }
@@ -100,10 +124,7 @@ impl MakeDeadLetter for DeadLettersFrom<'_> {
 
 impl Prepared {
     fn decode(batch: RecordBatch, decoders: &Decoders, preparation: &Preparation) -> Self {
-        let rewrite = preparation.rewrite.as_deref();
-        let bodies = rewrite.map(|rewrite| batch.iter().map(|record| rewrite(record.payload)).collect());
-        let owner = Owner { batch, bodies: bodies.unwrap_or_default(), facts: preparation.facts.clone() };
-        Self::new(owner, |owner| {
+        Self::new(Owner::new(batch, decoders, preparation), |owner| {
             let mut arrivals = owner.decode(0..owner.batch.len(), decoders);
             arrivals.pack(decoders);
             arrivals
@@ -126,8 +147,10 @@ impl Prepared {
 
 impl MakeDeadLetter for Prepared {
     fn dead_letter(&self, record: usize, refused: &Refused) -> DeadLetter {
-        let batch = self.batch();
-        let record = batch.get(record);
+        let (batch, number) = (self.batch(), record);
+        let record = batch.get(number);
+        let payload =
+            |record: &SourceRecord<'_>| self.borrow_owner().payload(number, record.payload).to_vec();
         let place = match record.as_ref().and_then(|record| record.origin) {
             Some(origin) => format!("{}/{}@{}", origin.topic, origin.partition, origin.offset),
             None => record.as_ref().map_or_else(String::new, |record| record.offset.to_string()),
@@ -138,7 +161,7 @@ impl MakeDeadLetter for Prepared {
             place,
             reason: refused.reason,
             detail: refused.detail.clone(),
-            payload: record.as_ref().map_or_else(Vec::new, |record| record.payload.to_vec()),
+            payload: record.as_ref().map_or_else(Vec::new, payload),
             sender: record.as_ref().and_then(|record| record.sender).map(Into::into),
             time: record.as_ref().and_then(|record| record.time),
             environment: record.as_ref().and_then(|record| record.environment).map(Into::into),

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use turnmill_formats::rasa::RasaDecoder;
 use turnmill_model::{
     AnonymisedAt, AssistantName, Body, Decoder, Event, EventId, EventTime, IdentityDigest, Reason, Record,
-    Refused, SenderId, SessionId, SessionRule, Settings, UserMessage,
+    Refused, SecretFilter, SenderId, SessionId, SessionRule, Settings, UserMessage,
 };
 
 /// Decodes lines such as `1656382549.5|u1|s1|17|greet: hello|hi there`: time, sender, session,
@@ -16,6 +16,7 @@ use turnmill_model::{
 /// - The session is told by its key. Messages without a key are cut by silences of a minute.
 /// - `ping` is a control message. `intent: text` has an intent.
 /// - A seventh field marks an anonymised copy. It lacks the intent, which is kept of the plain one.
+/// - What follows `token=` in the line is a secret.
 #[derive(Clone, Debug)]
 pub struct Tiny;
 
@@ -89,6 +90,19 @@ impl Decoder for Tiny {
         let line = str::from_utf8(record.payload).ok()?;
         let (intent, _) = line.split('|').nth(4)?.split_once(": ")?;
         (ordinal == 0).then(|| intent.as_bytes().to_vec())
+    }
+
+    fn secret_filter(&self) -> Option<&dyn SecretFilter> {
+        Some(self)
+    }
+}
+
+impl SecretFilter for Tiny {
+    fn without_secrets(&self, payload: &[u8]) -> Option<Vec<u8>> {
+        let line = str::from_utf8(payload).ok()?;
+        let (before, secret) = line.split_once("token=")?;
+        let (secret, after) = secret.split_at(secret.find('|').unwrap_or(secret.len()));
+        (secret != "[secret]").then(|| format!("{before}token=[secret]{after}").into_bytes())
     }
 }
 
