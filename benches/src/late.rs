@@ -31,7 +31,7 @@ impl<S: Store> Filler<S> {
     fn batch(&mut self, lines: &[String]) -> Result<Report, Failure> {
         let mut arrivals = Arrivals::default();
         for line in lines {
-            arrivals.push(self.ingest.decoder(), Record { payload: line.as_bytes(), ..Record::default() });
+            arrivals.push(self.ingest.decoders(), Record { payload: line.as_bytes(), ..Record::default() });
         }
         let accounting = Accounting::Source("bench");
         let done = self.ingest.ingest(&mut self.store, &arrivals, &[], &accounting, &NoLetters);

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
-use turnmill_formats::rasa::RasaDecoder;
+use turnmill_formats::shipped;
 use turnmill_ingest::{Ingest, Rebuilt, RowRules};
 use turnmill_model::{SenderId, SessionIdMode, Settings};
 use turnmill_pipeline::{Attempts, counted, explain, rounded};
@@ -70,7 +70,7 @@ impl Args {
 pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
     let choice = args.store.choice();
     let settings = args.settings(&choice.stored_settings().await?);
-    let rules = RowRules::new(&settings, RasaDecoder::new);
+    let rules = RowRules::new(&settings, shipped);
     let mut rebuild = Rebuild {
         store: choice.store()?.with_notices({
             let quiet = args.quiet;

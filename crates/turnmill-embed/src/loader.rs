@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::RowRules;
-use turnmill_model::{PartitionId, Settings};
+use turnmill_model::{Decoder, PartitionId, Settings};
 use turnmill_pipeline::{
     Drained, Event, OpenSource, OutboxError, OutboxRunner, Pipeline, PipelineError, SinkThread, SinkWork,
     Stop,
@@ -63,6 +63,40 @@ impl<S: Store> Loader<S> {
     pub fn with_rules(store: S, rules: &RowRules) -> Self {
         let pipeline = Pipeline::new(store, rules, Stop::default()).with_patience(PATIENCE);
         Self { pipeline, executor: Executor::default(), sinks: Vec::new() }
+    }
+
+    /// Adds a decoder of another format, so that one store holds senders of several.
+    /// [`load_file_as`](Self::load_file_as) and [`load_records_as`](Self::load_records_as) name it.
+    ///
+    /// Every later loader into the same store needs the decoder too: late events and rebuilds read
+    /// the stored history.
+    ///
+    /// ```
+    /// use turnmill_embed::{Decoder, Event, Loader, MemoryStore, Record, Refused};
+    ///
+    /// /// Skips every record.
+    /// struct Silent;
+    ///
+    /// impl Decoder for Silent {
+    ///     fn name(&self) -> &'static str {
+    ///         "silent"
+    ///     }
+    ///     fn decode<'a>(&self, _: &Record<'a>, _: &mut Vec<Event<'a>>) -> Result<(), Refused> {
+    ///         Ok(())
+    ///     }
+    ///     fn kept(&self, _: &Record<'_>, _: u32) -> Option<Vec<u8>> {
+    ///         None
+    ///     }
+    /// }
+    ///
+    /// let mut loader = Loader::new(MemoryStore::default()).with_decoder(|_| Silent);
+    /// let loaded = loader.load_records_as("silent", "example", ["anything"])?;
+    /// assert_eq!(loaded.report.counts.skipped, 1);
+    /// # Ok::<(), turnmill_embed::LoadError>(())
+    /// ```
+    #[must_use]
+    pub fn with_decoder<D: Decoder + 'static>(self, decoder: impl FnOnce(&Settings) -> D) -> Self {
+        self.configure(|pipeline| pipeline.with_decoder(decoder))
     }
 
     /// Changes the pipeline: the size of batches, the memory, how long to wait for the store (30
@@ -147,7 +181,21 @@ impl<S: Store> Loader<S> {
     ///
     /// [`LoadError`]. Batches committed before stay, and the same call continues after them.
     pub fn load_file(&mut self, path: impl AsRef<Path>) -> Result<Drained, LoadError> {
-        let open = |position: Option<&_>| FileSource::open(path.as_ref(), FileOptions::default(), position);
+        self.load_file_with(path.as_ref(), &FileOptions::default())
+    }
+
+    /// Does the same with a file whose records need the decoder with the name `decoder`.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError`]. Nothing is read if there is no such decoder.
+    pub fn load_file_as(&mut self, decoder: &str, path: impl AsRef<Path>) -> Result<Drained, LoadError> {
+        let options = FileOptions { decoder: Some(decoder.to_owned()), ..FileOptions::default() };
+        self.load_file_with(path.as_ref(), &options)
+    }
+
+    fn load_file_with(&mut self, path: &Path, options: &FileOptions) -> Result<Drained, LoadError> {
+        let open = |position: Option<&_>| FileSource::open(path, options.clone(), position);
         let key = open(None).map_err(PipelineError::from)?.partition().clone();
         self.load(Some(&key), &mut |position| Ok(Box::new(open(position)?)))
     }
@@ -164,10 +212,32 @@ impl<S: Store> Loader<S> {
     where
         I: IntoIterator<Item: AsRef<[u8]>, IntoIter: Send + 'static>,
     {
+        self.load_bodies(None, name, bodies)
+    }
+
+    /// Does the same with records that need the decoder with the name `decoder`.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError`]. Nothing is read if there is no such decoder.
+    pub fn load_records_as<I>(&mut self, decoder: &str, name: &str, bodies: I) -> Result<Drained, LoadError>
+    where
+        I: IntoIterator<Item: AsRef<[u8]>, IntoIter: Send + 'static>,
+    {
+        self.load_bodies(Some(decoder), name, bodies)
+    }
+
+    fn load_bodies<I>(&mut self, decoder: Option<&str>, name: &str, bodies: I) -> Result<Drained, LoadError>
+    where
+        I: IntoIterator<Item: AsRef<[u8]>, IntoIter: Send + 'static>,
+    {
         let partition = PartitionId::new(name, "records");
         let mut bodies = Some(bodies.into_iter());
         let mut open = |_: Option<&_>| match bodies.take() {
-            Some(bodies) => Ok(Box::new(Records::new(partition.clone(), bodies)) as Box<dyn Source>),
+            Some(bodies) => {
+                let decoder = decoder.map(str::to_owned);
+                Ok(Box::new(Records::new(partition.clone(), decoder, bodies)) as Box<dyn Source>)
+            }
             None => Err(SourceError::Other {
                 partition: partition.clone(),
                 source: "another writer has moved on, and an iterator cannot be read again".into(),

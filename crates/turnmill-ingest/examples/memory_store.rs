@@ -54,7 +54,7 @@ async fn run() -> Result<(), StoreError> {
     let mut from = opened.position(&key).map(str::to_owned);
     for (number, record) in RECORDS.iter().enumerate() {
         let mut arrivals = Arrivals::default();
-        arrivals.push(rules.decoder(), Record { payload: record.as_bytes(), ..Record::default() });
+        arrivals.push(rules.decoders(), Record { payload: record.as_bytes(), ..Record::default() });
         let to = (number + 1).to_string();
         // The step is committed only onto this position. A second writer with another position is
         // fenced.

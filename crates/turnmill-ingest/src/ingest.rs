@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use turnmill_engine::Engine;
-use turnmill_model::{Decoder, Reason, Refused};
+use turnmill_model::{Decoder, Decoders, Reason, Refused, Settings};
 use turnmill_sink::{Advance, Class, Opened, Store, StoreError};
 
 use crate::accounting::Accounting;
@@ -55,10 +55,17 @@ impl Ingest {
         &self.rules
     }
 
-    /// Returns the decoder of the rules, with which records are pushed into [`Arrivals`].
+    /// Adds a decoder to the rules, see [`RowRules::with_decoder`].
     #[must_use]
-    pub fn decoder(&self) -> &dyn Decoder {
-        self.rules.decoder()
+    pub fn with_decoder<D: Decoder + 'static>(mut self, decoder: impl FnOnce(&Settings) -> D) -> Self {
+        self.rules = self.rules.with_decoder(decoder);
+        self
+    }
+
+    /// Returns the decoders of the rules, with which records are pushed into [`Arrivals`].
+    #[must_use]
+    pub fn decoders(&self) -> &Decoders {
+        self.rules.decoders()
     }
 
     /// Returns how many timelines are in memory, and their bytes.
@@ -164,7 +171,8 @@ impl Ingest {
     ) -> Result<Report, StoreError> {
         loop {
             let Self { rules, engine, cache } = self;
-            let mut attempt = Attempt { settings: rules.settings(), engine, decoder: rules.decoder(), cache };
+            let mut attempt =
+                Attempt { settings: rules.settings(), engine, decoders: rules.decoders(), cache };
             match attempt.run(store, task, purpose).await {
                 Ok(report) => return Ok(report),
                 Err(setback) => self.overcome(setback, store).await?,

@@ -137,6 +137,7 @@ fn ledger_entry(row: &Row) -> Result<LedgerEntry, Error> {
         dead_letters: row.try_get(5)?,
         skipped: row.try_get(6)?,
         changed: row.try_get(7)?,
+        parts: row.try_get(8)?,
     };
     Ok(LedgerEntry { source: row.try_get(0)?, counts })
 }

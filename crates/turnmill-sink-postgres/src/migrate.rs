@@ -270,6 +270,11 @@ async fn migrate(
                 let fail = |error| connection.fail(error, "making the tables of sinks");
                 connection.batch_execute(&sql).await.map_err(fail)?;
             }
+            Change::Formats => {
+                let sql = schema.for_formats().join(";\n");
+                let fail = |error| connection.fail(error, "making room for several formats");
+                connection.batch_execute(&sql).await.map_err(fail)?;
+            }
             _ => {
                 let detail = format!("migration {} is not known to this store", named(step));
                 return Err(StoreError::Damaged { detail });

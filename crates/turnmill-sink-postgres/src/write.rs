@@ -338,7 +338,7 @@ fn ledger(sql: &Sql, batch: &Batch, steps: &mut Vec<Step>) {
     let table = &sql.ledger;
     let mut columns: Vec<Array> = table.types.iter().map(|ty| Array::new(*ty)).collect();
     for (source, counts) in &batch.ledger {
-        let values: [Datum<'_>; 8] = [
+        let values: [Datum<'_>; 9] = [
             source.as_str().into(),
             counts.records.into(),
             counts.events.into(),
@@ -347,6 +347,7 @@ fn ledger(sql: &Sql, batch: &Batch, steps: &mut Vec<Step>) {
             counts.dead_letters.into(),
             counts.skipped.into(),
             counts.changed.into(),
+            counts.parts.into(),
         ];
         columns.iter_mut().zip(values).for_each(|(column, value)| column.push(value));
     }

@@ -130,7 +130,7 @@ fn main() {
     let start = Instant::now();
     for given in given.chunks(batch) {
         let mut arrivals = Arrivals::default();
-        given.iter().for_each(|given| arrivals.push(rules.decoder(), given.as_record()));
+        given.iter().for_each(|given| arrivals.push(rules.decoders(), given.as_record()));
         let done = ingest.ingest(&mut store, &arrivals, &[], &Accounting::Source("rate"), &NoLetters);
         pollster::block_on(done).unwrap();
     }

@@ -286,10 +286,11 @@ fn migrate(
         let statements = match step.change {
             Change::Create => schema.statements(),
             // A new store has them already.
-            Change::Widen | Change::Rearrange | Change::Sinks if !ours => Vec::new(),
+            Change::Widen | Change::Rearrange | Change::Sinks | Change::Formats if !ours => Vec::new(),
             Change::Widen => schema.new_columns(),
             Change::Rearrange => rearrange(store, connection, &schema)?,
             Change::Sinks => schema.tables_of_sinks(),
+            Change::Formats => schema.for_formats(),
             _ => {
                 return Err(StoreError::Damaged {
                     detail: format!("{doing}: it is not known to this store"),

@@ -144,6 +144,7 @@ fn ledger_entry(row: &Row<'_>) -> rusqlite::Result<LedgerEntry> {
         dead_letters: row.get(5)?,
         skipped: row.get(6)?,
         changed: row.get(7)?,
+        parts: row.get(8)?,
     };
     Ok(LedgerEntry { source: row.get(0)?, counts })
 }

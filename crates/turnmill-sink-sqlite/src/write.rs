@@ -60,6 +60,7 @@ impl<'w> Writer<'w> {
                 counts.dead_letters,
                 counts.skipped,
                 counts.changed,
+                counts.parts,
             );
             self.execute(&mut self.prepare(&sql.add_ledger, doing)?, row, doing)?;
         }

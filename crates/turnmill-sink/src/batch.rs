@@ -306,8 +306,9 @@ pub struct LedgerEntry {
 /// Counts what became of the records of a source. At all times, `records = events + duplicates +
 /// dead_letters + skipped`.
 ///
-/// The unit is the event, or the record if it gives no event. Counts are signed because a retried
-/// dead letter moves from one to another.
+/// The unit is the event, or the record if it gives no event. In a format whose unit is the record,
+/// only the first event of a record counts, see [`Event::counted`](turnmill_model::Event::counted).
+/// Counts are signed because a retried dead letter moves from one to another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Everything that was read.
@@ -326,6 +327,9 @@ pub struct Counts {
     pub dead_letters: i64,
     /// Records without an event: blank lines, tombstones, control messages.
     pub skipped: i64,
+    /// Stored events that belong to a record whose first event counts already. They are not part of
+    /// the sum, so the store has `events + parts` events.
+    pub parts: i64,
 }
 
 impl Counts {
@@ -351,5 +355,6 @@ impl AddAssign for Counts {
         self.changed += other.changed;
         self.dead_letters += other.dead_letters;
         self.skipped += other.skipped;
+        self.parts += other.parts;
     }
 }

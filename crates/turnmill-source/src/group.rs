@@ -227,6 +227,12 @@ pub struct AssignedPartition {
 /// # Ok::<(), SourceError>(())
 /// ```
 pub trait GroupSource: Send {
+    /// Returns the name of the decoder that the records need. `None`: the one that the caller's
+    /// facts about the source name, else the default one.
+    fn decoder(&self) -> Option<&str> {
+        None
+    }
+
     /// Waits for the next result. Empties and fills `out` if it is a batch.
     ///
     /// Waits at most about `limits.wait`, and `limits.linger` once there is a record. After

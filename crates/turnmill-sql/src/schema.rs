@@ -118,21 +118,37 @@ impl Schema {
     /// may be executed again.
     #[must_use]
     pub fn new_columns(&self) -> Vec<String> {
-        let added = [
+        self.add_columns(&[
             ("rasa_sender", "assistant", SqlType::Varchar(text::SHORT), ""),
             (internal::LEDGER.name, "changed", SqlType::Integer, " NOT NULL DEFAULT 0"),
             (internal::DEAD_LETTER.name, "record_row", SqlType::Integer, ""),
             (internal::DEAD_LETTER.name, "facts", SqlType::Text, ""),
-        ];
+        ])
+    }
+
+    /// Returns the statements that make the index of sender keys anew, which was unique, and add the
+    /// ledger's count of events beside those that count. In PostgreSQL they may be executed again.
+    #[must_use]
+    pub fn for_formats(&self) -> Vec<String> {
+        let parts = (internal::LEDGER.name, "parts", SqlType::Integer, " NOT NULL DEFAULT 0");
+        let keys = self.indexes().find(|index| index.name == indexes::SENDER_KEY);
+        [format!("DROP INDEX IF EXISTS {}", indexes::SENDER_KEY)]
+            .into_iter()
+            .chain(keys.map(|index| index.create()))
+            .chain(self.add_columns(&[parts]))
+            .collect()
+    }
+
+    fn add_columns(&self, added: &[(&str, &str, SqlType, &str)]) -> Vec<String> {
         let missing = match self.dialect {
             Dialect::Postgres => "IF NOT EXISTS ",
             Dialect::Sqlite => "",
         };
-        let statement = |(table, column, ty, rest): (&str, &str, SqlType, &str)| {
-            let ty = self.dialect.type_name(ty);
+        let statement = |(table, column, ty, rest): &(&str, &str, SqlType, &str)| {
+            let ty = self.dialect.type_name(*ty);
             format!("ALTER TABLE {table} ADD COLUMN {missing}{} {ty}{rest}", quoted(column))
         };
-        added.into_iter().map(statement).collect()
+        added.iter().map(statement).collect()
     }
 
     /// Returns the statements for the tables of sinks and their outbox. In PostgreSQL they can be

@@ -57,7 +57,7 @@ fn fill(file: &File, senders: &[&str]) {
                 .map(|line| OwnedRecord::body(line.as_bytes()))
                 .collect();
             let mut arrivals = Arrivals::default();
-            lines.iter().for_each(|line| arrivals.push(ingest.decoder(), line.as_record()));
+            lines.iter().for_each(|line| arrivals.push(ingest.decoders(), line.as_record()));
             let accounting = Accounting::Source("test");
             ingest.ingest(&mut store, &arrivals, &[], &accounting, &NoLetters).await.unwrap();
         }

@@ -26,9 +26,13 @@ impl<S: Store + Inspect> Bench<S> {
         Self::with_settings(store, &Settings::default()).await
     }
 
-    async fn with_settings(mut store: S, settings: &Settings) -> Self {
+    async fn with_settings(store: S, settings: &Settings) -> Self {
+        Self::with_rules(store, &RowRules::new(settings, RasaDecoder::new)).await
+    }
+
+    pub(super) async fn with_rules(mut store: S, rules: &RowRules) -> Self {
         let key = PartitionId { source: "suite".into(), partition: "0".into() };
-        let ingest = Ingest::new(&RowRules::new(settings, RasaDecoder::new), 1 << 20);
+        let ingest = Ingest::new(rules, 1 << 20);
         let opened = ingest.open(&mut store).await.unwrap();
         let position = opened.position(&key).map(Into::into);
         Self { store, ingest, key, position }
@@ -45,7 +49,7 @@ impl<S: Store + Inspect> Bench<S> {
         to: &str,
     ) -> Result<Report, StoreError> {
         let mut arrivals = Arrivals::default();
-        given.iter().for_each(|given| arrivals.push(self.ingest.decoder(), given.as_record()));
+        given.iter().for_each(|given| arrivals.push(self.ingest.decoders(), given.as_record()));
         let advance = Advance { key: self.key.clone(), from: self.position.clone(), to: to.into() };
         let letters = PlainLetters { arrivals: &arrivals, key: &self.key };
         let accounting = Accounting::Source("suite");
@@ -334,8 +338,6 @@ pub(super) async fn rows_of_other_settings_are_refused<F: Fixture>(fixture: &mut
 }
 
 pub(super) async fn dead_letters_can_be_retried<F: Fixture>(fixture: &mut F) {
-    let settings = Settings::default();
-    let decoder = RasaDecoder::new(&settings);
     let lines = conversation("u1", 2, START);
     let mut driver_lines = lines.clone();
     driver_lines.insert(3, "not JSON".into());
@@ -348,7 +350,7 @@ pub(super) async fn dead_letters_can_be_retried<F: Fixture>(fixture: &mut F) {
     for letter in &letters {
         let mut arrivals = Arrivals::default();
         let given = OwnedRecord::body(letter.payload.clone());
-        arrivals.push(&decoder, given.as_record());
+        arrivals.push(bench.ingest.decoders(), given.as_record());
         let accounting = Accounting::Retry { source: &letter.key.source, letter: letter.id };
         let plain = PlainLetters { arrivals: &arrivals, key: &letter.key };
         bench.ingest.ingest(&mut bench.store, &arrivals, &[], &accounting, &plain).await.unwrap();
@@ -379,6 +381,7 @@ fn full_letter() -> DeadLetter {
             assistant: AssistantNameBuf::Given("bank".into()),
             time_unit: TimeUnit::Milliseconds,
             anonymised: true,
+            decoder: Some("chat".into()),
         },
         record_key: Some(vec![9, 0]),
         headers: vec![("a".into(), Some(vec![0, 1])), ("a".into(), None), ("b".into(), Some(Vec::new()))],
@@ -401,7 +404,7 @@ pub(super) async fn dead_letters_come_back_whole_and_their_ids_are_not_used_agai
     let broken = |ingest: &Ingest, payloads: &[&'static [u8]]| {
         let mut arrivals = Arrivals::default();
         for payload in payloads {
-            arrivals.push(ingest.decoder(), Record { payload, ..Record::default() });
+            arrivals.push(ingest.decoders(), Record { payload, ..Record::default() });
         }
         arrivals
     };
@@ -424,7 +427,7 @@ pub(super) async fn dead_letters_come_back_whole_and_their_ids_are_not_used_agai
     for (letter, line) in ids.iter().zip(&good) {
         let given = OwnedRecord::body(line.as_bytes());
         let mut arrivals = Arrivals::default();
-        arrivals.push(ingest.decoder(), given.as_record());
+        arrivals.push(ingest.decoders(), given.as_record());
         let retry = Accounting::Retry { source: "kafka ü", letter: *letter };
         ingest.ingest(store, &arrivals, &[], &retry, &FullLetters).await.unwrap();
         // A second process that retries the same letter is fenced, and the ledger stays correct.

@@ -107,11 +107,11 @@ impl<S: Store> Writer<S> {
     async fn deliver<'a>(&mut self, records: impl Iterator<Item = Record<'a>>) -> Result<Report, StoreError> {
         let mut arrivals = Arrivals::default();
         for record in records {
-            arrivals.push(self.ingest.decoder(), record);
+            arrivals.push(self.ingest.decoders(), record);
         }
         // Packing ahead must give the same as packing inside the transaction.
         if self.delivered.is_multiple_of(2) {
-            arrivals.pack(self.ingest.decoder());
+            arrivals.pack(self.ingest.decoders());
         }
         let to = (self.delivered + arrivals.len() as u64).to_string();
         let advance = Advance { key: self.key.clone(), from: self.position.clone(), to: to.clone() };

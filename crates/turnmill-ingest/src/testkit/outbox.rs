@@ -129,7 +129,7 @@ where
     for letter in &letters {
         let mut arrivals = Arrivals::default();
         let given = OwnedRecord::body(letter.payload.clone());
-        arrivals.push(bench.ingest.decoder(), given.as_record());
+        arrivals.push(bench.ingest.decoders(), given.as_record());
         if arrivals.refused().is_empty() {
             let accounting = Accounting::Retry { source: &letter.key.source, letter: letter.id };
             let plain = PlainLetters { arrivals: &arrivals, key: &letter.key };

@@ -30,7 +30,7 @@ impl Bench {
     fn feed(&mut self, records: &[OwnedRecord]) {
         for batch in records.chunks(7) {
             let mut arrivals = Arrivals::default();
-            batch.iter().for_each(|record| arrivals.push(self.ingest.decoder(), record.as_record()));
+            batch.iter().for_each(|record| arrivals.push(self.ingest.decoders(), record.as_record()));
             let ingested =
                 self.ingest.ingest(&mut self.store, &arrivals, &[], &Accounting::Source("test"), &NoLetters);
             pollster::block_on(ingested).unwrap();

@@ -31,7 +31,7 @@ pub(crate) async fn write<S: Store>(store: &mut S, lines: &[String]) {
     let mut ingest = Ingest::new(&RowRules::new(&Settings::default(), RasaDecoder::new), 1 << 20);
     let given: Vec<_> = lines.iter().map(|line| OwnedRecord::body(line.as_bytes())).collect();
     let mut arrivals = Arrivals::default();
-    given.iter().for_each(|given| arrivals.push(ingest.decoder(), given.as_record()));
+    given.iter().for_each(|given| arrivals.push(ingest.decoders(), given.as_record()));
     let accounting = Accounting::Source("test");
     loop {
         match ingest.ingest(store, &arrivals, &[], &accounting, &Letter).await {

@@ -106,6 +106,7 @@ fn source_facts(values: &Values, topic: &str, problems: &mut Vec<Problem>) -> So
         },
         time_unit: values.choice(Id::TimeUnit).and_then(|unit| unit.parse().ok()).unwrap_or_default(),
         anonymised: topics.split(',').any(|anonymised| anonymised.trim() == topic),
+        decoder: None,
     }
 }
 

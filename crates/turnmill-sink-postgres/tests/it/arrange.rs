@@ -67,8 +67,8 @@ fn of_version_1(schemas: &mut Schemas, present: &PostgresStore) -> PostgresStore
         .filter(of_version_1)
         .map(|table| (table.name, table.columns.iter().map(|column| column.name).collect()));
     for (table, mut columns) in public.chain(own) {
-        // Version 2 added these.
-        columns.retain(|column| !["assistant", "changed", "record_row", "facts"].contains(column));
+        // Versions 2 and 5 added these.
+        columns.retain(|column| !["assistant", "changed", "record_row", "facts", "parts"].contains(column));
         let columns = columns.iter().map(|column| format!("\"{column}\"")).collect::<Vec<_>>().join(", ");
         script
             .push_str(&format!("INSERT INTO {table} ({columns}) SELECT {columns} FROM \"{from}\".{table};"));
@@ -96,10 +96,11 @@ fn a_store_of_version_1_becomes_like_a_new_one_and_keeps_its_rows() {
             let mut present = filled(&mut schemas, 3, 20).await;
             let mut old = of_version_1(&mut schemas, &present);
             let SchemaFound::Store { pending, .. } = old.survey().await.unwrap().schema else { panic!() };
-            assert_eq!(pending.len(), 3, "{pending:?}");
+            assert_eq!(pending.len(), 4, "{pending:?}");
             assert!(pending[0].contains("2 (columns for assistants and sources)"), "{pending:?}");
             assert!(pending[1].contains("3 (indexes and foreign keys)"), "{pending:?}");
             assert!(pending[2].contains("4 (tables for sinks)"), "{pending:?}");
+            assert!(pending[3].contains("5 (senders of several formats)"), "{pending:?}");
             assert!(pending[1].contains("idx_rasa_event_session_seq"), "{pending:?}");
             assert!(pending[1].contains("idx_rasa_event_pattern_query"), "{pending:?}");
             let said = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));

@@ -180,7 +180,7 @@ async fn work(mut store: PostgresStore, lines: Vec<String>, partition: usize) ->
     for (number, part) in lines.chunks(9).enumerate() {
         let given: Vec<OwnedRecord> = part.iter().map(|line| OwnedRecord::body(line.as_bytes())).collect();
         let mut arrivals = Arrivals::default();
-        given.iter().for_each(|given| arrivals.push(rules.decoder(), given.as_record()));
+        given.iter().for_each(|given| arrivals.push(rules.decoders(), given.as_record()));
         let advance = Advance { key: key.clone(), from: position.clone(), to: number.to_string() };
         loop {
             let accounting = Accounting::Source("test");

@@ -48,7 +48,7 @@ async fn work(schemas: &mut Schemas, senders: u32) -> (u64, u64) {
         .collect();
     let mut arrivals = Arrivals::default();
     for line in &lines {
-        arrivals.push(rules.decoder(), Record { payload: line.as_bytes(), ..Record::default() });
+        arrivals.push(rules.decoders(), Record { payload: line.as_bytes(), ..Record::default() });
     }
     let start = touched(schemas, place.schema()).await;
     // A server process reports what it has read at its end, or after a while.

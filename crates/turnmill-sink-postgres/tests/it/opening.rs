@@ -220,7 +220,7 @@ fn the_documented_privileges_are_enough() {
             let mut arrivals = Arrivals::default();
             for line in part {
                 let record = turnmill_model::Record { payload: line.as_bytes(), ..Default::default() };
-                arrivals.push(rules.decoder(), record);
+                arrivals.push(rules.decoders(), record);
             }
             let accounting = Accounting::Source("test");
             ingest.ingest(&mut store, &arrivals, &[], &accounting, &NoLetters).await.unwrap();

@@ -28,7 +28,7 @@ async fn ingested(store: &mut PostgresStore, senders: usize, turns: usize, refus
         .collect();
     let mut arrivals = Arrivals::default();
     for line in &lines {
-        arrivals.push(rules.decoder(), Record { payload: line.as_bytes(), ..Record::default() });
+        arrivals.push(rules.decoders(), Record { payload: line.as_bytes(), ..Record::default() });
     }
     // Ingests once, without retries.
     let report = ingest.ingest(store, &arrivals, &[], &Accounting::Source("test"), &NoLetters).await.unwrap();
@@ -74,7 +74,7 @@ fn a_character_that_the_encoding_lacks_costs_its_record() {
         let mut arrivals = Arrivals::default();
         let lines: Vec<String> = lines.iter().map(|line| line.replace("message 40", "\u{1F600}")).collect();
         for line in &lines {
-            arrivals.push(rules.decoder(), Record { payload: line.as_bytes(), ..Record::default() });
+            arrivals.push(rules.decoders(), Record { payload: line.as_bytes(), ..Record::default() });
         }
         let report =
             ingest.ingest(&mut store, &arrivals, &[], &Accounting::Source("test"), &NoLetters).await.unwrap();
@@ -144,7 +144,7 @@ fn a_state_that_lacks_stored_rows_is_damage_at_the_first_attempt() {
         let mut arrivals = Arrivals::default();
         let lines = conversation("u1", 2, 1_656_382_549.5);
         for line in &lines {
-            arrivals.push(rules.decoder(), Record { payload: line.as_bytes(), ..Record::default() });
+            arrivals.push(rules.decoders(), Record { payload: line.as_bytes(), ..Record::default() });
         }
         let mut ingest = Ingest::new(&rules, 1 << 20);
         let accounting = Accounting::Source("test");

@@ -136,7 +136,7 @@ fn a_state_that_lacks_stored_rows_is_damage_at_the_first_attempt() {
         let mut arrivals = Arrivals::default();
         let lines = conversation("u1", 2, 1_656_382_549.5);
         for line in &lines {
-            arrivals.push(rules.decoder(), Record { payload: line.as_bytes(), ..Record::default() });
+            arrivals.push(rules.decoders(), Record { payload: line.as_bytes(), ..Record::default() });
         }
         let mut store = files.create();
         let mut ingest = Ingest::new(&rules, 1 << 20);
