@@ -105,7 +105,7 @@ impl<S: Store> Loader<S> {
             Some(bodies) => Ok(Box::new(Records::new(partition.clone(), bodies)) as Box<dyn Source>),
             None => Err(SourceError::Other {
                 partition: partition.clone(),
-                source: "another writer has moved on, and an iterator cannot be read again".into(),
+                source: "another writer has committed, and an iterator cannot be read again".into(),
             }),
         };
         self.load(None, &mut open)
