@@ -240,7 +240,7 @@ impl<S: Store> Loader<S> {
             }
             None => Err(SourceError::Other {
                 partition: partition.clone(),
-                source: "another writer has moved on, and an iterator cannot be read again".into(),
+                source: "another writer has committed, and an iterator cannot be read again".into(),
             }),
         };
         self.load(None, &mut open)

@@ -111,7 +111,7 @@ impl Attempt<'_> {
             }
             if !progress {
                 // Each round marks an id as foreign to a sender, for good, so the rounds end.
-                let detail = "session ids are taken from senders without end".into();
+                let detail = "senders take a session id from each other without end".into();
                 return Err(StoreError::Damaged { detail }.into());
             }
         };
@@ -178,7 +178,7 @@ impl Attempt<'_> {
                     (0, Timeline::new(group.sender, key, assistant))
                 }
                 (Locked::Current, None) => {
-                    let detail = format!("sender {} was not loaded", group.sender);
+                    let detail = format!("the store returned no state of sender {}", group.sender);
                     return Err(StoreError::Damaged { detail });
                 }
             };

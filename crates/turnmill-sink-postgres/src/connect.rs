@@ -94,7 +94,7 @@ async fn connect(settings: &PostgresSettings) -> Result<(Client, AbortHandle), S
     }
     Err(match last {
         Some(error) => store_error(error.into(), &place, "connecting"),
-        None => StoreError::Unusable { detail: format!("`{place}` cannot be connected to"), source: None },
+        None => StoreError::Unusable { detail: format!("cannot connect to `{place}`"), source: None },
     })
 }
 
@@ -160,7 +160,10 @@ impl Connection {
         );
         if self.version / 10_000 < OLDEST {
             return Err(StoreError::Unusable {
-                detail: format!("`{}` is no PostgreSQL {OLDEST} or newer: use one that is", self.place),
+                detail: format!(
+                    "`{}` is older than PostgreSQL {OLDEST}: upgrade it, or use another server",
+                    self.place
+                ),
                 source: None,
             });
         }
@@ -243,7 +246,7 @@ impl Connection {
             let working: Result<i64, Error> =
                 client.query_one(sql, &[&self.process]).await.and_then(|row| row.try_get(0));
             traffic.abort();
-            working.map_err(|error| store_error(error.into(), &self.place, "looking after a statement"))
+            working.map_err(|error| store_error(error.into(), &self.place, "checking on a statement"))
         };
         let limit = self.settings.connecting_limit().unwrap_or(PATIENCE);
         match tokio::time::timeout(limit, look).await {
@@ -341,7 +344,10 @@ impl Connection {
     }
 
     pub(crate) fn statement(&self, sql: &str) -> Result<&Statement, StoreError> {
-        let missing = || StoreError::Damaged { detail: format!("a statement was not prepared: {sql}") };
+        let missing = || StoreError::Unusable {
+            detail: format!("bug in turnmill: a statement was not prepared: {sql}"),
+            source: None,
+        };
         self.statements.get(sql).ok_or_else(missing)
     }
 

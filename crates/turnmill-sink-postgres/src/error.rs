@@ -42,7 +42,7 @@ pub(crate) fn store_error(failure: Failure, place: &str, doing: &str) -> StoreEr
         // tells them apart, in the server's language. An unknown text counts as a time limit.
         "57014" if !db.message().contains("user request") => StoreError::TimeLimit {
             detail: format!(
-                "{detail}: raise `TURNMILL_DB_STATEMENT_TIMEOUT_SECS`, or look what makes the database slow"
+                "{detail}: raise `TURNMILL_DB_STATEMENT_TIMEOUT_SECS`, or find out what makes the database slow"
             ),
         },
         // The plan is older than a change of its table.
@@ -60,7 +60,7 @@ pub(crate) fn store_error(failure: Failure, place: &str, doing: &str) -> StoreEr
             error,
         ),
         "3D000" => unusable(format!("{detail}: create the database, or name another in {URL}"), error),
-        "3F000" => unusable(format!("{detail}: set `TURNMILL_DB_SCHEMA` to a schema that is there"), error),
+        "3F000" => unusable(format!("{detail}: set `TURNMILL_DB_SCHEMA` to an existing schema"), error),
         "42501" => unusable(
             format!("{detail}: grant the user of {URL} the privilege, or name another user there"),
             error,

@@ -176,7 +176,7 @@ impl<'s> PostgresTransaction<'s> {
             compare(connection, &stand, rows)?;
         }
         if let Some(known) = known {
-            known?.map_err(|error| connection.fail(error, "making the states of new senders"))?;
+            known?.map_err(|error| connection.fail(error, "adding new senders"))?;
         }
         if let Some(locked) = locked {
             let mut rows = locked?.map_err(|error| connection.fail(error, "locking senders"))?;
@@ -204,7 +204,9 @@ impl<'s> PostgresTransaction<'s> {
         connection.prepare(&statements).await?;
         let allowed = store.gate.allow(steps.len());
         // A state that the caller has cached may be older than the store, after a restored backup.
-        let fresh = self.claim.senders.iter().all(|claim| claim.cached.is_none());
+        // Without a sender nothing is locked.
+        let senders = &self.claim.senders;
+        let fresh = !senders.is_empty() && senders.iter().all(|claim| claim.cached.is_none());
         let rivals = if fresh { Rivals::Excluded } else { Rivals::Possible };
         connection.run(steps.get(..allowed).unwrap_or(&steps), rivals).await?;
         if allowed < steps.len() {
@@ -216,7 +218,7 @@ impl<'s> PostgresTransaction<'s> {
 
     /// Takes numbers for dead letters.
     async fn letter_numbers(&mut self, count: usize) -> Result<Vec<u64>, StoreError> {
-        let doing = "taking numbers for dead letters";
+        let doing = "reserving numbers for dead letters";
         let rows = self.select(LETTER_NUMBERS, &[&integer(count as u64)], doing).await?;
         let connection = self.store.connection()?;
         let number = |row: &Row| row.try_get(0).map(|number: i64| u64::try_from(number).unwrap_or_default());
@@ -293,7 +295,7 @@ fn compare(connection: &Connection, claimed: &[&Advance], rows: Vec<Row>) -> Res
 fn locked_states(connection: &Connection, claim: &Claim, rows: &[Row]) -> Result<Vec<Locked>, StoreError> {
     let states = states(connection, rows)?;
     let state = |claim: &SenderClaim| {
-        let missing = || StoreError::Fenced { detail: format!("sender {} is gone", claim.sender) };
+        let missing = || StoreError::Fenced { detail: format!("sender {} was deleted", claim.sender) };
         states.get(&claim.sender.0).cloned().ok_or_else(missing)
     };
     claim.senders.iter().map(state).collect()

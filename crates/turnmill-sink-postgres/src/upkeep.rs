@@ -56,7 +56,9 @@ impl Upkeep for PostgresStore {
     async fn swept_patterns(&mut self) -> Result<u64, StoreError> {
         let connection = self.connected().await?;
         let rows = connection.query(SWEPT, &[]).await;
-        let rows = rows.map_err(|error| connection.fail(error, "reading what markers are made up for"))?;
+        let rows = rows.map_err(|error| {
+            connection.fail(error, "reading up to which patterns marker rows are complete")
+        })?;
         patterns::revision(connection, &rows)
     }
 
@@ -83,7 +85,7 @@ impl Upkeep for PostgresStore {
 
     async fn end_rebuild(&mut self, settings: &Settings) -> Result<(), StoreError> {
         let connection = &*self.connected().await?;
-        let fail = |error| connection.fail(error, "noting the end of a rebuild");
+        let fail = |error| connection.fail(error, "recording the end of a rebuild");
         let mut guard = RollBack::new(connection);
         connection.batch_execute("BEGIN").await.map_err(fail)?;
         for (name, value) in meta::initial(settings) {

@@ -4,10 +4,15 @@ use rusqlite::ErrorCode;
 use rusqlite::ffi;
 use turnmill_sink::StoreError;
 
-/// Returns whether a row was refused because the store has one with its primary key.
+/// Returns whether a row was refused because the store has one with its key.
 pub(crate) fn is_taken_key(error: &rusqlite::Error) -> bool {
     let extended = error.sqlite_error().map(|failure| failure.extended_code);
-    matches!(extended, Some(ffi::SQLITE_CONSTRAINT_PRIMARYKEY | ffi::SQLITE_CONSTRAINT_ROWID))
+    matches!(
+        extended,
+        Some(
+            ffi::SQLITE_CONSTRAINT_PRIMARYKEY | ffi::SQLITE_CONSTRAINT_ROWID | ffi::SQLITE_CONSTRAINT_UNIQUE
+        )
+    )
 }
 
 /// Converts an error of SQLite. `file` is the file, `doing` the attempted action.

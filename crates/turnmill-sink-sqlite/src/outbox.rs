@@ -229,7 +229,10 @@ impl Outbox for SqliteStore {
     ) -> Result<Vec<Vec<ChangeValue<'static>>>, StoreError> {
         let doing = format!("reading {}", table.name);
         let fail = |error| self.error(error, &doing);
-        let unknown = || StoreError::Damaged { detail: format!("there is no table {}", table.name) };
+        let unknown = || StoreError::Unusable {
+            detail: format!("bug in turnmill: rows of an unknown table {}", table.name),
+            source: None,
+        };
         let sql = self.sql.tables.get(table.name).ok_or_else(unknown)?;
         let mut query = self.connection()?.prepare_cached(&sql.select_after).map_err(fail)?;
         let mut rows = query.query((after, limit)).map_err(fail)?;

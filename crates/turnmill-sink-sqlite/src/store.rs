@@ -181,8 +181,8 @@ impl SqliteStore {
             return Ok(());
         }
         let detail = format!(
-            "`{}` was deleted or replaced while it was open, and what is written now would be lost: bring the file back, or \
-             start again to fill a new one",
+            "`{}` was deleted or replaced while it was open, and what is written now would be lost: restore \
+             the file, or start again to fill a new one",
             self.name()
         );
         Err(StoreError::Unusable { detail, source: None })

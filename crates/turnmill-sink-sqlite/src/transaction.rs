@@ -36,7 +36,9 @@ impl<'s> SqliteTransaction<'s> {
             return Err(self.store.reading_only());
         }
         // A state that the caller has cached may be older than the store, after a restored backup.
-        let fresh = self.claim.senders.iter().all(|claim| claim.cached.is_none());
+        // Without a sender nothing is locked.
+        let senders = &self.claim.senders;
+        let fresh = !senders.is_empty() && senders.iter().all(|claim| claim.cached.is_none());
         Ok(Writer::new(self.store, self.store.connection()?, fresh))
     }
 

@@ -75,7 +75,7 @@ impl<'w> Writer<'w> {
     }
 
     fn remove(&mut self, removals: &[Removal], sender: SenderId) -> Result<(), StoreError> {
-        let doing = "removing a sender's rows";
+        let doing = "deleting rows of a sender";
         for Removal { sql, ty } in removals {
             self.store.gate.pass()?;
             let mut delete = self.prepare(sql, doing)?;
@@ -112,7 +112,10 @@ impl<'w> Writer<'w> {
     }
 
     fn table_sql(&self, name: &str) -> Result<&'w TableSql, StoreError> {
-        let unknown = || StoreError::Damaged { detail: format!("there is no table {name}") };
+        let unknown = || StoreError::Unusable {
+            detail: format!("bug in turnmill: rows of an unknown table {name}"),
+            source: None,
+        };
         self.store.sql.tables.get(name).ok_or_else(unknown)
     }
 
@@ -235,10 +238,12 @@ impl<'w> Writer<'w> {
     /// Deletes a dead letter that was retried with success. If it is gone, another process has
     /// counted it.
     fn retried(&self, id: u64) -> Result<(), StoreError> {
-        let doing = "removing a dead letter";
+        let doing = "deleting a dead letter";
         match self.execute(&mut self.prepare(&self.store.sql.delete_dead_letter, doing)?, [id], doing)? {
             1 => Ok(()),
-            _ => Err(StoreError::Fenced { detail: format!("dead letter {id} is gone") }),
+            _ => {
+                Err(StoreError::Fenced { detail: format!("dead letter {id} was retried by another process") })
+            }
         }
     }
 

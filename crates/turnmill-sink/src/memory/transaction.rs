@@ -387,7 +387,7 @@ impl Transaction for MemoryTransaction<'_> {
         for id in &batch.retried {
             if !self.store.with(|state| state.dead_letters.contains_key(id)) {
                 return Err(StoreError::Fenced {
-                    detail: format!("dead letter {id} has been retried elsewhere"),
+                    detail: format!("dead letter {id} was retried by another process"),
                 });
             }
             self.step(|state| Undo::DeadLetter(*id, state.dead_letters.remove(id).map(Box::new)))?;
