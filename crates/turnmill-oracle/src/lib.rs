@@ -51,7 +51,7 @@ pub use value::{OwnedValue, Tables, diff};
 /// The tables and counts that result from a set of records.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Oracle {
-    /// All fifteen public tables. Wall-clock columns are NULL.
+    /// All public tables. Wall-clock columns are NULL.
     pub tables: Tables,
     /// The `stack` events whose patch did not apply.
     pub event_errors: BTreeSet<EventId>,
