@@ -1,8 +1,9 @@
-//! Describes the public tables once, as data, and defines the typed rows of those that events write.
+//! Describes the public tables once, as data, and defines the typed rows of those that events
+//! write.
 //!
-//! Fifteen of them are the `rasa_*` tables. Names, order, types and meaning of their columns are the
-//! documented ones of Rasa's analytics data structure. Queries written for it run unchanged. The
-//! eight `ext_*` tables extend them. Writers, migrations, digests and documentation all use
+//! Fifteen of them are the `rasa_*` tables. Names, order, types and meaning of their columns are
+//! the documented ones of Rasa's analytics data structure. Queries written for it run unchanged.
+//! The eight `ext_*` tables extend them. Writers, migrations, digests and documentation all use
 //! [`PUBLIC`].
 //!
 //! ```

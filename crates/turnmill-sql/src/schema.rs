@@ -144,15 +144,16 @@ impl Schema {
         added.into_iter().map(statement).collect()
     }
 
-    /// Returns the statements for the tables of sinks and their outbox. In PostgreSQL it may be done again.
+    /// Returns the statements for the tables of sinks and their outbox. In PostgreSQL they may be
+    /// executed again.
     #[must_use]
     pub fn tables_of_sinks(&self) -> Vec<String> {
         let again = |sql: String| sql.replacen("CREATE TABLE ", "CREATE TABLE IF NOT EXISTS ", 1);
         internal::OF_SINKS.iter().flat_map(|table| self.internal_table(table)).map(again).collect()
     }
 
-    /// Returns the statements for the tables of facts, and for the comments on all public tables. They
-    /// may be executed again.
+    /// Returns the statements for the tables of facts, and for the comments on all public tables.
+    /// They may be executed again.
     #[must_use]
     pub fn tables_of_facts(&self) -> Vec<String> {
         let again = |sql: String| {
@@ -168,7 +169,7 @@ impl Schema {
             .collect()
     }
 
-    /// Returns the statements that describe a public table and its columns to whoever lists them.
+    /// Returns the statements for the comments on a public table and its columns, which tools show.
     /// SQLite has no comments.
     fn comments(&self, table: &Table) -> Vec<String> {
         if self.dialect == Dialect::Sqlite || table.name.starts_with('_') {

@@ -5,9 +5,9 @@
 //!
 //! Only `rasa_session` has an index of its senders, so all rows are found from there. Sessions are
 //! found by their sender, and from them the tables that have an index of their session. Actions,
-//! slots, flow statuses and facts of messages have their event's id. The cost grows with the senders' rows, not with
-//! the rest of the store. Tables are joined only by arrays of known keys: with statistics the
-//! planner could turn a real join round and read a whole table.
+//! slots, flow statuses and facts of messages have their event's id. The cost grows with the
+//! senders' rows, not with the rest of the store. Tables are joined only by arrays of known keys:
+//! with statistics the planner could turn a real join round and read a whole table.
 
 use turnmill_model::tables::{EVENT_ERROR, Owner, PUBLIC, Table};
 

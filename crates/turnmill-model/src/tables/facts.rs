@@ -1,9 +1,9 @@
-//! Declares the extension tables `ext_*`: facts that analysts ask for and that the documented tables
-//! do not have.
+//! Declares the extension tables `ext_*`: facts that analysts ask for and that the documented
+//! tables do not have.
 //!
-//! They are kept apart, so the `rasa_*` tables stay exactly as documented. Every row refers to a row
-//! of a documented table by its key. Only the first three tables have rows so far. The others are
-//! for sources to come, and one migration makes all of them.
+//! They are kept apart, so the `rasa_*` tables stay exactly as documented. Every row refers to a
+//! row of a documented table by its key. Only the first three tables have rows so far. The others
+//! are for sources to come, and one migration makes all of them.
 
 use uuid::Uuid;
 
@@ -237,7 +237,8 @@ table_to_come! {
         ["instance_id" SHORT, null],
         /// Name of the dialog, flow or skill.
         ["dialog_id" SHORT],
-        /// `waterfall`, `adaptive`, `topic`, `lex_intent`, `lex_slot`, `flow`, `pattern`, `skill` or `agent`.
+        /// `waterfall`, `adaptive`, `topic`, `lex_intent`, `lex_slot`, `flow`, `pattern`, `skill`
+        /// or `agent`.
         ["kind" SHORT],
         /// `done`, `canceled`, `failed`, `switched` or `abandoned`; NULL while it is open.
         ["status" SHORT, null],
