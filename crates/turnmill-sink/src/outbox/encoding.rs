@@ -163,11 +163,12 @@ impl Encoder {
                     Key::Id(id) => ChangeKey::Id(*id),
                     Key::Path(path) => ChangeKey::Text(changes.texts.get(*path).to_owned()),
                 };
-                deletes.push((table.name, changes.deletes.iter().map(key).collect::<Vec<_>>()));
+                deletes.push((table, changes.deletes.iter().map(key).collect::<Vec<_>>()));
             }
         });
         for (table, keys) in deletes.into_iter().rev() {
-            self.begin(Operation::Delete, table, &["id"], keys.len());
+            let key = table.columns.first().map_or("id", |column| column.name);
+            self.begin(Operation::Delete, table.name, &[key], keys.len());
             keys.iter().rev().for_each(|key| match key {
                 ChangeKey::Id(id) => self.value(Value::Id(*id)),
                 ChangeKey::Text(text) => self.value(Value::Text(text)),
