@@ -6,7 +6,7 @@ use turnmill_model::text;
 use crate::dialect::{quoted, quoted_list};
 use crate::indexes::{self, TableIndex};
 use crate::internal::{self, InternalTable};
-use crate::{Dialect, SqlType};
+use crate::{Dialect, SqlType, views};
 
 /// How the database keeps the references between the public tables. References hold in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +72,7 @@ impl Schema {
         for table in PUBLIC.into_iter().chain([&EVENT_ERROR]) {
             statements.extend(self.table(table));
         }
+        statements.extend(views::ALL.into_iter().flat_map(|view| view.statements(self.dialect)));
         for table in internal::ALL {
             statements.extend(self.internal_table(table));
         }
@@ -168,8 +169,8 @@ impl Schema {
         internal::OF_SINKS.iter().flat_map(|table| self.internal_table(table)).map(again).collect()
     }
 
-    /// Returns the statements for the tables of facts, and for the comments on all public tables.
-    /// They may be executed again.
+    /// Returns the statements for the tables of facts, the comments on all public tables and the
+    /// views for people. They may be executed again.
     #[must_use]
     pub fn tables_of_facts(&self) -> Vec<String> {
         let again = |sql: String| {
@@ -182,6 +183,7 @@ impl Schema {
             .flat_map(|table| self.table(table))
             .map(again)
             .chain(documented.flat_map(|table| self.comments(table)))
+            .chain(views::ALL.into_iter().flat_map(|view| view.statements(self.dialect)))
             .collect()
     }
 

@@ -161,6 +161,21 @@ impl Shared {
         find::output(&mut command).unwrap_or_else(|error| panic!("{error}"))
     }
 
+    /// Runs a script in one of its databases, with psql's variables.
+    ///
+    /// # Panics
+    ///
+    /// If a statement fails.
+    #[track_caller]
+    pub fn run_file(&self, url: &str, script: &str, variables: &[(&str, &str)]) -> String {
+        let mut command = self.psql.psql();
+        command.args(["-d", url, "-f", script]);
+        for (name, value) in variables {
+            command.arg(format!("--set={name}={value}"));
+        }
+        find::output(&mut command).unwrap_or_else(|error| panic!("{error}"))
+    }
+
     fn try_create(&self, name: &str, options: &str) -> Result<String, String> {
         let mut command = self.psql.psql();
         command.args(["-d", &self.url, "-c", &format!("CREATE DATABASE \"{name}\" {options}")]);
