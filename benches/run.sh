@@ -14,6 +14,7 @@
 #   postgres Kafka to PostgreSQL, against binary COPY of the same rows into tables with primary
 #            keys only
 #   sinks    a file to PostgreSQL with a sink, against the same without
+#   builds   two builds of turnmill-replay, a file to PostgreSQL (builds BEFORE AFTER)
 #   workers  a keyed topic with one worker, an unkeyed one with one and with three
 #   latency  from producing a record to seeing its row, service idle
 #   growth   rate into a large store divided by that into one of a million events
@@ -22,7 +23,7 @@
 #            order of its events (needs Python)
 #   connect  a plain Python consumer and Kafka Connect with the same topic (needs Python, PyPI,
 #            Maven and Maven Central)
-#   all      all of these
+#   all      all of these but for builds
 #
 # RUNS is the number of runs of each measurement (5). Needs cargo and GNU time; from kafka on also
 # PostgreSQL and Java, for turnmill-testbed.
@@ -87,7 +88,7 @@ name=$1
 shift
 case $name in
     peers | sqlite | connect) "$name" "$@" ;;
-    ahead | late | markers | kafka | postgres | sinks | workers | growth) "$bench" "$name" --runs "$runs" "$@" ;;
+    ahead | late | markers | kafka | postgres | sinks | builds | workers | growth) "$bench" "$name" --runs "$runs" "$@" ;;
     size)
         python3 benches/size.py small "$replay" --runs "$runs" "$@"
         python3 benches/size.py sender "$replay"

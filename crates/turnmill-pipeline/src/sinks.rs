@@ -177,8 +177,8 @@ impl<S: Outbox, K: Sink> OutboxRunner<S, K> {
     }
 
     /// Opens the store and adds the sink, unless that was done before. What is committed later
-    /// reaches the sink, however it starts. [`run`](Self::run) and [`drain`](Self::drain) begin with
-    /// it.
+    /// reaches the sink, however it starts. [`run`](Self::run) and [`drain`](Self::drain) begin
+    /// with it.
     ///
     /// # Errors
     ///

@@ -71,8 +71,8 @@ impl SinkTopic {
     ///
     /// # Errors
     ///
-    /// Returns a retryable error while the topic is missing or the brokers are unavailable. A change
-    /// that is too large for the topic is refused; the others of the batch are sent all the same.
+    /// Returns a retryable error while the topic is missing or the brokers are unavailable. A
+    /// change that is too large for the topic is refused.
     pub(crate) fn send(
         &mut self,
         batch: &ChangeBatch,

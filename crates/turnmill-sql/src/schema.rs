@@ -161,8 +161,8 @@ impl Schema {
         added.iter().map(statement).collect()
     }
 
-    /// Returns the statements for the tables of sinks and their outbox. In PostgreSQL they can be
-    /// repeated.
+    /// Returns the statements for the tables of sinks and their outbox. In PostgreSQL they may be
+    /// executed again.
     #[must_use]
     pub fn tables_of_sinks(&self) -> Vec<String> {
         let again = |sql: String| sql.replacen("CREATE TABLE ", "CREATE TABLE IF NOT EXISTS ", 1);
