@@ -66,7 +66,8 @@ impl DeadLetterTopic {
                 return Ok(());
             }
             Ok(false) => format!(
-                "dead-letter topic `{}` does not exist; the table keeps all dead letters, and they are sent once the topic exists",
+                "dead-letter topic `{}` does not exist; the table keeps all dead letters, and they are sent \
+                 once the topic exists",
                 self.topic
             ),
             Err(error) => {

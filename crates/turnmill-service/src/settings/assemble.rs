@@ -175,7 +175,8 @@ impl Assembly<'_> {
                  --kafka-brokers, kafka.brokers in turnmill.toml, or --endpoints endpoints.yml)",
             );
         } else if let Err(problem) = check_brokers(&kafka.brokers) {
-            let expected = "expected host:port[,host:port]; set credentials with KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD";
+            let expected = "expected host:port[,host:port]; set credentials with KAFKA_SASL_USERNAME and \
+                            KAFKA_SASL_PASSWORD";
             self.problem_of(Id::Brokers, &format!("{problem}; {expected}"));
         }
         let topic = kafka.topic.as_str();
@@ -319,7 +320,8 @@ impl Assembly<'_> {
         else {
             let half = values.is_given(Id::DatabaseHost) || values.is_given(Id::DatabaseName);
             self.problem(if half {
-                "RASA_ANALYTICS_DB_HOST_NAME and RASA_ANALYTICS_DB_NAME must be set together, or RASA_ANALYTICS_DB_URL instead"
+                "RASA_ANALYTICS_DB_HOST_NAME and RASA_ANALYTICS_DB_NAME must be set together, or \
+                 RASA_ANALYTICS_DB_URL instead"
             } else {
                 "RASA_ANALYTICS_DB_URL is required: set it to postgresql://user:password@host:port/database or \
                  sqlite:PATH (or use --database-url, or database.url in turnmill.toml)"

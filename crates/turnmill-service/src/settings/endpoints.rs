@@ -66,7 +66,8 @@ impl AnonymizationTopics {
                 &origin,
                 format!(
                     "event_broker.anonymization_topics {are} `{list}`, and `topic` is missing: set KAFKA_TOPIC to the \
-                     topic to read, an anonymised one or that of the plain events (Rasa's default is `rasa_core_events`)"
+                     topic to read, an anonymised one or that of the plain events (Rasa's default is \
+                     `rasa_core_events`)"
                 ),
             ));
         }
