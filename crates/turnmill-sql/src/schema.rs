@@ -135,7 +135,8 @@ impl Schema {
         added.into_iter().map(statement).collect()
     }
 
-    /// Returns the statements for the tables of sinks and their outbox. In PostgreSQL it may be done again.
+    /// Returns the statements for the tables of sinks and their outbox. In PostgreSQL they may be
+    /// executed again.
     #[must_use]
     pub fn tables_of_sinks(&self) -> Vec<String> {
         let again = |sql: String| sql.replacen("CREATE TABLE ", "CREATE TABLE IF NOT EXISTS ", 1);
