@@ -45,7 +45,7 @@ use turnmill_model::{Changes, Settings};
 mod diff;
 mod mark;
 mod patterns;
-mod place;
+mod placement;
 mod progress;
 mod prune;
 mod replay;
