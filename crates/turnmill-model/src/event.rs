@@ -43,7 +43,7 @@ pub struct Event<'a> {
     pub anonymised: Option<AnonymisedAt<'a>>,
     /// Whether the key alone identifies the event. If so, a plain copy with the same key and other
     /// content is a changed copy, not another event.
-    pub told_by_key: bool,
+    pub identified_by_key: bool,
     /// The index of the event among those of its record, from 0.
     pub ordinal: u32,
     /// The fields that are particular to its type.
