@@ -143,7 +143,8 @@ pub(crate) enum ForeignKeys {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 success (dead letters and skipped files of directories are reported); \
-1 failure, or no readable input; 2 invalid usage; 130 interrupted, in order or after --shutdown-secs (committed batches stay, and the same command resumes).";
+1 failure, or no readable input; 2 invalid usage; 130 interrupted, in order or after --shutdown-secs \
+(committed batches stay, and the same command resumes).";
 
 impl Args {
     /// Returns all inputs.

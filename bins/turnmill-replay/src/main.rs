@@ -67,7 +67,8 @@ enum Failure {
     #[error("cannot read `{path}`")]
     Endpoints { path: String, source: std::io::Error },
     #[error(
-        "stopped, because the limits on dead letters were exceeded; committed batches stay. To load these records as dead letters, \
+        "stopped, because the limits on dead letters were exceeded; committed batches stay. To load these \
+         records as dead letters, \
          run the same command with `--no-dead-letter-limits`"
     )]
     DeadLetters(#[source] TooManyDeadLetters),

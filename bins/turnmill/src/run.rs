@@ -25,7 +25,7 @@ use turnmill_pipeline::{counted, explain, rounded};
 use turnmill_service::http::{self, HttpAccess, Server, ServerError};
 use turnmill_service::logging::{self, LoggingError};
 use turnmill_service::metrics::ServiceMetrics;
-use turnmill_service::settings::{Flags, Loaded, Needs, ServiceSettings, SettingsError};
+use turnmill_service::settings::{Flags, Loaded, RequiredSettings, ServiceSettings, SettingsError};
 use turnmill_service::{Component, Health, Lifecycle, Phase, Shutdown};
 use turnmill_sink::outbox::Outbox as _;
 use turnmill_sink::{Store, StoreError};
@@ -64,7 +64,7 @@ pub(crate) enum Failure {
 
 /// Runs the service until it is stopped.
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let loaded = Loaded::of_process(&args.settings, Needs::Service)?;
+    let loaded = Loaded::of_process(&args.settings, RequiredSettings::Service)?;
     logging::init(&loaded.settings.log)?;
     logging::announce(&loaded);
     let settings = loaded.settings;

@@ -113,7 +113,8 @@ pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
         }
         writeln!(
             out,
-            "damaged rows are restored by `turnmill rebuild`, from the history; for a damaged file or index restore a backup, \
+            "damaged rows are restored by `turnmill rebuild`, from the history; for a damaged file or index \
+             restore a backup, \
              or fill a new store from the events"
         )?;
     }

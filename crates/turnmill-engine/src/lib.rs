@@ -46,7 +46,7 @@ mod diff;
 mod facts;
 mod mark;
 mod patterns;
-mod place;
+mod placement;
 mod progress;
 mod prune;
 mod replay;

@@ -28,7 +28,7 @@ use uuid::Uuid;
 
 use crate::facts::{self, FactsRow, SessionContext, SessionFacts, TurnFacts, TurnStep};
 use crate::mark::MarkedEvent;
-use crate::place::{self, Placement};
+use crate::placement::{self, Placement};
 use crate::progress::{Finished, HeldSlot, LeftSession, LiveRows, NamedSession, Progress, Written};
 use crate::state::{Open, OpenTurn, Order, Previous, PreviousKind, Session};
 use crate::timeline::Timeline;
@@ -94,7 +94,7 @@ impl<'r> Run<'r> {
         if let Some(since) = self.catch_up() {
             return Step::NeedsReplay { since: since.min(event.time) };
         }
-        let placement = place::place(self.timeline, event);
+        let placement = placement::of(self.timeline, event);
         if let Some(since) = self.moves_written_rows(&placement, event) {
             return Step::NeedsReplay { since };
         }
@@ -218,7 +218,7 @@ impl<'r> Run<'r> {
                     self.open_session(id, None, held.time, held.sequence_number, extent);
                     // The slot is the first event of the new session, so other markers apply to it.
                     self.out.markers.inserts.truncate(held.extent.markers);
-                    let event = MarkerEvent::Slot { name: place::METADATA_SLOT, is_set: held.is_set };
+                    let event = MarkerEvent::Slot { name: placement::METADATA_SLOT, is_set: held.is_set };
                     self.mark(&MarkedEvent { id: held.id, time: held.time, event });
                 }
                 false
@@ -347,7 +347,7 @@ impl<'r> Run<'r> {
     fn hold(&mut self, event: &Event<'_>, by_id: bool, sequence_number: i64) {
         self.progress.held = None;
         let Body::Slot { is_set, .. } = event.body else { return };
-        if by_id || !place::is_metadata_slot(event) {
+        if by_id || !placement::is_metadata_slot(event) {
             return;
         }
         if let Some(session) = &self.timeline.cursor.session
@@ -390,11 +390,11 @@ impl<'r> Run<'r> {
                 session.starting = false;
             }
             Body::SessionStarted => session.starting = true,
-            Body::Action { .. } if place::is_session_start(event) => {
+            Body::Action { .. } if placement::is_session_start(event) => {
                 session.opened = true;
                 session.starting = true;
             }
-            Body::Action { .. } if place::is_listen(event) => session.starting = false,
+            Body::Action { .. } if placement::is_listen(event) => session.starting = false,
             _ => {}
         }
     }
@@ -467,7 +467,7 @@ impl<'r> Run<'r> {
             Body::SessionStarted | Body::Restart | Body::RoutingSessionEnded => {
                 self.reset_stack();
             }
-            Body::Action { .. } if place::is_session_start(event) => self.reset_stack(),
+            Body::Action { .. } if placement::is_session_start(event) => self.reset_stack(),
             Body::Stack { update } if self.engine.settings.stack_events => {
                 if let Err(detail) = self.timeline.cursor.stack.patch(update.as_deref()) {
                     rows::write_error(self.out, context, "stack_patch", &detail);
@@ -577,15 +577,15 @@ impl<'r> Run<'r> {
 /// Returns whether a session that holds `event` has begun.
 fn begins_session(event: &Event<'_>) -> bool {
     let gap = matches!(event.session, SessionRule::Gap { .. });
-    gap || matches!(event.body, Body::User(_) | Body::SessionStarted) || place::is_session_start(event)
+    gap || matches!(event.body, Body::User(_) | Body::SessionStarted) || placement::is_session_start(event)
 }
 
 /// Returns what the session rules need to know of `event` when the next event comes.
 fn previous_kind(event: &Event<'_>, id: EventId) -> PreviousKind {
     match &event.body {
         Body::SessionEnded => PreviousKind::SessionEnded(id),
-        Body::Action { .. } if place::is_session_start(event) => PreviousKind::SessionStartAction,
-        Body::Slot { .. } if place::is_metadata_slot(event) => PreviousKind::MetadataSlot,
+        Body::Action { .. } if placement::is_session_start(event) => PreviousKind::SessionStartAction,
+        Body::Slot { .. } if placement::is_metadata_slot(event) => PreviousKind::MetadataSlot,
         _ => PreviousKind::Other,
     }
 }

@@ -188,7 +188,7 @@ impl Timeline {
     /// They are out of date if they were made with an older revision that gives other rows. The
     /// time is that of the first event concerned, or an earlier one.
     #[must_use]
-    pub fn owes(&self, patterns: &Patterns) -> Option<EventTime> {
+    pub fn markers_missing_since(&self, patterns: &Patterns) -> Option<EventTime> {
         let since = patterns.differ_from(self.rows_revision, patterns.revision())?;
         let newest = self.cursor.newest?;
         if newest.micros() < since {

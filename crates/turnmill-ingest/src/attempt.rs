@@ -199,7 +199,7 @@ impl Attempt<'_> {
         ahead: Option<ReadAhead>,
         out: &mut Changes,
     ) -> Result<Applied, StoreError> {
-        let mut since: Option<EventTime> = timeline.owes(self.engine.patterns());
+        let mut since: Option<EventTime> = timeline.markers_missing_since(self.engine.patterns());
         if since.is_none() && ahead.is_none() {
             let events = group.items.iter().map(|item| &*item.event);
             match late::run(self.engine, timeline, events, out) {

@@ -132,7 +132,7 @@ pub(crate) fn fold<'c>(
                 if standing.is_some() || plain.contains(&event.id) {
                     continue;
                 }
-                if event.told_by_key && !plain.is_empty() {
+                if event.identified_by_key && !plain.is_empty() {
                     verdict.changed += counted;
                     continue;
                 }

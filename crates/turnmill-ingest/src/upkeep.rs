@@ -137,7 +137,7 @@ impl Ingest {
         for (sender, locked) in senders.iter().zip(locked) {
             let Locked::Loaded { version, state } = locked else { continue };
             let timeline = Timeline::from_bytes(&state).map_err(StoreError::from)?;
-            let Some(since) = timeline.owes(self.engine.patterns()) else { continue };
+            let Some(since) = timeline.markers_missing_since(self.engine.patterns()) else { continue };
             let mut replayer =
                 Replayer { tx: &mut tx, engine: &self.engine, decoders: self.decoders(), ahead: None };
             let outcome = replayer.make_up(&timeline, since, &mut batch.changes).await?;

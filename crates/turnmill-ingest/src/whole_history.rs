@@ -91,7 +91,7 @@ impl WholeHistory<'_> {
             }
             for stored in self.without_copies(&sender_ref, together, &mut rewritten, &mut copies)? {
                 let event = stored.event(self.decoders, &sender_ref)?;
-                if !event.id.has_time() && event.told_by_key && !timeless.insert(event.id.key()) {
+                if !event.id.has_time() && event.identified_by_key && !timeless.insert(event.id.key()) {
                     rewritten.insert(stored.chunk, None);
                     copies.add(&event);
                     continue;

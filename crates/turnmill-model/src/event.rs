@@ -56,7 +56,7 @@ pub struct Event<'a> {
     pub anonymised: Option<AnonymisedAt<'a>>,
     /// Whether the key alone identifies the event. If so, a plain copy with the same key and other
     /// content is a changed copy, not another event.
-    pub told_by_key: bool,
+    pub identified_by_key: bool,
     /// The index of the event among those of its record, from 0.
     pub ordinal: u32,
     /// Whether the event counts in the ledger. If the unit of a format is the record, only the
@@ -250,7 +250,7 @@ impl<'a> Event<'a> {
             user_key: None,
             session,
             anonymised: None,
-            told_by_key: false,
+            identified_by_key: false,
             ordinal: 0,
             counted: true,
             body: Body::Other,

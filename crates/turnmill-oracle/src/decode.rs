@@ -75,7 +75,7 @@ pub fn decode(settings: &Settings, record: &Record<'_>) -> Result<Option<Event<'
     let message_id = body
         .text("message_id")
         .or_else(|| body.get("parse_data").and_then(|parse_data| parse_data.text("message_id")));
-    let told_by_key = event_type == "user" && message_id.is_some();
+    let identified_by_key = event_type == "user" && message_id.is_some();
     let set = |environment: &String| environment != "RASA_ENVIRONMENT_NOT_SET";
     let environment = record.environment.map(clean).filter(set);
     Ok(Some(Event {
@@ -100,7 +100,7 @@ pub fn decode(settings: &Settings, record: &Record<'_>) -> Result<Option<Event<'
             .map(|key| text::sender_key(key.into()).into_owned().into()),
         session: SessionRule::Rasa { session_id: session_id(settings.session_id, metadata) },
         anonymised,
-        told_by_key,
+        identified_by_key,
         ordinal: 0,
         counted: true,
         body: event_body(settings, &event_type, &body, metadata),

@@ -231,7 +231,7 @@ fn without_copies<'a>(events: &[Event<'a>], ledger: &mut Ledger) -> Vec<(usize, 
         if key.anonymised.is_some() || same {
             continue;
         }
-        if event.told_by_key && !key.plain.is_empty() {
+        if event.identified_by_key && !key.plain.is_empty() {
             ledger.duplicates.changed += 1;
         } else {
             key.plain.push((arrival, event.clone()));

@@ -1,5 +1,5 @@
-//! The laws as tests of a store: in any order of arrival and with any batches, writers and failures,
-//! the tables are the oracle's.
+//! The laws as tests of a store: in any order of arrival, and with any batches, writers and
+//! failures, the tables are the oracle's.
 //!
 //! Each function panics at the first case that breaks a law.
 #![allow(

@@ -172,7 +172,8 @@ impl Connection {
         if value(2) == Some("t") && !settings.read_only {
             return Err(StoreError::Unusable {
                 detail: format!(
-                    "`{}` begins transactions as read-only: `ALTER DATABASE ... RESET default_transaction_read_only`, the same \
+                    "`{}` begins transactions as read-only: `ALTER DATABASE ... RESET \
+                     default_transaction_read_only`, the same \
                      for the user with `ALTER ROLE`, or name another database",
                     self.place
                 ),

@@ -16,7 +16,8 @@ const URL: &str = "the database URL (`RASA_ANALYTICS_DB_URL`)";
 const PASSWORD: &str = "the password (`TURNMILL_DB_PASSWORD`, `PGPASSWORD` or `PGPASSFILE`)";
 
 /// Remedy for a pooler that gives connections to other clients between transactions or statements.
-pub(crate) const SESSION_POOLER: &str = "connect to PostgreSQL itself, or through a pooler that keeps the session (PgBouncer: \
+pub(crate) const SESSION_POOLER: &str = "connect to PostgreSQL itself, or through a pooler that keeps the \
+    session (PgBouncer: \
      `pool_mode = session`)";
 
 /// Converts a failure to a store's error. `place` is the database, `doing` what was attempted.
@@ -68,7 +69,8 @@ pub(crate) fn store_error(failure: Failure, place: &str, doing: &str) -> StoreEr
         "XX001" | "XX002" => StoreError::Damaged { detail },
         _ if is_class(code, &["42"]) => unusable(
             format!(
-                "{detail}: the tables are not as turnmill made them; set `TURNMILL_DB_SCHEMA` to another schema and fill it from the events"
+                "{detail}: the tables are not as turnmill made them; set `TURNMILL_DB_SCHEMA` to another \
+                 schema and fill it from the events"
             ),
             error,
         ),

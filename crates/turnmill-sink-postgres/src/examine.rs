@@ -16,7 +16,8 @@ use crate::failure::Failure;
 const SMALL: i64 = 1 << 30;
 
 const AMCHECK: &str = "SELECT n.nspname::text, (SELECT coalesce(sum(pg_relation_size(c.oid)), 0)::bigint \
-     FROM pg_catalog.pg_class AS c WHERE c.relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $1)) \
+     FROM pg_catalog.pg_class AS c WHERE c.relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE \
+     nspname = $1)) \
      FROM pg_catalog.pg_extension AS e JOIN pg_catalog.pg_namespace AS n ON n.oid = e.extnamespace \
      WHERE e.extname = 'amcheck'";
 const TREES: &str = "SELECT i.oid, i.relname::text FROM pg_catalog.pg_index AS x \

@@ -152,7 +152,8 @@ fn unusable(place: &PostgresSettings, missing: &str, way_forward: &str) -> Store
         format!("`{place}`: {missing}; {way_forward}, or name another with `TURNMILL_DB_SCHEMA`")
     } else {
         format!(
-            "`{place}`: {missing}; set `RUN_ANALYTICS_DB_MIGRATIONS` to true for one start, by a user who may create tables"
+            "`{place}`: {missing}; set `RUN_ANALYTICS_DB_MIGRATIONS` to true for one start, by a user who \
+             may create tables"
         )
     };
     StoreError::Unusable { detail, source: None }
@@ -166,7 +167,8 @@ pub(crate) fn named(migration: &Migration) -> String {
 /// error.
 pub(crate) async fn look(connection: &Connection, place: &PostgresSettings) -> Result<Found, StoreError> {
     let doing = "reading its tables";
-    let sql = "SELECT n.nspname IS NOT NULL, c.relname, COALESCE(has_schema_privilege(n.oid, 'USAGE'), true) FROM (VALUES (1)) AS one (row) \
+    let sql = "SELECT n.nspname IS NOT NULL, c.relname, COALESCE(has_schema_privilege(n.oid, 'USAGE'), \
+               true) FROM (VALUES (1)) AS one (row) \
          LEFT JOIN pg_catalog.pg_namespace AS n ON n.nspname = $1 \
          LEFT JOIN pg_catalog.pg_class AS c ON c.relnamespace = n.oid AND c.relkind IN ('r', 'p', 'v', 'm', 'f') \
          ORDER BY c.relname";
@@ -182,7 +184,8 @@ pub(crate) async fn look(connection: &Connection, place: &PostgresSettings) -> R
         if !may_use {
             let schema = &place.schema;
             let detail = format!(
-                "`{place}`: the user may not use the schema `{schema}`: grant it that (`GRANT USAGE, CREATE ON SCHEMA {} TO ...`), or set \
+                "`{place}`: the user may not use the schema `{schema}`: grant it that (`GRANT USAGE, CREATE \
+                 ON SCHEMA {} TO ...`), or set \
                  `TURNMILL_DB_SCHEMA` to another",
                 quoted(schema)
             );
@@ -201,7 +204,8 @@ pub(crate) async fn look(connection: &Connection, place: &PostgresSettings) -> R
         let detail = format!(
             "`{place}` has a table `{name}` in the schema `{}` that turnmill did not make, as a deployment of Rasa Pro \
              Services has it, and it is left alone: set `TURNMILL_DB_SCHEMA` to a schema of its own, or \
-             `RASA_ANALYTICS_DB_URL` to a database of its own, and fill it by replaying the events with `turnmill-replay`",
+             `RASA_ANALYTICS_DB_URL` to a database of its own, and fill it by replaying the events with \
+             `turnmill-replay`",
             place.schema
         );
         return Err(StoreError::Unusable { detail, source: None });

@@ -58,7 +58,8 @@ const MAY_CREATE_SCHEMA: &str = "SELECT has_database_privilege(current_database(
 const MAY_CREATE_TABLES: &str = "SELECT has_schema_privilege($1::text, 'CREATE')";
 const TABLES_LACKING: &str = "SELECT c.relname::text FROM pg_catalog.pg_class AS c \
      JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
-     WHERE n.nspname = $1 AND c.relkind IN ('r', 'p') AND (c.relname LIKE 'rasa\\_%' OR c.relname LIKE '\\_turnmill\\_%') \
+     WHERE n.nspname = $1 AND c.relkind IN ('r', 'p') AND (c.relname LIKE 'rasa\\_%' OR c.relname LIKE \
+     '\\_turnmill\\_%') \
      AND NOT (has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT') \
      AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE')) ORDER BY c.relname";
 
@@ -124,12 +125,14 @@ impl PostgresStore {
             .map_err(|error| connection.fail(error, doing))?;
         if encoding != "UTF8" {
             problems.push(format!(
-                "the database has the encoding {encoding}: records with characters that it lacks would become dead letters; create \
+                "the database has the encoding {encoding}: records with characters that it lacks would \
+                 become dead letters; create \
                  one with `ENCODING 'UTF8'`"
             ));
         }
         if standby {
-            let primary = "the server is a standby, which cannot be written to: name the primary, or several hosts with \
+            let primary = "the server is a standby, which cannot be written to: name the primary, or \
+                           several hosts with \
                  `target_session_attrs=read-write`";
             problems.push(primary.into());
         }

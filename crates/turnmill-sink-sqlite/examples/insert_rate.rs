@@ -155,7 +155,11 @@ fn main() {
 /// Writes the rows of the public tables with one prepared statement each, from prepared values.
 fn plain(path: std::path::PathBuf, changes: &[Changes], each_batch: bool) -> usize {
     let db = Connection::open(path).unwrap();
-    db.execute_batch("PRAGMA journal_mode = wal; PRAGMA synchronous = normal; PRAGMA cache_size = -65536; PRAGMA foreign_keys = 0;").unwrap();
+    db.execute_batch(
+        "PRAGMA journal_mode = wal; PRAGMA synchronous = normal; PRAGMA cache_size = -65536; \
+         PRAGMA foreign_keys = 0;",
+    )
+    .unwrap();
     db.execute_batch("PRAGMA wal_autocheckpoint = 65536").unwrap();
     for statement in Schema::new(Dialect::Sqlite).statements() {
         db.execute_batch(&statement).unwrap();

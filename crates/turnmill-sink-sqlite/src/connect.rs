@@ -203,7 +203,8 @@ fn require_ours(store: &SqliteStore, connection: &Connection) -> Result<(), Stor
 /// Returns whether turnmill made this database; false for an empty one.
 fn is_ours(store: &SqliteStore, connection: &Connection) -> Result<bool, StoreError> {
     let fail = |error| store.error(error, "reading its tables");
-    let names = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT GLOB 'sqlite_*' ORDER BY name";
+    let names = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT GLOB \
+                 'sqlite_*' ORDER BY name";
     let mut statement = connection.prepare(names).map_err(fail)?;
     let names: Vec<String> =
         statement.query_map([], |row| row.get(0)).and_then(Iterator::collect).map_err(fail)?;
@@ -224,7 +225,8 @@ fn is_ours(store: &SqliteStore, connection: &Connection) -> Result<bool, StoreEr
         )
     } else {
         format!(
-            "`{file}` is a database of another program (it has `{first}`) and is left alone: name a new file for the store"
+            "`{file}` is a database of another program (it has `{first}`) and is left alone: name a new \
+             file for the store"
         )
     };
     Err(StoreError::Unusable { detail, source: None })

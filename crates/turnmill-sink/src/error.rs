@@ -112,7 +112,8 @@ impl StoreError {
     /// fit no settings for now.
     #[must_use]
     pub fn rebuild_under_way() -> Self {
-        let detail = "a rebuild with other settings or another version is not finished: run `turnmill rebuild` with them";
+        let detail = "a rebuild with other settings or another version is not finished: run `turnmill \
+                      rebuild` with them";
         Self::Unusable { detail: detail.into(), source: None }
     }
 

@@ -162,7 +162,8 @@ fn events(sample: &Sample, most: f64, findings: &mut Findings<impl Write>) -> st
 }
 
 fn keys(sample: &Sample, findings: &mut Findings<impl Write>) -> std::io::Result<()> {
-    let slower = "the tables are correct either way, but `partition_by_sender: true` in the assistant's event_broker is \
+    let slower = "the tables are correct either way, but `partition_by_sender: true` in the assistant's \
+                  event_broker is \
                   faster";
     match sample.keyed {
         keyed if keyed == sample.records => findings.ok("the records have keys"),

@@ -49,7 +49,7 @@ pub(super) fn event<'a>(
         user_key: filled(wire.user_id).map(turnmill_model::text::sender_key),
         session: SessionRule::Rasa { session_id: session_id(settings.session_id, wire) },
         anonymised,
-        told_by_key: event_type == "user" && texts.message_id.is_some(),
+        identified_by_key: event_type == "user" && texts.message_id.is_some(),
         ordinal: 0,
         counted: true,
         body: body(settings, &event_type, &mut texts, wire),

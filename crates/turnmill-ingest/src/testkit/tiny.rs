@@ -76,7 +76,7 @@ impl Decoder for Tiny {
                 assistant: assistant.map(Cow::Borrowed),
                 tie: Some(number * 2 + i64::from(ordinal)),
                 anonymised: anonymised.clone(),
-                told_by_key: true,
+                identified_by_key: true,
                 ordinal,
                 counted: ordinal == 0,
                 body,

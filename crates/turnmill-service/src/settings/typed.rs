@@ -9,7 +9,7 @@ use turnmill_pipeline::{DeadLetterLimits, Share};
 use turnmill_text::Secret;
 
 use super::database::DatabaseTarget;
-use super::table::Id;
+use super::table::SettingId;
 
 /// Protocol for connections to Kafka brokers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,7 +61,7 @@ impl SecurityProtocol {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KafkaSettings {
     /// Bootstrap servers, `host:port[,host:port]`. Empty if none are set, which only
-    /// [`Needs::Database`](super::Needs) allows.
+    /// [`RequiredSettings::Database`](super::RequiredSettings) allows.
     pub brokers: String,
     /// Topic to read.
     pub topic: String,
@@ -157,8 +157,11 @@ impl DeadLetterSettings {
     /// ```
     #[must_use]
     pub fn default_limits() -> DeadLetterLimits {
-        let text = |id: Id| id.setting().default.unwrap_or_default();
-        limits(text(Id::DeadLetterMaxRun).parse().ok(), text(Id::DeadLetterMaxShare).parse().ok())
+        let text = |id: SettingId| id.setting().default.unwrap_or_default();
+        limits(
+            text(SettingId::DeadLetterMaxRun).parse().ok(),
+            text(SettingId::DeadLetterMaxShare).parse().ok(),
+        )
     }
 }
 
