@@ -126,7 +126,7 @@ impl Schema {
         ])
     }
 
-    /// Returns the statements that make the index of sender keys anew, which was unique, and add the
+    /// Returns the statements that replace the index of sender keys, which was unique, and add the
     /// ledger's count of events beside those that count. In PostgreSQL they may be executed again.
     #[must_use]
     pub fn for_formats(&self) -> Vec<String> {
@@ -151,7 +151,8 @@ impl Schema {
         added.iter().map(statement).collect()
     }
 
-    /// Returns the statements for the tables of sinks and their outbox. In PostgreSQL it may be done again.
+    /// Returns the statements for the tables of sinks and their outbox. In PostgreSQL they may be
+    /// executed again.
     #[must_use]
     pub fn tables_of_sinks(&self) -> Vec<String> {
         let again = |sql: String| sql.replacen("CREATE TABLE ", "CREATE TABLE IF NOT EXISTS ", 1);
