@@ -5,8 +5,8 @@
 //! own_decoder CHAT.log RASA.jsonl STORE.sqlite
 //! ```
 //!
-//! A line has the Unix time, the room, the line's number in the room, the author and a text, between
-//! tabs. The author `bot` is the assistant, everybody else the user.
+//! A line has the Unix time, the room, the line's number in the room, the author and a text,
+//! between tabs. The author `bot` is the assistant, any other the user.
 
 use turnmill_embed::sqlite::SqliteStore;
 use turnmill_embed::{

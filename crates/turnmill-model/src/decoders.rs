@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::{Decoder, Event, Reason, Record, Refused};
+use crate::{Decoder, Event, Reason, Record, Refused, SourceFacts};
 
 /// Holds decoders by their names: one or more, of which one is the default.
 ///
@@ -44,14 +44,27 @@ use crate::{Decoder, Event, Reason, Record, Refused};
 /// ```
 #[derive(Clone)]
 pub struct Decoders {
-    default: Arc<dyn Decoder>,
-    others: Arc<[Arc<dyn Decoder>]>,
+    default: Registered,
+    others: Arc<[Registered]>,
+}
+
+/// A decoder with its name, which is asked for with each record.
+#[derive(Clone)]
+struct Registered {
+    name: &'static str,
+    decoder: Arc<dyn Decoder>,
+}
+
+impl Registered {
+    fn new(decoder: impl Decoder + 'static) -> Self {
+        Self { name: decoder.name(), decoder: Arc::new(decoder) }
+    }
 }
 
 impl<D: Decoder + 'static> From<D> for Decoders {
     /// Makes a registry of one decoder, which is the default.
     fn from(decoder: D) -> Self {
-        Self { default: Arc::new(decoder), others: Arc::default() }
+        Self { default: Registered::new(decoder), others: Arc::default() }
     }
 }
 
@@ -59,30 +72,29 @@ impl Decoders {
     /// Adds a decoder. It takes the place of one with the same name.
     #[must_use]
     pub fn with(self, decoder: impl Decoder + 'static) -> Self {
-        let new: Arc<dyn Decoder> = Arc::new(decoder);
-        if self.default.name() == new.name() {
+        let new = Registered::new(decoder);
+        if self.default.name == new.name {
             return Self { default: new, ..self };
         }
-        let others = self.others.iter().filter(|other| other.name() != new.name()).cloned();
-        Self { default: self.default.clone(), others: others.chain([new.clone()]).collect() }
+        let others = self.others.iter().filter(|other| other.name != new.name).cloned();
+        Self { others: others.chain([new.clone()]).collect(), ..self }
     }
 
     /// Returns the names, that of the default decoder first.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
-        [&self.default].into_iter().chain(self.others.iter()).map(|decoder| decoder.name())
+        self.all().map(|registered| registered.name)
     }
 
     /// Returns the default decoder.
     #[must_use]
     pub fn default_decoder(&self) -> &dyn Decoder {
-        &*self.default
+        &*self.default.decoder
     }
 
     /// Returns the decoder with this name.
     #[must_use]
     pub fn named(&self, name: &str) -> Option<&dyn Decoder> {
-        let found = [&self.default].into_iter().chain(self.others.iter());
-        found.map(|decoder| &**decoder).find(|decoder| decoder.name() == name)
+        self.all().find(|registered| registered.name == name).map(|registered| &*registered.decoder)
     }
 
     /// Returns the decoder that a source's records need.
@@ -91,13 +103,8 @@ impl Decoders {
     ///
     /// [`Refused`] with [`Reason::UnknownDecoder`] if there is no decoder with the name that the
     /// source gives.
-    pub fn of(&self, facts: &crate::SourceFacts<'_>) -> Result<&dyn Decoder, Refused> {
-        let Some(name) = facts.decoder else { return Ok(&*self.default) };
-        self.named(name).ok_or_else(|| {
-            let known: Vec<&str> = self.names().collect();
-            let detail = format!("no decoder is named `{name}`; this program has: {}", known.join(", "));
-            Refused::new(Reason::UnknownDecoder, detail)
-        })
+    pub fn of(&self, facts: &SourceFacts<'_>) -> Result<&dyn Decoder, Refused> {
+        self.registered(facts).map(|registered| &*registered.decoder)
     }
 
     /// Decodes `record` with the decoder that its source names, see [`Decoder::decode`]. Returns
@@ -107,15 +114,28 @@ impl Decoders {
     ///
     /// [`Refused`] by the decoder, or because there is none with that name.
     pub fn decode<'a>(&self, record: &Record<'a>, out: &mut Vec<Event<'a>>) -> Result<&'static str, Refused> {
-        let decoder = self.of(&record.facts)?;
-        decoder.decode(record, out)?;
-        Ok(decoder.name())
+        let registered = self.registered(&record.facts)?;
+        registered.decoder.decode(record, out)?;
+        Ok(registered.name)
     }
 
     /// Returns what has to be kept of a plain record's event, see [`Decoder::kept`].
     #[must_use]
     pub fn kept(&self, record: &Record<'_>, ordinal: u32) -> Option<Vec<u8>> {
         self.of(&record.facts).ok()?.kept(record, ordinal)
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Registered> {
+        [&self.default].into_iter().chain(self.others.iter())
+    }
+
+    fn registered(&self, facts: &SourceFacts<'_>) -> Result<&Registered, Refused> {
+        let Some(name) = facts.decoder else { return Ok(&self.default) };
+        self.all().find(|registered| registered.name == name).ok_or_else(|| {
+            let known: Vec<&str> = self.names().collect();
+            let detail = format!("no decoder is named `{name}`; this program has: {}", known.join(", "));
+            Refused::new(Reason::UnknownDecoder, detail)
+        })
     }
 }
 

@@ -175,8 +175,8 @@ impl EventId {
         Self::new(milliseconds_of(time), key, content, false)
     }
 
-    /// Makes the id of the anonymised copy with this `mark` of the event with this time and key, see
-    /// [`of`](Self::of).
+    /// Makes the id of the anonymised copy with this `mark` of the event with this time and key,
+    /// see [`of`](Self::of).
     ///
     /// ```
     /// use turnmill_model::{AnonymisedAt, EventId, IdentityDigest};

@@ -107,8 +107,8 @@ impl<S: Store> Pipeline<S> {
         }
     }
 
-    /// Adds the decoder that `decoder` makes from the settings. It reads the records of sources that
-    /// name it, see [`SourceFacts::decoder`](turnmill_model::SourceFacts::decoder) and
+    /// Adds the decoder that `decoder` makes from the settings. It reads the records of sources
+    /// that name it, see [`SourceFacts::decoder`](turnmill_model::SourceFacts::decoder) and
     /// [`Source::decoder`](turnmill_source::Source::decoder).
     #[must_use]
     pub fn with_decoder<D: Decoder + 'static>(mut self, decoder: impl FnOnce(&Settings) -> D) -> Self {

@@ -122,7 +122,8 @@ impl Container {
         }
     }
 
-    /// Detects the container of a file with the uncompressed content `bytes`; the first MiB is enough.
+    /// Detects the container of a file with the uncompressed content `bytes`; the first MiB is
+    /// enough.
     #[must_use]
     pub fn detect(bytes: &[u8]) -> Self {
         detect(bytes, true).map_or(Self::Rasa, |shape| shape.container)

@@ -189,8 +189,8 @@ impl FileSource {
         Self::new(partition, input, options, None)
     }
 
-    /// Returns the container, once it is known. The first [`next_batch`](Source::next_batch) detects
-    /// it.
+    /// Returns the container, once it is known. The first [`next_batch`](Source::next_batch)
+    /// detects it.
     #[must_use]
     pub fn container(&self) -> Option<Container> {
         self.shape.as_ref().map(|shape| shape.container)

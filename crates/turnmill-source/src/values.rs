@@ -323,8 +323,8 @@ impl Found {
         }
     }
 
-    /// Returns the container of the elements if they are not events. Some tools write the rows of the
-    /// table `events` under that key.
+    /// Returns the container of the elements if they are not events. Some tools write the rows of
+    /// the table `events` under that key.
     fn container_of_rows(&self, scratch: &Scratch, bytes: &[u8]) -> Option<Container> {
         let first = scratch.elements.first().filter(|first| first.kind == Kind::Object)?;
         let mut keys = Keys::default();

@@ -136,7 +136,7 @@ impl Schema {
         ])
     }
 
-    /// Returns the statements that make the index of sender keys anew, which was unique, and add the
+    /// Returns the statements that replace the index of sender keys, which was unique, and add the
     /// ledger's count of events beside those that count. In PostgreSQL they may be executed again.
     #[must_use]
     pub fn for_formats(&self) -> Vec<String> {

@@ -136,7 +136,7 @@ fn own_decoder() {
     let senders = texts("SELECT id FROM rasa_sender WHERE sender_key = ?1");
     assert_eq!(senders.len(), 2, "one of each format");
     let of_room = "FROM rasa_event e JOIN rasa_sender s ON s.id = e.sender_id WHERE s.sender_key = ?1 \
-                   AND e.timestamp > '2023-11-14'";
+                   AND e.timestamp BETWEEN '2023-11-14' AND '2023-11-15 23'";
     let order = texts(&format!("SELECT e.event_type {of_room} ORDER BY e.sequence_number"));
     assert_eq!(order, ["user", "bot", "user"], "the numbers order lines of one second");
     assert_eq!(texts(&format!("SELECT DISTINCT e.session_id {of_room}")).len(), 2, "cut by silence");

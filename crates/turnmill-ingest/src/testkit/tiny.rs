@@ -13,7 +13,7 @@ use turnmill_model::{
 ///
 /// - A line gives a `user` event and, if there is a reply, a `bot` event. It counts once.
 /// - The number identifies the message, and orders messages of one time.
-/// - The session is told by its key. Messages without a key are cut by silences of a minute.
+/// - A key identifies the session. Messages without a key are cut by silences of a minute.
 /// - `ping` is a control message. `intent: text` has an intent.
 /// - A seventh field marks an anonymised copy. It lacks the intent, which is kept of the plain one.
 /// - What follows `token=` in the line is a secret.

@@ -33,6 +33,11 @@ fn drain(
     pollster::block_on(pipeline.drain(None, &mut open, &mut |_: &Event<'_>| {}))
 }
 
+/// Returns a conversation of Rasa's, each event on a line.
+fn rasa_lines() -> Vec<String> {
+    conversation("u1", 2, START).iter().map(|event| event.replace('\n', " ")).collect()
+}
+
 fn tiny_lines() -> String {
     let line = |number: u32| {
         let time = START + f64::from(number) * 3.0;
@@ -47,7 +52,7 @@ fn the_source_names_the_decoder_of_its_records() {
     let mut pipeline = Pipeline::new(store.clone(), &rules(), Stop::default()).with_decoder(Tiny::new);
     let tiny = drain(&mut pipeline, Some("tiny"), &tiny_lines()).unwrap().report.counts;
     assert_eq!((tiny.records, tiny.events, tiny.parts, tiny.skipped, tiny.dead_letters), (11, 9, 9, 1, 1));
-    let rasa = conversation("u1", 2, START);
+    let rasa = rasa_lines();
     let rasa_counts = drain(&mut pipeline, None, &rasa.join("\n")).unwrap().report.counts;
     assert_eq!(rasa_counts.events, rasa.len() as i64);
     assert_eq!(store.rows("rasa_sender").len(), 2);
@@ -122,7 +127,7 @@ fn markers_are_swept_previewed_and_explained_over_both() {
     let mut store = MemoryStore::default();
     let mut pipeline = Pipeline::new(store.clone(), &rules(), Stop::default()).with_decoder(Tiny::new);
     drain(&mut pipeline, Some("tiny"), &tiny_lines()).unwrap();
-    drain(&mut pipeline, None, &conversation("u1", 2, START).join("\n")).unwrap();
+    drain(&mut pipeline, None, &rasa_lines().join("\n")).unwrap();
     let file = SourceFile::new("markers.yml", &b"greeted: {intent: greet}\ninformed: {intent: inform}"[..]);
     let (markers, _) = MarkerSet::parse(&[file]).unwrap();
     pollster::block_on(store.open(&Settings::default())).unwrap();

@@ -85,7 +85,7 @@ fn a_failed_transaction_cannot_be_committed_and_the_next_one_works() {
         let claim = Claim::default();
         let mut tx = store.begin(&claim).await.unwrap();
         tx.write(&senders(2, 1, "b")).await.unwrap();
-        tx.write(&senders(3, 1, "a")).await.unwrap_err();
+        tx.write(&senders(1, 1, "other")).await.unwrap_err();
         tx.commit().await.unwrap_err();
         // A transaction that is dropped leaves nothing either.
         store.begin(&claim).await.unwrap().write(&senders(4, 1, "c")).await.unwrap();

@@ -50,9 +50,9 @@ fn more() -> Vec<OwnedRecord> {
     more
 }
 
-struct Letters<'g>(&'g [OwnedRecord]);
+struct LettersOf<'g>(&'g [OwnedRecord]);
 
-impl MakeDeadLetter for Letters<'_> {
+impl MakeDeadLetter for LettersOf<'_> {
     fn dead_letter(&self, record: usize, refused: &Refused) -> DeadLetter {
         let OwnedRecord { payload, facts, .. } = self.0[record].clone();
         DeadLetter {
@@ -90,7 +90,7 @@ impl Bench {
     fn write(&mut self, given: &[OwnedRecord]) -> Report {
         let mut arrivals = Arrivals::default();
         given.iter().for_each(|given| arrivals.push(self.ingest.decoders(), given.as_record()));
-        let (source, letters) = (Accounting::Source("file"), Letters(given));
+        let (source, letters) = (Accounting::Source("file"), LettersOf(given));
         let written = self.ingest.ingest(&mut self.store, &arrivals, &[], &source, &letters);
         pollster::block_on(written).unwrap()
     }
@@ -104,7 +104,7 @@ impl Bench {
         let record = Record { time: Some(1_656_382_560.0), ..letter.record() };
         arrivals.push(self.ingest.decoders(), record);
         let retry = Accounting::Retry { source: "file", letter: letter.id };
-        let letters = Letters(&[]);
+        let letters = LettersOf(&[]);
         let written = self.ingest.ingest(&mut self.store, &arrivals, &[], &retry, &letters);
         assert_eq!(pollster::block_on(written).unwrap().counts.events, 1);
     }
