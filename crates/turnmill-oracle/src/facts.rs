@@ -51,9 +51,11 @@ type Row = Vec<OwnedValue>;
 fn turns(events: &[&Event<'_>]) -> Vec<std::ops::Range<usize>> {
     let starts = (0..events.len()).filter(|at| matches!(events[*at].body, Body::User(_)));
     let end = |start: usize| {
-        let next = (start + 1..events.len()).find(|at| matches!(events[*at].body, Body::User(_)));
-        let ended = (start..events.len()).find(|at| matches!(events[*at].body, Body::SessionEnded));
-        next.unwrap_or(events.len()).min(ended.map_or(events.len(), |at| at + 1))
+        let is_last = |at: &usize| {
+            let ends = matches!(events[*at].body, Body::SessionEnded);
+            ends || events.get(at + 1).is_none_or(|next| matches!(next.body, Body::User(_)))
+        };
+        (start..events.len()).find(is_last).map_or(events.len(), |at| at + 1)
     };
     starts.map(|start| start..end(start)).collect()
 }

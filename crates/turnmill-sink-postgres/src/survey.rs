@@ -58,8 +58,8 @@ const MAY_CREATE_SCHEMA: &str = "SELECT has_database_privilege(current_database(
 const MAY_CREATE_TABLES: &str = "SELECT has_schema_privilege($1::text, 'CREATE')";
 const TABLES_LACKING: &str = "SELECT c.relname::text FROM pg_catalog.pg_class AS c \
      JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
-     WHERE n.nspname = $1 AND c.relkind IN ('r', 'p') AND (c.relname LIKE 'rasa\\_%' OR c.relname LIKE \
-     '\\_turnmill\\_%') \
+     WHERE n.nspname = $1 AND c.relkind IN ('r', 'p') AND (c.relname LIKE 'rasa\\_%' OR c.relname LIKE 'ext\\_%' \
+     OR c.relname LIKE '\\_turnmill\\_%') \
      AND NOT (has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT') \
      AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE')) ORDER BY c.relname";
 
@@ -150,6 +150,9 @@ impl PostgresStore {
             Found::Empty => SchemaFound::Empty,
             Found::Ours(facts) => {
                 let settings = meta::settings(&facts)?;
+                if let Err(StoreError::Unusable { detail, .. }) = meta::check_engine(&facts) {
+                    problems.push(detail);
+                }
                 let references = place.foreign_keys.on(connection.version());
                 let schema = Schema::new(Dialect::Postgres);
                 let plan = Plan::new(&connection, &schema, references).await?.describe();

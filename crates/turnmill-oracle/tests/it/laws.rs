@@ -144,6 +144,19 @@ fn generated_conversations_contain_everything() {
     let types: BTreeSet<String> =
         column(&oracle.tables, "rasa_event", "event_type").iter().map(ToString::to_string).collect();
     assert!(types.len() > 45, "{types:?}");
+    // Facts have every kind of value.
+    let values = |table, name| -> BTreeSet<String> {
+        column(&oracle.tables, table, name).iter().map(ToString::to_string).collect()
+    };
+    let quoted = |names: &[&str]| names.iter().map(|name| format!("{name:?}")).collect::<BTreeSet<_>>();
+    let ended = ["explicit", "restart", "handoff", "inactive", "next_session", "open"];
+    assert_eq!(values("ext_session", "ended_by"), quoted(&ended));
+    assert_eq!(values("ext_turn", "form_took").len(), 3);
+    assert_eq!(values("ext_turn", "default_fallback").len(), 2);
+    let loops = ["parcel_form", "transfer_money", "add_contact"];
+    assert!(values("ext_turn", "form").is_superset(&quoted(&loops)), "{:?}", values("ext_turn", "form"));
+    assert!(values("ext_session", "open_loop").is_superset(&quoted(&loops)));
+    assert!(values("ext_message", "entities").len() > 1);
     // Some sessions have the ids that events gave them, some of those are another sender's.
     let sessions = column(&oracle.tables, "rasa_session", "id");
     let given = sessions.iter().filter(|id| id.to_string().contains("-abcd-4000-8000-")).count();
