@@ -14,4 +14,13 @@
 //! }
 //! ```
 
+mod bucket;
+mod range;
+mod zone;
+
 pub mod metrics;
+pub mod statistics;
+
+pub use bucket::{Bucket, DayBlock, FINEST, MOST, TooManyBuckets, UnknownBucket};
+pub use range::{BadTime, Compare, Extent, Last, Range, Span, UnknownComparison, parse_time};
+pub use zone::{UnknownZone, Zone};
