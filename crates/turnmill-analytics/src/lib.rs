@@ -14,13 +14,34 @@
 //! }
 //! ```
 
+mod answer;
 mod bucket;
+mod catalogue;
+mod definitions;
+mod draft;
+mod measure;
+mod metric;
+mod names;
+mod question;
 mod range;
+mod run;
+mod scope;
+mod value;
+mod view;
 mod zone;
 
 pub mod metrics;
 pub mod statistics;
 
+pub use answer::{Answer, Asked, NamedMeasure, Series, Table, VERSION};
 pub use bucket::{Bucket, DayBlock, FINEST, MOST, TooManyBuckets, UnknownBucket};
+pub use catalogue::{METRICS, metric};
+pub use definitions::{Definitions, HANDOVER_COMMAND, HANDOVER_FLOW, HANDOVER_PARTS};
+pub use measure::{Change, Measure};
+pub use metric::{Chart, Counted, Figure, Metric, Source, Unit};
+pub use names::StoreNames;
+pub use question::{Ending, Filters, Over, Question, UnknownEnding, When};
 pub use range::{BadTime, Compare, Extent, Last, Range, Span, UnknownComparison, parse_time};
+pub use run::{AskError, Plan, ReadQueries, answer};
+pub use value::{Query, Row, Value};
 pub use zone::{UnknownZone, Zone};

@@ -1,0 +1,295 @@
+//! Sessions: messages, duration, turns, concurrency, days and hours.
+
+use std::collections::BTreeMap;
+
+use turnmill_model::Micros;
+
+use crate::answer::Table;
+use crate::bucket::{Bucket, DayBlock};
+use crate::catalogue::response::{SECOND, histogram};
+use crate::draft::Rows;
+use crate::measure::Measure;
+use crate::metric::{Chart, Counted, Metric, Source, Unit, count, no_tables, no_values, ratio, seconds};
+use crate::scope::Scope;
+use crate::value::{Query, Row, Value};
+use crate::view::{Distribution, View};
+
+/// Bounds of durations in microseconds: 1, 2 and 5 times powers of ten, 1 s to 10,000 s.
+const BOUNDS: [i64; 13] = [
+    1_000_000,
+    2_000_000,
+    5_000_000,
+    10_000_000,
+    20_000_000,
+    50_000_000,
+    100_000_000,
+    200_000_000,
+    500_000_000,
+    1_000_000_000,
+    2_000_000_000,
+    5_000_000_000,
+    10_000_000_000,
+];
+
+pub(crate) static MESSAGES: Metric = Metric {
+    id: "X2_messages",
+    title: "Messages sent",
+    definition: "User messages, bot messages, also those in no turn, and bot messages for each user \
+                 message.",
+    unit: Unit::Count,
+    charts: &[Chart::Line],
+    counted: Counted::Mixed,
+    sources: Source::ALL,
+    figures: &[
+        count("user", "user messages"),
+        count("bot", "bot messages"),
+        ratio("bot_per_user", "bot messages", "user messages"),
+    ],
+    split: None,
+    plan: |scope| {
+        let mut draft = scope.draft();
+        let Rows { slice, from, kept } = draft.turns();
+        let user = draft.per_slice(
+            "user",
+            format!("SELECT {slice}, count(*)\nFROM {from}\nWHERE {kept}\nGROUP BY 1"),
+        );
+        let mut draft = scope.draft();
+        let Rows { slice, from, kept } = draft.rows("rasa_bot_message", "r.timestamp");
+        let bot = draft
+            .per_slice("bot", format!("SELECT {slice}, count(*)\nFROM {from}\nWHERE {kept}\nGROUP BY 1"));
+        vec![user, bot]
+    },
+    values: |_, view| {
+        let (user, bot) = (view.integer("user", 1), view.integer("bot", 1));
+        vec![Measure::Count(user), Measure::Count(bot), Measure::ratio(bot, user)]
+    },
+    tables: no_tables,
+};
+
+pub(crate) static TIME_PER_SESSION: Metric = Metric {
+    id: "X1_time_per_session",
+    title: "Time per session",
+    definition: "Time from the first to the last event of sessions with a turn: mean, median and \
+                 90th percentile, by ending.",
+    unit: Unit::Seconds,
+    charts: &[Chart::Number, Chart::Histogram],
+    counted: Counted::Sessions,
+    sources: Source::ALL,
+    figures: &[
+        seconds("mean", "durations of sessions with a turn"),
+        seconds("p50", "durations of sessions with a turn"),
+        seconds("p90", "durations of sessions with a turn"),
+        count("sessions", "sessions with a turn"),
+    ],
+    split: None,
+    plan: |scope| {
+        let mut draft = scope.draft();
+        let rows = draft.sessions();
+        let time = draft.micros_between("s.started_at", "s.last_event_at");
+        let all = draft.distribution("time", &rows, &[], &time, "s.turns > 0");
+        let mut draft = scope.draft();
+        let Rows { slice, from, kept } = draft.sessions();
+        let ending = draft.ending();
+        // The ending has a name, so that the distribution can be grouped by it.
+        let from = format!(
+            "(SELECT s.*, {ending} AS ending\nFROM {from}\nWHERE {kept}\n  AND s.turns > 0) s"
+        );
+        let rows = Rows { slice, from, kept: "TRUE".into() };
+        let by_ending = draft.distribution("by_ending", &rows, &["s.ending"], &time, "TRUE");
+        let mut draft = scope.draft();
+        let rows = draft.sessions();
+        let bins = draft.histogram("histogram", &rows, &time, "s.turns > 0", &BOUNDS);
+        vec![all, Query { per_slice: false, ..by_ending }, Query { per_slice: false, ..bins }]
+    },
+    values: |_, view| {
+        let time = view.distribution("time");
+        vec![
+            time.mean(SECOND),
+            time.percentile(0, SECOND),
+            time.percentile(1, SECOND),
+            Measure::Count(time.count),
+        ]
+    },
+    tables: |_, view| {
+        let groups = view.distributions("by_ending");
+        let endings = ["escalated", "abandoned", "finished", "open"];
+        let row = |ending: &str| {
+            let time = groups.iter().find(|(name, _)| name.text() == Some(ending));
+            let time: Distribution = time.map(|(_, time)| *time).unwrap_or_default();
+            let number = |measure: Measure| -> Value { measure.value().into() };
+            vec![
+                ending.into(),
+                time.count.into(),
+                number(time.mean(SECOND)),
+                number(time.percentile(0, SECOND)),
+                number(time.percentile(1, SECOND)),
+            ]
+        };
+        vec![
+            histogram(view, "histogram", "sessions", &BOUNDS),
+            Table {
+                name: "by_ending",
+                columns: vec!["ending", "sessions", "mean", "p50", "p90"],
+                rows: endings.into_iter().map(row).collect(),
+            },
+        ]
+    },
+};
+
+pub(crate) static TURNS: Metric = Metric {
+    id: "LN5_turns",
+    title: "Turns per conversation",
+    definition: "Turns for each session, the most turns of one session, and the sessions by their \
+                 number of turns.",
+    unit: Unit::Ratio,
+    charts: &[Chart::Number, Chart::Histogram],
+    counted: Counted::Sessions,
+    sources: Source::ALL,
+    figures: &[ratio("turns", "turns of sessions", "sessions"), count("most", "turns of one session")],
+    split: None,
+    plan: |scope| {
+        let mut draft = scope.draft();
+        let Rows { slice, from, kept } = draft.sessions();
+        vec![draft.per_slice(
+            "sessions",
+            format!("SELECT {slice}, s.turns, count(*)\nFROM {from}\nWHERE {kept}\nGROUP BY 1, 2"),
+        )]
+    },
+    values: |_, view| {
+        let (mut turns, mut sessions, mut most) = (0, 0, 0);
+        for row in view.rows("sessions") {
+            let [number, count] = [1, 2].map(|column| row.get(column).map_or(0, Value::integer));
+            turns += number * count;
+            sessions += count;
+            most = most.max(number);
+        }
+        vec![Measure::ratio(turns, sessions), Measure::Count(most)]
+    },
+    tables: |_, view| {
+        let mut rows: Vec<Row> = view.rows("sessions").iter().map(|row| row.iter().skip(1).cloned().collect()).collect();
+        rows.sort_by_key(|row: &Row| row.first().map_or(0, Value::integer));
+        vec![Table { name: "histogram", columns: vec!["turns", "sessions"], rows }]
+    },
+};
+
+pub(crate) static CONCURRENCY: Metric = Metric {
+    id: "LN6_concurrency",
+    title: "Concurrent sessions",
+    definition: "Most sessions active at one moment, whenever they began. A session is active from \
+                 its first to its last event, both included.",
+    unit: Unit::Count,
+    charts: &[Chart::Line],
+    counted: Counted::Sessions,
+    sources: Source::ALL,
+    figures: &[count("most", "sessions active at one moment")],
+    split: None,
+    plan: |scope| {
+        let mut draft = scope.draft();
+        let Rows { slice, from, kept } = draft.active_sessions();
+        vec![draft.per_slice(
+            "active",
+            format!("SELECT {slice}, s.started_at, s.last_event_at\nFROM {from}\nWHERE {kept}"),
+        )]
+    },
+    values: |scope, view| {
+        let range = view.range().or_else(|| {
+            let open = |time: Option<Micros>, else_time| time.unwrap_or(Micros(else_time));
+            Some(crate::range::Range {
+                from: open(scope.span.from, i64::MIN),
+                to: open(scope.span.to, i64::MAX),
+            })
+        });
+        let Some(range) = range else { return vec![Measure::Count(0)] };
+        // A start counts before an end of the same time: both moments belong to the session. Times
+        // before the slice count as its first moment, and ends after it do not matter.
+        let mut changes: Vec<(Micros, bool)> = Vec::new();
+        for row in view.rows("active") {
+            let time = |column: usize| row.get(column).and_then(Value::time);
+            let (Some(start), Some(end)) = (time(1), time(2)) else { continue };
+            changes.push((start.max(range.from), false));
+            changes.push((end, true));
+        }
+        changes.sort_unstable();
+        let (mut active, mut most) = (0_i64, 0);
+        for (at, ends) in changes {
+            if at >= range.to {
+                break;
+            }
+            active += if ends { -1 } else { 1 };
+            most = most.max(active);
+        }
+        vec![Measure::Count(most)]
+    },
+    tables: no_tables,
+};
+
+pub(crate) static CALENDAR: Metric = Metric {
+    id: "X42_day_part",
+    title: "Activity calendar",
+    definition: "Sessions for each local day, by their start.",
+    unit: Unit::Count,
+    charts: &[Chart::Calendar],
+    counted: Counted::Sessions,
+    sources: Source::ALL,
+    figures: &[],
+    split: None,
+    plan: |scope| by_own_buckets(scope, Bucket::Day),
+    values: no_values,
+    tables: |scope, view| {
+        let day = |(at, count): (Micros, i64)| {
+            vec![Value::Text(scope.zone.local(at).date().to_string()), count.into()]
+        };
+        vec![Table {
+            name: "days",
+            columns: vec!["day", "sessions"],
+            rows: own_buckets(view).into_iter().map(day).collect(),
+        }]
+    },
+};
+
+pub(crate) static HEAT_MAP: Metric = Metric {
+    id: "L17_heat_sessions",
+    title: "Session count heat map",
+    definition: "Sessions by weekday and block of two hours of the local clock, by their start.",
+    unit: Unit::Count,
+    charts: &[Chart::HeatMap],
+    counted: Counted::Sessions,
+    sources: Source::ALL,
+    figures: &[],
+    split: None,
+    plan: |scope| by_own_buckets(scope, Bucket::Hour),
+    values: no_values,
+    tables: |scope, view| {
+        let mut cells: BTreeMap<(u32, u32), i64> = BTreeMap::new();
+        for (at, count) in own_buckets(view) {
+            let DayBlock { weekday, hour } = DayBlock::of(at, scope.zone);
+            *cells.entry((weekday, hour / 2)).or_default() += count;
+        }
+        let names = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
+        let mut rows = Vec::new();
+        for (weekday, name) in (0..).zip(names) {
+            for block in 0..12 {
+                let count = cells.get(&(weekday, block)).copied().unwrap_or(0);
+                rows.push(vec![Value::from(name), i64::from(block * 2).into(), count.into()]);
+            }
+        }
+        vec![Table { name: "cells", columns: vec!["weekday", "hour", "sessions"], rows }]
+    },
+};
+
+/// Counts sessions in buckets of a width that the metric chooses.
+fn by_own_buckets(scope: &Scope, bucket: Bucket) -> Vec<Query> {
+    let mut draft = scope.draft();
+    let Some(rows) = draft.sessions_by(bucket) else { return Vec::new() };
+    let Rows { slice, from, kept } = rows;
+    vec![draft.once(
+        "buckets",
+        format!("SELECT {slice}, b.lo, count(*)\nFROM {from}\nWHERE {kept}\nGROUP BY 1, 2\nORDER BY 1"),
+    )]
+}
+
+/// Reads the buckets that have sessions: their start and the number of sessions.
+fn own_buckets(view: &View<'_>) -> Vec<(Micros, i64)> {
+    let read = |row: &Row| Some((row.get(1)?.time()?, row.get(2)?.integer()));
+    view.all("buckets").iter().filter_map(read).collect()
+}
