@@ -25,7 +25,7 @@ use turnmill_model::Micros;
 
 use crate::bucket::Bucket;
 use crate::measure::{Change, Measure};
-use crate::metric::{Metric, Unit};
+use crate::metric::Metric;
 use crate::question::Filters;
 use crate::range::{Compare, Range, Span};
 use crate::value::{Query, Row, Value};
@@ -264,9 +264,4 @@ impl Serialize for Query {
         map.serialize_entry("values", &self.values)?;
         map.end()
     }
-}
-
-/// Returns the unit's name for a number of the metric.
-pub(crate) fn unit_of(metric: &Metric, name: &str) -> Unit {
-    metric.figures.iter().find(|figure| figure.name == name).map_or(metric.unit, |figure| figure.unit)
 }

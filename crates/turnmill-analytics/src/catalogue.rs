@@ -1,11 +1,19 @@
 //! All metrics, a file for each family.
 
+mod changes;
 mod ends;
+mod forms;
 mod intents;
 mod missed;
+mod outcomes;
+mod paths;
+mod policies;
+mod quality;
+mod releases;
 mod response;
 mod sessions;
 mod usage;
+mod users;
 
 use crate::metric::Metric;
 
@@ -22,15 +30,58 @@ pub static METRICS: &[&Metric] = &[
     &ends::ABANDONMENT,
     &ends::ESCALATION,
     &ends::THREE_WAYS,
+    &paths::PATHS,
+    &changes::CHANGES,
     &sessions::MESSAGES,
     &sessions::TIME_PER_SESSION,
     &sessions::TURNS,
     &sessions::CONCURRENCY,
     &sessions::CALENDAR,
     &sessions::HEAT_MAP,
+    &sessions::ACTIVE_SESSIONS,
+    &sessions::HUMAN_MESSAGES,
+    &sessions::DURATION,
+    &sessions::MESSAGES_PER_SESSION,
     &missed::FALLBACK,
     &response::NO_ANSWER,
+    &response::FIRST_RESPONSE,
+    &response::TURN_STATISTICS,
     &ends::REPEAT_CONTACT,
+    &outcomes::RESOLUTION,
+    &outcomes::ENGAGEMENT,
+    &outcomes::ABANDON_DEPTH,
+    &outcomes::TOPICS,
+    &outcomes::ERRORS,
+    &outcomes::DRIVERS,
+    &outcomes::SESSION_END,
+    &outcomes::EXIT_POINTS,
+    &outcomes::HANDOFF_DETAIL,
+    &intents::CONFIDENCE,
+    &intents::CONFUSION,
+    &intents::DRIFT,
+    &intents::INTENT_HOURS,
+    &missed::MISSED,
+    &missed::MISSED_SHARE,
+    &missed::MISSED_BY_INTENT,
+    &missed::MISSED_HISTORY,
+    &missed::UTTERANCES,
+    &missed::UNHANDLED,
+    &missed::REPEATS,
+    &users::LIFECYCLE,
+    &users::STICKINESS,
+    &users::PER_USER,
+    &users::RETENTION,
+    &forms::FORMS,
+    &forms::SLOT_VALUES,
+    &forms::ENTITY_VALUES,
+    &releases::MARKERS,
+    &releases::MODELS,
+    &releases::ENVIRONMENTS,
+    &policies::POLICIES,
+    &policies::RESPONSES,
+    &quality::QUALITY,
+    &quality::FRESHNESS,
+    &quality::LEFT_OUT,
 ];
 
 /// Returns the metric with this id, or whose id begins with it and an underscore: `R8` is

@@ -115,11 +115,28 @@ impl<'s> Draft<'s> {
         let covered = scope.covered()?;
         let span = Span { from: Some(covered.from), to: Some(covered.to) };
         let list = bucket.list(span, scope.extent?, scope.zone).ok()?;
-        let list = json_list(&list);
+        Some(self.sessions_in(&list))
+    }
+
+    /// Returns the messages with their turns, as `t`, in buckets as [`Self::sessions_by`] does.
+    pub(crate) fn turns_by(&mut self, bucket: Bucket) -> Option<Rows> {
+        let scope = self.scope;
+        let covered = scope.covered()?;
+        let span = Span { from: Some(covered.from), to: Some(covered.to) };
+        let list = json_list(&bucket.list(span, scope.extent?, scope.zone).ok()?);
+        self.with("bucket", |draft| draft.recordset(list));
+        let time = "t.asked_at >= b.lo AND t.asked_at < b.hi".to_owned();
+        let kept = all([time].into_iter().chain(self.turn_filters()));
+        Some(Rows { slice: "b.i", from: "bucket b CROSS JOIN ext_turn t".into(), kept })
+    }
+
+    /// Returns the sessions, as `s`, that start in these ranges, which are `b`.
+    pub(crate) fn sessions_in(&mut self, list: &[Range]) -> Rows {
+        let list = json_list(list);
         self.with("bucket", |draft| draft.recordset(list));
         let time = "s.started_at >= b.lo AND s.started_at < b.hi".to_owned();
         let kept = all([time].into_iter().chain(self.session_filters()));
-        Some(Rows { slice: "b.i", from: "bucket b CROSS JOIN ext_session s".into(), kept })
+        Rows { slice: "b.i", from: "bucket b CROSS JOIN ext_session s".into(), kept }
     }
 
     /// Adds the last bot message of each session, as `last_message`.
@@ -154,12 +171,6 @@ impl<'s> Draft<'s> {
         Rows { slice, from: format!("{buckets}ext_session s"), kept }
     }
 
-    /// Returns the sessions of the filters, as `s`, whatever their time.
-    pub(crate) fn sessions_of_any_time(&mut self) -> Rows {
-        let kept = all(self.session_filters());
-        Rows { slice: "0", from: "ext_session s".into(), kept }
-    }
-
     /// Returns the sessions, as `s`, that are active at some moment of the slice.
     pub(crate) fn active_sessions(&mut self) -> Rows {
         let mut conditions = Vec::new();
@@ -181,12 +192,6 @@ impl<'s> Draft<'s> {
         let time = self.in_slice("t.asked_at");
         let kept = all([time].into_iter().chain(self.turn_filters()));
         Rows { slice, from: format!("{buckets}ext_turn t"), kept }
-    }
-
-    /// Returns the messages of the filters, as `t`, whatever their time.
-    pub(crate) fn turns_of_any_time(&mut self) -> Rows {
-        let kept = all(self.turn_filters());
-        Rows { slice: "0", from: "ext_turn t".into(), kept }
     }
 
     /// Returns rows of another table, as `r`, by their own time.
@@ -377,7 +382,7 @@ impl<'s> Draft<'s> {
     pub(crate) fn missed(&mut self) -> String {
         let responses = self.list(&self.scope.fallback_responses);
         self.with("missed_message", |_| {
-            "SELECT rt.id AS turn_id FROM ext_message e JOIN rasa_user_message m ON m.event_id = e.event_id \
+            "SELECT rt.id AS turn_id FROM ext_message e JOIN rasa_user_message m ON m.id = e.event_id \
              JOIN rasa_turn rt ON rt.session_id = m.session_id \
              AND rt.start_sequence_number = m.sequence_number WHERE e.is_missed"
                 .into()
@@ -494,19 +499,15 @@ impl<'s> Draft<'s> {
         }
     }
 
-    /// Returns the query's `ORDER BY` element for names: by bytes, NULL last.
-    pub(crate) fn by_name(&self, column: &str) -> String {
-        match self.scope.dialect {
-            Dialect::Sqlite => format!("{column} NULLS LAST"),
-            Dialect::Postgres => format!("{column} COLLATE \"C\" NULLS LAST"),
-        }
-    }
-
     /// Returns a time of the scope, bound.
     pub(crate) fn bind_time(&mut self, time: Micros) -> String {
         self.bind(time)
     }
 }
+
+/// Joins the user message `m` of each turn `t`.
+pub(crate) const MESSAGE_OF_TURN: &str = "\nJOIN rasa_turn rt ON rt.id = t.turn_id\n\
+     JOIN rasa_user_message m ON m.session_id = rt.session_id AND m.sequence_number = rt.start_sequence_number";
 
 /// Returns ranges as a JSON list for [`Draft::recordset`].
 fn json_list(ranges: &[Range]) -> String {

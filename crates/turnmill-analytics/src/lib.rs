@@ -26,6 +26,7 @@ mod question;
 mod range;
 mod run;
 mod scope;
+mod texts;
 mod value;
 mod view;
 mod zone;

@@ -207,5 +207,7 @@ fn series_of(
     }
     series.extend(split);
     series.extend(other);
+    // Some numbers are of the whole range only.
+    series.retain(|series| !series.points.is_empty());
     series
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use turnmill_model::Micros;
 
 use crate::answer::Table;
+use crate::catalogue::releases::{compared, endings_by};
 use crate::catalogue::response::SECOND;
 use crate::definitions::{HANDOVER_COMMAND, HANDOVER_FLOW};
 use crate::draft::Rows;
@@ -181,9 +182,9 @@ pub(crate) static THREE_WAYS: Metric = Metric {
         count("unused", "sessions without a turn"),
     ],
     split: None,
-    plan: |scope| vec![endings(scope)],
+    plan: |scope| vec![endings(scope), endings_by(scope, "s.channel")],
     values: |_, view| ending_counts(view).into_iter().map(Measure::Count).collect(),
-    tables: no_tables,
+    tables: |_, view| vec![compared(view, "by_channel", "channel")],
 };
 
 pub(crate) static REPEAT_CONTACT: Metric = Metric {
@@ -251,7 +252,7 @@ pub(crate) fn ending_counts(view: &View<'_>) -> [i64; 5] {
     })
 }
 
-fn abandoned_by_response(scope: &Scope) -> Query {
+pub(crate) fn abandoned_by_response(scope: &Scope) -> Query {
     let mut draft = scope.draft();
     let Rows { slice, from, kept } = draft.sessions();
     let ending = draft.ending();
@@ -389,6 +390,9 @@ pub(crate) fn handovers(scope: &Scope, view: &View<'_>) -> Vec<Handover> {
         };
         // The first row of a session is its first moment.
         if seen.replace(session) == Some(session) {
+            continue;
+        }
+        if view.range().is_some_and(|range| start < range.from || start >= range.to) {
             continue;
         }
         let turns = turns.get(session).map(Vec::as_slice).unwrap_or_default();

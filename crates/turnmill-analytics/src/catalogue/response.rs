@@ -3,7 +3,7 @@
 use crate::answer::Table;
 use crate::draft::Rows;
 use crate::measure::Measure;
-use crate::metric::{Chart, Counted, Metric, Source, Unit, count, seconds, share};
+use crate::metric::{Chart, Counted, Metric, Source, Unit, count, ratio, seconds, share};
 use crate::scope::Scope;
 use crate::value::{Query, Row, Value};
 use crate::view::{Distribution, View, largest_first};
@@ -194,3 +194,86 @@ fn by_group(view: &View<'_>, name: &'static str, column: &'static str) -> Table 
     });
     Table { name, columns: vec![column, "answered", "mean", "p50", "p90", "p95"], rows: rows.collect() }
 }
+
+pub(crate) static FIRST_RESPONSE: Metric = Metric {
+    id: "X40_time_first",
+    title: "Time to first response",
+    definition: "Response time of the first turn of each session, if it is answered.",
+    unit: Unit::Seconds,
+    charts: &[Chart::Line, Chart::Histogram],
+    counted: Counted::Sessions,
+    sources: &[Source::Rasa, Source::BotFramework],
+    figures: &[
+        seconds("mean", "response times of first turns"),
+        seconds("p50", "response times of first turns"),
+        seconds("p90", "response times of first turns"),
+        seconds("p95", "response times of first turns"),
+        seconds("p99", "response times of first turns"),
+        count("answered", "sessions whose first turn is answered"),
+    ],
+    split: None,
+    plan: |scope| {
+        let mut draft = scope.draft();
+        let mut rows = draft.sessions();
+        rows.from.push_str(
+            "\nJOIN (SELECT session_id, response_us, row_number() OVER (PARTITION BY session_id \
+             ORDER BY asked_at, turn_id) AS place FROM ext_turn) f\n\
+             ON f.session_id = s.session_id AND f.place = 1",
+        );
+        vec![draft.distribution("time", &rows, &[], "f.response_us", "TRUE")]
+    },
+    values: |_, view| {
+        let time = view.distribution("time");
+        let mut values = vec![time.mean(SECOND)];
+        values.extend((0..4).map(|which| time.percentile(which, SECOND)));
+        values.push(Measure::Count(time.count));
+        values
+    },
+    tables: crate::metric::no_tables,
+};
+
+pub(crate) static TURN_STATISTICS: Metric = Metric {
+    id: "A18_turn_stats",
+    title: "Turns",
+    definition: "Turns for each session, bot messages for each turn, and the share of turns without \
+                 an answer.",
+    unit: Unit::Ratio,
+    charts: &[Chart::Number, Chart::Histogram],
+    counted: Counted::Mixed,
+    sources: Source::ALL,
+    figures: &[
+        ratio("turns_per_session", "turns of sessions", "sessions"),
+        ratio("bot_messages_per_turn", "bot messages in turns", "turns"),
+        share("without_answer", "turns without a bot message", "turns"),
+    ],
+    split: None,
+    plan: |scope| {
+        let mut draft = scope.draft();
+        let Rows { slice, from, kept } = draft.sessions();
+        let sessions = draft.per_slice(
+            "sessions",
+            format!(
+                "SELECT {slice}, CAST(sum(s.turns) AS bigint), count(*)\nFROM {from}\nWHERE {kept}\nGROUP BY 1"
+            ),
+        );
+        let mut draft = scope.draft();
+        let Rows { slice, from, kept } = draft.turns();
+        let turns = draft.per_slice(
+            "turns",
+            format!(
+                "SELECT {slice}, count(*), CAST(sum(t.bot_messages) AS bigint),\n\
+                 count(CASE WHEN t.response_us IS NULL THEN 1 END)\nFROM {from}\nWHERE {kept}\nGROUP BY 1"
+            ),
+        );
+        vec![sessions, turns]
+    },
+    values: |_, view| {
+        let [turns, bots, without] = [1, 2, 3].map(|column| view.integer("turns", column));
+        vec![
+            Measure::ratio(view.integer("sessions", 1), view.integer("sessions", 2)),
+            Measure::ratio(bots, turns),
+            Measure::share(without, turns),
+        ]
+    },
+    tables: crate::metric::no_tables,
+};

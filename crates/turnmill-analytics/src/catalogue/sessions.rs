@@ -7,7 +7,7 @@ use turnmill_model::Micros;
 use crate::answer::Table;
 use crate::bucket::{Bucket, DayBlock};
 use crate::catalogue::response::{SECOND, histogram};
-use crate::draft::Rows;
+use crate::draft::{MESSAGE_OF_TURN, Rows};
 use crate::measure::Measure;
 use crate::metric::{Chart, Counted, Metric, Source, Unit, count, no_tables, no_values, ratio, seconds};
 use crate::scope::Scope;
@@ -163,7 +163,8 @@ pub(crate) static TURNS: Metric = Metric {
             sessions += count;
             most = most.max(number);
         }
-        vec![Measure::ratio(turns, sessions), Measure::Count(most)]
+        let most = if sessions == 0 { Measure::Number(None) } else { Measure::Count(most) };
+        vec![Measure::ratio(turns, sessions), most]
     },
     tables: |_, view| {
         let mut rows: Vec<Row> = view.rows("sessions").iter().map(|row| row.iter().skip(1).cloned().collect()).collect();
@@ -293,3 +294,112 @@ fn own_buckets(view: &View<'_>) -> Vec<(Micros, i64)> {
     let read = |row: &Row| Some((row.get(1)?.time()?, row.get(2)?.integer()));
     view.all("buckets").iter().filter_map(read).collect()
 }
+
+pub(crate) static ACTIVE_SESSIONS: Metric = Metric {
+    id: "L2_sessions",
+    title: "Sessions",
+    definition: "Sessions with at least one user or bot message in the range, by the time of the \
+                 message. A session counts in each bucket in which it has one.",
+    unit: Unit::Count,
+    charts: &[Chart::Line],
+    counted: Counted::Mixed,
+    sources: Source::ALL,
+    figures: &[count("sessions", "sessions with a message")],
+    split: None,
+    plan: |scope| {
+        let mut draft = scope.draft();
+        let turns = draft.turns();
+        let bots = draft.rows("rasa_bot_message", "r.timestamp");
+        vec![draft.per_slice(
+            "sessions",
+            format!(
+                "SELECT slice, count(*) FROM (\n\
+                 SELECT {} AS slice, t.session_id FROM {}\nWHERE {}\n\
+                 UNION SELECT {}, r.session_id FROM {}\nWHERE {}) q\nGROUP BY 1",
+                turns.slice, turns.from, turns.kept, bots.slice, bots.from, bots.kept
+            ),
+        )]
+    },
+    values: |_, view| vec![Measure::Count(view.integer("sessions", 1))],
+    tables: no_tables,
+};
+
+pub(crate) static HUMAN_MESSAGES: Metric = Metric {
+    id: "L3_messages",
+    title: "Messages",
+    definition: "Messages of humans: with a text or an intent, whose intent is not `session_start` \
+                 and whose text does not begin with `EXTERNAL: `.",
+    unit: Unit::Count,
+    charts: &[Chart::Line],
+    counted: Counted::Messages,
+    sources: Source::ALL,
+    figures: &[count("messages", "messages of humans")],
+    split: None,
+    plan: |scope| {
+        let mut draft = scope.draft();
+        let Rows { slice, from, kept } = draft.turns();
+        vec![draft.per_slice(
+            "messages",
+            format!(
+                "SELECT {slice}, count(*)\nFROM {from}{MESSAGE_OF_TURN}\nWHERE {kept}\n\
+                 AND (m.text IS NOT NULL OR t.intent IS NOT NULL)\n\
+                 AND coalesce(t.intent, '') <> 'session_start'\n\
+                 AND substr(coalesce(m.text, ''), 1, 10) <> 'EXTERNAL: '\nGROUP BY 1"
+            ),
+        )]
+    },
+    values: |_, view| vec![Measure::Count(view.integer("messages", 1))],
+    tables: no_tables,
+};
+
+pub(crate) static DURATION: Metric = Metric {
+    id: "L12_avg_duration",
+    title: "Average Session Duration",
+    definition: "Mean time from the first to the last event of all sessions.",
+    unit: Unit::Seconds,
+    charts: &[Chart::Line],
+    counted: Counted::Sessions,
+    sources: Source::ALL,
+    figures: &[seconds("mean", "durations of sessions")],
+    split: None,
+    plan: |scope| {
+        let mut draft = scope.draft();
+        let Rows { slice, from, kept } = draft.sessions();
+        let time = draft.micros_between("s.started_at", "s.last_event_at");
+        vec![draft.per_slice(
+            "time",
+            format!(
+                "SELECT {slice}, count(*), CAST(sum({time}) AS bigint)\nFROM {from}\nWHERE {kept}\nGROUP BY 1"
+            ),
+        )]
+    },
+    values: |_, view| {
+        vec![Measure::mean(view.integer("time", 2) as f64 / SECOND, view.integer("time", 1))]
+    },
+    tables: no_tables,
+};
+
+pub(crate) static MESSAGES_PER_SESSION: Metric = Metric {
+    id: "L14_msgs_per_session",
+    title: "Average Messages Per Sessions",
+    definition: "Messages for each session that has one in the range.",
+    unit: Unit::Ratio,
+    charts: &[Chart::Line],
+    counted: Counted::Messages,
+    sources: Source::ALL,
+    figures: &[ratio("messages", "messages", "sessions with a message")],
+    split: None,
+    plan: |scope| {
+        let mut draft = scope.draft();
+        let Rows { slice, from, kept } = draft.turns();
+        vec![draft.per_slice(
+            "messages",
+            format!(
+                "SELECT {slice}, count(*), count(DISTINCT t.session_id)\n\
+                 FROM {from}\nWHERE {kept}\nGROUP BY 1"
+            ),
+        )]
+    },
+    values: |_, view| vec![Measure::ratio(view.integer("messages", 1), view.integer("messages", 2))],
+    tables: no_tables,
+};

@@ -155,13 +155,13 @@ pub(crate) static USER_SESSIONS: Metric = Metric {
     },
 };
 
-fn sessions(scope: &Scope) -> Query {
+pub(crate) fn sessions(scope: &Scope) -> Query {
     let mut draft = scope.draft();
     let Rows { slice, from, kept } = draft.sessions();
     draft.per_slice("sessions", format!("SELECT {slice}, count(*)\nFROM {from}\nWHERE {kept}\nGROUP BY 1"))
 }
 
-fn by_channel(scope: &Scope, channel: &str, join: &str) -> Query {
+pub(crate) fn by_channel(scope: &Scope, channel: &str, join: &str) -> Query {
     let mut draft = scope.draft();
     let Rows { slice, from, kept } = draft.sessions();
     draft.per_slice(
