@@ -3,6 +3,7 @@
 mod changes;
 mod ends;
 mod forms;
+mod funnel;
 mod intents;
 mod missed;
 mod outcomes;
@@ -31,6 +32,7 @@ pub static METRICS: &[&Metric] = &[
     &ends::ESCALATION,
     &ends::THREE_WAYS,
     &paths::PATHS,
+    &funnel::FUNNEL,
     &changes::CHANGES,
     &sessions::MESSAGES,
     &sessions::TIME_PER_SESSION,
@@ -63,6 +65,7 @@ pub static METRICS: &[&Metric] = &[
     &missed::MISSED,
     &missed::MISSED_SHARE,
     &missed::MISSED_BY_INTENT,
+    &missed::MISSED_SHARE_BY_INTENT,
     &missed::MISSED_HISTORY,
     &missed::UTTERANCES,
     &missed::UNHANDLED,

@@ -143,7 +143,8 @@ mod tests {
     #[test]
     fn users_ask_for_a_human_in_many_ways() {
         let names = Definitions::default();
-        for intent in ["handoff_to_support", "talk_to_human", "HumanAgent", "live-agent", "transfer_to_agent"] {
+        for intent in ["handoff_to_support", "talk_to_human", "HumanAgent", "live-agent", "transfer_to_agent"]
+        {
             assert!(names.is_handover(intent), "{intent}");
         }
         assert!(!names.is_handover("greet"));

@@ -217,9 +217,8 @@ impl<'s> Draft<'s> {
     /// Returns the condition that the filters keep a row's session, if there are filters.
     pub(crate) fn session_of(&mut self, column: &str) -> Option<String> {
         let filters = self.session_filters();
-        (!filters.is_empty()).then(|| {
-            format!("{column} IN (SELECT s.session_id FROM ext_session s WHERE {})", all(filters))
-        })
+        (!filters.is_empty())
+            .then(|| format!("{column} IN (SELECT s.session_id FROM ext_session s WHERE {})", all(filters)))
     }
 
     /// Returns the conditions of all filters on `ext_session s`, but for the time.
@@ -303,7 +302,9 @@ impl<'s> Draft<'s> {
             let mut parts = vec!["SELECT session_id FROM ext_session WHERE is_handed_over".to_owned()];
             let intents = draft.list(&scope.handover_intents);
             parts.push(format!("SELECT session_id FROM ext_turn WHERE intent IN {intents}"));
-            parts.push(format!("SELECT session_id FROM rasa_llm_command WHERE command = '{HANDOVER_COMMAND}'"));
+            parts.push(format!(
+                "SELECT session_id FROM rasa_llm_command WHERE command = '{HANDOVER_COMMAND}'"
+            ));
             parts.push(format!(
                 "SELECT session_id FROM rasa_flow_status \
                  WHERE flow_identifier = '{HANDOVER_FLOW}' AND flow_status = 'started'"
@@ -394,16 +395,16 @@ impl<'s> Draft<'s> {
     }
 
     /// Finishes a query whose first column is the number of the slice.
-    pub(crate) fn per_slice(self, name: &'static str, sql: String) -> Query {
+    pub(crate) fn per_slice(self, name: &'static str, sql: &str) -> Query {
         self.finish(name, sql, true)
     }
 
     /// Finishes a query over the whole range.
-    pub(crate) fn once(self, name: &'static str, sql: String) -> Query {
+    pub(crate) fn once(self, name: &'static str, sql: &str) -> Query {
         self.finish(name, sql, false)
     }
 
-    fn finish(self, name: &'static str, sql: String, per_slice: bool) -> Query {
+    fn finish(self, name: &'static str, sql: &str, per_slice: bool) -> Query {
         let mut text = String::new();
         for (number, (with, query)) in self.with.iter().enumerate() {
             let begin = if number == 0 { "WITH" } else { ",\n" };
@@ -413,7 +414,7 @@ impl<'s> Draft<'s> {
         if !text.is_empty() {
             text.push('\n');
         }
-        text.push_str(&sql);
+        text.push_str(sql);
         Query { name, sql: text, values: self.values, per_slice }
     }
 
@@ -443,7 +444,7 @@ impl<'s> Draft<'s> {
                  WHERE {kept} AND {condition}) v\nWHERE value IS NOT NULL GROUP BY slice{names}) q"
             ),
         };
-        self.per_slice(name, sql)
+        self.per_slice(name, &sql)
     }
 
     /// Returns a histogram of a whole number: the number of rows in each bin between `bounds`, as
@@ -468,7 +469,7 @@ impl<'s> Draft<'s> {
              WHERE value IS NOT NULL GROUP BY 1, 2",
             last = bounds.len()
         );
-        self.per_slice(name, sql)
+        self.per_slice(name, &sql)
     }
 
     /// Returns the expression of the microseconds between two times.
@@ -511,9 +512,10 @@ pub(crate) const MESSAGE_OF_TURN: &str = "\nJOIN rasa_turn rt ON rt.id = t.turn_
 
 /// Returns ranges as a JSON list for [`Draft::recordset`].
 fn json_list(ranges: &[Range]) -> String {
-    let objects = ranges.iter().enumerate().map(|(number, range)| {
-        format!(r#"{{"i":{number},"lo":"{}","hi":"{}"}}"#, range.from, range.to)
-    });
+    let objects = ranges
+        .iter()
+        .enumerate()
+        .map(|(number, range)| format!(r#"{{"i":{number},"lo":"{}","hi":"{}"}}"#, range.from, range.to));
     format!("[{}]", objects.collect::<Vec<_>>().join(","))
 }
 

@@ -80,9 +80,10 @@ impl Measure {
             let points = now.percent().zip(was.percent()).map(|(now, was)| now - was);
             return Change { value: points, interval: difference_interval(*was, *now) };
         }
-        let percent = self.value().zip(was.value()).and_then(|(now, was)| {
-            (was != 0.0).then(|| 100.0 * (now - was) / was)
-        });
+        let percent = self
+            .value()
+            .zip(was.value())
+            .and_then(|(now, was)| (was != 0.0).then(|| 100.0 * (now - was) / was));
         Change { value: percent, interval: None }
     }
 }

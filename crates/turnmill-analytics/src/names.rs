@@ -9,6 +9,8 @@ use crate::value::{Query, Row, Value};
 /// The times of a store's events and the names that patterns are looked up among.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StoreNames {
+    /// Whether the store has sessions and no facts of them: it was filled by an older version.
+    pub lacks_facts: bool,
     /// First and newest event. `None` of an empty store.
     pub extent: Option<Extent>,
     /// Intents of messages.
@@ -23,8 +25,7 @@ impl StoreNames {
     /// Returns the queries, whose results [`read`](Self::read) takes.
     #[must_use]
     pub fn queries(dialect: Dialect) -> Vec<Query> {
-        let query =
-            |name, sql: String| Query { name, sql, values: Vec::new(), per_slice: false };
+        let query = |name, sql: String| Query { name, sql, values: Vec::new(), per_slice: false };
         vec![
             query("extent", "SELECT min(first_seen), max(last_seen) FROM rasa_sender".into()),
             query("intents", distinct(dialect, "ext_turn", "intent")),
@@ -32,6 +33,10 @@ impl StoreNames {
             query(
                 "last_responses",
                 "SELECT DISTINCT last_template FROM ext_session WHERE last_template IS NOT NULL".into(),
+            ),
+            query(
+                "facts",
+                "SELECT EXISTS (SELECT 1 FROM rasa_session), EXISTS (SELECT 1 FROM ext_session)".into(),
             ),
         ]
     }
@@ -49,10 +54,13 @@ impl StoreNames {
             names.sort_unstable();
             names
         };
+        let is_true = |column: usize| {
+            let row = results.get(4).and_then(|rows| rows.first());
+            row.and_then(|row| row.get(column)).is_some_and(Value::is_true)
+        };
         Self {
-            extent: cell(0, 0)
-                .zip(cell(0, 1))
-                .map(|(first, newest)| Extent { first, newest }),
+            lacks_facts: is_true(0) && !is_true(1),
+            extent: cell(0, 0).zip(cell(0, 1)).map(|(first, newest)| Extent { first, newest }),
             intents: names(1),
             first_responses: names(2),
             last_responses: names(3),

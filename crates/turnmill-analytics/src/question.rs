@@ -7,6 +7,7 @@ use turnmill_model::Micros;
 
 use crate::bucket::Bucket;
 use crate::definitions::Definitions;
+use crate::funnel::Funnel;
 use crate::range::{Compare, Last, Span};
 use crate::zone::Zone;
 
@@ -35,8 +36,7 @@ pub struct UnknownEnding {
 
 impl Ending {
     /// All endings, in the order of lists.
-    pub const ALL: [Self; 5] =
-        [Self::Escalated, Self::Abandoned, Self::Finished, Self::Open, Self::Unused];
+    pub const ALL: [Self; 5] = [Self::Escalated, Self::Abandoned, Self::Finished, Self::Open, Self::Unused];
 
     /// Returns its name.
     #[must_use]
@@ -151,6 +151,8 @@ pub struct Question {
     pub as_of: Option<Micros>,
     /// Maximum number of rows of a list of the most frequent.
     pub top: usize,
+    /// Steps of the funnel.
+    pub funnel: Funnel,
     /// What the metrics mean.
     pub definitions: Definitions,
 }
@@ -165,6 +167,7 @@ impl Default for Question {
             compare: None,
             as_of: None,
             top: 10,
+            funnel: Funnel::default(),
             definitions: Definitions::default(),
         }
     }

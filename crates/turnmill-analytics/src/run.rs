@@ -33,10 +33,7 @@ pub trait ReadQueries {
     ///
     /// A query that the database refuses, for example because it writes, or one that takes longer
     /// than the store's time limit.
-    fn read(
-        &mut self,
-        queries: &[Query],
-    ) -> impl Future<Output = Result<Vec<Vec<Row>>, Self::Error>> + Send;
+    fn read(&mut self, queries: &[Query]) -> impl Future<Output = Result<Vec<Vec<Row>>, Self::Error>> + Send;
 }
 
 /// A question without an answer.
@@ -45,6 +42,9 @@ pub enum AskError<E> {
     /// The store failed.
     #[error(transparent)]
     Store(E),
+    /// The store has no facts.
+    #[error("the store has no facts of its sessions yet: run `turnmill rebuild` once, which makes them")]
+    NoFacts,
     /// The buckets asked for are too many.
     #[error(transparent)]
     Buckets(#[from] TooManyBuckets),
@@ -55,7 +55,7 @@ pub enum AskError<E> {
 ///
 /// # Errors
 ///
-/// Those of the store, and more buckets than a list may have.
+/// Those of the store, a store without facts, and more buckets than a list may have.
 pub async fn answer<S: ReadQueries>(
     store: &mut S,
     metrics: &[&'static Metric],
@@ -64,6 +64,9 @@ pub async fn answer<S: ReadQueries>(
     let dialect = store.dialect();
     let names = store.read(&StoreNames::queries(dialect)).await.map_err(AskError::Store)?;
     let names = StoreNames::read(&names);
+    if names.lacks_facts {
+        return Err(AskError::NoFacts);
+    }
     let mut answers = Vec::with_capacity(metrics.len());
     for metric in metrics {
         let plan = Plan::new(metric, question, &names, dialect)?;
@@ -120,9 +123,8 @@ impl Plan {
         let first = split(counts.0, &mut rows);
         let second = split(counts.1, &mut rows);
         let whole = Results::new(&queries, first);
-        let before = compared
-            .as_ref()
-            .map(|_| Results::new(queries.get(counts.0..).unwrap_or_default(), second));
+        let before =
+            compared.as_ref().map(|_| Results::new(queries.get(counts.0..).unwrap_or_default(), second));
         let sliced = Results::new(queries.get(counts.0 + counts.1..).unwrap_or_default(), rows);
 
         let view = View::whole(&whole, before.as_ref());
@@ -192,9 +194,8 @@ fn series_of(
         }
         let Some(query) = metric.split else { continue };
         let counts = view.groups(query);
-        let count_of = |group: &Value| {
-            counts.iter().find(|(name, _)| name == group).map_or(0, |(_, count)| *count)
-        };
+        let count_of =
+            |group: &Value| counts.iter().find(|(name, _)| name == group).map_or(0, |(_, count)| *count);
         let mut left: i64 = counts.iter().map(|(_, count)| count).sum();
         for (series, (group, _)) in split.iter_mut().zip(&groups) {
             let count = count_of(group);

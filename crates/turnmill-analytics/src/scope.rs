@@ -6,6 +6,7 @@ use turnmill_sql::Dialect;
 use crate::bucket::{Bucket, TooManyBuckets};
 use crate::definitions::{Definitions, any_fits};
 use crate::draft::Draft;
+use crate::funnel::Funnel;
 use crate::names::StoreNames;
 use crate::question::{Filters, Over, Question, When};
 use crate::range::{Compare, Extent, Range, Span};
@@ -28,6 +29,7 @@ pub(crate) struct Scope {
     pub(crate) filters: Filters,
     pub(crate) definitions: Definitions,
     pub(crate) top: usize,
+    pub(crate) funnel: Funnel,
     pub(crate) compare: Option<Compare>,
     /// The range asked for.
     pub(crate) span: Span,
@@ -67,6 +69,7 @@ impl Scope {
             zone: question.zone,
             filters: question.filters.clone(),
             top: question.top,
+            funnel: question.funnel.clone(),
             compare: question.compare,
             span,
             slices: Slices::Whole(span),

@@ -79,7 +79,7 @@ pub fn benjamini_hochberg(values: &[f64], rate: f64) -> Vec<bool> {
     sorted.sort_by(f64::total_cmp);
     let count = values.len() as f64;
     let passes = |(rank, p): &(usize, &f64)| **p <= rate * (*rank + 1) as f64 / count;
-    let limit = sorted.iter().enumerate().filter(passes).map(|(_, p)| *p).last();
+    let limit = sorted.iter().enumerate().filter(passes).map(|(_, p)| *p).next_back();
     values.iter().map(|p| limit.is_some_and(|limit| *p <= limit)).collect()
 }
 

@@ -71,8 +71,7 @@ impl ReadQueries for PostgresReader {
         let mut results = Vec::with_capacity(queries.len());
         for query in queries {
             let rows = rows(connection, query).await;
-            let rows =
-                rows.map_err(|error| connection.fail(error, &format!("asking for {}", query.name)))?;
+            let rows = rows.map_err(|error| connection.fail(error, &format!("asking for {}", query.name)))?;
             results.push(rows);
         }
         Ok(results)
@@ -81,7 +80,8 @@ impl ReadQueries for PostgresReader {
 
 async fn rows(connection: &Connection, query: &Query) -> Result<Vec<Row>, Failure> {
     let bound: Vec<Bound<'_>> = query.values.iter().map(Bound).collect();
-    let parameters: Vec<&(dyn ToSql + Sync)> = bound.iter().map(|value| value as &(dyn ToSql + Sync)).collect();
+    let parameters: Vec<&(dyn ToSql + Sync)> =
+        bound.iter().map(|value| value as &(dyn ToSql + Sync)).collect();
     let rows = connection.query(query.sql.as_str(), &parameters).await?;
     rows.iter().map(read).collect()
 }

@@ -69,8 +69,19 @@ pub(crate) static CHANGES: Metric = Metric {
         vec![Table {
             name: "changes",
             columns: vec![
-                "kind", "name", "was_n", "was_d", "was", "now_n", "now_d", "now", "difference", "low",
-                "high", "p", "marked",
+                "kind",
+                "name",
+                "was_n",
+                "was_d",
+                "was",
+                "now_n",
+                "now_d",
+                "now",
+                "difference",
+                "low",
+                "high",
+                "p",
+                "marked",
             ],
             rows: changes(view).iter().map(row).collect(),
         }]
@@ -92,16 +103,19 @@ struct Compared {
 fn changes(view: &View<'_>) -> Vec<Compared> {
     let Some(was) = view.compared() else { return Vec::new() };
     let mut changes = Vec::new();
-    for (kind, query, total) in
-        [("ending", "endings", None), ("channel", "by_channel", Some("sessions")),
-         ("intent", "by_intent", Some("messages")), ("marker", "markers", Some("sessions"))]
-    {
+    for (kind, query, total) in [
+        ("ending", "endings", None),
+        ("channel", "by_channel", Some("sessions")),
+        ("intent", "by_intent", Some("messages")),
+        ("marker", "markers", Some("sessions")),
+    ] {
         let (now_d, was_d) = match total {
             Some(total) => (view.integer(total, 1), was.integer(total, 1)),
             None => (over(view), over(&was)),
         };
         let (now_groups, was_groups) = (groups(view, query, kind), groups(&was, query, kind));
-        let mut names: Vec<Value> = now_groups.iter().chain(&was_groups).map(|group| group.0.clone()).collect();
+        let mut names: Vec<Value> =
+            now_groups.iter().chain(&was_groups).map(|group| group.0.clone()).collect();
         names.sort_by(|one, other| one.name_order().cmp(&other.name_order()));
         names.dedup();
         let of = |groups: &[(Value, i64)], name: &Value| {

@@ -38,7 +38,7 @@ pub(crate) static CONTAINMENT: Metric = Metric {
         let engaged = draft.engaged();
         vec![draft.per_slice(
             "sessions",
-            format!(
+            &format!(
                 "SELECT {slice}, count(*), count(CASE WHEN {escalated} THEN 1 END),\n\
                  count(CASE WHEN {engaged} THEN 1 END)\nFROM {from}\nWHERE {kept}\nGROUP BY 1"
             ),
@@ -72,7 +72,7 @@ pub(crate) static ESCALATION: Metric = Metric {
         let escalated = draft.escalated();
         let sessions = draft.per_slice(
             "sessions",
-            format!(
+            &format!(
                 "SELECT {slice}, count(*), count(CASE WHEN {escalated} THEN 1 END)\n\
                  FROM {from}\nWHERE {kept}\nGROUP BY 1"
             ),
@@ -218,7 +218,7 @@ pub(crate) static REPEAT_CONTACT: Metric = Metric {
         );
         vec![draft.per_slice(
             "sessions",
-            format!(
+            &format!(
                 "SELECT slice, count(*), count(CASE WHEN again THEN 1 END),\n\
                  count(CASE WHEN NOT again AND NOT escalated THEN 1 END) FROM (\n\
                  SELECT {slice} AS slice, {again} AS again, {escalated} AS escalated\n\
@@ -240,7 +240,7 @@ pub(crate) fn endings(scope: &Scope) -> Query {
     let ending = draft.ending();
     draft.per_slice(
         "endings",
-        format!("SELECT {slice}, {ending} AS ending, count(*)\nFROM {from}\nWHERE {kept}\nGROUP BY 1, 2"),
+        &format!("SELECT {slice}, {ending} AS ending, count(*)\nFROM {from}\nWHERE {kept}\nGROUP BY 1, 2"),
     )
 }
 
@@ -258,7 +258,7 @@ pub(crate) fn abandoned_by_response(scope: &Scope) -> Query {
     let ending = draft.ending();
     draft.once(
         "by_last_template",
-        format!(
+        &format!(
             "SELECT slice, last_template, count(CASE WHEN ending = 'abandoned' THEN 1 END), count(*) FROM (\n\
              SELECT {slice} AS slice, s.last_template, {ending} AS ending\nFROM {from}\nWHERE {kept}) q\n\
              WHERE ending IN ('escalated', 'abandoned', 'finished') GROUP BY 1, 2"
@@ -274,7 +274,7 @@ fn published_abandonment(scope: &Scope) -> Query {
     draft.with_last_messages();
     draft.per_slice(
         "published",
-        format!(
+        &format!(
             "SELECT {slice}, count(CASE WHEN r.template_name = {response} THEN 1 END), count(*)\n\
              FROM {from}\nWHERE {kept}\nGROUP BY 1"
         ),
@@ -288,7 +288,7 @@ fn published_nlu(scope: &Scope) -> Query {
     let month = draft.month("t.asked_at");
     draft.once(
         "published_nlu",
-        format!(
+        &format!(
             "SELECT 0, month, CAST(sum(handovers) AS bigint), count(*) FROM (\n\
              SELECT {slice} AS slice, {month} AS month, t.session_id,\n\
              count(CASE WHEN t.intent = {intent} THEN 1 END) AS handovers\nFROM {from}\nWHERE {kept}\n\
@@ -303,7 +303,7 @@ fn published_calm(scope: &Scope) -> Query {
     let month = draft.month("r.inserted_at");
     draft.once(
         "published_calm",
-        format!(
+        &format!(
             "SELECT 0, month, CAST(sum(handovers) AS bigint), count(*) FROM (\n\
              SELECT {slice} AS slice, {month} AS month, r.session_id,\n\
              count(CASE WHEN r.command = '{HANDOVER_COMMAND}' THEN 1 END) AS handovers\n\
@@ -335,9 +335,7 @@ pub(crate) fn moments(scope: &Scope) -> Vec<Query> {
     let actions = draft.list(&scope.definitions.handover_actions);
     let markers = draft.list(&scope.definitions.escalation_markers);
     // An event that is a request of the user comes before another one of the same time.
-    let moments = draft.once(
-        "moments",
-        format!(
+    let moments = draft.once("moments", &format!(
             "SELECT {slice}, s.session_id, s.started_at, m.at, m.asked\nFROM {from}\nJOIN (\n\
              SELECT session_id, handed_over_at AS at, 1 AS asked FROM ext_session WHERE FALSE\n\
              UNION ALL SELECT session_id, handed_over_at, 0 FROM ext_session WHERE is_handed_over\n\
@@ -359,7 +357,7 @@ pub(crate) fn moments(scope: &Scope) -> Vec<Query> {
     let missed = draft.missed();
     let turns = draft.once(
         "turns_of_escalated",
-        format!(
+        &format!(
             "SELECT {slice}, t.session_id, t.asked_at, t.intent, {missed}\nFROM {from}\n\
              JOIN ext_turn t ON t.session_id = s.session_id\nWHERE {kept}\n  AND {escalated}\n\
              ORDER BY t.session_id, t.asked_at, t.turn_id"
@@ -370,7 +368,9 @@ pub(crate) fn moments(scope: &Scope) -> Vec<Query> {
 
 /// Reads the rows of [`moments`].
 pub(crate) fn handovers(scope: &Scope, view: &View<'_>) -> Vec<Handover> {
-    let mut turns: BTreeMap<&str, Vec<(Micros, Option<&str>, bool)>> = BTreeMap::new();
+    /// Time, intent, and whether it is missed.
+    type Turn<'r> = (Micros, Option<&'r str>, bool);
+    let mut turns: BTreeMap<&str, Vec<Turn<'_>>> = BTreeMap::new();
     for row in view.all("turns_of_escalated") {
         let (Some(session), Some(at)) = (row.get(1).and_then(Value::text), row.get(2).and_then(Value::time))
         else {

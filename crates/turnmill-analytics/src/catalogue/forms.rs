@@ -27,7 +27,7 @@ pub(crate) static FORMS: Metric = Metric {
         let Rows { slice, from, kept } = draft.sessions();
         let turns = draft.once(
             "turns",
-            format!(
+            &format!(
                 "SELECT {slice}, s.session_id, s.open_loop, t.form, t.form_took\nFROM {from}\n\
                  JOIN ext_turn t ON t.session_id = s.session_id\nWHERE {kept}\n  AND t.form IS NOT NULL\n\
                  ORDER BY s.session_id, t.asked_at, t.turn_id"
@@ -37,14 +37,13 @@ pub(crate) static FORMS: Metric = Metric {
         let Rows { slice, from, kept } = draft.sessions();
         let open = draft.once(
             "open",
-            format!(
+            &format!(
                 "SELECT {slice}, s.session_id, s.open_loop, r.value\nFROM {from}\n\
                  LEFT JOIN rasa_session_slot_state r ON r.session_id = s.session_id\n\
                  AND r.name = 'requested_slot'\nWHERE {kept}\n  AND s.open_loop IS NOT NULL"
             ),
         );
-        let flows =
-            scope.draft().once("flows", "SELECT DISTINCT flow_identifier FROM rasa_flow_status".to_owned());
+        let flows = scope.draft().once("flows", "SELECT DISTINCT flow_identifier FROM rasa_flow_status");
         vec![turns, open, flows]
     },
     values: no_values,
@@ -52,9 +51,10 @@ pub(crate) static FORMS: Metric = Metric {
         let forms = forms(view);
         let row = |(name, form): (&&str, &Form<'_>)| -> Row {
             let left_open = form.left_open.len();
-            let completed = form.last_took.iter().filter(|(session, took)| {
-                **took && !form.left_open.contains_key(*session)
-            });
+            let completed = form
+                .last_took
+                .iter()
+                .filter(|(session, took)| **took && !form.left_open.contains_key(*session));
             let completed = completed.count();
             let all: BTreeSet<&&str> = form.last_took.keys().chain(form.left_open.keys()).collect();
             let sessions = all.len();
@@ -77,7 +77,8 @@ pub(crate) static FORMS: Metric = Metric {
             let mut slots: Vec<(Value, i64)> =
                 slots.into_iter().map(|(slot, count)| (slot.into(), count)).collect();
             largest_first(&mut slots, |slot| slot.1, |slot| &slot.0);
-            stopped.extend(slots.into_iter().map(|(slot, count)| vec![Value::from(*name), slot, count.into()]));
+            stopped
+                .extend(slots.into_iter().map(|(slot, count)| vec![Value::from(*name), slot, count.into()]));
         }
         vec![
             Table {
@@ -152,13 +153,15 @@ pub(crate) static SLOT_VALUES: Metric = Metric {
     plan: |scope| {
         let mut draft = scope.draft();
         let Rows { slice, from, kept } = draft.sessions();
-        let sessions = draft
-            .per_slice("sessions", format!("SELECT {slice}, count(*)\nFROM {from}\nWHERE {kept}\nGROUP BY 1"));
+        let sessions = draft.per_slice(
+            "sessions",
+            &format!("SELECT {slice}, count(*)\nFROM {from}\nWHERE {kept}\nGROUP BY 1"),
+        );
         let mut draft = scope.draft();
         let Rows { slice, from, kept } = draft.sessions();
         let values = draft.once(
             "values",
-            format!(
+            &format!(
                 "SELECT {slice}, r.name, r.value, count(*)\nFROM {from}\n\
                  JOIN rasa_session_slot_state r ON r.session_id = s.session_id\nWHERE {kept}\n\
                  AND r.name NOT IN ('session_started_metadata', 'requested_slot')\nGROUP BY 1, 2, 3"
@@ -197,58 +200,59 @@ pub(crate) static SLOT_VALUES: Metric = Metric {
     },
 };
 
-pub(crate) static ENTITY_VALUES: Metric = Metric {
-    id: "L20_slot_top",
-    title: "Top 10 Slot Values in Fulfilled Intents",
-    definition: "For each intent of a message and entity in it, the values of the entity and how \
+pub(crate) static ENTITY_VALUES: Metric =
+    Metric {
+        id: "L20_slot_top",
+        title: "Top 10 Slot Values in Fulfilled Intents",
+        definition: "For each intent of a message and entity in it, the values of the entity and how \
                  often each came.",
-    unit: Unit::Count,
-    charts: &[Chart::Table, Chart::Bar],
-    counted: Counted::Messages,
-    sources: &[Source::Rasa, Source::Lex],
-    figures: &[],
-    split: None,
-    plan: |scope| {
-        let mut draft = scope.draft();
-        let Rows { slice, from, kept } = draft.turns();
-        vec![draft.once(
-            "entities",
-            format!(
-                "SELECT {slice}, t.intent, e.entities, count(*)\nFROM {from}{MESSAGE_OF_TURN}\n\
+        unit: Unit::Count,
+        charts: &[Chart::Table, Chart::Bar],
+        counted: Counted::Messages,
+        sources: &[Source::Rasa, Source::Lex],
+        figures: &[],
+        split: None,
+        plan: |scope| {
+            let mut draft = scope.draft();
+            let Rows { slice, from, kept } = draft.turns();
+            vec![draft.once(
+                "entities",
+                &format!(
+                    "SELECT {slice}, t.intent, e.entities, count(*)\nFROM {from}{MESSAGE_OF_TURN}\n\
                  JOIN ext_message e ON e.event_id = m.id\nWHERE {kept}\n  AND e.entities IS NOT NULL\n\
                  GROUP BY 1, 2, 3"
-            ),
-        )]
-    },
-    values: no_values,
-    tables: |scope, view| {
-        type Counts = BTreeMap<String, i64>;
-        let mut pairs: BTreeMap<(Option<&str>, String), Counts> = BTreeMap::new();
-        for row in view.all("entities") {
-            let entities = row.get(2).and_then(Value::text).map(serde_json::from_str);
-            let Some(Ok(serde_json::Value::Array(entities))) = entities else { continue };
-            let intent = row.get(1).and_then(Value::text);
-            let count = row.get(3).map_or(0, Value::integer);
-            for entity in entities {
-                let (Some(name), Some(value)) =
-                    (entity.get("entity").and_then(serde_json::Value::as_str), entity.get("value"))
-                else {
-                    continue;
-                };
-                let value = value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
-                let values = pairs.entry((intent, name.to_owned())).or_default();
-                *values.entry(value).or_default() += count;
+                ),
+            )]
+        },
+        values: no_values,
+        tables: |scope, view| {
+            type Counts = BTreeMap<String, i64>;
+            let mut pairs: BTreeMap<(Option<&str>, String), Counts> = BTreeMap::new();
+            for row in view.all("entities") {
+                let entities = row.get(2).and_then(Value::text).map(serde_json::from_str);
+                let Some(Ok(serde_json::Value::Array(entities))) = entities else { continue };
+                let intent = row.get(1).and_then(Value::text);
+                let count = row.get(3).map_or(0, Value::integer);
+                for entity in entities {
+                    let (Some(name), Some(value)) =
+                        (entity.get("entity").and_then(serde_json::Value::as_str), entity.get("value"))
+                    else {
+                        continue;
+                    };
+                    let value = value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
+                    let values = pairs.entry((intent, name.to_owned())).or_default();
+                    *values.entry(value).or_default() += count;
+                }
             }
-        }
-        let mut rows = Vec::new();
-        for ((intent, entity), values) in pairs {
-            let mut values: Vec<(Value, i64)> =
-                values.into_iter().map(|(value, count)| (Value::Text(value), count)).collect();
-            largest_first(&mut values, |value| value.1, |value| &value.0);
-            rows.extend(values.into_iter().take(scope.top).map(|(value, count)| {
-                vec![intent.into(), Value::Text(entity.clone()), value, count.into()]
-            }));
-        }
-        vec![Table { name: "values", columns: vec!["intent", "entity", "value", "messages"], rows }]
-    },
-};
+            let mut rows = Vec::new();
+            for ((intent, entity), values) in pairs {
+                let mut values: Vec<(Value, i64)> =
+                    values.into_iter().map(|(value, count)| (Value::Text(value), count)).collect();
+                largest_first(&mut values, |value| value.1, |value| &value.0);
+                rows.extend(values.into_iter().take(scope.top).map(|(value, count)| {
+                    vec![intent.into(), Value::Text(entity.clone()), value, count.into()]
+                }));
+            }
+            vec![Table { name: "values", columns: vec!["intent", "entity", "value", "messages"], rows }]
+        },
+    };

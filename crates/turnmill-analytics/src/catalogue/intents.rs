@@ -30,18 +30,14 @@ pub(crate) static TOP_INTENTS: Metric = Metric {
         let rows = view.groups("by_intent").into_iter().take(scope.top).map(|(intent, count)| {
             vec![intent, count.into(), Measure::share(count, messages).value().into()]
         });
-        vec![Table {
-            name: "by_intent",
-            columns: vec!["intent", "messages", "share"],
-            rows: rows.collect(),
-        }]
+        vec![Table { name: "by_intent", columns: vec!["intent", "messages", "share"], rows: rows.collect() }]
     },
 };
 
 pub(crate) fn messages(scope: &Scope) -> Query {
     let mut draft = scope.draft();
     let Rows { slice, from, kept } = draft.turns();
-    draft.per_slice("messages", format!("SELECT {slice}, count(*)\nFROM {from}\nWHERE {kept}\nGROUP BY 1"))
+    draft.per_slice("messages", &format!("SELECT {slice}, count(*)\nFROM {from}\nWHERE {kept}\nGROUP BY 1"))
 }
 
 pub(crate) fn by_intent(scope: &Scope) -> Query {
@@ -49,7 +45,7 @@ pub(crate) fn by_intent(scope: &Scope) -> Query {
     let Rows { slice, from, kept } = draft.turns();
     draft.per_slice(
         "by_intent",
-        format!("SELECT {slice}, t.intent, count(*)\nFROM {from}\nWHERE {kept}\nGROUP BY 1, 2"),
+        &format!("SELECT {slice}, t.intent, count(*)\nFROM {from}\nWHERE {kept}\nGROUP BY 1, 2"),
     )
 }
 
@@ -76,9 +72,9 @@ pub(crate) static CONFIDENCE: Metric = Metric {
     values: |_, view| vec![Measure::share(view.integer("all", 1), view.integer("all", 2))],
     tables: |_, view| {
         let counts = confidence_bins(view);
-        let rows = (0..).zip(counts).map(|(bin, count)| {
-            vec![Value::Float(f64::from(bin) / BINS as f64), count.into()]
-        });
+        let rows = (0..)
+            .zip(counts)
+            .map(|(bin, count)| vec![Value::Float(f64::from(bin) / BINS as f64), count.into()]);
         let mut intents: Vec<&Row> = view.all("by_intent").iter().collect();
         intents.sort_by(|one, other| {
             let name = |row: &Row| row.get(1).and_then(Value::text).unwrap_or_default().to_owned();
@@ -117,7 +113,7 @@ pub(crate) static CONFUSION: Metric = Metric {
         let Rows { slice, from, kept } = draft.turns();
         vec![draft.per_slice(
             "rankings",
-            format!(
+            &format!(
                 "SELECT {slice}, e.intent_ranking, m.text\nFROM {from}{MESSAGE_OF_TURN}\n\
                  JOIN ext_message e ON e.event_id = m.id\nWHERE {kept}\n\
                  AND e.intent_ranking IS NOT NULL\nORDER BY 1, t.asked_at, t.turn_id"
@@ -166,7 +162,7 @@ pub(crate) static INTENT_HOURS: Metric = Metric {
         let Some(Rows { slice, from, kept }) = draft.turns_by(Bucket::Hour) else { return Vec::new() };
         vec![draft.once(
             "hours",
-            format!("SELECT {slice}, b.lo, t.intent, count(*)\nFROM {from}\nWHERE {kept}\nGROUP BY 1, 2, 3"),
+            &format!("SELECT {slice}, b.lo, t.intent, count(*)\nFROM {from}\nWHERE {kept}\nGROUP BY 1, 2, 3"),
         )]
     },
     values: no_values,
@@ -179,9 +175,9 @@ pub(crate) static INTENT_HOURS: Metric = Metric {
             let cell = cells.entry((null, name, hour)).or_insert_with(|| (intent.clone(), 0));
             cell.1 += row.get(3).map_or(0, Value::integer);
         }
-        let rows = cells.into_iter().map(|((_, _, hour), (intent, count))| {
-            vec![intent, i64::from(hour).into(), count.into()]
-        });
+        let rows = cells
+            .into_iter()
+            .map(|((_, _, hour), (intent, count))| vec![intent, i64::from(hour).into(), count.into()]);
         vec![Table { name: "cells", columns: vec!["intent", "hour", "messages"], rows: rows.collect() }]
     },
 };
@@ -233,8 +229,7 @@ pub(crate) static DRIFT: Metric = Metric {
             .map(|(intent, n_was, n_now)| {
                 let (was, now) = (Measure::share(n_was, was), Measure::share(n_now, now));
                 let change = now.change_from(&was).value;
-                let row =
-                    vec![intent, was.value().into(), now.value().into(), change.into()];
+                let row = vec![intent, was.value().into(), now.value().into(), change.into()];
                 (row, change.unwrap_or_default().abs())
             })
             .collect();
@@ -270,7 +265,7 @@ fn bins(scope: &Scope) -> Query {
         .collect();
     draft.per_slice(
         "bins",
-        format!(
+        &format!(
             "SELECT {slice}, CASE{bounds} ELSE {last} END, count(*)\nFROM {from}\nWHERE {kept}\n\
              AND t.intent IS NOT NULL AND t.confidence IS NOT NULL\nGROUP BY 1, 2",
             last = BINS - 1
@@ -294,7 +289,7 @@ fn doubtful(scope: &Scope, name: &'static str, by_intent: bool) -> Query {
     let (column, by) = if by_intent { (", t.intent", ", 2") } else { ("", "") };
     let query = draft.per_slice(
         name,
-        format!(
+        &format!(
             "SELECT {slice}{column}, count(CASE WHEN t.confidence < {THRESHOLD} THEN 1 END), count(*),\n\
              sum(t.confidence)\nFROM {from}\nWHERE {kept}\n\
              AND t.intent IS NOT NULL AND t.confidence IS NOT NULL\nGROUP BY 1{by}"

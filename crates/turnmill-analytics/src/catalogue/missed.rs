@@ -52,7 +52,7 @@ pub(crate) fn turns(scope: &Scope) -> Query {
     let fallback = draft.list(&scope.definitions.fallback_intents);
     draft.per_slice(
         "turns",
-        format!(
+        &format!(
             "SELECT {slice}, count(*), count(CASE WHEN {missed} THEN 1 END),\n\
              count(CASE WHEN t.intent IN {fallback} THEN 1 END),\n\
              count(CASE WHEN t.intent IN {fallback} AND t.form_took THEN 1 END)\n\
@@ -68,7 +68,7 @@ fn in_a_row(scope: &Scope) -> Query {
     let missed = draft.missed();
     draft.per_slice(
         "in_a_row",
-        format!(
+        &format!(
             "SELECT {slice}, count(*)\nFROM {from}\nWHERE {kept}\n  AND s.session_id IN (\n\
              SELECT session_id FROM (SELECT t.session_id, {missed} AS missed,\n\
              lag({missed}) OVER (PARTITION BY t.session_id ORDER BY t.asked_at, t.turn_id) AS before\n\
@@ -80,7 +80,7 @@ fn in_a_row(scope: &Scope) -> Query {
 fn sessions(scope: &Scope) -> Query {
     let mut draft = scope.draft();
     let Rows { slice, from, kept } = draft.sessions();
-    draft.per_slice("sessions", format!("SELECT {slice}, count(*)\nFROM {from}\nWHERE {kept}\nGROUP BY 1"))
+    draft.per_slice("sessions", &format!("SELECT {slice}, count(*)\nFROM {from}\nWHERE {kept}\nGROUP BY 1"))
 }
 
 /// Counts missed turns by the turn before in their session.
@@ -88,9 +88,7 @@ fn by_preceding(scope: &Scope) -> Query {
     let mut draft = scope.draft();
     let Rows { slice, from, kept } = draft.turns();
     let missed = draft.missed();
-    let query = draft.per_slice(
-        "by_preceding",
-        format!(
+    let query = draft.per_slice("by_preceding", &format!(
             "SELECT {slice}, p.intent, p.response, count(*)\nFROM {from}\nJOIN (\n\
              SELECT turn_id, lag(intent) OVER session AS intent, lag(first_template) OVER session AS response\n\
              FROM ext_turn WINDOW session AS (PARTITION BY session_id ORDER BY asked_at, turn_id)\n\
@@ -154,7 +152,7 @@ pub(crate) static MISSED_BY_INTENT: Metric = Metric {
     id: "L9_missed_by_intent",
     title: "MissedUtterance for Intents",
     definition: "Missed turns by the intent of the message before in the session, NULL for the first \
-                 message; with their share.",
+                 message.",
     unit: Unit::Count,
     charts: &[Chart::Bar],
     counted: Counted::Messages,
@@ -168,43 +166,60 @@ pub(crate) static MISSED_BY_INTENT: Metric = Metric {
     },
 };
 
-pub(crate) static MISSED_HISTORY: Metric = Metric {
-    id: "L11_missed_history",
-    title: "Missed Utterances History",
-    definition: "The newest missed turns: time, session, text, intent, channel and first response.",
-    unit: Unit::Rows,
-    charts: &[Chart::Table],
+pub(crate) static MISSED_SHARE_BY_INTENT: Metric = Metric {
+    id: "L10_missed_share",
+    title: "% MissedUtterance for Intents",
+    definition: "Share of each intent among missed turns: the intent of the message before in the \
+                 session, NULL for the first message.",
+    unit: Unit::Percent,
+    charts: &[Chart::Bar],
     counted: Counted::Messages,
     sources: Source::ALL,
     figures: &[],
     split: None,
-    plan: |scope| {
-        let mut draft = scope.draft();
-        let Rows { slice, from, kept } = draft.turns();
-        let missed = draft.missed();
-        let top = scope.top;
-        vec![draft.once(
-            "missed",
-            format!(
+    plan: |scope| vec![by_intent_before(scope)],
+    values: no_values,
+    tables: |_, view| {
+        vec![shares("by_intent_before", &["intent_before", "missed", "share"], view, "by_intent_before")]
+    },
+};
+
+pub(crate) static MISSED_HISTORY: Metric =
+    Metric {
+        id: "L11_missed_history",
+        title: "Missed Utterances History",
+        definition: "The newest missed turns: time, session, text, intent, channel and first response.",
+        unit: Unit::Rows,
+        charts: &[Chart::Table],
+        counted: Counted::Messages,
+        sources: Source::ALL,
+        figures: &[],
+        split: None,
+        plan: |scope| {
+            let mut draft = scope.draft();
+            let Rows { slice, from, kept } = draft.turns();
+            let missed = draft.missed();
+            let top = scope.top;
+            vec![draft.once("missed", &format!(
                 "SELECT {slice}, t.asked_at, t.session_id, m.text, t.intent, t.channel, t.first_template\n\
                  FROM {from}{MESSAGE_OF_TURN}\nWHERE {kept}\n  AND {missed}\n\
                  ORDER BY t.asked_at DESC, t.turn_id LIMIT {top}"
             ),
         )]
-    },
-    values: no_values,
-    tables: |_, view| {
-        let row = |row: &Row| {
-            let time = row.get(1).and_then(Value::time);
-            std::iter::once(time.into()).chain(row.iter().skip(2).cloned()).collect()
-        };
-        vec![Table {
-            name: "missed",
-            columns: vec!["asked_at", "session_id", "text", "intent", "channel", "first_template"],
-            rows: view.all("missed").iter().map(row).collect(),
-        }]
-    },
-};
+        },
+        values: no_values,
+        tables: |_, view| {
+            let row = |row: &Row| {
+                let time = row.get(1).and_then(Value::time);
+                std::iter::once(time.into()).chain(row.iter().skip(2).cloned()).collect()
+            };
+            vec![Table {
+                name: "missed",
+                columns: vec!["asked_at", "session_id", "text", "intent", "channel", "first_template"],
+                rows: view.all("missed").iter().map(row).collect(),
+            }]
+        },
+    };
 
 pub(crate) static UTTERANCES: Metric = Metric {
     id: "LN7_utterances",
@@ -223,7 +238,7 @@ pub(crate) static UTTERANCES: Metric = Metric {
         let missed = draft.missed();
         vec![draft.once(
             "texts",
-            format!(
+            &format!(
                 "SELECT {slice}, m.text, {missed}, t.intent, count(*), min(t.asked_at), max(t.asked_at)\n\
                  FROM {from}{MESSAGE_OF_TURN}\nWHERE {kept}\nGROUP BY 1, 2, 3, 4"
             ),
@@ -258,14 +273,7 @@ pub(crate) static UTTERANCES: Metric = Metric {
         texts.sort_by_key(|(_, text)| std::cmp::Reverse((text.missed, text.detected)));
         let row = |(text, about): (String, Utterance<'_>)| {
             let Utterance { detected, missed, intent, first, last } = about;
-            vec![
-                Value::Text(text),
-                detected.into(),
-                missed.into(),
-                intent.into(),
-                first.into(),
-                last.into(),
-            ]
+            vec![Value::Text(text), detected.into(), missed.into(), intent.into(), first.into(), last.into()]
         };
         vec![Table {
             name: "texts",
@@ -292,15 +300,13 @@ pub(crate) static UNHANDLED: Metric = Metric {
         let missed = draft.missed();
         vec![draft.per_slice(
             "texts",
-            format!(
+            &format!(
                 "SELECT {slice}, m.text, count(*)\nFROM {from}{MESSAGE_OF_TURN}\nWHERE {kept}\n\
                  AND {missed}\nGROUP BY 1, 2"
             ),
         )]
     },
-    values: |_, view| {
-        vec![Measure::Count(i64::try_from(unhandled(view).len()).unwrap_or(i64::MAX))]
-    },
+    values: |_, view| vec![Measure::Count(i64::try_from(unhandled(view).len()).unwrap_or(i64::MAX))],
     tables: |scope, view| {
         let texts: Vec<(String, i64)> = unhandled(view).into_iter().take(scope.top.max(FOLDED)).collect();
         let mut leaders: Vec<&str> = Vec::new();
@@ -385,9 +391,7 @@ fn by_intent_before(scope: &Scope) -> Query {
     let mut draft = scope.draft();
     let Rows { slice, from, kept } = draft.turns();
     let missed = draft.missed();
-    let query = draft.per_slice(
-        "by_intent_before",
-        format!(
+    let query = draft.per_slice("by_intent_before", &format!(
             "SELECT {slice}, p.intent, count(*)\nFROM {from}\nJOIN (\n\
              SELECT turn_id, lag(intent) OVER (PARTITION BY session_id ORDER BY asked_at, turn_id) AS intent\n\
              FROM ext_turn) p ON p.turn_id = t.turn_id\nWHERE {kept}\n  AND {missed}\nGROUP BY 1, 2"
@@ -402,7 +406,7 @@ fn pairs_of_texts(scope: &Scope) -> Query {
     let Rows { slice, from, kept } = draft.turns();
     draft.per_slice(
         "texts",
-        format!(
+        &format!(
             "SELECT {slice}, p.before, p.text, count(*)\nFROM {from}{MESSAGE_OF_TURN}\nJOIN (\n\
              SELECT id, text, lag(text) OVER (PARTITION BY session_id ORDER BY sequence_number) AS before\n\
              FROM rasa_user_message) p ON p.id = m.id\nWHERE {kept}\n\
@@ -414,9 +418,7 @@ fn pairs_of_texts(scope: &Scope) -> Query {
 fn pairs_of_responses(scope: &Scope) -> Query {
     let mut draft = scope.draft();
     let Rows { slice, from, kept } = draft.turns();
-    draft.per_slice(
-        "responses",
-        format!(
+    draft.per_slice("responses", &format!(
             "SELECT {slice}, count(CASE WHEN p.response = t.first_template THEN 1 END), count(*)\n\
              FROM {from}\nJOIN (\n\
              SELECT turn_id, lag(turn_id) OVER session AS before, lag(first_template) OVER session AS response\n\

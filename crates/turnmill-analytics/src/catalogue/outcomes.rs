@@ -33,7 +33,7 @@ pub(crate) static RESOLUTION: Metric = Metric {
         let (escalated, engaged) = (draft.escalated(), draft.engaged());
         vec![draft.per_slice(
             "sessions",
-            format!(
+            &format!(
                 "SELECT {slice}, count(CASE WHEN {completed} AND NOT {escalated} THEN 1 END), count(*)\n\
                  FROM {from}\nWHERE {kept}\n  AND s.turns > 0 AND {over} AND {engaged}\nGROUP BY 1"
             ),
@@ -60,7 +60,7 @@ pub(crate) static ENGAGEMENT: Metric = Metric {
         let engaged = draft.engaged();
         vec![draft.per_slice(
             "sessions",
-            format!(
+            &format!(
                 "SELECT {slice}, count(CASE WHEN {engaged} THEN 1 END), count(*)\n\
                  FROM {from}\nWHERE {kept}\nGROUP BY 1"
             ),
@@ -86,7 +86,7 @@ pub(crate) static ABANDON_DEPTH: Metric = Metric {
         let ending = draft.ending();
         vec![draft.per_slice(
             "sessions",
-            format!(
+            &format!(
                 "SELECT {slice}, s.turns, s.last_template, count(*)\nFROM {from}\nWHERE {kept}\n\
                  AND {ending} = 'abandoned'\nGROUP BY 1, 2, 3"
             ),
@@ -147,7 +147,7 @@ pub(crate) static TOPICS: Metric = Metric {
         let fallback = draft.list(&scope.definitions.fallback_intents);
         let intents = draft.per_slice(
             "intents",
-            format!(
+            &format!(
                 "SELECT slice, topics, count(*) FROM (\n\
                  SELECT {slice} AS slice, s.session_id, count(DISTINCT t.intent) AS topics\nFROM {from}\n\
                  LEFT JOIN ext_turn t ON t.session_id = s.session_id AND t.intent NOT IN {fallback}\n\
@@ -159,7 +159,7 @@ pub(crate) static TOPICS: Metric = Metric {
         let flow = flow_of_assistant("f.flow_identifier");
         let flows = draft.per_slice(
             "flows",
-            format!(
+            &format!(
                 "SELECT slice, CAST(sum(flows) AS bigint) FROM (\n\
                  SELECT {slice} AS slice, s.session_id, count(DISTINCT f.flow_identifier) AS flows\n\
                  FROM {from}\nJOIN rasa_flow_status f ON f.session_id = s.session_id\n\
@@ -212,7 +212,7 @@ pub(crate) static ERRORS: Metric = Metric {
         let responses = draft.list(&scope.definitions.error_responses);
         vec![draft.per_slice(
             "sessions",
-            format!(
+            &format!(
                 "SELECT {slice}, count(CASE WHEN s.session_id IN (\n\
                  SELECT session_id FROM rasa_flow_status\n\
                  WHERE flow_identifier = 'pattern_internal_error' AND flow_status = 'started'\n\
@@ -247,14 +247,16 @@ pub(crate) static DRIVERS: Metric = Metric {
         let ending = draft.ending();
         let all = draft.once(
             "endings",
-            format!("SELECT {slice}, {ending} AS ending, count(*)\nFROM {from}\nWHERE {kept}\nGROUP BY 1, 2"),
+            &format!(
+                "SELECT {slice}, {ending} AS ending, count(*)\nFROM {from}\nWHERE {kept}\nGROUP BY 1, 2"
+            ),
         );
         let mut draft = scope.draft();
         let Rows { from, kept, .. } = draft.sessions();
         let ending = draft.ending();
         let by_intent = draft.once(
             "by_intent",
-            format!(
+            &format!(
                 "SELECT t.intent, q.ending, count(DISTINCT q.session_id) FROM (\n\
                  SELECT s.session_id, {ending} AS ending\nFROM {from}\nWHERE {kept}) q\n\
                  JOIN ext_turn t ON t.session_id = q.session_id\n\
@@ -293,8 +295,7 @@ pub(crate) static DRIVERS: Metric = Metric {
             }
             let mut row: Row = vec![intent.into(), d_with.into()];
             for (with, all) in with.into_iter().zip([escalated, abandoned, finished]) {
-                let (with, without) =
-                    (Measure::share(with, d_with), Measure::share(all - with, d_without));
+                let (with, without) = (Measure::share(with, d_with), Measure::share(all - with, d_without));
                 row.push(with.change_from(&without).value.into());
             }
             rows.push(row);
@@ -324,7 +325,7 @@ pub(crate) static SESSION_END: Metric = Metric {
         let over = draft.over();
         vec![draft.per_slice(
             "ended_by",
-            format!(
+            &format!(
                 "SELECT {slice}, s.ended_by, count(*), count(CASE WHEN {over} THEN 1 END)\n\
                  FROM {from}\nWHERE {kept}\nGROUP BY 1, 2"
             ),
@@ -362,7 +363,7 @@ pub(crate) static EXIT_POINTS: Metric = Metric {
         let Rows { slice, from, kept } = draft.sessions();
         vec![draft.once(
             "intents",
-            format!(
+            &format!(
                 "SELECT {slice}, t.intent,\n\
                  count(DISTINCT CASE WHEN s.last_intent = t.intent THEN s.session_id END),\n\
                  count(DISTINCT s.session_id)\nFROM {from}\n\

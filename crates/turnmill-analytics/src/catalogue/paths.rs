@@ -33,16 +33,14 @@ pub(crate) static PATHS: Metric = Metric {
         let Rows { slice, from, kept } = draft.sessions();
         let paths = draft.per_slice(
             "paths",
-            format!(
+            &format!(
                 "SELECT {slice}, s.intent_path, count(*)\nFROM {from}\nWHERE {kept}\n\
                  AND s.first_intent IS NOT NULL\nGROUP BY 1, 2"
             ),
         );
         let mut draft = scope.draft();
         let Rows { from, kept, .. } = draft.sessions();
-        let transitions = draft.once(
-            "transitions",
-            format!(
+        let transitions = draft.once("transitions", &format!(
                 "SELECT before, intent, count(*) FROM (\n\
                  SELECT lag(t.intent) OVER (PARTITION BY t.session_id ORDER BY t.asked_at, t.turn_id) AS before,\n\
                  t.intent\nFROM {from}\nJOIN ext_turn t ON t.session_id = s.session_id\nWHERE {kept}\n\

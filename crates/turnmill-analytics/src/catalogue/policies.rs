@@ -25,7 +25,7 @@ pub(crate) static POLICIES: Metric = Metric {
         let Rows { slice, from, kept } = draft.rows("rasa_action", "r.timestamp");
         vec![draft.per_slice(
             "policies",
-            format!(
+            &format!(
                 "SELECT {slice}, r.policy, count(*), count(r.confidence), sum(r.confidence)\n\
                  FROM {from}\nWHERE {kept}\nGROUP BY 1, 2"
             ),
@@ -49,7 +49,8 @@ pub(crate) static POLICIES: Metric = Metric {
             let mean = Measure::mean(sum, row.get(3)?.integer()).value();
             Some((row.get(1)?.clone(), row.get(2)?.integer(), mean))
         };
-        let mut rows: Vec<(Value, i64, Option<f64>)> = view.rows("policies").iter().filter_map(read).collect();
+        let mut rows: Vec<(Value, i64, Option<f64>)> =
+            view.rows("policies").iter().filter_map(read).collect();
         largest_first(&mut rows, |row| row.1, |row| &row.0);
         vec![Table {
             name: "policies",
@@ -76,7 +77,7 @@ pub(crate) static RESPONSES: Metric = Metric {
         let Rows { slice, from, kept } = draft.rows("rasa_bot_message", "r.timestamp");
         let messages = draft.per_slice(
             "messages",
-            format!(
+            &format!(
                 "SELECT {slice}, r.template_name, count(*), count(DISTINCT r.session_id)\n\
                  FROM {from}\nWHERE {kept}\nGROUP BY 1, 2"
             ),
@@ -85,7 +86,7 @@ pub(crate) static RESPONSES: Metric = Metric {
         let Rows { slice, from, kept } = draft.rows("rasa_bot_message", "r.timestamp");
         let sessions = draft.per_slice(
             "sessions",
-            format!("SELECT {slice}, count(DISTINCT r.session_id)\nFROM {from}\nWHERE {kept}\nGROUP BY 1"),
+            &format!("SELECT {slice}, count(DISTINCT r.session_id)\nFROM {from}\nWHERE {kept}\nGROUP BY 1"),
         );
         let last = crate::catalogue::ends::abandoned_by_response(scope);
         vec![messages, sessions, last]

@@ -46,9 +46,7 @@ pub(crate) static QUALITY: Metric = Metric {
 fn gaps(scope: &Scope) -> Query {
     let mut draft = scope.draft();
     let Rows { slice, from, kept } = draft.sessions();
-    draft.per_slice(
-        "sessions",
-        format!(
+    draft.per_slice("sessions", &format!(
             "SELECT {slice}, count(CASE WHEN s.turns > 0 AND s.answered_turns = 0 THEN 1 END),\n\
              count(CASE WHEN s.user_messages = 0 THEN 1 END), count(CASE WHEN s.bot_messages = 0 THEN 1 END)\n\
              FROM {from}\nWHERE {kept}\nGROUP BY 1"
@@ -62,7 +60,7 @@ fn outside_turns(scope: &Scope) -> Query {
     // The last turn that begins before the message, found through the index of turns.
     draft.per_slice(
         "outside_turns",
-        format!(
+        &format!(
             "SELECT {slice}, count(*)\nFROM {from}\nWHERE {kept}\n  AND coalesce((\n\
              SELECT t.end_sequence_number FROM rasa_turn t WHERE t.session_id = r.session_id\n\
              AND t.start_sequence_number <= r.sequence_number\n\
@@ -76,7 +74,7 @@ fn events(scope: &Scope) -> Query {
     let Rows { slice, from, kept } = draft.rows("rasa_event", "r.timestamp");
     draft.per_slice(
         "events",
-        format!(
+        &format!(
             "SELECT {slice}, count(CASE WHEN r.event_type = 'error' THEN 1 END), count(*)\n\
              FROM {from}\nWHERE {kept}\nGROUP BY 1"
         ),
@@ -98,14 +96,11 @@ pub(crate) static FRESHNESS: Metric = Metric {
     plan: |scope| {
         let mut draft = scope.draft();
         let newest = scope.extent.map(|extent| extent.newest).unwrap_or_default();
-        let hours_before =
-            |hours: i64| Micros(newest.0.saturating_sub(hours.saturating_mul(3_600_000_000)));
+        let hours_before = |hours: i64| Micros(newest.0.saturating_sub(hours.saturating_mul(3_600_000_000)));
         let (from, to) = (draft.bind_time(hours_before(1)), draft.bind_time(newest));
         let (week_from, week_to) =
             (draft.bind_time(hours_before(7 * 24 + 1)), draft.bind_time(hours_before(7 * 24)));
-        vec![draft.once(
-            "sources",
-            format!(
+        vec![draft.once("sources", &format!(
                 "SELECT a.source_system, a.assistant, a.newest, coalesce(h.events, 0), coalesce(h.before, 0)\n\
                  FROM (SELECT s.source_system, s.assistant, max(r.last_seen) AS newest FROM ext_session s\n\
                  JOIN rasa_sender r ON r.id = s.sender_id GROUP BY 1, 2) a\n\

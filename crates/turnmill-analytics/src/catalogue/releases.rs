@@ -59,8 +59,10 @@ pub(crate) static MARKERS: Metric = Metric {
     plan: |scope| {
         let mut draft = scope.draft();
         let Rows { slice, from, kept } = draft.sessions();
-        let sessions = draft
-            .per_slice("sessions", format!("SELECT {slice}, count(*)\nFROM {from}\nWHERE {kept}\nGROUP BY 1"));
+        let sessions = draft.per_slice(
+            "sessions",
+            &format!("SELECT {slice}, count(*)\nFROM {from}\nWHERE {kept}\nGROUP BY 1"),
+        );
         vec![sessions, markers(scope)]
     },
     values: |_, view| vec![Measure::Count(view.integer("sessions", 1))],
@@ -95,9 +97,7 @@ pub(crate) fn markers(scope: &Scope) -> Query {
     let mut draft = scope.draft();
     let Rows { slice, from, kept } = draft.sessions();
     let time = draft.micros_between("started_at", "at");
-    draft.per_slice(
-        "markers",
-        format!(
+    draft.per_slice("markers", &format!(
             "SELECT slice, name, count(*), CAST(sum(turns) AS bigint), CAST(sum({time}) AS bigint) FROM (\n\
              SELECT {slice} AS slice, p.name, s.started_at, e.timestamp AS at,\n\
              m.num_preceding_user_turns AS turns,\n\
@@ -117,7 +117,7 @@ pub(crate) fn endings_by(scope: &Scope, column: &str) -> Query {
     let escalated = draft.escalated();
     draft.once(
         "endings_by",
-        format!(
+        &format!(
             "SELECT slice, name, count(*), count(CASE WHEN escalated THEN 1 END),\n\
              count(CASE WHEN ending = 'abandoned' THEN 1 END),\n\
              count(CASE WHEN ending IN ('escalated', 'abandoned', 'finished') THEN 1 END),\n\
@@ -146,8 +146,12 @@ pub(crate) fn compared(view: &View<'_>, name: &'static str, column: &'static str
         let number = |column: usize| group.get(column).map_or(0, Value::integer);
         let time = |column: usize| group.get(column).and_then(Value::time);
         let rates = [Measure::share(number(3), number(2)), Measure::share(number(4), number(5))];
-        let mut row: Row =
-            vec![group.get(1).cloned().unwrap_or(Value::Null), number(2).into(), time(6).into(), time(7).into()];
+        let mut row: Row = vec![
+            group.get(1).cloned().unwrap_or(Value::Null),
+            number(2).into(),
+            time(6).into(),
+            time(7).into(),
+        ];
         row.extend([number(3).into(), rates[0].value().into()]);
         row.extend([number(4).into(), number(5).into(), rates[1].value().into()]);
         for (number, rate) in rates.iter().enumerate() {
@@ -185,4 +189,3 @@ pub(crate) fn compared(view: &View<'_>, name: &'static str, column: &'static str
         rows,
     }
 }
-

@@ -13,8 +13,22 @@ pub(crate) const SECOND: f64 = 1e6;
 
 /// Bounds of the histogram in microseconds: 1, 2 and 5 times powers of ten, 1 ms to 100 s.
 const BOUNDS: [i64; 16] = [
-    1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000, 2_000_000,
-    5_000_000, 10_000_000, 20_000_000, 50_000_000, 100_000_000,
+    1_000,
+    2_000,
+    5_000,
+    10_000,
+    20_000,
+    50_000,
+    100_000,
+    200_000,
+    500_000,
+    1_000_000,
+    2_000_000,
+    5_000_000,
+    10_000_000,
+    20_000_000,
+    50_000_000,
+    100_000_000,
 ];
 
 pub(crate) static RESPONSE_TIME: Metric = Metric {
@@ -73,7 +87,7 @@ pub(crate) static RESPONSE_TIME: Metric = Metric {
         tables.push(Table {
             name: "slowest",
             columns: vec!["seconds", "asked_at", "session_id", "intent", "first_template"],
-            rows: view.all("slowest").iter().map(|row| slow(row)).collect(),
+            rows: view.all("slowest").iter().map(slow).collect(),
         });
         tables
     },
@@ -104,7 +118,7 @@ pub(crate) static NO_ANSWER: Metric = Metric {
 fn turns(scope: &Scope) -> Query {
     let mut draft = scope.draft();
     let Rows { slice, from, kept } = draft.turns();
-    draft.per_slice("turns", format!("SELECT {slice}, count(*)\nFROM {from}\nWHERE {kept}\nGROUP BY 1"))
+    draft.per_slice("turns", &format!("SELECT {slice}, count(*)\nFROM {from}\nWHERE {kept}\nGROUP BY 1"))
 }
 
 fn slowest(scope: &Scope) -> Query {
@@ -113,7 +127,7 @@ fn slowest(scope: &Scope) -> Query {
     let top = scope.top;
     draft.once(
         "slowest",
-        format!(
+        &format!(
             "SELECT {slice}, t.response_us, t.asked_at, t.session_id, t.intent, t.first_template\n\
              FROM {from}\nWHERE {kept}\n  AND t.response_us IS NOT NULL\n\
              ORDER BY t.response_us DESC, t.asked_at, t.turn_id LIMIT {top}"
@@ -134,7 +148,7 @@ fn without_answer(scope: &Scope, name: &'static str, group: Option<&str>) -> Que
     let (column, by) = group.map_or((String::new(), ""), |group| (format!(", {group}"), ", 2"));
     let query = draft.per_slice(
         name,
-        format!(
+        &format!(
             "SELECT {slice}{column}, count(CASE WHEN t.response_us IS NULL THEN 1 END), count(*)\n\
              FROM {from}\nWHERE {kept}\nGROUP BY 1{by}"
         ),
@@ -143,11 +157,7 @@ fn without_answer(scope: &Scope, name: &'static str, group: Option<&str>) -> Que
 }
 
 fn unanswered(view: &View<'_>, name: &'static str, column: &'static str) -> Table {
-    Table {
-        name,
-        columns: vec![column, "without_answer", "turns", "share"],
-        rows: rates(view.all(name)),
-    }
+    Table { name, columns: vec![column, "without_answer", "turns", "share"], rows: rates(view.all(name)) }
 }
 
 /// Returns (group, n, d, share in percent) of rows of slice, group, n, d: those with an n, the
@@ -250,9 +260,7 @@ pub(crate) static TURN_STATISTICS: Metric = Metric {
     plan: |scope| {
         let mut draft = scope.draft();
         let Rows { slice, from, kept } = draft.sessions();
-        let sessions = draft.per_slice(
-            "sessions",
-            format!(
+        let sessions = draft.per_slice("sessions", &format!(
                 "SELECT {slice}, CAST(sum(s.turns) AS bigint), count(*)\nFROM {from}\nWHERE {kept}\nGROUP BY 1"
             ),
         );
@@ -260,7 +268,7 @@ pub(crate) static TURN_STATISTICS: Metric = Metric {
         let Rows { slice, from, kept } = draft.turns();
         let turns = draft.per_slice(
             "turns",
-            format!(
+            &format!(
                 "SELECT {slice}, count(*), CAST(sum(t.bot_messages) AS bigint),\n\
                  count(CASE WHEN t.response_us IS NULL THEN 1 END)\nFROM {from}\nWHERE {kept}\nGROUP BY 1"
             ),

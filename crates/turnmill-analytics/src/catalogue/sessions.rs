@@ -49,14 +49,12 @@ pub(crate) static MESSAGES: Metric = Metric {
     plan: |scope| {
         let mut draft = scope.draft();
         let Rows { slice, from, kept } = draft.turns();
-        let user = draft.per_slice(
-            "user",
-            format!("SELECT {slice}, count(*)\nFROM {from}\nWHERE {kept}\nGROUP BY 1"),
-        );
+        let user = draft
+            .per_slice("user", &format!("SELECT {slice}, count(*)\nFROM {from}\nWHERE {kept}\nGROUP BY 1"));
         let mut draft = scope.draft();
         let Rows { slice, from, kept } = draft.rows("rasa_bot_message", "r.timestamp");
         let bot = draft
-            .per_slice("bot", format!("SELECT {slice}, count(*)\nFROM {from}\nWHERE {kept}\nGROUP BY 1"));
+            .per_slice("bot", &format!("SELECT {slice}, count(*)\nFROM {from}\nWHERE {kept}\nGROUP BY 1"));
         vec![user, bot]
     },
     values: |_, view| {
@@ -91,9 +89,8 @@ pub(crate) static TIME_PER_SESSION: Metric = Metric {
         let Rows { slice, from, kept } = draft.sessions();
         let ending = draft.ending();
         // The ending has a name, so that the distribution can be grouped by it.
-        let from = format!(
-            "(SELECT s.*, {ending} AS ending\nFROM {from}\nWHERE {kept}\n  AND s.turns > 0) s"
-        );
+        let from =
+            format!("(SELECT s.*, {ending} AS ending\nFROM {from}\nWHERE {kept}\n  AND s.turns > 0) s");
         let rows = Rows { slice, from, kept: "TRUE".into() };
         let by_ending = draft.distribution("by_ending", &rows, &["s.ending"], &time, "TRUE");
         let mut draft = scope.draft();
@@ -152,7 +149,7 @@ pub(crate) static TURNS: Metric = Metric {
         let Rows { slice, from, kept } = draft.sessions();
         vec![draft.per_slice(
             "sessions",
-            format!("SELECT {slice}, s.turns, count(*)\nFROM {from}\nWHERE {kept}\nGROUP BY 1, 2"),
+            &format!("SELECT {slice}, s.turns, count(*)\nFROM {from}\nWHERE {kept}\nGROUP BY 1, 2"),
         )]
     },
     values: |_, view| {
@@ -167,7 +164,8 @@ pub(crate) static TURNS: Metric = Metric {
         vec![Measure::ratio(turns, sessions), most]
     },
     tables: |_, view| {
-        let mut rows: Vec<Row> = view.rows("sessions").iter().map(|row| row.iter().skip(1).cloned().collect()).collect();
+        let mut rows: Vec<Row> =
+            view.rows("sessions").iter().map(|row| row.iter().skip(1).cloned().collect()).collect();
         rows.sort_by_key(|row: &Row| row.first().map_or(0, Value::integer));
         vec![Table { name: "histogram", columns: vec!["turns", "sessions"], rows }]
     },
@@ -189,7 +187,7 @@ pub(crate) static CONCURRENCY: Metric = Metric {
         let Rows { slice, from, kept } = draft.active_sessions();
         vec![draft.per_slice(
             "active",
-            format!("SELECT {slice}, s.started_at, s.last_event_at\nFROM {from}\nWHERE {kept}"),
+            &format!("SELECT {slice}, s.started_at, s.last_event_at\nFROM {from}\nWHERE {kept}"),
         )]
     },
     values: |scope, view| {
@@ -285,7 +283,7 @@ fn by_own_buckets(scope: &Scope, bucket: Bucket) -> Vec<Query> {
     let Rows { slice, from, kept } = rows;
     vec![draft.once(
         "buckets",
-        format!("SELECT {slice}, b.lo, count(*)\nFROM {from}\nWHERE {kept}\nGROUP BY 1, 2\nORDER BY 1"),
+        &format!("SELECT {slice}, b.lo, count(*)\nFROM {from}\nWHERE {kept}\nGROUP BY 1, 2\nORDER BY 1"),
     )]
 }
 
@@ -312,7 +310,7 @@ pub(crate) static ACTIVE_SESSIONS: Metric = Metric {
         let bots = draft.rows("rasa_bot_message", "r.timestamp");
         vec![draft.per_slice(
             "sessions",
-            format!(
+            &format!(
                 "SELECT slice, count(*) FROM (\n\
                  SELECT {} AS slice, t.session_id FROM {}\nWHERE {}\n\
                  UNION SELECT {}, r.session_id FROM {}\nWHERE {}) q\nGROUP BY 1",
@@ -340,7 +338,7 @@ pub(crate) static HUMAN_MESSAGES: Metric = Metric {
         let Rows { slice, from, kept } = draft.turns();
         vec![draft.per_slice(
             "messages",
-            format!(
+            &format!(
                 "SELECT {slice}, count(*)\nFROM {from}{MESSAGE_OF_TURN}\nWHERE {kept}\n\
                  AND (m.text IS NOT NULL OR t.intent IS NOT NULL)\n\
                  AND coalesce(t.intent, '') <> 'session_start'\n\
@@ -368,14 +366,12 @@ pub(crate) static DURATION: Metric = Metric {
         let time = draft.micros_between("s.started_at", "s.last_event_at");
         vec![draft.per_slice(
             "time",
-            format!(
+            &format!(
                 "SELECT {slice}, count(*), CAST(sum({time}) AS bigint)\nFROM {from}\nWHERE {kept}\nGROUP BY 1"
             ),
         )]
     },
-    values: |_, view| {
-        vec![Measure::mean(view.integer("time", 2) as f64 / SECOND, view.integer("time", 1))]
-    },
+    values: |_, view| vec![Measure::mean(view.integer("time", 2) as f64 / SECOND, view.integer("time", 1))],
     tables: no_tables,
 };
 
@@ -394,7 +390,7 @@ pub(crate) static MESSAGES_PER_SESSION: Metric = Metric {
         let Rows { slice, from, kept } = draft.turns();
         vec![draft.per_slice(
             "messages",
-            format!(
+            &format!(
                 "SELECT {slice}, count(*), count(DISTINCT t.session_id)\n\
                  FROM {from}\nWHERE {kept}\nGROUP BY 1"
             ),

@@ -16,17 +16,14 @@ pub(crate) static CONVERSATIONS: Metric = Metric {
     charts: &[Chart::Number, Chart::Line],
     counted: Counted::Sessions,
     sources: Source::ALL,
-    figures: &[
-        count("conversations", "sessions with a turn"),
-        count("senders", "senders of these sessions"),
-    ],
+    figures: &[count("conversations", "sessions with a turn"), count("senders", "senders of these sessions")],
     split: None,
     plan: |scope| {
         let mut draft = scope.draft();
         let Rows { slice, from, kept } = draft.sessions();
         vec![draft.per_slice(
             "conversations",
-            format!(
+            &format!(
                 "SELECT {slice}, count(*), count(DISTINCT s.sender_id)\n\
                  FROM {from}\nWHERE {kept}\n  AND s.turns > 0\nGROUP BY 1"
             ),
@@ -57,7 +54,7 @@ pub(crate) static USERS: Metric = Metric {
         let user = "coalesce(r.user_id, s.sender_id)";
         vec![draft.per_slice(
             "users",
-            format!(
+            &format!(
                 "SELECT {slice}, count(DISTINCT {user}),\n\
                  count(DISTINCT CASE WHEN {new} THEN {user} END)\n\
                  FROM {from}\nJOIN rasa_sender r ON r.id = s.sender_id\n\
@@ -131,7 +128,7 @@ pub(crate) static USER_SESSIONS: Metric = Metric {
         let Rows { slice, from, kept } = draft.sessions();
         vec![draft.per_slice(
             "senders",
-            format!(
+            &format!(
                 "SELECT slice, CASE WHEN sessions < 10 THEN sessions ELSE 10 END, count(*),\n\
                  CAST(sum(sessions) AS bigint) FROM (\n\
                  SELECT {slice} AS slice, count(*) AS sessions\nFROM {from}\nWHERE {kept}\n\
@@ -158,7 +155,7 @@ pub(crate) static USER_SESSIONS: Metric = Metric {
 pub(crate) fn sessions(scope: &Scope) -> Query {
     let mut draft = scope.draft();
     let Rows { slice, from, kept } = draft.sessions();
-    draft.per_slice("sessions", format!("SELECT {slice}, count(*)\nFROM {from}\nWHERE {kept}\nGROUP BY 1"))
+    draft.per_slice("sessions", &format!("SELECT {slice}, count(*)\nFROM {from}\nWHERE {kept}\nGROUP BY 1"))
 }
 
 pub(crate) fn by_channel(scope: &Scope, channel: &str, join: &str) -> Query {
@@ -166,7 +163,7 @@ pub(crate) fn by_channel(scope: &Scope, channel: &str, join: &str) -> Query {
     let Rows { slice, from, kept } = draft.sessions();
     draft.per_slice(
         "by_channel",
-        format!("SELECT {slice}, {channel}, count(*)\nFROM {from}{join}\nWHERE {kept}\nGROUP BY 1, 2"),
+        &format!("SELECT {slice}, {channel}, count(*)\nFROM {from}{join}\nWHERE {kept}\nGROUP BY 1, 2"),
     )
 }
 
@@ -174,9 +171,7 @@ pub(crate) fn by_channel(scope: &Scope, channel: &str, join: &str) -> Query {
 fn senders_by_channel(scope: &Scope) -> Query {
     let mut draft = scope.draft();
     let Rows { slice, from, kept } = draft.senders();
-    draft.per_slice(
-        "senders",
-        format!(
+    draft.per_slice("senders", &format!(
             "SELECT {slice}, r.channel, count(DISTINCT r.sender_key)\nFROM {from}\nWHERE {kept}\nGROUP BY 1, 2"
         ),
     )
@@ -188,12 +183,7 @@ pub(crate) fn counts(view: &View<'_>, query: &str, columns: usize) -> Vec<Measur
 }
 
 /// Returns a list of groups with their counts and shares of the sum, all of them.
-pub(crate) fn shares(
-    name: &'static str,
-    columns: &[&'static str],
-    view: &View<'_>,
-    query: &str,
-) -> Table {
+pub(crate) fn shares(name: &'static str, columns: &[&'static str], view: &View<'_>, query: &str) -> Table {
     let groups = view.groups(query);
     let sum: i64 = groups.iter().map(|(_, count)| count).sum();
     let rows = groups

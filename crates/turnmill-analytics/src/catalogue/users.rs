@@ -90,8 +90,12 @@ pub(crate) static STICKINESS: Metric = Metric {
         }
         let days = users_by_bucket(view, "last_days");
         let of = |last: usize| {
-            let users: BTreeSet<&str> =
-                days.iter().filter(|(day, _)| **day + last >= 30).flat_map(|(_, users)| users).copied().collect();
+            let users: BTreeSet<&str> = days
+                .iter()
+                .filter(|(day, _)| **day + last >= 30)
+                .flat_map(|(_, users)| users)
+                .copied()
+                .collect();
             i64::try_from(users.len()).unwrap_or(i64::MAX)
         };
         let daily: usize = days.values().map(BTreeSet::len).sum();
@@ -190,7 +194,7 @@ pub(crate) static PER_USER: Metric = Metric {
         let Rows { slice, from, kept } = draft.sessions();
         vec![draft.per_slice(
             "sessions",
-            format!(
+            &format!(
                 "SELECT {slice}, count(*), count(DISTINCT s.sender_id)\n\
                  FROM {from}\nWHERE {kept}\nGROUP BY 1"
             ),
@@ -246,7 +250,7 @@ fn users_of(scope: &Scope, name: &'static str, ranges: &[Range]) -> Vec<Query> {
     let Rows { slice, from, kept } = draft.sessions_in(ranges);
     vec![draft.once(
         name,
-        format!(
+        &format!(
             "SELECT DISTINCT {slice}, coalesce(r.user_id, s.sender_id)\nFROM {from}\n\
              JOIN rasa_sender r ON r.id = s.sender_id\nWHERE {kept}"
         ),

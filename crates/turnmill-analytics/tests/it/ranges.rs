@@ -45,10 +45,10 @@ fn aligned(bucket: Bucket, local: NaiveDateTime) -> bool {
     let midnight = local.hour() == 0 && local.minute() == 0;
     match bucket {
         Bucket::Minute => true,
-        Bucket::FiveMinutes => local.minute() % 5 == 0,
+        Bucket::FiveMinutes => local.minute().is_multiple_of(5),
         Bucket::Hour => local.minute() == 0,
-        Bucket::TwoHours => local.minute() == 0 && local.hour() % 2 == 0,
-        Bucket::SixHours => local.minute() == 0 && local.hour() % 6 == 0,
+        Bucket::TwoHours => local.minute() == 0 && local.hour().is_multiple_of(2),
+        Bucket::SixHours => local.minute() == 0 && local.hour().is_multiple_of(6),
         Bucket::Day => midnight,
         Bucket::Week => midnight && local.weekday().num_days_from_monday() == 0,
         Bucket::Month => midnight && local.day() == 1,

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 use turnmill_analytics::{
-    Answer, Bucket, Filters, METRICS, Measure, Metric, Over, Question, ReadQueries, Span, When, answer, metric,
-    parse_time,
+    Answer, Bucket, Filters, METRICS, Measure, Metric, Over, Question, ReadQueries, Span, When, answer,
+    metric, parse_time,
 };
 
 /// Relative difference that floats may have.
@@ -168,7 +168,8 @@ fn dev() {
     };
     if path.starts_with("postgres") {
         let settings: turnmill_embed::postgres::PostgresSettings = path.parse().unwrap();
-        let mut reader = turnmill_embed::postgres::PostgresStore::new(settings).reader(Duration::from_secs(60));
+        let mut reader =
+            turnmill_embed::postgres::PostgresStore::new(settings).reader(Duration::from_secs(60));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         report(runtime.block_on(compare(&mut reader, &expected("metrics/parcel.json"), &[])));
     } else {

@@ -24,10 +24,9 @@ pub(crate) fn shape(id: &str, answer: &Answer) -> Json {
             "sender": table("by_sender_channel", &[0, 1]),
             "published_senders": table("senders", &[0, 1]),
         }),
-        "R5_user_sessions" => with(
-            share("per_sender"),
-            json!({"histogram_10_is_10_or_more": table("histogram", &[0, 1])}),
-        ),
+        "R5_user_sessions" => {
+            with(share("per_sender"), json!({"histogram_10_is_10_or_more": table("histogram", &[0, 1])}))
+        }
         "R6_top_intents" => {
             json!({"messages": value("messages"), "top": table("by_intent", &[0, 1, 2])})
         }
@@ -71,13 +70,10 @@ pub(crate) fn shape(id: &str, answer: &Answer) -> Json {
         "X2_messages" => {
             json!({"user": value("user"), "bot": value("bot"), "ratio": value("bot_per_user")})
         }
-        "X12_callback" => {
-            with(share("repeat"), json!({"contained_without": share("contained_without")}))
-        }
+        "X12_callback" => with(share("repeat"), json!({"contained_without": share("contained_without")})),
         "X24_fallback" => {
             let preceding = answer.table("by_preceding").unwrap().rows.iter();
-            let preceding =
-                preceding.map(|row| json!([[cell(&row[0]), cell(&row[1])], cell(&row[2])]));
+            let preceding = preceding.map(|row| json!([[cell(&row[0]), cell(&row[1])], cell(&row[2])]));
             with(
                 share("missed"),
                 json!({
@@ -119,7 +115,8 @@ pub(crate) fn shape(id: &str, answer: &Answer) -> Json {
         "X13_session_end" => with(share("explicit"), json!({"ended_by": table("ended_by", &[0, 1])})),
         "X14_exit_intent" => table("intents", &[0, 1, 2, 3]),
         "X19_lifecycle" => {
-            let mut weeks = objects(answer, "weeks", &["from", "new", "returning", "resurrecting", "dormant"]);
+            let mut weeks =
+                objects(answer, "weeks", &["from", "new", "returning", "resurrecting", "dormant"]);
             for week in weeks.as_array_mut().unwrap() {
                 week["from"] = format!("{} 00:00:00.000000", week["from"].as_str().unwrap()).into();
             }
@@ -143,9 +140,13 @@ pub(crate) fn shape(id: &str, answer: &Answer) -> Json {
             let mut forms = Map::new();
             let stopped = &of(answer, "stopped_at").rows;
             for row in &of(answer, "forms").rows {
-                let names = ["sessions", "completed", "broken_off", "left_open", "turns", "taken", "rejected"];
-                let mut form: Map<String, Json> =
-                    names.into_iter().zip(&row[1..]).map(|(name, value)| (name.into(), cell(value))).collect();
+                let names =
+                    ["sessions", "completed", "broken_off", "left_open", "turns", "taken", "rejected"];
+                let mut form: Map<String, Json> = names
+                    .into_iter()
+                    .zip(&row[1..])
+                    .map(|(name, value)| (name.into(), cell(value)))
+                    .collect();
                 let slots = stopped.iter().filter(|slot| slot[0] == row[0]);
                 let slots: Vec<Json> = slots.map(|slot| json!([cell(&slot[1]), cell(&slot[2])])).collect();
                 form.insert("stopped_at".into(), slots.into());
@@ -166,7 +167,8 @@ pub(crate) fn shape(id: &str, answer: &Answer) -> Json {
                 let mut top: Vec<(String, i64)> = cut.into_iter().collect();
                 top.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
                 top.truncate(5);
-                let slot = json!({"value": cell(&row[3]), "n": cell(&row[1]), "d": cell(&row[2]), "top": top});
+                let slot =
+                    json!({"value": cell(&row[3]), "n": cell(&row[1]), "d": cell(&row[2]), "top": top});
                 slots.insert(row[0].text().unwrap().into(), slot);
             }
             slots.into()
@@ -219,7 +221,9 @@ pub(crate) fn shape(id: &str, answer: &Answer) -> Json {
             intents.into_iter().map(|(intent, hours)| json!([intent, hours])).collect::<Vec<_>>().into()
         }
         "L19_paths" => {
-            let link = |row: &Row| json!([[row[0].integer().to_string(), cell(&row[1]), cell(&row[2])], cell(&row[3])]);
+            let link = |row: &Row| {
+                json!([[row[0].integer().to_string(), cell(&row[1]), cell(&row[2])], cell(&row[3])])
+            };
             let transition = |row: &Row| json!([[cell(&row[0]), cell(&row[1])], cell(&row[2])]);
             let path = |row: &Row| {
                 let path: Vec<&str> = row[0].text().unwrap().split(" > ").collect();
@@ -266,7 +270,12 @@ pub(crate) fn shape(id: &str, answer: &Answer) -> Json {
 /// Returns the rows of a list as objects.
 fn objects(answer: &Answer, name: &str, names: &[&str]) -> Json {
     let object = |row: &Row| -> Json {
-        names.iter().zip(row).map(|(name, value)| ((*name).to_owned(), cell(value))).collect::<Map<_, _>>().into()
+        names
+            .iter()
+            .zip(row)
+            .map(|(name, value)| ((*name).to_owned(), cell(value)))
+            .collect::<Map<_, _>>()
+            .into()
     };
     of(answer, name).rows.iter().map(object).collect::<Vec<_>>().into()
 }
