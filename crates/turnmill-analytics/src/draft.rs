@@ -171,19 +171,12 @@ impl<'s> Draft<'s> {
         Rows { slice, from: format!("{buckets}ext_session s"), kept }
     }
 
-    /// Returns the sessions, as `s`, that are active at some moment of the slice.
-    pub(crate) fn active_sessions(&mut self) -> Rows {
-        let mut conditions = Vec::new();
-        let (slice, buckets) = self.slices();
-        match &self.scope.slices {
-            Slices::Buckets(_) => conditions.push("s.started_at < b.hi AND s.last_event_at >= b.lo".into()),
-            Slices::Whole(span) => {
-                conditions.extend(span.to.map(|to| format!("s.started_at < {}", self.bind(to))));
-                conditions.extend(span.from.map(|from| format!("s.last_event_at >= {}", self.bind(from))));
-            }
-        }
-        let kept = all(conditions.into_iter().chain(self.session_filters()));
-        Rows { slice, from: format!("{buckets}ext_session s"), kept }
+    /// Returns the sessions, as `s`, that begin before a time and are active at it.
+    pub(crate) fn sessions_across(&mut self, time: Micros) -> Rows {
+        let time = self.bind(time);
+        let across = format!("s.started_at < {time} AND s.last_event_at >= {time}");
+        let kept = all([across].into_iter().chain(self.session_filters()));
+        Rows { slice: "-1", from: "ext_session s".into(), kept }
     }
 
     /// Returns the messages with their turns, as `t`, by the time of the message.
@@ -372,8 +365,9 @@ impl<'s> Draft<'s> {
         let escalated = self.escalated();
         let greetings = self.list(&self.scope.definitions.greetings);
         let flow = flow_of_assistant("f.flow_identifier");
+        // Most sessions need no look at their turns: their first intent is no greeting.
         format!(
-            "({escalated} OR EXISTS (SELECT 1 FROM ext_turn e WHERE e.session_id = s.session_id \
+            "({escalated} OR coalesce(s.first_intent NOT IN {greetings}, FALSE) OR EXISTS (SELECT 1 FROM ext_turn e WHERE e.session_id = s.session_id \
              AND (e.intent IS NULL OR e.intent NOT IN {greetings})) \
              OR s.session_id IN (SELECT f.session_id FROM rasa_flow_status f WHERE {flow}))"
         )

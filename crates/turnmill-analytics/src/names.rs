@@ -25,16 +25,15 @@ impl StoreNames {
     /// Returns the queries, whose results [`read`](Self::read) takes.
     #[must_use]
     pub fn queries(dialect: Dialect) -> Vec<Query> {
-        let query = |name, sql: String| Query { name, sql, values: Vec::new(), per_slice: false };
         vec![
-            query("extent", "SELECT min(first_seen), max(last_seen) FROM rasa_sender".into()),
-            query("intents", distinct(dialect, "ext_turn", "intent")),
-            query("first_responses", distinct(dialect, "ext_turn", "first_template")),
-            query(
+            Query::new("extent", "SELECT min(first_seen), max(last_seen) FROM rasa_sender".into()),
+            Query::new("intents", distinct(dialect, "ext_turn", "intent")),
+            Query::new("first_responses", distinct(dialect, "ext_turn", "first_template")),
+            Query::new(
                 "last_responses",
                 "SELECT DISTINCT last_template FROM ext_session WHERE last_template IS NOT NULL".into(),
             ),
-            query(
+            Query::new(
                 "facts",
                 "SELECT EXISTS (SELECT 1 FROM rasa_session), EXISTS (SELECT 1 FROM ext_session)".into(),
             ),

@@ -107,6 +107,14 @@ impl Scope {
         Draft::new(self)
     }
 
+    /// Returns the start of the first slice, or `None` of an open range.
+    pub(crate) fn start(&self) -> Option<Micros> {
+        match &self.slices {
+            Slices::Whole(span) => span.from,
+            Slices::Buckets(ranges) => ranges.first().map(|range| range.from),
+        }
+    }
+
     /// Returns the range as the store has it: from the first event or later to past the newest or
     /// earlier. `None` of an empty store or range.
     pub(crate) fn covered(&self) -> Option<Range> {

@@ -146,3 +146,11 @@ pub struct Query {
     /// Whether the first column of its rows is the number of a bucket.
     pub(crate) per_slice: bool,
 }
+
+impl Query {
+    /// Makes a query without bound values.
+    #[must_use]
+    pub fn new(name: &'static str, sql: String) -> Self {
+        Self { name, sql, values: Vec::new(), per_slice: false }
+    }
+}

@@ -96,6 +96,11 @@ impl<'r> View<'r> {
         rows.get(start..end).unwrap_or_default()
     }
 
+    /// Returns the rows of a query in all slices.
+    pub(crate) fn every(&self, name: &str) -> &'r [Row] {
+        self.results.rows.get(name).map(Vec::as_slice).unwrap_or_default()
+    }
+
     /// Returns the rows of a query that is not cut into slices.
     pub(crate) fn all(&self, name: &str) -> &'r [Row] {
         self.whole.rows.get(name).map(Vec::as_slice).unwrap_or_default()

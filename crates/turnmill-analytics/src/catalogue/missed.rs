@@ -29,7 +29,7 @@ pub(crate) static FALLBACK: Metric = Metric {
         share("missed", "missed turns", "turns"),
         share("fallback_intents", "messages with a fallback intent", "messages"),
         share("sessions_two_in_a_row", "sessions with two missed turns in a row", "sessions"),
-        count("taken_by_form", "messages with the intent nlu_fallback that a form took"),
+        count("taken_by_form", "messages with a fallback intent that a form took"),
     ],
     split: None,
     plan: |scope| vec![turns(scope), in_a_row(scope), sessions(scope), by_preceding(scope)],

@@ -10,7 +10,8 @@ use crate::catalogue::response::{SECOND, histogram};
 use crate::draft::{MESSAGE_OF_TURN, Rows};
 use crate::measure::Measure;
 use crate::metric::{Chart, Counted, Metric, Source, Unit, count, no_tables, no_values, ratio, seconds};
-use crate::scope::Scope;
+use crate::range::Range;
+use crate::scope::{Scope, Slices};
 use crate::value::{Query, Row, Value};
 use crate::view::{Distribution, View};
 
@@ -182,29 +183,19 @@ pub(crate) static CONCURRENCY: Metric = Metric {
     sources: Source::ALL,
     figures: &[count("most", "sessions active at one moment")],
     split: None,
-    plan: |scope| {
-        let mut draft = scope.draft();
-        let Rows { slice, from, kept } = draft.active_sessions();
-        vec![draft.per_slice(
-            "active",
-            &format!("SELECT {slice}, s.started_at, s.last_event_at\nFROM {from}\nWHERE {kept}"),
-        )]
-    },
+    plan: |scope| vec![starting(scope), carried(scope)],
     values: |scope, view| {
-        let range = view.range().or_else(|| {
-            let open = |time: Option<Micros>, else_time| time.unwrap_or(Micros(else_time));
-            Some(crate::range::Range {
-                from: open(scope.span.from, i64::MIN),
-                to: open(scope.span.to, i64::MAX),
-            })
+        let range = view.range().unwrap_or(Range {
+            from: scope.span.from.unwrap_or(Micros(i64::MIN)),
+            to: scope.span.to.unwrap_or(Micros(i64::MAX)),
         });
-        let Some(range) = range else { return vec![Measure::Count(0)] };
-        // A start counts before an end of the same time: both moments belong to the session. Times
-        // before the slice count as its first moment, and ends after it do not matter.
+        // Sessions of the slice, and those that began before it and go on in it.
+        let own = view.rows("starting").iter().filter_map(interval);
+        let earlier = view.every("carried").iter().filter_map(interval);
+        let earlier = earlier.filter(|(start, end)| *start < range.from && *end >= range.from);
+        // A start counts before an end of the same time: both moments belong to the session.
         let mut changes: Vec<(Micros, bool)> = Vec::new();
-        for row in view.rows("active") {
-            let time = |column: usize| row.get(column).and_then(Value::time);
-            let (Some(start), Some(end)) = (time(1), time(2)) else { continue };
+        for (start, end) in own.chain(earlier) {
             changes.push((start.max(range.from), false));
             changes.push((end, true));
         }
@@ -221,6 +212,42 @@ pub(crate) static CONCURRENCY: Metric = Metric {
     },
     tables: no_tables,
 };
+
+/// Returns the first and the last moment of sessions that start in the slice.
+fn starting(scope: &Scope) -> Query {
+    let mut draft = scope.draft();
+    let Rows { slice, from, kept } = draft.sessions();
+    draft.per_slice(
+        "starting",
+        &format!("SELECT {slice}, s.started_at, s.last_event_at\nFROM {from}\nWHERE {kept}"),
+    )
+}
+
+/// Returns the same of sessions that are active after the slice in which they start, and of those
+/// that start before the first. They are few, so each bucket looks at all of them.
+fn carried(scope: &Scope) -> Query {
+    let mut draft = scope.draft();
+    let mut parts = Vec::new();
+    if let Some(start) = scope.start() {
+        let Rows { slice, from, kept } = draft.sessions_across(start);
+        parts.push(format!("SELECT {slice}, s.started_at, s.last_event_at\nFROM {from}\nWHERE {kept}"));
+    }
+    if matches!(scope.slices, Slices::Buckets(_)) {
+        let Rows { slice, from, kept } = draft.sessions();
+        parts.push(format!(
+            "SELECT {slice}, s.started_at, s.last_event_at\nFROM {from}\nWHERE {kept}\n  AND s.last_event_at >= b.hi"
+        ));
+    }
+    if parts.is_empty() {
+        // Nothing begins before an open range.
+        parts.push("SELECT -1, s.started_at, s.last_event_at FROM ext_session s WHERE FALSE".into());
+    }
+    draft.per_slice("carried", &parts.join("\nUNION ALL "))
+}
+
+fn interval(row: &Row) -> Option<(Micros, Micros)> {
+    Some((row.get(1)?.time()?, row.get(2)?.time()?))
+}
 
 pub(crate) static CALENDAR: Metric = Metric {
     id: "X42_day_part",
