@@ -54,6 +54,9 @@ pub(crate) struct Args {
     format: Format,
     #[command(flatten)]
     funnel: FunnelArgs,
+    /// Intent around which A13 shows what users say [default: the most frequent]
+    #[arg(long, value_name = "INTENT")]
+    anchor: Option<String>,
     /// Maximum number of rows of a list
     #[arg(long, value_name = "N", default_value_t = 10)]
     top: usize,
@@ -266,6 +269,7 @@ fn question(args: &Args) -> Result<Question, String> {
         as_of: time(&range.as_of)?,
         top: args.top,
         funnel: funnel(&args.funnel)?,
+        anchor: args.anchor.clone(),
         definitions: definitions(&args.definitions),
     })
 }

@@ -14,6 +14,7 @@ mod releases;
 mod response;
 mod sessions;
 mod usage;
+mod user_flow;
 mod users;
 
 use crate::metric::Metric;
@@ -33,6 +34,7 @@ pub static METRICS: &[&Metric] = &[
     &ends::THREE_WAYS,
     &paths::PATHS,
     &funnel::FUNNEL,
+    &user_flow::USER_FLOW,
     &changes::CHANGES,
     &sessions::MESSAGES,
     &sessions::TIME_PER_SESSION,

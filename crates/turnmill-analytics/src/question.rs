@@ -153,6 +153,8 @@ pub struct Question {
     pub top: usize,
     /// Steps of the funnel.
     pub funnel: Funnel,
+    /// Intent around which users' ways are shown. `None`: the most frequent.
+    pub anchor: Option<String>,
     /// What the metrics mean.
     pub definitions: Definitions,
 }
@@ -168,6 +170,7 @@ impl Default for Question {
             as_of: None,
             top: 10,
             funnel: Funnel::default(),
+            anchor: None,
             definitions: Definitions::default(),
         }
     }

@@ -30,6 +30,7 @@ pub(crate) struct Scope {
     pub(crate) definitions: Definitions,
     pub(crate) top: usize,
     pub(crate) funnel: Funnel,
+    pub(crate) anchor: Option<String>,
     pub(crate) compare: Option<Compare>,
     /// The range asked for.
     pub(crate) span: Span,
@@ -70,6 +71,7 @@ impl Scope {
             filters: question.filters.clone(),
             top: question.top,
             funnel: question.funnel.clone(),
+            anchor: question.anchor.clone(),
             compare: question.compare,
             span,
             slices: Slices::Whole(span),
