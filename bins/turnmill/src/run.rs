@@ -155,6 +155,9 @@ struct Topics {
     rows: Option<Component>,
 }
 
+/// Sends to a topic until a stop is requested.
+type RunTopic = fn(&Arc<Service>, Component);
+
 /// Opens the store, then starts the consumers and the sending to topics.
 ///
 /// Problems with the store are thus found before any consumer joins the group.
@@ -176,15 +179,13 @@ fn start(service: &Arc<Service>, opener: Component, consumers: Vec<Component>, t
             return opener.fail(format!("cannot start a thread: {error}"));
         }
     }
-    let run: [(_, _, fn(&Arc<Service>, Component)); 2] = [
-        ("dead-letters", topics.dead_letters, dead_letter_topic::run),
-        ("rows", topics.rows, row_topic::run),
-    ];
-    for (name, component, run) in run {
-        let (Some(component), service) = (component, Arc::clone(service)) else { continue };
-        if let Err(error) = spawn(name, move || run(&service, component)) {
-            return opener.fail(format!("cannot start a thread: {error}"));
-        }
+    let sending = |name: &str, component: Option<Component>, run: RunTopic| {
+        let service = Arc::clone(service);
+        component.map_or(Ok(()), |component| spawn(name, move || run(&service, component)))
+    };
+    let dead_letters = sending("dead-letters", topics.dead_letters, dead_letter_topic::run);
+    if let Err(error) = dead_letters.and_then(|()| sending("rows", topics.rows, row_topic::run)) {
+        return opener.fail(format!("cannot start a thread: {error}"));
     }
     service.health.enter(Phase::Running);
     opener.finish();

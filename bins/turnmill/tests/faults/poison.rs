@@ -181,7 +181,9 @@ fn a_record_of_a_megabyte_lands() {
         assert!((500_000..999_000).contains(&record.value.len()), "{}", record.value.len());
         topic.produce(&[record]);
     }
-    let broken = Record { value: format!("{{\"broken\": \"{}", "x".repeat(990_000)), ..Record::default() };
+    let value = format!("{{\"broken\": \"{}", "x".repeat(990_000));
+    // The client sends the present time for 0.
+    let broken = Record { value, millis: 1_700_000_000_000, ..Record::default() };
     topic.produce(std::slice::from_ref(&broken));
     topic.produce(&events.take(30));
     crew.wait_until_read(&topic);
