@@ -78,7 +78,7 @@ fn a_request_stops_everything_and_a_failure_meanwhile_counts() {
 
 #[test]
 fn exit_codes() {
-    let code = |ended: Ended| format!("{:?}", ended.exit_code());
+    let code = |ended: ShutdownOutcome| format!("{:?}", ended.exit_code());
     let number = |number: u8| format!("{:?}", std::process::ExitCode::from(number));
     assert_eq!(code(ShutdownOutcome::Clean), number(0));
     assert_eq!(code(failed("a", "b")), number(1));
