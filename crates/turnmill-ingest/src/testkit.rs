@@ -37,6 +37,7 @@ mod drive;
 mod history;
 mod memory;
 mod outbox;
+mod pieces;
 mod replica;
 mod upkeep;
 
@@ -111,6 +112,8 @@ pub async fn suite<F: Fixture>(fixture: &mut F) {
     cases::other_settings_are_refused(fixture).await;
     cases::dead_letters_can_be_retried(fixture).await;
     history::history_comes_in_pages_by_exact_time(fixture).await;
+    pieces::a_renamed_session_is_written_in_pieces(fixture).await;
+    pieces::pieces_are_taken_back_if_a_batch_is_applied_again(fixture).await;
 }
 
 /// Runs all checks of [`Upkeep`].
@@ -147,6 +150,7 @@ where
     outbox::a_sink_beyond_its_bound_begins_again(fixture).await;
     outbox::one_process_feeds_a_sink(fixture).await;
     outbox::a_sink_of_dead_letters_costs_no_rows(fixture).await;
+    pieces::a_sink_gets_pieces_in_order(fixture).await;
 }
 
 /// Returns a conversation of `turns` turns with `sender` as Rasa writes it: lines of JSON. It has

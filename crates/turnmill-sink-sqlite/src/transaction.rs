@@ -2,10 +2,10 @@
 
 use rusqlite::{OptionalExtension as _, Row};
 use turnmill_engine::Checkpoint;
-use turnmill_model::{EventId, EventKey, EventTime, SenderId, SessionId};
+use turnmill_model::{Changes, EventId, EventKey, EventTime, SenderId, SessionId};
 use turnmill_sink::{
     Batch, Chunk, Claim, EventLookup, HistoryPage, HistoryRequest, Locked, SenderClaim, StoreError,
-    Transaction,
+    Transaction, outbox,
 };
 use uuid::Uuid;
 
@@ -22,13 +22,15 @@ pub struct SqliteTransaction<'s> {
     claim: &'s Claim,
     patterns: u64,
     sinks: SinkFacts,
+    /// Entries of the outbox for rows that were written before the batch.
+    entries: Vec<Vec<u8>>,
     /// Versions that are stored after the commit.
     written: Vec<(SenderId, u64)>,
 }
 
 impl<'s> SqliteTransaction<'s> {
     pub(crate) fn new(store: &'s mut SqliteStore, claim: &'s Claim, patterns: u64, sinks: SinkFacts) -> Self {
-        Self { store, claim, patterns, sinks, written: Vec::new() }
+        Self { store, claim, patterns, sinks, entries: Vec::new(), written: Vec::new() }
     }
 
     fn writer(&self) -> Result<Writer<'_>, StoreError> {
@@ -178,8 +180,15 @@ impl Transaction for SqliteTransaction<'_> {
         requests.iter().map(|request| self.page(request)).collect()
     }
 
+    async fn write_rows(&mut self, changes: &Changes) -> Result<(), StoreError> {
+        self.writer()?.changes(changes)?;
+        self.entries.extend(outbox::encode_rows(changes, self.sinks.wanted));
+        Ok(())
+    }
+
     async fn write(&mut self, batch: &Batch) -> Result<(), StoreError> {
-        self.writer()?.batch(batch, self.sinks)?;
+        let entries = std::mem::take(&mut self.entries);
+        self.writer()?.batch(batch, entries, self.sinks)?;
         self.written.extend(batch.timelines.iter().map(|timeline| (timeline.sender, timeline.version)));
         Ok(())
     }

@@ -37,7 +37,7 @@ pub use self::change::{
     ChangeBatch, ChangeValue, DEAD_LETTER_COLUMNS, DEAD_LETTERS, Operation, Origin, RowChange,
     TableOperation, columns,
 };
-pub use self::encoding::{VERSION, encode, encode_patterns, read_headers};
+pub use self::encoding::{VERSION, encode, encode_patterns, encode_rows, read_headers};
 pub use self::position::{SinkPosition, SnapshotCursor};
 pub use self::snapshot::snapshot_page;
 use crate::{Inspect, Store, StoreError};

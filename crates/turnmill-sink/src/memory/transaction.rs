@@ -37,6 +37,8 @@ pub struct MemoryTransaction<'s> {
     claim: &'s Claim,
     patterns: u64,
     undo: Vec<Undo>,
+    /// Entries of the outbox for rows that were written before the batch.
+    entries: Vec<Vec<u8>>,
     committed: bool,
 }
 
@@ -57,7 +59,14 @@ impl<'s> MemoryTransaction<'s> {
             Ok(())
         })?;
         let patterns = store.with(|state| state.patterns.revision);
-        Ok(MemoryTransaction { store, claim, patterns, undo: Vec::new(), committed: false })
+        Ok(MemoryTransaction {
+            store,
+            claim,
+            patterns,
+            undo: Vec::new(),
+            entries: Vec::new(),
+            committed: false,
+        })
     }
 
     /// Does one step, and notes its inverse.
@@ -129,6 +138,18 @@ impl<'s> MemoryTransaction<'s> {
             self.put(table, &key, Some(row))?;
         }
         Ok(())
+    }
+
+    /// Writes rows: inserts and updates table by table, then deletes in the opposite order.
+    fn changes(&mut self, changes: &Changes) -> Result<(), StoreError> {
+        let mut result = Ok(());
+        changes.for_each_table(|table| {
+            if result.is_ok() {
+                result = self.write_table(&table);
+            }
+        });
+        result?;
+        self.delete_rows(changes)
     }
 
     fn delete_rows(&mut self, changes: &Changes) -> Result<(), StoreError> {
@@ -298,6 +319,11 @@ impl Transaction for MemoryTransaction<'_> {
         Ok(self.store.with(|state| requests.iter().map(|request| state.page(request)).collect()))
     }
 
+    async fn write_rows(&mut self, changes: &Changes) -> Result<(), StoreError> {
+        self.entries.extend(outbox::encode_rows(changes, self.store.with(|state| state.outbox.wanted())));
+        self.changes(changes)
+    }
+
     async fn write(&mut self, batch: &Batch) -> Result<(), StoreError> {
         for sender in batch.cleared.iter().chain(&batch.forgotten) {
             self.clear_sender(*sender)?;
@@ -320,14 +346,7 @@ impl Transaction for MemoryTransaction<'_> {
                 Undo::Rebuild(before)
             })?;
         }
-        let mut result = Ok(());
-        batch.changes.for_each_table(|changes| {
-            if result.is_ok() {
-                result = self.write_table(&changes);
-            }
-        });
-        result?;
-        self.delete_rows(&batch.changes)?;
+        self.changes(&batch.changes)?;
         for timeline in &batch.timelines {
             let (sender, version) = (timeline.sender, timeline.version);
             let state = (version, timeline.state.clone());
@@ -388,9 +407,9 @@ impl Transaction for MemoryTransaction<'_> {
             })?;
         }
         let wanted = self.store.with(|state| state.outbox.wanted());
-        if wanted.any()
-            && let Some(entry) = outbox::encode(batch, wanted, &letters)
-        {
+        let mut entries = std::mem::take(&mut self.entries);
+        entries.extend(outbox::encode(batch, wanted, &letters));
+        for entry in entries {
             self.step(|state| {
                 state.outbox.push(entry);
                 Undo::Entry

@@ -258,9 +258,10 @@ impl Serialize for RowChange<'_> {
 /// Where a [`ChangeBatch`] comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Origin {
-    /// From one committed transaction. Repeated with the same content.
+    /// From one committed transaction. Repeated with the same content. A transaction that changes
+    /// very many rows gives several batches.
     Commit {
-        /// The transaction's number: commits are numbered without gaps, in their order.
+        /// The entry's number. Numbers have no gaps, and are in the order of commits.
         number: u64,
     },
     /// A page of the rows that the store had when the page was read. A repeated page may have newer
@@ -283,7 +284,8 @@ impl fmt::Display for Origin {
     }
 }
 
-/// What a sink is given at once: the changes of one transaction, or a page of a snapshot.
+/// What a sink is given at once: the changes of one transaction or a part of them, or a page of a
+/// snapshot.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChangeBatch {
     /// Where the changes come from; its text form tells batches apart, also across restarts.
