@@ -373,12 +373,13 @@ impl<T: Transaction> Replayer<'_, T> {
         out: &mut Changes,
     ) -> Result<ReplayEnd, Setback> {
         let sender_ref = SenderRef::of(&outcome.timeline);
-        let reader = match (reader, since) {
-            (Some(reader), Some(since)) if reader.goes_on_to(since) => {
-                reader.go_to(self.tx, since).await?;
-                reader
-            }
-            (reader, _) => {
+        let goes_on = match (reader.as_mut(), since) {
+            (Some(reader), Some(since)) => reader.go_on_to(self.tx, since).await?,
+            _ => false,
+        };
+        let reader = match (goes_on, reader) {
+            (true, Some(reader)) => reader,
+            (_, reader) => {
                 let ahead = self.ahead.take();
                 let fresh =
                     Reader::open(self.tx, outcome.timeline.sender(), since, self.decoder.name(), ahead)

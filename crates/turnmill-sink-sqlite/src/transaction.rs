@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::SqliteStore;
 use crate::outbox::SinkFacts;
-use crate::sql::{CHECKPOINT_BEFORE, CHECKPOINTS_AFTER, HISTORY, KNOWN, SESSION_OWNER, TIMELINE};
+use crate::sql::{CHECKPOINT_BEFORE, CHECKPOINTS_OF_PAGE, HISTORY, KNOWN, SESSION_OWNER, TIMELINE};
 use crate::store::roll_back;
 use crate::write::Writer;
 
@@ -108,14 +108,6 @@ impl<'s> SqliteTransaction<'s> {
                 .map_err(fail)?
                 .transpose()?;
         }
-        if skip == 0 {
-            self.store.gate.pass()?;
-            let mut query = connection.prepare_cached(CHECKPOINTS_AFTER).map_err(fail)?;
-            let after = since.map_or(f64::NEG_INFINITY, EventTime::seconds);
-            let rows: Vec<_> =
-                query.query_map((key, after), checkpoint).and_then(Iterator::collect).map_err(fail)?;
-            page.checkpoints = rows.into_iter().collect::<Result<_, _>>()?;
-        }
         let from = page.start.as_ref().map_or(f64::NEG_INFINITY, |start| start.time.seconds());
         // Fetch one more than requested, to find the start of the next page.
         let (fetch, offset) = (count(limit).saturating_add(1), count(skip));
@@ -134,6 +126,20 @@ impl<'s> SqliteTransaction<'s> {
             page.next = page.chunks.get(limit).map(|chunk| chunk.least);
             page.chunks.truncate(limit);
         }
+        self.store.gate.pass()?;
+        let mut query = connection.prepare_cached(CHECKPOINTS_OF_PAGE).map_err(fail)?;
+        let after = since.map_or(f64::NEG_INFINITY, EventTime::seconds);
+        let least = match page.chunks.first() {
+            _ if skip == 0 => f64::NEG_INFINITY,
+            Some(first) => first.least.seconds(),
+            None => f64::INFINITY,
+        };
+        let before = page.next.map_or(f64::INFINITY, EventTime::seconds);
+        let rows: Vec<_> = query
+            .query_map((key, after, least, before), checkpoint)
+            .and_then(Iterator::collect)
+            .map_err(fail)?;
+        page.checkpoints = rows.into_iter().collect::<Result<_, _>>()?;
         Ok(page)
     }
 }

@@ -210,7 +210,8 @@ pub struct HistoryPage {
     /// The checkpoint at which the events begin; `None`: with the first event. It is the same on
     /// every page.
     pub start: Option<Checkpoint>,
-    /// The checkpoints after `start`, in order. Only the first page has them.
+    /// The checkpoints after `since` that lie in this page, in order: at or after the least time of
+    /// its first chunk (of the first page: all), and before `next`.
     pub checkpoints: Vec<Checkpoint>,
     /// The chunks that hold events at or after the start, ordered by their least time, then number.
     pub chunks: Vec<Chunk>,

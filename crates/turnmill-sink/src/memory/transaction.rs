@@ -266,10 +266,17 @@ impl State {
             .filter(|chunk| from.is_none_or(|from| chunk.greatest >= from))
             .collect();
         chunks.sort_by_key(|chunk| (chunk.least, chunk.number));
+        // Those of the page, see `HistoryPage::checkpoints`.
+        let first = chunks.get(skip).map(|chunk| chunk.least);
+        let next = chunks.get(skip + limit).map(|chunk| chunk.least);
+        let in_page = |checkpoint: &Checkpoint| {
+            (skip == 0 || first.is_some_and(|first| checkpoint.time >= first))
+                && next.is_none_or(|next| checkpoint.time < next)
+        };
         HistoryPage {
             start,
-            checkpoints: if skip == 0 { after } else { Vec::new() },
-            next: chunks.get(skip + limit).map(|chunk| chunk.least),
+            checkpoints: after.into_iter().filter(in_page).collect(),
+            next,
             chunks: chunks.into_iter().skip(skip).take(limit).cloned().collect(),
         }
     }
