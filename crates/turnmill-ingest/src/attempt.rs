@@ -64,8 +64,8 @@ impl Attempt<'_> {
     ///
     /// # Errors
     ///
-    /// Returns the errors of the store, [`Setback::OtherPatterns`], or [`Setback::PiecesVoid`]. After an error nothing is
-    /// written, and the cache is out of date.
+    /// Returns the errors of the store, [`Setback::OtherPatterns`], or [`Setback::PiecesVoid`].
+    /// After an error nothing is written, and the cache is out of date.
     pub(crate) async fn run<S: Store>(
         &mut self,
         store: &mut S,

@@ -328,8 +328,8 @@ impl Reader {
             return Ok(false);
         }
         let most = self.shown * 2 + SHORT_WAY;
-        // Invariant: `start` is the latest checkpoint at or before `since` of the pages read so far,
-        // and no event before it is pending.
+        // Invariant: `start` is the latest checkpoint at or before `since` of the pages read so
+        // far, and no event before it is pending.
         loop {
             while self.checkpoints.front().is_some_and(|checkpoint| checkpoint.time <= since) {
                 self.start = self.checkpoints.pop_front();

@@ -17,8 +17,8 @@ use crate::value::Array;
 // the planner does not merge into a join: it is executed once per request, by an index.
 //
 // A late event at 10:01 of `u1` asks for three things: the newest checkpoint before 10:01
-// (`BEFORE`), the chunks of a page of events from that checkpoint on (`CHUNKS`), and the checkpoints
-// that lie in this page (`OF_PAGE`).
+// (`BEFORE`), the chunks of a page of events from that checkpoint on (`CHUNKS`), and the
+// checkpoints that lie in this page (`OF_PAGE`).
 
 const BEFORE: &str = "SELECT asked.n, found.\"time\", found.\"state\" \
      FROM unnest($1::uuid[], $2::double precision[]) WITH ORDINALITY AS asked (sender, since, n) CROSS JOIN LATERAL (\

@@ -50,7 +50,7 @@ pub(super) async fn a_renamed_session_is_written_in_pieces<F: Fixture>(fixture: 
     lines.insert(0, early);
     let whole = expected(fixture, &lines).await;
     assert_eq!(bench.digests().await, whole, "pieces do not show");
-    // In the order from the last to the first, each message names the session anew.
+    // In the order from the last to the first, each message renames the session.
     let mut bench = Bench::gathering(fixture.create(), PIECE).await;
     let mut pieces = 0;
     for (number, batch) in lines.chunks(9).rev().enumerate() {
