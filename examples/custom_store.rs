@@ -13,7 +13,7 @@
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value as Json, json};
 use turnmill_embed::model::tables::{RASA_USER, Value};
-use turnmill_embed::model::{Key, SenderId, SessionId, TableChanges};
+use turnmill_embed::model::{Changes, Key, SenderId, SessionId, TableChanges};
 use turnmill_embed::sink::{
     Batch, Chunk, Claim, EventLookup, HistoryPage, HistoryRequest, Locked, Opened, StoredCopies,
     StoredPosition,
@@ -152,9 +152,14 @@ impl Transaction for JsonTransaction<'_> {
         requests.iter().map(|request| page(request.sender)).collect()
     }
 
+    async fn write_rows(&mut self, changes: &Changes) -> Result<()> {
+        changes.for_each_table(|changes| write_rows(&mut self.0, &changes));
+        Ok(())
+    }
+
     async fn write(&mut self, batch: &Batch) -> Result<()> {
+        self.write_rows(&batch.changes).await?;
         let map = &mut self.0;
-        batch.changes.for_each_table(|changes| write_rows(map, &changes));
         for write in &batch.timelines {
             map.insert(format!("timeline/{}", write.sender), json!((write.version, &write.state)));
         }

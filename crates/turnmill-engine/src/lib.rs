@@ -103,7 +103,7 @@ impl Engine {
     /// differences (16,384 unless set).
     ///
     /// This bounds the memory of a long replay, besides one entry for each row that has to be
-    /// written.
+    /// written. [`Replay::take_final`] returns these in pieces of about this size.
     #[must_use]
     pub fn gather(mut self, changes: usize) -> Self {
         self.gathered = changes;

@@ -126,7 +126,7 @@ pub(crate) fn settle<'r>(old: &mut Rewritten<'r>, new: &mut Rewritten<'r>, found
 
 impl Rewritten<'_> {
     /// Returns whether an [`Extent`](rows::Extent) refers to rows by how far the tables had grown.
-    fn may_move(&self) -> bool {
+    pub(crate) fn may_move(&self) -> bool {
         let Progress { live, left, held, .. } = &*self.progress;
         held.is_some() || live.leading.is_some() || left.iter().any(|left| left.live.leading.is_some())
     }

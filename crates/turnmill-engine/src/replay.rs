@@ -12,7 +12,10 @@
 //! message. All other rows are the same in both. Where the new replay reaches a stored checkpoint
 //! in the stored state, all rows after it are the same too, and the replay stops.
 
-use turnmill_model::{Changes, Event, EventTime};
+use std::collections::HashSet;
+
+use turnmill_model::tables::SessionRow;
+use turnmill_model::{Changes, Event, EventTime, SessionId};
 
 use crate::diff::{self, TooShort};
 use crate::progress::{Finished, Progress};
@@ -66,6 +69,8 @@ pub struct Replay<'e> {
     new: Side,
     /// Updates of rows that neither side changes any more.
     found: Changes,
+    /// New sessions whose rows were [taken](Self::take_final) before the end.
+    begun: HashSet<SessionId>,
     settled: Option<Checkpoint>,
     /// Start of the session that the checkpoint is in.
     session_start: Option<EventTime>,
@@ -124,6 +129,15 @@ impl Side {
         Some(Rewritten { out: &mut self.out, progress, session })
     }
 
+    /// Returns whether sessions have ids of their own, rather than derived ones.
+    fn names_sessions(&self) -> bool {
+        let current = self.timeline.cursor.session.as_ref();
+        current.is_some_and(|session| session.key.is_some())
+            || self.progress.as_ref().is_some_and(|progress| {
+                !progress.left.is_empty() || !progress.finished.named_sessions.is_empty()
+            })
+    }
+
     /// Forgets the checkpoints so far, which only one side is asked for.
     fn forget_checkpoints(&mut self) {
         if let Some(progress) = &mut self.progress {
@@ -164,12 +178,14 @@ impl<'e> Replay<'e> {
         let markers_missing = missing_since.is_some();
         let (whole, crowded) = (whole.clone(), engine.gathered);
         let found = Changes::default();
+        let begun = HashSet::new();
         Ok(Self {
             engine,
             whole,
             old,
             new,
             found,
+            begun,
             settled: None,
             session_start,
             too_short,
@@ -233,6 +249,47 @@ impl<'e> Replay<'e> {
             settle(&mut old, &mut new, &mut self.found);
         }
         self.crowded = self.not_compared().saturating_mul(2).saturating_add(self.engine.gathered);
+    }
+
+    /// Takes the updates that are final, once as many are found as [`Engine::gather`] says. Written
+    /// at once, they need not be held until the replay ends. Call it after a
+    /// [`stored`](Self::stored) event.
+    ///
+    /// ```text
+    /// stored:  hi, hello, bye, …        one session, named by `hi`
+    /// late:    early, before `hi`       the session is named by `early` from now on
+    ///
+    /// first taken   insert the session of `early`, update the rows of hi … hello
+    /// later taken   update the rows of bye …
+    /// at the end    update the session of `early`, whose end is known now; delete that of `hi`
+    /// ```
+    ///
+    /// An outcome other than [`Done`](ReplayOutcome::Done) makes what was taken void: the caller
+    /// has to roll back what it has written.
+    ///
+    /// Takes nothing while a row may still move, nor if sessions have ids of their own. Such a
+    /// session may be stored already, as one that the stored events only enter later, or may turn
+    /// out to belong to another sender.
+    pub fn take_final(&mut self) -> Option<Changes> {
+        if self.found.len() < self.engine.gathered || self.too_short.is_some() {
+            return None;
+        }
+        let may_move = |rows: Option<Rewritten<'_>>| rows.is_none_or(|rows| rows.may_move());
+        if self.old.names_sessions() || self.new.names_sessions() {
+            return None;
+        }
+        if may_move(self.old.rewritten()) || may_move(self.new.rewritten()) {
+            return None;
+        }
+        let mut taken = std::mem::take(&mut self.found);
+        // The updates may name a session that only the new replay has.
+        let stored: HashSet<SessionId> = self.old.out.sessions.inserts.iter().map(|row| row.id).collect();
+        for row in &self.new.out.sessions.inserts {
+            if !stored.contains(&row.id) && self.begun.insert(row.id) {
+                taken.sessions.inserts.push(*row);
+            }
+        }
+        Some(taken)
     }
 
     /// Notes where a longer replay has to start, if the step moves rows from before the checkpoint.
@@ -304,6 +361,13 @@ impl<'e> Replay<'e> {
                 None => ReplayOutcome::RestartFromFirstEvent,
             };
         }
+        // The rows of these sessions exist already, with ends that were not final.
+        let is_begun = |row: &SessionRow| self.begun.contains(&row.id);
+        if out.sessions.inserts.iter().filter(|row| is_begun(row)).count() != self.begun.len() {
+            out.rollback(mark);
+            return ReplayOutcome::RestartFromFirstEvent;
+        }
+        out.sessions.updates.extend(out.sessions.inserts.extract_if(.., |row| is_begun(row)));
         let until = self.settled.as_ref().map(|checkpoint| checkpoint.time);
         let timeline = match &self.settled {
             Some(checkpoint) => self.new.timeline.rejoin(checkpoint, &self.whole),

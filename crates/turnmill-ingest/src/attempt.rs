@@ -31,6 +31,7 @@ use crate::copies::EventCounts;
 use crate::groups::{Group, Item, recognise};
 use crate::history::Entries;
 use crate::late::{self, DirectRun, LateOutcome, Replayer};
+use crate::pieces::Pieces;
 use crate::reader::ReadAhead;
 use crate::report::{Report, RowCounts};
 use crate::setback::{Setback, check_opened, check_patterns};
@@ -65,13 +66,14 @@ impl Attempt<'_> {
     ///
     /// # Errors
     ///
-    /// Returns the errors of the store, or [`Setback::OtherPatterns`]. After an error nothing is
-    /// written, and the cache is out of date.
+    /// Returns the errors of the store, [`Setback::OtherPatterns`], or [`Setback::PiecesVoid`].
+    /// After an error nothing is written, and the cache is out of date.
     pub(crate) async fn run<S: Store>(
         &mut self,
         store: &mut S,
         task: &BatchTask<'_, '_>,
         purpose: Purpose<'_>,
+        mut pieces: Pieces,
     ) -> Result<Report, Setback> {
         let mut groups = task.groups(purpose);
         let claim = Claim {
@@ -99,12 +101,13 @@ impl Attempt<'_> {
             for (number, (group, (_, timeline))) in groups.iter().zip(&states).enumerate() {
                 let page = ahead.page(&mut tx, number).await?;
                 let part = SenderBatch { group, arrivals: task.arrivals, timeline };
-                applied.push(self.apply(&mut tx, part, page, &mut batch.changes).await?);
+                applied.push(self.apply(&mut tx, part, page, &mut pieces, &mut batch.changes).await?);
             }
             let lost = lost_sessions(&mut tx, &groups, &applied, &batch.changes).await?;
             if lost.is_empty() {
                 break applied;
             }
+            pieces.none_written()?;
             let mut progress = false;
             for (index, key) in lost {
                 progress |= states.get_mut(index).is_some_and(|(_, timeline)| timeline.mark_foreign(key));
@@ -116,7 +119,8 @@ impl Attempt<'_> {
             }
         };
         last_sender_updates(&mut batch.changes);
-        let mut report = Report { rows: RowCounts::of(&batch.changes), ..Report::default() };
+        let mut report = Report { pieces: pieces.count, rows: pieces.rows, ..Report::default() };
+        RowCounts::add(&mut report.rows, &RowCounts::of(&batch.changes));
         let mut kept = Vec::with_capacity(groups.len());
         for ((group, (version, before)), applied) in groups.iter().zip(states).zip(applied) {
             count(&mut report, group, &applied, &before);
@@ -197,8 +201,9 @@ impl Attempt<'_> {
         tx: &mut T,
         SenderBatch { group, arrivals, timeline }: SenderBatch<'_, '_, '_>,
         ahead: Option<ReadAhead>,
+        pieces: &mut Pieces,
         out: &mut Changes,
-    ) -> Result<Applied, StoreError> {
+    ) -> Result<Applied, Setback> {
         let mut since: Option<EventTime> = timeline.markers_missing_since(self.engine.patterns());
         if since.is_none() && ahead.is_none() {
             let events = group.items.iter().map(|item| &*item.event);
@@ -218,7 +223,7 @@ impl Attempt<'_> {
                 DirectRun::NeedsReplay { since: moving } => since = Some(moving),
             }
         }
-        let mut replayer = Replayer { tx, engine: self.engine, decoders: self.decoders, ahead };
+        let mut replayer = Replayer { tx, engine: self.engine, decoders: self.decoders, ahead, pieces };
         let mut outcome = replayer.apply(timeline, &group.items, arrivals, since, out).await?;
         let named_sessions = std::mem::take(&mut outcome.named_sessions);
         Ok(Applied {

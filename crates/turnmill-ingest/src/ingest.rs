@@ -12,6 +12,7 @@ use crate::arrivals::{Arrivals, MakeDeadLetter};
 use crate::attempt::Attempt;
 use crate::batch_task::{BatchTask, Purpose};
 use crate::cache::{Cache, CacheUsage};
+use crate::pieces::Pieces;
 use crate::report::Report;
 use crate::rules::RowRules;
 use crate::setback::Setback;
@@ -162,19 +163,22 @@ impl Ingest {
         Ok(poison)
     }
 
-    /// Repeats an attempt until it runs with the patterns that the store has now.
+    /// Repeats an attempt until it runs with the patterns that the store has now. If pieces of rows
+    /// were written in vain, it is repeated once without them.
     async fn retried<S: Store>(
         &mut self,
         store: &mut S,
         task: &BatchTask<'_, '_>,
         purpose: Purpose<'_>,
     ) -> Result<Report, StoreError> {
+        let mut in_pieces = true;
         loop {
             let Self { rules, engine, cache } = self;
             let mut attempt =
                 Attempt { settings: rules.settings(), engine, decoders: rules.decoders(), cache };
-            match attempt.run(store, task, purpose).await {
+            match attempt.run(store, task, purpose, Pieces::new(in_pieces)).await {
                 Ok(report) => return Ok(report),
+                Err(Setback::PiecesVoid) if in_pieces => in_pieces = false,
                 Err(setback) => self.overcome(setback, store).await?,
             }
         }
@@ -190,6 +194,10 @@ impl Ingest {
         match setback {
             Setback::OtherPatterns => self.learn_patterns(store).await,
             Setback::Store(error) => Err(error),
+            Setback::PiecesVoid => {
+                let detail = "rows of a replay were written before it had to start again".into();
+                Err(StoreError::Damaged { detail })
+            }
         }
     }
 

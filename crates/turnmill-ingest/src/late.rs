@@ -49,8 +49,10 @@ use turnmill_model::{Changes, Decoders, Event, EventTime};
 use crate::arrivals::Arrivals;
 use crate::copies::EventCounts;
 use crate::groups::Item;
+use crate::pieces::Pieces;
 use crate::reader::{ReadAhead, Reader, SenderRef};
 use crate::replaced::{Change, Plan};
+use crate::setback::Setback;
 use turnmill_sink::{CheckpointWrite, HistoryStretch, HistoryWrite, StoreError, Transaction};
 
 /// Holds the result of one sender's late events, besides row changes.
@@ -92,6 +94,8 @@ pub(crate) struct Replayer<'m, T> {
     pub(crate) decoders: &'m Decoders,
     /// The page of history that the first reader is likely to need, if it was read ahead.
     pub(crate) ahead: Option<ReadAhead>,
+    /// Writes rows while a replay goes on.
+    pub(crate) pieces: &'m mut Pieces,
 }
 
 /// Tells how one replay ended.
@@ -191,7 +195,7 @@ impl<T: Transaction> Replayer<'_, T> {
         arrivals: &'e Arrivals<'a>,
         since: Option<EventTime>,
         out: &mut Changes,
-    ) -> Result<LateOutcome, StoreError> {
+    ) -> Result<LateOutcome, Setback> {
         let plan = if items.iter().any(Item::is_known) {
             let sender_ref = SenderRef::of(timeline);
             Plan::make(self.tx, self.decoders, &sender_ref, items, arrivals, self.ahead.take()).await?
@@ -206,11 +210,12 @@ impl<T: Transaction> Replayer<'_, T> {
             StretchesEnd::ReachesBack { since: earlier } => {
                 // The stored history lacks what the earlier stretch added, so it cannot be read
                 // again from inside that stretch. Start over, with all work in one stretch.
+                self.pieces.none_written()?;
                 out.rollback(mark);
                 let since = work.next(WorkDone::default()).map(|first| first.min(earlier));
                 match self.stretches(timeline, work, since, true, out).await? {
                     StretchesEnd::Done(outcome) => outcome,
-                    StretchesEnd::ReachesBack { .. } => return Err(endless(timeline)),
+                    StretchesEnd::ReachesBack { .. } => return Err(endless(timeline).into()),
                 }
             }
         };
@@ -228,14 +233,14 @@ impl<T: Transaction> Replayer<'_, T> {
         timeline: &Timeline,
         since: EventTime,
         out: &mut Changes,
-    ) -> Result<LateOutcome, StoreError> {
+    ) -> Result<LateOutcome, Setback> {
         let plan = Plan::default();
         let work = Work { items: &[], plan: &plan, arrivals: None };
         let mut outcome = LateOutcome::new(timeline);
         let stretch = Stretch { since: Some(since), done_until: None, at_once: true };
         match self.stretch(&mut outcome, work, WorkDone::default(), stretch, &mut None, out).await? {
             StretchEnd::Reached(_) => Ok(outcome),
-            StretchEnd::ReachesBack { .. } => Err(endless(timeline)),
+            StretchEnd::ReachesBack { .. } => Err(endless(timeline).into()),
         }
     }
 
@@ -247,7 +252,7 @@ impl<T: Transaction> Replayer<'_, T> {
         mut since: Option<EventTime>,
         at_once: bool,
         out: &mut Changes,
-    ) -> Result<StretchesEnd, StoreError> {
+    ) -> Result<StretchesEnd, Setback> {
         let mut outcome = LateOutcome::new(timeline);
         // One reader serves all stretches, so that the history is read once.
         let mut reader = None;
@@ -313,7 +318,7 @@ impl<T: Transaction> Replayer<'_, T> {
         stretch: Stretch,
         reader: &mut Option<Reader>,
         out: &mut Changes,
-    ) -> Result<StretchEnd, StoreError> {
+    ) -> Result<StretchEnd, Setback> {
         let mut since = stretch.since;
         loop {
             if let Some(done_until) = stretch.done_until
@@ -324,6 +329,9 @@ impl<T: Transaction> Replayer<'_, T> {
             }
             outcome.replays += 1;
             let end = self.replay(outcome, work, done, since, stretch.at_once, reader, out).await?;
+            if !matches!(end, ReplayEnd::Reached(_)) {
+                self.pieces.none_written()?;
+            }
             let next = match end {
                 ReplayEnd::Reached(done) => return Ok(StretchEnd::Reached(done)),
                 // Only a strictly earlier start can find something else. Otherwise start with the
@@ -334,7 +342,7 @@ impl<T: Transaction> Replayer<'_, T> {
             // The reader is past the start of the next replay.
             *reader = None;
             if next == since {
-                return Err(endless(&outcome.timeline));
+                return Err(endless(&outcome.timeline).into());
             }
             since = next;
         }
@@ -364,21 +372,23 @@ impl<T: Transaction> Replayer<'_, T> {
         at_once: bool,
         reader: &mut Option<Reader>,
         out: &mut Changes,
-    ) -> Result<ReplayEnd, StoreError> {
+    ) -> Result<ReplayEnd, Setback> {
         let sender_ref = SenderRef::of(&outcome.timeline);
-        let reader = match (reader, since) {
-            (Some(reader), Some(since)) if reader.goes_on_to(since) => {
-                reader.go_to(self.tx, since).await?;
-                reader
-            }
-            (reader, _) => {
+        let goes_on = match (reader.as_mut(), since) {
+            (Some(reader), Some(since)) => reader.go_on_to(self.tx, since).await?,
+            _ => false,
+        };
+        let reader = match (goes_on, reader) {
+            (true, Some(reader)) => reader,
+            (_, reader) => {
                 let ahead = self.ahead.take();
                 let fresh =
                     Reader::open(self.tx, outcome.timeline.sender(), since, self.decoders, ahead).await?;
                 reader.insert(fresh)
             }
         };
-        let mut replay = Replay::new(self.engine, &outcome.timeline, reader.start.as_ref())?;
+        let mut replay =
+            Replay::new(self.engine, &outcome.timeline, reader.start.as_ref()).map_err(StoreError::from)?;
         if work.plan.concerns_totals {
             replay.forget_totals();
         }
@@ -417,7 +427,10 @@ impl<T: Transaction> Replayer<'_, T> {
             {
                 let event = stored.event(self.decoders, &sender_ref)?;
                 match work.plan.change(event.id) {
-                    None => replay.stored(&event),
+                    None => {
+                        replay.stored(&event);
+                        self.pieces.write(self.tx, &mut replay).await?;
+                    }
                     Some(Change::Remove) => replay.remove(&event),
                     Some(Change::Replace { copy, kept }) => {
                         let changed = stored.with_copy(work.arrivals, *copy, kept, self.decoders)?;

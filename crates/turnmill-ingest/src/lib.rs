@@ -54,6 +54,7 @@ mod ingest;
 mod late;
 mod look;
 mod pack;
+mod pieces;
 mod reader;
 mod replaced;
 mod report;

@@ -28,11 +28,9 @@ const LARGEST_PAGE: usize = 1024;
 /// Events of a page: enough that the request is cheap in comparison, few enough to hold in memory.
 const PAGE_EVENTS: usize = 8192;
 
-/// A reader skips events, rather than being opened again, for up to this many events more than it
+/// A reader skips events, rather than being opened again, for about this many events more than it
 /// has shown. Skipping then costs no more than the work done already.
 const SHORT_WAY: usize = 512;
-/// Least number of events between two checkpoints.
-const CHECKPOINT_EVENTS: usize = 32;
 
 /// Names the sender whose history is read, with the name that its events are decoded with.
 #[derive(Clone, Debug)]
@@ -211,7 +209,7 @@ pub(crate) struct Reader {
     decoders: Decoders,
     /// The checkpoint at which reading began; `None`: with the first event.
     pub(crate) start: Option<Checkpoint>,
-    /// The checkpoints not passed yet.
+    /// The checkpoints not passed yet, of the pages read so far.
     pub(crate) checkpoints: VecDeque<Checkpoint>,
     pending: VecDeque<Stored>,
     /// All events before this time are in `pending`; `None`: all events are.
@@ -280,8 +278,8 @@ impl Reader {
         if self.read == 0 {
             from = page.start.as_ref().map(|start| start.time);
             self.start = page.start;
-            self.checkpoints = page.checkpoints.into();
         }
+        self.checkpoints.extend(page.checkpoints);
         self.read += page.chunks.len();
         self.complete_before = page.next;
         let mut brought = 0;
@@ -346,33 +344,38 @@ impl Reader {
         self.start = Some(checkpoint);
     }
 
-    /// Returns whether it is cheaper to go on to the latest checkpoint at or before `since` than to
-    /// open another reader there. Valid only after a replay that has settled.
-    pub(crate) fn goes_on_to(&self, since: EventTime) -> bool {
-        if self.start.as_ref().is_none_or(|start| start.time > since) {
-            return false;
-        }
-        let between = self.checkpoints.iter().take_while(|checkpoint| checkpoint.time <= since).count();
-        let read = self.complete_before.is_none_or(|limit| since < limit);
-        read || between * CHECKPOINT_EVENTS <= self.shown + SHORT_WAY
-    }
-
-    /// Skips to the latest checkpoint at or before `since`.
-    pub(crate) async fn go_to<T: Transaction>(
+    /// Goes on to the latest checkpoint at or before `since`. Returns whether it is there.
+    ///
+    /// Gives up where opening another reader is cheaper: after skipping more events than were shown
+    /// before, and some. Valid only after a replay that has settled. A reader that has given up can
+    /// only be dropped.
+    pub(crate) async fn go_on_to<T: Transaction>(
         &mut self,
         tx: &mut T,
         since: EventTime,
-    ) -> Result<(), StoreError> {
-        while self.checkpoints.front().is_some_and(|checkpoint| checkpoint.time <= since) {
-            self.start = self.checkpoints.pop_front();
+    ) -> Result<bool, StoreError> {
+        if self.start.as_ref().is_none_or(|start| start.time > since) {
+            return Ok(false);
         }
-        let Some(start) = self.start.as_ref().map(|start| start.time) else { return Ok(()) };
+        let most = self.shown * 2 + SHORT_WAY;
+        // Invariant: `start` is the latest checkpoint at or before `since` of the pages read so
+        // far, and no event before it is pending.
         loop {
-            self.fill(tx).await?;
-            if self.pending.front().is_none_or(|event| event.time >= start) {
-                return Ok(());
+            while self.checkpoints.front().is_some_and(|checkpoint| checkpoint.time <= since) {
+                self.start = self.checkpoints.pop_front();
             }
-            self.next();
+            let start = self.start.as_ref().map(|start| start.time);
+            while self.pending.front().is_some_and(|event| Some(event.time) < start) {
+                self.next();
+            }
+            // A page that is not read yet may have a later checkpoint, if it begins before `since`.
+            if self.complete_before.is_none_or(|limit| since < limit) {
+                return Ok(true);
+            }
+            if self.shown > most {
+                return Ok(false);
+            }
+            self.read_page(tx).await?;
         }
     }
 }

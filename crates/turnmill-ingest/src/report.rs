@@ -18,6 +18,9 @@ pub struct Report {
     pub late: u64,
     /// Number of replays of a stretch of history, restarts included.
     pub replays: u64,
+    /// Number of pieces in which row changes were written before the batch, because a late event
+    /// changed very many rows.
+    pub pieces: u64,
     /// The row changes, by table.
     pub rows: Vec<RowCounts>,
     /// Time that the store took to commit.
@@ -54,6 +57,20 @@ impl RowCounts {
         });
         counts
     }
+
+    /// Adds `more` to `counts`, table by table.
+    pub(crate) fn add(counts: &mut Vec<Self>, more: &[Self]) {
+        for rows in more {
+            match counts.iter_mut().find(|known| known.table == rows.table) {
+                None => counts.push(*rows),
+                Some(known) => {
+                    known.inserts += rows.inserts;
+                    known.updates += rows.updates;
+                    known.deletes += rows.deletes;
+                }
+            }
+        }
+    }
 }
 
 impl AddAssign<&Self> for Report {
@@ -66,15 +83,7 @@ impl AddAssign<&Self> for Report {
         for (reason, letters) in &other.dead_letters {
             *self.dead_letters.entry(*reason).or_default() += letters;
         }
-        for rows in &other.rows {
-            match self.rows.iter_mut().find(|known| known.table == rows.table) {
-                None => self.rows.push(*rows),
-                Some(known) => {
-                    known.inserts += rows.inserts;
-                    known.updates += rows.updates;
-                    known.deletes += rows.deletes;
-                }
-            }
-        }
+        self.pieces += other.pieces;
+        RowCounts::add(&mut self.rows, &other.rows);
     }
 }

@@ -10,6 +10,8 @@ pub(crate) enum Setback {
     Store(StoreError),
     /// The store has other patterns than the engine.
     OtherPatterns,
+    /// Rows were written in pieces that have to be taken back. The next attempt writes none.
+    PiecesVoid,
 }
 
 impl From<StoreError> for Setback {

@@ -11,6 +11,7 @@ use crate::copies::EventCounts;
 use crate::history::{Entries, unpack};
 use crate::ingest::Ingest;
 use crate::late::Replayer;
+use crate::pieces::Pieces;
 use crate::reader::{SenderRef, Stored};
 use crate::replaced::rewrite;
 use crate::setback::{Setback, check_opened, check_patterns};
@@ -138,8 +139,13 @@ impl Ingest {
             let Locked::Loaded { version, state } = locked else { continue };
             let timeline = Timeline::from_bytes(&state).map_err(StoreError::from)?;
             let Some(since) = timeline.markers_missing_since(self.engine.patterns()) else { continue };
-            let mut replayer =
-                Replayer { tx: &mut tx, engine: &self.engine, decoders: self.decoders(), ahead: None };
+            let mut replayer = Replayer {
+                tx: &mut tx,
+                engine: &self.engine,
+                decoders: self.decoders(),
+                ahead: None,
+                pieces: &mut Pieces::new(false),
+            };
             let outcome = replayer.make_up(&timeline, since, &mut batch.changes).await?;
             let (sender, version, state) = (*sender, version + 1, outcome.timeline.to_bytes());
             batch.timelines.push(TimelineWrite { sender, version, state });

@@ -17,17 +17,32 @@ use crate::value::Array;
 // the planner does not merge into a join: it is executed once per request, by an index.
 //
 // A late event at 10:01 of `u1` asks for three things: the newest checkpoint before 10:01
-// (`BEFORE`), the checkpoints after it (`AFTER`), and the chunks of events from that first
-// checkpoint on (`CHUNKS`).
+// (`BEFORE`), the chunks of a page of events from that checkpoint on (`CHUNKS`), and the
+// checkpoints that lie in this page (`OF_PAGE`).
 
 const BEFORE: &str = "SELECT asked.n, found.\"time\", found.\"state\" \
      FROM unnest($1::uuid[], $2::double precision[]) WITH ORDINALITY AS asked (sender, since, n) CROSS JOIN LATERAL (\
      SELECT \"time\", \"state\" FROM _turnmill_checkpoint \
      WHERE \"sender_id\" = asked.sender AND \"time\" <= asked.since ORDER BY \"time\" DESC LIMIT 1) AS found";
-const AFTER: &str = "SELECT asked.n, found.\"time\", found.\"state\" \
-     FROM unnest($1::uuid[], $2::double precision[]) WITH ORDINALITY AS asked (sender, since, n) CROSS JOIN LATERAL (\
+/// Reads the checkpoints of a page: from the least time of its first chunk (of the first page: from
+/// the start) to that of the first chunk after it. `OFFSET 0` has the bounds computed once a
+/// request.
+const OF_PAGE: &str = "SELECT asked.n, found.\"time\", found.\"state\" \
+     FROM unnest($1::uuid[], $2::double precision[], $3::bigint[], $4::bigint[]) \
+     WITH ORDINALITY AS asked (sender, since, skipped, fetched, n) CROSS JOIN LATERAL (\
+     SELECT coalesce(max(\"time\"), '-infinity') AS \"from\" FROM _turnmill_checkpoint \
+     WHERE \"sender_id\" = asked.sender AND \"time\" <= asked.since) AS start CROSS JOIN LATERAL (\
+     SELECT CASE WHEN asked.skipped = 0 THEN '-infinity' ELSE (\
+     SELECT \"least\" FROM _turnmill_history \
+     WHERE \"sender_id\" = asked.sender AND \"greatest\" >= start.\"from\" \
+     ORDER BY \"least\", \"number\" LIMIT 1 OFFSET asked.skipped) END AS \"least\", coalesce((\
+     SELECT \"least\" FROM _turnmill_history \
+     WHERE \"sender_id\" = asked.sender AND \"greatest\" >= start.\"from\" \
+     ORDER BY \"least\", \"number\" LIMIT 1 OFFSET asked.skipped + asked.fetched - 1), 'infinity') AS \"next\" \
+     OFFSET 0) AS page CROSS JOIN LATERAL (\
      SELECT \"time\", \"state\" FROM _turnmill_checkpoint \
-     WHERE \"sender_id\" = asked.sender AND \"time\" > asked.since ORDER BY \"time\") AS found";
+     WHERE \"sender_id\" = asked.sender AND \"time\" > asked.since \
+     AND \"time\" >= page.\"least\" AND \"time\" < page.\"next\" ORDER BY \"time\") AS found";
 /// Reads the chunks from the checkpoint that [`BEFORE`] finds. The index alone decides which
 /// chunks.
 const CHUNKS: &str = "SELECT asked.n, chunk.\"number\", chunk.\"least\", chunk.\"greatest\", chunk.\"bytes\" \
@@ -42,7 +57,7 @@ const CHUNKS: &str = "SELECT asked.n, chunk.\"number\", chunk.\"least\", chunk.\
 const READING: &str = "reading history";
 
 /// The statements that [`pages`] executes.
-pub(crate) const STATEMENTS: [&str; 3] = [BEFORE, AFTER, CHUNKS];
+pub(crate) const STATEMENTS: [&str; 3] = [BEFORE, CHUNKS, OF_PAGE];
 
 /// Returns the pages of `requests`, in their order. Needs the statements to be prepared.
 pub(crate) async fn pages(
@@ -56,17 +71,15 @@ pub(crate) async fn pages(
         ]
     };
     let before = columns(since);
-    // Later checkpoints come with the first page. Other pages ask for those after infinity: none.
-    let after = columns(|request| if request.skip == 0 { since(request) } else { f64::INFINITY });
-    let mut chunks = columns(since);
-    chunks.push(Array::of(SqlType::Integer, requests.iter().map(|request| request.skip as u64)));
+    let mut of_page = columns(since);
+    of_page.push(Array::of(SqlType::Integer, requests.iter().map(|request| request.skip as u64)));
     // Fetches one chunk more than asked for, which says where the next page begins.
     let fetched = |request: &HistoryRequest| (request.limit as u64).saturating_add(1);
-    chunks.push(Array::of(SqlType::Integer, requests.iter().map(fetched)));
-    let (before, after, chunks) = join3(
+    of_page.push(Array::of(SqlType::Integer, requests.iter().map(fetched)));
+    let (before, chunks, after) = join3(
         query(connection, BEFORE, &before),
-        query(connection, AFTER, &after),
-        query(connection, CHUNKS, &chunks),
+        query(connection, CHUNKS, &of_page),
+        query(connection, OF_PAGE, &of_page),
     )
     .await;
     let rows = |rows: Result<Result<Vec<Row>, Failure>, StoreError>| {

@@ -5,8 +5,8 @@ use std::collections::{BTreeSet, HashMap};
 use futures_util::future::{OptionFuture, join, join3};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
-use turnmill_model::{EventId, SenderId, SessionId, Settings};
-use turnmill_sink::outbox::encode;
+use turnmill_model::{Changes, EventId, SenderId, SessionId, Settings};
+use turnmill_sink::outbox::{encode, encode_rows};
 use turnmill_sink::{
     Advance, Batch, Claim, EventLookup, HistoryPage, HistoryRequest, Locked, SenderClaim, StoreError,
     StoredCopies, Transaction,
@@ -42,6 +42,8 @@ pub struct PostgresTransaction<'s> {
     locked: Vec<Locked>,
     patterns: u64,
     sinks: SinkFacts,
+    /// Entries of the outbox for rows that were written before the batch.
+    entries: Vec<Vec<u8>>,
     /// Set if a statement has failed: the transaction can only be rolled back.
     failed: bool,
     ended: bool,
@@ -69,6 +71,7 @@ impl<'s> PostgresTransaction<'s> {
             locked: Vec::new(),
             patterns: 0,
             sinks: SinkFacts::default(),
+            entries: Vec::new(),
             failed: false,
             ended: false,
         };
@@ -90,6 +93,7 @@ impl<'s> PostgresTransaction<'s> {
             locked: Vec::new(),
             patterns: 0,
             sinks: SinkFacts::default(),
+            entries: Vec::new(),
             failed: false,
             ended: false,
         };
@@ -390,6 +394,17 @@ impl Transaction for PostgresTransaction<'_> {
         history::pages(self.store.connection()?, requests).await
     }
 
+    async fn write_rows(&mut self, changes: &Changes) -> Result<(), StoreError> {
+        if self.store.settings.read_only {
+            return Err(self.store.reading_only());
+        }
+        let mut steps = Vec::new();
+        write::changes(&self.store.sql, changes, &mut steps)?;
+        // The entry is written with those of the batch: its number is the last lock.
+        self.entries.extend(encode_rows(changes, self.sinks.wanted));
+        self.run(steps).await
+    }
+
     async fn write(&mut self, batch: &Batch) -> Result<(), StoreError> {
         if self.store.settings.read_only {
             return Err(self.store.reading_only());
@@ -400,7 +415,9 @@ impl Transaction for PostgresTransaction<'_> {
             Vec::new()
         };
         let mut steps = write::steps(&self.store.sql, batch, &numbers)?;
-        if let Some(entry) = encode(batch, self.sinks.wanted, &numbers) {
+        let mut entries = std::mem::take(&mut self.entries);
+        entries.extend(encode(batch, self.sinks.wanted, &numbers));
+        for entry in entries {
             // The last lock, so that numbers have the order of commits.
             steps.extend(outbox::steps(&self.store.sql.outbox, &entry, self.sinks));
         }

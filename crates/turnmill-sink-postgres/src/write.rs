@@ -75,7 +75,7 @@ fn remove<'s>(removals: &[Removal], senders: impl Iterator<Item = &'s SenderId>,
 /// Tables come parents first. So a row is inserted after the row that it refers to and deleted
 /// before it, which is what checked foreign keys demand: `rasa_session` before `rasa_event` on the
 /// way in, `rasa_event` before `rasa_session` on the way out.
-fn changes(sql: &Sql, changes: &Changes, steps: &mut Vec<Step>) -> Result<(), StoreError> {
+pub(crate) fn changes(sql: &Sql, changes: &Changes, steps: &mut Vec<Step>) -> Result<(), StoreError> {
     let mut deletes = Vec::new();
     let mut result = Ok(());
     changes.for_each_table(|changes| match sql.tables.get(changes.table.name) {

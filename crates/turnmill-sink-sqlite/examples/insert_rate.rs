@@ -85,6 +85,11 @@ impl Transaction for TimedTransaction<'_> {
         timed(&self.1, "history", self.0.histories(requests)).await
     }
 
+    async fn write_rows(&mut self, changes: &Changes) -> Result<(), StoreError> {
+        self.1.lock().unwrap().changes.push(changes.clone());
+        timed(&self.1, "write", self.0.write_rows(changes)).await
+    }
+
     async fn write(&mut self, batch: &Batch) -> Result<(), StoreError> {
         {
             let mut log = self.1.lock().unwrap();

@@ -55,8 +55,8 @@ pub(crate) const TIMELINE: &str = "SELECT version, CASE WHEN version IS ?2 THEN 
      FROM _turnmill_timeline WHERE sender_id = ?1";
 pub(crate) const CHECKPOINT_BEFORE: &str = "SELECT time, state FROM _turnmill_checkpoint \
      WHERE sender_id = ?1 AND time <= ?2 ORDER BY time DESC LIMIT 1";
-pub(crate) const CHECKPOINTS_AFTER: &str =
-    "SELECT time, state FROM _turnmill_checkpoint WHERE sender_id = ?1 AND time > ?2 ORDER BY time";
+pub(crate) const CHECKPOINTS_OF_PAGE: &str = "SELECT time, state FROM _turnmill_checkpoint \
+     WHERE sender_id = ?1 AND time > ?2 AND time >= ?3 AND time < ?4 ORDER BY time";
 pub(crate) const DELETE_CHECKPOINTS: &str =
     "DELETE FROM _turnmill_checkpoint WHERE sender_id = ?1 AND time > ?2 AND time < ?3";
 /// The index alone yields the chunks to read.

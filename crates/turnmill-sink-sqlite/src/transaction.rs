@@ -2,16 +2,16 @@
 
 use rusqlite::{OptionalExtension as _, Row};
 use turnmill_engine::Checkpoint;
-use turnmill_model::{EventId, EventKey, EventTime, SenderId, SessionId, Settings};
+use turnmill_model::{Changes, EventId, EventKey, EventTime, SenderId, SessionId, Settings};
 use turnmill_sink::{
     Batch, Chunk, Claim, EventLookup, HistoryPage, HistoryRequest, Locked, SenderClaim, StoreError,
-    StoredCopies, Transaction,
+    StoredCopies, Transaction, outbox,
 };
 use uuid::Uuid;
 
 use crate::SqliteStore;
 use crate::outbox::SinkFacts;
-use crate::sql::{CHECKPOINT_BEFORE, CHECKPOINTS_AFTER, HISTORY, KNOWN, SESSION_OWNER, TIMELINE};
+use crate::sql::{CHECKPOINT_BEFORE, CHECKPOINTS_OF_PAGE, HISTORY, KNOWN, SESSION_OWNER, TIMELINE};
 use crate::store::roll_back;
 use crate::write::Writer;
 
@@ -22,13 +22,15 @@ pub struct SqliteTransaction<'s> {
     claim: &'s Claim,
     patterns: u64,
     sinks: SinkFacts,
+    /// Entries of the outbox for rows that were written before the batch.
+    entries: Vec<Vec<u8>>,
     /// Versions that are stored after the commit.
     written: Vec<(SenderId, u64)>,
 }
 
 impl<'s> SqliteTransaction<'s> {
     pub(crate) fn new(store: &'s mut SqliteStore, claim: &'s Claim, patterns: u64, sinks: SinkFacts) -> Self {
-        Self { store, claim, patterns, sinks, written: Vec::new() }
+        Self { store, claim, patterns, sinks, entries: Vec::new(), written: Vec::new() }
     }
 
     fn writer(&self) -> Result<Writer<'_>, StoreError> {
@@ -110,14 +112,6 @@ impl<'s> SqliteTransaction<'s> {
                 .map_err(fail)?
                 .transpose()?;
         }
-        if skip == 0 {
-            self.store.gate.pass()?;
-            let mut query = connection.prepare_cached(CHECKPOINTS_AFTER).map_err(fail)?;
-            let after = since.map_or(f64::NEG_INFINITY, EventTime::seconds);
-            let rows: Vec<_> =
-                query.query_map((key, after), checkpoint).and_then(Iterator::collect).map_err(fail)?;
-            page.checkpoints = rows.into_iter().collect::<Result<_, _>>()?;
-        }
         let from = page.start.as_ref().map_or(f64::NEG_INFINITY, |start| start.time.seconds());
         // Fetch one more than requested, to find the start of the next page.
         let (fetch, offset) = (count(limit).saturating_add(1), count(skip));
@@ -136,6 +130,20 @@ impl<'s> SqliteTransaction<'s> {
             page.next = page.chunks.get(limit).map(|chunk| chunk.least);
             page.chunks.truncate(limit);
         }
+        self.store.gate.pass()?;
+        let mut query = connection.prepare_cached(CHECKPOINTS_OF_PAGE).map_err(fail)?;
+        let after = since.map_or(f64::NEG_INFINITY, EventTime::seconds);
+        let least = match page.chunks.first() {
+            _ if skip == 0 => f64::NEG_INFINITY,
+            Some(first) => first.least.seconds(),
+            None => f64::INFINITY,
+        };
+        let before = page.next.map_or(f64::INFINITY, EventTime::seconds);
+        let rows: Vec<_> = query
+            .query_map((key, after, least, before), checkpoint)
+            .and_then(Iterator::collect)
+            .map_err(fail)?;
+        page.checkpoints = rows.into_iter().collect::<Result<_, _>>()?;
         Ok(page)
     }
 }
@@ -186,8 +194,15 @@ impl Transaction for SqliteTransaction<'_> {
         requests.iter().map(|request| self.page(request)).collect()
     }
 
+    async fn write_rows(&mut self, changes: &Changes) -> Result<(), StoreError> {
+        self.writer()?.changes(changes)?;
+        self.entries.extend(outbox::encode_rows(changes, self.sinks.wanted));
+        Ok(())
+    }
+
     async fn write(&mut self, batch: &Batch) -> Result<(), StoreError> {
-        self.writer()?.batch(batch, self.sinks)?;
+        let entries = std::mem::take(&mut self.entries);
+        self.writer()?.batch(batch, entries, self.sinks)?;
         self.written.extend(batch.timelines.iter().map(|timeline| (timeline.sender, timeline.version)));
         Ok(())
     }

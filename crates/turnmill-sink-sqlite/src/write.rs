@@ -29,7 +29,13 @@ impl<'w> Writer<'w> {
         Self { store, connection, fresh, times: TimeText::default() }
     }
 
-    pub(crate) fn batch(&mut self, batch: &Batch, sinks: SinkFacts) -> Result<(), StoreError> {
+    /// Writes a batch. `entries` are those of the outbox for rows that were written before it.
+    pub(crate) fn batch(
+        &mut self,
+        batch: &Batch,
+        mut entries: Vec<Vec<u8>>,
+        sinks: SinkFacts,
+    ) -> Result<(), StoreError> {
         let sql = &self.store.sql;
         for sender in batch.cleared.iter().chain(&batch.forgotten) {
             self.remove(&sql.clear, *sender)?;
@@ -67,7 +73,8 @@ impl<'w> Writer<'w> {
         if let Some(sender) = batch.rebuilt {
             upkeep::note_progress(self.store, sender)?;
         }
-        if let Some(entry) = outbox::encode(batch, sinks.wanted, &letters) {
+        entries.extend(outbox::encode(batch, sinks.wanted, &letters));
+        for entry in entries {
             self.store.gate.pass()?;
             self.store.put_entry(self.connection, &entry, sinks)?;
         }
@@ -96,7 +103,7 @@ impl<'w> Writer<'w> {
     }
 
     /// Writes rows: inserts and updates table by table, then deletes in the opposite order.
-    fn changes(&mut self, changes: &Changes) -> Result<(), StoreError> {
+    pub(crate) fn changes(&mut self, changes: &Changes) -> Result<(), StoreError> {
         let mut result = Ok(());
         let mut with_deletes = Vec::new();
         changes.for_each_table(|table| {

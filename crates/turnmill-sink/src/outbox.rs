@@ -37,7 +37,7 @@ use turnmill_model::tables::Table;
 
 pub use self::batch::{ChangeBatch, RowChange, TableOperation};
 pub use self::change::{ChangeValue, DEAD_LETTER_COLUMNS, DEAD_LETTERS, Operation, Origin, columns};
-pub use self::encoding::{VERSION, encode, encode_patterns, read_headers};
+pub use self::encoding::{VERSION, encode, encode_patterns, encode_rows, read_headers};
 pub use self::position::{SinkPosition, SnapshotCursor};
 pub use self::snapshot::snapshot_page;
 use crate::{Inspect, Store, StoreError};

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::future::Future;
 
 use turnmill_engine::Checkpoint;
-use turnmill_model::{EventTime, Micros, PartitionId, SenderId, SessionId, Settings};
+use turnmill_model::{Changes, EventTime, Micros, PartitionId, SenderId, SessionId, Settings};
 
 use crate::digest::Digests;
 use crate::{
@@ -98,10 +98,12 @@ pub trait Store: Send {
 ///    [`histories`](Self::histories), any number of times and in any order. They see what was
 ///    stored before this transaction. Only claimed senders are looked up, so the answers hold until
 ///    the end.
-/// 3. [`write`](Self::write), at most once.
-/// 4. [`commit`](Self::commit), which also moves the claimed positions; or drop, which rolls back.
+/// 3. [`write_rows`](Self::write_rows), any number of times, between look-ups as well. From then on
+///    [`known`](Self::known) and [`session_owners`](Self::session_owners) may see these rows.
+/// 4. [`write`](Self::write), at most once.
+/// 5. [`commit`](Self::commit), which also moves the claimed positions; or drop, which rolls back.
 ///
-/// After an error of a look-up or of `write` the transaction can only be dropped. The caller may
+/// After an error of a look-up or of a write the transaction can only be dropped. The caller may
 /// begin another one. [`Store`] has an example.
 pub trait Transaction: Send {
     /// Returns the settings that the store was opened with, or that its rows are
@@ -154,6 +156,16 @@ pub trait Transaction: Send {
             pages.pop().ok_or_else(|| StoreError::Damaged { detail: detail() })
         }
     }
+
+    /// Writes a part of the batch's row changes before the batch itself, so that a batch that
+    /// changes very many rows need not be held in memory. `changes` are applied as those of a
+    /// batch. A later part, and the batch, may update a row of an earlier part. The batch must not
+    /// clear or forget senders.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`write`](Self::write).
+    fn write_rows(&mut self, changes: &Changes) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Writes a batch. Nothing is visible to others before [`commit`](Self::commit).
     ///
@@ -221,7 +233,8 @@ pub struct HistoryPage {
     /// The checkpoint at which the events begin; `None`: with the first event. It is the same on
     /// every page.
     pub start: Option<Checkpoint>,
-    /// The checkpoints after `start`, in order. Only the first page has them.
+    /// The checkpoints after `since` that lie in this page, in order: at or after the least time of
+    /// its first chunk (of the first page: all), and before `next`.
     pub checkpoints: Vec<Checkpoint>,
     /// The chunks that hold events at or after the start, ordered by their least time, then number.
     pub chunks: Vec<Chunk>,

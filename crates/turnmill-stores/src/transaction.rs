@@ -1,6 +1,6 @@
 //! The transaction of any store.
 
-use turnmill_model::{SenderId, SessionId, Settings};
+use turnmill_model::{Changes, SenderId, SessionId, Settings};
 use turnmill_sink::{
     Batch, EventLookup, HistoryPage, HistoryRequest, Locked, StoreError, StoredCopies, Transaction,
 };
@@ -59,6 +59,10 @@ impl Transaction for AnyTransaction<'_> {
 
     async fn histories(&mut self, requests: &[HistoryRequest]) -> Result<Vec<HistoryPage>, StoreError> {
         each!(self, tx => tx.histories(requests).await)
+    }
+
+    async fn write_rows(&mut self, changes: &Changes) -> Result<(), StoreError> {
+        each!(self, tx => tx.write_rows(changes).await)
     }
 
     async fn write(&mut self, batch: &Batch) -> Result<(), StoreError> {

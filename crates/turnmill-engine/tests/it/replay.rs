@@ -104,6 +104,56 @@ fn what_a_replay_finds_does_not_depend_on_how_much_it_gathers() {
     }
 }
 
+/// Returns what a replay of `life` changes, taken in pieces while it goes on, with the most entries
+/// that it held.
+fn replayed_in_pieces((stored, late): Life, gather: usize) -> (Vec<Changes>, usize) {
+    let mut timeline = sender(&stored);
+    apply(&mut timeline, &stored);
+    let engine = Engine::new(&Settings::default()).gather(gather);
+    let mut replay = Replay::new(&engine, &timeline, None).unwrap();
+    let mut late = late.iter().peekable();
+    let (mut pieces, mut most) = (Vec::new(), 0);
+    for event in &stored {
+        while let Some(late) = late.next_if(|late| late.time < event.time) {
+            replay.insert(late);
+        }
+        replay.stored(event);
+        most = most.max(replay.gathered());
+        pieces.extend(replay.take_final());
+    }
+    let mut rest = Changes::default();
+    assert!(matches!(replay.finish(&mut rest), ReplayOutcome::Done(_)));
+    pieces.push(rest);
+    (pieces, most)
+}
+
+#[test]
+fn a_replay_whose_rows_are_taken_in_pieces_holds_a_bounded_number() {
+    let gather = 200;
+    for count in [1000, 2000, 4000] {
+        let (pieces, most) = replayed_in_pieces(renamed_life(count), gather);
+        assert!(pieces.len() > count / gather, "{} pieces of {count}", pieces.len());
+        assert!(most <= 4 * gather, "{count}: {most} held");
+        let (whole, _) = replayed(renamed_life(count), usize::MAX);
+        // A new session comes with the first piece, and gets its end with the last.
+        let [mut taken, mut ended] = [Vec::new(), Vec::new()];
+        let entries = pieces.iter().flat_map(shown);
+        for entry in entries {
+            match entry.strip_prefix("rasa_session ") {
+                Some(session) => ended.push(session.replace("update", "insert")),
+                None => taken.push(entry),
+            }
+        }
+        taken.sort();
+        let (sessions, others): (Vec<_>, Vec<_>) =
+            shown(&whole).into_iter().partition(|entry| entry.starts_with("rasa_session "));
+        assert_eq!(taken, others, "{count}");
+        for session in sessions {
+            assert!(ended.contains(&session["rasa_session ".len()..].to_owned()), "{session}: {ended:#?}");
+        }
+    }
+}
+
 /// Returns all entries with their texts, sorted.
 fn shown(changes: &Changes) -> Vec<String> {
     let mut entries = Vec::new();

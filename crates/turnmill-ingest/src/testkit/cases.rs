@@ -30,6 +30,12 @@ impl<S: Store + Inspect> Bench<S> {
         Self::with_rules(store, &RowRules::new(settings, RasaDecoder::new)).await
     }
 
+    /// Compares and writes rows of a replay in pieces of about `changes`.
+    pub(super) async fn gathering(store: S, changes: usize) -> Self {
+        let rules = RowRules::new(&Settings::default(), RasaDecoder::new);
+        Self::with_rules(store, &rules.with_gathered_changes(changes)).await
+    }
+
     pub(super) async fn with_rules(mut store: S, rules: &RowRules) -> Self {
         let key = PartitionId { source: "suite".into(), partition: "0".into() };
         let ingest = Ingest::new(rules, 1 << 20);
@@ -68,7 +74,7 @@ impl<S: Store + Inspect> Bench<S> {
 }
 
 /// Returns the digests that the lines give in one batch of a store of the same kind.
-async fn expected<F: Fixture>(fixture: &mut F, lines: &[String]) -> Digests {
+pub(super) async fn expected<F: Fixture>(fixture: &mut F, lines: &[String]) -> Digests {
     expected_with(fixture, lines, &Settings::default()).await
 }
 

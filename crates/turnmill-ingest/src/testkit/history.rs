@@ -61,9 +61,15 @@ pub(super) async fn history_comes_in_pages_by_exact_time<F: Fixture>(fixture: &m
     let expected = [
         (sender, None, 0, 9, (None, all.clone(), vec![1, 3, 4, 5, 2], None)),
         (sender, Some(1), 0, 9, (None, all, vec![1, 3, 4, 5, 2], None)),
-        (sender, Some(4), 0, 2, (start, vec![time(8)], vec![1, 3], Some(time(6)))),
+        // A page has the checkpoints from its first chunk up to the next page.
+        (sender, None, 0, 1, (None, vec![], vec![1], Some(time(2)))),
+        (sender, None, 1, 2, (None, vec![time(2), time(4)], vec![3, 4], Some(time(6)))),
+        (sender, None, 3, 2, (None, vec![time(8)], vec![5, 2], None)),
+        (sender, Some(4), 0, 2, (start, vec![], vec![1, 3], Some(time(6)))),
+        (sender, Some(4), 2, 2, (start, vec![time(8)], vec![5, 2], None)),
+        (sender, Some(4), 9, 2, (start, vec![], vec![], None)),
         (sender, Some(7), 2, 1, (start, vec![], vec![5], Some(time(7)))),
-        (sender, Some(7), 3, 1, (start, vec![], vec![2], None)),
+        (sender, Some(7), 3, 1, (start, vec![time(8)], vec![2], None)),
         (sender, Some(9), 0, 9, (Some(time(8)), vec![], vec![2], None)),
         (other, Some(9), 0, 9, (None, vec![], vec![1], None)),
         (SenderId::new(None, "c"), None, 0, 9, (None, vec![], vec![], None)),

@@ -38,6 +38,8 @@ pub struct MemoryTransaction<'s> {
     settings: Settings,
     patterns: u64,
     undo: Vec<Undo>,
+    /// Entries of the outbox for rows that were written before the batch.
+    entries: Vec<Vec<u8>>,
     committed: bool,
 }
 
@@ -61,7 +63,15 @@ impl<'s> MemoryTransaction<'s> {
             state.busy = true;
             Ok((settings, state.patterns.revision))
         })?;
-        Ok(MemoryTransaction { store, claim, settings, patterns, undo: Vec::new(), committed: false })
+        Ok(MemoryTransaction {
+            store,
+            claim,
+            settings,
+            patterns,
+            undo: Vec::new(),
+            entries: Vec::new(),
+            committed: false,
+        })
     }
 
     /// Does one step, and notes its inverse.
@@ -133,6 +143,18 @@ impl<'s> MemoryTransaction<'s> {
             self.put(table, &key, Some(row))?;
         }
         Ok(())
+    }
+
+    /// Writes rows: inserts and updates table by table, then deletes in the opposite order.
+    fn changes(&mut self, changes: &Changes) -> Result<(), StoreError> {
+        let mut result = Ok(());
+        changes.for_each_table(|table| {
+            if result.is_ok() {
+                result = self.write_table(&table);
+            }
+        });
+        result?;
+        self.delete_rows(changes)
     }
 
     fn delete_rows(&mut self, changes: &Changes) -> Result<(), StoreError> {
@@ -276,10 +298,17 @@ impl State {
             .filter(|chunk| from.is_none_or(|from| chunk.greatest >= from))
             .collect();
         chunks.sort_by_key(|chunk| (chunk.least, chunk.number));
+        // Those of the page, see `HistoryPage::checkpoints`.
+        let first = chunks.get(skip).map(|chunk| chunk.least);
+        let next = chunks.get(skip + limit).map(|chunk| chunk.least);
+        let in_page = |checkpoint: &Checkpoint| {
+            (skip == 0 || first.is_some_and(|first| checkpoint.time >= first))
+                && next.is_none_or(|next| checkpoint.time < next)
+        };
         HistoryPage {
             start,
-            checkpoints: if skip == 0 { after } else { Vec::new() },
-            next: chunks.get(skip + limit).map(|chunk| chunk.least),
+            checkpoints: after.into_iter().filter(in_page).collect(),
+            next,
             chunks: chunks.into_iter().skip(skip).take(limit).cloned().collect(),
         }
     }
@@ -334,6 +363,11 @@ impl Transaction for MemoryTransaction<'_> {
         Ok(self.store.with(|state| requests.iter().map(|request| state.page(request)).collect()))
     }
 
+    async fn write_rows(&mut self, changes: &Changes) -> Result<(), StoreError> {
+        self.entries.extend(outbox::encode_rows(changes, self.store.with(|state| state.outbox.wanted())));
+        self.changes(changes)
+    }
+
     async fn write(&mut self, batch: &Batch) -> Result<(), StoreError> {
         for sender in batch.cleared.iter().chain(&batch.forgotten) {
             self.clear_sender(*sender)?;
@@ -356,14 +390,7 @@ impl Transaction for MemoryTransaction<'_> {
                 Undo::Rebuild(before)
             })?;
         }
-        let mut result = Ok(());
-        batch.changes.for_each_table(|changes| {
-            if result.is_ok() {
-                result = self.write_table(&changes);
-            }
-        });
-        result?;
-        self.delete_rows(&batch.changes)?;
+        self.changes(&batch.changes)?;
         for timeline in &batch.timelines {
             let (sender, version) = (timeline.sender, timeline.version);
             let state = (version, timeline.state.clone());
@@ -424,9 +451,9 @@ impl Transaction for MemoryTransaction<'_> {
             })?;
         }
         let wanted = self.store.with(|state| state.outbox.wanted());
-        if wanted.any()
-            && let Some(entry) = outbox::encode(batch, wanted, &letters)
-        {
+        let mut entries = std::mem::take(&mut self.entries);
+        entries.extend(outbox::encode(batch, wanted, &letters));
+        for entry in entries {
             self.step(|state| {
                 state.outbox.push(entry);
                 Undo::Entry

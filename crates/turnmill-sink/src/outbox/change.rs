@@ -235,9 +235,10 @@ impl fmt::Display for Base64<'_> {
 /// Where a [`ChangeBatch`](super::ChangeBatch) comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Origin {
-    /// From one committed transaction. Repeated with the same content.
+    /// From one committed transaction. Repeated with the same content. A transaction that changes
+    /// very many rows gives several batches.
     Commit {
-        /// The transaction's number: commits are numbered without gaps, in their order.
+        /// The entry's number. Numbers have no gaps, and are in the order of commits.
         number: u64,
     },
     /// A page of the rows that the store had when the page was read. A repeated page may have newer

@@ -1,7 +1,7 @@
 //! The encoding of an entry of the outbox, as the module above describes it.
 
-use turnmill_model::Key;
 use turnmill_model::tables::{RASA_PATTERNS, RASA_USER, Value};
+use turnmill_model::{Changes, Key};
 use uuid::Uuid;
 
 use super::Wanted;
@@ -28,6 +28,17 @@ pub fn encode(batch: &Batch, wanted: Wanted, letters: &[u64]) -> Option<Vec<u8>>
     }
     if wanted.dead_letters {
         out.dead_letters(&batch.dead_letters, letters, &batch.retried);
+    }
+    out.finish()
+}
+
+/// Encodes row changes that a transaction writes before its batch. They are an entry of their own,
+/// before the one of the batch. Returns `None` if no sink needs rows, or there are none.
+#[must_use]
+pub fn encode_rows(changes: &Changes, wanted: Wanted) -> Option<Vec<u8>> {
+    let mut out = Encoder::default();
+    if wanted.rows {
+        out.changes(changes);
     }
     out.finish()
 }
@@ -133,8 +144,13 @@ impl Encoder {
             self.begin(Operation::Clear, "", &["sender_id"], cleared.len());
             cleared.iter().for_each(|sender| self.value(Value::Id(*sender)));
         }
+        self.changes(&batch.changes);
+    }
+
+    fn changes(&mut self, changes: &Changes) {
+        let texts = &changes.texts;
         let mut deletes = Vec::new();
-        batch.changes.for_each_table(|changes| {
+        changes.for_each_table(|changes| {
             let table = changes.table;
             if table.name.starts_with('_') {
                 return;
@@ -161,7 +177,7 @@ impl Encoder {
             if !changes.deletes.is_empty() {
                 let key = |key: &Key| match key {
                     Key::Id(id) => ChangeKey::Id(*id),
-                    Key::Path(path) => ChangeKey::Text(changes.texts.get(*path).to_owned()),
+                    Key::Path(path) => ChangeKey::Text(texts.get(*path).to_owned()),
                 };
                 deletes.push((table, changes.deletes.iter().map(key).collect::<Vec<_>>()));
             }
