@@ -142,9 +142,11 @@ impl<'s> Draft<'s> {
     /// Adds the last bot message of each session, as `last_message`.
     pub(crate) fn with_last_messages(&mut self) {
         self.with("last_message", |_| {
-            "SELECT session_id, template_name, timestamp FROM (SELECT session_id, template_name, timestamp, \
-             row_number() OVER (PARTITION BY session_id ORDER BY sequence_number DESC) AS place \
-             FROM rasa_bot_message) m WHERE place = 1"
+            // Found through the index of each session's messages: numbering all of them takes ten
+            // times as long.
+            "SELECT b.session_id, b.template_name, b.timestamp FROM ext_session s \
+             JOIN rasa_bot_message b ON b.session_id = s.session_id AND b.sequence_number = (\
+             SELECT max(m.sequence_number) FROM rasa_bot_message m WHERE m.session_id = s.session_id)"
                 .into()
         });
     }

@@ -10,8 +10,7 @@ use crate::view::View;
 
 /// A metric.
 ///
-/// Its queries are made by [`Metric::queries`](crate::Metric::queries) for a dialect, and
-/// [`answer`](crate::answer()) runs them.
+/// A [`Plan`](crate::Plan) makes its queries, and [`answer`](crate::answer()) runs them.
 pub struct Metric {
     /// Its id, for example `R8_containment`. Never changes.
     pub id: &'static str,
