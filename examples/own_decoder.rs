@@ -8,6 +8,8 @@
 //! A line has the Unix time, the room, the line's number in the room, the author and a text,
 //! between tabs. The author `bot` is the assistant, any other the user.
 
+#![allow(clippy::print_stdout, reason = "it is a program that prints")]
+
 use turnmill_embed::sqlite::SqliteStore;
 use turnmill_embed::{
     Body, Decoder, Event, EventId, EventTime, IdentityDigest, Loader, Reason, Record, Refused, SenderId,

@@ -300,7 +300,7 @@ mod tests {
         let old = EntryV1 { time, ordinal: 0, record_time: None, environment: None, payload: b"{}" };
         let entry = |decoder| Entry { decoder, ..Entry::from(EntryV1 { ..old }) };
         for (decoders, version) in [(["rasa", "rasa"], 2), (["rasa", "chat"], 3), (["", ""], 2)] {
-            let entries = Entries(decoders.map(|decoder| entry(decoder)).to_vec());
+            let entries = Entries(decoders.map(entry).to_vec());
             let bytes = entries.pack();
             assert_eq!(bytes[0], version, "{decoders:?}");
             assert_eq!(Entries::read(&unpack(&bytes).unwrap()).unwrap(), entries);
