@@ -115,7 +115,7 @@ impl<S: Store> Loader<S> {
         sink: K,
     ) -> Result<Self, LoadError> {
         let name = spec.name.clone();
-        let block_on = |work: SinkWork<'_>| {
+        let block_on = |work: SinkWork| {
             let no_runtime = |error| OutboxError::Thread { sink: name, source: std::io::Error::other(error) };
             Executor::default().run(work).map_err(no_runtime)?
         };
