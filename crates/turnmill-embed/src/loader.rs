@@ -115,8 +115,8 @@ impl<S: Store> Loader<S> {
     }
 
     /// Adds a sink, which receives what is in the store and what is loaded from now on. It runs on
-    /// a thread of its own and needs a store of its own: another connection to the same data. Loading
-    /// does not wait for it; [`finish_sinks`](Self::finish_sinks) does.
+    /// a thread of its own and needs a store of its own: another connection to the same data.
+    /// Loading does not wait for it; [`finish_sinks`](Self::finish_sinks) does.
     ///
     /// A refused change or a fatal error of the sink ends its thread. Loading goes on, and
     /// [`finish_sinks`](Self::finish_sinks) returns the error. For a sink that skips refused
@@ -149,7 +149,7 @@ impl<S: Store> Loader<S> {
         sink: K,
     ) -> Result<Self, LoadError> {
         let name = spec.name.clone();
-        let block_on = |work: SinkWork<'_>| {
+        let block_on = |work: SinkWork| {
             let no_runtime = |error| OutboxError::Thread { sink: name, source: std::io::Error::other(error) };
             Executor::default().run(work).map_err(no_runtime)?
         };

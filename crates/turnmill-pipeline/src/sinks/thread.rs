@@ -17,7 +17,7 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// The work of a [`SinkThread`], for the function that runs it. Its result is whether the sink has
 /// everything.
-pub type SinkWork<'w> = Pin<Box<dyn Future<Output = Result<bool, OutboxError>> + Send + 'w>>;
+pub type SinkWork = Pin<Box<dyn Future<Output = Result<bool, OutboxError>> + Send>>;
 
 /// A sink that receives the changes of a store on a thread of its own, beside the pipeline that
 /// fills the store.
@@ -75,7 +75,7 @@ impl SinkThread {
     /// there is no thread.
     pub fn start<S: Outbox + 'static, K: Sink + 'static>(
         mut runner: OutboxRunner<S, K>,
-        block_on: impl FnOnce(SinkWork<'_>) -> Result<bool, OutboxError> + Send + 'static,
+        block_on: impl FnOnce(SinkWork) -> Result<bool, OutboxError> + Send + 'static,
         mut observe: impl FnMut(&SinkEvent<'_>) + Send + 'static,
     ) -> Result<Self, OutboxError> {
         let name = runner.spec.name.clone();
