@@ -272,7 +272,7 @@ impl SessionFacts {
             self.ended = Ended::Not;
         }
         let Some(intent) = shortened(&message.intent) else { return };
-        if self.last_intent() == Some(&intent) {
+        if self.last_intent() == Some(&*intent) {
             return;
         }
         if self.intent_path.len() < PATH {
@@ -288,8 +288,8 @@ impl SessionFacts {
         self.answered_turns += 1;
     }
 
-    fn last_intent(&self) -> Option<&Box<str>> {
-        self.last_intent.as_ref().or(self.intent_path.last())
+    fn last_intent(&self) -> Option<&str> {
+        self.last_intent.as_ref().or(self.intent_path.last()).map(|intent| &**intent)
     }
 
     pub(crate) fn memory(&self) -> usize {

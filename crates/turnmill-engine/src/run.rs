@@ -285,7 +285,7 @@ impl<'r> Run<'r> {
             && let Some(key) = session.key
         {
             self.progress.left.push(LeftSession { key, id: session.id, live: self.progress.live });
-            self.timeline.visits.get_or_insert_default().note(key, time, Visit::Left(session));
+            self.timeline.visits.get_or_insert_default().note(key, time, Visit::Left(Box::new(session)));
         }
         self.progress.live = LiveRows::default();
     }

@@ -5,7 +5,7 @@ use turnmill_model::{Event, EventTime, SenderId, SessionId};
 use uuid::Uuid;
 
 use crate::patterns::Patterns;
-use crate::state::{Cursor, Order, PreviousKind, StateComparison, Totals};
+use crate::state::{Cursor, Order, PreviousKind, Session, StateComparison, Totals};
 use crate::visits::Visits;
 
 /// Version of the serialised form and of the rules. A store remembers it.
@@ -258,7 +258,7 @@ impl Timeline {
     pub fn memory(&self) -> usize {
         let visits = self.visits.as_ref().map_or(0, |visits| visits.memory());
         let Cursor { session, stack, loops, .. } = &self.cursor;
-        let session = session.as_ref().map_or(0, |session| session.memory());
+        let session = session.as_ref().map_or(0, Session::memory);
         size_of::<Self>() + self.sender_key.len() + stack.memory() + loops.memory() + session + visits
     }
 

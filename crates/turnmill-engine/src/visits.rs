@@ -33,7 +33,7 @@ struct Record {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Visit {
     /// The session was left in this state.
-    Left(Session),
+    Left(Box<Session>),
     /// The session took another id.
     Became(Uuid),
 }
@@ -46,7 +46,7 @@ impl Visits {
         record.asked = record.asked.max(time);
         match record.entries.last() {
             None => None,
-            Some((_, Visit::Left(session))) => Some((key, Some(session.clone()))),
+            Some((_, Visit::Left(session))) => Some((key, Some((**session).clone()))),
             // A session only takes an id that was new, so the chain of ids ends.
             Some((_, Visit::Became(next))) => {
                 let next = *next;

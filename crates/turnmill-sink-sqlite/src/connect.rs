@@ -48,10 +48,8 @@ pub(crate) fn open(
         require_ours(store, &connection)?;
         let meta = read_meta(store, &connection)?;
         if !pending(meta::schema_version(&meta)?)?.is_empty() {
-            let detail = format!(
-                "`{}` has an older schema: open it once for writing, which migrates it",
-                store.name()
-            );
+            let way_forward = meta::way_forward(&meta);
+            let detail = format!("`{}` has an older schema: {way_forward}", store.name());
             return Err(StoreError::Unusable { detail, source: None });
         }
         meta::check(&meta, settings)?;

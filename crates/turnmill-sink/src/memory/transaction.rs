@@ -184,10 +184,7 @@ impl<'s> MemoryTransaction<'s> {
             let Some(owner) = table.owner() else { continue };
             let mine: Vec<Box<str>> = self.store.with(|state| {
                 let owned = |row: &[OwnedValue], column: usize, by: &'static Table| {
-                    let key = match row.get(column) {
-                        Some(OwnedValue::Text(key)) => key,
-                        _ => return false,
-                    };
+                    let Some(OwnedValue::Text(key)) = row.get(column) else { return false };
                     let owner = state.tables.get(by.name).and_then(|rows| rows.get(key));
                     owner.and_then(|row| row.get(1)) == Some(&id)
                 };
