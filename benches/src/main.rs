@@ -3,6 +3,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 
 mod body;
+mod builds;
 mod compare;
 mod engine;
 mod late;
@@ -129,6 +130,19 @@ enum BenchCommand {
         #[arg(long, default_value_t = 5)]
         runs: usize,
     },
+    /// Compares two builds of `turnmill-replay` with each other: a file to PostgreSQL.
+    Builds {
+        /// Path of the command before a change.
+        before: PathBuf,
+        /// Path of the command after it.
+        after: PathBuf,
+        /// Number of events.
+        #[arg(long, default_value_t = 200_000)]
+        events: u64,
+        /// Number of runs.
+        #[arg(long, default_value_t = 9)]
+        runs: usize,
+    },
     /// Measures senders whose first event is dated ahead, so that all others are late.
     Ahead {
         /// Number of runs.
@@ -204,6 +218,11 @@ fn main() -> Result<(), Failure> {
         BenchCommand::Sinks { events, runs } => {
             for mix in [Mix::Lean, Mix::Capture] {
                 sinks::measure(&Shape::new(mix, events, 1), runs)?;
+            }
+        }
+        BenchCommand::Builds { before, after, events, runs } => {
+            for mix in [Mix::Lean, Mix::Capture] {
+                builds::measure(&before, &after, &Shape::new(mix, events, 1), runs)?;
             }
         }
         BenchCommand::Ahead { runs } => late::ahead(runs)?,

@@ -10,10 +10,10 @@ use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::RowRules;
 use turnmill_model::Settings;
 use turnmill_pipeline::{Event, OutboxRunner, Pipeline, Stop};
-use turnmill_sink::Store as _;
 use turnmill_sink::outbox::{ChangeBatch, Outbox as _, SinkSpec, SinkStart};
+use turnmill_sink::{SinkError, Store as _};
 use turnmill_sink_postgres::{PostgresSettings, PostgresStore};
-use turnmill_source::{BatchLimits, FileOptions, FileSource, Format, Position, Source};
+use turnmill_source::{BatchLimits, Container, FileOptions, FileSource, Position, Source};
 use turnmill_testbed::postgres;
 
 use crate::measure::{Failure, Figures, Seconds, process_cpu, seconds};
@@ -28,8 +28,10 @@ enum Beside {
     Nothing,
     /// A sink without a runner: the cost for the writer.
     Sink,
-    /// A sink with a runner in the same process: the total cost.
+    /// A sink that reads nothing, with a runner in the same process.
     Fed,
+    /// A sink that makes JSON of everything, with a runner in the same process.
+    Json,
 }
 
 fn spec() -> SinkSpec {
@@ -60,7 +62,7 @@ fn fill(
         .with_cache_bytes(256 << 20)
         .with_limits(BatchLimits { records: BATCH, ..BatchLimits::default() });
     let mut open = |position: Option<&Position>| {
-        let options = FileOptions { format: Some(Format::Rasa), ..FileOptions::default() };
+        let options = FileOptions { container: Some(Container::Rasa), ..FileOptions::default() };
         FileSource::open(input, options, position).map(|source| Box::new(source) as Box<dyn Source>)
     };
     let stop = Stop::default();
@@ -68,14 +70,14 @@ fn fill(
     let before = process_cpu(pid)?;
     let (counts, own) = seconds(|| {
         std::thread::scope(|scope| {
-            if beside == Beside::Fed {
-                let feed = OutboxRunner::new(
-                    PostgresStore::new(place.clone()),
-                    &settings,
-                    spec(),
-                    |_: &ChangeBatch| Ok(()),
-                    stop.clone(),
-                );
+            if matches!(beside, Beside::Fed | Beside::Json) {
+                let sink = move |batch: &ChangeBatch| match beside {
+                    Beside::Json => serde_json::to_writer(std::io::sink(), batch)
+                        .map_err(|error| SinkError::fatal(error.to_string())),
+                    _ => Ok(()),
+                };
+                let store = PostgresStore::new(place.clone());
+                let feed = OutboxRunner::new(store, &settings, spec(), sink, stop.clone());
                 let mut feed = feed.with_poll(Duration::from_millis(100));
                 scope.spawn(move || runtime.block_on(feed.run(&mut |_| {})));
             }
@@ -101,12 +103,21 @@ pub(crate) fn measure(shape: &Shape, runs: usize) -> Result<(), Failure> {
     out.flush()?;
     let server = postgres::Server::start(&postgres::Options { durable: true, ..Default::default() })?;
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let [mut sink_wall, mut sink_cpu, mut fed_wall, mut fed_cpu, mut bytes, mut rate] =
-        std::array::from_fn(|_| Figures::default());
+    let [
+        mut sink_wall,
+        mut sink_cpu,
+        mut fed_wall,
+        mut fed_cpu,
+        mut json_wall,
+        mut json_cpu,
+        mut bytes,
+        mut rate,
+    ] = std::array::from_fn(|_| Figures::default());
     for run in 0..=runs {
         let (plain, none) = fill(&input, &server, &runtime, Beside::Nothing)?;
         let (sink, size) = fill(&input, &server, &runtime, Beside::Sink)?;
         let (fed, _) = fill(&input, &server, &runtime, Beside::Fed)?;
+        let (json, _) = fill(&input, &server, &runtime, Beside::Json)?;
         if none > 0.0 || size == 0.0 {
             return Err(format!("the outbox has {none} bytes without a sink, {size} with one").into());
         }
@@ -116,6 +127,8 @@ pub(crate) fn measure(shape: &Shape, runs: usize) -> Result<(), Failure> {
             sink_cpu.push(sink.cpu / plain.cpu);
             fed_wall.push(fed.wall / plain.wall);
             fed_cpu.push(fed.cpu / plain.cpu);
+            json_wall.push(json.wall / plain.wall);
+            json_cpu.push(json.cpu / plain.cpu);
             bytes.push(size);
             rate.push(shape.events as f64 / plain.wall / 1000.0);
         }
@@ -123,6 +136,7 @@ pub(crate) fn measure(shape: &Shape, runs: usize) -> Result<(), Failure> {
     println!("{} events, {runs} runs; time with a sink / without", shape.events);
     println!("  entries written, sink not fed: {sink_wall} wall, {sink_cpu} processors");
     println!("  and fed by the same process:   {fed_wall} wall, {fed_cpu} processors");
+    println!("  and every batch made JSON:     {json_wall} wall, {json_cpu} processors");
     println!("  bytes of the outbox an event:  {bytes}");
     println!("  without a sink, thousand events a second: {rate}");
     Ok(())

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 use turnmill_model::{AssistantNameBuf, SessionIdMode, Settings, SourceFactsBuf, TimeUnit};
-use turnmill_source::Format;
+use turnmill_source::Container;
 
 /// Loads conversation events from files, tracker stores and Kafka into an analytics store, or
 /// publishes them to a topic.
@@ -44,7 +44,7 @@ pub(crate) struct Args {
     /// Format of file inputs: rasa, kafka, kcat, tracker-store, sql-broker, tracker, rabbitmq,
     /// console, csv or pg-dump [default: detected from the content].
     #[arg(long, value_name = "FORMAT")]
-    pub(crate) format: Option<Format>,
+    pub(crate) format: Option<Container>,
 
     /// Name of the source in positions and ledger. For topics, the id of their cluster is used
     /// instead.
@@ -106,7 +106,7 @@ pub(crate) struct Args {
 
     /// Accepted `metadata.session_id` values: canonical UUIDs (uuid), any text (any), or none
     /// (off).
-    #[arg(long, value_name = "MODE", default_value = "uuid", value_parser = session_id_mode)]
+    #[arg(long, value_name = "MODE", default_value_t = SessionIdMode::Uuid)]
     session_id: SessionIdMode,
 
     /// Store string slot values without quotes.
@@ -143,7 +143,8 @@ pub(crate) enum ForeignKeys {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 success (dead letters and skipped files of directories are reported); \
-1 failure, or no readable input; 2 invalid usage; 130 interrupted, in order or after --shutdown-secs (committed batches stay, and the same command resumes).";
+1 failure, or no readable input; 2 invalid usage; 130 interrupted, in order or after --shutdown-secs \
+(committed batches stay, and the same command resumes).";
 
 impl Args {
     /// Returns all inputs.
@@ -191,15 +192,6 @@ impl FactsArgs {
             None if self.assistant_from_metadata => AssistantNameBuf::FromMetadata,
             None => AssistantNameBuf::None,
         };
-        SourceFactsBuf { assistant, time_unit: self.time_unit, anonymised: self.anonymised }
-    }
-}
-
-fn session_id_mode(text: &str) -> Result<SessionIdMode, String> {
-    match text {
-        "uuid" => Ok(SessionIdMode::Uuid),
-        "any" => Ok(SessionIdMode::Any),
-        "off" => Ok(SessionIdMode::Off),
-        _ => Err("expected uuid, any or off".into()),
+        SourceFactsBuf { assistant, time_unit: self.time_unit, anonymised: self.anonymised, decoder: None }
     }
 }

@@ -32,7 +32,8 @@ const UNSUPPORTED: &[UnsupportedStore] = &[
     UnsupportedStore {
         names: &["oracle"],
         called: "oracle",
-        dump: "printf 'set sqlformat csv\\nset feedback off\\nset long 100000000\\nSELECT * FROM events ORDER BY id;\\n' \
+        dump: "printf 'set sqlformat csv\\nset feedback off\\nset long 100000000\\nSELECT * FROM events \
+               ORDER BY id;\\n' \
                | sql -S USER@SERVICE > events.csv",
     },
     UnsupportedStore {
@@ -49,7 +50,8 @@ const UNSUPPORTED: &[UnsupportedStore] = &[
     UnsupportedStore {
         names: &["redis", "rediss"],
         called: "redis",
-        dump: "redis-cli --scan --pattern '*tracker:*' | while read -r key; do redis-cli GET \"$key\"; done > trackers.json",
+        dump: "redis-cli --scan --pattern '*tracker:*' | while read -r key; do redis-cli GET \"$key\"; done \
+               > trackers.json",
     },
     UnsupportedStore {
         names: &["dynamodb", "dynamo"],
@@ -59,7 +61,8 @@ const UNSUPPORTED: &[UnsupportedStore] = &[
     UnsupportedStore {
         names: &["amqp", "amqps", "pika", "rabbitmq"],
         called: "rabbitmq",
-        dump: "rabbitmqadmin get queue=rasa_core_events count=100000 ackmode=ack_requeue_true --format=raw_json > messages.json",
+        dump: "rabbitmqadmin get queue=rasa_core_events count=100000 ackmode=ack_requeue_true \
+               --format=raw_json > messages.json",
     },
     UnsupportedStore {
         names: &["redshift"],
@@ -135,7 +138,8 @@ pub(crate) fn of_endpoints(endpoints: &Path) -> Result<PathBuf, Failure> {
         return Err(refused(match find(&store.kind) {
             Some(store) => store.refusal(),
             None => format!(
-                "type `{}` is not supported, only `SQL` with the dialect `sqlite` or `postgresql`; save the trackers to files \
+                "type `{}` is not supported, only `SQL` with the dialect `sqlite` or `postgresql`; save the \
+                 trackers to files \
                  with `GET /conversations/ID/tracker` of the assistant",
                 store.kind
             ),

@@ -8,7 +8,7 @@ use std::io::Write;
 use std::path::Path;
 
 use turnmill_pipeline::{counted, explain};
-use turnmill_service::settings::{Flags, Loaded, Needs, ServiceSettings, SettingsError, Severity};
+use turnmill_service::settings::{Flags, Loaded, RequiredSettings, ServiceSettings, SettingsError, Severity};
 use turnmill_sink::{StoreError, check_settings};
 use turnmill_sink_postgres::{PostgresStore, SchemaFound};
 use turnmill_text::escaped_message;
@@ -56,7 +56,7 @@ impl<W: Write> Findings<W> {
 /// Prints the configuration and the findings. Returns `false` if there is a problem.
 pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
     let mut findings = Findings { out: std::io::stdout().lock(), is_ok: true };
-    let loaded = match Loaded::of_process(&args.settings, Needs::Service) {
+    let loaded = match Loaded::of_process(&args.settings, RequiredSettings::Service) {
         Ok(loaded) => loaded,
         Err(SettingsError { problems }) => {
             problems.iter().try_for_each(|problem| findings.problem(problem))?;

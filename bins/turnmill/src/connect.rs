@@ -156,7 +156,7 @@ pub(crate) fn setting_of(error: &StoreError) -> Option<&'static str> {
 mod tests {
     use std::path::Path;
 
-    use turnmill_service::settings::{Environment, Flags, Loaded, Needs};
+    use turnmill_service::settings::{Environment, Flags, Loaded, RequiredSettings};
 
     use super::*;
 
@@ -191,7 +191,8 @@ mod tests {
         let environment: Environment =
             variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
         let read = |_: &Path| Err(std::io::Error::from(std::io::ErrorKind::NotFound));
-        let settings = Loaded::read(&Flags::default(), &environment, &read, Needs::Service).unwrap().settings;
+        let settings =
+            Loaded::read(&Flags::default(), &environment, &read, RequiredSettings::Service).unwrap().settings;
 
         let client = kafka(&settings, 2);
         assert_eq!((client.brokers.as_str(), client.group_id.as_str()), ("kafka:9092", "group"));

@@ -13,8 +13,10 @@ mod markers;
 mod pattern_list;
 mod positions;
 mod rebuild;
+mod report;
 mod run;
 mod runtime;
+mod sinks;
 mod store_args;
 mod verify;
 
@@ -23,6 +25,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use turnmill_pipeline::explain;
+use turnmill_service::end_at_once;
 use turnmill_sink_postgres::Passwords;
 
 use self::failure::Failure;
@@ -30,9 +33,6 @@ use self::runtime::block_on;
 
 /// Exit code of an invalid command line.
 const USAGE: u8 = 2;
-/// Exit code of a tool that is the first process of a container, after SIGINT or SIGTERM. Elsewhere
-/// the signal itself ends it.
-const INTERRUPTED: u8 = 130;
 
 /// Turns a Rasa event stream into Rasa's documented analytics tables and keeps them correct.
 #[derive(Debug, Parser)]
@@ -63,6 +63,12 @@ enum Command {
     /// references between rows, row counts that differ from ledger and history, unreadable sender
     /// states.
     Verify(verify::Args),
+    /// Answer questions about conversations: how many, which intents, how fast, how they ended.
+    ///
+    /// Names metrics by their id, or by its part before the underscore: `R8`. Without a name, those
+    /// of the overview. docs/metrics.md defines each metric and the filters. The store is only
+    /// read, and the database itself refuses anything else.
+    Report(Box<report::Args>),
     /// List, show and retry dead letters: records that could not become rows.
     #[command(subcommand)]
     DeadLetters(dead_letters::Command),
@@ -84,6 +90,9 @@ enum Command {
     /// List or set the positions from which sources are read.
     #[command(subcommand)]
     Positions(positions::Command),
+    /// List the sinks of a store, remove one, or let one start again.
+    #[command(subcommand)]
+    Sinks(sinks::Command),
 }
 
 /// Why a command failed.
@@ -117,7 +126,7 @@ fn main() -> ExitCode {
         // The kernel gives the first process of a container no default action for signals. Without
         // a handler `docker stop` would wait, and then kill it. If the handler cannot be installed,
         // that is what happens.
-        let _ = ctrlc::set_handler(interrupt);
+        let _ = ctrlc::set_handler(|| end_at_once());
     }
     match run_command(args.command) {
         Ok(code) => code,
@@ -125,21 +134,18 @@ fn main() -> ExitCode {
     }
 }
 
-#[expect(clippy::exit, reason = "a tool in progress may be blocked by a database that does not respond")]
-fn interrupt() {
-    std::process::exit(INTERRUPTED.into());
-}
-
 fn run_command(command: Command) -> Result<ExitCode, CommandFailure> {
     Ok(match command {
         Command::Run(args) => run::run(&args)?,
         Command::Check(args) => block_on(check::run(&args))?,
         Command::Verify(args) => block_on(verify::run(&args))?,
+        Command::Report(args) => block_on(report::run(&args))?,
         Command::DeadLetters(command) => block_on(dead_letters::run(&command))?,
         Command::Rebuild(args) => block_on(rebuild::run(&args))?,
         Command::ForeignKeys(args) => block_on(foreign_keys::run(&args))?,
         Command::Markers(command) => markers::run(&command)?,
         Command::Positions(command) => block_on(positions::run(&command))?,
+        Command::Sinks(command) => block_on(sinks::run(&command))?,
     })
 }
 
@@ -159,7 +165,7 @@ fn report(failure: &CommandFailure) -> ExitCode {
     }
     match failure.as_tool() {
         // clap would refuse these arguments if the store before them were not optional.
-        Some(Failure::NoNumber(_) | Failure::NoPosition(_)) => ExitCode::from(USAGE),
+        Some(Failure::NoNumber(_) | Failure::NoPosition(_) | Failure::Question(_)) => ExitCode::from(USAGE),
         _ => ExitCode::FAILURE,
     }
 }

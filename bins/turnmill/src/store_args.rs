@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use turnmill_model::Settings;
 use turnmill_pipeline::{Attempts, explain, rounded};
-use turnmill_service::settings::{Flags, Id, Loaded, Needs};
+use turnmill_service::settings::{Flags, Loaded, RequiredSettings, SettingId};
 use turnmill_sink::{Class, Store, StoreError};
 use turnmill_stores::{AnyStore, UnknownStore};
 
@@ -66,12 +66,12 @@ impl StoreChoice<'_> {
         }
         let mut flags = Flags::default();
         if let Some(path) = &self.options.config {
-            flags = flags.with(Id::Config, path.to_string_lossy());
+            flags = flags.with(SettingId::Config, path.to_string_lossy());
         }
         if let Some(schema) = schema {
-            flags = flags.with(Id::Schema, schema);
+            flags = flags.with(SettingId::Schema, schema);
         }
-        let loaded = Loaded::of_process(&flags, Needs::Database).map_err(Failure::Configured)?;
+        let loaded = Loaded::of_process(&flags, RequiredSettings::Database).map_err(Failure::Configured)?;
         Ok(Target::new(&loaded.settings.database)?.store()?)
     }
 

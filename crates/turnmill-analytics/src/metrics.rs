@@ -228,7 +228,8 @@ fn abandonment(dialect: Dialect, options: &Options) -> Metric {
     );
     Metric {
         name: "abandonment rate",
-        doc: "share of the sessions with an answer whose last answer is the given response, in percent; NULL if it was never sent",
+        doc: "share of the sessions with an answer whose last answer is the given response, in percent; \
+              NULL if it was never sent",
         shape: Shape::Percent,
         sql: in_double_precision(&sql),
         parameters: vec![options.abandonment_template.clone()],

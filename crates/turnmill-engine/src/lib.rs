@@ -43,9 +43,10 @@ use std::sync::Arc;
 use turnmill_model::{Changes, Settings};
 
 mod diff;
+mod facts;
 mod mark;
 mod patterns;
-mod place;
+mod placement;
 mod progress;
 mod prune;
 mod replay;

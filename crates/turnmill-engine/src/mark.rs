@@ -4,7 +4,7 @@ use turnmill_markers::MarkerEvent;
 use turnmill_model::tables::MarkerRow;
 use turnmill_model::{Body, Event, EventId, EventTime};
 
-use crate::place::Placement;
+use crate::placement::Placement;
 use crate::run::Run;
 use crate::state::Session;
 
@@ -44,7 +44,7 @@ impl Run<'_> {
         if timeline.rows_revision == patterns.revision() || !self.progress.catches_up {
             return None;
         }
-        let since = timeline.owes(patterns);
+        let since = timeline.markers_missing_since(patterns);
         if since.is_none() {
             timeline.rows_revision = patterns.revision();
         }

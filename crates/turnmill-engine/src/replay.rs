@@ -77,7 +77,7 @@ pub struct Replay<'e> {
     /// Where a longer replay has to start, if rows from before the checkpoint have to move.
     too_short: Option<EventTime>,
     /// Whether marker rows made with older patterns are replaced, which concerns all that follows.
-    owes: bool,
+    markers_missing: bool,
     /// Number of entries of both sides at which final rows are looked for again.
     crowded: usize,
 }
@@ -172,10 +172,10 @@ impl<'e> Replay<'e> {
         };
         let (old, mut new) = (side()?, side()?);
         let session_start = old.timeline.session_start();
-        let owes = whole.owes(&engine.patterns);
+        let missing_since = whole.markers_missing_since(&engine.patterns);
         new.timeline.rows_revision = engine.patterns.revision();
-        let too_short = owes.filter(|since| from.is_some_and(|from| *since < from.time));
-        let owes = owes.is_some();
+        let too_short = missing_since.filter(|since| from.is_some_and(|from| *since < from.time));
+        let markers_missing = missing_since.is_some();
         let (whole, crowded) = (whole.clone(), engine.gathered);
         let found = Changes::default();
         let begun = HashSet::new();
@@ -189,7 +189,7 @@ impl<'e> Replay<'e> {
             settled: None,
             session_start,
             too_short,
-            owes,
+            markers_missing,
             crowded,
         })
     }
@@ -307,7 +307,7 @@ impl<'e> Replay<'e> {
     /// tells whether new events are left. Another replay, from this checkpoint or a later one,
     /// takes them.
     pub fn settled(&mut self, checkpoint: &Checkpoint, more: bool) -> bool {
-        let settled = !self.owes
+        let settled = !self.markers_missing
             && self.too_short.is_none()
             && !(more && self.left_any())
             && self.new.timeline.settled(checkpoint, &self.whole, &self.engine.patterns)

@@ -9,7 +9,7 @@ use crate::state::{Cursor, Order, PreviousKind, StateComparison, Totals};
 use crate::visits::Visits;
 
 /// Version of the serialised form and of the rules. A store remembers it.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Holds one sender's state: small, serialisable, versioned.
 ///
@@ -188,7 +188,7 @@ impl Timeline {
     /// They are out of date if they were made with an older revision that gives other rows. The
     /// time is that of the first event concerned, or an earlier one.
     #[must_use]
-    pub fn owes(&self, patterns: &Patterns) -> Option<EventTime> {
+    pub fn markers_missing_since(&self, patterns: &Patterns) -> Option<EventTime> {
         let since = patterns.differ_from(self.rows_revision, patterns.revision())?;
         let newest = self.cursor.newest?;
         if newest.micros() < since {
@@ -257,7 +257,9 @@ impl Timeline {
     #[must_use]
     pub fn memory(&self) -> usize {
         let visits = self.visits.as_ref().map_or(0, |visits| visits.memory());
-        size_of::<Self>() + self.sender_key.len() + self.cursor.stack.memory() + visits
+        let Cursor { session, stack, loops, .. } = &self.cursor;
+        let session = session.as_ref().map_or(0, |session| session.memory());
+        size_of::<Self>() + self.sender_key.len() + stack.memory() + loops.memory() + session + visits
     }
 
     pub(crate) fn checkpoint(&self, time: EventTime) -> Checkpoint {

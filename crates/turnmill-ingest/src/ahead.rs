@@ -54,9 +54,9 @@ impl Ahead {
 /// Returns the time from which on the events of `group` need history; `Some(None)` for the whole
 /// history. Returns `None` if they need none, as far as can be seen before they are applied.
 fn since(engine: &Engine, group: &Group<'_, '_>, timeline: &Timeline) -> Option<Option<EventTime>> {
-    let owed = timeline.owes(engine.patterns());
+    let missing_since = timeline.markers_missing_since(engine.patterns());
     let on_time = |item: &Item<'_, '_>| !item.is_known() && timeline.recency(&item.event) == Recency::Newer;
-    if owed.is_none() && group.items.iter().all(on_time) {
+    if missing_since.is_none() && group.items.iter().all(on_time) {
         return None;
     }
     // Stored copies are looked for before anything is replayed.
@@ -64,5 +64,5 @@ fn since(engine: &Engine, group: &Group<'_, '_>, timeline: &Timeline) -> Option<
         return Some(replaced::since(group.items.iter().filter(|item| item.is_known())));
     }
     let first = group.items.first().map(|item| item.event.time);
-    Some(owed.into_iter().chain(first).min())
+    Some(missing_since.into_iter().chain(first).min())
 }

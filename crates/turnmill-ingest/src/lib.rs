@@ -49,6 +49,7 @@ mod cache;
 mod copies;
 mod examine;
 mod groups;
+mod history;
 mod ingest;
 mod late;
 mod look;
@@ -62,7 +63,6 @@ mod setback;
 mod upkeep;
 mod whole_history;
 
-pub mod history;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 

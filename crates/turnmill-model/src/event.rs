@@ -12,6 +12,19 @@ use crate::{EventId, EventTime, SenderId};
 ///
 /// Texts are cleaned (no NUL, no lone surrogates) but not cut. Writing a row cuts them to the width
 /// of their column.
+///
+/// Decoders fill in the fields that they know and take the others from [`Event::new`], so that they
+/// still compile when later versions add fields:
+///
+/// ```
+/// use turnmill_model::{Body, Event, EventId, EventTime, IdentityDigest, SenderId, SessionId, SessionRule};
+/// let time = EventTime::from_seconds(1656382549.5).unwrap();
+/// let id = EventId::of(Some(time), &IdentityDigest::new("chat").text("message 17"), None);
+/// let session = SessionRule::Key(SessionId::from_text("chat 3").0);
+/// let event = Event::new(id, SenderId::of_format("chat", None, "u1"), "u1", time, "bot", session);
+/// let event = Event { body: Body::Bot { text: Some("hi".into()), template_name: None }, ..event };
+/// assert!(event.counted && event.tie.is_none());
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event<'a> {
     /// The event's id, derived from what the event is. Copies with equal content have equal ids.
@@ -43,9 +56,12 @@ pub struct Event<'a> {
     pub anonymised: Option<AnonymisedAt<'a>>,
     /// Whether the key alone identifies the event. If so, a plain copy with the same key and other
     /// content is a changed copy, not another event.
-    pub told_by_key: bool,
+    pub identified_by_key: bool,
     /// The index of the event among those of its record, from 0.
     pub ordinal: u32,
+    /// Whether the event counts in the ledger. If the unit of a format is the record, only the
+    /// first event of each record counts, so a record counts once however many events it gives.
+    pub counted: bool,
     /// The fields that are particular to its type.
     pub body: Body<'a>,
 }
@@ -122,6 +138,22 @@ pub enum Body<'a> {
     /// `routing_session_ended`: a coexistence assistant resets its routing, and its dialogue stack
     /// is empty.
     RoutingSessionEnded,
+    /// `active_loop`, `form`: a form becomes active, or the active one ends.
+    Form {
+        /// The form; `None` ends the active one.
+        name: Option<Cow<'a, str>>,
+    },
+    /// `action_execution_rejected`: an action did not execute.
+    Rejected {
+        /// The action's name.
+        name: Option<Cow<'a, str>>,
+    },
+    /// `pause`: the assistant hands the conversation over.
+    Pause,
+    /// `resume`: the assistant takes the conversation back.
+    Resume,
+    /// `inactive`: the user has been silent for the time after which a session expires.
+    Inactive,
     /// Any other type: one `rasa_event` row.
     Other,
 }
@@ -143,6 +175,10 @@ pub struct UserMessage<'a> {
     pub message_id: Option<Cow<'a, str>>,
     /// `parse_data.commands`, those with a text `command`.
     pub commands: Vec<Command<'a>>,
+    /// The first five objects of `parse_data.intent_ranking`, as in `ext_message.intent_ranking`.
+    pub intent_ranking: Option<Cow<'a, str>>,
+    /// The objects of `parse_data.entities`, as in `ext_message.entities`.
+    pub entities: Option<Cow<'a, str>>,
 }
 
 /// One element of `parse_data.commands`.
@@ -189,6 +225,39 @@ impl FlowStatus {
     }
 }
 
+impl<'a> Event<'a> {
+    /// Makes a plain event without any of the optional parts. It counts in the ledger, it is the
+    /// first one of its record, and it has no fields of its type: [`Body::Other`].
+    #[must_use]
+    pub fn new(
+        id: EventId,
+        sender: SenderId,
+        sender_key: impl Into<Cow<'a, str>>,
+        time: EventTime,
+        event_type: impl Into<Cow<'a, str>>,
+        session: SessionRule,
+    ) -> Self {
+        Self {
+            id,
+            sender,
+            sender_key: sender_key.into(),
+            assistant: None,
+            time,
+            tie: None,
+            event_type: event_type.into(),
+            model_id: None,
+            environment: None,
+            user_key: None,
+            session,
+            anonymised: None,
+            identified_by_key: false,
+            ordinal: 0,
+            counted: true,
+            body: Body::Other,
+        }
+    }
+}
+
 impl Event<'_> {
     /// Returns the key that orders a sender's events: exact time, then tie key. Events with equal
     /// keys are in the order of their arrival.
@@ -206,6 +275,7 @@ impl Event<'_> {
                 || message.retrieval_intent.is_some()
                 || message.confidence.is_some()
                 || !message.commands.is_empty()
+                || message.intent_ranking.is_some()
         };
         self.user_key.is_some()
             || self.environment.is_some()
@@ -230,6 +300,7 @@ impl<'a> Event<'a> {
             fill(&mut mine.intent, &plain.intent);
             fill(&mut mine.retrieval_intent, &plain.retrieval_intent);
             mine.confidence = mine.confidence.or(plain.confidence);
+            fill(&mut mine.intent_ranking, &plain.intent_ranking);
             if mine.commands.is_empty() {
                 mine.commands.clone_from(&plain.commands);
             }

@@ -11,7 +11,8 @@ use crate::address::{Binding, PostgresAddress, RootCert, SessionAttrs};
 use crate::error::{AddressError, shown};
 
 const PORT: u16 = 5432;
-const PARAMETERS: &str = "application_name, channel_binding, client_encoding, connect_timeout, dbname, gssencmode, host, hostaddr, \
+const PARAMETERS: &str = "application_name, channel_binding, client_encoding, connect_timeout, dbname, \
+                          gssencmode, host, hostaddr, \
     keepalives, keepalives_count, keepalives_idle, keepalives_interval, load_balance_hosts, options, password, port, \
     sslcert, sslkey, sslmode, sslnegotiation, sslrootcert, target_session_attrs, tcp_user_timeout, user";
 

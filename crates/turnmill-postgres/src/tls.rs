@@ -103,7 +103,8 @@ impl Verifier {
                 return Ok(unchecked());
             }
             (_, Some(RootCert::System)) if !name => {
-                let detail = "`sslrootcert=system` needs `sslmode=verify-full`: any server can get a certificate of a public authority";
+                let detail = "`sslrootcert=system` needs `sslmode=verify-full`: any server can get a \
+                              certificate of a public authority";
                 return Err(unusable(detail.into()));
             }
             (_, Some(root)) => root,

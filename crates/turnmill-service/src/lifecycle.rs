@@ -16,9 +16,21 @@ use turnmill_pipeline::Stop;
 
 use crate::health::{Health, Phase};
 
+/// Exit code of a process that ends before it has stopped cleanly, as shells report SIGINT.
+pub const INTERRUPTED: u8 = 130;
+
+/// Ends the process at once, with the exit code [`INTERRUPTED`].
+///
+/// It waits for nothing, because threads may be blocked by a database that does not respond. That
+/// is safe: rows and positions commit together.
+#[expect(clippy::exit, reason = "the main thread may be blocked by a database that does not respond")]
+pub fn end_at_once() -> ! {
+    std::process::exit(INTERRUPTED.into());
+}
+
 /// How a service ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ended {
+pub enum ShutdownOutcome {
     /// All components stopped on request.
     Clean,
     /// A component failed.
@@ -35,7 +47,7 @@ pub enum Ended {
     Forced,
 }
 
-impl Ended {
+impl ShutdownOutcome {
     /// Returns the exit code of the process: 0 for a clean end, 130 after a second signal,
     /// otherwise 1.
     #[must_use]
@@ -43,7 +55,7 @@ impl Ended {
         match self {
             Self::Clean => ExitCode::SUCCESS,
             Self::Failed { .. } | Self::OverBudget(_) => ExitCode::FAILURE,
-            Self::Forced => ExitCode::from(130),
+            Self::Forced => ExitCode::from(INTERRUPTED),
         }
     }
 }
@@ -177,7 +189,7 @@ impl Lifecycle {
 
     /// Waits for a signal (`SIGTERM`, `SIGINT`), a request, the end of all components or the
     /// failure of one. Then stops all components.
-    pub async fn run(mut self, health: &Health) -> Ended {
+    pub async fn run(mut self, health: &Health) -> ShutdownOutcome {
         let mut signals = Signals::new();
         let failure = loop {
             tokio::select! {
@@ -209,17 +221,17 @@ impl Lifecycle {
         let first = failure.as_ref().map(|(_, reason)| reason.clone());
         let stopped = self.wait(&mut signals, first.as_deref()).await;
         match (failure, stopped) {
-            (Some((component, reason)), _) | (None, Err(Ended::Failed { component, reason })) => {
-                Ended::Failed { component, reason }
+            (Some((component, reason)), _) | (None, Err(ShutdownOutcome::Failed { component, reason })) => {
+                ShutdownOutcome::Failed { component, reason }
             }
-            (None, Ok(())) => Ended::Clean,
+            (None, Ok(())) => ShutdownOutcome::Clean,
             (None, Err(ended)) => ended,
         }
     }
 
     /// Waits until all components have ended, a second signal arrives, or the time limit is
     /// reached. `first` is the failure that caused the stop.
-    async fn wait(&mut self, signals: &mut Signals, first: Option<&str>) -> Result<(), Ended> {
+    async fn wait(&mut self, signals: &mut Signals, first: Option<&str>) -> Result<(), ShutdownOutcome> {
         let deadline = Instant::now() + self.budget;
         let mut failure = None;
         loop {
@@ -248,7 +260,7 @@ impl Lifecycle {
                         components = left.join(", "),
                         "second signal received, exiting at once"
                     );
-                    return Err(Ended::Forced);
+                    return Err(ShutdownOutcome::Forced);
                 }
                 Err(_) => {
                     tracing::warn!(
@@ -256,7 +268,7 @@ impl Lifecycle {
                         "shutdown exceeded {} s (TURNMILL_SHUTDOWN_SECS), exiting; no data is lost",
                         self.budget.as_secs()
                     );
-                    return Err(Ended::OverBudget(left));
+                    return Err(ShutdownOutcome::OverBudget(left));
                 }
             }
         }
@@ -266,7 +278,7 @@ impl Lifecycle {
 impl ComponentExit {
     /// Logs a failure and returns it. A failure that several components share, such as a full disk
     /// of the database, is logged as an error once.
-    fn failure(self, first: Option<&str>) -> Option<Ended> {
+    fn failure(self, first: Option<&str>) -> Option<ShutdownOutcome> {
         let Self { component, reason } = self;
         let reason = reason?;
         if first == Some(reason.as_str()) {
@@ -274,7 +286,7 @@ impl ComponentExit {
         } else {
             tracing::error!(component, "component failed during shutdown: {reason}");
         }
-        Some(Ended::Failed { component, reason })
+        Some(ShutdownOutcome::Failed { component, reason })
     }
 }
 

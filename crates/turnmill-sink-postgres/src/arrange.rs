@@ -26,7 +26,8 @@ const FOREIGN_KEYS: &str = "SELECT t.relname::text, c.conname::text, a.attname::
      COALESCE((to_jsonb(c) ->> 'conenforced')::boolean, true), c.convalidated FROM pg_catalog.pg_constraint AS c \
      JOIN pg_catalog.pg_class AS t ON t.oid = c.conrelid JOIN pg_catalog.pg_class AS f ON f.oid = c.confrelid \
      JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1] \
-     WHERE c.contype = 'f' AND t.relnamespace = f.relnamespace AND t.relname = ANY ($1::text[]) AND f.relname = ANY ($1::text[]) \
+     WHERE c.contype = 'f' AND t.relnamespace = f.relnamespace AND t.relname = ANY ($1::text[]) AND \
+     f.relname = ANY ($1::text[]) \
      AND t.relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = current_schema()) ORDER BY 1, 2";
 /// Reads whether the key of slot states compares by the rules of a language, as version 1 had it.
 const SLOT_STATES: &str = "SELECT l.collname <> 'C' FROM pg_catalog.pg_attribute AS a \
@@ -63,7 +64,7 @@ impl Plan {
         schema: &Schema,
         references: References,
     ) -> Result<Self, StoreError> {
-        let fail = |error: Failure| connection.fail(error, "looking at its indexes");
+        let fail = |error: Failure| connection.fail(error, "reading its indexes");
         let mut there: BTreeMap<String, (String, bool)> = BTreeMap::new();
         for row in connection.query(INDEXES, &[]).await.map_err(fail)? {
             let index =
@@ -99,7 +100,11 @@ impl Plan {
     pub(crate) fn describe(&self) -> Vec<String> {
         let mut said = Vec::new();
         if self.slot_states {
-            said.push("makes the key of rasa_session_slot_state compare as bytes (the table is locked for a moment)".into());
+            said.push(
+                "makes the key of rasa_session_slot_state compare as bytes (the table is locked for a \
+                 moment)"
+                    .into(),
+            );
         }
         let names = |names: &mut dyn Iterator<Item = &str>| names.collect::<Vec<_>>().join(", ");
         if !self.missing.is_empty() {

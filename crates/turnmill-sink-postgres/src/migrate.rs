@@ -152,7 +152,8 @@ fn unusable(place: &PostgresSettings, missing: &str, way_forward: &str) -> Store
         format!("`{place}`: {missing}; {way_forward}, or name another with `TURNMILL_DB_SCHEMA`")
     } else {
         format!(
-            "`{place}`: {missing}; set `RUN_ANALYTICS_DB_MIGRATIONS` to true for one start, by a user who may create tables"
+            "`{place}`: {missing}; set `RUN_ANALYTICS_DB_MIGRATIONS` to true for one start, by a user who \
+             may create tables"
         )
     };
     StoreError::Unusable { detail, source: None }
@@ -165,8 +166,9 @@ pub(crate) fn named(migration: &Migration) -> String {
 /// Checks whose tables are in the schema. Tables of another product with turnmill's names are an
 /// error.
 pub(crate) async fn look(connection: &Connection, place: &PostgresSettings) -> Result<Found, StoreError> {
-    let doing = "looking at its tables";
-    let sql = "SELECT n.nspname IS NOT NULL, c.relname, COALESCE(has_schema_privilege(n.oid, 'USAGE'), true) FROM (VALUES (1)) AS one (row) \
+    let doing = "reading its tables";
+    let sql = "SELECT n.nspname IS NOT NULL, c.relname, COALESCE(has_schema_privilege(n.oid, 'USAGE'), \
+               true) FROM (VALUES (1)) AS one (row) \
          LEFT JOIN pg_catalog.pg_namespace AS n ON n.nspname = $1 \
          LEFT JOIN pg_catalog.pg_class AS c ON c.relnamespace = n.oid AND c.relkind IN ('r', 'p', 'v', 'm', 'f') \
          ORDER BY c.relname";
@@ -182,7 +184,8 @@ pub(crate) async fn look(connection: &Connection, place: &PostgresSettings) -> R
         if !may_use {
             let schema = &place.schema;
             let detail = format!(
-                "`{place}`: the user may not use the schema `{schema}`: grant it that (`GRANT USAGE, CREATE ON SCHEMA {} TO ...`), or set \
+                "`{place}`: the user may not use the schema `{schema}`: grant it that (`GRANT USAGE, CREATE \
+                 ON SCHEMA {} TO ...`), or set \
                  `TURNMILL_DB_SCHEMA` to another",
                 quoted(schema)
             );
@@ -201,7 +204,8 @@ pub(crate) async fn look(connection: &Connection, place: &PostgresSettings) -> R
         let detail = format!(
             "`{place}` has a table `{name}` in the schema `{}` that turnmill did not make, as a deployment of Rasa Pro \
              Services has it, and it is left alone: set `TURNMILL_DB_SCHEMA` to a schema of its own, or \
-             `RASA_ANALYTICS_DB_URL` to a database of its own, and fill it by replaying the events with `turnmill-replay`",
+             `RASA_ANALYTICS_DB_URL` to a database of its own, and fill it by replaying the events with \
+             `turnmill-replay`",
             place.schema
         );
         return Err(StoreError::Unusable { detail, source: None });
@@ -219,7 +223,7 @@ async fn read_meta(
     connection: &Connection,
     place: &PostgresSettings,
 ) -> Result<BTreeMap<String, String>, StoreError> {
-    let doing = "reading what the store remembers";
+    let doing = "reading the stored settings";
     let sql = format!("SELECT name, value FROM {}._turnmill_meta", quoted(&place.schema));
     let rows = connection.query(&sql, &[]).await.map_err(|error| connection.fail(error, doing))?;
     let mut meta = BTreeMap::new();
@@ -229,7 +233,7 @@ async fn read_meta(
         meta.insert(name, value);
     }
     if !meta.contains_key(meta::SCHEMA_VERSION) {
-        return Err(StoreError::Damaged { detail: format!("`{place}` does not say its schema version") });
+        return Err(StoreError::Damaged { detail: format!("`{place}` has no schema version") });
     }
     Ok(meta)
 }
@@ -263,6 +267,8 @@ async fn migrate(
                 connection.batch_execute(&sql).await.map_err(fail)?;
             }
             Change::Rearrange => {
+                // The plan has the indexes of all public tables, so these must be there.
+                make_facts(connection, &schema).await?;
                 Plan::new(connection, &schema, references).await?.carry_out(connection, notices).await?;
             }
             Change::Sinks => {
@@ -270,19 +276,32 @@ async fn migrate(
                 let fail = |error| connection.fail(error, "making the tables of sinks");
                 connection.batch_execute(&sql).await.map_err(fail)?;
             }
+            Change::Formats => {
+                let sql = schema.for_formats().join(";\n");
+                let fail = |error| connection.fail(error, "making room for several formats");
+                connection.batch_execute(&sql).await.map_err(fail)?;
+            }
+            Change::Facts => make_facts(connection, &schema).await?,
             _ => {
-                let detail = format!("migration {} is not known to this store", named(step));
-                return Err(StoreError::Damaged { detail });
+                let detail = format!("bug in turnmill: PostgreSQL has no migration {}", named(step));
+                return Err(StoreError::Unusable { detail, source: None });
             }
         }
         let mut guard = RollBack::new(connection);
-        let fail = |error| connection.fail(error, "noting a migration");
+        let fail = |error| connection.fail(error, "recording a migration");
         connection.batch_execute("BEGIN").await.map_err(fail)?;
         note(connection, step).await?;
         connection.batch_execute("COMMIT").await.map_err(fail)?;
         guard.ended();
     }
     Ok(())
+}
+
+/// Makes the tables of facts that are missing.
+async fn make_facts(connection: &Connection, schema: &Schema) -> Result<(), StoreError> {
+    let sql = schema.tables_of_facts().join(";\n");
+    let fail = |error| connection.fail(error, "making the tables of facts");
+    connection.batch_execute(&sql).await.map_err(fail)
 }
 
 /// Creates a new store, completely or not at all.
@@ -315,7 +334,7 @@ async fn note(connection: &Connection, step: &Migration) -> Result<(), StoreErro
         Dialect::Postgres.utc_now()
     );
     let noted = connection.execute(&note, &[&i64::from(step.number), &step.name]).await;
-    noted.map_err(|error| connection.fail(error, "noting a migration"))?;
+    noted.map_err(|error| connection.fail(error, "recording a migration"))?;
     put_meta(connection, meta::SCHEMA_VERSION, &step.number.to_string()).await
 }
 
@@ -323,5 +342,5 @@ pub(crate) async fn put_meta(connection: &Connection, name: &str, value: &str) -
     let put = "INSERT INTO _turnmill_meta (\"name\", \"value\") VALUES ($1, $2) \
          ON CONFLICT (\"name\") DO UPDATE SET \"value\" = excluded.\"value\"";
     let done = connection.execute(put, &[&name, &value]).await;
-    done.map(drop).map_err(|error| connection.fail(error, "noting what the store remembers"))
+    done.map(drop).map_err(|error| connection.fail(error, "storing the settings"))
 }

@@ -48,7 +48,8 @@ pub(crate) struct Sql {
 }
 
 /// Locks positions in order and returns them.
-pub(crate) const LOCK_POSITIONS: &str = "SELECT p.\"source\", p.\"partition\", p.\"position\" FROM _turnmill_position AS p \
+pub(crate) const LOCK_POSITIONS: &str = "SELECT p.\"source\", p.\"partition\", p.\"position\" FROM \
+    _turnmill_position AS p \
      JOIN unnest($1::text[], $2::text[]) AS claimed (\"source\", \"partition\") \
      ON p.\"source\" = claimed.\"source\" AND p.\"partition\" = claimed.\"partition\" \
      ORDER BY p.\"source\", p.\"partition\" FOR UPDATE OF p";
@@ -79,15 +80,18 @@ pub(crate) const SESSION_OWNERS: &str = "SELECT id, sender_id FROM rasa_session 
 pub(crate) const DELETE_CHECKPOINTS: &str = "DELETE FROM _turnmill_checkpoint AS c \
      USING unnest($1::uuid[], $2::double precision[], $3::double precision[]) AS stretch (id, \"after\", \"before\") \
      WHERE c.\"sender_id\" = stretch.id AND c.\"time\" > stretch.\"after\" AND c.\"time\" < stretch.\"before\"";
-pub(crate) const LEDGER: &str = "SELECT \"source\", records, events, duplicates, anonymised, dead_letters, skipped, changed \
+pub(crate) const LEDGER: &str = "SELECT \"source\", records, events, duplicates, anonymised, dead_letters, \
+                                 skipped, changed, parts \
      FROM _turnmill_ledger ORDER BY \"source\"";
-pub(crate) const DEAD_LETTERS: &str = "SELECT id, \"source\", \"partition\", place, reason, detail, payload, sender, \"time\", \
+pub(crate) const DEAD_LETTERS: &str = "SELECT id, \"source\", \"partition\", place, reason, detail, \
+                                       payload, sender, \"time\", \
      environment, record_key, headers, record_row, facts FROM _turnmill_dead_letter WHERE id > $1 ORDER BY id LIMIT $2";
 pub(crate) const DELETE_DEAD_LETTERS: &str =
     "DELETE FROM _turnmill_dead_letter WHERE id = ANY ($1::bigint[])";
 /// Takes numbers for dead letters that sinks receive too, so that the table and the outbox
 /// have the same ones.
-pub(crate) const LETTER_NUMBERS: &str = "SELECT nextval(pg_get_serial_sequence('_turnmill_dead_letter', 'id')) FROM generate_series(1, $1::bigint)";
+pub(crate) const LETTER_NUMBERS: &str = "SELECT nextval(pg_get_serial_sequence('_turnmill_dead_letter', \
+    'id')) FROM generate_series(1, $1::bigint)";
 /// Checks deferred constraints now, while the record at fault can still be found. turnmill declares
 /// none; an operator can make a constraint deferrable.
 pub(crate) const CHECK_NOW: &str = "SET CONSTRAINTS ALL IMMEDIATE";

@@ -58,7 +58,8 @@ const MAY_CREATE_SCHEMA: &str = "SELECT has_database_privilege(current_database(
 const MAY_CREATE_TABLES: &str = "SELECT has_schema_privilege($1::text, 'CREATE')";
 const TABLES_LACKING: &str = "SELECT c.relname::text FROM pg_catalog.pg_class AS c \
      JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
-     WHERE n.nspname = $1 AND c.relkind IN ('r', 'p') AND (c.relname LIKE 'rasa\\_%' OR c.relname LIKE '\\_turnmill\\_%') \
+     WHERE n.nspname = $1 AND c.relkind IN ('r', 'p') AND (c.relname LIKE 'rasa\\_%' OR c.relname LIKE 'ext\\_%' \
+     OR c.relname LIKE '\\_turnmill\\_%') \
      AND NOT (has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT') \
      AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE')) ORDER BY c.relname";
 
@@ -93,7 +94,7 @@ async fn pooled(place: &PostgresSettings, connection: &Connection) -> Result<Opt
         Err(_) => None,
     };
     Ok((first != second).then(|| {
-        format!("a pooler between gives the connection another server process from one transaction to the next: {SESSION_POOLER}")
+        format!("a pooler gives the connection another server process for each transaction: {SESSION_POOLER}")
     }))
 }
 
@@ -105,7 +106,7 @@ impl PostgresStore {
     /// Those of [`open`](turnmill_sink::Store::open), among them tables of another product. A
     /// schema without tables is no error.
     pub async fn survey(&self) -> Result<Survey, StoreError> {
-        let (place, doing) = (&self.settings, "looking at the database");
+        let (place, doing) = (&self.settings, "reading properties of the database");
         let connection = Connection::open(place).await?;
         let row = connection.query_one(SERVER, &[]).await;
         let (server, encrypted) = row
@@ -124,12 +125,14 @@ impl PostgresStore {
             .map_err(|error| connection.fail(error, doing))?;
         if encoding != "UTF8" {
             problems.push(format!(
-                "the database has the encoding {encoding}: records with characters that it lacks would become dead letters; create \
+                "the database has the encoding {encoding}: records with characters that it lacks would \
+                 become dead letters; create \
                  one with `ENCODING 'UTF8'`"
             ));
         }
         if standby {
-            let primary = "the server is a standby, which cannot be written to: name the primary, or several hosts with \
+            let primary = "the server is a standby, which cannot be written to: name the primary, or \
+                           several hosts with \
                  `target_session_attrs=read-write`";
             problems.push(primary.into());
         }
@@ -147,6 +150,9 @@ impl PostgresStore {
             Found::Empty => SchemaFound::Empty,
             Found::Ours(facts) => {
                 let settings = meta::settings(&facts)?;
+                if let Err(StoreError::Unusable { detail, .. }) = meta::check_engine(&facts) {
+                    problems.push(detail);
+                }
                 let references = place.foreign_keys.on(connection.version());
                 let schema = Schema::new(Dialect::Postgres);
                 let plan = Plan::new(&connection, &schema, references).await?.describe();

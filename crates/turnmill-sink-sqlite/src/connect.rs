@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags};
 use turnmill_model::Settings;
+use turnmill_model::tables::{Table, public};
 use turnmill_sink::StoreError;
 use turnmill_sql::indexes::PUBLISHED;
 use turnmill_sql::migrations::{Change, SCHEMA_VERSION, pending};
@@ -201,8 +202,9 @@ fn require_ours(store: &SqliteStore, connection: &Connection) -> Result<(), Stor
 
 /// Returns whether turnmill made this database; false for an empty one.
 fn is_ours(store: &SqliteStore, connection: &Connection) -> Result<bool, StoreError> {
-    let fail = |error| store.error(error, "looking at its tables");
-    let names = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT GLOB 'sqlite_*' ORDER BY name";
+    let fail = |error| store.error(error, "reading its tables");
+    let names = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT GLOB \
+                 'sqlite_*' ORDER BY name";
     let mut statement = connection.prepare(names).map_err(fail)?;
     let names: Vec<String> =
         statement.query_map([], |row| row.get(0)).and_then(Iterator::collect).map_err(fail)?;
@@ -223,7 +225,8 @@ fn is_ours(store: &SqliteStore, connection: &Connection) -> Result<bool, StoreEr
         )
     } else {
         format!(
-            "`{file}` is a database of another program (it has `{first}`) and is left alone: name a new file for the store"
+            "`{file}` is a database of another program (it has `{first}`) and is left alone: name a new \
+             file for the store"
         )
     };
     Err(StoreError::Unusable { detail, source: None })
@@ -233,7 +236,7 @@ pub(crate) fn read_meta(
     store: &SqliteStore,
     connection: &Connection,
 ) -> Result<BTreeMap<String, String>, StoreError> {
-    let fail = |error| store.error(error, "reading what the store remembers");
+    let fail = |error| store.error(error, "reading the stored settings");
     let mut statement = connection.prepare("SELECT name, value FROM _turnmill_meta").map_err(fail)?;
     let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)));
     let meta: BTreeMap<String, String> = rows.and_then(Iterator::collect).map_err(fail)?;
@@ -250,13 +253,15 @@ fn rearrange(
     connection: &Connection,
     schema: &Schema,
 ) -> Result<Vec<String>, StoreError> {
-    let fail = |error| store.error(error, "looking at its indexes");
+    let fail = |error| store.error(error, "reading its indexes");
     let mut query =
         connection.prepare("SELECT name FROM sqlite_master WHERE type = 'index'").map_err(fail)?;
     let there: BTreeSet<String> =
         query.query_map([], |row| row.get(0)).and_then(Iterator::collect).map_err(fail)?;
     let needless = PUBLISHED.into_iter().filter(|name| there.contains(*name));
-    let missing = schema.indexes().filter(|index| !there.contains(&index.name));
+    // A later step makes the tables of facts, with their indexes.
+    let of_facts = |name: &str| public(name).is_some_and(Table::is_extension);
+    let missing = schema.indexes().filter(|index| !of_facts(index.table) && !there.contains(&index.name));
     Ok(needless.map(|name| format!("DROP INDEX {name}")).chain(missing.map(|index| index.create())).collect())
 }
 
@@ -279,21 +284,24 @@ fn migrate(
     let put = |name: &str, value: &str| {
         connection
             .execute(&store.sql.put_meta, [name, value])
-            .map_err(|error| store.error(error, "noting what the store remembers"))
+            .map_err(|error| store.error(error, "storing the settings"))
     };
     for step in steps {
         let doing = format!("applying migration {} ({})", step.number, step.name);
         let statements = match step.change {
             Change::Create => schema.statements(),
             // A new store has them already.
-            Change::Widen | Change::Rearrange | Change::Sinks if !ours => Vec::new(),
+            Change::Widen | Change::Rearrange | Change::Sinks | Change::Formats | Change::Facts if !ours => {
+                Vec::new()
+            }
             Change::Widen => schema.new_columns(),
             Change::Rearrange => rearrange(store, connection, &schema)?,
             Change::Sinks => schema.tables_of_sinks(),
+            Change::Formats => schema.for_formats(),
+            Change::Facts => schema.tables_of_facts(),
             _ => {
-                return Err(StoreError::Damaged {
-                    detail: format!("{doing}: it is not known to this store"),
-                });
+                let detail = format!("bug in turnmill: SQLite has no migration {}", step.number);
+                return Err(StoreError::Unusable { detail, source: None });
             }
         };
         for statement in statements {

@@ -23,9 +23,11 @@
 //! varint    = LEB128
 //! ```
 
+mod batch;
 mod change;
 mod encoding;
 mod position;
+mod reader;
 mod snapshot;
 
 use std::future::Future;
@@ -33,10 +35,8 @@ use std::time::Duration;
 
 use turnmill_model::tables::Table;
 
-pub use self::change::{
-    ChangeBatch, ChangeValue, DEAD_LETTER_COLUMNS, DEAD_LETTERS, Operation, Origin, RowChange,
-    TableOperation, columns,
-};
+pub use self::batch::{ChangeBatch, RowChange, TableOperation};
+pub use self::change::{ChangeValue, DEAD_LETTER_COLUMNS, DEAD_LETTERS, Operation, Origin, columns};
 pub use self::encoding::{VERSION, encode, encode_patterns, encode_rows, read_headers};
 pub use self::position::{SinkPosition, SnapshotCursor};
 pub use self::snapshot::snapshot_page;
@@ -161,6 +161,8 @@ pub struct SinkState {
     pub skipped: u64,
     /// Last error, for operators.
     pub error: Option<String>,
+    /// The runner that has the lease.
+    pub owner: Option<String>,
 }
 
 impl SinkState {
@@ -205,6 +207,62 @@ pub struct SinkStep<'s> {
 ///
 /// Sinks are identified by their names. Once [`put_sink`](Self::put_sink) has returned, the
 /// transactions of all processes write to the outbox. They stop when the last sink is removed.
+///
+/// # Protocol
+///
+/// A runner feeds one sink. `turnmill_pipeline::OutboxRunner` is one. All calls are made on an
+/// opened store, between transactions, and each is a transaction of its own.
+///
+/// 1. [`put_sink`](Self::put_sink), at every start of the runner.
+/// 2. [`lease_sink`](Self::lease_sink), again and again before the lease ends. A runner without the
+///    lease waits.
+/// 3. While the position has a snapshot: [`rows_after`](Self::rows_after), page by page, for each
+///    public table.
+/// 4. [`outbox`](Self::outbox) with the number of the position. An empty answer means that the sink
+///    has everything.
+/// 5. The sink writes the changes. Then [`advance_sink`](Self::advance_sink).
+/// 6. [`release_sink`](Self::release_sink) at the end.
+///
+/// A runner that ends between 5 and `advance_sink` writes the same entries again at its next start.
+/// After an error any call may be repeated. After a fence the runner begins with step 2.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use turnmill_model::{PartitionId, Reason, Record, Refused, Settings};
+/// use turnmill_sink::outbox::{ChangeBatch, Outbox, SinkPosition, SinkSpec, SinkStart, SinkStep};
+/// use turnmill_sink::{Batch, Claim, DeadLetter, MemoryStore, Store, StoreError, Transaction};
+///
+/// # pollster::block_on(async {
+/// let mut store = MemoryStore::default();
+/// store.open(&Settings::default()).await?;
+/// store.put_sink(&SinkSpec { start: SinkStart::Now, ..SinkSpec::new("webhook") }).await?;
+///
+/// // A transaction of any process.
+/// let refused = Refused::new(Reason::NotJson, "unexpected end");
+/// let record = Record { payload: b"half a rec", ..Record::default() };
+/// let letter = DeadLetter::new(&PartitionId::new("file", "rasa.log"), "7", &record, &refused);
+/// let claim = Claim::default();
+/// let mut transaction = store.begin(&claim).await?;
+/// transaction.write(&Batch { dead_letters: vec![letter], ..Batch::default() }).await?;
+/// transaction.commit().await?;
+///
+/// // The runner.
+/// let owner = "host-1";
+/// let leased = store.lease_sink("webhook", owner, Duration::from_secs(30)).await?;
+/// let from = leased.expect("no other runner has the lease").position;
+/// for entry in store.outbox(from.number, 100, 1 << 20).await? {
+///     let changes = ChangeBatch::from_bytes(entry.number, &entry.bytes)?;
+///     assert_eq!(changes.rows().count(), 1);
+///     let to = SinkPosition { number: entry.number, snapshot: None };
+///     let step = SinkStep { name: "webhook", owner, from: &from, to: &to, skipped: 0, error: None };
+///     store.advance_sink(&step).await?;
+/// }
+/// assert_eq!(store.sinks().await?[0].lag(), 0);
+/// store.release_sink("webhook", owner).await?;
+/// # Ok::<(), StoreError>(())
+/// # }).unwrap();
+/// ```
 pub trait Outbox: Store + Inspect {
     /// Adds a sink, or changes the bound of an existing one, and returns its state. Waits for open
     /// transactions, so that every later one writes to the outbox. A sink with another scope starts
@@ -213,6 +271,10 @@ pub trait Outbox: Store + Inspect {
 
     /// Removes a sink and the entries that only it needs. Returns whether it existed.
     fn remove_sink(&mut self, name: &str) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Lets a sink start again with a snapshot of the stored rows, under its scope and bound. Its
+    /// runner notices and continues there. Returns whether the sink exists.
+    fn reset_sink(&mut self, name: &str) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Returns the sinks, ordered by name.
     fn sinks(&mut self) -> impl Future<Output = Result<Vec<SinkState>, StoreError>> + Send;
@@ -258,5 +320,5 @@ pub trait Outbox: Store + Inspect {
         table: &'static Table,
         after: &str,
         limit: usize,
-    ) -> impl Future<Output = Result<Vec<Vec<ChangeValue>>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Vec<Vec<ChangeValue<'static>>>, StoreError>> + Send;
 }

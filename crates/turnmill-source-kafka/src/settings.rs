@@ -105,7 +105,8 @@ impl FromStr for SaslMechanism {
             "OAUTHBEARER" => "authentication with OAuth tokens is unsupported",
             _ => "unknown mechanism",
         };
-        let supported = "supported are PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, and with KAFKA_SECURITY_PROTOCOL=SSL client certificates";
+        let supported = "supported are PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, and with \
+                         KAFKA_SECURITY_PROTOCOL=SSL client certificates";
         Err(setting("KAFKA_SASL_MECHANISM", format!("`{text}`: {problem}; {supported}")))
     }
 }

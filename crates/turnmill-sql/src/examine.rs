@@ -81,12 +81,12 @@ impl EqualNumbers {
 }
 
 /// All pairs of numbers that have to be equal.
-pub const EQUAL: [EqualNumbers; 5] = [
+pub const EQUAL: [EqualNumbers; 7] = [
     EqualNumbers {
         expected: "events in the ledger:",
         found: "rows of rasa_event:",
         may_be_less: false,
-        expected_sql: "SELECT sum(events) FROM _turnmill_ledger",
+        expected_sql: "SELECT sum(events + parts) FROM _turnmill_ledger",
         found_sql: "SELECT count(*) FROM rasa_event",
     },
     of_events(
@@ -98,6 +98,20 @@ pub const EQUAL: [EqualNumbers; 5] = [
     of_events("`bot` events:", "rows of rasa_bot_message:", "bot", "SELECT count(*) FROM rasa_bot_message"),
     of_events("`action` events:", "rows of rasa_action:", "action", "SELECT count(*) FROM rasa_action"),
     of_events("`slot` events:", "rows of rasa_slot:", "slot", "SELECT count(*) FROM rasa_slot"),
+    EqualNumbers {
+        expected: "rows of rasa_session:",
+        found: "rows of ext_session:",
+        may_be_less: false,
+        expected_sql: "SELECT count(*) FROM rasa_session",
+        found_sql: "SELECT count(*) FROM ext_session",
+    },
+    EqualNumbers {
+        expected: "rows of rasa_turn:",
+        found: "rows of ext_turn:",
+        may_be_less: false,
+        expected_sql: "SELECT count(*) FROM rasa_turn",
+        found_sql: "SELECT count(*) FROM ext_turn",
+    },
 ];
 
 const fn of_events(

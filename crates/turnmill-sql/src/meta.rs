@@ -139,13 +139,23 @@ pub fn way_forward(meta: &BTreeMap<String, String>) -> &'static str {
 /// [`StoreError::Settings`] if other settings made them, [`StoreError::Unusable`] if another engine
 /// did.
 pub fn check(meta: &BTreeMap<String, String>, configured: &Settings) -> Result<(), StoreError> {
-    let present = turnmill_engine::VERSION.to_string();
     if let Some(rebuild) = Rebuild::read(meta)?
         && (rebuild.settings != settings(meta)? || Some(&rebuild.engine_version) != meta.get(ENGINE_VERSION))
     {
         return Err(StoreError::rebuild_under_way());
     }
     check_settings(&settings(meta)?, configured)?;
+    check_engine(meta)
+}
+
+/// Checks that this version of the engine made the rows.
+///
+/// # Errors
+///
+/// [`StoreError::Unusable`] if another one did. A rebuild then makes the rows again, and fills the
+/// tables that are new.
+pub fn check_engine(meta: &BTreeMap<String, String>) -> Result<(), StoreError> {
+    let present = turnmill_engine::VERSION.to_string();
     match meta.get(ENGINE_VERSION) {
         Some(stored) if *stored == present => Ok(()),
         Some(stored) => Err(StoreError::Unusable {

@@ -1,12 +1,12 @@
 //! Generates the DDL.
 
-use turnmill_model::tables::{EVENT_ERROR, Index, PUBLIC, Table};
+use turnmill_model::tables::{Column, EVENT_ERROR, Index, PUBLIC, Table};
 use turnmill_model::text;
 
 use crate::dialect::{quoted, quoted_list};
 use crate::indexes::{self, TableIndex};
 use crate::internal::{self, InternalTable};
-use crate::{Dialect, SqlType};
+use crate::{Dialect, SqlType, views};
 
 /// How the database keeps the references between the public tables. References hold in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +72,7 @@ impl Schema {
         for table in PUBLIC.into_iter().chain([&EVENT_ERROR]) {
             statements.extend(self.table(table));
         }
+        statements.extend(views::ALL.into_iter().flat_map(|view| view.statements(self.dialect)));
         for table in internal::ALL {
             statements.extend(self.internal_table(table));
         }
@@ -96,12 +97,21 @@ impl Schema {
             })
             .collect();
         let key = table.columns.first().map(|column| column.name);
-        // Rows whose ends move are updated in place if their page has room, because no index has
-        // their ends.
-        let moving = ["end_sequence_number", "last_seen"].iter().any(|name| table.column(name).is_some());
+        // Rows that later batches update. Those whose ends move are updated in place if their page
+        // has room, because no index has their ends.
+        let moves = [
+            "rasa_sender",
+            "rasa_session",
+            "rasa_turn",
+            "rasa_dialogue_stack_frame",
+            "rasa_user",
+            "ext_session",
+        ];
+        let moving = moves.contains(&table.name);
         let mut statements = vec![self.create(table.name, &columns, key.as_slice(), false, moving)];
         statements
             .extend(self.indexes().filter(|index| index.table == table.name).map(|index| index.create()));
+        statements.extend(self.comments(table));
         if let Some(view) = table.view {
             let columns = quoted_list(table.columns.iter().map(|column| column.name));
             statements.push(format!("CREATE VIEW {view} AS SELECT {columns} FROM {}", table.name));
@@ -118,28 +128,77 @@ impl Schema {
     /// may be executed again.
     #[must_use]
     pub fn new_columns(&self) -> Vec<String> {
-        let added = [
+        self.add_columns(&[
             ("rasa_sender", "assistant", SqlType::Varchar(text::SHORT), ""),
             (internal::LEDGER.name, "changed", SqlType::Integer, " NOT NULL DEFAULT 0"),
             (internal::DEAD_LETTER.name, "record_row", SqlType::Integer, ""),
             (internal::DEAD_LETTER.name, "facts", SqlType::Text, ""),
-        ];
+        ])
+    }
+
+    /// Returns the statements that replace the index of sender keys, which was unique, and add the
+    /// ledger's count of events beside those that count. In PostgreSQL they may be executed again.
+    #[must_use]
+    pub fn for_formats(&self) -> Vec<String> {
+        let parts = (internal::LEDGER.name, "parts", SqlType::Integer, " NOT NULL DEFAULT 0");
+        let keys = self.indexes().find(|index| index.name == indexes::SENDER_KEY);
+        [format!("DROP INDEX IF EXISTS {}", indexes::SENDER_KEY)]
+            .into_iter()
+            .chain(keys.map(|index| index.create()))
+            .chain(self.add_columns(&[parts]))
+            .collect()
+    }
+
+    fn add_columns(&self, added: &[(&str, &str, SqlType, &str)]) -> Vec<String> {
         let missing = match self.dialect {
             Dialect::Postgres => "IF NOT EXISTS ",
             Dialect::Sqlite => "",
         };
-        let statement = |(table, column, ty, rest): (&str, &str, SqlType, &str)| {
-            let ty = self.dialect.type_name(ty);
+        let statement = |(table, column, ty, rest): &(&str, &str, SqlType, &str)| {
+            let ty = self.dialect.type_name(*ty);
             format!("ALTER TABLE {table} ADD COLUMN {missing}{} {ty}{rest}", quoted(column))
         };
-        added.into_iter().map(statement).collect()
+        added.iter().map(statement).collect()
     }
 
-    /// Returns the statements for the tables of sinks and their outbox. In PostgreSQL it may be done again.
+    /// Returns the statements for the tables of sinks and their outbox. In PostgreSQL they may be
+    /// executed again.
     #[must_use]
     pub fn tables_of_sinks(&self) -> Vec<String> {
         let again = |sql: String| sql.replacen("CREATE TABLE ", "CREATE TABLE IF NOT EXISTS ", 1);
         internal::OF_SINKS.iter().flat_map(|table| self.internal_table(table)).map(again).collect()
+    }
+
+    /// Returns the statements for the tables of facts, the comments on all public tables and the
+    /// views for people. They may be executed again.
+    #[must_use]
+    pub fn tables_of_facts(&self) -> Vec<String> {
+        let again = |sql: String| {
+            let sql = sql.replacen("CREATE TABLE ", "CREATE TABLE IF NOT EXISTS ", 1);
+            sql.replacen("CREATE INDEX ", "CREATE INDEX IF NOT EXISTS ", 1)
+        };
+        let facts = PUBLIC.into_iter().filter(|table| table.is_extension());
+        let documented = PUBLIC.into_iter().filter(|table| !table.is_extension());
+        facts
+            .flat_map(|table| self.table(table))
+            .map(again)
+            .chain(documented.flat_map(|table| self.comments(table)))
+            .chain(views::ALL.into_iter().flat_map(|view| view.statements(self.dialect)))
+            .collect()
+    }
+
+    /// Returns the statements for the comments on a public table and its columns, which tools show.
+    /// SQLite has no comments.
+    fn comments(&self, table: &Table) -> Vec<String> {
+        if self.dialect == Dialect::Sqlite || table.name.starts_with('_') {
+            return Vec::new();
+        }
+        let literal = |doc: &str| format!("'{}'", doc.trim().replace('\'', "''"));
+        let of_table = format!("COMMENT ON TABLE {} IS {}", table.name, literal(table.doc));
+        let of_column = |column: &Column| {
+            format!("COMMENT ON COLUMN {}.{} IS {}", table.name, quoted(column.name), literal(column.doc))
+        };
+        [of_table].into_iter().chain(table.columns.iter().map(of_column)).collect()
     }
 
     /// Returns the statements for an internal table and its indexes.

@@ -22,7 +22,10 @@ impl std::fmt::Display for ServerProblem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Empty => "an address is empty",
-            Self::Login => "an address has an `@`: set user and password with `KAFKA_SASL_USERNAME` and `KAFKA_SASL_PASSWORD`",
+            Self::Login => {
+                "an address has an `@`: set user and password with `KAFKA_SASL_USERNAME` and \
+                 `KAFKA_SASL_PASSWORD`"
+            }
             Self::Scheme => "an address begins with a scheme that brokers do not have",
             Self::Port => "an address has a port that is no number from 1 to 65535",
             Self::Host => "an address has a host that is no name",

@@ -10,6 +10,7 @@ mod kill;
 mod published;
 mod readme;
 mod rebuild;
+mod recipes;
 mod secrets;
 mod servers;
 mod silent;

@@ -26,7 +26,8 @@ pub(super) fn check(
     // The topic that is read may be one of the anonymised topics.
     let anonymised = loaded.anonymization_topics.iter().map(String::as_str);
     let anonymised = anonymised.filter(|topic| *topic != settings.kafka.topic);
-    let others: Vec<&str> = dead_letter_topic.into_iter().chain(anonymised).collect();
+    let row_topic = settings.row_topic.topic.as_deref();
+    let others: Vec<&str> = dead_letter_topic.into_iter().chain(row_topic).chain(anonymised).collect();
     let found = match check_connectivity(kafka, &others, TIMEOUT) {
         Ok(found) => found,
         Err(KafkaError::Unreachable { brokers, problem }) => {
@@ -60,11 +61,19 @@ pub(super) fn check(
                 findings.ok(format_args!("dead-letter topic `{name}` exists, {partitions}"))?;
             }
             (None, name) if Some(name) == dead_letter_topic => findings.note(format_args!(
-                "warning: RASA_ANALYTICS_DLQ: topic `{name}` does not exist and is never created; the table keeps all dead \
+                "warning: RASA_ANALYTICS_DLQ: topic `{name}` does not exist and is never created; the table \
+                 keeps all dead \
                  letters"
             ))?,
+            (Some((_, partitions)), name) if Some(name) == row_topic => {
+                findings.ok(format_args!("row topic `{name}` exists, {partitions}"))?;
+            }
+            (None, name) if Some(name) == row_topic => findings.note(format_args!(
+                "warning: TURNMILL_ROW_TOPIC: topic `{name}` does not exist and is never created; rows are sent once it exists"
+            ))?,
             (Some((_, partitions)), name) => findings.note(format_args!(
-                "anonymised topic `{name}` (anonymization_topics) exists, {partitions}; KAFKA_TOPIC selects the topic to read"
+                "anonymised topic `{name}` (anonymization_topics) exists, {partitions}; KAFKA_TOPIC selects \
+                 the topic to read"
             ))?,
             (None, name) => findings.note(format_args!(
                 "topic `{name}` in anonymization_topics of endpoints.yml does not exist"
@@ -96,14 +105,16 @@ fn group(
     let (members, offsets) = (&found.group.members, &found.group.offsets);
     if !members.is_empty() {
         findings.problem(format_args!(
-            "RASA_ANALYTICS_CONSUMER_ID: group `{group}` has members of other programs ({}), so the service would refuse to \
+            "RASA_ANALYTICS_CONSUMER_ID: group `{group}` has members of other programs ({}), so the service \
+             would refuse to \
              join it. Name another group, or shut down these programs and set TURNMILL_KAFKA_TAKE_OVER_GROUP=true",
             members.join(", ")
         ))?;
     }
     if !offsets.is_empty() {
         findings.note(format_args!(
-            "RASA_ANALYTICS_CONSUMER_ID: group `{group}` has offsets of another program ({}). They are not overwritten, so lag \
+            "RASA_ANALYTICS_CONSUMER_ID: group `{group}` has offsets of another program ({}). They are not \
+             overwritten, so lag \
              tools will not show turnmill's progress. To overwrite them, set TURNMILL_KAFKA_TAKE_OVER_GROUP=true",
             offsets.join(", ")
         ))?;

@@ -116,7 +116,8 @@ impl ServiceObserver {
             tracing::info!("records have keys, so the events of a conversation arrive in order");
         } else {
             tracing::info!(
-                "records have no keys, so the events of a conversation arrive in any order; the tables are correct either \
+                "records have no keys, so the events of a conversation arrive in any order; the tables are \
+                 correct either \
                  way, but `partition_by_sender: true` in the assistant's event_broker is faster"
             );
         }
@@ -234,7 +235,8 @@ impl Observer for ServiceObserver {
                     tracing::warn!(
                         consumer,
                         %partition,
-                        "{} deleted by the topic's retention before turnmill read them; load their events from the tracker \
+                        "{} deleted by the topic's retention before turnmill read them; load their events \
+                         from the tracker \
                          store with turnmill-replay",
                         counted(*missing, "record"),
                     );
@@ -253,7 +255,8 @@ impl Observer for ServiceObserver {
                     tracing::warn!(
                         consumer,
                         %partition,
-                        "the log does not contain the last record read before the stored offset; the topic was probably \
+                        "the log does not contain the last record read before the stored offset; the topic \
+                         was probably \
                          recreated, or its log truncated. Reading from the earliest record; known events will count as \
                          duplicates"
                     );

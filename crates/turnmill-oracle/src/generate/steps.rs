@@ -27,7 +27,7 @@ pub fn render(options: &Options, scripts: &[Script]) -> Vec<OwnedRecord> {
 }
 
 /// Types of Rasa Open Source that write a `rasa_event` row only, with their fields.
-const MISC: [(&str, &str, &str); 20] = [
+const MISC: [(&str, &str, &str); 22] = [
     ("rewind", "", ""),
     ("undo", "", ""),
     ("reset_slots", "", ""),
@@ -48,6 +48,8 @@ const MISC: [(&str, &str, &str); 20] = [
     ("agent", "text", "\"a human agent\""),
     ("topic", "topic", "\"legacy\""),
     ("conversation_inactive", "", ""),
+    ("inactive", "", ""),
+    ("action_execution_rejected", "name", "\"action_unlikely_intent\""),
 ];
 
 const SLOTS: [&str; 5] = ["email", "size", "requested_slot", "größe", "session_started_metadata"];
@@ -105,8 +107,10 @@ impl Conversation<'_> {
                 ]);
                 let mut fields = Fields::new(event);
                 if !random.once_in(6) {
-                    fields =
-                        fields.text("flow_id", random.pick(&["transfer_money", "pattern_completed", ""]));
+                    fields = fields.text(
+                        "flow_id",
+                        random.pick(&["transfer_money", "add_contact", "pattern_cannot_handle", ""]),
+                    );
                 }
                 if event != "flow_started" {
                     fields = fields.text("step_id", random.pick(&["END", "2_ask_amount"]));
@@ -243,8 +247,17 @@ impl Conversation<'_> {
         } else {
             String::new()
         };
+        let entities = random.pick(&[
+            "[]",
+            "[{\"end\": 4, \"start\": 0, \"entity\": \"city\", \"value\": [1.50,null], \"processors\": []}, 5, {}]",
+        ]);
+        let ranking = random.pick(&[
+            "[{\"name\": \"x\"}]",
+            "[{\"name\": \"a\", \"confidence\": 0.50}, null, {\"name\": 7}, {}, {}, {\"confidence\": \"1\"}, {\"name\": \"b\"}]",
+            "5",
+        ]);
         let parse_data = format!(
-            "{{\"text\": {}, \"intent\": {intent}{commands}, \"entities\": []{parsed_id}, \"intent_ranking\": [{{\"name\": \"x\"}}]}}",
+            "{{\"text\": {}, \"intent\": {intent}{commands}, \"entities\": {entities}{parsed_id}, \"intent_ranking\": {ranking}}}",
             quoted(text)
         );
         let fields = Fields::new("user").text("text", text).raw("parse_data", parse_data);
@@ -265,6 +278,15 @@ impl Conversation<'_> {
         self.emit(random, user);
         if random.once_in(2) {
             self.emit(random, Fields::new("user_featurization").raw("use_text_for_featurization", "false"));
+        }
+        if random.once_in(3) {
+            let first =
+                random.pick(&["parcel_form", "action_unlikely_intent", "action_default_fallback", ""]);
+            if first.is_empty() {
+                self.emit(random, Fields::new("action_execution_rejected").text("name", "parcel_form"));
+            } else {
+                self.action(random, first);
+            }
         }
         for _ in 0..random.below(3) {
             self.action(random, "utter_greet");
@@ -338,7 +360,10 @@ impl Conversation<'_> {
         }
         self.slot(random, "size", "\"XL\"");
         self.slot(random, "requested_slot", "null");
-        self.emit(random, Fields::new("active_loop").raw("name", "null"));
+        // Some users answer something else while the form waits.
+        if random.once_in(2) {
+            self.emit(random, Fields::new("active_loop").raw("name", "null"));
+        }
     }
 
     fn end(&mut self, random: &mut Random) {

@@ -50,6 +50,7 @@ fn check(oracle: &Oracle) {
                     (OwnedValue::Float(float), ColumnType::Float) => float.is_finite(),
                     (OwnedValue::Id(_), ColumnType::Id)
                     | (OwnedValue::Integer(_), ColumnType::Integer)
+                    | (OwnedValue::Boolean(_), ColumnType::Boolean)
                     | (OwnedValue::DateTime(_), ColumnType::DateTime) => true,
                     _ => false,
                 };
@@ -130,7 +131,10 @@ fn generated_conversations_contain_everything() {
     for table in PUBLIC {
         println!("{} {}", table.name, oracle.tables[table.name].len());
         let is_empty = oracle.tables[table.name].is_empty();
-        assert_eq!(is_empty, ["rasa_patterns", "rasa_markers"].contains(&table.name), "{}", table.name);
+        // No pattern was uploaded, and no source fills the other tables yet.
+        let to_come = ["ext_dialog_run", "ext_slot", "ext_call", "ext_span", "ext_feedback"];
+        let left_empty = ["rasa_patterns", "rasa_markers"].contains(&table.name);
+        assert_eq!(is_empty, left_empty || to_come.contains(&table.name), "{}", table.name);
     }
     assert!(oracle.event_errors.len() > 10);
     assert!(oracle.ledger.duplicates.anonymised > 10 && oracle.ledger.duplicates.reexported > 10);
@@ -140,6 +144,19 @@ fn generated_conversations_contain_everything() {
     let types: BTreeSet<String> =
         column(&oracle.tables, "rasa_event", "event_type").iter().map(ToString::to_string).collect();
     assert!(types.len() > 45, "{types:?}");
+    // Facts have every kind of value.
+    let values = |table, name| -> BTreeSet<String> {
+        column(&oracle.tables, table, name).iter().map(ToString::to_string).collect()
+    };
+    let quoted = |names: &[&str]| names.iter().map(|name| format!("{name:?}")).collect::<BTreeSet<_>>();
+    let ended = ["explicit", "restart", "handoff", "inactive", "next_session", "open"];
+    assert_eq!(values("ext_session", "ended_by"), quoted(&ended));
+    assert_eq!(values("ext_turn", "form_took").len(), 3);
+    assert_eq!(values("ext_turn", "default_fallback").len(), 2);
+    let loops = ["parcel_form", "transfer_money", "add_contact"];
+    assert!(values("ext_turn", "form").is_superset(&quoted(&loops)), "{:?}", values("ext_turn", "form"));
+    assert!(values("ext_session", "open_loop").is_superset(&quoted(&loops)));
+    assert!(values("ext_message", "entities").len() > 1);
     // Some sessions have the ids that events gave them, some of those are another sender's.
     let sessions = column(&oracle.tables, "rasa_session", "id");
     let given = sessions.iter().filter(|id| id.to_string().contains("-abcd-4000-8000-")).count();

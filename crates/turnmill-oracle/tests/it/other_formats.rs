@@ -23,8 +23,9 @@ fn event(sender: &str, seconds: f64, session: SessionRule, body: Body<'static>) 
         user_key: None,
         session,
         anonymised: None,
-        told_by_key: false,
+        identified_by_key: false,
         ordinal: 0,
+        counted: true,
         body,
     }
 }

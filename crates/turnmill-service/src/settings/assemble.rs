@@ -2,31 +2,31 @@
 
 use std::time::Duration;
 
-use turnmill_model::{AssistantNameBuf, SessionIdMode, Settings, SourceFactsBuf};
+use turnmill_model::{AssistantNameBuf, Settings, SourceFactsBuf};
 use turnmill_postgres::{PostgresAddress, RootCert};
 use turnmill_text::{check_brokers, check_host, escaped, redact};
 
 use super::database::{self, DatabaseTarget};
-use super::load::{Needs, Values};
+use super::load::{RequiredSettings, Values};
 use super::origin::Origin;
 use super::problem::{Note, Problem, Severity};
-use super::table::Id;
+use super::table::SettingId;
 use super::typed::{
     DatabaseSettings, DeadLetterSettings, HttpSettings, KafkaSettings, LogLevel, LogSettings,
-    SecurityProtocol, ServiceSettings, WorkSettings,
+    RowTopicSettings, SecurityProtocol, ServiceSettings, WorkSettings,
 };
 use super::value::Value;
 
 /// Builds the settings. Returns `None` only if it added at least one problem.
 pub(crate) fn settings(
     values: &mut Values,
-    needs: Needs,
+    required: RequiredSettings,
     problems: &mut Vec<Problem>,
     notes: &mut Vec<Note>,
 ) -> Option<ServiceSettings> {
     let mut assembly = Assembly { values, problems, notes };
     let kafka = assembly.kafka();
-    if needs == Needs::Service {
+    if required == RequiredSettings::Service {
         assembly.check_kafka(&kafka);
     }
     let database = assembly.database();
@@ -34,12 +34,12 @@ pub(crate) fn settings(
     let (values, problems) = (assembly.values, assembly.problems);
     let size = |id| values.integer(id).and_then(|size| usize::try_from(size).ok()).unwrap_or(usize::MAX);
     let work = WorkSettings {
-        flush_interval: values.duration(Id::FlushInterval).unwrap_or_default(),
-        batch_records: size(Id::BatchRecords),
-        batch_bytes: size(Id::BatchBytes),
-        buffer_records: size(Id::BufferRecords),
-        buffer_bytes: size(Id::BufferBytes),
-        cache_bytes: size(Id::CacheBytes),
+        flush_interval: values.duration(SettingId::FlushInterval).unwrap_or_default(),
+        batch_records: size(SettingId::BatchRecords),
+        batch_bytes: size(SettingId::BatchBytes),
+        buffer_records: size(SettingId::BufferRecords),
+        buffer_bytes: size(SettingId::BufferBytes),
+        cache_bytes: size(SettingId::CacheBytes),
     };
     if work.buffer_records < work.batch_records {
         problems.push(Problem::new(format!(
@@ -47,38 +47,42 @@ pub(crate) fn settings(
             work.buffer_records, work.batch_records
         )));
     }
-    let share = match values.get(Id::DeadLetterMaxShare) {
+    let share = match values.get(SettingId::DeadLetterMaxShare) {
         Some((Value::Share(share), _)) if *share < 1.0 => Some(*share),
         _ => None,
     };
     Some(ServiceSettings {
         rows: Settings {
-            session_id: match values.choice(Id::SessionId) {
-                Some("any") => SessionIdMode::Any,
-                Some("off") => SessionIdMode::Off,
-                _ => SessionIdMode::Uuid,
-            },
-            bare_slot_strings: values.switch(Id::BareSlotStrings).unwrap_or_default(),
-            stack_events: !values.switch(Id::DisableStack).unwrap_or_default(),
+            session_id: values
+                .choice(SettingId::SessionId)
+                .and_then(|mode| mode.parse().ok())
+                .unwrap_or_default(),
+            bare_slot_strings: values.switch(SettingId::BareSlotStrings).unwrap_or_default(),
+            stack_events: !values.switch(SettingId::DisableStack).unwrap_or_default(),
         },
         source: source_facts(values, &kafka.topic, problems),
-        markers: values.path(Id::Markers),
+        markers: values.path(SettingId::Markers),
         dead_letters: DeadLetterSettings {
-            topic: values.text(Id::DeadLetterTopic).filter(|topic| !topic.is_empty()),
-            max_run: values.integer(Id::DeadLetterMaxRun).filter(|run| *run > 0),
+            topic: values.text(SettingId::DeadLetterTopic).filter(|topic| !topic.is_empty()),
+            max_run: values.integer(SettingId::DeadLetterMaxRun).filter(|run| *run > 0),
             max_share: share,
         },
-        shutdown_timeout: values.duration(Id::ShutdownTimeout).unwrap_or_default(),
+        row_topic: RowTopicSettings {
+            topic: values.text(SettingId::RowTopic),
+            max_bytes: values.integer(SettingId::SinkMaxBytes).unwrap_or(u64::MAX),
+            skip_refused: values.choice(SettingId::SinkRefusal) == Some("skip"),
+        },
+        shutdown_timeout: values.duration(SettingId::ShutdownTimeout).unwrap_or_default(),
         log: LogSettings {
-            level: match values.choice(Id::LogLevel) {
+            level: match values.choice(SettingId::LogLevel) {
                 Some("DEBUG") => LogLevel::Debug,
                 Some("WARNING") => LogLevel::Warning,
                 Some("ERROR" | "CRITICAL") => LogLevel::Error,
                 _ => LogLevel::Info,
             },
-            json: values.switch(Id::JsonLogging).unwrap_or_default(),
-            filter: values.text(Id::LogFilter),
-            status: values.duration(Id::LogStatus).filter(|every| !every.is_zero()),
+            json: values.switch(SettingId::JsonLogging).unwrap_or_default(),
+            filter: values.text(SettingId::LogFilter),
+            status: values.duration(SettingId::LogStatus).filter(|every| !every.is_zero()),
         },
         http: http?,
         work,
@@ -89,22 +93,23 @@ pub(crate) fn settings(
 
 /// Returns the facts about every record of the topic.
 fn source_facts(values: &Values, topic: &str, problems: &mut Vec<Problem>) -> SourceFactsBuf {
-    let name = values.text(Id::Assistant).filter(|name| !name.is_empty());
-    let from_metadata = values.switch(Id::AssistantFromMetadata).unwrap_or_default();
+    let name = values.text(SettingId::Assistant).filter(|name| !name.is_empty());
+    let from_metadata = values.switch(SettingId::AssistantFromMetadata).unwrap_or_default();
     if name.is_some() && from_metadata {
         problems.push(Problem::new(
             "TURNMILL_ASSISTANT and TURNMILL_ASSISTANT_FROM_METADATA exclude each other: set one of them",
         ));
     }
-    let topics = values.text(Id::AnonymisedTopics).unwrap_or_default();
+    let topics = values.text(SettingId::AnonymisedTopics).unwrap_or_default();
     SourceFactsBuf {
         assistant: match name {
             Some(name) => AssistantNameBuf::Given(name),
             None if from_metadata => AssistantNameBuf::FromMetadata,
             None => AssistantNameBuf::None,
         },
-        time_unit: values.choice(Id::TimeUnit).and_then(|unit| unit.parse().ok()).unwrap_or_default(),
+        time_unit: values.choice(SettingId::TimeUnit).and_then(|unit| unit.parse().ok()).unwrap_or_default(),
         anonymised: topics.split(',').any(|anonymised| anonymised.trim() == topic),
+        decoder: None,
     }
 }
 
@@ -120,7 +125,7 @@ impl Assembly<'_> {
     }
 
     /// Adds a problem with the value of one setting, at the origin of that value.
-    fn problem_of(&mut self, id: Id, detail: &str) {
+    fn problem_of(&mut self, id: SettingId, detail: &str) {
         let problem = match self.values.origin(id) {
             // The origin is the name of the setting, so it need not be repeated.
             origin @ Origin::Variable(_) => Problem::at(&origin, detail),
@@ -129,45 +134,48 @@ impl Assembly<'_> {
         self.problems.push(problem);
     }
 
-    fn note(&mut self, severity: Severity, id: Id, text: impl Into<String>) {
+    fn note(&mut self, severity: Severity, id: SettingId, text: impl Into<String>) {
         self.notes.push(Note { severity, setting: id.setting().variable, text: text.into() });
     }
 
     fn kafka(&self) -> KafkaSettings {
         let values = self.values;
         let duration = |id| values.duration(id).unwrap_or_default();
-        let protocol = values.choice(Id::SecurityProtocol).unwrap_or_default();
-        let properties = match values.get(Id::KafkaProperties) {
+        let protocol = values.choice(SettingId::SecurityProtocol).unwrap_or_default();
+        let properties = match values.get(SettingId::KafkaProperties) {
             Some((Value::Properties(properties), _)) => properties.clone(),
             _ => Vec::new(),
         };
         let protocol = SecurityProtocol::NAMES.into_iter().find(|(name, _)| *name == protocol);
         KafkaSettings {
-            brokers: values.text(Id::Brokers).unwrap_or_default(),
-            topic: values.text(Id::Topic).unwrap_or_default(),
-            group_id: values.text(Id::GroupId).unwrap_or_default(),
-            take_over_group: values.switch(Id::TakeOverGroup).unwrap_or_default(),
-            consumers: values.integer(Id::Consumers).and_then(|n| usize::try_from(n).ok()).unwrap_or(1),
-            group_instance_id: values.text(Id::GroupInstanceId),
+            brokers: values.text(SettingId::Brokers).unwrap_or_default(),
+            topic: values.text(SettingId::Topic).unwrap_or_default(),
+            group_id: values.text(SettingId::GroupId).unwrap_or_default(),
+            take_over_group: values.switch(SettingId::TakeOverGroup).unwrap_or_default(),
+            consumers: values
+                .integer(SettingId::Consumers)
+                .and_then(|n| usize::try_from(n).ok())
+                .unwrap_or(1),
+            group_instance_id: values.text(SettingId::GroupInstanceId),
             security_protocol: protocol.map(|(_, protocol)| protocol).unwrap_or_default(),
-            sasl_mechanism: values.choice(Id::SaslMechanism).unwrap_or_default(),
-            sasl_username: values.text(Id::SaslUsername),
-            sasl_password: values.secret(Id::SaslPassword),
-            ssl_ca: values.path(Id::KafkaSslCa),
-            ssl_cert: values.path(Id::KafkaSslCert),
-            ssl_key: values.path(Id::KafkaSslKey),
-            keep_alive: values.switch(Id::KeepAlive).unwrap_or(true),
-            metadata_max_age: duration(Id::MetadataMaxAge),
-            heartbeat_interval: duration(Id::Heartbeat),
-            session_timeout: duration(Id::SessionTimeout),
-            max_poll_interval: duration(Id::MaxPollInterval),
+            sasl_mechanism: values.choice(SettingId::SaslMechanism).unwrap_or_default(),
+            sasl_username: values.text(SettingId::SaslUsername),
+            sasl_password: values.secret(SettingId::SaslPassword),
+            ssl_ca: values.path(SettingId::KafkaSslCa),
+            ssl_cert: values.path(SettingId::KafkaSslCert),
+            ssl_key: values.path(SettingId::KafkaSslKey),
+            keep_alive: values.switch(SettingId::KeepAlive).unwrap_or(true),
+            metadata_max_age: duration(SettingId::MetadataMaxAge),
+            heartbeat_interval: duration(SettingId::Heartbeat),
+            session_timeout: duration(SettingId::SessionTimeout),
+            max_poll_interval: duration(SettingId::MaxPollInterval),
             producer_retries: values
-                .integer(Id::ProducerRetries)
+                .integer(SettingId::ProducerRetries)
                 .and_then(|n| u32::try_from(n).ok())
                 .unwrap_or(u32::MAX >> 1),
-            producer_timeout: duration(Id::ProducerTimeout),
-            producer_partitioner: values.choice(Id::ProducerPartitioner).unwrap_or_default(),
-            compression: values.choice(Id::Compression).filter(|codec| *codec != "inherit"),
+            producer_timeout: duration(SettingId::ProducerTimeout),
+            producer_partitioner: values.choice(SettingId::ProducerPartitioner).unwrap_or_default(),
+            compression: values.choice(SettingId::Compression).filter(|codec| *codec != "inherit"),
             properties,
         }
     }
@@ -179,13 +187,15 @@ impl Assembly<'_> {
                  --kafka-brokers, kafka.brokers in turnmill.toml, or --endpoints endpoints.yml)",
             );
         } else if let Err(problem) = check_brokers(&kafka.brokers) {
-            let expected = "expected host:port[,host:port]; set credentials with KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD";
-            self.problem_of(Id::Brokers, &format!("{problem}; {expected}"));
+            let expected = "expected host:port[,host:port]; set credentials with KAFKA_SASL_USERNAME and \
+                            KAFKA_SASL_PASSWORD";
+            self.problem_of(SettingId::Brokers, &format!("{problem}; {expected}"));
         }
         let topic = kafka.topic.as_str();
-        let dead_letters = self.values.text(Id::DeadLetterTopic).unwrap_or_default();
-        for (id, topic) in [(Id::Topic, topic), (Id::DeadLetterTopic, dead_letters.as_str())] {
-            let is_none = topic.is_empty() && id == Id::DeadLetterTopic;
+        let [dead_letters, rows] = [SettingId::DeadLetterTopic, SettingId::RowTopic]
+            .map(|id| (id, self.values.text(id).unwrap_or_default()));
+        for (id, topic) in [(SettingId::Topic, topic), (dead_letters.0, &dead_letters.1), (rows.0, &rows.1)] {
+            let is_none = topic.is_empty() && id != SettingId::Topic;
             if !is_none && !is_topic(topic) {
                 self.problem(format!(
                     "{}: `{}` is not a valid topic name: use at most 249 letters, digits, `.`, `_` and `-`",
@@ -194,15 +204,21 @@ impl Assembly<'_> {
                 ));
             }
         }
-        if topic == dead_letters {
-            // Each dead letter would be read again and produce another one, endlessly.
-            let topic = escaped(&redact(topic)).to_string();
-            self.problem(format!(
-                "RASA_ANALYTICS_DLQ: `{topic}` is the topic that is read (KAFKA_TOPIC); choose another topic"
-            ));
+        for (id, sent) in [&dead_letters, &rows] {
+            if topic == sent {
+                // Each record would be read again and produce another one, endlessly.
+                let (variable, topic) = (id.setting().variable, escaped(&redact(topic)).to_string());
+                self.problem(format!(
+                    "{variable}: `{topic}` is the topic that is read (KAFKA_TOPIC); choose another topic"
+                ));
+            }
+        }
+        if !rows.1.is_empty() && rows.1 == dead_letters.1 {
+            self.problem("TURNMILL_ROW_TOPIC and RASA_ANALYTICS_DLQ name the same topic; choose another one");
         }
         let has_login = kafka.sasl_username.is_some() && kafka.sasl_password.is_some();
-        if self.values.switch(Id::MskIam) == Some(true) && !(kafka.security_protocol.has_sasl() && has_login)
+        if self.values.switch(SettingId::MskIam) == Some(true)
+            && !(kafka.security_protocol.has_sasl() && has_login)
         {
             self.problem(
                 "KAFKA_MSK_AWS_IAM_ENABLED: AWS IAM authentication is not supported; create a SCRAM user for the \
@@ -212,7 +228,7 @@ impl Assembly<'_> {
         } else if kafka.security_protocol.has_sasl() {
             self.check_login(kafka, has_login);
         } else {
-            for id in [Id::SaslMechanism, Id::SaslUsername, Id::SaslPassword] {
+            for id in [SettingId::SaslMechanism, SettingId::SaslUsername, SettingId::SaslPassword] {
                 if self.values.is_given(id) {
                     let protocol = kafka.security_protocol.as_str();
                     self.note(
@@ -244,7 +260,7 @@ impl Assembly<'_> {
     fn check_login(&mut self, kafka: &KafkaSettings, has_login: bool) {
         let mechanism = kafka.sasl_mechanism;
         if let Some(why) = unsupported(mechanism) {
-            let origin = match self.values.origin(Id::SaslMechanism) {
+            let origin = match self.values.origin(SettingId::SaslMechanism) {
                 Origin::Variable(_) => String::new(),
                 origin => format!(" ({origin})"),
             };
@@ -256,7 +272,7 @@ impl Assembly<'_> {
             let protocol = kafka.security_protocol.as_str();
             self.problem(format!(
                 "KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD are required with KAFKA_SECURITY_PROTOCOL {protocol} ({})",
-                self.values.origin(Id::SecurityProtocol)
+                self.values.origin(SettingId::SecurityProtocol)
             ));
         }
     }
@@ -268,7 +284,7 @@ impl Assembly<'_> {
         if kafka.security_protocol.has_ssl() {
             return;
         }
-        for id in [Id::KafkaSslCa, Id::KafkaSslCert, Id::KafkaSslKey] {
+        for id in [SettingId::KafkaSslCa, SettingId::KafkaSslCert, SettingId::KafkaSslKey] {
             if self.values.is_given(id) {
                 let protocol = kafka.security_protocol.as_str();
                 let text = format!("ignored, because KAFKA_SECURITY_PROTOCOL is {protocol}");
@@ -282,9 +298,13 @@ impl Assembly<'_> {
         let values = self.values;
         let limit = |id| values.duration(id).filter(|limit| !limit.is_zero());
         if matches!(target, DatabaseTarget::Sqlite { .. }) {
-            for id in
-                [Id::Schema, Id::ForeignKeys, Id::StatementTimeout, Id::LockTimeout, Id::DatabaseSslMode]
-            {
+            for id in [
+                SettingId::Schema,
+                SettingId::ForeignKeys,
+                SettingId::StatementTimeout,
+                SettingId::LockTimeout,
+                SettingId::DatabaseSslMode,
+            ] {
                 if values.is_given(id) {
                     self.note(Severity::Warning, id, "ignored, because the database is SQLite");
                 }
@@ -292,17 +312,22 @@ impl Assembly<'_> {
         }
         Some(DatabaseSettings {
             target,
-            migrate: values.switch(Id::Migrate).unwrap_or(true),
-            schema: values.text(Id::Schema).unwrap_or_default(),
-            foreign_keys: values.choice(Id::ForeignKeys).unwrap_or("auto"),
-            statement_timeout: limit(Id::StatementTimeout),
-            lock_timeout: limit(Id::LockTimeout),
+            migrate: values.switch(SettingId::Migrate).unwrap_or(true),
+            schema: values.text(SettingId::Schema).unwrap_or_default(),
+            foreign_keys: values.choice(SettingId::ForeignKeys).unwrap_or("auto"),
+            statement_timeout: limit(SettingId::StatementTimeout),
+            lock_timeout: limit(SettingId::LockTimeout),
         })
     }
 
     fn target(&mut self) -> Option<DatabaseTarget> {
-        let Some(url) = self.values.secret(Id::DatabaseUrl) else { return self.target_from_parts() };
-        for id in [Id::DatabaseHost, Id::DatabasePort, Id::DatabaseName, Id::DatabaseUser] {
+        let Some(url) = self.values.secret(SettingId::DatabaseUrl) else { return self.target_from_parts() };
+        for id in [
+            SettingId::DatabaseHost,
+            SettingId::DatabasePort,
+            SettingId::DatabaseName,
+            SettingId::DatabaseUser,
+        ] {
             if self.values.is_given(id) {
                 self.note(Severity::Warning, id, "ignored, because RASA_ANALYTICS_DB_URL is set");
             }
@@ -311,7 +336,7 @@ impl Assembly<'_> {
             Ok(DatabaseTarget::Postgres(address)) => self.complete(address),
             Ok(sqlite @ DatabaseTarget::Sqlite { .. }) => Some(sqlite),
             Err(detail) => {
-                self.problem_of(Id::DatabaseUrl, &detail);
+                self.problem_of(SettingId::DatabaseUrl, &detail);
                 None
             }
         }
@@ -319,11 +344,13 @@ impl Assembly<'_> {
 
     fn target_from_parts(&mut self) -> Option<DatabaseTarget> {
         let values = self.values;
-        let (Some(host), Some(database)) = (values.text(Id::DatabaseHost), values.text(Id::DatabaseName))
+        let (Some(host), Some(database)) =
+            (values.text(SettingId::DatabaseHost), values.text(SettingId::DatabaseName))
         else {
-            let half = values.is_given(Id::DatabaseHost) || values.is_given(Id::DatabaseName);
+            let half = values.is_given(SettingId::DatabaseHost) || values.is_given(SettingId::DatabaseName);
             self.problem(if half {
-                "RASA_ANALYTICS_DB_HOST_NAME and RASA_ANALYTICS_DB_NAME must be set together, or RASA_ANALYTICS_DB_URL instead"
+                "RASA_ANALYTICS_DB_HOST_NAME and RASA_ANALYTICS_DB_NAME must be set together, or \
+                 RASA_ANALYTICS_DB_URL instead"
             } else {
                 "RASA_ANALYTICS_DB_URL is required: set it to postgresql://user:password@host:port/database or \
                  sqlite:PATH (or use --database-url, or database.url in turnmill.toml)"
@@ -333,12 +360,13 @@ impl Assembly<'_> {
         if let Err(problem) = check_host(&host) {
             let expected = "expected a host name; set the port, user and password with RASA_ANALYTICS_DB_PORT, \
                             RASA_ANALYTICS_DB_USERNAME and TURNMILL_DB_PASSWORD";
-            self.problem_of(Id::DatabaseHost, &format!("{problem}; {expected}"));
+            self.problem_of(SettingId::DatabaseHost, &format!("{problem}; {expected}"));
             return None;
         }
-        let port = values.integer(Id::DatabasePort).and_then(|port| u16::try_from(port).ok()).unwrap_or(5432);
+        let port =
+            values.integer(SettingId::DatabasePort).and_then(|port| u16::try_from(port).ok()).unwrap_or(5432);
         let address = PostgresAddress::default().with_host(host, port).with_database(database);
-        let address = match values.text(Id::DatabaseUser) {
+        let address = match values.text(SettingId::DatabaseUser) {
             Some(user) => address.with_user(user),
             None => address,
         };
@@ -350,23 +378,23 @@ impl Assembly<'_> {
         let values = self.values;
         let taken = |taken: bool| if taken { "ignored, because the database URL contains it" } else { "" };
         let beside = [
-            (Id::DatabaseSslMode, taken(address.has_ssl_mode())),
-            (Id::DatabaseSslCa, taken(address.ssl_root_cert().is_some())),
-            (Id::DatabasePassword, taken(address.password().is_some())),
+            (SettingId::DatabaseSslMode, taken(address.has_ssl_mode())),
+            (SettingId::DatabaseSslCa, taken(address.ssl_root_cert().is_some())),
+            (SettingId::DatabasePassword, taken(address.password().is_some())),
         ];
         for (id, text) in beside.into_iter().filter(|(id, text)| !text.is_empty() && values.is_given(*id)) {
             self.note(Severity::Warning, id, text);
         }
-        if let Some(mode) = values.choice(Id::DatabaseSslMode).and_then(|mode| mode.parse().ok()) {
+        if let Some(mode) = values.choice(SettingId::DatabaseSslMode).and_then(|mode| mode.parse().ok()) {
             address = address.or_ssl_mode(mode);
         }
-        if let Some(file) = values.path(Id::DatabaseSslCa) {
+        if let Some(file) = values.path(SettingId::DatabaseSslCa) {
             address = address.or_ssl_root_cert(RootCert::File(file));
         }
-        if let Some(password) = values.secret(Id::DatabasePassword) {
+        if let Some(password) = values.secret(SettingId::DatabasePassword) {
             address = address.or_password(password.expose());
         }
-        if values.switch(Id::RdsIam) == Some(true) && address.password().is_none() {
+        if values.switch(SettingId::RdsIam) == Some(true) && address.password().is_none() {
             self.problem(
                 "RDS_SQL_DB_AWS_IAM_ENABLED: AWS IAM authentication is not supported; give the database user a \
                  password, and set it in RASA_ANALYTICS_DB_URL or TURNMILL_DB_PASSWORD",
@@ -377,23 +405,26 @@ impl Assembly<'_> {
     }
 
     fn http(&mut self) -> Option<HttpSettings> {
-        let Some((Value::Address(address), _)) = self.values.get(Id::HttpAddress) else { return None };
-        let api_token = self.values.secret(Id::ApiToken);
+        let Some((Value::Address(address), _)) = self.values.get(SettingId::HttpAddress) else { return None };
+        let api_token = self.values.secret(SettingId::ApiToken);
         if api_token.as_ref().is_some_and(|token| token.expose().trim().len() < MIN_TOKEN) {
             self.problem(format!("TURNMILL_API_TOKEN is too short: use at least {MIN_TOKEN} characters"));
         }
         if api_token.is_none() && !address.ip().is_loopback() {
             self.note(
                 Severity::Info,
-                Id::ApiToken,
+                SettingId::ApiToken,
                 "not set, so other machines can access /, /healthcheck and /metrics only",
             );
         }
         Some(HttpSettings {
             address: *address,
             api_token,
-            trust_loopback: self.values.switch(Id::TrustLoopback).unwrap_or_default(),
-            stall_timeout: self.values.duration(Id::StallTimeout).filter(|limit| *limit > Duration::ZERO),
+            trust_loopback: self.values.switch(SettingId::TrustLoopback).unwrap_or_default(),
+            stall_timeout: self
+                .values
+                .duration(SettingId::StallTimeout)
+                .filter(|limit| *limit > Duration::ZERO),
         })
     }
 }

@@ -7,14 +7,14 @@ use turnmill_text::{HIDDEN, escaped, redact};
 use super::load::Values;
 use super::origin::Origin;
 use super::properties::print_properties;
-use super::table::{Id, Kind, SETTINGS};
+use super::table::{Kind, SETTINGS, SettingId};
 use super::value::Value;
 
 /// The effective value of one setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EffectiveValue {
     /// The setting.
-    pub id: Id,
+    pub id: SettingId,
     /// The value, with secrets hidden. Empty if the setting has no value.
     pub value: String,
     /// The layer that the value came from.
@@ -57,14 +57,14 @@ impl Effective {
     }
 }
 
-fn print(id: Id, value: &Value) -> String {
+fn print(id: SettingId, value: &Value) -> String {
     match value {
         Value::Secret(url) if id.setting().kind == Kind::DatabaseUrl => {
             escaped(&redact(url.expose())).to_string()
         }
         Value::Secret(_) => HIDDEN.to_owned(),
         // A user name with a colon may be `user:password`, so what follows the colon is hidden.
-        Value::Text(text) if matches!(id, Id::SaslUsername | Id::DatabaseUser) => {
+        Value::Text(text) if matches!(id, SettingId::SaslUsername | SettingId::DatabaseUser) => {
             match text.split_once(':') {
                 Some((user, _)) => escaped(&format!("{user}:{HIDDEN}")).to_string(),
                 None => escaped(text).to_string(),
@@ -72,7 +72,9 @@ fn print(id: Id, value: &Value) -> String {
         }
         // An address with `@` may contain a password. It is refused if it is used, but printed even
         // if it is not.
-        Value::Text(text) if matches!(id, Id::Brokers | Id::DatabaseHost) && text.contains('@') => {
+        Value::Text(text)
+            if matches!(id, SettingId::Brokers | SettingId::DatabaseHost) && text.contains('@') =>
+        {
             HIDDEN.to_owned()
         }
         Value::Text(text) => escaped(&redact(text)).to_string(),

@@ -11,22 +11,22 @@ use super::file::GivenValues;
 use super::origin::Origin;
 use super::problem::{Note, Problem, Severity};
 use super::properties::is_sensitive;
-use super::table::Id;
+use super::table::SettingId;
 
 /// Rasa's default for `security_protocol`. It differs from that of librdkafka and
 /// `KAFKA_SECURITY_PROTOCOL`.
 const DEFAULT_PROTOCOL: &str = "SASL_PLAINTEXT";
 
-const KEYS: [(&str, Id); 9] = [
-    ("url", Id::Brokers),
-    ("topic", Id::Topic),
-    ("security_protocol", Id::SecurityProtocol),
-    ("sasl_mechanism", Id::SaslMechanism),
-    ("sasl_username", Id::SaslUsername),
-    ("sasl_password", Id::SaslPassword),
-    ("ssl_cafile", Id::KafkaSslCa),
-    ("ssl_certfile", Id::KafkaSslCert),
-    ("ssl_keyfile", Id::KafkaSslKey),
+const KEYS: [(&str, SettingId); 9] = [
+    ("url", SettingId::Brokers),
+    ("topic", SettingId::Topic),
+    ("security_protocol", SettingId::SecurityProtocol),
+    ("sasl_mechanism", SettingId::SaslMechanism),
+    ("sasl_username", SettingId::SaslUsername),
+    ("sasl_password", SettingId::SaslPassword),
+    ("ssl_cafile", SettingId::KafkaSslCa),
+    ("ssl_certfile", SettingId::KafkaSslCert),
+    ("ssl_keyfile", SettingId::KafkaSslKey),
 ];
 
 /// The settings found in an `endpoints.yml`.
@@ -60,13 +60,18 @@ impl AnonymizationTopics {
                 "{origin}: event_broker.anonymization_topics: anonymised copies of events go to `{list}`; KAFKA_TOPIC \
                  selects the topic to read"
             );
-            notes.push(Note { severity: Severity::Info, setting: Id::Endpoints.setting().variable, text });
+            notes.push(Note {
+                severity: Severity::Info,
+                setting: SettingId::Endpoints.setting().variable,
+                text,
+            });
         } else {
             problems.push(Problem::at(
                 &origin,
                 format!(
                     "event_broker.anonymization_topics {are} `{list}`, and `topic` is missing: set KAFKA_TOPIC to the \
-                     topic to read, an anonymised one or that of the plain events (Rasa's default is `rasa_core_events`)"
+                     topic to read, an anonymised one or that of the plain events (Rasa's default is \
+                     `rasa_core_events`)"
                 ),
             ));
         }
@@ -172,17 +177,17 @@ impl Reader<'_> {
                 given.push((id, text, self.origin(line)));
             }
         }
-        if !given.iter().any(|(id, ..)| *id == Id::SecurityProtocol) {
+        if !given.iter().any(|(id, ..)| *id == SettingId::SecurityProtocol) {
             let (path, key) = (self.path.clone(), "security_protocol");
             let origin = Origin::EndpointsDefault { path, line, key };
-            given.push((Id::SecurityProtocol, DEFAULT_PROTOCOL.to_owned(), origin));
+            given.push((SettingId::SecurityProtocol, DEFAULT_PROTOCOL.to_owned(), origin));
         }
         let is_on =
             |found: Option<(usize, String)>| found.is_some_and(|(_, on)| on.eq_ignore_ascii_case("true"));
         if !is_on(self.scalar(broker, "partition_by_sender")) {
             notes.push(Note {
                 severity: Severity::Info,
-                setting: Id::Endpoints.setting().variable,
+                setting: SettingId::Endpoints.setting().variable,
                 text: "the assistant does not key its events by sender (`partition_by_sender` is not true); the tables \
                        stay correct, but writing is slower"
                     .into(),

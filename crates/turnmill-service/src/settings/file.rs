@@ -8,10 +8,10 @@ use toml::de::{DeTable, DeValue};
 use super::origin::Origin;
 use super::problem::Problem;
 use super::suggest::hint;
-use super::table::{Id, Kind, SETTINGS};
+use super::table::{Kind, SETTINGS, SettingId};
 
 /// Values of a layer as text in the notation of environment variables, with their origin.
-pub(crate) type GivenValues = Vec<(Id, String, Origin)>;
+pub(crate) type GivenValues = Vec<(SettingId, String, Origin)>;
 
 /// Reads the text of a settings file. Adds all errors to `problems`.
 pub(crate) fn read(path: &Path, text: &str, problems: &mut Vec<Problem>) -> GivenValues {

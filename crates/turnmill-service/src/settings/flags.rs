@@ -5,14 +5,14 @@ use std::fmt;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use super::table::{Id, Kind, SETTINGS};
+use super::table::{Kind, SETTINGS, SettingId};
 
 /// The flags that were given. Include them in a command line with `#[command(flatten)]`. `Debug`
 /// shows names only.
 ///
 /// ```
 /// use clap::Parser;
-/// use turnmill_service::settings::{Flags, Id};
+/// use turnmill_service::settings::{Flags, SettingId};
 ///
 /// #[derive(Parser)]
 /// struct Args {
@@ -20,21 +20,21 @@ use super::table::{Id, Kind, SETTINGS};
 ///     settings: Flags,
 /// }
 /// let args = Args::parse_from(["run", "--kafka-topic", "rasa-events"]);
-/// assert_eq!(args.settings.get(Id::Topic), Some("rasa-events"));
+/// assert_eq!(args.settings.get(SettingId::Topic), Some("rasa-events"));
 /// ```
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Flags(BTreeMap<Id, String>);
+pub struct Flags(BTreeMap<SettingId, String>);
 
 impl Flags {
     /// Returns the text given for a setting.
     #[must_use]
-    pub fn get(&self, id: Id) -> Option<&str> {
+    pub fn get(&self, id: SettingId) -> Option<&str> {
         self.0.get(&id).map(String::as_str)
     }
 
     /// Sets a flag as if it had been given.
     #[must_use]
-    pub fn with(mut self, id: Id, text: impl Into<String>) -> Self {
+    pub fn with(mut self, id: SettingId, text: impl Into<String>) -> Self {
         self.0.insert(id, text.into());
         self
     }

@@ -16,7 +16,7 @@ use super::file::GivenValues;
 use super::flags::Flags;
 use super::origin::Origin;
 use super::problem::{Note, Problem, SettingsError, Severity};
-use super::table::{Id, SETTINGS, Setting, Support};
+use super::table::{SETTINGS, Setting, SettingId, Support};
 use super::typed::ServiceSettings;
 use super::value::Value;
 use super::{assemble, endpoints, file};
@@ -26,7 +26,7 @@ const DEFAULT_FILE: &str = "turnmill.toml";
 
 /// The settings that a command requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Needs {
+pub enum RequiredSettings {
     /// Brokers and a database.
     Service,
     /// A database. Settings of Kafka may be missing.
@@ -52,7 +52,7 @@ impl Loaded {
     /// # Errors
     ///
     /// Returns all problems at once.
-    pub fn of_process(flags: &Flags, needs: Needs) -> Result<Self, SettingsError> {
+    pub fn of_process(flags: &Flags, required: RequiredSettings) -> Result<Self, SettingsError> {
         let open = RefCell::new(Vec::new());
         let read = |path: &Path| {
             let text = std::fs::read_to_string(path)?;
@@ -61,13 +61,13 @@ impl Loaded {
             }
             Ok(text)
         };
-        let mut loaded = Self::read(flags, &Environment::of_process(), &read, needs)?;
+        let mut loaded = Self::read(flags, &Environment::of_process(), &read, required)?;
         for path in open.take() {
             let path = escaped(&path.to_string_lossy()).to_string();
             let text = format!("{path} is writable by every user of this machine; run chmod o-w {path}");
             loaded.notes.push(Note {
                 severity: Severity::Warning,
-                setting: Id::Config.setting().variable,
+                setting: SettingId::Config.setting().variable,
                 text,
             });
         }
@@ -78,13 +78,13 @@ impl Loaded {
     /// the text of a file.
     ///
     /// ```
-    /// use turnmill_service::settings::{Environment, Flags, Loaded, Needs};
+    /// use turnmill_service::settings::{Environment, Flags, Loaded, RequiredSettings};
     /// let environment = Environment::from([
     ///     ("KAFKA_BROKER_ADDRESS", "kafka:9092"),
     ///     ("RASA_ANALYTICS_DB_URL", "postgresql://rasa:secret@db/analytics"),
     /// ]);
     /// let none = |_: &std::path::Path| Err(std::io::ErrorKind::NotFound.into());
-    /// let loaded = Loaded::read(&Flags::default(), &environment, &none, Needs::Service)?;
+    /// let loaded = Loaded::read(&Flags::default(), &environment, &none, RequiredSettings::Service)?;
     /// assert_eq!(loaded.settings.kafka.topic, "rasa_core_events");
     /// assert!(!loaded.effective.to_string().contains("secret"));
     /// # Ok::<(), turnmill_service::settings::SettingsError>(())
@@ -97,10 +97,10 @@ impl Loaded {
         flags: &Flags,
         environment: &Environment,
         read_file: &ReadFile<'_>,
-        needs: Needs,
+        required: RequiredSettings,
     ) -> Result<Self, SettingsError> {
         let (given, problems, notes, anonymised) = Default::default();
-        let mut layers = Layers { environment, needs, given, problems, notes, anonymised };
+        let mut layers = Layers { environment, required, given, problems, notes, anonymised };
         layers.files(flags, read_file);
         layers.variables();
         for setting in SETTINGS {
@@ -111,11 +111,13 @@ impl Loaded {
         let Layers { given, mut problems, mut notes, anonymised, .. } = layers;
         let mut values = Values::resolve(given, &mut problems);
         let anonymization_topics = match anonymised {
-            Some(anonymised) => anonymised.into_topics(values.is_given(Id::Topic), &mut problems, &mut notes),
+            Some(anonymised) => {
+                anonymised.into_topics(values.is_given(SettingId::Topic), &mut problems, &mut notes)
+            }
             None => Vec::new(),
         };
         values.note_settings_without_effect(&mut notes);
-        let settings = assemble::settings(&mut values, needs, &mut problems, &mut notes);
+        let settings = assemble::settings(&mut values, required, &mut problems, &mut notes);
         match settings {
             Some(mut settings) if problems.is_empty() => {
                 settings.source.anonymised |= anonymization_topics.contains(&settings.kafka.topic);
@@ -142,7 +144,7 @@ pub type ReadFile<'r> = dyn Fn(&Path) -> io::Result<String> + 'r;
 
 struct Layers<'e> {
     environment: &'e Environment,
-    needs: Needs,
+    required: RequiredSettings,
     /// In ascending order of precedence.
     given: GivenValues,
     problems: Vec<Problem>,
@@ -152,7 +154,7 @@ struct Layers<'e> {
 
 impl Layers<'_> {
     /// Returns the path in a setting, from the layers that take precedence over files.
-    fn path(&self, flags: &Flags, id: Id) -> Option<(PathBuf, Origin)> {
+    fn path(&self, flags: &Flags, id: SettingId) -> Option<(PathBuf, Origin)> {
         let setting = id.setting();
         if let (Some(path), Some(flag)) = (flags.get(id), setting.flag()) {
             return Some((path.into(), Origin::Flag(format!("--{flag}"))));
@@ -173,7 +175,7 @@ impl Layers<'_> {
     }
 
     fn files(&mut self, flags: &Flags, read_file: &ReadFile<'_>) {
-        let config = self.path(flags, Id::Config);
+        let config = self.path(flags, SettingId::Config);
         let text = match &config {
             Some((path, origin)) => self.text(path, origin, read_file),
             None => match read_file(Path::new(DEFAULT_FILE)) {
@@ -190,11 +192,11 @@ impl Layers<'_> {
         };
         let path = config.map_or_else(|| PathBuf::from(DEFAULT_FILE), |(path, _)| path);
         let given = text.map(|text| file::read(&path, &text, &mut self.problems)).unwrap_or_default();
-        let in_file = given.iter().find(|(id, path, _)| *id == Id::Endpoints && !path.is_empty());
+        let in_file = given.iter().find(|(id, path, _)| *id == SettingId::Endpoints && !path.is_empty());
         let in_file = in_file.map(|(_, path, origin)| (PathBuf::from(path), origin.clone()));
         // `endpoints.yml` holds no settings of the database.
-        if self.needs == Needs::Service
-            && let Some((path, origin)) = self.path(flags, Id::Endpoints).or(in_file)
+        if self.required == RequiredSettings::Service
+            && let Some((path, origin)) = self.path(flags, SettingId::Endpoints).or(in_file)
             && let Some(text) = self.text(&path, &origin, read_file)
         {
             let endpoints =
@@ -246,7 +248,7 @@ impl Values {
             let setting = id.setting();
             // Many deployments set variables to an empty text, which counts as not set. The
             // exception is the dead letter topic, where it means that there is none.
-            if !text.trim().is_empty() || id == Id::DeadLetterTopic {
+            if !text.trim().is_empty() || id == SettingId::DeadLetterTopic {
                 values.put(setting, &text, origin, problems);
             }
         }
@@ -288,59 +290,59 @@ impl Values {
         }
     }
 
-    pub(crate) fn get(&self, id: Id) -> Option<&(Value, Origin)> {
+    pub(crate) fn get(&self, id: SettingId) -> Option<&(Value, Origin)> {
         self.0.get(id as usize)?.as_ref()
     }
 
     /// Returns whether any layer but the defaults sets it.
-    pub(crate) fn is_given(&self, id: Id) -> bool {
+    pub(crate) fn is_given(&self, id: SettingId) -> bool {
         self.origin(id) > Origin::Default
     }
 
-    pub(crate) fn origin(&self, id: Id) -> Origin {
+    pub(crate) fn origin(&self, id: SettingId) -> Origin {
         self.get(id).map_or(Origin::Default, |(_, origin)| origin.clone())
     }
 
-    pub(crate) fn text(&self, id: Id) -> Option<String> {
+    pub(crate) fn text(&self, id: SettingId) -> Option<String> {
         match self.get(id)? {
             (Value::Text(text), _) => Some(text.clone()),
             _ => None,
         }
     }
 
-    pub(crate) fn path(&self, id: Id) -> Option<PathBuf> {
+    pub(crate) fn path(&self, id: SettingId) -> Option<PathBuf> {
         self.text(id).map(PathBuf::from)
     }
 
-    pub(crate) fn secret(&self, id: Id) -> Option<Secret> {
+    pub(crate) fn secret(&self, id: SettingId) -> Option<Secret> {
         match self.get(id)? {
             (Value::Secret(secret), _) => Some(secret.clone()),
             _ => None,
         }
     }
 
-    pub(crate) fn switch(&self, id: Id) -> Option<bool> {
+    pub(crate) fn switch(&self, id: SettingId) -> Option<bool> {
         match self.get(id)? {
             (Value::Switch(on), _) => Some(*on),
             _ => None,
         }
     }
 
-    pub(crate) fn integer(&self, id: Id) -> Option<u64> {
+    pub(crate) fn integer(&self, id: SettingId) -> Option<u64> {
         match self.get(id)? {
             (Value::Integer(number), _) => Some(*number),
             _ => None,
         }
     }
 
-    pub(crate) fn duration(&self, id: Id) -> Option<Duration> {
+    pub(crate) fn duration(&self, id: SettingId) -> Option<Duration> {
         match self.get(id)? {
             (Value::Duration(duration), _) => Some(*duration),
             _ => None,
         }
     }
 
-    pub(crate) fn choice(&self, id: Id) -> Option<&'static str> {
+    pub(crate) fn choice(&self, id: SettingId) -> Option<&'static str> {
         match self.get(id)? {
             (Value::Choice(name), _) => Some(name),
             _ => None,

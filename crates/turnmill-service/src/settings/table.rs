@@ -92,7 +92,7 @@ const VARIABLE: AllowedIn = AllowedIn { file: false, flag: false };
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Setting {
     /// Identifies the setting in code.
-    pub id: Id,
+    pub id: SettingId,
     /// Key in `turnmill.toml`, as `section.key`. The flag has the same name with dashes.
     pub key: &'static str,
     /// Environment variable.
@@ -113,9 +113,9 @@ impl Setting {
     /// Returns the name of the flag without its dashes, or `None` if the setting has no flag.
     ///
     /// ```
-    /// use turnmill_service::settings::Id;
-    /// assert_eq!(Id::HttpAddress.setting().flag().as_deref(), Some("http-address"));
-    /// assert_eq!(Id::ApiToken.setting().flag(), None);
+    /// use turnmill_service::settings::SettingId;
+    /// assert_eq!(SettingId::HttpAddress.setting().flag().as_deref(), Some("http-address"));
+    /// assert_eq!(SettingId::ApiToken.setting().flag(), None);
     /// ```
     #[must_use]
     pub fn flag(&self) -> Option<String> {
@@ -133,14 +133,14 @@ macro_rules! settings {
         /// Identifies a setting.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
-        pub enum Id {
+        pub enum SettingId {
             $(#[doc = concat!("`", $variable, "`: ", $doc)] $id,)*
         }
 
-        /// Every setting, in the order of [`Id`].
+        /// Every setting, in the order of [`SettingId`].
         pub static SETTINGS: &[Setting] = &[
             $(Setting {
-                id: Id::$id,
+                id: SettingId::$id,
                 key: $key,
                 variable: $variable,
                 allowed_in: $allowed_in,
@@ -151,7 +151,7 @@ macro_rules! settings {
             },)*
         ];
 
-        impl Id {
+        impl SettingId {
             /// Returns the setting's entry in [`SETTINGS`].
             #[must_use]
             pub fn setting(self) -> &'static Setting {
@@ -363,6 +363,17 @@ settings! {
         Share, Some("0.5"), Supported,
         "Maximum share of dead letters among the last 10,000 records. The service stops when it \
          is exceeded. 1: no limit.";
+
+    RowTopic, "sinks.row_topic", "TURNMILL_ROW_TOPIC", EVERYWHERE, Text, None, Supported,
+        "Topic that every changed row is also sent to, as JSON; it is never created. Unset: no topic.";
+    SinkMaxBytes, "sinks.max_bytes", "TURNMILL_SINK_MAX_BYTES", EVERYWHERE, Bytes(1_048_576),
+        Some("1GiB"), Supported,
+        "Maximum lag of the row topic, in bytes of the outbox. Beyond it the topic gets a snapshot \
+         of all rows.";
+    SinkRefusal, "sinks.on_refusal", "TURNMILL_SINK_ON_REFUSAL", EVERYWHERE,
+        Choice(&["stop", "skip"]), Some("stop"), Supported,
+        "What happens if a row is too large for the row topic: `stop` sends no more rows until the \
+         service is started again, `skip` leaves the row out.";
 
     HttpAddress, "http.address", "TURNMILL_HTTP_ADDRESS", EVERYWHERE, Address, Some("0.0.0.0:8732"),
         Supported,

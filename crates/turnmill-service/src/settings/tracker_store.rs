@@ -132,7 +132,8 @@ impl TrackerStore {
 fn read(reader: &mut Reader<'_>, text: &str) -> Option<TrackerStore> {
     let documents = reader.documents(text)?;
     let Some((line, section)) = documents.first().and_then(|document| entry(document, reader.section)) else {
-        let detail = "no `tracker_store` found, so Rasa keeps conversations in memory only and there is nothing to read";
+        let detail = "no `tracker_store` found, so Rasa keeps conversations in memory only and there is \
+                      nothing to read";
         reader.problem(1, detail.into());
         return None;
     };
@@ -165,7 +166,8 @@ fn read(reader: &mut Reader<'_>, text: &str) -> Option<TrackerStore> {
         && let Some((line, _)) =
             reader.scalar(section, "url").filter(|(_, host)| !host.is_empty() && !is_host(host))
     {
-        let detail = "tracker_store.url is no host: expected its name or address, or a URL such as postgresql://USER@HOST/DATABASE";
+        let detail = "tracker_store.url is no host: expected its name or address, or a URL such as \
+                      postgresql://USER@HOST/DATABASE";
         reader.problem(line, detail.into());
         return None;
     }
@@ -241,7 +243,8 @@ mod tests {
     #[test]
     fn sections_are_read_as_rasa_does() {
         let all = store(
-            "action_endpoint:\n  url: ${NOT_SET}\ntracker_store:\n  type: SQL\n  dialect: PostgreSQL+psycopg2\n  url: db.example.net\n  \
+            "action_endpoint:\n  url: ${NOT_SET}\ntracker_store:\n  type: SQL\n  dialect: \
+             PostgreSQL+psycopg2\n  url: db.example.net\n  \
              port: 5433\n  db: rasa\n  username: me@site\n  password: ${PASS}\n  query:\n    sslmode: require\n",
         );
         assert_eq!(

@@ -9,7 +9,7 @@ use turnmill_pipeline::{DeadLetterLimits, Share};
 use turnmill_text::Secret;
 
 use super::database::DatabaseTarget;
-use super::table::Id;
+use super::table::SettingId;
 
 /// Protocol for connections to Kafka brokers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,7 +52,7 @@ impl SecurityProtocol {
 
     /// Returns whether the protocol includes TLS.
     #[must_use]
-    pub fn has_ssl(self) -> bool {
+    pub(crate) fn has_ssl(self) -> bool {
         matches!(self, Self::Ssl | Self::SaslSsl)
     }
 }
@@ -61,7 +61,7 @@ impl SecurityProtocol {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KafkaSettings {
     /// Bootstrap servers, `host:port[,host:port]`. Empty if none are set, which only
-    /// [`Needs::Database`](super::Needs) allows.
+    /// [`RequiredSettings::Database`](super::RequiredSettings) allows.
     pub brokers: String,
     /// Topic to read.
     pub topic: String,
@@ -157,14 +157,28 @@ impl DeadLetterSettings {
     /// ```
     #[must_use]
     pub fn default_limits() -> DeadLetterLimits {
-        let text = |id: Id| id.setting().default.unwrap_or_default();
-        limits(text(Id::DeadLetterMaxRun).parse().ok(), text(Id::DeadLetterMaxShare).parse().ok())
+        let text = |id: SettingId| id.setting().default.unwrap_or_default();
+        limits(
+            text(SettingId::DeadLetterMaxRun).parse().ok(),
+            text(SettingId::DeadLetterMaxShare).parse().ok(),
+        )
     }
 }
 
 fn limits(run: Option<u64>, share: Option<f64>) -> DeadLetterLimits {
     let share = share.map(|most| Share { most, of: DeadLetterSettings::SHARE_WINDOW });
     DeadLetterLimits { run, share }
+}
+
+/// Settings of the row topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RowTopicSettings {
+    /// Topic that changed rows are copied to, if any.
+    pub topic: Option<String>,
+    /// Maximum lag in bytes of the outbox. Beyond it the topic gets a snapshot.
+    pub max_bytes: u64,
+    /// Skips a row that the topic refuses, instead of sending no more rows.
+    pub skip_refused: bool,
 }
 
 /// Minimum level of log messages.
@@ -242,6 +256,8 @@ pub struct ServiceSettings {
     pub markers: Option<PathBuf>,
     /// Dead letters.
     pub dead_letters: DeadLetterSettings,
+    /// The row topic.
+    pub row_topic: RowTopicSettings,
     /// HTTP and health.
     pub http: HttpSettings,
     /// Time allowed for a clean shutdown.

@@ -1,6 +1,6 @@
 //! The assistant's `endpoints.yml`.
 
-use turnmill_service::settings::{Id, SecurityProtocol};
+use turnmill_service::settings::{SecurityProtocol, SettingId};
 
 use crate::support::Case;
 
@@ -41,7 +41,7 @@ fn broker_topic_and_security_are_the_assistants() {
     assert_eq!(kafka.sasl_username.as_deref(), Some("0123"));
     assert_eq!(kafka.sasl_password.unwrap().expose(), "from-the-environment-and-more");
     assert_eq!(kafka.ssl_ca.as_deref(), Some("/ca.pem".as_ref()));
-    assert_eq!(case.shown(Id::Topic), ("rasa-events".into(), "endpoints.yml:7".into()));
+    assert_eq!(case.shown(SettingId::Topic), ("rasa-events".into(), "endpoints.yml:7".into()));
     assert!(case.notes("TURNMILL_ENDPOINTS").is_empty());
     // Rasa loads its own classes by their full names as well.
     let named = FULL.replace("type: Kafka", "type: rasa.core.brokers.kafka.KafkaEventBroker");
@@ -51,10 +51,10 @@ fn broker_topic_and_security_are_the_assistants() {
 #[test]
 fn file_environment_and_flags_win_over_it() {
     let case = endpoints(FULL).file("turnmill.toml", "[kafka]\ntopic = \"file\"\n");
-    assert_eq!(case.shown(Id::Topic).0, "file");
+    assert_eq!(case.shown(SettingId::Topic).0, "file");
     let case = case.variable("KAFKA_TOPIC", "variable");
-    assert_eq!(case.shown(Id::Topic).0, "variable");
-    assert_eq!(case.flag(Id::Topic, "flag").shown(Id::Topic).0, "flag");
+    assert_eq!(case.shown(SettingId::Topic).0, "variable");
+    assert_eq!(case.flag(SettingId::Topic, "flag").shown(SettingId::Topic).0, "flag");
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn it_may_be_named_by_the_settings_file() {
     let case = endpoints(FULL)
         .without("TURNMILL_ENDPOINTS")
         .file("turnmill.toml", "endpoints = \"endpoints.yml\"\n");
-    assert_eq!(case.shown(Id::Topic).0, "rasa-events");
+    assert_eq!(case.shown(SettingId::Topic).0, "rasa-events");
 }
 
 #[test]

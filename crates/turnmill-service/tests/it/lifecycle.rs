@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use turnmill_service::{Ended, Health, Lifecycle, Phase};
+use turnmill_service::{Health, Lifecycle, Phase, ShutdownOutcome};
 
 /// Runs a lifecycle to its end.
-fn run(lifecycle: Lifecycle, health: &Health) -> Ended {
+fn run(lifecycle: Lifecycle, health: &Health) -> ShutdownOutcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(lifecycle.run(health))
 }
 
-fn failed(component: &str, reason: &str) -> Ended {
-    Ended::Failed { component: component.into(), reason: reason.into() }
+fn failed(component: &str, reason: &str) -> ShutdownOutcome {
+    ShutdownOutcome::Failed { component: component.into(), reason: reason.into() }
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn when_all_have_finished_it_is_over() {
     let (one, two) = (lifecycle.component("one"), lifecycle.component("two"));
     one.finish();
     let thread = std::thread::spawn(move || two.finish());
-    assert_eq!(run(lifecycle, &Health::default()), Ended::Clean);
+    assert_eq!(run(lifecycle, &Health::default()), ShutdownOutcome::Clean);
     thread.join().unwrap();
 }
 
@@ -78,12 +78,12 @@ fn a_request_stops_everything_and_a_failure_meanwhile_counts() {
 
 #[test]
 fn exit_codes() {
-    let code = |ended: Ended| format!("{:?}", ended.exit_code());
+    let code = |ended: ShutdownOutcome| format!("{:?}", ended.exit_code());
     let number = |number: u8| format!("{:?}", std::process::ExitCode::from(number));
-    assert_eq!(code(Ended::Clean), number(0));
+    assert_eq!(code(ShutdownOutcome::Clean), number(0));
     assert_eq!(code(failed("a", "b")), number(1));
-    assert_eq!(code(Ended::OverBudget(vec![])), number(1));
-    assert_eq!(code(Ended::Forced), number(130));
+    assert_eq!(code(ShutdownOutcome::OverBudget(vec![])), number(1));
+    assert_eq!(code(ShutdownOutcome::Forced), number(130));
 }
 
 #[cfg(unix)]

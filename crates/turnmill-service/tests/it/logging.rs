@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use turnmill_service::logging::{announce, init};
-use turnmill_service::settings::Id;
+use turnmill_service::settings::SettingId;
 
 use crate::support::Case;
 
@@ -15,8 +15,8 @@ fn child() {
     let Ok(role) = std::env::var(ROLE) else { return };
     let (json, level) = role.split_once(' ').unwrap();
     let loaded = Case::minimal()
-        .flag(Id::JsonLogging, json)
-        .flag(Id::LogLevel, level)
+        .flag(SettingId::JsonLogging, json)
+        .flag(SettingId::LogLevel, level)
         .variable("MAX_MESSAGES_TO_FETCH", "10")
         .variable("AWS_DEFAULT_REGION", "eu-central-1")
         .variable("RASA_ANALYTICS_DB_URL", "postgresql://rasa:QZsecretZQ@db/analytics")

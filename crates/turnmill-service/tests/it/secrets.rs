@@ -1,7 +1,7 @@
 //! Checks that no output contains a secret, whatever it looks like and whatever else is wrong.
 
 use proptest::prelude::*;
-use turnmill_service::settings::{Id, Loaded, SettingsError};
+use turnmill_service::settings::{Loaded, SettingId, SettingsError};
 
 use crate::support::Case;
 
@@ -81,7 +81,7 @@ proptest! {
 
 #[test]
 fn flags_and_environments_show_names_only() {
-    let case = Case::minimal().flag(Id::DatabaseUrl, "postgresql://rasa:QZsecretZQ@db/d");
+    let case = Case::minimal().flag(SettingId::DatabaseUrl, "postgresql://rasa:QZsecretZQ@db/d");
     let text = format!("{:?} {}", case.flags, shown(&case.load()));
     assert!(text.contains("DatabaseUrl") && !text.contains("QZsecretZQ"), "{text}");
 }

@@ -6,8 +6,8 @@ use clap::Parser;
 use turnmill_model::SessionIdMode;
 use turnmill_postgres::{PostgresAddress, RootCert, SslMode};
 use turnmill_service::settings::{
-    DatabaseTarget, Environment, Flags, Id, Kind, Loaded, LogLevel, Needs, SETTINGS, Secret,
-    SecurityProtocol, Setting, Support,
+    DatabaseTarget, Environment, Flags, Kind, Loaded, LogLevel, RequiredSettings, SETTINGS, Secret,
+    SecurityProtocol, Setting, SettingId, Support,
 };
 
 use crate::support::Case;
@@ -50,13 +50,16 @@ fn sample(setting: &Setting, number: usize) -> (String, String) {
 }
 
 /// The settings that work only in the company of others.
-fn company(case: Case, id: Id) -> Case {
+fn company(case: Case, id: SettingId) -> Case {
     match id {
-        Id::SecurityProtocol | Id::SaslMechanism | Id::SaslUsername | Id::SaslPassword => {
+        SettingId::SecurityProtocol
+        | SettingId::SaslMechanism
+        | SettingId::SaslUsername
+        | SettingId::SaslPassword => {
             case.variable("KAFKA_SASL_USERNAME", "user").variable("KAFKA_SASL_PASSWORD", "password")
         }
-        Id::KafkaSslCert => case.variable("KAFKA_SSL_KEYFILE_LOCATION", "key"),
-        Id::KafkaSslKey => case.variable("KAFKA_SSL_CERTFILE_LOCATION", "cert"),
+        SettingId::KafkaSslCert => case.variable("KAFKA_SSL_KEYFILE_LOCATION", "key"),
+        SettingId::KafkaSslKey => case.variable("KAFKA_SSL_CERTFILE_LOCATION", "cert"),
         _ => case,
     }
 }
@@ -64,7 +67,10 @@ fn company(case: Case, id: Id) -> Case {
 #[test]
 fn each_setting_is_read_from_the_file_the_environment_and_flags_and_each_wins_over_those_before() {
     for setting in SETTINGS {
-        if matches!(setting.id, Id::Config | Id::Endpoints | Id::RdsIam | Id::MskIam) {
+        if matches!(
+            setting.id,
+            SettingId::Config | SettingId::Endpoints | SettingId::RdsIam | SettingId::MskIam
+        ) {
             continue; // those name files, or are refused; both have tests of their own
         }
         let mut case = company(Case::minimal(), setting.id).without(setting.variable);
@@ -136,6 +142,8 @@ fn defaults() {
     assert_eq!(settings.database.schema, "public");
     assert!(!kafka.take_over_group, "a group of others is left alone");
     assert_eq!(settings.dead_letters.topic, None);
+    assert_eq!(settings.row_topic.topic, None);
+    assert_eq!((settings.row_topic.max_bytes, settings.row_topic.skip_refused), (1 << 30, false));
     assert_eq!(settings.dead_letters.max_run, Some(1000));
     assert_eq!(settings.dead_letters.max_share, Some(0.5));
     assert_eq!(settings.http.address, "0.0.0.0:8732".parse().unwrap());
@@ -246,6 +254,21 @@ fn dead_letters_go_to_no_topic_unless_one_is_named() {
 }
 
 #[test]
+fn topics_that_are_sent_to_differ_from_each_other_and_from_the_one_that_is_read() {
+    let rows = |name: &str| Case::minimal().variable("TURNMILL_ROW_TOPIC", name);
+    let settings = rows("rows").variable("TURNMILL_SINK_ON_REFUSAL", "skip").load().unwrap().settings;
+    assert_eq!((settings.row_topic.topic.as_deref(), settings.row_topic.skip_refused), (Some("rows"), true));
+    for (case, part) in [
+        (rows("rasa_core_events"), "TURNMILL_ROW_TOPIC: `rasa_core_events` is the topic that is read"),
+        (rows("a b"), "TURNMILL_ROW_TOPIC: `a b` is not a valid topic name"),
+        (rows("same").variable("RASA_ANALYTICS_DLQ", "same"), "name the same topic"),
+    ] {
+        let error = case.load().unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[test]
 fn limits_that_are_off() {
     let settings = Case::minimal()
         .variable("TURNMILL_DEAD_LETTER_MAX_RUN", "0")
@@ -269,7 +292,7 @@ fn what_is_not_obeyed_is_named_with_the_reason() {
     for setting in SETTINGS.iter().filter(|setting| setting.support != Support::Supported) {
         let is_switch = setting.kind == Kind::Switch;
         let mut case = Case::minimal().variable(setting.variable, if is_switch { "true" } else { "3" });
-        if setting.id == Id::MskIam {
+        if setting.id == SettingId::MskIam {
             assert!(case.error().contains("KAFKA_MSK_AWS_IAM_ENABLED"));
             case = case
                 .variable("KAFKA_SECURITY_PROTOCOL", "SASL_SSL")
@@ -305,7 +328,7 @@ fn wrong_values_are_reported_all_at_once_with_their_places() {
         .file("turnmill.toml", "[kafka]\nconsumers = 0\ntopci = \"x\"\n\n[kafak]\n\n[log]\njson = \"maybe\"\n[http]\nflag = 1979-05-27\n")
         .variable("KAFKA_SECURITY_PROTOCOL", "TLS")
         .variable("TURNMILL_FLUSH_INTERVALL_MS", "3")
-        .flag(Id::BatchBytes, "12 parsecs")
+        .flag(SettingId::BatchBytes, "12 parsecs")
         .error();
     for part in [
         "turnmill.toml:2: kafka.consumers: expected a whole number, 1 to 64, found `0`",
@@ -370,7 +393,7 @@ fn brokers_are_written_in_many_ways() {
     ] {
         let case = Case::minimal().variable("KAFKA_BROKER_ADDRESS", text);
         assert_eq!(case.load().unwrap().settings.kafka.brokers, brokers, "{text}");
-        assert_eq!(case.shown(Id::Brokers).0, brokers);
+        assert_eq!(case.shown(SettingId::Brokers).0, brokers);
     }
     for text in [
         "no port",
@@ -425,7 +448,7 @@ fn tools_of_a_database_need_no_broker() {
     let case =
         Case::minimal().without("KAFKA_BROKER_ADDRESS").variable("KAFKA_SECURITY_PROTOCOL", "SASL_SSL");
     assert!(case.load().is_err());
-    assert_eq!(case.load_for(Needs::Database).unwrap().settings.kafka.brokers, "");
+    assert_eq!(case.load_for(RequiredSettings::Database).unwrap().settings.kafka.brokers, "");
 }
 
 #[test]
@@ -436,7 +459,7 @@ fn the_file_takes_toml_as_one_would_write_it() {
             "shutdown = { secs = 5 }\nkafka.brokers = [\"a:1\", \"b:2\"]\nkafka.properties = { \"fetch.min.bytes\" = 7, \"check.crcs\" = true }\n\
              [database]\nurl = \"sqlite:x.sqlite\"\n[dead_letters]\nmax_share = 0.25\n[cache]\nbytes = \"1GiB\"\n[batch]\nrecords = 5_000\n",
         )
-        .flag(Id::Config, "conf/own.toml")
+        .flag(SettingId::Config, "conf/own.toml")
         .load()
         .unwrap()
         .settings;
@@ -457,7 +480,7 @@ struct CommandLine {
 #[test]
 fn every_flag_is_a_flag_and_secrets_have_none() {
     for setting in SETTINGS {
-        let key = if setting.id == Id::Markers { "markers" } else { setting.key };
+        let key = if setting.id == SettingId::Markers { "markers" } else { setting.key };
         let flag = format!("--{}=x", key.replace(['.', '_'], "-"));
         let parsed = CommandLine::try_parse_from(["run", &flag]);
         let found = parsed.ok().and_then(|line| line.settings.get(setting.id).map(str::to_owned));
@@ -465,8 +488,8 @@ fn every_flag_is_a_flag_and_secrets_have_none() {
         assert!(setting.kind != Kind::Secret || !setting.allowed_in.flag);
     }
     let line = CommandLine::try_parse_from(["run", "--log-json", "--kafka-topic", "t"]).unwrap();
-    assert_eq!(line.settings.get(Id::JsonLogging), Some("true"));
-    assert_eq!(line.settings.get(Id::Topic), Some("t"));
+    assert_eq!(line.settings.get(SettingId::JsonLogging), Some("true"));
+    assert_eq!(line.settings.get(SettingId::Topic), Some("t"));
 }
 
 #[test]
@@ -478,7 +501,7 @@ fn the_environment_of_this_process_can_be_taken() {
             &Flags::default(),
             &Environment::default(),
             &|_| Err(std::io::ErrorKind::NotFound.into()),
-            Needs::Service
+            RequiredSettings::Service
         )
         .is_err()
     );
@@ -492,6 +515,8 @@ fn a_value_that_is_not_utf8_is_named() {
     let bad = (OsString::from("KAFKA_TOPIC"), OsString::from_vec(vec![0xff]));
     let environment: Environment = [bad].into_iter().collect();
     let none = |_: &std::path::Path| Err(std::io::ErrorKind::NotFound.into());
-    let error = Loaded::read(&Flags::default(), &environment, &none, Needs::Service).unwrap_err().to_string();
+    let error = Loaded::read(&Flags::default(), &environment, &none, RequiredSettings::Service)
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("KAFKA_TOPIC: the value is not valid UTF-8"), "{error}");
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
-use turnmill_service::settings::{Environment, Flags, Id, Loaded, Needs, SettingsError};
+use turnmill_service::settings::{Environment, Flags, Loaded, RequiredSettings, SettingId, SettingsError};
 
 /// The layers of one case.
 #[derive(Clone, Debug, Default)]
@@ -38,27 +38,27 @@ impl Case {
         self
     }
 
-    pub(crate) fn flag(mut self, id: Id, text: &str) -> Self {
+    pub(crate) fn flag(mut self, id: SettingId, text: &str) -> Self {
         self.flags = self.flags.with(id, text);
         self
     }
 
     pub(crate) fn load(&self) -> Result<Loaded, SettingsError> {
-        self.load_for(Needs::Service)
+        self.load_for(RequiredSettings::Service)
     }
 
-    pub(crate) fn load_for(&self, needs: Needs) -> Result<Loaded, SettingsError> {
+    pub(crate) fn load_for(&self, required: RequiredSettings) -> Result<Loaded, SettingsError> {
         let variables = self.variables.iter().map(|(name, value)| (name.into(), value.into()));
         let environment: Environment = variables.collect();
         let read = |path: &Path| {
             let text = self.files.get(path.to_str().unwrap()).cloned();
             text.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
         };
-        Loaded::read(&self.flags, &environment, &read, needs)
+        Loaded::read(&self.flags, &environment, &read, required)
     }
 
     /// The value of a setting as it is printed, and its origin.
-    pub(crate) fn shown(&self, id: Id) -> (String, String) {
+    pub(crate) fn shown(&self, id: SettingId) -> (String, String) {
         let loaded = self.load().unwrap();
         let entry = loaded.effective.iter().find(|entry| entry.id == id).unwrap();
         (entry.value.clone(), entry.origin.to_string())

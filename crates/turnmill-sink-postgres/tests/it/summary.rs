@@ -1,6 +1,8 @@
 //! Compares the metrics with numbers counted by hand.
 
 use turnmill_analytics::metrics::{self, Measured, Options};
+use turnmill_ingest::testkit::{SHAPES, Shape};
+use turnmill_model::tables::PUBLIC;
 use turnmill_sql::Dialect;
 
 use crate::support::{Schemas, block_on, opened};
@@ -42,7 +44,7 @@ fn summary(rows: &str) -> Option<Vec<(&'static str, Measured)>> {
         let summary = store.summary(&Options::default()).await.unwrap();
         let counts = store.row_counts().await.unwrap();
         let events = counts.iter().find(|(table, _)| *table == "rasa_event").unwrap();
-        assert_eq!((counts.len(), events.1), (15, if rows.is_empty() { 0 } else { 6 }));
+        assert_eq!((counts.len(), events.1), (PUBLIC.len(), if rows.is_empty() { 0 } else { 6 }));
         Some(summary.metrics.into_iter().map(|(metric, measured)| (metric.name, measured)).collect())
     })
 }
@@ -152,14 +154,8 @@ fn work(schemas: &mut Schemas, rows: &str) -> Vec<(&'static str, f64)> {
 #[test]
 fn no_metric_passes_more_than_twice_the_rows_for_twice_the_events() {
     let Some(mut schemas) = Schemas::new() else { return };
-    type Shape = fn(u32) -> String;
-    let shapes: [(&str, Shape); 4] = [
-        ("one session that never ends", |events| rows(events, 1, 1)),
-        ("sessions of ten events", |events| rows(events, events / 10, 1)),
-        ("one message with very many answers", |events| rows(events, 1, events - 1)),
-        ("messages without an answer", |events| rows(events, 1, 0)),
-    ];
-    for (shape, rows) in shapes {
+    for Shape { name: shape, sessions, answers } in SHAPES {
+        let rows = |events| rows(events, sessions(events), answers(events));
         let [one, two, four] = [1000, 2000, 4000].map(|events| work(&mut schemas, &rows(events)));
         for ((one, two), four) in one.iter().zip(&two).zip(&four) {
             assert!(one.1 > 0.0 && four.1 <= 4.4 * one.1.max(10.0), "{shape}: {one:?}, {two:?}, {four:?}");

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use rusqlite::Connection;
 use turnmill_formats::rasa::RasaDecoder;
-use turnmill_ingest::RowRules;
-use turnmill_ingest::testkit::{Delivery, Driver, Given, conversation};
+use turnmill_ingest::testkit::{Delivery, Driver, OwnedRecord, conversation};
+use turnmill_ingest::{Ingest, RowRules};
 use turnmill_model::Settings;
 use turnmill_model::tables::{ColumnType, PUBLIC};
-use turnmill_sink::{Inspect, Store};
+use turnmill_sink::{Inspect, Store, Upkeep};
 use turnmill_sink_sqlite::SqliteStore;
 use turnmill_sql::migrations::SCHEMA_VERSION;
 use turnmill_sql::{Dialect, References, indexes, internal};
@@ -59,7 +59,8 @@ fn a_store_of_version_1_gets_the_indexes_of_now_and_keeps_its_rows() {
     let mut files = Files::new();
     let settings = Settings::default();
     let rules = RowRules::new(&settings, RasaDecoder::new).with_checkpoint_every(8);
-    let given: Vec<Given> = conversation("u1", 30, 1_656_382_549.5).into_iter().map(Given::body).collect();
+    let given: Vec<OwnedRecord> =
+        conversation("u1", 30, 1_656_382_549.5).into_iter().map(OwnedRecord::body).collect();
     pollster::block_on(async {
         let mut driver = Driver::new(&mut files, &rules, 1, 4096).await;
         driver.deliver(&Delivery { records: given.iter().collect(), ..Delivery::default() }).await;
@@ -70,8 +71,10 @@ fn a_store_of_version_1_gets_the_indexes_of_now_and_keeps_its_rows() {
     let old = Connection::open(&path).unwrap();
     old.execute_batch(include_str!("../data/version-1.sql")).unwrap();
     old.execute("ATTACH ?1 AS present", [present.path().unwrap().to_str().unwrap()]).unwrap();
+    // Version 5 added the tables of facts.
     let public = PUBLIC
         .iter()
+        .filter(|table| !table.is_extension())
         .map(|table| (table.name, table.columns.iter().map(|column| column.name).collect::<Vec<_>>()));
     // Version 4 added these.
     let of_version_1 = |table: &&&internal::InternalTable| {
@@ -82,8 +85,8 @@ fn a_store_of_version_1_gets_the_indexes_of_now_and_keeps_its_rows() {
         .filter(of_version_1)
         .map(|table| (table.name, table.columns.iter().map(|column| column.name).collect()));
     for (table, mut columns) in public.chain(own) {
-        // Version 2 added these.
-        columns.retain(|column| !["assistant", "changed", "record_row", "facts"].contains(column));
+        // Versions 2 and 5 added these.
+        columns.retain(|column| !["assistant", "changed", "record_row", "facts", "parts"].contains(column));
         let columns = columns.iter().map(|column| format!("\"{column}\"")).collect::<Vec<_>>().join(", ");
         old.execute_batch(&format!("INSERT INTO {table} ({columns}) SELECT {columns} FROM present.{table}"))
             .unwrap();
@@ -99,8 +102,63 @@ fn a_store_of_version_1_gets_the_indexes_of_now_and_keeps_its_rows() {
     assert_eq!(index_names(&old), index_names(&fresh));
     assert_eq!(one::<i64>(&old, "SELECT count(*) FROM _turnmill_migrations"), i64::from(SCHEMA_VERSION));
     let digests = pollster::block_on(store.digests()).unwrap();
-    assert_eq!(digests, pollster::block_on(present.digests()).unwrap());
+    let expected = pollster::block_on(present.digests()).unwrap();
+    for table in PUBLIC {
+        if table.is_extension() {
+            assert_eq!(digests.tables[table.name].rows, 0, "{}: a rebuild fills it", table.name);
+        } else {
+            assert_eq!(digests.tables[table.name], expected.tables[table.name], "{}", table.name);
+        }
+    }
     pollster::block_on(store.open(&settings)).unwrap();
+}
+
+/// A store that the last version without tables of facts has filled.
+#[test]
+fn a_store_without_facts_is_refused_until_a_rebuild_has_filled_them() {
+    let mut files = Files::new();
+    let settings = Settings::default();
+    let rules = RowRules::new(&settings, RasaDecoder::new).with_checkpoint_every(8);
+    let given: Vec<OwnedRecord> =
+        conversation("u1", 30, 1_656_382_549.5).into_iter().map(OwnedRecord::body).collect();
+    pollster::block_on(async {
+        let mut driver = Driver::new(&mut files, &rules, 1, 4096).await;
+        driver.deliver(&Delivery { records: given.iter().collect(), ..Delivery::default() }).await;
+    });
+    let path = files.paths().last().unwrap();
+    let mut store = SqliteStore::file(&path);
+    pollster::block_on(store.open(&settings)).unwrap();
+    let expected = pollster::block_on(store.digests()).unwrap();
+    assert!(expected.tables["ext_session"].rows > 0 && expected.tables["ext_turn"].rows > 10);
+    drop(store);
+    let file = Connection::open(&path).unwrap();
+    for view in turnmill_sql::views::ALL {
+        file.execute_batch(&format!("DROP VIEW {}", view.name)).unwrap();
+    }
+    for table in PUBLIC.iter().rev().filter(|table| table.is_extension()) {
+        file.execute_batch(&format!("DROP TABLE {}", table.name)).unwrap();
+    }
+    file.execute_batch(
+        "UPDATE _turnmill_meta SET value = '5' WHERE name = 'schema_version'; \
+         UPDATE _turnmill_meta SET value = '2' WHERE name = 'engine_version'; \
+         DELETE FROM _turnmill_migrations WHERE number > 5",
+    )
+    .unwrap();
+    for mut old in [SqliteStore::file(&path), SqliteStore::file(&path).read_only()] {
+        let error = pollster::block_on(old.open(&settings)).map(drop).unwrap_err().to_string();
+        assert!(error.contains("turnmill rebuild"), "{error}");
+    }
+    let mut store = SqliteStore::file(&path);
+    pollster::block_on(async {
+        let mut ingest = Ingest::new(&rules, 0);
+        store.begin_rebuild(&settings).await.unwrap();
+        let senders = store.senders(None, 100).await.unwrap();
+        ingest.rebuild(&mut store, &senders, None).await.unwrap();
+        store.end_rebuild(&settings).await.unwrap();
+    });
+    let mut store = SqliteStore::file(&path);
+    pollster::block_on(store.open(&settings)).unwrap();
+    assert_eq!(pollster::block_on(store.digests()).unwrap(), expected);
 }
 
 #[test]
@@ -156,14 +214,14 @@ fn every_table_and_column_is_there_and_nothing_else() {
 }
 
 #[test]
-fn sender_keys_are_unique_for_each_assistant() {
+fn senders_of_several_formats_and_assistants_may_have_one_key() {
     let insert = "INSERT INTO rasa_sender (id, sender_key, first_seen, last_seen, assistant) VALUES ";
     let (_files, file) = created(&Settings::default());
-    file.execute_batch(&format!("{insert} ('1', 'same', '', '', NULL)")).unwrap();
-    file.execute_batch(&format!("{insert} ('2', 'same', '', '', NULL)")).unwrap_err();
-    file.execute_batch(&format!("{insert} ('3', 'same', '', '', 'bank'), ('4', 'same', '', '', 'shop')"))
+    file.execute_batch(&format!("{insert} ('1', 'same', '', '', NULL), ('2', 'same', '', '', NULL)"))
         .unwrap();
-    file.execute_batch(&format!("{insert} ('5', 'same', '', '', 'bank')")).unwrap_err();
+    file.execute_batch(&format!("{insert} ('3', 'same', '', '', 'bank'), ('4', 'same', '', '', 'bank')"))
+        .unwrap();
+    file.execute_batch(&format!("{insert} ('1', 'other', '', '', NULL)")).unwrap_err();
 }
 
 #[test]

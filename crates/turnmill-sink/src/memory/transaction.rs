@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use turnmill_engine::Checkpoint;
-use turnmill_model::tables::{EVENT_ERROR, PUBLIC, RASA_EVENT, RASA_SENDER, RASA_SESSION, RASA_USER, Table};
+use turnmill_model::tables::{EVENT_ERROR, Owner, PUBLIC, RASA_EVENT, RASA_SESSION, RASA_USER, Table};
 use turnmill_model::{
     Changes, EventId, EventKey, EventTime, Key, PartitionId, SenderId, SessionId, Settings, TableChanges,
 };
@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::{MemoryStore, OwnedValue, Rows, State};
 use crate::{
     Batch, Chunk, Claim, Counts, DeadLetter, EventLookup, HistoryPage, HistoryRequest, HistoryStretch,
-    Locked, StoreError, Transaction, outbox,
+    Locked, StoreError, StoredCopies, StoredPosition, Transaction, outbox,
 };
 
 /// The inverse of one step of a transaction.
@@ -35,6 +35,7 @@ enum Undo {
 pub struct MemoryTransaction<'s> {
     store: &'s MemoryStore,
     claim: &'s Claim,
+    settings: Settings,
     patterns: u64,
     undo: Vec<Undo>,
     /// Entries of the outbox for rows that were written before the batch.
@@ -45,7 +46,11 @@ pub struct MemoryTransaction<'s> {
 impl<'s> MemoryTransaction<'s> {
     /// Begins a transaction, unless another one is under way or a position is not as claimed.
     pub(super) fn begin(store: &'s MemoryStore, claim: &'s Claim) -> Result<Self, StoreError> {
-        store.with(|state| {
+        let (settings, patterns) = store.with(|state| {
+            let Some(settings) = state.row_settings() else {
+                let detail = "the store in memory is not open".into();
+                return Err(StoreError::Unusable { detail, source: None });
+            };
             if state.busy {
                 return Err(StoreError::Unavailable {
                     detail: "another transaction is open".into(),
@@ -56,12 +61,12 @@ impl<'s> MemoryTransaction<'s> {
                 advance.check(state.positions.get(&advance.key).map(String::as_str))?;
             }
             state.busy = true;
-            Ok(())
+            Ok((settings, state.patterns.revision))
         })?;
-        let patterns = store.with(|state| state.patterns.revision);
         Ok(MemoryTransaction {
             store,
             claim,
+            settings,
             patterns,
             undo: Vec::new(),
             entries: Vec::new(),
@@ -173,12 +178,26 @@ impl<'s> MemoryTransaction<'s> {
     /// Deletes the sender's rows and checkpoints.
     fn clear_sender(&mut self, sender: SenderId) -> Result<(), StoreError> {
         let id = OwnedValue::Text(sender.to_string().into());
-        for table in PUBLIC.into_iter().chain([&EVENT_ERROR]) {
-            let column = if *table == RASA_SENDER { Some(0) } else { table.column("sender_id") };
-            let Some(column) = column else { continue };
+        // From the last table to the first: some rows lead to their sender through rows of an
+        // earlier table.
+        for table in PUBLIC.into_iter().chain([&EVENT_ERROR]).rev() {
+            let Some(owner) = table.owner() else { continue };
             let mine: Vec<Box<str>> = self.store.with(|state| {
+                let owned = |row: &[OwnedValue], column: usize, by: &'static Table| {
+                    let key = match row.get(column) {
+                        Some(OwnedValue::Text(key)) => key,
+                        _ => return false,
+                    };
+                    let owner = state.tables.get(by.name).and_then(|rows| rows.get(key));
+                    owner.and_then(|row| row.get(1)) == Some(&id)
+                };
+                let is_mine = |row: &[OwnedValue]| match owner {
+                    Owner::Sender(column) => row.get(column) == Some(&id),
+                    Owner::Session(column) => owned(row, column, &RASA_SESSION),
+                    Owner::Event(column) => owned(row, column, &RASA_EVENT),
+                };
                 let rows = state.tables.get(table.name).into_iter().flatten();
-                rows.filter(|(_, row)| row.get(column) == Some(&id)).map(|(key, _)| key.clone()).collect()
+                rows.filter(|(_, row)| is_mine(row)).map(|(key, _)| key.clone()).collect()
             });
             mine.iter().try_for_each(|key| self.put(table, key, None))?;
         }
@@ -234,6 +253,19 @@ fn restore<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, before: Option<V>) {
 }
 
 impl State {
+    /// Returns the settings of the rows that are written now; `None` before the store is opened.
+    fn row_settings(&self) -> Option<Settings> {
+        self.rebuild.as_ref().map(|(target, _)| target).or(self.settings.as_ref()).cloned()
+    }
+
+    pub(super) fn stored_positions(&self) -> Vec<StoredPosition> {
+        let stored = |(key, position): (&PartitionId, &String)| StoredPosition {
+            key: key.clone(),
+            position: position.clone(),
+        };
+        self.positions.iter().map(stored).collect()
+    }
+
     fn take_back(&mut self, step: Undo) {
         match step {
             Undo::Row(table, key, before) => restore(self.tables.entry(table).or_default(), key, before),
@@ -283,6 +315,10 @@ impl State {
 }
 
 impl Transaction for MemoryTransaction<'_> {
+    fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     fn patterns_revision(&self) -> u64 {
         self.patterns
     }
@@ -298,7 +334,7 @@ impl Transaction for MemoryTransaction<'_> {
         }))
     }
 
-    async fn known(&mut self, events: &[EventLookup]) -> Result<Vec<Vec<EventId>>, StoreError> {
+    async fn known(&mut self, events: &[EventLookup]) -> Result<Vec<StoredCopies>, StoreError> {
         let known = |rows: Option<&Rows>, sender: SenderId, key: EventKey| {
             let sender = OwnedValue::Text(sender.to_string().into());
             let (first, last) = (key.first().to_string(), key.last().to_string());
@@ -306,7 +342,8 @@ impl Transaction for MemoryTransaction<'_> {
                 .into_iter()
                 .flat_map(|rows| rows.range::<str, _>((Bound::Included(&*first), Bound::Included(&*last))));
             let mine = range.filter(|(_, row)| row.get(1) == Some(&sender));
-            mine.filter_map(|(id, _)| Uuid::parse_str(id).ok().map(EventId)).collect()
+            let ids = mine.filter_map(|(id, _)| Uuid::parse_str(id).ok().map(EventId)).collect();
+            StoredCopies { ids }
         };
         Ok(self.store.with(|state| {
             let rows = state.tables.get(RASA_EVENT.name);
@@ -391,7 +428,7 @@ impl Transaction for MemoryTransaction<'_> {
         for id in &batch.retried {
             if !self.store.with(|state| state.dead_letters.contains_key(id)) {
                 return Err(StoreError::Fenced {
-                    detail: format!("dead letter {id} has been retried elsewhere"),
+                    detail: format!("dead letter {id} was retried by another process"),
                 });
             }
             self.step(|state| Undo::DeadLetter(*id, state.dead_letters.remove(id).map(Box::new)))?;

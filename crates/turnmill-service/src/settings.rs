@@ -28,13 +28,13 @@ pub use document::{example, markdown};
 pub use effective::{Effective, EffectiveValue};
 pub use environment::Environment;
 pub use flags::Flags;
-pub use load::{Loaded, Needs, ReadFile};
+pub use load::{Loaded, ReadFile, RequiredSettings};
 pub use origin::Origin;
 pub use problem::{Note, Problem, SettingsError, Severity};
-pub use table::{AllowedIn, Id, Kind, SETTINGS, Setting, Support};
+pub use table::{AllowedIn, Kind, SETTINGS, Setting, SettingId, Support};
 pub use tracker_store::TrackerStore;
 pub use turnmill_text::Secret;
 pub use typed::{
     DatabaseSettings, DeadLetterSettings, HttpSettings, KafkaSettings, LogLevel, LogSettings,
-    SecurityProtocol, ServiceSettings, WorkSettings,
+    RowTopicSettings, SecurityProtocol, ServiceSettings, WorkSettings,
 };

@@ -60,7 +60,7 @@ pub(crate) fn is_metadata_slot(event: &Event<'_>) -> bool {
 
 /// Applies the session rule to `event`, the next one of `timeline`. Changes nothing in the timeline
 /// but the note that a session id was asked for.
-pub(crate) fn place(timeline: &mut Timeline, event: &Event<'_>) -> Placement {
+pub(crate) fn of(timeline: &mut Timeline, event: &Event<'_>) -> Placement {
     match event.session {
         SessionRule::Rasa { session_id } => {
             if let Some(key) = session_id
