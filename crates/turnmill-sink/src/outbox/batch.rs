@@ -10,7 +10,8 @@ use super::change::{ChangeValue, DEAD_LETTERS, Operation, Origin, Stored};
 use super::encoding::VERSION;
 use super::reader::Reader;
 
-/// What a sink is given at once: the changes of one transaction, or a page of a snapshot.
+/// What a sink is given at once: the changes of one transaction or a part of them, or a page of a
+/// snapshot.
 ///
 /// A batch keeps its encoded form. Values are decoded when a sink reads them, so those that it does
 /// not read cost little.
