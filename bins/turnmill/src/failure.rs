@@ -33,6 +33,10 @@ pub(crate) enum Failure {
     NoPosition(String),
     #[error("the position changed meanwhile; stop the service, or try again")]
     PositionChanged(#[source] StoreError),
+    #[error("{0}")]
+    Question(String),
+    #[error("{0}")]
+    Metrics(String),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("cannot start the async runtime")]

@@ -13,6 +13,7 @@ mod markers;
 mod pattern_list;
 mod positions;
 mod rebuild;
+mod report;
 mod run;
 mod runtime;
 mod store_args;
@@ -63,6 +64,12 @@ enum Command {
     /// references between rows, row counts that differ from ledger and history, unreadable sender
     /// states.
     Verify(verify::Args),
+    /// Answer questions about conversations: how many, which intents, how fast, how they ended.
+    ///
+    /// Names metrics by their id, or by its part before the underscore: `R8`. Without a name, those
+    /// of the overview. docs/metrics.md defines each metric and the filters. The store is only
+    /// read, and the database itself refuses anything else.
+    Report(Box<report::Args>),
     /// List, show and retry dead letters: records that could not become rows.
     #[command(subcommand)]
     DeadLetters(dead_letters::Command),
@@ -135,6 +142,7 @@ fn run_command(command: Command) -> Result<ExitCode, CommandFailure> {
         Command::Run(args) => run::run(&args)?,
         Command::Check(args) => block_on(check::run(&args))?,
         Command::Verify(args) => block_on(verify::run(&args))?,
+        Command::Report(args) => block_on(report::run(&args))?,
         Command::DeadLetters(command) => block_on(dead_letters::run(&command))?,
         Command::Rebuild(args) => block_on(rebuild::run(&args))?,
         Command::ForeignKeys(args) => block_on(foreign_keys::run(&args))?,
@@ -159,7 +167,7 @@ fn report(failure: &CommandFailure) -> ExitCode {
     }
     match failure.as_tool() {
         // clap would refuse these arguments if the store before them were not optional.
-        Some(Failure::NoNumber(_) | Failure::NoPosition(_)) => ExitCode::from(USAGE),
+        Some(Failure::NoNumber(_) | Failure::NoPosition(_) | Failure::Question(_)) => ExitCode::from(USAGE),
         _ => ExitCode::FAILURE,
     }
 }

@@ -1,17 +1,63 @@
-//! Metrics of the analytics tables as data, with their SQL per dialect.
+//! Metrics of conversation analytics as data: what they mean, and their SQL per dialect.
 //!
-//! What is absent here: this crate holds no driver, opens no connection and executes nothing. It
-//! only makes strings. It knows only the public tables.
+//! What is absent here: this crate holds no driver, opens no connection, executes nothing and never
+//! reads a clock. It makes queries and reads their rows. It knows only the public tables.
 //!
-//! - [`metrics`] gives the ten metrics of conversation analytics as queries.
+//! - [`METRICS`] are all metrics, and [`metric`] finds one. [`markdown`] is their reference.
+//! - A [`Question`] says what is asked: a range, a time zone, filters, buckets, a period to compare
+//!   with, and the [`Definitions`] of a hand-over, a fallback and the like.
+//! - [`answer`](answer()) asks a store that implements [`ReadQueries`]. An [`Answer`] is one typed
+//!   value with a documented JSON. [`Plan`] does the same without a store.
+//! - [`Bucket`], [`Compare`], [`Last`] and [`Zone`] make UTC boundaries of local time.
+//! - [`statistics`] has percentiles, intervals and tests.
+//! - [`metrics`] has the ten metrics of the summary of `turnmill-replay`.
 //!
 //! ```
-//! use turnmill_analytics::metrics::{Options, all};
+//! use turnmill_analytics::{Plan, Question, StoreNames, Value, metric};
 //! use turnmill_sql::Dialect;
 //!
-//! for metric in all(Dialect::Postgres, &Options::default()) {
-//!     assert!(metric.sql.starts_with("SELECT "), "{}: {}", metric.name, metric.doc);
-//! }
+//! let sessions = metric("R3_sessions").unwrap();
+//! let plan = Plan::new(sessions, &Question::default(), &StoreNames::default(), Dialect::Sqlite)?;
+//! assert!(plan.queries[0].sql.starts_with("SELECT 0, count(*)"));
+//! // A driver runs them and gives the rows of each query.
+//! let answer = plan.answer(vec![vec![vec![Value::Integer(0), Value::Integer(553)]], Vec::new()]);
+//! assert_eq!(answer.value("sessions").unwrap().value(), Some(553.0));
+//! # Ok::<(), turnmill_analytics::TooManyBuckets>(())
 //! ```
 
+mod answer;
+mod bucket;
+mod catalogue;
+mod definitions;
+mod document;
+mod draft;
+mod funnel;
+mod measure;
+mod metric;
+mod names;
+mod question;
+mod range;
+mod run;
+mod scope;
+mod texts;
+mod value;
+mod view;
+mod zone;
+
 pub mod metrics;
+pub mod statistics;
+
+pub use answer::{Answer, Asked, NamedMeasure, Series, Table, VERSION};
+pub use bucket::{Bucket, DayBlock, FINEST, MOST, TooManyBuckets, UnknownBucket};
+pub use catalogue::{METRICS, metric};
+pub use definitions::{Definitions, HANDOVER_COMMAND, HANDOVER_FLOW, HANDOVER_PARTS};
+pub use document::markdown;
+pub use funnel::{Funnel, MOST_STEPS, Step, UnknownStep};
+pub use measure::{Change, Measure};
+pub use metric::{Chart, Counted, Figure, Metric, Source, Unit};
+pub use names::StoreNames;
+pub use question::{Ending, Filters, Over, Question, UnknownEnding, When};
+pub use range::{BadTime, Compare, Extent, Last, Range, Span, UnknownComparison, parse_time};
+pub use run::{AskError, Plan, ReadQueries, answer};
+pub use value::{Query, Row, Value};
+pub use zone::{UnknownZone, Zone};

@@ -8,7 +8,7 @@
 //! only in new           the event and slot rows of `slot`           -> inserts
 //! only in old           none                                        -> deletes
 //! in both, differing    the turn of `hi`, which now ends at `slot`  -> updates
-//!                       if it began before the checkpoint           -> ends
+//!                       if it began before the checkpoint           -> ends, and updates of facts
 //! in both, equal        the event rows of start, hi, bye            -> nothing
 //! ```
 
@@ -64,6 +64,9 @@ fn differences(old: &Changes, new: &Changes, out: &mut Changes) -> Result<(), To
         frames,
         commands,
         flow_statuses,
+        session_facts,
+        turn_facts,
+        message_facts,
         event_errors
     );
     slot_states(old, new, out)?;
@@ -142,8 +145,17 @@ fn compare<R: Row>(
             out.ends.push(*end);
         }
     }
-    // Only the old replay writes these ends. What they were at the checkpoint is not known here.
-    if ends.is_empty() { Ok(()) } else { Err(TooShort) }
+    // Rows of facts that began before the checkpoint are written as a whole.
+    let mut updated: HashMap<_, _> =
+        old.updates.iter().filter_map(|row| Some((key(row, texts.old)?, row))).collect();
+    for row in &new.updates {
+        let before = key(row, texts.new).and_then(|id| updated.remove(&id));
+        if !before.is_some_and(|before| texts.same(before, row)) {
+            out.updates.push(row.rebase(texts.new, out_texts));
+        }
+    }
+    // Only the old replay writes these. What they were at the checkpoint is not known here.
+    if ends.is_empty() && updated.is_empty() { Ok(()) } else { Err(TooShort) }
 }
 
 /// Does the same as [`compare`] for slot states, whose keys are slot paths.

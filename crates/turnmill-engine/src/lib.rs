@@ -43,6 +43,7 @@ use std::sync::Arc;
 use turnmill_model::{Changes, Settings};
 
 mod diff;
+mod facts;
 mod mark;
 mod patterns;
 mod place;

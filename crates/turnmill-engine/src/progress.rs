@@ -5,6 +5,7 @@ use std::sync::Arc;
 use turnmill_model::{Changes, End, EventId, EventTime, Rows, SessionId, UserId};
 use uuid::Uuid;
 
+use crate::facts::FactsRow;
 use crate::patterns::Selected;
 use crate::rows;
 use crate::state::{Session, Totals};
@@ -81,11 +82,19 @@ impl Progress {
 
     /// Makes the progress of a replay, which is compared with another one from the same checkpoint.
     ///
-    /// The ends of the current session, turn and frame are written even if no event extends them.
+    /// The ends and facts of the current session, turn and frame are written even if no event
+    /// extends them.
     /// Without that, an end that only one of the two replays moves could not be compared.
     pub(crate) fn of_replay(before: Totals) -> Self {
         let changed = Written::Changed;
-        let live = LiveRows { session: changed, turn: changed, frame: changed, leading: None };
+        let live = LiveRows {
+            session: changed,
+            turn: changed,
+            frame: changed,
+            session_facts: FactsRow::Changed,
+            turn_facts: FactsRow::Changed,
+            leading: None,
+        };
         Self {
             before,
             live,
@@ -106,6 +115,8 @@ pub(crate) struct LiveRows {
     pub(crate) session: Written,
     pub(crate) turn: Written,
     pub(crate) frame: Written,
+    pub(crate) session_facts: FactsRow,
+    pub(crate) turn_facts: FactsRow,
     /// Extent of the changes when this run created the session; `None` once the session has begun.
     pub(crate) leading: Option<rows::Extent>,
 }

@@ -18,6 +18,7 @@ use turnmill_model::{Changes, Key, Rows, SessionId};
 use uuid::Uuid;
 
 use crate::diff::BothTexts;
+use crate::facts::FactsRow;
 use crate::progress::{LiveRows, Progress, Written};
 use crate::rows;
 
@@ -54,8 +55,11 @@ pub(crate) fn settle<'r>(old: &mut Rewritten<'r>, new: &mut Rewritten<'r>, found
         };
     }
     let [mut turns, mut frames, mut sessions] = [kept!(turns), kept!(frames), kept!(sessions)];
+    let [mut turn_facts, mut session_facts] = [kept!(turn_facts), kept!(session_facts)];
     old.keep_open(&mut sessions.old, &mut turns.old, &mut frames.old);
     new.keep_open(&mut sessions.new, &mut turns.new, &mut frames.new);
+    old.keep_open_facts(&mut session_facts.old, &mut turn_facts.old);
+    new.keep_open_facts(&mut session_facts.new, &mut turn_facts.new);
     // A session that is open, or to which an id may lead back, gets further states of its slots.
     let open: HashSet<SessionId> = old.open_sessions().chain(new.open_sessions()).collect();
     let slot_states = kept_slot_states(old.out, new.out, &open);
@@ -75,9 +79,12 @@ pub(crate) fn settle<'r>(old: &mut Rewritten<'r>, new: &mut Rewritten<'r>, found
     sessions.keep_in_both(&old.out.sessions, &new.out.sessions, texts);
     turns.keep_in_both(&old.out.turns, &new.out.turns, texts);
     frames.keep_in_both(&old.out.frames, &new.out.frames, texts);
+    turn_facts.keep_in_both(&old.out.turn_facts, &new.out.turn_facts, texts);
+    session_facts.keep_in_both(&old.out.session_facts, &new.out.session_facts, texts);
     let (events, bot_messages, user_messages) = (kept!(events), kept!(bot_messages), kept!(user_messages));
     let (actions, slots, markers) = (kept!(actions), kept!(slots), kept!(markers));
     let (commands, flow_statuses, errors) = (kept!(commands), kept!(flow_statuses), kept!(event_errors));
+    let message_facts = kept!(message_facts);
     macro_rules! updates {
         ($($table:ident: $kept:expr),*) => {$(
             $kept.updates(&old.out.$table, &new.out.$table, texts, &mut found.$table, &mut found.texts);
@@ -86,7 +93,8 @@ pub(crate) fn settle<'r>(old: &mut Rewritten<'r>, new: &mut Rewritten<'r>, found
     updates!(
         sessions: sessions, turns: turns, events: events, bot_messages: bot_messages, user_messages: user_messages,
         actions: actions, slots: slots, markers: markers, frames: frames, commands: commands,
-        flow_statuses: flow_statuses, event_errors: errors
+        flow_statuses: flow_statuses, session_facts: session_facts, turn_facts: turn_facts,
+        message_facts: message_facts, event_errors: errors
     );
     for (side, live) in [(old, false), (new, true)] {
         let of = |kept: &Kept| if live { kept.new.clone() } else { kept.old.clone() };
@@ -94,6 +102,8 @@ pub(crate) fn settle<'r>(old: &mut Rewritten<'r>, new: &mut Rewritten<'r>, found
             live.session.follow(&of(&sessions));
             live.turn.follow(&of(&turns));
             live.frame.follow(&of(&frames));
+            live.session_facts.follow(&of(&session_facts));
+            live.turn_facts.follow(&of(&turn_facts));
         });
         let mut texts = Texts::default();
         let from = std::mem::take(&mut side.out.texts);
@@ -106,6 +116,8 @@ pub(crate) fn settle<'r>(old: &mut Rewritten<'r>, new: &mut Rewritten<'r>, found
             user_messages: Some(of(&user_messages)), actions: Some(of(&actions)), slots: Some(of(&slots)),
             slot_states: Some(of(&slot_states)), markers: Some(of(&markers)), frames: Some(of(&frames)),
             commands: Some(of(&commands)), flow_statuses: Some(of(&flow_statuses)),
+            session_facts: Some(of(&session_facts)), turn_facts: Some(of(&turn_facts)),
+            message_facts: Some(of(&message_facts)),
             event_errors: Some(of(&errors))
         );
         side.out.texts = texts;
@@ -137,6 +149,31 @@ impl Rewritten<'_> {
                     *kept = true;
                 }
             }
+        }
+    }
+}
+
+impl Rewritten<'_> {
+    /// Keeps the rows of facts that the run refers to by their index.
+    fn keep_open_facts(&self, sessions: &mut [bool], turns: &mut [bool]) {
+        let left = self.progress.left.iter().map(|left| &left.live);
+        for live in left.chain([&self.progress.live]) {
+            for (row, kept) in [(live.session_facts, &mut *sessions), (live.turn_facts, &mut *turns)] {
+                if let FactsRow::Insert(index) = row
+                    && let Some(kept) = kept.get_mut(index)
+                {
+                    *kept = true;
+                }
+            }
+        }
+    }
+}
+
+impl FactsRow {
+    /// Follows its row, which is kept, to its new index. Updates are all kept.
+    fn follow(&mut self, kept: &[bool]) {
+        if let Self::Insert(index) = self {
+            *index = kept.iter().take(*index).filter(|kept| **kept).count();
         }
     }
 }

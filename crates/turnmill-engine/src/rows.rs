@@ -93,6 +93,11 @@ pub(crate) fn write_event(out: &mut Changes, context: &Context<'_, '_>) {
         | Body::SessionEnded
         | Body::Restart
         | Body::RoutingSessionEnded
+        | Body::Form { .. }
+        | Body::Rejected { .. }
+        | Body::Pause
+        | Body::Resume
+        | Body::Inactive
         | Body::Other => {}
     }
 }

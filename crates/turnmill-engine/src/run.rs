@@ -26,10 +26,11 @@ use turnmill_model::tables::{SenderRow, SessionRow, UserRow};
 use turnmill_model::{Body, Changes, Event, EventId, EventTime, Micros, SessionId, SessionRule, UserId};
 use uuid::Uuid;
 
+use crate::facts::{self, FactsRow, SessionContext, SessionFacts, TurnFacts, TurnStep};
 use crate::mark::MarkedEvent;
 use crate::place::{self, Placement};
 use crate::progress::{Finished, HeldSlot, LeftSession, LiveRows, NamedSession, Progress, Written};
-use crate::state::{Open, Order, Previous, PreviousKind, Session};
+use crate::state::{Open, OpenTurn, Order, Previous, PreviousKind, Session};
 use crate::timeline::Timeline;
 use crate::visits::Visit;
 use crate::{Engine, rows};
@@ -246,7 +247,9 @@ impl<'r> Run<'r> {
         extent: rows::Extent,
     ) {
         let session = Written::Insert(self.out.sessions.inserts.len());
-        self.progress.live = LiveRows { session, leading: Some(extent), ..LiveRows::default() };
+        let session_facts = FactsRow::New;
+        self.progress.live =
+            LiveRows { session, session_facts, leading: Some(extent), ..LiveRows::default() };
         self.out.sessions.inserts.push(SessionRow {
             id,
             sender_id: self.timeline.sender,
@@ -265,14 +268,18 @@ impl<'r> Run<'r> {
             starting: false,
             turn: None,
             frame: None,
+            facts: SessionFacts::new(Micros(start_time.micros())),
             markers: self.engine.patterns.start(self.timeline.rows_revision, start_time.micros()),
         });
     }
 
-    /// Leaves the current session: writes its ends, and keeps its state if its id may lead back to
-    /// it.
+    /// Leaves the current session: writes its ends and facts, and keeps its state if its id may
+    /// lead back to it.
     fn leave(&mut self, time: EventTime) {
         self.flush();
+        // Its row says whether it is the latest one, which it is no longer.
+        self.progress.live.session_facts.touch();
+        self.flush_session_facts(false);
         self.progress.held = None;
         if let Some(session) = self.timeline.cursor.session.take()
             && let Some(key) = session.key
@@ -289,7 +296,7 @@ impl<'r> Run<'r> {
         self.progress.live.session.flush(&mut self.out.sessions, session.id.0, session.end, |row, end| {
             row.end_sequence_number = end;
         });
-        if let Some(turn) = session.turn {
+        if let Some(turn) = &session.turn {
             self.progress
                 .live
                 .turn
@@ -301,6 +308,29 @@ impl<'r> Run<'r> {
                 .frame
                 .flush(&mut self.out.frames, frame.id, frame.end, |row, end| row.end_sequence_number = end);
         }
+    }
+
+    /// Writes the facts of the open turn into its row.
+    fn flush_turn_facts(&mut self) {
+        let Some(session) = &self.timeline.cursor.session else { return };
+        let Some(turn) = &session.turn else { return };
+        let ids = (turn.id, session.id, self.timeline.sender);
+        facts::write_turn(self.out, &mut self.progress.live.turn_facts, &turn.facts, ids);
+    }
+
+    /// Writes the facts of the current session and its turn into their rows.
+    fn flush_session_facts(&mut self, is_latest: bool) {
+        self.flush_turn_facts();
+        let Some(session) = &self.timeline.cursor.session else { return };
+        let context = SessionContext {
+            id: session.id,
+            sender: self.timeline.sender,
+            assistant: self.timeline.assistant(),
+            started_at: Micros(session.start_time.micros()),
+            loops: &self.timeline.cursor.loops,
+            is_latest,
+        };
+        facts::write_session(self.out, &mut self.progress.live.session_facts, &session.facts, &context);
     }
 
     /// Gives the current session another id, in its rows as well.
@@ -372,21 +402,25 @@ impl<'r> Run<'r> {
     /// Writes the event's rows and moves the ends of session, turn and frame.
     fn write(&mut self, event: &Event<'_>, sequence_number: i64) {
         self.progress.live.session.touch();
+        self.progress.live.session_facts.touch();
         let Some(session) = self.timeline.cursor.session.as_mut() else { return };
         session.end = sequence_number;
+        session.facts.follow(event);
         let context = rows::Context { event, session: session.id, sequence_number };
         rows::write_event(self.out, &context);
-        if matches!(event.body, Body::User(_)) {
+        if let Body::User(message) = &event.body {
             self.close_turn();
             let id = event.id.turn();
             self.progress.live.turn = Written::Insert(self.out.turns.inserts.len());
+            self.progress.live.turn_facts = FactsRow::New;
             rows::write_turn(self.out, &context, id);
-            self.set_turn(Some(Open { id, end: sequence_number }));
-        } else if let Some(turn) = self.turn_mut() {
-            // Only the end is moved here; `flush` writes it once for many events.
-            turn.end = sequence_number;
-            self.progress.live.turn.touch();
+            facts::write_message(self.out, event, message);
+            let facts = Box::new(TurnFacts::new(event, message, &self.timeline.cursor.loops));
+            self.set_turn(Some(OpenTurn { id, end: sequence_number, facts }));
+        } else {
+            self.extend_turn(event, sequence_number);
         }
+        self.timeline.cursor.loops.follow(&event.body);
         let framed = self.write_frame(event, &context);
         if !framed && let Some(frame) = self.timeline.cursor.session.as_mut().and_then(|s| s.frame.as_mut()) {
             frame.end = sequence_number;
@@ -397,11 +431,23 @@ impl<'r> Run<'r> {
         }
     }
 
-    fn turn_mut(&mut self) -> Option<&mut Open> {
-        self.timeline.cursor.session.as_mut()?.turn.as_mut()
+    /// Adds the event to the open turn, if there is one.
+    fn extend_turn(&mut self, event: &Event<'_>, sequence_number: i64) {
+        let Some(session) = self.timeline.cursor.session.as_mut() else { return };
+        let Some(turn) = session.turn.as_mut() else { return };
+        // Only the end is moved here; `flush` writes it once for many events.
+        turn.end = sequence_number;
+        self.progress.live.turn.touch();
+        let step = turn.facts.follow(event);
+        if step != TurnStep::Nothing {
+            self.progress.live.turn_facts.touch();
+        }
+        if step == TurnStep::Answered {
+            session.facts.count_answer();
+        }
     }
 
-    fn set_turn(&mut self, turn: Option<Open>) {
+    fn set_turn(&mut self, turn: Option<OpenTurn>) {
         if let Some(session) = self.timeline.cursor.session.as_mut() {
             session.turn = turn;
         }
@@ -409,17 +455,19 @@ impl<'r> Run<'r> {
 
     fn close_turn(&mut self) {
         self.flush();
+        self.flush_turn_facts();
         self.set_turn(None);
         self.progress.live.turn = Written::Stored;
+        self.progress.live.turn_facts = FactsRow::Stored;
     }
 
     /// Applies the event to the dialogue stack. Returns whether it opened a stack frame.
     fn write_frame(&mut self, event: &Event<'_>, context: &rows::Context<'_, '_>) -> bool {
         match &event.body {
             Body::SessionStarted | Body::Restart | Body::RoutingSessionEnded => {
-                self.timeline.cursor.stack.reset();
+                self.reset_stack();
             }
-            Body::Action { .. } if place::is_session_start(event) => self.timeline.cursor.stack.reset(),
+            Body::Action { .. } if place::is_session_start(event) => self.reset_stack(),
             Body::Stack { update } if self.engine.settings.stack_events => {
                 if let Err(detail) = self.timeline.cursor.stack.patch(update.as_deref()) {
                     rows::write_error(self.out, context, "stack_patch", &detail);
@@ -436,6 +484,12 @@ impl<'r> Run<'r> {
             _ => {}
         }
         false
+    }
+
+    /// Empties the dialogue stack, and with it forgets the active form and the open flows.
+    fn reset_stack(&mut self) {
+        self.timeline.cursor.stack.reset();
+        self.timeline.cursor.loops.reset();
     }
 
     /// Makes the event the newest.
@@ -493,6 +547,7 @@ impl<'r> Run<'r> {
     /// Ends the run: writes the ends of what is open, and the sender's row if it changed.
     pub fn finish(mut self) -> Finished {
         self.flush();
+        self.flush_session_facts(true);
         rows::last_slot_states(self.out, self.progress.slot_states);
         let timeline = &mut *self.timeline;
         let changed = timeline.totals != self.progress.before || !timeline.stored;

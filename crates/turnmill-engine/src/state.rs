@@ -5,6 +5,7 @@ use smallvec::SmallVec;
 use turnmill_model::{Event, EventId, EventTime, Micros, SessionId, UserId};
 use uuid::Uuid;
 
+use crate::facts::{Loops, SessionFacts, TurnFacts};
 use crate::patterns::{Markers, Patterns};
 use crate::stack::Stack;
 
@@ -57,6 +58,8 @@ pub(crate) struct Cursor {
     pub(crate) previous: Previous,
     pub(crate) session: Option<Session>,
     pub(crate) stack: Stack,
+    /// The active form and the open flows, for the rows of facts.
+    pub(crate) loops: Loops,
 }
 
 /// What the session rules need to know of the event before.
@@ -96,13 +99,22 @@ pub(crate) struct Session {
     /// Whether the newest event is between a session start and the next `action_listen` or `user`
     /// event. Carried-over slots come there.
     pub(crate) starting: bool,
-    pub(crate) turn: Option<Open>,
+    pub(crate) turn: Option<OpenTurn>,
     pub(crate) frame: Option<Open>,
+    pub(crate) facts: SessionFacts,
     /// The state of the patterns of markers, if there are any.
     pub(crate) markers: Option<Box<Markers>>,
 }
 
-/// An open turn or stack frame.
+/// An open turn.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct OpenTurn {
+    pub(crate) id: Uuid,
+    pub(crate) end: i64,
+    pub(crate) facts: Box<TurnFacts>,
+}
+
+/// An open stack frame.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Open {
     pub(crate) id: Uuid,
@@ -116,15 +128,24 @@ pub(crate) struct StateComparison<'p> {
     pub(crate) time: i64,
 }
 
+impl Session {
+    /// Returns about how many bytes of memory its texts take.
+    pub(crate) fn memory(&self) -> usize {
+        self.facts.memory() + self.turn.as_ref().map_or(0, |turn| turn.facts.memory())
+    }
+}
+
 impl StateComparison<'_> {
     pub(crate) fn cursors(&self, one: &Cursor, other: &Cursor) -> bool {
-        let Cursor { newest, newest_tie, newest_ids, last_sequence_number, previous, session, stack } = one;
+        let Cursor { newest, newest_tie, newest_ids, last_sequence_number, previous, session, stack, loops } =
+            one;
         *newest == other.newest
             && *newest_tie == other.newest_tie
             && *newest_ids == other.newest_ids
             && *last_sequence_number == other.last_sequence_number
             && *previous == other.previous
             && *stack == other.stack
+            && *loops == other.loops
             && match (session, &other.session) {
                 (Some(session), Some(other)) => self.sessions(session, other),
                 (session, other) => session == other,
@@ -132,8 +153,20 @@ impl StateComparison<'_> {
     }
 
     pub(crate) fn sessions(&self, one: &Session, other: &Session) -> bool {
-        let Session { id, key, start_time, end, begun, opened, has_user, starting, turn, frame, markers } =
-            one;
+        let Session {
+            id,
+            key,
+            start_time,
+            end,
+            begun,
+            opened,
+            has_user,
+            starting,
+            turn,
+            frame,
+            facts,
+            markers,
+        } = one;
         *id == other.id
             && *key == other.key
             && *start_time == other.start_time
@@ -144,6 +177,7 @@ impl StateComparison<'_> {
             && *starting == other.starting
             && *turn == other.turn
             && *frame == other.frame
+            && *facts == other.facts
             && self.patterns.agree(markers.as_deref(), other.markers.as_deref(), self.time)
     }
 }

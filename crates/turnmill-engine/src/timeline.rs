@@ -9,7 +9,7 @@ use crate::state::{Cursor, Order, PreviousKind, StateComparison, Totals};
 use crate::visits::Visits;
 
 /// Version of the serialised form and of the rules. A store remembers it.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Holds one sender's state: small, serialisable, versioned.
 ///
@@ -257,7 +257,9 @@ impl Timeline {
     #[must_use]
     pub fn memory(&self) -> usize {
         let visits = self.visits.as_ref().map_or(0, |visits| visits.memory());
-        size_of::<Self>() + self.sender_key.len() + self.cursor.stack.memory() + visits
+        let Cursor { session, stack, loops, .. } = &self.cursor;
+        let session = session.as_ref().map_or(0, |session| session.memory());
+        size_of::<Self>() + self.sender_key.len() + stack.memory() + loops.memory() + session + visits
     }
 
     pub(crate) fn checkpoint(&self, time: EventTime) -> Checkpoint {

@@ -115,6 +115,10 @@ impl Visits {
     }
 
     pub(crate) fn memory(&self) -> usize {
-        self.0.values().map(|record| 64 + record.entries.len() * size_of::<(EventTime, Visit)>()).sum()
+        let entry = |(_, visit): &(EventTime, Visit)| {
+            let texts = if let Visit::Left(session) = visit { session.memory() } else { 0 };
+            size_of::<(EventTime, Visit)>() + texts
+        };
+        self.0.values().map(|record| 64 + record.entries.iter().map(entry).sum::<usize>()).sum()
     }
 }

@@ -19,6 +19,7 @@
 
 mod build;
 mod kept;
+mod nlu;
 mod scan;
 mod wire;
 

@@ -4,9 +4,9 @@
 use uuid::Uuid;
 
 use crate::tables::{
-    ActionRow, BotMessageRow, CommandRow, EventErrorRow, EventRow, FlowStatusRow, FrameRow, MarkerRow, Row,
-    SenderRow, SessionRow, SlotRow, SlotStateRow, Table, Text, Texts, TurnRow, UserMessageRow, UserRow,
-    Value,
+    ActionRow, BotMessageRow, CommandRow, EventErrorRow, EventRow, FlowStatusRow, FrameRow, MarkerRow,
+    MessageFactsRow, Row, SenderRow, SessionFactsRow, SessionRow, SlotRow, SlotStateRow, Table, Text, Texts,
+    TurnFactsRow, TurnRow, UserMessageRow, UserRow, Value,
 };
 
 /// Holds the row changes of a batch. Each table has its own typed lists.
@@ -53,6 +53,12 @@ pub struct Changes {
     pub commands: Rows<CommandRow>,
     /// `rasa_flow_status`.
     pub flow_statuses: Rows<FlowStatusRow>,
+    /// `ext_session`.
+    pub session_facts: Rows<SessionFactsRow>,
+    /// `ext_turn`.
+    pub turn_facts: Rows<TurnFactsRow>,
+    /// `ext_message`.
+    pub message_facts: Rows<MessageFactsRow>,
     /// `_turnmill_event_error`.
     pub event_errors: Rows<EventErrorRow>,
 }
@@ -136,7 +142,8 @@ impl<R> Rows<R> {
 macro_rules! each_table {
     ($macro:ident!($self:ident $($rest:tt)*)) => {
         $macro!($self $($rest)*; users, senders, sessions, turns, events, bot_messages, user_messages, actions, slots,
-            slot_states, markers, frames, commands, flow_statuses, event_errors)
+            slot_states, markers, frames, commands, flow_statuses, session_facts, turn_facts, message_facts,
+            event_errors)
     };
 }
 
@@ -144,7 +151,7 @@ macro_rules! each_table {
 #[derive(Clone, Copy, Debug)]
 pub struct Mark {
     texts: usize,
-    rows: [[usize; 4]; 15],
+    rows: [[usize; 4]; 18],
 }
 
 impl Changes {

@@ -122,6 +122,22 @@ pub enum Body<'a> {
     /// `routing_session_ended`: a coexistence assistant resets its routing, and its dialogue stack
     /// is empty.
     RoutingSessionEnded,
+    /// `active_loop`, `form`: a form becomes active, or the active one ends.
+    Form {
+        /// The form; `None` ends the active one.
+        name: Option<Cow<'a, str>>,
+    },
+    /// `action_execution_rejected`: an action did not execute.
+    Rejected {
+        /// The action's name.
+        name: Option<Cow<'a, str>>,
+    },
+    /// `pause`: the assistant hands the conversation over.
+    Pause,
+    /// `resume`: the assistant takes the conversation back.
+    Resume,
+    /// `inactive`: the user has been silent for the time after which a session expires.
+    Inactive,
     /// Any other type: one `rasa_event` row.
     Other,
 }
@@ -143,6 +159,10 @@ pub struct UserMessage<'a> {
     pub message_id: Option<Cow<'a, str>>,
     /// `parse_data.commands`, those with a text `command`.
     pub commands: Vec<Command<'a>>,
+    /// The first five objects of `parse_data.intent_ranking`, as in `ext_message.intent_ranking`.
+    pub intent_ranking: Option<Cow<'a, str>>,
+    /// The objects of `parse_data.entities`, as in `ext_message.entities`.
+    pub entities: Option<Cow<'a, str>>,
 }
 
 /// One element of `parse_data.commands`.
@@ -206,6 +226,7 @@ impl Event<'_> {
                 || message.retrieval_intent.is_some()
                 || message.confidence.is_some()
                 || !message.commands.is_empty()
+                || message.intent_ranking.is_some()
         };
         self.user_key.is_some()
             || self.environment.is_some()
@@ -230,6 +251,7 @@ impl<'a> Event<'a> {
             fill(&mut mine.intent, &plain.intent);
             fill(&mut mine.retrieval_intent, &plain.retrieval_intent);
             mine.confidence = mine.confidence.or(plain.confidence);
+            fill(&mut mine.intent_ranking, &plain.intent_ranking);
             if mine.commands.is_empty() {
                 mine.commands.clone_from(&plain.commands);
             }

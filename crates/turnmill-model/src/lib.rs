@@ -7,7 +7,7 @@
 //!
 //! - [`Record`] is what a source delivers. A [`Decoder`] turns it into [`Event`]s, or returns why
 //!   it is [`Refused`]. Decoders are in `turnmill-formats`.
-//! - [`tables`] describes the fifteen public tables once, as data. Every writer and every digest
+//! - [`tables`] describes the public tables once, as data. Every writer and every digest
 //!   uses this description.
 //! - [`Changes`] are typed rows to insert, update and delete. The engine produces them, stores
 //!   apply them.

@@ -1,20 +1,26 @@
-//! Describes the fifteen public tables once, as data, and defines the typed rows of those that
-//! events write.
+//! Describes the public tables once, as data, and defines the typed rows of those that events
+//! write.
 //!
-//! Names, order, types and meaning of the columns are the documented ones of Rasa's analytics data
-//! structure. Queries written for it run unchanged. Writers, migrations, digests and documentation
-//! all use [`PUBLIC`].
+//! Fifteen of them are the `rasa_*` tables. Names, order, types and meaning of their columns are
+//! the documented ones of Rasa's analytics data structure. Queries written for it run unchanged.
+//! The eight `ext_*` tables extend them. Writers, migrations, digests and documentation all use
+//! [`PUBLIC`].
 //!
 //! ```
 //! use turnmill_model::tables::{PUBLIC, RASA_EVENT};
-//! assert_eq!(PUBLIC.len(), 15);
+//! assert_eq!(PUBLIC.iter().filter(|table| table.name.starts_with("rasa_")).count(), 15);
+//! assert_eq!(PUBLIC.iter().filter(|table| table.is_extension()).count(), 8);
 //! assert_eq!(RASA_EVENT.columns[3].name, "timestamp");
 //! ```
 
+#[macro_use]
+mod describe;
+mod facts;
 mod rows;
 
 use uuid::Uuid;
 
+pub use self::facts::*;
 pub use self::rows::*;
 use crate::{EventId, Micros, SenderId, SessionId, UserId};
 
@@ -35,6 +41,31 @@ pub struct Table {
 }
 
 impl Table {
+    /// Returns whether it is one of the `ext_*` tables, which extend the documented ones.
+    #[must_use]
+    pub fn is_extension(&self) -> bool {
+        self.name.starts_with("ext_")
+    }
+
+    /// Returns how its rows lead to their sender, or `None` if a row is not of a single sender.
+    ///
+    /// ```
+    /// use turnmill_model::tables::{EXT_MESSAGE, Owner, RASA_EVENT, RASA_USER};
+    /// assert_eq!(RASA_EVENT.owner(), Some(Owner::Sender(1)));
+    /// assert_eq!(EXT_MESSAGE.owner(), Some(Owner::Event(0)));
+    /// assert_eq!(RASA_USER.owner(), None);
+    /// ```
+    #[must_use]
+    pub fn owner(&self) -> Option<Owner> {
+        if self.name == RASA_SENDER.name {
+            return Some(Owner::Sender(0));
+        }
+        let refers = |to: &str| self.columns.iter().position(|column| column.references == Some(to));
+        let sender = self.column("sender_id").map(Owner::Sender);
+        let session = || refers("rasa_session").map(Owner::Session);
+        sender.or_else(session).or_else(|| refers("rasa_event").map(Owner::Event))
+    }
+
     /// Returns the index of the column `name`.
     #[must_use]
     pub fn column(&self, name: &str) -> Option<usize> {
@@ -42,11 +73,24 @@ impl Table {
     }
 }
 
+/// How a row leads to its sender: number of the column to follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// The column holds the sender's id.
+    Sender(usize),
+    /// The column holds the id of a session.
+    Session(usize),
+    /// The column holds the id of an event.
+    Event(usize),
+}
+
 /// Describes one column.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Column {
     /// Its name.
     pub name: &'static str,
+    /// What its values stand for, in one sentence. It may begin with a space.
+    pub doc: &'static str,
     /// Its type.
     pub ty: ColumnType,
     /// Whether it may be NULL.
@@ -223,6 +267,7 @@ field! {
     i64: self => Value::Integer(*self);
     f64: self => Value::Float(*self);
     Micros: self => Value::DateTime(*self);
+    bool: self => Value::Boolean(*self);
 }
 
 impl<F: Field> Field for Option<F> {
@@ -237,6 +282,36 @@ impl<F: Field> Field for Option<F> {
         self.map(|field| field.rebase(from, to))
     }
 }
+
+const SHORT: ColumnType = ColumnType::Varchar(crate::text::SHORT);
+const LONG: ColumnType = ColumnType::Varchar(crate::text::LONG);
+
+/// The public tables, each after those it refers to.
+pub static PUBLIC: [&Table; 23] = [
+    &RASA_USER,
+    &RASA_SENDER,
+    &RASA_SESSION,
+    &RASA_TURN,
+    &RASA_EVENT,
+    &RASA_BOT_MESSAGE,
+    &RASA_USER_MESSAGE,
+    &RASA_ACTION,
+    &RASA_SLOT,
+    &RASA_SESSION_SLOT_STATE,
+    &RASA_PATTERNS,
+    &RASA_MARKERS,
+    &RASA_DIALOGUE_STACK_FRAME,
+    &RASA_LLM_COMMAND,
+    &RASA_FLOW_STATUS,
+    &EXT_SESSION,
+    &EXT_TURN,
+    &EXT_MESSAGE,
+    &EXT_DIALOG_RUN,
+    &EXT_SLOT,
+    &EXT_CALL,
+    &EXT_SPAN,
+    &EXT_FEEDBACK,
+];
 
 /// Returns the public table called `name`.
 #[must_use]

@@ -227,6 +227,11 @@ fn event_body(settings: &Settings, event_type: &str, body: &Json, metadata: &Jso
         "session_ended" => Body::SessionEnded,
         "restart" => Body::Restart,
         "routing_session_ended" => Body::RoutingSessionEnded,
+        "active_loop" | "form" => Body::Form { name: owned(body.text("name")) },
+        "action_execution_rejected" => Body::Rejected { name: owned(body.text("name")) },
+        "pause" => Body::Pause,
+        "resume" => Body::Resume,
+        "inactive" => Body::Inactive,
         _ => Body::Other,
     }
 }
@@ -247,7 +252,40 @@ fn user_message(body: &Json) -> UserMessage<'static> {
             }
             _ => Vec::new(),
         },
+        intent_ranking: owned(objects(parse_data, "intent_ranking", 5, &|ranked| {
+            let null = || "null".to_owned();
+            let name = ranked.text("name").map(|name| Json::Text(name).canonical());
+            let confidence = ranked.get("confidence").filter(|json| matches!(json, Json::Number(_)));
+            let confidence = confidence.map(Json::canonical);
+            vec![("name", name.unwrap_or_else(null)), ("confidence", confidence.unwrap_or_else(null))]
+        })),
+        entities: owned(objects(parse_data, "entities", usize::MAX, &|entity| {
+            let keys = ["entity", "value", "start", "end", "role", "group", "extractor", "confidence_entity"];
+            keys.into_iter().filter_map(|key| Some((key, entity.get(key)?.canonical()))).collect()
+        })),
     }
+}
+
+/// Writes the first objects of a list as JSON, each with the members that `members` gives, as many
+/// whole ones as the column holds. Returns `None` if that is none.
+fn objects(
+    parent: &Json,
+    key: &str,
+    limit: usize,
+    members: &dyn Fn(&Json) -> Vec<(&'static str, String)>,
+) -> Option<String> {
+    let Some(Json::List(elements)) = parent.get(key) else { return None };
+    let mut written: Vec<String> = Vec::new();
+    for element in elements.iter().filter(|element| matches!(element, Json::Object(_))).take(limit) {
+        let members: Vec<String> =
+            members(element).iter().map(|(key, value)| format!("\"{key}\": {value}")).collect();
+        written.push(format!("{{{}}}", members.join(", ")));
+    }
+    let whole = |written: &[String]| format!("[{}]", written.join(", "));
+    while whole(&written).chars().count() > text::LONG {
+        written.pop();
+    }
+    (!written.is_empty()).then(|| whole(&written))
 }
 
 fn command(index: u32, element: &Json) -> Option<Command<'static>> {

@@ -26,6 +26,7 @@
 //! ```
 
 mod decode;
+mod facts;
 mod json;
 mod markers;
 mod patch;
@@ -51,7 +52,7 @@ pub use value::{OwnedValue, Tables, diff};
 /// The tables and counts that result from a set of records.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Oracle {
-    /// All fifteen public tables. Wall-clock columns are NULL.
+    /// All public tables. Wall-clock columns are NULL.
     pub tables: Tables,
     /// The `stack` events whose patch did not apply.
     pub event_errors: BTreeSet<EventId>,
@@ -176,6 +177,7 @@ fn of_events(settings: &Settings, patterns: &[Pattern], events: &[Event<'_>]) ->
             placement.sessions.iter().map(|session| session.id(*sender, events, owner)).collect();
         let errors = rows::write(settings, *sender, events, placement, &ids, &mut oracle.tables);
         oracle.event_errors.extend(errors);
+        facts::write(*sender, events, placement, &ids, &mut oracle.tables);
         for (session, id) in placement.sessions.iter().zip(&ids) {
             let of_session: Vec<&Event<'_>> =
                 session.events.iter().map(|position| &events[*position]).collect();
@@ -253,8 +255,8 @@ fn without_copies<'a>(events: &[Event<'a>], ledger: &mut Ledger) -> Vec<(usize, 
     kept
 }
 
-/// Fills fields that an anonymised copy lacks from the plain one: user, environment, intent and
-/// commands.
+/// Fills fields that an anonymised copy lacks from the plain one: user, environment, intent with
+/// its ranking, and commands.
 fn keep_what_is_not_personal<'a>(event: &mut Event<'a>, plain: Event<'a>) {
     event.user_key = event.user_key.take().or(plain.user_key);
     event.environment = event.environment.take().or(plain.environment);
@@ -262,6 +264,7 @@ fn keep_what_is_not_personal<'a>(event: &mut Event<'a>, plain: Event<'a>) {
         message.intent = message.intent.take().or(plain.intent);
         message.retrieval_intent = message.retrieval_intent.take().or(plain.retrieval_intent);
         message.confidence = message.confidence.or(plain.confidence);
+        message.intent_ranking = message.intent_ranking.take().or(plain.intent_ranking);
         if message.commands.is_empty() {
             message.commands = plain.commands;
         }

@@ -261,6 +261,11 @@ fn dependent_rows(sender: SenderId, at: &At<'_>) -> Vec<(&'static str, Vec<Owned
         | Body::SessionEnded
         | Body::Restart
         | Body::RoutingSessionEnded
+        | Body::Form { .. }
+        | Body::Rejected { .. }
+        | Body::Pause
+        | Body::Resume
+        | Body::Inactive
         | Body::Other => Vec::new(),
     }
 }

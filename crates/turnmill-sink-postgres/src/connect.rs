@@ -404,6 +404,18 @@ impl<'c> RollBack<'c> {
         Self { connection, ended: false }
     }
 
+    /// Begins a read-only transaction with one snapshot, in which the statement timeout of the
+    /// settings applies. Plans are made for the values bound: ranges of time differ much.
+    pub(crate) async fn reading_in_time(connection: &'c Connection) -> Result<Self, StoreError> {
+        let guard = Self::new(connection);
+        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL enable_seqscan = on; \
+             SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on; \
+             SELECT set_config(name, 'force_custom_plan', true) FROM pg_settings WHERE name = 'plan_cache_mode'";
+        let begun = connection.batch_execute(begin).await;
+        begun.map_err(|error| connection.fail(error, "beginning to read"))?;
+        Ok(guard)
+    }
+
     pub(crate) fn ended(&mut self) {
         self.ended = true;
     }

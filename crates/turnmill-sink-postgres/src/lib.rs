@@ -50,6 +50,7 @@ mod migrate;
 mod notices;
 mod outbox;
 mod patterns;
+mod reader;
 mod settings;
 mod sql;
 mod steps;
@@ -60,6 +61,7 @@ mod upkeep;
 mod value;
 mod write;
 
+pub use reader::PostgresReader;
 pub use settings::{ForeignKeys, PostgresSettings, SettingsError};
 pub use store::PostgresStore;
 pub use survey::{SchemaFound, Survey};

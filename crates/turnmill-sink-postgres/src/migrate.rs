@@ -263,6 +263,8 @@ async fn migrate(
                 connection.batch_execute(&sql).await.map_err(fail)?;
             }
             Change::Rearrange => {
+                // The plan has the indexes of all public tables, so these must be there.
+                make_facts(connection, &schema).await?;
                 Plan::new(connection, &schema, references).await?.carry_out(connection, notices).await?;
             }
             Change::Sinks => {
@@ -270,6 +272,7 @@ async fn migrate(
                 let fail = |error| connection.fail(error, "making the tables of sinks");
                 connection.batch_execute(&sql).await.map_err(fail)?;
             }
+            Change::Facts => make_facts(connection, &schema).await?,
             _ => {
                 let detail = format!("migration {} is not known to this store", named(step));
                 return Err(StoreError::Damaged { detail });
@@ -283,6 +286,13 @@ async fn migrate(
         guard.ended();
     }
     Ok(())
+}
+
+/// Makes the tables of facts that are missing.
+async fn make_facts(connection: &Connection, schema: &Schema) -> Result<(), StoreError> {
+    let sql = schema.tables_of_facts().join(";\n");
+    let fail = |error| connection.fail(error, "making the tables of facts");
+    connection.batch_execute(&sql).await.map_err(fail)
 }
 
 /// Creates a new store, completely or not at all.

@@ -240,8 +240,9 @@ impl Outbox for PostgresStore {
         limit: usize,
     ) -> Result<Vec<Vec<ChangeValue>>, StoreError> {
         let names: Vec<String> = columns(table).map(|(_, column)| format!("\"{}\"", column.name)).collect();
+        let key = names.first().map_or("\"id\"", |key| key);
         let sql = format!(
-            "SELECT {} FROM {} WHERE \"id\" > $1::text COLLATE \"C\" ORDER BY \"id\" LIMIT $2",
+            "SELECT {} FROM {} WHERE {key} > $1::text COLLATE \"C\" ORDER BY {key} LIMIT $2",
             names.join(", "),
             table.name
         );

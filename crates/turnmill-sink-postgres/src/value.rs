@@ -4,14 +4,14 @@
 use std::error::Error;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use tokio_postgres::types::{IsNull, Kind, ToSql, Type, to_sql_checked};
+use tokio_postgres::types::{FromSql, IsNull, Kind, ToSql, Type, to_sql_checked};
 use turnmill_model::Micros;
 use turnmill_model::tables::Value;
 use turnmill_sql::SqlType;
 use uuid::Uuid;
 
 /// Microseconds from 1970-01-01 to 2000-01-01, from which PostgreSQL counts.
-const EPOCH: i64 = 946_684_800_000_000;
+pub(crate) const EPOCH: i64 = 946_684_800_000_000;
 
 /// A value of a public or an internal table.
 #[derive(Clone, Copy, Debug)]
@@ -78,6 +78,20 @@ pub(crate) fn integer(number: u64) -> i64 {
 /// Converts a time of PostgreSQL, in microseconds since 2000, to one since 1970.
 pub(crate) fn micros(since_2000: i64) -> Micros {
     Micros(since_2000.saturating_add(EPOCH))
+}
+
+/// A time as PostgreSQL sends it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WireTime(pub(crate) Micros);
+
+impl<'a> FromSql<'a> for WireTime {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
+        Ok(Self(micros(i64::from_be_bytes(raw.try_into()?))))
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        *ty == Type::TIMESTAMP
+    }
 }
 
 /// Writes a value after its length.

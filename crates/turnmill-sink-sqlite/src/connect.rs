@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags};
 use turnmill_model::Settings;
+use turnmill_model::tables::{Table, public};
 use turnmill_sink::StoreError;
 use turnmill_sql::indexes::PUBLISHED;
 use turnmill_sql::migrations::{Change, SCHEMA_VERSION, pending};
@@ -256,7 +257,9 @@ fn rearrange(
     let there: BTreeSet<String> =
         query.query_map([], |row| row.get(0)).and_then(Iterator::collect).map_err(fail)?;
     let needless = PUBLISHED.into_iter().filter(|name| there.contains(*name));
-    let missing = schema.indexes().filter(|index| !there.contains(&index.name));
+    // A later step makes the tables of facts, with their indexes.
+    let of_facts = |name: &str| public(name).is_some_and(Table::is_extension);
+    let missing = schema.indexes().filter(|index| !of_facts(index.table) && !there.contains(&index.name));
     Ok(needless.map(|name| format!("DROP INDEX {name}")).chain(missing.map(|index| index.create())).collect())
 }
 
@@ -286,10 +289,11 @@ fn migrate(
         let statements = match step.change {
             Change::Create => schema.statements(),
             // A new store has them already.
-            Change::Widen | Change::Rearrange | Change::Sinks if !ours => Vec::new(),
+            Change::Widen | Change::Rearrange | Change::Sinks | Change::Facts if !ours => Vec::new(),
             Change::Widen => schema.new_columns(),
             Change::Rearrange => rearrange(store, connection, &schema)?,
             Change::Sinks => schema.tables_of_sinks(),
+            Change::Facts => schema.tables_of_facts(),
             _ => {
                 return Err(StoreError::Damaged {
                     detail: format!("{doing}: it is not known to this store"),

@@ -47,6 +47,7 @@ mod inspect;
 mod outbox;
 mod patterns;
 mod read_only;
+mod reader;
 mod sql;
 mod store;
 mod transaction;
@@ -55,5 +56,6 @@ mod url;
 mod value;
 mod write;
 
+pub use reader::SqliteReader;
 pub use store::SqliteStore;
 pub use transaction::SqliteTransaction;

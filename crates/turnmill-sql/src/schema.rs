@@ -1,6 +1,6 @@
 //! Generates the DDL.
 
-use turnmill_model::tables::{EVENT_ERROR, Index, PUBLIC, Table};
+use turnmill_model::tables::{Column, EVENT_ERROR, Index, PUBLIC, Table};
 use turnmill_model::text;
 
 use crate::dialect::{quoted, quoted_list};
@@ -96,12 +96,21 @@ impl Schema {
             })
             .collect();
         let key = table.columns.first().map(|column| column.name);
-        // Rows whose ends move are updated in place if their page has room, because no index has
-        // their ends.
-        let moving = ["end_sequence_number", "last_seen"].iter().any(|name| table.column(name).is_some());
+        // Rows that later batches update. Those whose ends move are updated in place if their page
+        // has room, because no index has their ends.
+        let moves = [
+            "rasa_sender",
+            "rasa_session",
+            "rasa_turn",
+            "rasa_dialogue_stack_frame",
+            "rasa_user",
+            "ext_session",
+        ];
+        let moving = moves.contains(&table.name);
         let mut statements = vec![self.create(table.name, &columns, key.as_slice(), false, moving)];
         statements
             .extend(self.indexes().filter(|index| index.table == table.name).map(|index| index.create()));
+        statements.extend(self.comments(table));
         if let Some(view) = table.view {
             let columns = quoted_list(table.columns.iter().map(|column| column.name));
             statements.push(format!("CREATE VIEW {view} AS SELECT {columns} FROM {}", table.name));
@@ -135,11 +144,43 @@ impl Schema {
         added.into_iter().map(statement).collect()
     }
 
-    /// Returns the statements for the tables of sinks and their outbox. In PostgreSQL it may be done again.
+    /// Returns the statements for the tables of sinks and their outbox. In PostgreSQL they may be
+    /// executed again.
     #[must_use]
     pub fn tables_of_sinks(&self) -> Vec<String> {
         let again = |sql: String| sql.replacen("CREATE TABLE ", "CREATE TABLE IF NOT EXISTS ", 1);
         internal::OF_SINKS.iter().flat_map(|table| self.internal_table(table)).map(again).collect()
+    }
+
+    /// Returns the statements for the tables of facts, and for the comments on all public tables.
+    /// They may be executed again.
+    #[must_use]
+    pub fn tables_of_facts(&self) -> Vec<String> {
+        let again = |sql: String| {
+            let sql = sql.replacen("CREATE TABLE ", "CREATE TABLE IF NOT EXISTS ", 1);
+            sql.replacen("CREATE INDEX ", "CREATE INDEX IF NOT EXISTS ", 1)
+        };
+        let facts = PUBLIC.into_iter().filter(|table| table.is_extension());
+        let documented = PUBLIC.into_iter().filter(|table| !table.is_extension());
+        facts
+            .flat_map(|table| self.table(table))
+            .map(again)
+            .chain(documented.flat_map(|table| self.comments(table)))
+            .collect()
+    }
+
+    /// Returns the statements for the comments on a public table and its columns, which tools show.
+    /// SQLite has no comments.
+    fn comments(&self, table: &Table) -> Vec<String> {
+        if self.dialect == Dialect::Sqlite || table.name.starts_with('_') {
+            return Vec::new();
+        }
+        let literal = |doc: &str| format!("'{}'", doc.trim().replace('\'', "''"));
+        let of_table = format!("COMMENT ON TABLE {} IS {}", table.name, literal(table.doc));
+        let of_column = |column: &Column| {
+            format!("COMMENT ON COLUMN {}.{} IS {}", table.name, quoted(column.name), literal(column.doc))
+        };
+        [of_table].into_iter().chain(table.columns.iter().map(of_column)).collect()
     }
 
     /// Returns the statements for an internal table and its indexes.

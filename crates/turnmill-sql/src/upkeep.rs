@@ -5,11 +5,11 @@
 //!
 //! Only `rasa_session` has an index of its senders, so all rows are found from there. Sessions are
 //! found by their sender, and from them the tables that have an index of their session. Actions,
-//! slots and flow statuses have their event's id. The cost grows with the senders' rows, not with
-//! the rest of the store. Tables are joined only by arrays of known keys: with statistics the
-//! planner could turn a real join round and read a whole table.
+//! slots, flow statuses and facts of messages have their event's id. The cost grows with the
+//! senders' rows, not with the rest of the store. Tables are joined only by arrays of known keys:
+//! with statistics the planner could turn a real join round and read a whole table.
 
-use turnmill_model::tables::{EVENT_ERROR, PUBLIC, Table};
+use turnmill_model::tables::{EVENT_ERROR, Owner, PUBLIC, Table};
 
 use crate::indexes::{self, IndexKind};
 use crate::{Dialect, References, SqlType, internal};
@@ -34,7 +34,7 @@ pub struct Removal {
 #[must_use]
 pub fn clear(dialect: Dialect) -> Vec<Removal> {
     // Errors go first: they are found by their events.
-    let errors = by_keys(dialect, EVENT_ERROR.name, &own_type(dialect, &of_events(dialect)));
+    let errors = by_keys(dialect, &EVENT_ERROR, &own_type(dialect, &of_events(dialect)));
     let public = PUBLIC.iter().rev().filter_map(|table| removal(dialect, table));
     [Removal { sql: errors, ty: SqlType::IdText }]
         .into_iter()
@@ -63,10 +63,11 @@ fn removal(dialect: Dialect, table: &Table) -> Option<Removal> {
     let sql = match name {
         "rasa_sender" => sender("\"id\""),
         "rasa_session" => sender("\"sender_id\""),
-        "rasa_session_slot_state" => by_keys(dialect, name, &slot_states(dialect)),
-        "rasa_llm_command" => by_keys(dialect, name, &commands(dialect)),
-        _ if table.column("sender_id").is_none() => return None,
-        _ if has_index_of_session(name) => {
+        "rasa_session_slot_state" => by_keys(dialect, table, &slot_states(dialect)),
+        "rasa_llm_command" => by_keys(dialect, table, &commands(dialect)),
+        _ if table.owner().is_none() => return None,
+        _ if table.owner() == Some(Owner::Event(0)) => by_keys(dialect, table, &of_events(dialect)),
+        _ if has_index_of_session(table) => {
             let sessions = sessions(dialect);
             match dialect {
                 Dialect::Sqlite => format!("DELETE FROM {name} WHERE \"session_id\" IN ({sessions})"),
@@ -75,25 +76,28 @@ fn removal(dialect: Dialect, table: &Table) -> Option<Removal> {
                 }
             }
         }
-        _ => by_keys(dialect, name, &of_events(dialect)),
+        _ => by_keys(dialect, table, &of_events(dialect)),
     };
     Some(Removal { sql, ty: SqlType::IdText })
 }
 
-fn has_index_of_session(table: &str) -> bool {
+fn has_index_of_session(table: &Table) -> bool {
     let mut indexes = indexes::all(Dialect::Postgres, References::None).into_iter();
-    indexes.any(|index| {
-        index.table == table
-            && index.kind != IndexKind::BlockRange
-            && index.columns.first() == Some(&"session_id")
-    })
+    let is_key = table.column("session_id") == Some(0);
+    is_key
+        || indexes.any(|index| {
+            index.table == table.name
+                && index.kind != IndexKind::BlockRange
+                && index.columns.first() == Some(&"session_id")
+        })
 }
 
 /// Returns the statement that removes rows by their primary key.
-fn by_keys(dialect: Dialect, table: &str, keys: &str) -> String {
+fn by_keys(dialect: Dialect, table: &Table, keys: &str) -> String {
+    let (name, key) = (table.name, table.columns.first().map_or("id", |column| column.name));
     match dialect {
-        Dialect::Sqlite => format!("DELETE FROM {table} WHERE \"id\" IN ({keys})"),
-        Dialect::Postgres => format!("DELETE FROM {table} WHERE \"id\" = ANY (ARRAY({keys}))"),
+        Dialect::Sqlite => format!("DELETE FROM {name} WHERE \"{key}\" IN ({keys})"),
+        Dialect::Postgres => format!("DELETE FROM {name} WHERE \"{key}\" = ANY (ARRAY({keys}))"),
     }
 }
 
@@ -189,13 +193,18 @@ mod tests {
             .map(|removal| removal.sql.split(' ').nth(2).unwrap_or_default().to_owned())
             .collect();
         for table in PUBLIC {
-            let of_senders = table.name == "rasa_sender" || table.column("sender_id").is_some();
+            let of_senders = !["rasa_user", "rasa_patterns", "ext_span"].contains(&table.name);
             assert_eq!(names.iter().any(|name| name == table.name), of_senders, "{}", table.name);
         }
         let place = |name: &str| names.iter().position(|other| other == name);
-        for found_by_events in
-            ["_turnmill_event_error", "rasa_markers", "rasa_action", "rasa_slot", "rasa_flow_status"]
-        {
+        for found_by_events in [
+            "_turnmill_event_error",
+            "rasa_markers",
+            "rasa_action",
+            "rasa_slot",
+            "rasa_flow_status",
+            "ext_message",
+        ] {
             assert!(place(found_by_events) < place("rasa_event"), "{found_by_events}");
         }
         assert!(place("rasa_llm_command") < place("rasa_user_message"));

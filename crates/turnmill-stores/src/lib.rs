@@ -28,10 +28,12 @@
 
 mod any;
 mod outbox;
+mod reader;
 mod transaction;
 mod unknown;
 mod upkeep;
 
 pub use any::AnyStore;
+pub use reader::AnyReader;
 pub use transaction::AnyTransaction;
 pub use unknown::UnknownStore;

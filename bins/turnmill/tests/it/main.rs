@@ -7,6 +7,7 @@ mod markers;
 mod markers_document;
 mod markers_store;
 mod operator;
+mod report;
 mod service;
 mod silent;
 mod sinks;

@@ -1,4 +1,10 @@
-//! Snapshots of the queries.
+//! Tests of ranges, statistics and queries, without a database.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod document;
+mod ranges;
+mod statistics;
 
 use insta::assert_snapshot;
 use turnmill_analytics::metrics::{self, Options};

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failure of a test is a panic")]
 
+mod metrics;
+
 use std::process::Command;
 
 use turnmill_embed::sqlite::SqliteStore;

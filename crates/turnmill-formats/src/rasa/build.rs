@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use uuid::Uuid;
 
+use super::nlu;
 use super::wire::Wire;
 use turnmill_model::json::{Limits, Node, Raw, Tree, canonical, clean};
 use turnmill_model::text::{cut, sender_key};
@@ -153,6 +154,11 @@ fn body<'a>(settings: &Settings, event_type: &str, texts: &mut Texts<'a>, wire: 
         "session_ended" => return Body::SessionEnded,
         "restart" => return Body::Restart,
         "routing_session_ended" => return Body::RoutingSessionEnded,
+        "active_loop" | "form" => return Body::Form { name: texts.name.take() },
+        "action_execution_rejected" => return Body::Rejected { name: texts.name.take() },
+        "pause" => return Body::Pause,
+        "resume" => return Body::Resume,
+        "inactive" => return Body::Inactive,
         "flow_started" => FlowStatus::Started,
         "flow_completed" => FlowStatus::Completed,
         "flow_interrupted" => FlowStatus::Interrupted,
@@ -173,6 +179,8 @@ fn user<'a>(texts: &mut Texts<'a>, wire: &Wire<'a>) -> UserMessage<'a> {
         input_channel: text(wire.input_channel),
         message_id: texts.message_id.take(),
         commands: parsed.commands.map(commands).unwrap_or_default(),
+        intent_ranking: nlu::intent_ranking(parsed.intent_ranking).map(Cow::Owned),
+        entities: nlu::entities(parsed.entities).map(Cow::Owned),
     }
 }
 

@@ -13,6 +13,7 @@
 use std::borrow::Cow;
 
 use super::build::{commands, environment, filled, finite, text};
+use super::nlu;
 use super::wire::Wire;
 use turnmill_model::json::{Limits, Node, Raw, Tree, canonical};
 use turnmill_model::{Command, Record};
@@ -85,7 +86,7 @@ pub(super) fn fill<'a>(wire: &mut Wire<'a>, kept: &'a [u8]) {
     if finite(parsed.intent.confidence).is_none() {
         parsed.intent.confidence = plain.intent.confidence;
     }
-    if !parsed.intent_ranking.is_some_and(Raw::is_list) {
+    if nlu::intent_ranking(parsed.intent_ranking).is_none() {
         parsed.intent_ranking = plain.intent_ranking;
     }
     if parsed.commands.map(commands).unwrap_or_default().is_empty() {
@@ -104,9 +105,9 @@ fn ranking(list: Raw<'_>) -> Vec<String> {
                 intent.raw(key, scalar);
             }
         }
-        intent.finish()
+        intent.finish().unwrap_or_else(|| "{}".to_owned())
     };
-    tree.root().items().filter_map(intent).collect()
+    tree.root().items().filter(|item| item.raw().is_object()).map(intent).collect()
 }
 
 /// Returns a command as JSON, without the value that it sets and without fields of an assistant's

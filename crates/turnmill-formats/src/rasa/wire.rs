@@ -62,6 +62,7 @@ pub(super) struct ParseData<'a> {
     pub(super) intent: Intent<'a>,
     pub(super) message_id: Option<Raw<'a>>,
     pub(super) intent_ranking: Option<Raw<'a>>,
+    pub(super) entities: Option<Raw<'a>>,
     pub(super) commands: Option<Raw<'a>>,
 }
 
@@ -157,6 +158,7 @@ impl<'a> Part<'a> for ParseData<'a> {
             "intent" => Place::Intent(&mut self.intent),
             "message_id" => Place::Field(&mut self.message_id),
             "intent_ranking" => Place::Field(&mut self.intent_ranking),
+            "entities" => Place::Field(&mut self.entities),
             "commands" => Place::Field(&mut self.commands),
             _ => Place::Nowhere,
         }

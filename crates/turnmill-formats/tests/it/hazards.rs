@@ -368,11 +368,20 @@ fn every_body() {
         ("session_ended", Body::SessionEnded),
         ("restart", Body::Restart),
         ("stack", Body::Stack { update: Some("[{\"op\"}]".into()) }),
+        ("active_loop", Body::Form { name: Some("n".into()) }),
+        ("form", Body::Form { name: Some("n".into()) }),
+        ("action_execution_rejected", Body::Rejected { name: Some("n".into()) }),
+        ("pause", Body::Pause),
+        ("resume", Body::Resume),
+        ("inactive", Body::Inactive),
         ("agent", Body::Other),
         ("User", Body::Other),
         ("anything at all", Body::Other),
     ] {
-        let event = event(&body(event_type, r#""flow_id": "f", "step_id": "s", "update": "[{\"op\"}]""#));
+        let event = event(&body(
+            event_type,
+            r#""name": "n", "flow_id": "f", "step_id": "s", "update": "[{\"op\"}]""#,
+        ));
         assert_eq!(event.body, expected);
         assert_eq!(event.event_type, event_type);
     }

@@ -1,8 +1,8 @@
 //! A sink that keeps all rows in memory: what any sink that follows the rules ends with.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use turnmill_model::tables::{PUBLIC, Value};
+use turnmill_model::tables::{Owner, PUBLIC, Value};
 use turnmill_sink::digest::Digests;
 use turnmill_sink::outbox::{ChangeBatch, ChangeValue, DEAD_LETTERS, Operation, RowChange};
 use turnmill_sink::{Sink, SinkError};
@@ -55,11 +55,25 @@ impl Replica {
 
     /// All rows of a sender go.
     fn clear(&mut self, sender: &str) {
-        for (name, rows) in &mut self.tables {
-            let column = if name == "rasa_sender" { "id" } else { "sender_id" };
-            if name != DEAD_LETTERS {
-                rows.retain(|_, row| row.get(column).and_then(ChangeValue::as_text) != Some(sender));
-            }
+        let text =
+            |row: &Row, column: &str| row.get(column).and_then(ChangeValue::as_text).map(str::to_owned);
+        // Keys of the sender's rows in a table that other rows refer to.
+        let keys_in = |table: &str| -> BTreeSet<String> {
+            let rows = self.tables.get(table).into_iter().flatten();
+            let mine = rows.filter(|(_, row)| text(row, "sender_id").as_deref() == Some(sender));
+            mine.map(|(key, _)| key.clone()).collect()
+        };
+        let (sessions, events) = (keys_in("rasa_session"), keys_in("rasa_event"));
+        for table in PUBLIC {
+            let (Some(owner), Some(rows)) = (table.owner(), self.tables.get_mut(table.name)) else {
+                continue;
+            };
+            let of = |row: &Row, column: usize| text(row, table.columns[column].name).unwrap_or_default();
+            rows.retain(|_, row| match owner {
+                Owner::Sender(column) => of(row, column) != sender,
+                Owner::Session(column) => !sessions.contains(&of(row, column)),
+                Owner::Event(column) => !events.contains(&of(row, column)),
+            });
         }
     }
 

@@ -1,78 +1,10 @@
-//! Declares the tables, each with its row type.
+//! Declares the documented `rasa_*` tables, each with its row type.
 
 use uuid::Uuid;
 
-use super::ColumnType::{self, Boolean, DateTime, Float, Id, Integer, Varchar};
-use super::{Column, Field, Index, Row, Table, Text, Texts, Value};
+use super::ColumnType::{self, Boolean, DateTime, Float, Id, Integer};
+use super::{Column, Field, Index, LONG, Row, SHORT, Table, Text, Texts, Value};
 use crate::{EventId, Micros, SenderId, SessionId, UserId};
-
-macro_rules! column {
-    ($name:literal $ty:expr) => { column!(@ $name, $ty, false, None, false) };
-    ($name:literal $ty:expr, null) => { column!(@ $name, $ty, true, None, false) };
-    ($name:literal $ty:expr, wall_clock) => { column!(@ $name, $ty, false, None, true) };
-    ($name:literal $ty:expr, references $table:literal) => { column!(@ $name, $ty, false, Some($table), false) };
-    ($name:literal $ty:expr, null references $table:literal) => { column!(@ $name, $ty, true, Some($table), false) };
-    (@ $name:literal, $ty:expr, $null:literal, $references:expr, $wall_clock:literal) => {
-        Column { name: $name, ty: $ty, nullable: $null, references: $references, wall_clock: $wall_clock }
-    };
-}
-
-macro_rules! view {
-    () => {
-        None
-    };
-    ($name:literal) => {
-        Some($name)
-    };
-}
-
-/// Declares a table with its row type. The first doc comment is the table's description as well.
-/// `stamps` are columns after the others that the store fills with the time of writing.
-macro_rules! table {
-    (
-        $(#[doc = $doc:literal])* $konst:ident, $row:ident, $name:literal
-        { $($(#[$column_doc:meta])* $field:ident: $rust:ty = [$($column:tt)*],)* }
-        $(stamps: [$($stamp:literal),*])?
-        indexes: [$(($index:literal, [$($index_column:literal),*])),*]
-        $(view: $view:literal)?
-    ) => {
-        $(#[doc = $doc])*
-        pub static $konst: Table = Table {
-            name: $name,
-            doc: concat!($($doc),*),
-            columns: &[$(column!($($column)*)),* $($(, column!($stamp DateTime, wall_clock))*)?],
-            indexes: &[$(Index { name: $index, columns: &[$($index_column),*] }),*],
-            view: view!($($view)?),
-        };
-
-        #[doc = concat!("A row of `", $name, "`.")]
-        #[derive(Clone, Copy, Debug, PartialEq)]
-        pub struct $row { $($(#[$column_doc])* pub $field: $rust,)* }
-
-        impl Row for $row {
-            const TABLE: &'static Table = &$konst;
-
-            fn value<'t>(&self, column: usize, texts: &'t Texts) -> Value<'t> {
-                let mut index = 0;
-                $(
-                    if column == index {
-                        return self.$field.field(texts);
-                    }
-                    index += 1;
-                )*
-                let _ = index;
-                Value::Null
-            }
-
-            fn rebase(&self, from: &Texts, to: &mut Texts) -> Self {
-                Self { $($field: Field::rebase(&self.$field, from, to),)* }
-            }
-        }
-    };
-}
-
-const SHORT: ColumnType = Varchar(crate::text::SHORT);
-const LONG: ColumnType = Varchar(crate::text::LONG);
 
 table! {
     /// One conversation id of the assistant.
@@ -303,13 +235,13 @@ pub static RASA_PATTERNS: Table = Table {
     name: "rasa_patterns",
     doc: "One uploaded marker definition.",
     columns: &[
-        column!("id" Id),
-        column!("name" ColumnType::Text),
-        column!("description" ColumnType::Text, null),
-        column!("config" ColumnType::Text),
-        column!("is_active" Boolean),
-        column!("created_at" DateTime, wall_clock),
-        column!("updated_at" DateTime, wall_clock),
+        column!("Primary key."; "id" Id),
+        column!("Name of the marker."; "name" ColumnType::Text),
+        column!("The marker's `description`."; "description" ColumnType::Text, null),
+        column!("The marker's configuration, JSON."; "config" ColumnType::Text),
+        column!("Whether it is evaluated."; "is_active" Boolean),
+        column!("Time at which it was made."; "created_at" DateTime, wall_clock),
+        column!("Time of its last change."; "updated_at" DateTime, wall_clock),
     ],
     indexes: &[],
     view: Some("rasa_pattern"),
@@ -423,22 +355,3 @@ table! {
     }
     indexes: []
 }
-
-/// The public tables, each after those it refers to.
-pub static PUBLIC: [&Table; 15] = [
-    &RASA_USER,
-    &RASA_SENDER,
-    &RASA_SESSION,
-    &RASA_TURN,
-    &RASA_EVENT,
-    &RASA_BOT_MESSAGE,
-    &RASA_USER_MESSAGE,
-    &RASA_ACTION,
-    &RASA_SLOT,
-    &RASA_SESSION_SLOT_STATE,
-    &RASA_PATTERNS,
-    &RASA_MARKERS,
-    &RASA_DIALOGUE_STACK_FRAME,
-    &RASA_LLM_COMMAND,
-    &RASA_FLOW_STATUS,
-];

@@ -79,8 +79,8 @@ fn every_public_table_is_documented_column_by_column() {
 
 #[test]
 fn no_table_is_documented_that_does_not_exist() {
-    let headings =
-        DOCUMENT.lines().filter_map(|line| line.strip_prefix("## ")).filter(|name| name.starts_with("rasa_"));
+    let headings = DOCUMENT.lines().filter_map(|line| line.strip_prefix("## "));
+    let headings = headings.filter(|name| name.starts_with("rasa_") || name.starts_with("ext_"));
     let mut written: Vec<&str> = headings.collect();
     let mut there: Vec<&str> = PUBLIC.iter().map(|table| table.name).collect();
     written.sort_unstable();

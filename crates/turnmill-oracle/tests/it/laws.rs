@@ -50,6 +50,7 @@ fn check(oracle: &Oracle) {
                     (OwnedValue::Float(float), ColumnType::Float) => float.is_finite(),
                     (OwnedValue::Id(_), ColumnType::Id)
                     | (OwnedValue::Integer(_), ColumnType::Integer)
+                    | (OwnedValue::Boolean(_), ColumnType::Boolean)
                     | (OwnedValue::DateTime(_), ColumnType::DateTime) => true,
                     _ => false,
                 };
@@ -130,7 +131,10 @@ fn generated_conversations_contain_everything() {
     for table in PUBLIC {
         println!("{} {}", table.name, oracle.tables[table.name].len());
         let is_empty = oracle.tables[table.name].is_empty();
-        assert_eq!(is_empty, ["rasa_patterns", "rasa_markers"].contains(&table.name), "{}", table.name);
+        // No pattern was uploaded, and no source fills the other tables yet.
+        let to_come = ["ext_dialog_run", "ext_slot", "ext_call", "ext_span", "ext_feedback"];
+        let left_empty = ["rasa_patterns", "rasa_markers"].contains(&table.name);
+        assert_eq!(is_empty, left_empty || to_come.contains(&table.name), "{}", table.name);
     }
     assert!(oracle.event_errors.len() > 10);
     assert!(oracle.ledger.duplicates.anonymised > 10 && oracle.ledger.duplicates.reexported > 10);

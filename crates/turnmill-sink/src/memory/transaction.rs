@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use turnmill_engine::Checkpoint;
-use turnmill_model::tables::{EVENT_ERROR, PUBLIC, RASA_EVENT, RASA_SENDER, RASA_SESSION, RASA_USER, Table};
+use turnmill_model::tables::{EVENT_ERROR, Owner, PUBLIC, RASA_EVENT, RASA_SESSION, RASA_USER, Table};
 use turnmill_model::{
     Changes, EventId, EventKey, EventTime, Key, PartitionId, SenderId, SessionId, Settings, TableChanges,
 };
@@ -152,12 +152,26 @@ impl<'s> MemoryTransaction<'s> {
     /// Deletes the sender's rows and checkpoints.
     fn clear_sender(&mut self, sender: SenderId) -> Result<(), StoreError> {
         let id = OwnedValue::Text(sender.to_string().into());
-        for table in PUBLIC.into_iter().chain([&EVENT_ERROR]) {
-            let column = if *table == RASA_SENDER { Some(0) } else { table.column("sender_id") };
-            let Some(column) = column else { continue };
+        // From the last table to the first: some rows lead to their sender through rows of an
+        // earlier table.
+        for table in PUBLIC.into_iter().chain([&EVENT_ERROR]).rev() {
+            let Some(owner) = table.owner() else { continue };
             let mine: Vec<Box<str>> = self.store.with(|state| {
+                let owned = |row: &[OwnedValue], column: usize, by: &'static Table| {
+                    let key = match row.get(column) {
+                        Some(OwnedValue::Text(key)) => key,
+                        _ => return false,
+                    };
+                    let owner = state.tables.get(by.name).and_then(|rows| rows.get(key));
+                    owner.and_then(|row| row.get(1)) == Some(&id)
+                };
+                let is_mine = |row: &[OwnedValue]| match owner {
+                    Owner::Sender(column) => row.get(column) == Some(&id),
+                    Owner::Session(column) => owned(row, column, &RASA_SESSION),
+                    Owner::Event(column) => owned(row, column, &RASA_EVENT),
+                };
                 let rows = state.tables.get(table.name).into_iter().flatten();
-                rows.filter(|(_, row)| row.get(column) == Some(&id)).map(|(key, _)| key.clone()).collect()
+                rows.filter(|(_, row)| is_mine(row)).map(|(key, _)| key.clone()).collect()
             });
             mine.iter().try_for_each(|key| self.put(table, key, None))?;
         }

@@ -45,8 +45,9 @@ pub fn columns(table: &'static Table) -> impl Iterator<Item = (usize, &'static C
 pub enum Operation {
     /// Deletes all rows of all tables. A snapshot begins with it.
     Reset,
-    /// Deletes all rows of a sender from every table: those with its `sender_id`, and its row in
-    /// `rasa_sender`. The only column is `sender_id`. A rebuild begins with it.
+    /// Deletes all rows of a sender from every table: those with its `sender_id`, its row in
+    /// `rasa_sender`, and those without a `sender_id` that refer to one of its events or sessions:
+    /// see [`Table::owner`]. The only column is `sender_id`. A rebuild begins with it.
     Clear,
     /// Inserts a complete row, or replaces the row with the same key.
     Put,

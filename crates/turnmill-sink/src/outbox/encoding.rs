@@ -141,11 +141,12 @@ impl Encoder {
                     Key::Id(id) => id.to_string(),
                     Key::Path(path) => changes.texts.get(*path).to_owned(),
                 };
-                deletes.push((table.name, changes.deletes.iter().map(key).collect::<Vec<_>>()));
+                deletes.push((table, changes.deletes.iter().map(key).collect::<Vec<_>>()));
             }
         });
         for (table, keys) in deletes.into_iter().rev() {
-            self.begin(Operation::Delete, table, &["id"], keys.len());
+            let key = table.columns.first().map_or("id", |column| column.name);
+            self.begin(Operation::Delete, table.name, &[key], keys.len());
             keys.iter().rev().for_each(|key| match Uuid::parse_str(key) {
                 Ok(id) if key.len() == 36 => self.value(Value::Id(id)),
                 _ => self.value(Value::Text(key)),

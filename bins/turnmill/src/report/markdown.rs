@@ -1,0 +1,56 @@
+//! Answers as tables of Markdown.
+
+use std::io::{Result, Write};
+
+use turnmill_analytics::Answer;
+
+use super::numbers::{cell, change, measure, unit};
+
+pub(crate) fn write(out: &mut impl Write, answers: &[Answer]) -> Result<()> {
+    for (number, answer) in answers.iter().enumerate() {
+        if number > 0 {
+            writeln!(out)?;
+        }
+        writeln!(out, "## {}\n\n{}", answer.metric.title, answer.metric.definition)?;
+        if !answer.values.is_empty() {
+            let compared = answer.values.iter().any(|value| value.compared.is_some());
+            let mut columns = vec!["number", "value"];
+            if compared {
+                columns.extend(["was", "change"]);
+            }
+            let rows = answer.values.iter().map(|value| {
+                let unit = unit(answer, value.name);
+                let mut row = vec![value.name.to_owned(), measure(value.measure, unit)];
+                if let Some((was, changed)) = &value.compared {
+                    row.extend([measure(*was, unit), change(value.measure, changed)]);
+                }
+                row
+            });
+            table(out, &columns, rows)?;
+        }
+        for series in &answer.series {
+            let unit = unit(answer, series.name);
+            let name = series.group.as_ref().map_or_else(|| series.name.to_owned(), cell);
+            let rows = series
+                .points
+                .iter()
+                .map(|(range, value)| vec![range.from.to_string(), measure(*value, unit)]);
+            table(out, &["from", &name], rows)?;
+        }
+        for list in &answer.tables {
+            writeln!(out, "\n{}:", list.name)?;
+            table(out, &list.columns, list.rows.iter().map(|row| row.iter().map(cell).collect()))?;
+        }
+    }
+    Ok(())
+}
+
+fn table(out: &mut impl Write, columns: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Result<()> {
+    let line = |cells: Vec<String>| {
+        let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|")).collect();
+        format!("| {} |", cells.join(" | "))
+    };
+    writeln!(out, "\n{}", line(columns.iter().map(|name| (*name).to_owned()).collect()))?;
+    writeln!(out, "|{}", " --- |".repeat(columns.len()))?;
+    rows.map(line).try_for_each(|line| writeln!(out, "{line}"))
+}

@@ -1,0 +1,178 @@
+//! Paths of intents through sessions.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::answer::Table;
+use crate::draft::Rows;
+use crate::measure::Measure;
+use crate::metric::{Chart, Counted, Metric, Source, Unit, count};
+use crate::value::{Row, Value};
+use crate::view::View;
+
+/// Steps of the unrolled paths.
+const STEPS: usize = 4;
+/// Intents shown at each step; the rest is `Other`.
+const SHOWN: usize = 6;
+
+pub(crate) static PATHS: Metric = Metric {
+    id: "L19_paths",
+    title: "Conversation path",
+    definition: "Intents of sessions in order, equal neighbours merged. Unrolled by step: the six \
+                 most frequent intents of each of the first four steps, the rest Other, End after a \
+                 shorter path. Beside it the transitions between intents wherever they are, without \
+                 messages that have no intent, and the most frequent whole paths, which have at most \
+                 eight intents.",
+    unit: Unit::Count,
+    charts: &[Chart::Sankey, Chart::Table],
+    counted: Counted::Sessions,
+    sources: Source::ALL,
+    figures: &[count("sessions", "sessions with an intent")],
+    split: None,
+    plan: |scope| {
+        let mut draft = scope.draft();
+        let Rows { slice, from, kept } = draft.sessions();
+        let paths = draft.per_slice(
+            "paths",
+            &format!(
+                "SELECT {slice}, s.intent_path, count(*)\nFROM {from}\nWHERE {kept}\n\
+                 AND s.first_intent IS NOT NULL\nGROUP BY 1, 2"
+            ),
+        );
+        let mut draft = scope.draft();
+        let Rows { from, kept, .. } = draft.sessions();
+        let transitions = draft.once("transitions", &format!(
+                "SELECT before, intent, count(*) FROM (\n\
+                 SELECT lag(t.intent) OVER (PARTITION BY t.session_id ORDER BY t.asked_at, t.turn_id) AS before,\n\
+                 t.intent\nFROM {from}\nJOIN ext_turn t ON t.session_id = s.session_id\nWHERE {kept}\n\
+                 AND t.intent IS NOT NULL) q\nWHERE before IS NULL OR before <> intent\nGROUP BY 1, 2"
+            ),
+        );
+        vec![paths, transitions]
+    },
+    values: |_, view| {
+        let sessions = view.rows("paths").iter().map(|row| row.get(2).map_or(0, Value::integer)).sum();
+        vec![Measure::Count(sessions)]
+    },
+    tables: |scope, view| {
+        let paths = paths(view);
+        let mut frequent: Vec<(String, i64)> =
+            paths.iter().map(|(path, count)| (path.join(" > "), *count)).collect();
+        frequent.sort_by(|one, other| other.1.cmp(&one.1).then_with(|| one.0.cmp(&other.0)));
+        let frequent = frequent.into_iter().take(scope.top);
+        vec![
+            links(&paths),
+            transitions(view),
+            Table {
+                name: "most_frequent",
+                columns: vec!["path", "sessions"],
+                rows: frequent.map(|(path, count)| vec![Value::Text(path), count.into()]).collect(),
+            },
+        ]
+    },
+};
+
+/// Returns the paths with their number of sessions.
+fn paths(view: &View<'_>) -> Vec<(Vec<String>, i64)> {
+    let read = |row: &Row| {
+        let path = serde_json::from_str(row.get(1)?.text()?).ok()?;
+        Some((path, row.get(2)?.integer()))
+    };
+    view.rows("paths").iter().filter_map(read).collect()
+}
+
+/// Returns the links from each step to the next.
+fn links(paths: &[(Vec<String>, i64)]) -> Table {
+    let shown: Vec<BTreeSet<&str>> = (0..STEPS).map(|step| most_frequent(paths, step)).collect();
+    let mut links: BTreeMap<(usize, &str, &str), i64> = BTreeMap::new();
+    for (path, count) in paths {
+        let mut before = "START";
+        for (step, shown) in shown.iter().enumerate() {
+            let node = match path.get(step) {
+                Some(intent) if shown.contains(intent.as_str()) => intent,
+                Some(_) => "Other",
+                None => "End",
+            };
+            *links.entry((step, before, node)).or_default() += count;
+            if node == "End" {
+                break;
+            }
+            before = node;
+        }
+    }
+    let row = |((step, from, to), count): ((usize, &str, &str), i64)| {
+        let step = i64::try_from(step).unwrap_or(i64::MAX);
+        vec![step.into(), from.into(), to.into(), count.into()]
+    };
+    Table {
+        name: "links",
+        columns: vec!["step", "from", "to", "sessions"],
+        rows: links.into_iter().map(row).collect(),
+    }
+}
+
+/// Returns the most frequent intents of a step.
+fn most_frequent(paths: &[(Vec<String>, i64)], step: usize) -> BTreeSet<&str> {
+    let mut counts: BTreeMap<&str, i64> = BTreeMap::new();
+    for (path, count) in paths {
+        if let Some(intent) = path.get(step) {
+            *counts.entry(intent).or_default() += count;
+        }
+    }
+    let mut counts: Vec<(&str, i64)> = counts.into_iter().collect();
+    // Stable: intents of equal counts stay in the order of their names.
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    counts.into_iter().take(SHOWN).map(|(intent, _)| intent).collect()
+}
+
+/// Returns the transitions between intents. A link back leads to an intent that a shorter way from
+/// the start reaches no later.
+fn transitions(view: &View<'_>) -> Table {
+    let mut links: Vec<(&str, &str, i64)> = view
+        .all("transitions")
+        .iter()
+        .filter_map(|row| {
+            let from = row.first().and_then(Value::text).unwrap_or("START");
+            Some((from, row.get(1)?.text()?, row.get(2)?.integer()))
+        })
+        .collect();
+    links.sort_by(|one, other| other.2.cmp(&one.2).then_with(|| (one.0, one.1).cmp(&(other.0, other.1))));
+    let depth = depths(&links);
+    let is_back = |from: &str, to: &str| {
+        let of = |node: &str| depth.get(node).copied().unwrap_or(usize::MAX);
+        from != "START" && of(to) <= of(from)
+    };
+    let total: i64 = links.iter().map(|(_, _, count)| count).sum();
+    let row = |(from, to, count): &(&str, &str, i64)| {
+        vec![
+            Value::from(*from),
+            Value::from(*to),
+            Value::from(*count),
+            Measure::share(*count, total).value().into(),
+            Value::Boolean(is_back(from, to)),
+        ]
+    };
+    Table {
+        name: "transitions",
+        columns: vec!["from", "to", "transitions", "share", "back"],
+        rows: links.iter().map(row).collect(),
+    }
+}
+
+/// Returns the fewest steps from the start to each intent.
+fn depths<'l>(links: &[(&'l str, &'l str, i64)]) -> BTreeMap<&'l str, usize> {
+    let mut depths = BTreeMap::from([("START", 0)]);
+    let mut front = vec!["START"];
+    let mut depth = 0;
+    while !front.is_empty() {
+        depth += 1;
+        let mut next = Vec::new();
+        for (from, to, _) in links {
+            if front.contains(from) && !depths.contains_key(to) {
+                depths.insert(*to, depth);
+                next.push(*to);
+            }
+        }
+        front = next;
+    }
+    depths
+}

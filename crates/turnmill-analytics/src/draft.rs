@@ -1,0 +1,531 @@
+//! Builds the SQL of one query: the rows that the filters keep, cut into slices of time.
+//!
+//! Values are bound, never spliced. What several metrics mean alike is written here once: the time
+//! and the filters of each counted kind, the endings of sessions, a missed turn.
+
+use std::fmt::Write as _;
+
+use turnmill_model::Micros;
+use turnmill_sql::Dialect;
+
+use crate::bucket::Bucket;
+use crate::definitions::{HANDOVER_COMMAND, HANDOVER_FLOW};
+use crate::range::{Range, Span};
+use crate::scope::{Scope, Slices};
+use crate::value::{Query, Value};
+
+/// Mantle's own skills, which count like the patterns of Rasa: as no flow of the assistant.
+const OWN_SKILLS: [&str; 7] = [
+    "default_completed",
+    "default_continue_interrupted",
+    "default_customer_satisfaction",
+    "default_session_start",
+    "default_silence_timeout",
+    "default_silence_timeout_hangup",
+    "default_unsupported_request_handler",
+];
+
+/// The rows that a query counts.
+#[derive(Clone, Debug)]
+pub(crate) struct Rows {
+    /// Expression of the slice's number, the first column of the query.
+    pub(crate) slice: &'static str,
+    /// Tables, with the buckets in front where there are any.
+    pub(crate) from: String,
+    /// Conditions of time and filters.
+    pub(crate) kept: String,
+}
+
+/// A query under construction.
+#[derive(Debug)]
+pub(crate) struct Draft<'s> {
+    scope: &'s Scope,
+    values: Vec<Value>,
+    with: Vec<(&'static str, String)>,
+}
+
+impl<'s> Draft<'s> {
+    pub(crate) fn new(scope: &'s Scope) -> Self {
+        Self { scope, values: Vec::new(), with: Vec::new() }
+    }
+
+    /// Binds a value and returns its placeholder.
+    pub(crate) fn bind(&mut self, value: impl Into<Value>) -> String {
+        self.values.push(value.into());
+        self.scope.dialect.placeholder(self.values.len())
+    }
+
+    /// Returns a list of placeholders for `IN`. SQL has no empty lists; nothing equals NULL.
+    pub(crate) fn list<'n>(&mut self, names: impl IntoIterator<Item = &'n String>) -> String {
+        let bound: Vec<String> = names.into_iter().map(|name| self.bind(name.as_str())).collect();
+        if bound.is_empty() { "(NULL)".into() } else { format!("({})", bound.join(", ")) }
+    }
+
+    /// Returns the condition that a column has one of the values of a filter, where `None` is NULL.
+    /// Empty if there is no filter.
+    fn one_of(&mut self, column: &str, values: &[Option<String>]) -> Option<String> {
+        if values.is_empty() {
+            return None;
+        }
+        let names: Vec<&String> = values.iter().flatten().collect();
+        let mut either = Vec::new();
+        if !names.is_empty() {
+            either.push(format!("{column} IN {}", self.list(names)));
+        }
+        if values.iter().any(Option::is_none) {
+            either.push(format!("{column} IS NULL"));
+        }
+        Some(format!("({})", either.join(" OR ")))
+    }
+
+    /// Adds a common table expression, once.
+    fn with(&mut self, name: &'static str, make: impl FnOnce(&mut Self) -> String) {
+        if !self.with.iter().any(|(known, _)| *known == name) {
+            let sql = make(self);
+            self.with.push((name, sql));
+        }
+    }
+
+    /// Returns the condition that a time is in the slice.
+    pub(crate) fn in_slice(&mut self, time: &str) -> String {
+        match &self.scope.slices {
+            Slices::Buckets(_) => format!("{time} >= b.lo AND {time} < b.hi"),
+            Slices::Whole(span) => {
+                let from = span.from.map(|from| format!("{time} >= {}", self.bind(from)));
+                let to = span.to.map(|to| format!("{time} < {}", self.bind(to)));
+                all(from.into_iter().chain(to))
+            }
+        }
+    }
+
+    /// Returns the slice's number, and the source of the buckets with a join, if there are any.
+    fn slices(&mut self) -> (&'static str, &'static str) {
+        let Slices::Buckets(ranges) = &self.scope.slices else { return ("0", "") };
+        let list = json_list(ranges);
+        self.with("bucket", |draft| draft.recordset(list));
+        // SQLite takes the tables of a CROSS JOIN in the order written: first the few buckets, then
+        // the rows of each through an index.
+        ("b.i", "bucket b CROSS JOIN ")
+    }
+
+    /// Returns the sessions, as `s`, in buckets of a width that the metric chooses, or `None` if the
+    /// range has no events. The buckets are `b`.
+    pub(crate) fn sessions_by(&mut self, bucket: Bucket) -> Option<Rows> {
+        let scope = self.scope;
+        let covered = scope.covered()?;
+        let span = Span { from: Some(covered.from), to: Some(covered.to) };
+        let list = bucket.list(span, scope.extent?, scope.zone).ok()?;
+        Some(self.sessions_in(&list))
+    }
+
+    /// Returns the messages with their turns, as `t`, in buckets as [`Self::sessions_by`] does.
+    pub(crate) fn turns_by(&mut self, bucket: Bucket) -> Option<Rows> {
+        let scope = self.scope;
+        let covered = scope.covered()?;
+        let span = Span { from: Some(covered.from), to: Some(covered.to) };
+        let list = json_list(&bucket.list(span, scope.extent?, scope.zone).ok()?);
+        self.with("bucket", |draft| draft.recordset(list));
+        let time = "t.asked_at >= b.lo AND t.asked_at < b.hi".to_owned();
+        let kept = all([time].into_iter().chain(self.turn_filters()));
+        Some(Rows { slice: "b.i", from: "bucket b CROSS JOIN ext_turn t".into(), kept })
+    }
+
+    /// Returns the sessions, as `s`, that start in these ranges, which are `b`.
+    pub(crate) fn sessions_in(&mut self, list: &[Range]) -> Rows {
+        let list = json_list(list);
+        self.with("bucket", |draft| draft.recordset(list));
+        let time = "s.started_at >= b.lo AND s.started_at < b.hi".to_owned();
+        let kept = all([time].into_iter().chain(self.session_filters()));
+        Rows { slice: "b.i", from: "bucket b CROSS JOIN ext_session s".into(), kept }
+    }
+
+    /// Adds the last bot message of each session, as `last_message`.
+    pub(crate) fn with_last_messages(&mut self) {
+        self.with("last_message", |_| {
+            "SELECT session_id, template_name, timestamp FROM (SELECT session_id, template_name, timestamp, \
+             row_number() OVER (PARTITION BY session_id ORDER BY sequence_number DESC) AS place \
+             FROM rasa_bot_message) m WHERE place = 1"
+                .into()
+        });
+    }
+
+    /// Returns a query of the objects of a JSON list with a number `i` and the times `lo` and `hi`.
+    fn recordset(&mut self, list: String) -> String {
+        let list = self.bind(Value::Text(list));
+        match self.scope.dialect {
+            Dialect::Sqlite => format!(
+                "SELECT value ->> 'i' AS i, value ->> 'lo' AS lo, value ->> 'hi' AS hi FROM json_each({list})"
+            ),
+            Dialect::Postgres => format!(
+                "SELECT i, lo, hi FROM jsonb_to_recordset(CAST({list} AS jsonb)) \
+                 AS l(i bigint, lo timestamp, hi timestamp)"
+            ),
+        }
+    }
+
+    /// Returns the sessions, as `s`, by their start.
+    pub(crate) fn sessions(&mut self) -> Rows {
+        let (slice, buckets) = self.slices();
+        let time = self.in_slice("s.started_at");
+        let kept = all([time].into_iter().chain(self.session_filters()));
+        Rows { slice, from: format!("{buckets}ext_session s"), kept }
+    }
+
+    /// Returns the sessions, as `s`, that begin before a time and are active at it.
+    pub(crate) fn sessions_across(&mut self, time: Micros) -> Rows {
+        let time = self.bind(time);
+        let across = format!("s.started_at < {time} AND s.last_event_at >= {time}");
+        let kept = all([across].into_iter().chain(self.session_filters()));
+        Rows { slice: "-1", from: "ext_session s".into(), kept }
+    }
+
+    /// Returns the messages with their turns, as `t`, by the time of the message.
+    pub(crate) fn turns(&mut self) -> Rows {
+        let (slice, buckets) = self.slices();
+        let time = self.in_slice("t.asked_at");
+        let kept = all([time].into_iter().chain(self.turn_filters()));
+        Rows { slice, from: format!("{buckets}ext_turn t"), kept }
+    }
+
+    /// Returns rows of another table, as `r`, by their own time.
+    pub(crate) fn rows(&mut self, table: &str, time: &str) -> Rows {
+        let (slice, buckets) = self.slices();
+        let time = self.in_slice(time);
+        let kept = all([time].into_iter().chain(self.session_of("r.session_id")));
+        Rows { slice, from: format!("{buckets}{table} r"), kept }
+    }
+
+    /// Returns the senders, as `r`, by the time at which each was first seen. Filters keep those
+    /// with a session that they keep.
+    pub(crate) fn senders(&mut self) -> Rows {
+        let (slice, buckets) = self.slices();
+        let time = self.in_slice("r.first_seen");
+        let filters = self.session_filters();
+        let session = (!filters.is_empty())
+            .then(|| format!("r.id IN (SELECT s.sender_id FROM ext_session s WHERE {})", all(filters)));
+        let kept = all([time].into_iter().chain(session));
+        Rows { slice, from: format!("{buckets}rasa_sender r"), kept }
+    }
+
+    /// Returns the condition that the filters keep a row's session, if there are filters.
+    pub(crate) fn session_of(&mut self, column: &str) -> Option<String> {
+        let filters = self.session_filters();
+        (!filters.is_empty())
+            .then(|| format!("{column} IN (SELECT s.session_id FROM ext_session s WHERE {})", all(filters)))
+    }
+
+    /// Returns the conditions of all filters on `ext_session s`, but for the time.
+    fn session_filters(&mut self) -> Vec<String> {
+        let filters = &self.scope.filters;
+        let mut conditions: Vec<String> = [
+            self.one_of("s.channel", &filters.channels),
+            self.one_of("s.environment", &filters.environments),
+            self.one_of("s.model_id", &filters.models),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        if let Some(intent) = self.one_of("i.intent", &filters.intents) {
+            conditions.push(format!(
+                "EXISTS (SELECT 1 FROM ext_turn i WHERE i.session_id = s.session_id AND {intent})"
+            ));
+        }
+        conditions.extend(self.session_alone_filters());
+        conditions
+    }
+
+    /// Returns the conditions on `ext_session s` of the filters that every kind takes from its
+    /// session.
+    fn session_alone_filters(&mut self) -> Vec<String> {
+        let filters = &self.scope.filters;
+        let mut conditions: Vec<String> = [
+            self.one_of("s.assistant", &filters.assistants),
+            self.one_of("s.locale", &filters.locales),
+            self.one_of("s.source_system", &filters.source_systems),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        if filters.exclude_tests {
+            conditions.push(
+                "NOT s.is_test AND (s.channel IS NULL OR s.channel NOT IN ('emulator', 'chatdown'))".into(),
+            );
+        }
+        if !filters.markers.is_empty() {
+            let names = self.list(&filters.markers);
+            conditions.push(format!(
+                "s.session_id IN (SELECT m.session_id FROM rasa_markers m \
+                 JOIN rasa_patterns p ON p.id = m.pattern_id WHERE p.name IN {names})"
+            ));
+        }
+        if !filters.endings.is_empty() {
+            let ending = self.ending();
+            let names: Vec<String> = filters.endings.iter().map(|ending| ending.name().to_owned()).collect();
+            conditions.push(format!("{ending} IN {}", self.list(&names)));
+        }
+        conditions
+    }
+
+    /// Returns the conditions of all filters on `ext_turn t`, but for the time.
+    fn turn_filters(&mut self) -> Vec<String> {
+        let filters = &self.scope.filters;
+        let mut conditions: Vec<String> = [
+            self.one_of("t.channel", &filters.channels),
+            self.one_of("t.environment", &filters.environments),
+            self.one_of("t.model_id", &filters.models),
+            self.one_of("t.intent", &filters.intents),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        let session = self.session_alone_filters();
+        if !session.is_empty() {
+            conditions.push(format!(
+                "t.session_id IN (SELECT s.session_id FROM ext_session s WHERE {})",
+                all(session)
+            ));
+        }
+        conditions
+    }
+
+    /// Returns the condition that `ext_session s` is escalated.
+    pub(crate) fn escalated(&mut self) -> &'static str {
+        self.with("escalated", |draft| {
+            let scope = draft.scope;
+            let mut parts = vec!["SELECT session_id FROM ext_session WHERE is_handed_over".to_owned()];
+            let intents = draft.list(&scope.handover_intents);
+            parts.push(format!("SELECT session_id FROM ext_turn WHERE intent IN {intents}"));
+            parts.push(format!(
+                "SELECT session_id FROM rasa_llm_command WHERE command = '{HANDOVER_COMMAND}'"
+            ));
+            parts.push(format!(
+                "SELECT session_id FROM rasa_flow_status \
+                 WHERE flow_identifier = '{HANDOVER_FLOW}' AND flow_status = 'started'"
+            ));
+            if !scope.definitions.handover_actions.is_empty() {
+                let actions = draft.list(&scope.definitions.handover_actions);
+                parts.push(format!("SELECT session_id FROM rasa_action WHERE name IN {actions}"));
+            }
+            if !scope.definitions.escalation_markers.is_empty() {
+                let markers = draft.list(&scope.definitions.escalation_markers);
+                parts.push(format!(
+                    "SELECT m.session_id FROM rasa_markers m \
+                     JOIN rasa_patterns p ON p.id = m.pattern_id WHERE p.name IN {markers}"
+                ));
+            }
+            parts.join("\n  UNION ")
+        });
+        "s.session_id IN (SELECT session_id FROM escalated)"
+    }
+
+    /// Returns the condition that `ext_session s` is completed.
+    pub(crate) fn completed(&mut self) -> &'static str {
+        self.with("completed", |draft| {
+            let scope = draft.scope;
+            // The last run of a session that hangs on no other.
+            let mut sql = "SELECT session_id FROM (SELECT session_id, status, row_number() OVER \
+                 (PARTITION BY session_id ORDER BY started_at DESC, id DESC) AS place FROM ext_dialog_run \
+                 WHERE kind IN ('flow', 'skill') AND parent_id IS NULL) run WHERE place = 1 AND status = 'done'"
+                .to_owned();
+            if !scope.definitions.goal_markers.is_empty() {
+                let markers = draft.list(&scope.definitions.goal_markers);
+                sql.push_str(&format!(
+                    "\n  UNION SELECT m.session_id FROM rasa_markers m \
+                     JOIN rasa_patterns p ON p.id = m.pattern_id WHERE p.name IN {markers}"
+                ));
+            }
+            sql
+        });
+        "(s.ended_by = 'explicit' OR coalesce(s.outcome, '') = 'success' \
+          OR s.session_id IN (SELECT session_id FROM completed))"
+    }
+
+    /// Returns the condition that `ext_session s` is over.
+    pub(crate) fn over(&mut self) -> String {
+        let idle_since = self.scope.definitions.idle_since(self.scope.as_of);
+        format!("(s.ended_by <> 'open' OR s.last_event_at <= {})", self.bind(idle_since))
+    }
+
+    /// Returns the expression of the ending of `ext_session s`.
+    pub(crate) fn ending(&mut self) -> String {
+        let over = self.over();
+        let escalated = self.escalated();
+        let completed = self.completed();
+        let asked = self.list(&self.scope.abandon_responses);
+        format!(
+            "CASE WHEN s.turns = 0 THEN 'unused' WHEN NOT {over} THEN 'open' \
+             WHEN {escalated} THEN 'escalated' WHEN {completed} THEN 'finished' \
+             WHEN s.last_template IN {asked} OR s.open_loop IS NOT NULL OR s.outcome = 'dropped' \
+             THEN 'abandoned' ELSE 'finished' END"
+        )
+    }
+
+    /// Returns the condition that `ext_session s` is engaged.
+    pub(crate) fn engaged(&mut self) -> String {
+        let escalated = self.escalated();
+        let greetings = self.list(&self.scope.definitions.greetings);
+        let flow = flow_of_assistant("f.flow_identifier");
+        // Most sessions need no look at their turns: their first intent is no greeting.
+        format!(
+            "({escalated} OR coalesce(s.first_intent NOT IN {greetings}, FALSE) OR EXISTS (SELECT 1 FROM ext_turn e WHERE e.session_id = s.session_id \
+             AND (e.intent IS NULL OR e.intent NOT IN {greetings})) \
+             OR s.session_id IN (SELECT f.session_id FROM rasa_flow_status f WHERE {flow}))"
+        )
+    }
+
+    /// Returns the condition that the turn `t` is missed.
+    pub(crate) fn missed(&mut self) -> String {
+        let responses = self.list(&self.scope.fallback_responses);
+        self.with("missed_message", |_| {
+            "SELECT rt.id AS turn_id FROM ext_message e JOIN rasa_user_message m ON m.id = e.event_id \
+             JOIN rasa_turn rt ON rt.session_id = m.session_id \
+             AND rt.start_sequence_number = m.sequence_number WHERE e.is_missed"
+                .into()
+        });
+        format!(
+            "(t.default_fallback OR coalesce(t.first_template IN {responses}, FALSE) \
+             OR t.turn_id IN (SELECT turn_id FROM missed_message))"
+        )
+    }
+
+    /// Finishes a query whose first column is the number of the slice.
+    pub(crate) fn per_slice(self, name: &'static str, sql: &str) -> Query {
+        self.finish(name, sql, true)
+    }
+
+    /// Finishes a query over the whole range.
+    pub(crate) fn once(self, name: &'static str, sql: &str) -> Query {
+        self.finish(name, sql, false)
+    }
+
+    fn finish(self, name: &'static str, sql: &str, per_slice: bool) -> Query {
+        let mut text = String::new();
+        for (number, (with, query)) in self.with.iter().enumerate() {
+            let begin = if number == 0 { "WITH" } else { ",\n" };
+            // Writing to a text cannot fail.
+            let _ = write!(text, "{begin} {with} AS (\n  {query}\n)");
+        }
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        text.push_str(sql);
+        Query { name, sql: text, values: self.values, per_slice }
+    }
+
+    /// Returns the source of the sums and percentiles of a whole number over rows. PostgreSQL makes
+    /// them, SQLite gives the values in order and this crate does. `groups` are further columns.
+    pub(crate) fn distribution(
+        self,
+        name: &'static str,
+        rows: &Rows,
+        groups: &[&str],
+        value: &str,
+        condition: &str,
+    ) -> Query {
+        let Rows { slice, from, kept } = rows;
+        let columns: String = groups.iter().map(|group| format!("{group} AS {}, ", alias(group))).collect();
+        let names: String = groups.iter().map(|group| format!(", {}", alias(group))).collect();
+        let sql = match self.scope.dialect {
+            Dialect::Sqlite => format!(
+                "SELECT slice{names}, value FROM (SELECT {slice} AS slice, {columns}{value} AS value FROM {from}\n\
+                 WHERE {kept} AND {condition}) v\nWHERE value IS NOT NULL ORDER BY slice{names}, value"
+            ),
+            Dialect::Postgres => format!(
+                "SELECT slice{names}, n, total, p[1], p[2], p[3], p[4] FROM (\n\
+                 SELECT slice{names}, count(value) AS n, CAST(sum(value) AS bigint) AS total,\n\
+                 percentile_cont(ARRAY[0.5, 0.9, 0.95, 0.99]) WITHIN GROUP (ORDER BY value) AS p FROM (\n\
+                 SELECT {slice} AS slice, {columns}{value} AS value FROM {from}\n\
+                 WHERE {kept} AND {condition}) v\nWHERE value IS NOT NULL GROUP BY slice{names}) q"
+            ),
+        };
+        self.per_slice(name, &sql)
+    }
+
+    /// Returns a histogram of a whole number: the number of rows in each bin between `bounds`, as
+    /// (slice, bin, count).
+    pub(crate) fn histogram(
+        self,
+        name: &'static str,
+        rows: &Rows,
+        value: &str,
+        condition: &str,
+        bounds: &[i64],
+    ) -> Query {
+        let Rows { slice, from, kept } = rows;
+        let mut bin = String::from("CASE");
+        for (number, bound) in bounds.iter().enumerate() {
+            // Writing to a text cannot fail.
+            let _ = write!(bin, " WHEN value < {bound} THEN {number}");
+        }
+        let sql = format!(
+            "SELECT slice, {bin} ELSE {last} END AS bin, count(*) FROM (\n\
+             SELECT {slice} AS slice, {value} AS value FROM {from}\nWHERE {kept} AND {condition}) v\n\
+             WHERE value IS NOT NULL GROUP BY 1, 2",
+            last = bounds.len()
+        );
+        self.per_slice(name, &sql)
+    }
+
+    /// Returns the expression of the microseconds between two times.
+    pub(crate) fn micros_between(&self, from: &str, to: &str) -> String {
+        match self.scope.dialect {
+            // SQLite's own functions know only milliseconds.
+            Dialect::Sqlite => format!(
+                "((strftime('%s', substr({to}, 1, 19)) - strftime('%s', substr({from}, 1, 19))) * 1000000 \
+                 + CAST(substr({to}, 21) AS INTEGER) - CAST(substr({from}, 21) AS INTEGER))"
+            ),
+            Dialect::Postgres => format!("CAST(EXTRACT(EPOCH FROM {to} - {from}) * 1000000 AS bigint)"),
+        }
+    }
+
+    /// Returns the expression of a time a whole number of days later.
+    pub(crate) fn days_later(&self, time: &str, days: u32) -> String {
+        match self.scope.dialect {
+            Dialect::Sqlite => format!("(date(substr({time}, 1, 10), '+{days} days') || substr({time}, 11))"),
+            Dialect::Postgres => format!("({time} + interval '{days} days')"),
+        }
+    }
+
+    /// Returns the month of a time in UTC, as `YYYY-MM`.
+    pub(crate) fn month(&self, time: &str) -> String {
+        match self.scope.dialect {
+            Dialect::Sqlite => format!("substr({time}, 1, 7)"),
+            Dialect::Postgres => format!("to_char({time}, 'YYYY-MM')"),
+        }
+    }
+
+    /// Returns a time of the scope, bound.
+    pub(crate) fn bind_time(&mut self, time: Micros) -> String {
+        self.bind(time)
+    }
+}
+
+/// Joins the user message `m` of each turn `t`.
+pub(crate) const MESSAGE_OF_TURN: &str = "\nJOIN rasa_turn rt ON rt.id = t.turn_id\n\
+     JOIN rasa_user_message m ON m.session_id = rt.session_id AND m.sequence_number = rt.start_sequence_number";
+
+/// Returns ranges as a JSON list for [`Draft::recordset`].
+fn json_list(ranges: &[Range]) -> String {
+    let objects = ranges
+        .iter()
+        .enumerate()
+        .map(|(number, range)| format!(r#"{{"i":{number},"lo":"{}","hi":"{}"}}"#, range.from, range.to));
+    format!("[{}]", objects.collect::<Vec<_>>().join(","))
+}
+
+/// Joins conditions. No conditions are true.
+pub(crate) fn all(conditions: impl IntoIterator<Item = String>) -> String {
+    let conditions: Vec<String> = conditions.into_iter().filter(|condition| !condition.is_empty()).collect();
+    if conditions.is_empty() { "TRUE".into() } else { conditions.join("\n  AND ") }
+}
+
+/// Returns the condition that a flow is one of the assistant's own, not a pattern.
+pub(crate) fn flow_of_assistant(column: &str) -> String {
+    let own: Vec<String> = OWN_SKILLS.iter().map(|name| format!("'{name}'")).collect();
+    format!("substr({column}, 1, 8) <> 'pattern_' AND {column} NOT IN ({})", own.join(", "))
+}
+
+/// Returns the name of a column without its table.
+fn alias(column: &str) -> &str {
+    column.rsplit_once('.').map_or(column, |(_, name)| name)
+}

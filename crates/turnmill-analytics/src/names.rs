@@ -1,0 +1,84 @@
+//! What is asked of a store before any metric: the times of its events and the names in it.
+
+use turnmill_model::Micros;
+use turnmill_sql::Dialect;
+
+use crate::range::Extent;
+use crate::value::{Query, Row, Value};
+
+/// The times of a store's events and the names that patterns are looked up among.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StoreNames {
+    /// Whether the store has sessions and no facts of them: it was filled by an older version.
+    pub lacks_facts: bool,
+    /// First and newest event. `None` of an empty store.
+    pub extent: Option<Extent>,
+    /// Intents of messages.
+    pub intents: Vec<String>,
+    /// First responses of turns.
+    pub first_responses: Vec<String>,
+    /// Last responses of sessions.
+    pub last_responses: Vec<String>,
+}
+
+impl StoreNames {
+    /// Returns the queries, whose results [`read`](Self::read) takes.
+    #[must_use]
+    pub fn queries(dialect: Dialect) -> Vec<Query> {
+        vec![
+            Query::new("extent", "SELECT min(first_seen), max(last_seen) FROM rasa_sender".into()),
+            Query::new("intents", distinct(dialect, "ext_turn", "intent")),
+            Query::new("first_responses", distinct(dialect, "ext_turn", "first_template")),
+            Query::new(
+                "last_responses",
+                "SELECT DISTINCT last_template FROM ext_session WHERE last_template IS NOT NULL".into(),
+            ),
+            Query::new(
+                "facts",
+                "SELECT EXISTS (SELECT 1 FROM rasa_session), EXISTS (SELECT 1 FROM ext_session)".into(),
+            ),
+        ]
+    }
+
+    /// Reads the rows of [`queries`](Self::queries), in their order.
+    #[must_use]
+    pub fn read(results: &[Vec<Row>]) -> Self {
+        let cell = |query: usize, column: usize| -> Option<Micros> {
+            results.get(query)?.first()?.get(column)?.time()
+        };
+        let names = |query: usize| -> Vec<String> {
+            let rows = results.get(query).into_iter().flatten();
+            let text = |row: &Row| row.first().and_then(Value::text).map(ToOwned::to_owned);
+            let mut names: Vec<String> = rows.filter_map(text).collect();
+            names.sort_unstable();
+            names
+        };
+        let is_true = |column: usize| {
+            let row = results.get(4).and_then(|rows| rows.first());
+            row.and_then(|row| row.get(column)).is_some_and(Value::is_true)
+        };
+        Self {
+            lacks_facts: is_true(0) && !is_true(1),
+            extent: cell(0, 0).zip(cell(0, 1)).map(|(first, newest)| Extent { first, newest }),
+            intents: names(1),
+            first_responses: names(2),
+            last_responses: names(3),
+        }
+    }
+}
+
+/// Returns a query for the values of a column with an index that begins with it. It goes from one
+/// value to the next through the index, and so does not read the table.
+fn distinct(dialect: Dialect, table: &str, column: &str) -> String {
+    // PostgreSQL needs the recursive part's type to be that of the first part.
+    let text = |value: String| match dialect {
+        Dialect::Postgres => format!("CAST({value} AS text)"),
+        Dialect::Sqlite => value,
+    };
+    let first = text(format!("(SELECT min({column}) FROM {table})"));
+    let next = text(format!("(SELECT min({column}) FROM {table} WHERE {column} > n.name)"));
+    format!(
+        "WITH RECURSIVE n(name) AS (SELECT {first} UNION ALL SELECT {next} FROM n WHERE n.name IS NOT NULL)\n\
+         SELECT name FROM n WHERE name IS NOT NULL"
+    )
+}

@@ -1,0 +1,129 @@
+//! A question made concrete for one store: exact names, boundaries in UTC, one dialect.
+
+use turnmill_model::Micros;
+use turnmill_sql::Dialect;
+
+use crate::bucket::{Bucket, TooManyBuckets};
+use crate::definitions::{Definitions, any_fits};
+use crate::draft::Draft;
+use crate::funnel::Funnel;
+use crate::names::StoreNames;
+use crate::question::{Filters, Over, Question, When};
+use crate::range::{Compare, Extent, Range, Span};
+use crate::zone::Zone;
+
+/// The stretches of time that a query gives one result each for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Slices {
+    /// One, the whole range.
+    Whole(Span),
+    /// Buckets of the range.
+    Buckets(Vec<Range>),
+}
+
+/// What the plans of metrics are made from.
+#[derive(Clone, Debug)]
+pub(crate) struct Scope {
+    pub(crate) dialect: Dialect,
+    pub(crate) zone: Zone,
+    pub(crate) filters: Filters,
+    pub(crate) definitions: Definitions,
+    pub(crate) top: usize,
+    pub(crate) funnel: Funnel,
+    pub(crate) anchor: Option<String>,
+    pub(crate) compare: Option<Compare>,
+    /// The range asked for.
+    pub(crate) span: Span,
+    pub(crate) slices: Slices,
+    /// The store's first and newest event.
+    pub(crate) extent: Option<Extent>,
+    pub(crate) as_of: Micros,
+    /// Width of the buckets of the series.
+    pub(crate) bucket: Option<Bucket>,
+    /// Intents with which users ask for a human, of those in the store.
+    pub(crate) handover_intents: Vec<String>,
+    /// Responses of a fallback, of those in the store.
+    pub(crate) fallback_responses: Vec<String>,
+    /// Responses that nobody answered, of those in the store.
+    pub(crate) abandon_responses: Vec<String>,
+}
+
+impl Scope {
+    pub(crate) fn new(question: &Question, names: &StoreNames, dialect: Dialect) -> Self {
+        let extent = names.extent;
+        let newest = extent.map(|extent| extent.newest).unwrap_or_default();
+        let span = match question.when {
+            When::Span(span) => span,
+            When::Last(last) => last.span(newest, question.zone),
+        };
+        let bucket = match question.over {
+            Over::Nothing => None,
+            Over::Buckets(bucket) => Some(bucket),
+            Over::Finest => extent.map(|extent| Bucket::finest(span, extent, question.zone)),
+        };
+        let definitions = question.definitions.clone();
+        let of = |patterns: &[String], names: &[String]| {
+            names.iter().filter(|name| any_fits(patterns, name)).cloned().collect()
+        };
+        Self {
+            dialect,
+            zone: question.zone,
+            filters: question.filters.clone(),
+            top: question.top,
+            funnel: question.funnel.clone(),
+            anchor: question.anchor.clone(),
+            compare: question.compare,
+            span,
+            slices: Slices::Whole(span),
+            extent,
+            as_of: question.as_of.unwrap_or(newest),
+            bucket,
+            handover_intents: names
+                .intents
+                .iter()
+                .filter(|intent| definitions.is_handover(intent))
+                .cloned()
+                .collect(),
+            fallback_responses: of(&definitions.fallback_responses, &names.first_responses),
+            abandon_responses: of(&definitions.abandon_responses, &names.last_responses),
+            definitions,
+        }
+    }
+
+    /// Returns the scope of the series, or `None` if none is asked for or the store is empty.
+    pub(crate) fn series(&self) -> Result<Option<Self>, TooManyBuckets> {
+        let (Some(bucket), Some(extent)) = (self.bucket, self.extent) else { return Ok(None) };
+        let list = bucket.list(self.span, extent, self.zone)?;
+        Ok(Some(Self { slices: Slices::Buckets(list), ..self.clone() }))
+    }
+
+    /// Returns the scope of the period to compare with, or `None` if there is none.
+    pub(crate) fn compared(&self) -> Option<Self> {
+        let range = self.compare?.range(self.span, self.zone)?;
+        let span = Span { from: Some(range.from), to: Some(range.to) };
+        Some(Self { span, slices: Slices::Whole(span), ..self.clone() })
+    }
+
+    /// Begins a query.
+    pub(crate) fn draft(&self) -> Draft<'_> {
+        Draft::new(self)
+    }
+
+    /// Returns the start of the first slice, or `None` of an open range.
+    pub(crate) fn start(&self) -> Option<Micros> {
+        match &self.slices {
+            Slices::Whole(span) => span.from,
+            Slices::Buckets(ranges) => ranges.first().map(|range| range.from),
+        }
+    }
+
+    /// Returns the range as the store has it: from the first event or later to past the newest or
+    /// earlier. `None` of an empty store or range.
+    pub(crate) fn covered(&self) -> Option<Range> {
+        let extent = self.extent?;
+        let from = self.span.from.map_or(extent.first, |from| from.max(extent.first));
+        let end = Micros(extent.newest.0 + 1);
+        let to = self.span.to.map_or(end, |to| to.min(end));
+        (from < to).then_some(Range { from, to })
+    }
+}

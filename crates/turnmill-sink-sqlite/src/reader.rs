@@ -1,0 +1,142 @@
+//! A connection of its own that answers queries and changes nothing.
+
+use std::time::{Duration, Instant};
+
+use rusqlite::types::{Null, ToSql, ToSqlOutput, ValueRef};
+use rusqlite::{Connection, Error, ErrorCode};
+use turnmill_analytics::{Query, ReadQueries, Row, Value};
+use turnmill_sink::StoreError;
+use turnmill_sql::Dialect;
+
+use crate::store::roll_back;
+use crate::{SqliteStore, connect};
+
+/// Number of steps of SQLite's machine between two looks at the clock: some tens of microseconds.
+const STEPS: i32 = 10_000;
+
+/// Answers queries of metrics from a store's file, beside its writer.
+///
+/// The database refuses to change anything: the connection has `query_only`, or the file is opened
+/// for reading. A set of queries that takes longer than the time limit is interrupted. An error
+/// leaves the reader usable.
+#[derive(Debug)]
+pub struct SqliteReader {
+    connection: Connection,
+    store: SqliteStore,
+    limit: Duration,
+}
+
+impl SqliteStore {
+    /// Opens a connection that reads this store and that ends a set of queries after `limit`.
+    ///
+    /// # Errors
+    ///
+    /// Fatal if the file is missing, not turnmill's, or of another schema version. A store in
+    /// memory has no second connection.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use turnmill_analytics::{Question, answer, metric};
+    /// use turnmill_model::Settings;
+    /// use turnmill_sink::Store;
+    /// use turnmill_sink_sqlite::SqliteStore;
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("rasa.sqlite");
+    /// # pollster::block_on(async {
+    /// # SqliteStore::file(&path).open(&Settings::default()).await?;
+    /// let mut reader = SqliteStore::file(&path).reader(Duration::from_secs(10))?;
+    /// let sessions = metric("R3_sessions").unwrap();
+    /// let answers = answer(&mut reader, &[sessions], &Question::default()).await?;
+    /// assert_eq!(answers[0].value("sessions").unwrap().value(), Some(0.0), "an empty store");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn reader(&self, limit: Duration) -> Result<SqliteReader, StoreError> {
+        let Some(path) = self.path() else {
+            let detail = "a store in memory has no second connection: use one in a file".to_owned();
+            return Err(StoreError::Unusable { detail, source: None });
+        };
+        let store = SqliteStore::file(path).busy_timeout(self.busy_timeout).read_only();
+        let (connection, _) = connect::open_as_it_is(&store)?;
+        Ok(SqliteReader { connection, store, limit })
+    }
+}
+
+impl SqliteReader {
+    fn read_all(&self, queries: &[Query]) -> Result<Vec<Vec<Row>>, StoreError> {
+        self.connection
+            .execute_batch("BEGIN")
+            .map_err(|error| self.store.error(error, "beginning to read"))?;
+        let deadline = Instant::now() + self.limit;
+        self.connection.progress_handler(STEPS, Some(move || Instant::now() > deadline));
+        let read = |query: &Query| self.rows(query).map_err(|error| self.error(error, query.name));
+        let results = queries.iter().map(read).collect();
+        self.connection.progress_handler(0, None::<fn() -> bool>);
+        roll_back(Some(&self.connection));
+        results
+    }
+
+    fn rows(&self, query: &Query) -> rusqlite::Result<Vec<Row>> {
+        let mut statement = self.connection.prepare_cached(&query.sql)?;
+        let columns = statement.column_count();
+        let mut rows = statement.query(rusqlite::params_from_iter(query.values.iter().map(Bound)))?;
+        let mut read = Vec::new();
+        while let Some(row) = rows.next()? {
+            let cell = |column| row.get_ref(column).map(value);
+            read.push((0..columns).map(cell).collect::<rusqlite::Result<Row>>()?);
+        }
+        Ok(read)
+    }
+
+    fn error(&self, error: Error, name: &str) -> StoreError {
+        if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) {
+            let detail = format!(
+                "the query {name} took longer than {} s: ask for a shorter range, or raise the limit",
+                self.limit.as_secs_f64()
+            );
+            return StoreError::Unusable { detail, source: None };
+        }
+        self.store.error(error, &format!("asking for {name}"))
+    }
+}
+
+impl ReadQueries for SqliteReader {
+    type Error = StoreError;
+
+    fn dialect(&self) -> Dialect {
+        Dialect::Sqlite
+    }
+
+    async fn read(&mut self, queries: &[Query]) -> Result<Vec<Vec<Row>>, StoreError> {
+        self.read_all(queries)
+    }
+}
+
+/// A value to bind.
+struct Bound<'v>(&'v Value);
+
+impl ToSql for Bound<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        match self.0 {
+            Value::Null => Null.to_sql().map(|_| ToSqlOutput::Owned(rusqlite::types::Value::Null)),
+            Value::Text(text) => text.to_sql(),
+            Value::Integer(number) => number.to_sql(),
+            Value::Float(number) => number.to_sql(),
+            Value::Boolean(truth) => truth.to_sql(),
+            Value::Time(time) => Ok(ToSqlOutput::from(time.to_string())),
+        }
+    }
+}
+
+/// Reads a value as SQLite has it. Times are texts and truths are integers.
+fn value(value: ValueRef<'_>) -> Value {
+    match value {
+        ValueRef::Null => Value::Null,
+        ValueRef::Integer(number) => Value::Integer(number),
+        ValueRef::Real(number) => Value::Float(number),
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => {
+            Value::Text(String::from_utf8_lossy(bytes).into_owned())
+        }
+    }
+}
