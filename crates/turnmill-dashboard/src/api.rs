@@ -9,21 +9,18 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
+use turnmill_analytics::{Figure, METRICS, Metric, VERSION};
 
-use crate::question::{Answers, Question, Refusal, Subject};
+use crate::parameters;
+use crate::question::{Answers, Refusal, Subject};
 
 /// Number of questions answered at a time.
 const CONCURRENT: usize = 4;
 /// Time that a question waits for others. It is less than the time limit of the HTTP server.
 const MAX_WAIT: Duration = Duration::from_secs(15);
-/// Maximum length of a query string in bytes, and number of its parameters.
-const MAX_QUERY: usize = 8 << 10;
-const MAX_PARAMETERS: usize = 200;
-
 #[derive(Clone)]
 struct Api {
     answers: Arc<dyn Answers>,
@@ -55,58 +52,95 @@ async fn refuse_other_sites(headers: HeaderMap, request: Request, next: Next) ->
     }
 }
 
-async fn store(State(api): State<Api>, RawQuery(query): RawQuery) -> Response {
-    api.respond(Subject::Store, query).await
+async fn store(State(api): State<Api>) -> Response {
+    api.respond(Ok(Subject::Store)).await
 }
 
-async fn metrics(State(api): State<Api>, RawQuery(query): RawQuery) -> Response {
-    api.respond(Subject::Metrics, query).await
+/// Describes every metric. This needs no store.
+async fn metrics() -> Response {
+    let described: Vec<Value> = METRICS.iter().map(|metric| description(metric)).collect();
+    body(StatusCode::OK, json!({ "version": VERSION, "metrics": described }).to_string())
 }
 
 async fn metric(State(api): State<Api>, Path(id): Path<String>, RawQuery(query): RawQuery) -> Response {
-    api.respond(Subject::Metric(id), query).await
+    let subject = split(query).and_then(|parameters| {
+        let metric = METRICS.iter().copied().find(|metric| metric.id == id);
+        let metric = metric.ok_or_else(|| Refusal::NotFound { name: format!("metric {id}") })?;
+        Ok(Subject::Metric { metric, question: Box::new(parameters::question(&parameters)?) })
+    });
+    api.respond(subject).await
 }
 
-async fn values(State(api): State<Api>, Path(filter): Path<String>, RawQuery(query): RawQuery) -> Response {
-    api.respond(Subject::Values(filter), query).await
+async fn values(State(api): State<Api>, Path(name): Path<String>) -> Response {
+    let filter = parameters::filter(&name);
+    let subject = filter.ok_or_else(|| Refusal::NotFound { name: format!("filter {name}") });
+    api.respond(subject.map(|filter| Subject::Values { filter })).await
 }
 
 async fn conversations(State(api): State<Api>, RawQuery(query): RawQuery) -> Response {
-    api.respond(Subject::Conversations, query).await
+    let subject = split(query).and_then(|parameters| {
+        let (question, filters, page) = parameters::list(&parameters)?;
+        Ok(Subject::Conversations { question: Box::new(question), filters: Box::new(filters), page })
+    });
+    api.respond(subject).await
 }
 
-async fn conversation(
-    State(api): State<Api>,
-    Path(session): Path<String>,
-    RawQuery(query): RawQuery,
-) -> Response {
-    api.respond(Subject::Conversation(session), query).await
+async fn conversation(State(api): State<Api>, Path(session): Path<String>) -> Response {
+    api.respond(Ok(Subject::Conversation { session })).await
+}
+
+fn split(query: Option<String>) -> Result<Vec<(String, String)>, Refusal> {
+    parameters::split(query.as_deref().unwrap_or_default())
+}
+
+fn description(metric: &Metric) -> Value {
+    let figure = |figure: &Figure| {
+        json!({
+            "name": figure.name,
+            "unit": figure.unit.name(),
+            "numerator": figure.numerator,
+            "denominator": figure.denominator,
+        })
+    };
+    json!({
+        "id": metric.id,
+        "title": metric.title,
+        "definition": metric.definition,
+        "unit": metric.unit.name(),
+        "charts": metric.charts.iter().map(|chart| chart.name()).collect::<Vec<_>>(),
+        "counted": metric.counted.name(),
+        "sources": metric.sources.iter().map(|source| source.name()).collect::<Vec<_>>(),
+        "figures": metric.figures.iter().map(figure).collect::<Vec<_>>(),
+    })
 }
 
 impl Api {
-    async fn respond(&self, subject: Subject, query: Option<String>) -> Response {
-        match self.answer(subject, query.as_deref().unwrap_or_default()).await {
-            Ok(answer) => body(StatusCode::OK, &answer),
+    async fn respond(&self, subject: Result<Subject, Refusal>) -> Response {
+        let answer = match subject {
+            Ok(subject) => self.answer(subject).await,
+            Err(refusal) => Err(refusal),
+        };
+        match answer {
+            Ok(answer) => body(StatusCode::OK, answer),
             Err(refusal) => {
                 let (code, kind) = status(&refusal);
-                body(code, &json!({ "error": described(&refusal, kind) }))
+                body(code, json!({ "error": described(&refusal, kind) }).to_string())
             }
         }
     }
 
-    async fn answer(&self, subject: Subject, query: &str) -> Result<Value, Refusal> {
-        let parameters = parameters(query)?;
+    async fn answer(&self, subject: Subject) -> Result<String, Refusal> {
         // A closed semaphore cannot happen: nothing closes it.
         let Ok(Ok(_slot)) = timeout(MAX_WAIT, self.slots.acquire()).await else {
             return Err(Refusal::Busy);
         };
-        self.answers.answer(Question { subject, parameters }).await
+        self.answers.answer(subject).await
     }
 }
 
-fn body(code: StatusCode, value: &Value) -> Response {
+fn body(code: StatusCode, json: String) -> Response {
     let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
-    (code, headers, value.to_string()).into_response()
+    (code, headers, json).into_response()
 }
 
 /// Returns the status code of a refusal, and its name in the body.
@@ -117,8 +151,8 @@ fn status(refusal: &Refusal) -> (StatusCode, &'static str) {
         Refusal::TimedOut { .. } => (StatusCode::GATEWAY_TIMEOUT, "timed_out"),
         Refusal::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
         Refusal::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
-        // Nothing failed: that is what there is to say about this store. Browsers would report another
-        // status in their console.
+        // Nothing failed: that is what there is to say about this store. Browsers would report
+        // another status in their console.
         Refusal::NotSetUp { .. } => (StatusCode::OK, "not_set_up"),
         Refusal::NotGiven { .. } => (StatusCode::OK, "not_given"),
     }
@@ -132,42 +166,4 @@ fn described(refusal: &Refusal, kind: &str) -> Value {
         _ => {}
     }
     error
-}
-
-/// Splits a query string as browsers write it.
-fn parameters(query: &str) -> Result<Vec<(String, String)>, Refusal> {
-    let invalid = |message: &str| Refusal::Invalid { parameter: "query".into(), message: message.into() };
-    if query.len() > MAX_QUERY {
-        return Err(invalid("too long"));
-    }
-    let pairs: Vec<&str> = query.split('&').filter(|pair| !pair.is_empty()).collect();
-    if pairs.len() > MAX_PARAMETERS {
-        return Err(invalid("too many parameters"));
-    }
-    let decoded = |text: &str| {
-        let text = text.replace('+', " ");
-        percent_decode_str(&text).decode_utf8().map(Into::into).map_err(|_| invalid("not in UTF-8"))
-    };
-    pairs
-        .into_iter()
-        .map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            Ok((decoded(name)?, decoded(value)?))
-        })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn parameters_are_decoded_as_browsers_write_them() {
-        let parsed = parameters("a=1&a=%C3%9C+x&b&&c=d=e%26").unwrap();
-        let expected = [("a", "1"), ("a", "Ü x"), ("b", ""), ("c", "d=e&")];
-        assert_eq!(parsed, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
-        for wrong in ["a=%FF", &"a&".repeat(MAX_PARAMETERS + 1), &"a".repeat(MAX_QUERY + 1)] {
-            assert!(matches!(parameters(wrong), Err(Refusal::Invalid { .. })), "{wrong:.20}");
-        }
-    }
 }

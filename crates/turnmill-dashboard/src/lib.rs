@@ -5,19 +5,19 @@
 //!
 //! - [`router`] builds the router.
 //! - [`Answers`] is implemented by its caller, for a store.
-//! - [`Question`] is what the API asks it.
+//! - [`Subject`] is what the API asks it.
 //!
 //! ```
 //! use std::sync::Arc;
-//! use turnmill_dashboard::{AnswerFuture, Answers, Question, Refusal, Subject, router};
+//! use turnmill_dashboard::{AnswerFuture, Answers, Refusal, Subject, router};
 //!
 //! struct Nothing;
 //!
 //! impl Answers for Nothing {
-//!     fn answer(&self, question: Question) -> AnswerFuture<'_> {
+//!     fn answer(&self, subject: Subject) -> AnswerFuture<'_> {
 //!         Box::pin(async move {
-//!             match question.subject {
-//!                 Subject::Metrics => Ok(serde_json::json!({ "metrics": [] })),
+//!             match subject {
+//!                 Subject::Store => Ok(r#"{"name": "nothing"}"#.into()),
 //!                 _ => Err(Refusal::NotFound { name: "it".into() }),
 //!             }
 //!         })
@@ -30,13 +30,14 @@
 mod api;
 mod assets;
 mod headers;
+mod parameters;
 mod question;
 
 use std::sync::Arc;
 
 use axum::Router;
 
-pub use self::question::{AnswerFuture, Answers, Question, Refusal, Subject};
+pub use self::question::{AnswerFuture, Answers, Filter, Refusal, Subject};
 
 /// Returns the routes of the dashboard: its pages, `/assets/...` and `/api/v1/...`.
 ///
@@ -45,7 +46,7 @@ pub use self::question::{AnswerFuture, Answers, Question, Refusal, Subject};
 /// | `/`, `/overview`, `/conversations/...` and the other pages | the page; its script reads the address |
 /// | `/assets/...` | scripts, style sheet, icon and licences, with an `ETag` |
 /// | `/api/v1/store` | [`Subject::Store`] |
-/// | `/api/v1/metrics` | [`Subject::Metrics`] |
+/// | `/api/v1/metrics` | the descriptions of all metrics |
 /// | `/api/v1/metrics/{id}` | [`Subject::Metric`] |
 /// | `/api/v1/values/{filter}` | [`Subject::Values`] |
 /// | `/api/v1/conversations` | [`Subject::Conversations`] |

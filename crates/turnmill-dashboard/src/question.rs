@@ -4,33 +4,63 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use serde_json::Value;
+use turnmill_analytics::{ListFilters, ListPage, Metric, Question};
 
-/// What a question is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a request is about.
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Subject {
-    /// The store: its name, range of events, counts and freshness.
+    /// The store: its name, the range of its events, counts and freshness.
     Store,
-    /// The descriptions of all metrics.
-    Metrics,
-    /// The metric with this id.
-    Metric(String),
-    /// The values that the filter of this name can have, with their counts.
-    Values(String),
-    /// Conversations that match the filters.
-    Conversations,
-    /// The conversation with this session id, with everything in it.
-    Conversation(String),
+    /// A question about one metric.
+    Metric {
+        /// The metric.
+        metric: &'static Metric,
+        /// Range, filters, buckets and comparison.
+        question: Box<Question>,
+    },
+    /// The values that a filter can have, with their counts.
+    Values {
+        /// The filter.
+        filter: Filter,
+    },
+    /// Conversations that match the filters, a part of them.
+    Conversations {
+        /// Range and filters.
+        question: Box<Question>,
+        /// The filters that only lists have.
+        filters: Box<ListFilters>,
+        /// Order and part of the list.
+        page: ListPage,
+    },
+    /// One conversation with everything in it.
+    Conversation {
+        /// Id of its session.
+        session: String,
+    },
 }
 
-/// A question to a store.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Question {
-    /// What it is about.
-    pub subject: Subject,
-    /// Filters and options in the order of the address, decoded. A name may occur several times.
-    pub parameters: Vec<(String, String)>,
+/// A filter whose values the pages offer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filter {
+    /// Assistants.
+    Assistant,
+    /// Channels.
+    Channel,
+    /// Models.
+    Model,
+    /// Environments.
+    Environment,
+    /// Intents of messages.
+    Intent,
+    /// Endings of sessions.
+    Ending,
+    /// Names of markers.
+    Marker,
+    /// Languages and regions.
+    Locale,
+    /// Kinds of sources.
+    SourceSystem,
 }
 
 /// Why there is no answer. Becomes the status code and body of the response.
@@ -82,8 +112,8 @@ pub enum Refusal {
     },
 }
 
-/// The future of an answer.
-pub type AnswerFuture<'a> = Pin<Box<dyn Future<Output = Result<Value, Refusal>> + Send + 'a>>;
+/// The future of an answer: JSON, or why there is none.
+pub type AnswerFuture<'a> = Pin<Box<dyn Future<Output = Result<String, Refusal>> + Send + 'a>>;
 
 /// Answers the questions of the API for one store.
 ///
@@ -91,10 +121,10 @@ pub type AnswerFuture<'a> = Pin<Box<dyn Future<Output = Result<Value, Refusal>> 
 /// the time of a question in the store itself. If the browser closes the connection, the future is
 /// dropped; then the work in progress should end.
 pub trait Answers: Send + Sync + 'static {
-    /// Answers one question with the JSON of the response's body.
+    /// Answers one question with the JSON of the response's body, which is sent as it is.
     ///
     /// # Errors
     ///
     /// The future returns a [`Refusal`] if there is no answer.
-    fn answer(&self, question: Question) -> AnswerFuture<'_>;
+    fn answer(&self, subject: Subject) -> AnswerFuture<'_>;
 }

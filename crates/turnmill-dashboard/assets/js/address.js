@@ -9,13 +9,16 @@ const VERSION = "1";
 /** Names in the order in which they are written. */
 export const FILTERS = [
   "from", "to", "last", "tz", "by", "vs", "as_of", "assistant", "channel", "model", "env", "intent", "ending",
-  "marker", "locale", "source", "tests",
+  "marker", "locale", "source", "tests", "step", "across", "window",
 ];
+
+/** What only funnels have: steps in their order, and in what they follow each other. */
+export const FUNNEL = ["step", "across", "window"];
 
 /** Names that only the list of conversations has. */
 export const LIST_FILTERS = [
-  "during", "text", "sender", "session", "slot", "value", "min_turns", "max_turns", "min_duration", "slower",
-  "fallback", "missed_text", "weekday", "hour", "order", "columns", "offset",
+  "during", "text", "sender", "slot", "value", "min_turns", "max_turns", "slower", "fallback", "missed_text",
+  "weekday", "hour", "order", "offset",
 ];
 
 /** Filters of which an address may have several values. */
@@ -58,7 +61,7 @@ export function parse(path, query, hash) {
     if (name === "v") {
       if (value !== VERSION) unknown.add(`v=${value}`);
     } else if (!KNOWN.has(name)) unknown.add(name);
-    else if (MANY.has(name)) {
+    else if (MANY.has(name) || name === "step") {
       const values = (filters[name] ??= []);
       if (!values.includes(value)) values.push(value);
     } else filters[name] = [value];
@@ -114,18 +117,32 @@ export function changed(filters, changes) {
   const next = { ...filters };
   for (const [name, value] of Object.entries(changes)) {
     if (value == null || (Array.isArray(value) && value.length === 0)) delete next[name];
-    else next[name] = Array.isArray(value) ? [...value].sort() : [value];
+    else next[name] = !Array.isArray(value) ? [value] : name === "step" ? value : [...value].sort();
   }
   return next;
 }
 
+/** Whether the store's conversations can be listed. */
+let hasConversations = true;
+
+/** Takes what the store can answer. @param {any} store */
+export function setLists(store) {
+  hasConversations = store.has_conversations !== false;
+}
+
 /**
- * Returns the address of the conversations that a mark counts: the filters of its page, and its
- * own.
+ * Returns the address of what a mark counts: the conversations with the filters of its page, and
+ * its own. If conversations cannot be listed, it is the same page with that filter.
  * @param {Address} address
  * @param {Record<string, string | string[] | null | undefined>} own
  */
 export function explore(address, own) {
   const filters = Object.fromEntries(Object.entries(address.filters).filter(([name]) => !LIST_FILTERS.includes(name)));
-  return href({ page: "conversations", filters: changed(filters, own) });
+  const page = hasConversations ? "conversations" : address.page;
+  return href({ page, filters: changed(filters, own) });
+}
+
+/** The pages of the navigation. */
+export function pages() {
+  return PAGES.filter(([page]) => hasConversations || page !== "conversations");
 }

@@ -22,7 +22,7 @@ export function exists(id) {
 /** @param {any} raw @returns {Answer} */
 export function read(raw) {
   const about = descriptions.get(raw.id);
-  const main = raw.columns ? [{ name: about?.tables?.[0] ?? "rows", columns: raw.columns, rows: raw.rows }] : [];
+  const main = raw.columns ? [{ name: "", columns: raw.columns, rows: raw.rows }] : [];
   const unit = UNITS[raw.unit] ?? "count";
   return {
     id: raw.id,
@@ -60,9 +60,9 @@ export function lines(answer, split) {
   return (answer.series?.lines ?? []).filter((line) => (line.group !== undefined) === split);
 }
 
-/** The list of this name, or the main one. @param {Answer} answer @param {string} [name] @returns {Table | undefined} */
+/** The list of this name, or the main one, which has no name in an answer. @param {Answer} answer @param {string} [name] @returns {Table | undefined} */
 export function table(answer, name) {
-  return name ? answer.tables.find((each) => each.name === name) : answer.tables[0];
+  return answer.tables.find((each) => each.name === name) ?? answer.tables[0];
 }
 
 /** A cell by the name of its column. @param {Table} list @param {Cell[]} row @param {string} column */
@@ -81,8 +81,9 @@ export function unitOf(list, column) {
   const name = list.columns[column];
   const some = list.rows.map((row) => row[column]).find((cell) => cell !== null && cell !== undefined);
   if (typeof some === "string") return /^\d{4}-\d{2}-\d{2} [\d:.]+$/.test(some) ? "time" : "text";
-  if (/share|rate|percent|^%/.test(name)) return "percent";
+  if (/share|rate|percent|^%/.test(name) || /^(escalation|abandonment|was|now)$/.test(name)) return "percent";
+  if (/_(change|low|high)$|^(difference|change|escalated|abandoned|finished)$/.test(name) && typeof some === "number" && !Number.isInteger(some)) return "points";
   if (/confidence|margin|fraction|distance/.test(name)) return "fraction";
-  if (/response|duration|seconds|^p\d\d$|mean_time|median|time$/.test(name)) return "seconds";
+  if (/seconds|duration|^p\d\d$|^mean$/.test(name)) return "seconds";
   return typeof some === "number" && !Number.isInteger(some) ? "ratio" : "count";
 }

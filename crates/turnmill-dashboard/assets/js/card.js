@@ -2,12 +2,13 @@
 // there is nothing to draw.
 
 import { html, useRef, useState } from "../vendor/vendor.js";
-import { FILTERS, changed, href, query } from "./address.js";
+import { FILTERS, FUNNEL, changed, href, query } from "./address.js";
 import { read } from "./answer.js";
 import { cell, tables } from "./tables.js";
 import { csv, file, png, save, svg } from "./export.js";
 import { day, moment, number } from "./format.js";
 import { Icon } from "./icons.js";
+import { bucketFor } from "./range.js";
 import { useAnswer } from "./use.js";
 
 /** @import { Address, Answer, Card } from "./types.js" */
@@ -23,8 +24,9 @@ import { useAnswer } from "./use.js";
 export function useCard(card, address) {
   const { options = {} } = card;
   const own = new URLSearchParams(options).toString();
-  const names = FILTERS.filter((name) => !(name in options) && (name !== "vs" || card.compare !== false));
-  return useAnswer(metricPath(card), [query(address.filters, names), own].filter(Boolean).join("&"), read);
+  const names = FILTERS.filter((name) => !(name in options) && name !== "by" && (card.form === "funnel" || !FUNNEL.includes(name)));
+  const by = card.over ? `by=${bucketFor(address)}` : "";
+  return useAnswer(metricPath(card), [query(address.filters, names), by, own].filter(Boolean).join("&"), read);
 }
 
 /** @param {Card} card */
@@ -42,8 +44,8 @@ function metricPath(card) {
 export function usePrevious(card, address, answer) {
   const compared = card.draw?.previous ? answer?.compared : null;
   const { options = {} } = card;
-  const names = FILTERS.filter((name) => !["from", "to", "last", "vs", "by"].includes(name) && !(name in options));
-  const range = compared ? { from: `${compared.from}Z`, to: `${compared.to}Z`, by: answer?.filters.by ?? "", ...options } : {};
+  const names = FILTERS.filter((name) => !["from", "to", "last", "vs", "by", ...FUNNEL].includes(name) && !(name in options));
+  const range = compared ? { from: `${compared.from.replace(" ", "T")}Z`, to: `${compared.to.replace(" ", "T")}Z`, by: card.over ? bucketFor(address) : "", ...options } : {};
   const asked = useAnswer(compared ? metricPath(card) : null, [query(address.filters, names), new URLSearchParams(Object.entries(range).filter(([, value]) => value)).toString()].filter(Boolean).join("&"), read);
   return compared ? asked.answer : null;
 }
@@ -101,8 +103,9 @@ export function Tables({ answer, zone }) {
     <h3 class="sub">${table.title}</h3>
     <div class="scroll" tabIndex="0" role="region" aria-label=${table.title}><table class="lined">
       <thead><tr>${table.columns.map((column) => html`<th class=${column.unit === "text" || column.unit === "time" ? "" : "num"}>${column.name}</th>`)}</tr></thead>
-      <tbody>${table.rows.map((row) => html`<tr>${row.map((value, at) => {
-        const unit = table.columns[at].unit;
+      <tbody>${table.rows.map((row, place) => html`<tr>${row.map((value, at) => {
+        const column = table.columns[at].unit;
+        const unit = column === "ratio" ? (table.units?.[place] ?? column) : column;
         return html`<td class=${unit === "text" ? "foreign" : unit === "time" ? "" : "num"}>${cell(value, unit, zone, answer.series?.bucket)}</td>`;
       })}</tr>`)}</tbody>
     </table></div></div>`)}</div>`;
@@ -144,11 +147,19 @@ export function Empty({ what, address, store }) {
     ${filtered && html`<a class="button strong" href=${all}>Show all of them</a>`}</div>`;
 }
 
-/** Whether an answer holds anything. @param {Answer} answer */
+/** Nothing to compare with. @param {{ address: Address }} props */
+function Compare({ address }) {
+  const { from, to, last } = address.filters;
+  const range = last || (from && to) ? {} : { last: "28d", from: null, to: null };
+  return html`<div class="state"><h3>Nothing to compare with.</h3><p>Choose a range and the period before it.</p>
+    <a class="button strong" href=${href({ ...address, filters: changed(address.filters, { vs: "prev", ...range }) })}>Compare with the period before</a></div>`;
+}
+
+/** Whether an answer counts nothing: its numbers, or those at the ends of its rows. @param {Answer} answer */
 export function isEmpty(answer) {
   const figures = Object.values(answer.values);
-  const counted = figures.some((figure) => (figure.d !== undefined ? figure.d > 0 : figure.value !== null && figure.value !== 0));
-  return !counted && answer.tables.every((list) => list.rows.length === 0);
+  if (figures.length > 0) return !figures.some((figure) => (figure.d ?? figure.n ?? figure.value ?? 0) !== 0);
+  return answer.tables.every((list) => list.rows.every((row) => row[row.length - 1] === 0));
 }
 
 /**
@@ -181,7 +192,8 @@ export function CardFrame({ card, address, store, draw, what = "sessions", own =
       ${refused ? html`<${RefusedState} refused=${refused} again=${again} />`
         : !answer ? html`<${Loading} slow=${slow} />`
         : open === "table" ? html`<${Tables} answer=${answer} zone=${zone} />`
-        : isEmpty(answer) && !own ? html`<${Empty} what=${what} address=${address} store=${store} />`
+        : card.needs && !answer.compared ? html`<${Compare} address=${address} />`
+        : isEmpty(answer) && !own && card.form !== "funnel" ? html`<${Empty} what=${what} address=${address} store=${store} />`
         : draw(answer, previous)}
       ${loading && answer && slow && html`<p class="asking" role="status">Asking the store \u2026</p>`}
       ${card.more && answer && !refused && html`<p class="more"><a href=${href({ page: card.more.page, filters: address.filters })}>${card.more.text}</a></p>`}

@@ -7,7 +7,7 @@ import { Loading, RefusedState, zoneOf } from "./card.js";
 import { save } from "./export.js";
 import { clock, counted, longMoment, moment, name, number } from "./format.js";
 import { go } from "./go.js";
-import { listQuery } from "./explorer.js";
+import { PAGE, listQuery } from "./explorer.js";
 import { useAnswer } from "./use.js";
 
 /** @import { Address } from "./types.js" */
@@ -18,12 +18,16 @@ const TURNS = 50;
 /** @param {{ address: Address, store: any }} props */
 export function Conversation({ address, store }) {
   const zone = zoneOf(address);
-  const asked = useAnswer(`conversations/${encodeURIComponent(address.session)}`, new URLSearchParams(Object.entries(address.filters).flatMap(([key, values]) => (["tz", "as_of"].includes(key) ? values.map((value) => [key, value]) : []))).toString(), (raw) => raw);
-  const list = useAnswer("conversations", listQuery(address, { limit: "1", around: address.session }), (raw) => raw);
+  const asked = useAnswer(`conversations/${encodeURIComponent(address.session)}`, "", (raw) => raw);
+  const list = useAnswer("conversations", listQuery(address, { limit: String(PAGE) }), (raw) => raw);
   const [all, setAll] = useState(false);
   const [shown, setShown] = useState(TURNS);
   const [current, setCurrent] = useState(-1);
   const conversation = asked.answer;
+  // The neighbours in the part of the list that the reader came from.
+  const ids = /** @type {string[]} */ ((list.answer?.conversations ?? []).map((/** @type {any} */ row) => row.session_id));
+  const place = ids.indexOf(address.session);
+  const before = place > 0 ? ids[place - 1] : null, after = place >= 0 ? (ids[place + 1] ?? null) : null;
   const turns = /** @type {any[]} */ (conversation?.turns ?? []);
   const first = Math.max(0, turns.length - shown);
   const visible = turns.slice(first);
@@ -45,12 +49,12 @@ export function Conversation({ address, store }) {
         element?.focus();
         element?.scrollIntoView({ block: "nearest" });
       }
-      if (event.key === "[" && list.answer?.before) go(to(list.answer.before));
-      if (event.key === "]" && list.answer?.after) go(to(list.answer.after));
+      if (event.key === "[" && before) go(to(before));
+      if (event.key === "]" && after) go(to(after));
     };
     document.addEventListener("keydown", pressed);
     return () => document.removeEventListener("keydown", pressed);
-  }, [turns, first, current, list.answer]);
+  }, [turns, first, current, before, after]);
 
   const to = (/** @type {string} */ session) => href({ page: "conversations", session, filters: address.filters });
   const back = href({ page: "conversations", filters: address.filters });
@@ -60,8 +64,8 @@ export function Conversation({ address, store }) {
   return html`<article data-card="conversation" data-ready="yes">
     <div class="list-bar">
       <a class="button strong" href=${back}>\u2039 Back to ${list.answer ? counted(list.answer.total, "conversation") : "the list"}</a>
-      ${list.answer?.before && html`<a class="button" rel="prev" href=${to(list.answer.before)}>Previous</a>`}
-      ${list.answer?.after && html`<a class="button" rel="next" href=${to(list.answer.after)}>Next</a>`}
+      ${before && html`<a class="button" rel="prev" href=${to(before)}>Previous</a>`}
+      ${after && html`<a class="button" rel="next" href=${to(after)}>Next</a>`}
       <button class="button" type="button" aria-pressed=${all} onClick=${() => setAll(!all)}>All events</button>
       <button class="button" type="button" onClick=${() => save(`turnmill-${session.session_id}.json`, `${JSON.stringify(conversation, null, 2)}\n`, "application/json")}>JSON</button>
     </div>
@@ -76,7 +80,7 @@ export function Conversation({ address, store }) {
       </section>
       <aside class="aside" aria-label="Facts">
         <${Facts} title="Session" rows=${[["Channel", name(session.channel)], ["Turns", number(session.turns, "count")], ["Duration", number(session.duration, "seconds")], ["Model", name(session.model, "not given")],
-          ["Environment", name(session.environment, "not given")], ["Session id", session.session_id], ["Events", session.events === undefined ? null : number(session.events, "count")]]} />
+          ["Environment", name(session.environment, "not given")], ["Session id", session.session_id], ["Events", number(conversation.events, "count")]]} />
         ${conversation.slots?.length > 0 && html`<${Facts} title="Slots at the end" rows=${conversation.slots.map((/** @type {any} */ slot) => [slot.name, slot.value])} />`}
         ${conversation.markers?.length > 0 && html`<${Facts} title="Markers" rows=${conversation.markers.map((/** @type {any} */ marker) => [marker.name, marker.turns?.length ? `${marker.turns.length === 1 ? "turn" : "turns"} ${marker.turns.join(", ")}` : ""])} />`}
         ${conversation.others?.length > 0 && html`<section class="card"><h2>Other sessions of this sender</h2><ul class="facts-list">${conversation.others.slice(0, 20).map((/** @type {any} */ other) => html`<li key=${other.session_id}><a href=${to(other.session_id)}>${moment(other.started_at, zone)}</a> <span class="muted">${other.ending}</span></li>`)}</ul></section>`}
@@ -95,6 +99,8 @@ function Facts({ title, rows }) {
  */
 function Turn({ turn, index, zone, all, at }) {
   const events = /** @type {any[]} */ (turn.events ?? []);
+  // Before the first message there are often only actions.
+  if (!turn.event_id && !all && events.every((event) => event.kind === "action")) return null;
   return html`<section class=${`turn${at ? " at" : ""}`} id=${`turn-${index}`} tabIndex="-1" aria-label=${`Turn ${index + 1}`}>
     <div class="head"><time datetime=${turn.at}>${clock(turn.at, zone)}</time>
       ${turn.event_id && html`<div class="said"><div class="bubble foreign" dir="auto">${turn.text ?? html`<i class="muted">no text</i>`}</div>
@@ -103,21 +109,19 @@ function Turn({ turn, index, zone, all, at }) {
     </div>
     <div class="answers">
       ${events.map((event) => html`<${Event} key=${event.event_id} event=${event} all=${all} />`)}
-      ${(turn.response !== null && turn.response !== undefined) && html`<div class="facts last"><span></span><span>answered after ${number(turn.response, "seconds")}</span></div>`}
-      ${turn.event_id && turn.response === null && html`<div class="facts last"><span></span><span>no answer</span></div>`}
+      ${turn.event_id && html`<p class="facts answered">${turn.response === null || turn.response === undefined ? "no answer" : `answered after ${number(turn.response, "seconds")}`}</p>`}
     </div>
   </section>`;
 }
 
 /** @param {{ event: any, all: boolean }} props */
 function Event({ event, all }) {
-  const raw = all && event.raw && html`<details class="events"><summary>raw event</summary><pre>${JSON.stringify(event.raw, null, 2)}</pre></details>`;
   switch (event.kind) {
     case "bot": return html`<div><div class="bubble foreign" dir="auto">${event.text ?? html`<i class="muted">${event.shown ?? "no text"}</i>`}</div>
-      ${event.template && html`<div class="facts"><span class="tag">${event.template}</span>${event.asks && html`<span>asks for ${event.asks}</span>`}</div>`}${raw}</div>`;
-    case "slot": return html`<div class="facts">slot <code class="foreign">${event.name} = ${event.value ?? "null"}</code>${raw}</div>`;
-    case "form_rejected": return html`<div class="facts">form <code>${event.name}</code> did not take the message, and asked again${raw}</div>`;
+      ${event.template && html`<div class="facts"><span class="tag">${event.template}</span>${event.asks && html`<span>asks for ${event.asks}</span>`}</div>`}</div>`;
+    case "slot": return html`<div class="facts">slot <code class="foreign">${event.name} = ${event.value ?? "null"}</code></div>`;
+    case "form_rejected": return html`<div class="facts">form <code>${event.name}</code> did not take the message, and asked again</div>`;
     case "marker": return html`<div class="marker"><span aria-hidden="true">\u2691 </span><span class="read">marker </span>${event.name}</div>`;
-    default: return all ? html`<div class="facts">${event.kind} <code class="foreign">${event.name ?? ""}</code>${event.policy && html`<span>by ${event.policy}</span>`}${raw}</div>` : null;
+    default: return all ? html`<div class="facts">${event.kind} <code class="foreign">${event.name ?? ""}</code>${event.policy && html`<span>by ${event.policy}</span>`}</div>` : null;
   }
 }

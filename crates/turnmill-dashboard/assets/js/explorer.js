@@ -1,9 +1,10 @@
 // The list of conversations: every filter of a mark, further ones, order and pages.
 
 import { html, useState } from "../vendor/vendor.js";
-import { FILTERS, LIST_FILTERS, changed, href, query } from "./address.js";
+import { FILTERS, FUNNEL, LIST_FILTERS, changed, href, query } from "./address.js";
 import { Loading, RefusedState, zoneOf } from "./card.js";
-import { csvCell, save } from "./export.js";
+import { csvCell } from "./csv.js";
+import { save } from "./export.js";
 import { moment, name, number } from "./format.js";
 import { go } from "./go.js";
 import { ConversationTable } from "./page.js";
@@ -12,7 +13,7 @@ import { useAnswer } from "./use.js";
 /** @import { Address } from "./types.js" */
 
 /** Conversations on one page of the list. */
-const PAGE = 50;
+export const PAGE = 50;
 
 /** Filters of the list that are typed. @type {[string, string, string][]} */
 const TYPED = [
@@ -22,7 +23,7 @@ const TYPED = [
 
 /** What the list asks the API. @param {Address} address @param {Record<string, string>} more */
 export function listQuery(address, more) {
-  const names = [...FILTERS.filter((each) => each !== "by" && each !== "vs"), ...LIST_FILTERS.filter((each) => each !== "columns")];
+  const names = [...FILTERS.filter((each) => each !== "by" && each !== "vs" && !FUNNEL.includes(each)), ...LIST_FILTERS];
   return [query(address.filters, names), new URLSearchParams(more).toString()].filter(Boolean).join("&");
 }
 
@@ -57,7 +58,7 @@ export function Explorer({ address }) {
         ${[["newest", "newest first"], ["oldest", "oldest first"], ["turns", "most turns"], ["duration", "longest"]].map(([key, words]) => html`<option key=${key} value=${key} selected=${order === key}>${words}</option>`)}</select></label>
       <label class="field">Time<select onChange=${(/** @type {any} */ event) => set({ during: event.target.value === "started" ? null : event.target.value })}>
         ${[["started", "started in the range"], ["active", "active in the range"]].map(([key, words]) => html`<option key=${key} value=${key} selected=${(address.filters.during?.[0] ?? "started") === key}>${words}</option>`)}</select></label>
-      <span class="count" role="status">${answer && html`<b data-name="total">${number(answer.total, "count")}</b> conversations${answer.messages !== undefined && html` \u00b7 <b data-name="messages">${number(answer.messages, "count")}</b> messages match`}`}</span>
+      <span class="count" role="status">${answer && html`<b data-name="total">${number(answer.total, "count")}</b> conversations`}</span>
     </form>
     <${Chips} address=${address} />
     ${asked.refused ? html`<${RefusedState} refused=${asked.refused} again=${asked.again} />`
@@ -76,7 +77,7 @@ export function Explorer({ address }) {
 /** Filters that a mark brought along, each with a link that drops it. @param {{ address: Address }} props */
 function Chips({ address }) {
   const zone = zoneOf(address);
-  const shown = Object.entries(address.filters).filter(([key]) => ["intent", "ending", "marker", "from", "to", "weekday", "hour", "fallback", "missed_text", "session"].includes(key));
+  const shown = Object.entries(address.filters).filter(([key]) => ["intent", "ending", "marker", "from", "to", "weekday", "hour", "fallback", "missed_text"].includes(key));
   if (!shown.length) return null;
   const spelled = (/** @type {string} */ key, /** @type {string} */ value) => ((key === "from" || key === "to") && value.length > 10 ? moment(value, zone) : name(value || null));
   return html`<p class="list-bar">${shown.flatMap(([key, values]) => values.map((value) => html`<a key=${key + value} class="button" aria-label=${`Drop the filter ${key} ${value}`}

@@ -1,21 +1,11 @@
 // Files of a card: CSV, JSON, SVG and PNG. All of them are made in the browser from the answer that
 // the card shows.
 
+import { csvCell } from "./csv.js";
 import { name } from "./format.js";
 import { cell, tables } from "./tables.js";
 
-/** @import { Answer, Card, Cell } from "./types.js" */
-
-/**
- * Spells a cell of CSV. A text that a spreadsheet would run as a formula gets an apostrophe.
- * @param {Cell} cell
- */
-export function csvCell(cell) {
-  if (cell === null) return "";
-  if (typeof cell !== "string") return String(cell);
-  const safe = /^[=+\-@\t\r]/.test(cell) ? `'${cell}` : cell;
-  return /[",\r\n']/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
-}
+/** @import { Answer, Card } from "./types.js" */
 
 /** @param {Answer} answer */
 export function csv(answer) {

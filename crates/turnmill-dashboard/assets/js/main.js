@@ -11,6 +11,7 @@ import { followed, go } from "./go.js";
 import { CARDS } from "./pages.js";
 import { Page } from "./page.js";
 import { FilterBar, Keys, Navigation, Title, useTheme } from "./shell.js";
+import { setStore } from "./range.js";
 import { useAnswer } from "./use.js";
 
 /** @import { Address } from "./types.js" */
@@ -24,7 +25,7 @@ function App() {
   const [menu, setMenu] = useState(false);
   const [keys, setKeys] = useState(false);
   const { theme, toggle } = useTheme();
-  const store = useAnswer("store", "", (raw) => raw);
+  const store = useAnswer("store", "", setStore);
   const metrics = useAnswer("metrics", "", describe);
   const channels = useAnswer("values/channel", "", (raw) => {
     rank("channel", raw.values.map((/** @type {{ value: string | null }} */ each) => each.value));
@@ -48,7 +49,8 @@ function App() {
   }, []);
   // The first address is spelled as every other one is, so that a copy of it is complete.
   useEffect(() => {
-    if (location.pathname === "/" || !location.search) go(href(here()), { replace: true });
+    if (location.pathname === "/" && !location.search) go(href({ page: "overview", filters: { last: ["28d"], vs: ["prev"] } }), { replace: true });
+    else if (location.pathname === "/" || !location.search) go(href(here()), { replace: true });
   }, []);
 
   const title = PAGES.find(([page]) => page === address.page)?.[1];

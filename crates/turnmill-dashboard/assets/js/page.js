@@ -1,7 +1,8 @@
 // A page: its cards, each drawn in its form.
 
 import { html, useState } from "../vendor/vendor.js";
-import { changed, explore, href } from "./address.js";
+import { FUNNEL, changed, explore, href } from "./address.js";
+import { FunnelSteps } from "./funnel.js";
 import { at, exists, lines, numeric, table, unitOf } from "./answer.js";
 import { BarTable, Changes, Funnel, Histogram, Outcomes, Texts } from "./charts/bars.js";
 import { Heat } from "./charts/heat.js";
@@ -67,10 +68,12 @@ function Drawn({ card, answer, previous, address, releases }) {
       return html`<${Histogram} bins=${bins} unit=${draw.unit ?? "count"} label=${card.title} discrete=${draw.discrete} />`;
     }
     case "heat": return html`<${Heat} ...${draw.cells(list)} unit=${draw.unit} link=${(/** @type {number} */ row, /** @type {number} */ column) => explore(address, draw.own(list, row, column))} />`;
+    case "drift": return html`<div><${Figures} answer=${answer} /><${Sheet} list=${list} draw=${draw} zone=${zone} own=${own} /></div>`;
     case "sankey": return html`<${DrawnPaths} card=${card} answer=${answer} address=${address} narrow=${narrow} />`;
-    case "funnel": return html`<${Funnel} steps=${list.rows.map((row) => ({ name: name(at(list, row, draw.label)), count: numeric(at(list, row, draw.value)) }))} />`;
+    case "funnel": return html`<div><${FunnelSteps} address=${address} />
+      ${list.rows.length > 0 && html`<${Funnel} steps=${list.rows.map((row) => ({ name: name(at(list, row, draw.label)), count: numeric(at(list, row, draw.value)), seconds: at(list, row, "median_seconds") }))} />`}</div>`;
     case "changes": return html`<${Changes} rows=${draw.rows(list, address)} />`;
-    case "texts": return html`<${Texts} rows=${list.rows.slice(0, draw.limit ?? 8).map((row) => ({ text: name(at(list, row, draw.label)), count: numeric(at(list, row, draw.value)) }))} link=${(/** @type {string} */ text) => explore(address, { missed_text: text })} />`;
+    case "texts": return html`<${Texts} rows=${list.rows.slice(0, draw.limit ?? 8).map((row) => ({ text: String(at(list, row, draw.label) ?? ""), count: numeric(at(list, row, draw.value)) }))} link=${(/** @type {string} */ text) => explore(address, { missed_text: text })} />`;
     default: return html`<${Sheet} list=${list} draw=${draw} zone=${zone} own=${own} />`;
   }
 }
@@ -107,7 +110,9 @@ function Sheet({ list, draw, zone, own }) {
     <tbody>${rows.map((row, place) => html`<tr key=${place}>${row.map((value, index) => {
       const text = cell(value, units[index], zone);
       const linked = draw.filter && list.columns[index] === (draw.label ?? list.columns[0]);
-      return html`<td class=${units[index] === "text" ? "foreign" : units[index] === "time" ? "" : "num"}>${linked ? html`<a href=${own(value === null ? null : String(value))}>${text}</a>` : text}</td>`;
+      const session = list.columns[index] === "session_id" && value !== null;
+      const link = session && draw.sessions !== false ? href({ page: "conversations", session: String(value), filters: {} }) : linked ? own(value === null ? null : String(value)) : null;
+      return html`<td class=${units[index] === "text" ? "foreign" : units[index] === "time" ? "" : "num"}>${link ? html`<a href=${link}>${session ? "open" : text}</a>` : text}</td>`;
     })}</tr>`)}</tbody></table>
     ${list.rows.length > rows.length && html`<p class="muted">${number(list.rows.length - rows.length, "count")} more in the table form and in the CSV file.</p>`}
   </div>`;
@@ -154,7 +159,7 @@ function Figure({ card, address, open, toggle }) {
     ${refused ? html`<div class="change bad">${refused.message} <button class="button bare" type="button" onClick=${again}>Try again</button></div>`
       : !answer ? html`<div class="big muted">\u2026</div>`
       : html`<a class="big" data-name=${key} href=${explore(address, draw.own ?? {})}>${text}</a>
-        <div class="change">${few ? `of ${number(figure?.d, "count")}: too few for a rate` : html`${moved && html`<b class=${moved.tone}><span aria-hidden="true">${moved.arrow} </span><span class="read">${moved.words} </span>${moved.text}</b>${" "}${figure?.was && !draw.beside && html`was ${number(figure.was.value, unit)}`}`}${draw.beside?.(answer, moved) ?? ""}`}</div>
+        <div class="change">${few ? (figure?.d ? "too few for a rate" : "nothing to divide by") : html`${moved && html`<b class=${moved.tone}><span aria-hidden="true">${moved.arrow} </span><span class="read">${moved.words} </span>${moved.text}</b>${" "}${figure?.was && !draw.beside && html`was ${number(figure.was.value, unit)}`}`}${draw.beside?.(answer, moved) ?? ""}`}</div>
         <${Spark} values=${line?.values ?? []} colour=${draw.colour ?? "1"} />`}
   </div>`;
 }
@@ -181,12 +186,12 @@ function Detail({ card, address, what }) {
 
 /** The newest conversations that match the filters. @param {{ card: Card, address: Address }} props */
 function Latest({ card, address }) {
-  const asked = useAnswer("conversations", [new URLSearchParams(Object.entries(address.filters).filter(([key]) => !["by", "vs"].includes(key)).flatMap(([key, values]) => values.map((value) => [key, value]))).toString(), "limit=8"].filter(Boolean).join("&"), (raw) => raw);
+  const asked = useAnswer("conversations", [new URLSearchParams(Object.entries(address.filters).filter(([key]) => !["by", "vs", ...FUNNEL].includes(key)).flatMap(([key, values]) => values.map((value) => [key, value]))).toString(), "limit=8"].filter(Boolean).join("&"), (raw) => raw);
   const zone = zoneOf(address);
   return html`<section class=${`card span-${card.span}`} data-card=${card.id} aria-labelledby=${`card-${card.id}`} data-ready=${asked.answer && !asked.loading ? "yes" : undefined}>
     <header><div><h2 id=${`card-${card.id}`}>${card.title}</h2><p class="line">${asked.answer ? `the newest of ${number(asked.answer.total, "count")} sessions` : "\u00a0"}</p></div></header>
     <div class=${`body${asked.loading && asked.answer ? " stale" : ""}`}>${asked.refused ? html`<div class="state" role="alert"><h3>${asked.refused.message}</h3><button class="button strong" type="button" onClick=${asked.again}>Try again</button></div>`
-      : !asked.answer ? html`<${Loading} slow=${asked.slow} />` : html`<${ConversationTable} rows=${asked.answer.conversations} address=${address} zone=${zone} />`}
+      : !asked.answer ? html`<${Loading} slow=${asked.slow} />` : asked.answer.conversations.length === 0 ? html`<div class="state"><h3>No conversation matches.</h3></div>` : html`<${ConversationTable} rows=${asked.answer.conversations} address=${address} zone=${zone} />`}
       <p class="more"><a href=${href({ page: "conversations", filters: changed(address.filters, {}) })}>All conversations</a></p></div>
   </section>`;
 }
@@ -238,7 +243,7 @@ function packed(cards) {
  */
 export function Page({ cards, address, store }) {
   // A card whose metric this version of the service does not have is left out.
-  const there = cards.filter((card) => card.form === "conversations" || exists(card.metric));
+  const there = cards.filter((card) => (card.form === "conversations" ? store.has_conversations !== false : exists(card.metric)));
   const strip = there.filter((card) => card.form === "number");
   const below = new Set(there.flatMap((card) => (card.below ? [card.below] : [])));
   const releases = /** @type {Release[]} */ (store.releases ?? []);

@@ -1,12 +1,14 @@
 // The frame of every page: navigation, filter bar, title with freshness.
 
 import { html, useEffect, useRef, useState } from "../vendor/vendor.js";
-import { FILTERS, MANY, PAGES, changed, href, query } from "./address.js";
-import { exists } from "./answer.js";
+import { FILTERS, FUNNEL, MANY, changed, explore, href, pages, query } from "./address.js";
+import { exists, read } from "./answer.js";
 import { rangeText, zoneOf } from "./card.js";
 import { counted, moment, name, number } from "./format.js";
 import { go } from "./go.js";
 import { Icon, Mark } from "./icons.js";
+import { CARDS } from "./pages.js";
+import { bucketFor } from "./range.js";
 import { useAnswer } from "./use.js";
 
 /** @import { Address } from "./types.js" */
@@ -33,12 +35,13 @@ export function useTheme() {
 
 /** @param {{ address: Address, store: any, close: () => void }} props */
 export function Navigation({ address, store, close }) {
-  const left = new Set(store?.pages_left_out ?? []);
+  // A page of which no card can be answered is left out.
+  const shown = pages().filter(([page]) => page === "conversations" || CARDS[page]?.some((card) => exists(card.metric)));
   return html`<nav class="side" aria-label="Pages">
     <div class="brand"><${Mark} />turnmill</div>
-    <ul>${PAGES.filter(([page]) => !left.has(page)).map(([page, title]) => html`<li key=${page}><a href=${href({ page, filters: address.filters })} aria-current=${address.page === page ? "page" : undefined} onClick=${close}>
+    <ul>${shown.map(([page, title]) => html`<li key=${page}><a href=${href({ page, filters: address.filters })} aria-current=${address.page === page ? "page" : undefined} onClick=${close}>
       <${Icon} name=${page} />${title}</a></li>`)}</ul>
-    <div class="about">${store && html`<span class="name">${store.name}</span>${store.events !== undefined && html`<span> \u00b7 ${counted(store.events, "event")}</span>`}<br />read-only`}</div>
+    <div class="about">${store && html`<span class="name" title=${store.name}>${String(store.name).replace(/^sqlite:.*\//, "")}</span>${store.events !== undefined && html`<span> \u00b7 ${counted(store.events, "event")}</span>`}<br />read-only`}</div>
   </nav>`;
 }
 
@@ -147,13 +150,13 @@ export function FilterBar({ address, store, theme, toggleTheme, openMenu, openKe
   const usual = [...(store?.assistants > 1 ? ["assistant"] : []), "channel", "model", "env"];
   const filters = [...usual, ...[...MANY].filter((filter) => !usual.includes(filter) && address.filters[filter])];
   const others = [...MANY].filter((filter) => !filters.includes(filter));
-  const by = address.filters.by?.[0] ?? "";
+  const by = bucketFor(address);
   const against = COMPARISONS.find(([key]) => key === (address.filters.vs?.[0] ?? ""));
   return html`<div class=${`top${open ? " open" : ""}`} role="region" aria-label="Filters">
     <button class="icon menu" type="button" aria-label="Pages" onClick=${openMenu}><${Icon} name="menu" /></button>
     <${Range} address=${address} store=${store} />
     <button class="button narrow-only" type="button" aria-expanded=${open} onClick=${() => setOpen(!open)}>Filters</button>
-    <${Choice} address=${address} filter="by" text=${by ? `by ${BUCKETS.find(([key]) => key === by)?.[1] ?? by}` : "by: automatic"} choices=${BUCKETS} />
+    <${Choice} address=${address} filter="by" text=${`by ${BUCKETS.find(([key]) => key === by)?.[1] ?? by}`} choices=${BUCKETS} />
     <${Choice} address=${address} filter="vs" text=${against?.[0] ? `vs ${against[1]}` : "vs nothing"} choices=${COMPARISONS} kind=${against?.[0] ? "wide on" : "wide"} />
     ${filters.map((filter) => html`<${Menu} key=${filter} text=${`${LABELS[filter]}: ${address.filters[filter] ? listed(address.filters[filter]) : "all"}`} kind=${address.filters[filter] ? "wide on" : "wide"}><${Values} address=${address} filter=${filter} /><//>`)}
     <${Menu} text="+ Filter" kind="wide dashed">${others.map((filter) => html`<details key=${filter}><summary class="choice">${LABELS[filter]}</summary><${Values} address=${address} filter=${filter} /></details>`)}<//>
@@ -189,10 +192,12 @@ export function Title({ title, address, store }) {
 
 /** What the numbers of the page leave out. @param {{ address: Address }} props */
 function LeftOut({ address }) {
-  const { answer } = useAnswer(exists("X56_left_out") ? "metrics/X56_left_out" : null, query(address.filters, FILTERS), (raw) => raw);
-  const rows = /** @type {[string, number][]} */ (answer?.rows ?? []).filter((row) => row[1] > 0);
+  const { answer } = useAnswer(exists("X56_left_out") ? "metrics/X56_left_out" : null, query(address.filters, FILTERS.filter((name) => name !== "by" && name !== "vs" && !FUNNEL.includes(name))), read);
+  /** @type {[string, number][]} */
+  const rows = Object.entries(answer?.values ?? {}).map(([what, figure]) => /** @type {[string, number]} */ ([what, figure.value ?? 0])).filter(([, count]) => count > 0);
   if (!rows.length) return null;
-  return html`<p class="left-out">Left out: ${rows.map(([what, count], at) => html`<span key=${what}>${at > 0 ? ", " : ""}<a href=${href({ page: "conversations", filters: changed(address.filters, { ending: what === "unused" || what === "open" ? [what] : null }) })}>${number(count, "count")} ${what}</a></span>`)}</p>`;
+  const link = (/** @type {string} */ what) => explore(address, what === "unused" || what === "open" ? { ending: [what] } : {});
+  return html`<p class="left-out">Not in the ways to end: ${rows.map(([what, count], at) => html`<span key=${what}>${at > 0 ? ", " : ""}<a href=${link(what)}>${number(count, "count")} ${what.replaceAll("_", " ")}</a></span>`)}</p>`;
 }
 
 /** The list of keys. @param {{ close: () => void }} props */

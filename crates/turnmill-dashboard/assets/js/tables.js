@@ -5,7 +5,10 @@ import { bucketName, name, number } from "./format.js";
 
 /** @import { Answer, Cell, Unit } from "./types.js" */
 
-/** @typedef {{ title: string, columns: { name: string, unit: Unit }[], rows: Cell[][] }} Sheet */
+/**
+ * `units` are those of the values of each row, where they differ from row to row.
+ * @typedef {{ title: string, columns: { name: string, unit: Unit }[], rows: Cell[][], units?: Unit[] }} Sheet
+ */
 
 /**
  * Returns the tables of an answer: its numbers, its lists, and its values over time.
@@ -24,11 +27,12 @@ export function tables(answer) {
     all.push({
       title: "Numbers",
       columns: [{ name: "number", unit: "text" }, { name: "value", unit: "ratio" }, ...columns.map(([key, text]) => ({ name: text, unit: /** @type {Unit} */ (key === "was" ? "ratio" : "count") }))],
+      units: values.map(([label]) => answer.units[label] ?? answer.unit),
       rows: values.map(([label, figure]) => [label, figure.value, ...columns.map(([key]) => cell(figure, key))]),
     });
   }
   for (const list of answer.tables) {
-    if (list.columns.length > 0) all.push({ title: list.name, columns: list.columns.map((column, at) => ({ name: column, unit: unitOf(list, at) })), rows: list.rows });
+    if (list.columns.length > 0) all.push({ title: list.name ? list.name.replaceAll("_", " ") : "List", columns: list.columns.map((column, at) => ({ name: column, unit: unitOf(list, at) })), rows: list.rows });
   }
   if (answer.series) {
     const { bounds, lines, unit } = answer.series;

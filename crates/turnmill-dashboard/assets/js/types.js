@@ -73,12 +73,13 @@
  * @property {string} title
  * @property {(answer: Answer, address: Address) => string} line
  * @property {Record<string, string>} [options]
- * @property {boolean} [compare] Whether the question has the comparison of the address.
+ * @property {boolean} [over] Whether it needs the numbers over time.
  * @property {Record<string, any>} [draw]
+ * @property {"vs"} [needs] The part of the address without which there is nothing to show.
  * @property {string} [below] Id of the card that shares its place, below it.
  * @property {{ page: string, text: string }} [more]
  */
 
-/** @typedef {"number" | "stacked" | "lines" | "bars" | "outcomes" | "histogram" | "heat" | "sankey" | "funnel" | "table" | "changes" | "figures" | "conversations" | "texts"} Form */
+/** @typedef {"number" | "stacked" | "lines" | "bars" | "outcomes" | "histogram" | "heat" | "sankey" | "funnel" | "table" | "drift" | "changes" | "figures" | "conversations" | "texts"} Form */
 
 export {};

@@ -8,26 +8,24 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use serde_json::{Value, json};
 use tower_service::Service;
-use turnmill_dashboard::{AnswerFuture, Answers, Question, Refusal, Subject, router};
+use turnmill_dashboard::{AnswerFuture, Answers, Filter, Refusal, Subject, router};
 
-/// Answers with the question, and refuses the metrics named after refusals.
+/// Answers with the subject, and refuses the conversations named after refusals.
 struct Echo;
 
 impl Answers for Echo {
-    fn answer(&self, question: Question) -> AnswerFuture<'_> {
+    fn answer(&self, subject: Subject) -> AnswerFuture<'_> {
         Box::pin(async move {
-            let message = || "why".to_owned();
-            match &question.subject {
-                Subject::Metric(id) => match id.as_str() {
-                    "late" => Err(Refusal::TimedOut { limit: Duration::from_secs(10) }),
-                    "gone" => Err(Refusal::Unavailable { message: message() }),
-                    "unset" => Err(Refusal::NotSetUp { message: message(), command: Some("do".into()) }),
-                    "absent" => Err(Refusal::NotGiven { message: message() }),
-                    "unknown" => Err(Refusal::NotFound { name: "metric unknown".into() }),
-                    "bad" => Err(Refusal::Invalid { parameter: "by".into(), message: message() }),
-                    _ => Ok(json!(format!("{question:?}"))),
-                },
-                _ => Ok(json!(format!("{question:?}"))),
+            let echo = json!(format!("{subject:?}")).to_string();
+            let Subject::Conversation { session } = &subject else { return Ok(echo) };
+            let message = "why".to_owned();
+            match session.as_str() {
+                "late" => Err(Refusal::TimedOut { limit: Duration::from_secs(10) }),
+                "gone" => Err(Refusal::Unavailable { message }),
+                "unset" => Err(Refusal::NotSetUp { message, command: Some("do".into()) }),
+                "absent" => Err(Refusal::NotGiven { message }),
+                "unknown" => Err(Refusal::NotFound { name: "conversation unknown".into() }),
+                _ => Ok(echo),
             }
         })
     }
@@ -93,45 +91,64 @@ async fn questions_have_the_parameters_of_the_address() {
         get(&mut site, "/api/v1/metrics/R3_sessions?from=2026-11-02&channel=web&channel=a%20b", &[]).await;
     assert_eq!((status, &headers["content-type"]), (StatusCode::OK, &"application/json".parse().unwrap()));
     assert_eq!(headers["cache-control"], "no-store");
-    let asked = Question {
-        subject: Subject::Metric("R3_sessions".into()),
-        parameters: [("from", "2026-11-02"), ("channel", "web"), ("channel", "a b")]
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .to_vec(),
-    };
-    assert_eq!(serde_json::from_slice::<Value>(&body).unwrap(), json!(format!("{asked:?}")));
+    let asked = serde_json::from_slice::<Value>(&body).unwrap().as_str().unwrap().to_owned();
+    for part in ["R3_sessions", r#"channels: [Some("web"), Some("a b")]"#, "from: Some("] {
+        assert!(asked.contains(part), "{asked}");
+    }
     let subjects = [
         ("store", Subject::Store),
-        ("metrics", Subject::Metrics),
-        ("values/channel", Subject::Values("channel".into())),
-        ("conversations", Subject::Conversations),
-        ("conversations/a%2Fb", Subject::Conversation("a/b".into())),
+        ("values/channel", Subject::Values { filter: Filter::Channel }),
+        ("conversations/a%2Fb", Subject::Conversation { session: "a/b".into() }),
     ];
     for (path, subject) in subjects {
         let (_, _, body) = get(&mut site, &format!("/api/v1/{path}"), &[]).await;
-        let asked = Question { subject, parameters: Vec::new() };
-        assert_eq!(serde_json::from_slice::<Value>(&body).unwrap(), json!(format!("{asked:?}")), "{path}");
+        assert_eq!(serde_json::from_slice::<Value>(&body).unwrap(), json!(format!("{subject:?}")), "{path}");
     }
+}
+
+#[tokio::test]
+async fn every_metric_is_described() {
+    let (_, _, body) = get(&mut router(Arc::new(Echo)), "/api/v1/metrics", &[]).await;
+    let all = serde_json::from_slice::<Value>(&body).unwrap();
+    let ids: Vec<&str> =
+        all["metrics"].as_array().unwrap().iter().map(|metric| metric["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, turnmill_analytics::METRICS.iter().map(|metric| metric.id).collect::<Vec<_>>());
 }
 
 #[tokio::test]
 async fn refusals_have_a_status_and_a_reason() {
     let mut site = router(Arc::new(Echo));
     let expected = [
-        ("late", 504, json!({"kind": "timed_out", "message": "the store did not answer within 10 s"})),
-        ("gone", 503, json!({"kind": "unavailable", "message": "why"})),
-        ("unset", 200, json!({"kind": "not_set_up", "message": "why", "command": "do"})),
-        ("absent", 200, json!({"kind": "not_given", "message": "why"})),
-        ("unknown", 404, json!({"kind": "not_found", "message": "there is no metric unknown"})),
-        ("bad", 400, json!({"kind": "invalid", "message": "by: why", "parameter": "by"})),
+        (
+            "conversations/late",
+            504,
+            json!({"kind": "timed_out", "message": "the store did not answer within 10 s"}),
+        ),
+        ("conversations/gone", 503, json!({"kind": "unavailable", "message": "why"})),
+        ("conversations/unset", 200, json!({"kind": "not_set_up", "message": "why", "command": "do"})),
+        ("conversations/absent", 200, json!({"kind": "not_given", "message": "why"})),
+        (
+            "conversations/unknown",
+            404,
+            json!({"kind": "not_found", "message": "there is no conversation unknown"}),
+        ),
+        ("metrics/R99", 404, json!({"kind": "not_found", "message": "there is no metric R99"})),
+        ("values/colour", 404, json!({"kind": "not_found", "message": "there is no filter colour"})),
+        (
+            "metrics/R3_sessions?last=x",
+            400,
+            json!({
+                "kind": "invalid",
+                "message": "last: `x` is no length: write a number with h, d, w or m, for example 28d",
+                "parameter": "last",
+            }),
+        ),
     ];
-    for (id, code, error) in expected {
-        let (status, _, body) = get(&mut site, &format!("/api/v1/metrics/{id}"), &[]).await;
-        assert_eq!(status, code, "{id}");
-        assert_eq!(serde_json::from_slice::<Value>(&body).unwrap(), json!({ "error": error }), "{id}");
+    for (path, code, error) in expected {
+        let (status, _, body) = get(&mut site, &format!("/api/v1/{path}"), &[]).await;
+        assert_eq!(status, code, "{path}");
+        assert_eq!(serde_json::from_slice::<Value>(&body).unwrap(), json!({ "error": error }), "{path}");
     }
-    let (status, ..) = get(&mut site, "/api/v1/metrics/x?a=%FF", &[]).await;
-    assert_eq!(status, 400);
 }
 
 #[tokio::test]

@@ -103,7 +103,7 @@ export function Histogram({ bins, unit, label, discrete = false }) {
 
 /**
  * Steps of which each one has fewer than the one before.
- * @param {{ steps: { name: string, count: number }[], link?: (at: number) => string }} props
+ * @param {{ steps: { name: string, count: number, seconds: Cell }[] }} props
  */
 export function Funnel({ steps }) {
   const first = steps[0]?.count || 1;
@@ -112,7 +112,7 @@ export function Funnel({ steps }) {
     return html`<li key=${index}>
       <div class="head"><span class="name">${step.name}</span><span>${number(step.count, "count")}</span><span class="muted">${share((100 * step.count) / first)}</span></div>
       <${Bar} share=${step.count / first} ground=${true} />
-      ${next && html`<div class="below">${number(step.count - next.count, "count")} left here \u00b7 ${share(step.count ? (100 * next.count) / step.count : null)} went on</div>`}
+      ${next && html`<div class="below">${number(step.count - next.count, "count")} left here \u00b7 ${share(step.count ? (100 * next.count) / step.count : null)} went on${typeof next.seconds === "number" ? `, half of them within ${duration(next.seconds)}` : ""}</div>`}
     </li>`;
   })}</ol>`;
 }
@@ -123,7 +123,7 @@ export function Funnel({ steps }) {
  */
 export function Texts({ rows, link }) {
   return html`<table class="lined"><tbody>${rows.map((row) => html`<tr key=${row.text}>
-    <td><a class="foreign" href=${link(row.text)}>\u201c${row.text.length > 160 ? `${row.text.slice(0, 160)}\u2026` : row.text}\u201d</a></td>
+    <td><a class="foreign" href=${link(row.text)}>${row.text === "" ? "(empty)" : `\u201c${row.text.length > 160 ? `${row.text.slice(0, 160)}\u2026` : row.text}\u201d`}</a></td>
     <td class="num">${number(row.count, "count")}</td></tr>`)}</tbody></table>`;
 }
 
@@ -139,7 +139,7 @@ export function Changes({ rows }) {
       const size = row.now !== null && row.was !== null ? row.now - row.was : null;
       const tone = row.marked && row.better && size ? ((row.better === "up") === size > 0 ? "good" : "bad") : "";
       return html`<tr key=${row.what + row.of}>
-        <td><a class="name" href=${row.link}>${row.what}</a> <span class="muted">of ${row.of}</span></td>
+        <td><a class="name inline" href=${row.link}>${row.what}</a> <span class="muted">of ${row.of}</span></td>
         <td class="num muted">${number(row.was, "percent")}</td><td class="num">${number(row.now, "percent")}</td>
         <td class=${`num ${tone}`}>${row.marked ? html`<b>${number(size, "points")}</b>` : number(size, "points")}<span class="read">${row.marked ? ", more than chance" : ""}</span></td>
         <td class="num narrow-hide">${row.low !== null && row.high !== null && size !== null && html`<svg class=${`interval${row.marked ? "" : " weak"}`} width="90" height="16" role="img" aria-label=${`95 % interval from ${number(row.low, "points")} to ${number(row.high, "points")}`}>

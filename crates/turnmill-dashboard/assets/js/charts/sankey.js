@@ -35,7 +35,7 @@ export function Paths({ nodes, links, label, link }) {
       ${Array.from({ length: columns }, (_, at) => html`<text class="head" x=${1 + (reach * at) / Math.max(1, columns - 1)} y="12">${HEADS[at]}</text>`)}
       <g>${graph.links.map((/** @type {any} */ each) => html`<path class=${`link ${each.source.kind === "missed" || each.target.kind === "missed" ? "missed" : each.target.kind === "intent" ? "" : "other"}${over === each.source.id || over === each.target.id ? " lit" : ""}`}
         d=${curve(each)} stroke-width=${Math.max(1, each.width ?? 1)} data-value=${each.value}><title>${`${each.source.name} to ${each.target.name}: ${number(each.value, "count")}`}</title></path>`)}</g>
-      <g>${graph.nodes.map((/** @type {any} */ node) => html`<a href=${link(node)} aria-label=${`${node.name}, ${HEADS[node.step]}: ${number(node.value, "count")}`}
+      <g>${graph.nodes.map((/** @type {any} */ node) => html`<a href=${link(node)} aria-label=${`${node.name} ${number(node.value, "count")}, ${HEADS[node.step]}`}
           onMouseEnter=${() => setOver(node.id)} onMouseLeave=${() => setOver(null)} onFocus=${() => setOver(node.id)} onBlur=${() => setOver(null)}>
         <rect class=${`node ${node.kind}`} x=${node.x0} y=${node.y0} width=${node.x1 - node.x0} height=${Math.max(1, node.y1 - node.y0)} rx="1.500" />
         ${(node.y1 - node.y0 > 7 || node.kind === "start") && html`<text x=${node.x1 + 6} y=${(node.y0 + node.y1) / 2} dy="0.35em">${node.name.length > 22 ? `${node.name.slice(0, 21)}\u2026` : node.name} ${number(node.value, "count")}</text>`}

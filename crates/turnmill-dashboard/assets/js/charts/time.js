@@ -8,7 +8,7 @@ import { Legend, useWidth } from "./parts.js";
 
 /** @import { Line, Release, Series, Unit } from "../types.js" */
 
-const SPACE = { top: 22, right: 8, bottom: 24, left: 46 };
+const SPACE = { top: 22, right: 8, bottom: 24, left: 54 };
 
 /**
  * @typedef {object} TimeProps
@@ -60,10 +60,11 @@ export function TimeChart({ series, previous, kind, zone, label, filter, names, 
   const x = scaleBand(indexes, [0, inner.width]).paddingInner(stacked ? 0.28 : 0).paddingOuter(stacked ? 0.14 : 0);
   const middle = (/** @type {number} */ at) => (x(at) ?? 0) + x.bandwidth() / 2;
   const positive = everything.filter((value) => value > 0);
-  const y = log && positive.length
+  const logged = log && positive.length > 0;
+  const y = logged
     ? scaleLog([Math.min(...positive) * 0.8, most * 1.15], [inner.height, 0]).clamp(true)
     : scaleLinear([0, unit === "percent" && !stacked ? Math.min(100, most * 1.1) : most], [inner.height, 0]).nice(4);
-  const ticks = log ? logTicks(y.domain()) : y.ticks(4).filter((tick) => unit !== "count" || Number.isInteger(tick));
+  const ticks = logged ? logTicks(y.domain()) : y.ticks(4).filter((tick) => unit !== "count" || Number.isInteger(tick));
   const every = Math.max(1, Math.ceil(count / Math.max(2, Math.floor(inner.width / 84))));
 
   const move = (/** @type {number | null} */ at, /** @type {boolean} */ aloud) => {
@@ -111,7 +112,7 @@ export function TimeChart({ series, previous, kind, zone, label, filter, names, 
           ${cursor !== null && html`<rect class="cursor" x=${(x(cursor) ?? 0) - (x.step() - x.bandwidth()) / 2} width=${x.step()} height=${inner.height} />`}
           ${band && html`<path class="band" d=${filled(indexes)} />`}
           ${stacked
-            ? layers.map((layer, index) => layer.map(([low, high], at) => high > low && html`<a href=${link(at, lines[index].name)} tabIndex="-1">
+            ? layers.map((layer, index) => layer.map(([low, high], at) => high > low && html`<a href=${link(at, lines[index].name)} tabindex="-1">
                 <rect class=${`fill-${colours[index]}`} data-line=${index} data-at=${at} x=${x(at)} width=${x.bandwidth()} y=${y(high)}
                   height=${Math.max(0.5, y(low) - y(high) - (index < lines.length - 1 ? 0.6 : 0))} /></a>`))
             : lines.map((line, index) => html`<g>
@@ -132,7 +133,7 @@ export function TimeChart({ series, previous, kind, zone, label, filter, names, 
       </svg>
       ${cursor !== null && html`<div class="tip" style=${left > width / 2 ? { right: `${width - left + 14}px`, top: "8px" } : { left: `${left + 14}px`, top: "8px" }}>
         <b>${bucketName(bounds[cursor], bucket, zone)}</b>
-        ${values(cursor).map((row) => html`<div key=${row.text}><i class=${row.colour === "dash" ? "dash" : row.colour ? `fill-${row.colour}` : ""}></i>
+        ${values(cursor).map((row) => html`<div key=${row.text}><i class=${row.colour === "dash" ? "dash" : row.colour ? `fill-${row.colour}` : "total"}></i>
           <span class="name">${row.text}</span><em>${number(row.value, unit)}</em></div>`)}
       </div>`}
       <div class="read" aria-live="polite">${cursor !== null && spoken.current
