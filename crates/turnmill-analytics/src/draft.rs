@@ -108,8 +108,8 @@ impl<'s> Draft<'s> {
         ("b.i", "bucket b CROSS JOIN ")
     }
 
-    /// Returns the sessions, as `s`, in buckets of a width that the metric chooses, or `None` if the
-    /// range has no events. The buckets are `b`.
+    /// Returns the sessions, as `s`, in buckets `b` of a width that the metric chooses, or `None` if
+    /// the range has no events.
     pub(crate) fn sessions_by(&mut self, bucket: Bucket) -> Option<Rows> {
         let scope = self.scope;
         let covered = scope.covered()?;

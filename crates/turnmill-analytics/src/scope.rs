@@ -44,7 +44,7 @@ pub(crate) struct Scope {
     pub(crate) handover_intents: Vec<String>,
     /// Responses of a fallback, of those in the store.
     pub(crate) fallback_responses: Vec<String>,
-    /// Responses that nobody answered, of those in the store.
+    /// Responses after which a silent user has abandoned the session, of those in the store.
     pub(crate) abandon_responses: Vec<String>,
 }
 
