@@ -1,7 +1,9 @@
-"""A plain consumer: the bodies of a topic into one table by COPY, a transaction and an offset commit for each batch.
+"""Copies the bodies of a topic into one table, as a plain consumer does.
 
-kafka_copy.py BOOTSTRAP TOPIC GROUP RECORDS URL BATCH prints one line of JSON: wall-clock and processor seconds from the
-assignment to the last commit.
+Each batch is one COPY, one transaction and one commit of offsets.
+
+kafka_copy.py BOOTSTRAP TOPIC GROUP RECORDS URL BATCH prints one line of JSON: wall-clock and
+processor seconds from the assignment to the last commit.
 """
 
 import json

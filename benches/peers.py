@@ -1,7 +1,7 @@
-"""Cuts sessions by half an hour of silence with another program, on two threads.
+"""Divides events into sessions by half an hour of silence, with another program on two threads.
 
-peers.py NAME FILE prints one line of JSON: the number of sessions, wall-clock and processor seconds. Starting Python and
-importing the program are not counted; reading the file is.
+peers.py NAME FILE prints one line of JSON: the number of sessions, wall-clock and processor
+seconds. The time includes reading the file. It excludes starting Python and importing the program.
 """
 
 import json

@@ -11,7 +11,8 @@
 #   memory   an open session, and turnmill-replay with many senders (memory --millions 10 for ten
 #            million)
 #   kafka    Kafka to engine without a store, against librdkafka's own consumer
-#   postgres Kafka to PostgreSQL, against binary COPY of the same rows into tables with primary keys only
+#   postgres Kafka to PostgreSQL, against binary COPY of the same rows into tables with primary
+#            keys only
 #   sinks    a file to PostgreSQL with a sink, against the same without
 #   workers  a keyed topic with one worker, an unkeyed one with one and with three
 #   latency  from producing a record to seeing its row, service idle
@@ -19,14 +20,20 @@
 #            (growth --millions 10 --millions 50)
 #   size     100 events into stores of a thousand and a million, and memory for one sender by the
 #            order of its events (needs Python)
-#   connect  a plain Python consumer and Kafka Connect with the same topic (needs Python, PyPI, Maven
-#            and Maven Central)
+#   connect  a plain Python consumer and Kafka Connect with the same topic (needs Python, PyPI,
+#            Maven and Maven Central)
 #   all      all of these
 #
 # RUNS is the number of runs of each measurement (5). Needs cargo and GNU time; from kafka on also
 # PostgreSQL and Java, for turnmill-testbed.
 set -eu
 cd "$(dirname "$0")/.."
+case ${1-} in
+    peers | sqlite | ahead | late | markers | memory | kafka | postgres | sinks | workers) ;;
+    latency | growth | size | connect | all) ;;
+    "" | -h | --help) sed -n '2,/^set/{/^set/!s/^# \{0,1\}//p}' benches/run.sh; [ $# -gt 0 ] || exit 2; exit 0 ;;
+    *) echo "benches/run.sh: unknown measurement: $1; without arguments it prints all" >&2; exit 2 ;;
+esac
 runs=${RUNS:-5}
 target=${CARGO_TARGET_DIR:-target}
 data=$target/bench-data
@@ -65,18 +72,17 @@ sqlite() {
 
 # Programs that cannot be installed are skipped, and the measurement reports it.
 connect() {
-    venv || echo "benches/run.sh: no Python consumer, as its packages cannot be had" >&2
+    venv || echo "benches/run.sh: cannot install the Python packages, leaving out the Python consumer" >&2
     jars=$data/connect
     if [ ! -d "$jars" ]; then
         mvn --batch-mode --no-transfer-progress --quiet --settings benches/connect/settings.xml \
             --file benches/connect/pom.xml dependency:copy-dependencies -DincludeScope=runtime \
             -DoutputDirectory="$(realpath "$data")/connect.part" && mv "$data/connect.part" "$jars" ||
-            echo "benches/run.sh: no Kafka Connect, as it cannot be had from Maven Central" >&2
+            echo "benches/run.sh: cannot download from Maven Central, leaving out Kafka Connect" >&2
     fi
     "$bench" connect --python "$python" --script benches/kafka_copy.py --jars "$jars" --runs "$runs" "$@"
 }
 
-[ $# -gt 0 ] || { sed -n '2,/^set/s/^# \{0,1\}//p' "$0"; exit 2; }
 name=$1
 shift
 case $name in
@@ -99,5 +105,4 @@ case $name in
         "$bench" latency
         connect
         ;;
-    *) echo "benches/run.sh: no measurement is called $name" >&2; exit 2 ;;
 esac

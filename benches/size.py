@@ -1,15 +1,15 @@
-"""What does not grow: runs of turnmill-replay in stores, and with senders, of different sizes.
+"""Compares costs in stores, and with senders, of different sizes.
 
     size.py small REPLAY [--store postgresql://...] [--events 1000,1000000] [--runs 5]
-        100 more events into a store of a million events / into one of a thousand
+        100 more events into a store of a million events, divided by the same into one of a thousand
     size.py rebuild REPLAY --turnmill TURNMILL --input FILE [--store postgresql://...] [--analyze]
                    [--times 1,2,4,8] [--keys none,declared]
-        `turnmill rebuild` of a store that holds FILE once and several times, each time with other senders
+        `turnmill rebuild` of a store that holds FILE once, and several times under other senders
     size.py sender REPLAY [--events 25000,50000,100000,200000] [--orders forward,reverse,random]
-        the greatest memory and the time for events of one sender, by the order in which they come
+        peak memory and time for events of one sender, by the order of arrival
 
-Needs Python alone, and psql for PostgreSQL. Processor time is that of the command. That of the
-server, which has to be on this machine, is added, or printed beside it.
+Needs Python, and psql for PostgreSQL. Processor time is that of the command. The server's is added
+or printed next to it; the server has to run on this machine.
 """
 import argparse, gzip, json, os, random, statistics, subprocess, sys, tempfile, time
 from pathlib import Path
@@ -25,7 +25,7 @@ KINDS = [
 
 
 def conversations(path, events, name, together=100):
-    """Conversations of 24 events, of a sender each; those of so many senders are interleaved."""
+    """Writes conversations of 24 events, each of one sender, interleaving `together` of them."""
     with open(path, "w") as out:
         for n in range(events):
             block, step = divmod(n, 24 * together)
@@ -38,7 +38,7 @@ def conversations(path, events, name, together=100):
 
 
 def one_sender(path, events, order):
-    """One session of one sender: messages, slots and actions a second apart."""
+    """Writes one session of one sender: messages, slots and actions a second apart."""
     numbers = list(range(events))
     if order == "reverse":
         numbers.reverse()
@@ -56,24 +56,24 @@ def one_sender(path, events, order):
 
 
 def run(replay, *arguments):
-    """Wall-clock seconds, processor seconds and greatest memory in MB of a run."""
+    """Returns wall-clock seconds, processor seconds and peak memory in MB of a run."""
     started = time.monotonic()
     pid = os.posix_spawn(replay, [replay, *map(str, arguments)], os.environ)
     _, status, used = os.wait4(pid, 0)
     if status:
-        sys.exit(f"{arguments} failed")
+        sys.exit(f"{replay} {' '.join(map(str, arguments))} failed")
     return time.monotonic() - started, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
 
 
 def psql(url, *statements):
-    """What psql prints."""
+    """Returns the output of psql."""
     commands = [word for statement in statements for word in ["-c", statement]]
     done = subprocess.run(["psql", "-XAtq", url, *commands], capture_output=True, text=True, check=True)
     return done.stdout
 
 
 def server_cpu(url):
-    """Processor seconds of all processes of the server so far."""
+    """Returns processor seconds of all processes of the server so far."""
     def stat(pid):
         fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
         return int(fields[1]), sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
@@ -113,9 +113,11 @@ def rebuild(args, folder):
             wall, cpu, memory = run(args.turnmill, "rebuild", to, *at, "--json")
             server = server_cpu(args.store) - analyzed if args.store else 0
             first = first or (cpu + server) / times
+            ratio = (cpu + server) / times / first
             print(f"keys {keys}, {times} times {len(events):,} events: "
-                  f"loaded in {loaded[1] + between - before:.1f} s of processors; rebuilt in {wall:.1f} s, "
-                  f"{cpu:.1f} s of processors, the server's {server:.1f} s, {memory:.0f} MB; for each event {(cpu + server) / times / first:.2f} of the first", file=sys.stderr)
+                  f"load: {loaded[1] + between - before:.1f} s of processors; rebuild: {wall:.1f} s, "
+                  f"{cpu:.1f} s of processors, server {server:.1f} s, {memory:.0f} MB; "
+                  f"per event {ratio:.2f} of the first", file=sys.stderr)
 
 
 def small(args, folder):
@@ -141,7 +143,7 @@ def small(args, folder):
                 wall, cpu, memory = run(args.replay, path, *output, "--to", *to)
                 server = server_cpu(args.store) - before if args.store else 0
                 cost = wall, cpu + server, memory
-                # The first is for warming up.
+                # The first run warms up.
                 if number:
                     taken[events].append(cost)
         first = None
@@ -150,7 +152,8 @@ def small(args, folder):
             first = first or (wall, cpu)
             ratios = [wall / first[0], cpu / first[1]]
             print(f"{name}, {events:,} stored: {wall * 1e3:.0f} ms, {cpu * 1e3:.0f} ms of processors, "
-                  f"{memory:.0f} MB; of the first {ratios[0]:.2f}, processors {ratios[1]:.2f}", file=sys.stderr)
+                  f"{memory:.0f} MB; divided by the first: time {ratios[0]:.2f}, processors {ratios[1]:.2f}",
+                  file=sys.stderr)
 
 
 def sender(args, folder):
@@ -161,7 +164,7 @@ def sender(args, folder):
             schema = ["--schema", f"{order}{events}"] if args.store else []
             to = args.store or f"sqlite:{folder}/{order}{events}.sqlite"
             wall, cpu, memory = run(args.replay, path, "--quiet", "--to", to, *schema)
-            print(f"{order}, {events:,} events: {memory:.0f} MB at most, {wall:.1f} s, "
+            print(f"{order}, {events:,} events: peak {memory:.0f} MB, {wall:.1f} s, "
                   f"{cpu:.1f} s of processors", file=sys.stderr)
 
 

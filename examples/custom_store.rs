@@ -13,14 +13,17 @@
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value as Json, json};
 use turnmill_embed::model::tables::{RASA_USER, Value};
-use turnmill_embed::model::{EventId, Key, SenderId, SessionId, TableChanges};
-use turnmill_embed::sink::{Batch, Chunk, Claim, EventLookup, HistoryPage, HistoryRequest, Locked, Opened};
+use turnmill_embed::model::{Key, SenderId, SessionId, TableChanges};
+use turnmill_embed::sink::{
+    Batch, Chunk, Claim, EventLookup, HistoryPage, HistoryRequest, Locked, Opened, StoredCopies,
+    StoredPosition,
+};
 use turnmill_embed::{Loader, PartitionId, Settings, Store, StoreError, Transaction};
 
 type Map = std::collections::BTreeMap<String, Json>;
 type Result<T, E = StoreError> = std::result::Result<T, E>;
 
-struct JsonStore(std::path::PathBuf, Map);
+struct JsonStore(std::path::PathBuf, Map, Settings);
 struct JsonTransaction<'s>(Map, &'s mut JsonStore, &'s Claim);
 
 fn away(error: std::io::Error) -> StoreError {
@@ -45,8 +48,12 @@ impl Store for JsonStore {
         // Rows of other settings would not fit the stored ones.
         let stored = self.1.entry("settings".into()).or_insert(json!(settings));
         turnmill_embed::sink::check_settings(&read(&*stored)?, settings)?;
-        let at = |json| read(json).map(|(source, partition, at)| (PartitionId { source, partition }, at));
-        Ok(Opened { positions: below(&self.1, "position/".into()).map(at).collect::<Result<_>>()? })
+        self.2 = settings.clone();
+        let stored = |json| {
+            let (source, partition, position) = read(json)?;
+            Ok(StoredPosition { key: PartitionId { source, partition }, position })
+        };
+        Ok(Opened { positions: below(&self.1, "position/".into()).map(stored).collect::<Result<_>>()? })
     }
 
     async fn patterns(&mut self) -> Result<turnmill_embed::sink::PatternSet> {
@@ -103,6 +110,10 @@ fn json_of(value: Value<'_>) -> Json {
 }
 
 impl Transaction for JsonTransaction<'_> {
+    fn settings(&self) -> &Settings {
+        &self.1.2
+    }
+
     fn patterns_revision(&self) -> u64 {
         0
     }
@@ -113,11 +124,12 @@ impl Transaction for JsonTransaction<'_> {
         stored.map(|json| json.map_or(Ok(Locked::Absent), loaded)).collect()
     }
 
-    async fn known(&mut self, lookups: &[EventLookup]) -> Result<Vec<Vec<EventId>>> {
+    async fn known(&mut self, lookups: &[EventLookup]) -> Result<Vec<StoredCopies>> {
         let key = |id| format!("row/rasa_event/{id}");
         let known = |EventLookup { sender, key: event }: &EventLookup| {
             let rows = self.0.range(key(event.first())..=key(event.last())).map(|(_, row)| row);
-            rows.filter(|row| row[1] == json!(sender)).map(|row| read(&row[0])).collect()
+            let mine = rows.filter(|row| row[1] == json!(sender));
+            Ok(StoredCopies { ids: mine.map(|row| read(&row[0])).collect::<Result<_>>()? })
         };
         lookups.iter().map(known).collect()
     }
@@ -165,7 +177,7 @@ impl Transaction for JsonTransaction<'_> {
     }
 
     async fn commit(self) -> Result<()> {
-        let Self(map, JsonStore(path, stored), _) = self;
+        let Self(map, JsonStore(path, stored, _), _) = self;
         std::fs::write(path.with_extension("new"), json!(map).to_string()).map_err(away)?;
         std::fs::rename(path.with_extension("new"), path).map_err(away)?;
         *stored = map;
@@ -176,7 +188,7 @@ impl Transaction for JsonTransaction<'_> {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().collect();
     let [_, input, output] = &arguments[..] else { return Err("usage: custom_store INPUT OUTPUT".into()) };
-    let loaded = Loader::new(JsonStore(output.into(), Map::new())).load_file(input)?;
+    let loaded = Loader::new(JsonStore(output.into(), Map::new(), Settings::default())).load_file(input)?;
     let (counts, late) = (loaded.report.counts, loaded.report.late);
     println!("{} new events, {} duplicates, {late} late", counts.events, counts.duplicates);
     Ok(())

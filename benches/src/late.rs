@@ -4,37 +4,15 @@
 use std::time::Instant;
 
 use turnmill_formats::rasa::RasaDecoder;
-use turnmill_ingest::{Accounting, Arrivals, Ingest, MakeDeadLetter, Report, RowRules};
-use turnmill_model::{PartitionId, Record, Refused, Settings};
-use turnmill_sink::{DeadLetter, MemoryStore, Store};
+use turnmill_ingest::testkit::NoLetters;
+use turnmill_ingest::{Accounting, Arrivals, Ingest, Report, RowRules};
+use turnmill_model::{Record, Settings};
+use turnmill_sink::{MemoryStore, Store};
 use turnmill_sink_sqlite::SqliteStore;
 
 use crate::body::Mix;
 use crate::measure::{Failure, Figures};
 use crate::stream::{Shape, life};
-
-/// The generator writes no invalid records; one would show in the counts.
-struct NoLetters;
-
-impl MakeDeadLetter for NoLetters {
-    fn dead_letter(&self, record: usize, refused: &Refused) -> DeadLetter {
-        DeadLetter {
-            id: 0,
-            key: PartitionId { source: "bench".into(), partition: String::new() },
-            place: record.to_string(),
-            reason: refused.reason,
-            detail: refused.detail.clone(),
-            payload: Vec::new(),
-            sender: None,
-            time: None,
-            environment: None,
-            row: None,
-            facts: Default::default(),
-            record_key: None,
-            headers: Vec::new(),
-        }
-    }
-}
 
 /// A store with its ingestion.
 struct Filler<S> {
@@ -53,7 +31,7 @@ impl<S: Store> Filler<S> {
     fn batch(&mut self, lines: &[String]) -> Result<Report, Failure> {
         let mut arrivals = Arrivals::default();
         for line in lines {
-            arrivals.push(self.ingest.decoder(), Record { payload: line.as_bytes(), ..Record::default() });
+            arrivals.push(self.ingest.decoders(), Record { payload: line.as_bytes(), ..Record::default() });
         }
         let accounting = Accounting::Source("bench");
         let done = self.ingest.ingest(&mut self.store, &arrivals, &[], &accounting, &NoLetters);

@@ -15,7 +15,7 @@ use turnmill_model::{Micros, Settings};
 use turnmill_pipeline::{Event, PatternEvent, PatternTools, Pipeline, Stop};
 use turnmill_sink::{PatternSet, Store as _};
 use turnmill_sink_sqlite::SqliteStore;
-use turnmill_source::{FileOptions, FileSource, Format, Position, Source};
+use turnmill_source::{Container, FileOptions, FileSource, Position, Source};
 
 use crate::engine::{self, Found, InMemory, Rule};
 use crate::measure::{Failure, Figures, Seconds, seconds};
@@ -71,7 +71,7 @@ fn fill(input: &Path, store: &Path, markers: Option<&MarkerSet>) -> Result<Secon
     let rules = RowRules::new(&settings, RasaDecoder::new);
     let mut pipeline = Pipeline::new(store, &rules, Stop::default()).with_cache_bytes(256 << 20);
     let mut open = |position: Option<&Position>| {
-        let options = FileOptions { format: Some(Format::Rasa), ..FileOptions::default() };
+        let options = FileOptions { container: Some(Container::Rasa), ..FileOptions::default() };
         FileSource::open(input, options, position).map(|source| Box::new(source) as Box<dyn Source>)
     };
     let (counts, took) = seconds(|| {

@@ -13,7 +13,7 @@ use turnmill_pipeline::{Event, OutboxRunner, Pipeline, Stop};
 use turnmill_sink::Store as _;
 use turnmill_sink::outbox::{ChangeBatch, Outbox as _, SinkSpec, SinkStart};
 use turnmill_sink_postgres::{PostgresSettings, PostgresStore};
-use turnmill_source::{BatchLimits, FileOptions, FileSource, Format, Position, Source};
+use turnmill_source::{BatchLimits, Container, FileOptions, FileSource, Position, Source};
 use turnmill_testbed::postgres;
 
 use crate::measure::{Failure, Figures, Seconds, process_cpu, seconds};
@@ -60,7 +60,7 @@ fn fill(
         .with_cache_bytes(256 << 20)
         .with_limits(BatchLimits { records: BATCH, ..BatchLimits::default() });
     let mut open = |position: Option<&Position>| {
-        let options = FileOptions { format: Some(Format::Rasa), ..FileOptions::default() };
+        let options = FileOptions { container: Some(Container::Rasa), ..FileOptions::default() };
         FileSource::open(input, options, position).map(|source| Box::new(source) as Box<dyn Source>)
     };
     let stop = Stop::default();

@@ -4,4 +4,4 @@
 #[path = "../src/source.rs"]
 mod source;
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| source::source(turnmill_source::Format::Csv, data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| source::source(turnmill_source::Container::Csv, data));

@@ -4,4 +4,4 @@
 #[path = "../src/source.rs"]
 mod source;
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| source::source(turnmill_source::Format::Kcat, data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| source::source(turnmill_source::Container::Kcat, data));

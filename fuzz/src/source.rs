@@ -4,24 +4,24 @@ use std::io::Cursor;
 
 use serde_json::Value;
 use turnmill_source::{
-    BatchLimits, FileOptions, FileSource, Format, Layout, PartitionId, Progress, RecordBatch, RecordOutcome,
-    Source, SourceError,
+    BatchLimits, Container, FileOptions, FileSource, Layout, PartitionId, Progress, RecordBatch,
+    RecordOutcome, Source, SourceError,
 };
 
 type Seen = (Vec<u8>, Option<String>, u64, String);
 
 /// Checks any bytes in any format: every line, and every element of a tracker dump, is exactly one
 /// record for any batch size, and a refused record has its original bytes.
-pub(crate) fn source(format: Format, bytes: &[u8]) {
+pub(crate) fn source(container: Container, bytes: &[u8]) {
     // Compressed input may be invalid, and databases are refused.
-    let Some((seen, layout)) = read(format, bytes, &BatchLimits::default()) else { return };
+    let Some((seen, layout)) = read(container, bytes, &BatchLimits::default()) else { return };
     for limits in [BatchLimits { records: 1, bytes: 1 }, BatchLimits { records: 3, bytes: 100 }] {
-        let again = read(format, bytes, &limits).map(|(seen, _)| seen);
+        let again = read(container, bytes, &limits).map(|(seen, _)| seen);
         assert_eq!(again.as_ref(), Some(&seen), "batches do not show");
     }
     if layout != Layout::Lines {
         // Objects around trackers, and rows of tables, are counted differently.
-        if format == Format::Tracker
+        if container == Container::Tracker
             && let Some(count) = elements(bytes)
         {
             assert_eq!(seen.len(), count);
@@ -36,7 +36,7 @@ pub(crate) fn source(format: Format, bytes: &[u8]) {
         offset += line.len() as u64;
         // Doubled backslashes are unescaped.
         let spelled_otherwise = line.windows(2).any(|pair| pair == b"\\\\");
-        if !spelled_otherwise && (format == Format::Rasa || outcome.starts_with("refused")) {
+        if !spelled_otherwise && (container == Container::Rasa || outcome.starts_with("refused")) {
             let mark = if *at == 0 && line.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
             let line = line.strip_suffix(b"\n").unwrap_or(line);
             let line = &line[mark..];
@@ -45,8 +45,8 @@ pub(crate) fn source(format: Format, bytes: &[u8]) {
     }
 }
 
-fn read(format: Format, bytes: &[u8], limits: &BatchLimits) -> Option<(Vec<Seen>, Layout)> {
-    let options = FileOptions { format: Some(format), ..FileOptions::default() };
+fn read(container: Container, bytes: &[u8], limits: &BatchLimits) -> Option<(Vec<Seen>, Layout)> {
+    let options = FileOptions { container: Some(container), ..FileOptions::default() };
     let stream = Box::new(Cursor::new(bytes.to_vec()));
     let mut source = FileSource::stream(PartitionId::new("fuzz", "-"), stream, options).ok()?;
     if source.compression() != turnmill_source::Compression::None {

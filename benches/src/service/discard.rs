@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
-use turnmill_model::{EventId, SenderId, SessionId, Settings};
+use turnmill_model::{SenderId, SessionId, Settings};
 use turnmill_sink::{
     Batch, Claim, EventLookup, HistoryPage, HistoryRequest, Locked, Opened, PatternSet, Store, StoreError,
-    Transaction,
+    StoredCopies, Transaction,
 };
 
 use super::fill::{Filled, Reading};
@@ -18,15 +18,16 @@ use crate::stream::Shape;
 
 /// A store that discards everything: timelines are those in the pipeline's cache, and writes are
 /// dropped.
-#[derive(Debug)]
-struct Discard;
+#[derive(Debug, Default)]
+struct Discard(Settings);
 
-struct DiscardTransaction<'s>(&'s Claim);
+struct DiscardTransaction<'s>(&'s Settings, &'s Claim);
 
 impl Store for Discard {
     type Tx<'s> = DiscardTransaction<'s>;
 
-    async fn open(&mut self, _: &Settings) -> Result<Opened, StoreError> {
+    async fn open(&mut self, settings: &Settings) -> Result<Opened, StoreError> {
+        self.0 = settings.clone();
         Ok(Opened::default())
     }
 
@@ -35,22 +36,26 @@ impl Store for Discard {
     }
 
     async fn begin<'s>(&'s mut self, claim: &'s Claim) -> Result<DiscardTransaction<'s>, StoreError> {
-        Ok(DiscardTransaction(claim))
+        Ok(DiscardTransaction(&self.0, claim))
     }
 }
 
 impl Transaction for DiscardTransaction<'_> {
+    fn settings(&self) -> &Settings {
+        self.0
+    }
+
     fn patterns_revision(&self) -> u64 {
         0
     }
 
     async fn timelines(&mut self) -> Result<Vec<Locked>, StoreError> {
         let state = |cached: Option<u64>| cached.map_or(Locked::Absent, |_| Locked::Current);
-        Ok(self.0.senders.iter().map(|claim| state(claim.cached)).collect())
+        Ok(self.1.senders.iter().map(|claim| state(claim.cached)).collect())
     }
 
-    async fn known(&mut self, events: &[EventLookup]) -> Result<Vec<Vec<EventId>>, StoreError> {
-        Ok(vec![Vec::new(); events.len()])
+    async fn known(&mut self, events: &[EventLookup]) -> Result<Vec<StoredCopies>, StoreError> {
+        Ok(vec![StoredCopies::default(); events.len()])
     }
 
     async fn session_owners(&mut self, ids: &[SessionId]) -> Result<Vec<Option<SenderId>>, StoreError> {
@@ -110,7 +115,7 @@ pub(crate) fn measure(events: u64, runs: usize) -> Result<(), Failure> {
         for run in 0..=runs {
             let (filled, ours) = seconds(|| {
                 let reading = Reading::new(&topic, format!("discard-{mix:?}-{run}"));
-                reading.fill(Discard, servers.runtime.handle())
+                reading.fill(Discard::default(), servers.runtime.handle())
             })?;
             let took = Filled::seconds(std::slice::from_ref(&filled));
             let (plain, theirs) = seconds(|| drain(&topic))?;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 use turnmill_model::{AssistantNameBuf, SessionIdMode, Settings, SourceFactsBuf, TimeUnit};
-use turnmill_source::Format;
+use turnmill_source::Container;
 
 /// Loads conversation events from files, tracker stores and Kafka into an analytics store, or
 /// publishes them to a topic.
@@ -44,7 +44,7 @@ pub(crate) struct Args {
     /// Format of file inputs: rasa, kafka, kcat, tracker-store, sql-broker, tracker, rabbitmq,
     /// console, csv or pg-dump [default: detected from the content].
     #[arg(long, value_name = "FORMAT")]
-    pub(crate) format: Option<Format>,
+    pub(crate) format: Option<Container>,
 
     /// Name of the source in positions and ledger. For topics, the id of their cluster is used
     /// instead.
@@ -106,7 +106,7 @@ pub(crate) struct Args {
 
     /// Accepted `metadata.session_id` values: canonical UUIDs (uuid), any text (any), or none
     /// (off).
-    #[arg(long, value_name = "MODE", default_value = "uuid", value_parser = session_id_mode)]
+    #[arg(long, value_name = "MODE", default_value_t = SessionIdMode::Uuid)]
     session_id: SessionIdMode,
 
     /// Store string slot values without quotes.
@@ -191,15 +191,6 @@ impl FactsArgs {
             None if self.assistant_from_metadata => AssistantNameBuf::FromMetadata,
             None => AssistantNameBuf::None,
         };
-        SourceFactsBuf { assistant, time_unit: self.time_unit, anonymised: self.anonymised }
-    }
-}
-
-fn session_id_mode(text: &str) -> Result<SessionIdMode, String> {
-    match text {
-        "uuid" => Ok(SessionIdMode::Uuid),
-        "any" => Ok(SessionIdMode::Any),
-        "off" => Ok(SessionIdMode::Off),
-        _ => Err("expected uuid, any or off".into()),
+        SourceFactsBuf { assistant, time_unit: self.time_unit, anonymised: self.anonymised, decoder: None }
     }
 }

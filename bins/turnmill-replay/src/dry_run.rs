@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use turnmill_ingest::Arrivals;
-use turnmill_model::{Decoder, Reason};
+use turnmill_model::{Decoders, Reason};
 use turnmill_source::{RecordBatch, RecordOutcome};
 
 use crate::progress::{counted, grouped, without_events};
@@ -28,11 +28,11 @@ impl Found {
     }
 
     /// Counts the records of a batch.
-    pub(crate) fn add(&mut self, batch: &RecordBatch, decoder: &dyn Decoder) {
+    pub(crate) fn add(&mut self, batch: &RecordBatch, decoders: &Decoders) {
         let mut arrivals = Arrivals::default();
         for record in batch.iter() {
             match record.outcome {
-                RecordOutcome::Body => arrivals.push(decoder, record.record()),
+                RecordOutcome::Body => arrivals.push(decoders, record.record()),
                 RecordOutcome::Refused(refused) => {
                     arrivals.push_refused(record.record(), refused.clone());
                 }

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use turnmill_formats::rasa::RasaDecoder;
+use turnmill_formats::shipped;
 use turnmill_model::PartitionId;
 use turnmill_pipeline::{Stop, explain};
 use turnmill_source::{
-    BatchLimits, FileOptions, FileSource, Format, GroupLimits, GroupProgress, GroupSource, Position,
+    BatchLimits, Container, FileOptions, FileSource, GroupLimits, GroupProgress, GroupSource, Position,
     Progress, RecordBatch, Source, SourceError,
 };
 #[cfg(feature = "postgres")]
@@ -109,7 +109,7 @@ pub(crate) struct Input {
     pub(crate) name: String,
     kind: Kind,
     source: String,
-    format: Option<Format>,
+    format: Option<Container>,
     follow: bool,
     /// Key of its position. Standard input and pipes have none; those of a topic are known once it
     /// is read.
@@ -242,7 +242,7 @@ impl Input {
     /// Refuses an input without records or events.
     fn check(&self, args: &Args) -> Result<(), Failure> {
         let refused = |why: String| Err(Failure::Refused(format!("`{}`: {why}", self.name)));
-        let decoder = RasaDecoder::new(&args.settings());
+        let decoders = shipped(&args.settings());
         let facts = args.facts.of_source();
         let options = probe::ProbeOptions { shift: args.shift, facts: facts.borrow() };
         let (found, most, content) = match &self.kind {
@@ -253,22 +253,24 @@ impl Input {
                 // The last record may be incomplete.
                 let most = usize::from(head.len() as u64 == STREAM_HEAD);
                 let open = || self.stream(Box::new(Cursor::new(head.clone())));
-                let found = probe::probe(&mut open()?, &decoder, &options)?;
+                let found = probe::probe(&mut open()?, &decoders, &options)?;
                 let content = open()?.first_bytes(CONTENT)?.to_vec();
                 (found, most, content)
             }
             Kind::File(path) => {
-                let found = probe::probe(&mut *self.source(None)?, &decoder, &options)?;
+                let found = probe::probe(&mut *self.source(None)?, &decoders, &options)?;
                 let mut file = FileSource::open(path, self.options(), None)?;
                 (found, 0, file.first_bytes(CONTENT)?.to_vec())
             }
             Kind::Sqlite(_) => {
-                let found = probe::probe(&mut *self.source(None)?, &decoder, &options)?;
+                let found = probe::probe(&mut *self.source(None)?, &decoders, &options)?;
                 // A table without rows is not an error.
                 (found, 0, Vec::new())
             }
             #[cfg(feature = "postgres")]
-            Kind::Postgres(_) => (probe::probe(&mut *self.source(None)?, &decoder, &options)?, 0, Vec::new()),
+            Kind::Postgres(_) => {
+                (probe::probe(&mut *self.source(None)?, &decoders, &options)?, 0, Vec::new())
+            }
             #[cfg(feature = "kafka")]
             Kind::Kafka(_) => return Ok(()),
         };
@@ -289,7 +291,7 @@ impl Input {
     fn options(&self) -> FileOptions {
         FileOptions {
             source: self.source.clone(),
-            format: self.format,
+            container: self.format,
             follow: self.follow,
             ..FileOptions::default()
         }

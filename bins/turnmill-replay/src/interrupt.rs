@@ -1,12 +1,12 @@
 //! Stopping on SIGINT, SIGTERM and SIGHUP.
 
-use std::process::exit;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use turnmill_pipeline::{Stop, rounded};
+use turnmill_service::end_at_once;
 
-use crate::{Failure, INTERRUPTED, message};
+use crate::{Failure, message};
 
 /// Requests a stop at the first signal. Ends the process at the second one, and as soon as stopping
 /// has taken longer than `longest`.
@@ -19,7 +19,7 @@ pub(crate) fn listen(stop: &Stop, longest: Duration) -> Result<(), Failure> {
     let stopping = AtomicBool::new(false);
     ctrlc::set_handler(move || {
         if stopping.swap(true, Ordering::Relaxed) {
-            end();
+            end_at_once();
         }
         stop.set();
         // The signals' thread has to be free for the second signal.
@@ -30,16 +30,11 @@ pub(crate) fn listen(stop: &Stop, longest: Duration) -> Result<(), Failure> {
                  batches stay, and the same command resumes",
                 rounded(longest)
             ));
-            end();
+            end_at_once();
         });
         if limit.is_err() {
-            end();
+            end_at_once();
         }
     })?;
     Ok(())
-}
-
-#[expect(clippy::exit, reason = "the main thread may be blocked by a database that does not respond")]
-fn end() -> ! {
-    exit(INTERRUPTED.into());
 }

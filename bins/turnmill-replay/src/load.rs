@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use turnmill_analytics::metrics;
-use turnmill_formats::rasa::{RasaDecoder, shift_timestamp};
+use turnmill_formats::rasa::shift_timestamp;
+use turnmill_formats::shipped;
 use turnmill_ingest::RowRules;
 use turnmill_pipeline::{Drained, Pipeline, PipelineError, Stop};
 use turnmill_service::settings::DeadLetterSettings;
@@ -41,7 +42,7 @@ pub(crate) async fn load(
     };
     let made = file.filter(|path| !path.exists());
     let settings = args.settings();
-    let rules = RowRules::new(&settings, RasaDecoder::new);
+    let rules = RowRules::new(&settings, shipped);
     let mut pipeline = Pipeline::new(store, &rules, stop.clone()).with_cache_bytes(args.cache << 20);
     pipeline = pipeline.with_limits(BatchLimits { records: args.batch.max(1), ..BatchLimits::default() });
     pipeline = pipeline.with_source_facts(args.facts.of_source());
@@ -182,7 +183,7 @@ async fn drain(
 /// Returns the sum of the store's ledger, which has one row per source.
 async fn ledger_sum(store: &mut AnyStore) -> Result<Counts, StoreError> {
     let mut sum = Counts::default();
-    store.ledger().await?.into_iter().for_each(|(_, counts)| sum += counts);
+    store.ledger().await?.into_iter().for_each(|entry| sum += entry.counts);
     Ok(sum)
 }
 

@@ -33,7 +33,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use turnmill_formats::rasa::RasaDecoder;
+use turnmill_formats::shipped;
 use turnmill_pipeline::{PipelineError, Stop, TooManyDeadLetters, explain};
 use turnmill_sink::StoreError;
 #[cfg(feature = "postgres")]
@@ -183,11 +183,11 @@ fn run(args: &Args) -> Result<bool, Failure> {
         return dumped.left_out().map_or(Ok(dumped.stopped), Err);
     }
     let Some(to) = args.to.as_ref().filter(|_| !args.dry_run) else {
-        let decoder = RasaDecoder::new(&args.settings());
+        let decoders = shipped(&args.settings());
         let mut found = Found::new(refused);
         for input in &inputs {
             input.each_batch(args.batch, false, &stop, &mut |batch| {
-                found.add(batch, &decoder);
+                found.add(batch, &decoders);
                 Ok(())
             })?;
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use turnmill_formats::rasa::shift_timestamp;
-use turnmill_model::{Decoder, Reason, Record, Refused, SourceFacts};
+use turnmill_model::{Decoders, Reason, Record, Refused, SourceFacts};
 use turnmill_source::{
     BatchLimits, Foreign, Progress, RecordBatch, RecordOutcome, Source, SourceError, SourceRecord,
 };
@@ -34,10 +34,13 @@ pub(crate) struct ProbeOptions<'t> {
 /// Checks the first records of `source`.
 pub(crate) fn probe(
     source: &mut dyn Source,
-    decoder: &dyn Decoder,
+    decoders: &Decoders,
     options: &ProbeOptions<'_>,
 ) -> Result<Probe, SourceError> {
     let mut found = Probe::default();
+    let decoder = source.decoder().map(str::to_owned);
+    let decoder = decoder.as_deref().or(options.facts.decoder);
+    let options = ProbeOptions { facts: SourceFacts { decoder, ..options.facts }, ..*options };
     let mut batch = RecordBatch::new();
     let limits = BatchLimits { records: RECORDS, ..BatchLimits::default() };
     loop {
@@ -47,7 +50,7 @@ pub(crate) fn probe(
                 RecordOutcome::Skipped if is_nothing(record.payload) && is_bare(&record) => {}
                 RecordOutcome::Skipped => found.without += 1,
                 RecordOutcome::Refused(refused) => found.refuse(refused),
-                RecordOutcome::Body => found.decode(record.record(), decoder, options),
+                RecordOutcome::Body => found.decode(record.record(), decoders, &options),
             }
             if found.event || found.records() >= RECORDS {
                 return Ok(found);
@@ -71,14 +74,14 @@ fn is_bare(record: &SourceRecord<'_>) -> bool {
 }
 
 impl Probe {
-    fn decode(&mut self, record: Record<'_>, decoder: &dyn Decoder, options: &ProbeOptions<'_>) {
+    fn decode(&mut self, record: Record<'_>, decoders: &Decoders, options: &ProbeOptions<'_>) {
         let unit = options.facts.time_unit;
         let shifted = options.shift.and_then(|seconds| shift_timestamp(record.payload, seconds, unit));
         let payload = shifted.as_deref().unwrap_or(record.payload);
         let mut events = Vec::new();
-        match decoder.decode(&Record { payload, facts: options.facts, ..record }, &mut events) {
-            Ok(()) if events.is_empty() => self.without += usize::from(!is_nothing(payload)),
-            Ok(()) => self.event = true,
+        match decoders.decode(&Record { payload, facts: options.facts, ..record }, &mut events) {
+            Ok(_) if events.is_empty() => self.without += usize::from(!is_nothing(payload)),
+            Ok(_) => self.event = true,
             Err(refused) => self.refuse(&refused),
         }
     }

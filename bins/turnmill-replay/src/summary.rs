@@ -96,7 +96,7 @@ impl Outcome {
             let [inserts, updates, deletes] = [table.inserts, table.updates, table.deletes].map(grouped);
             lines.push(line(&format!("  {}", table.table), [&inserts, &updates, &deletes]));
         }
-        if lines.len() == 1 { vec!["No row changed".into()] } else { lines }
+        if lines.len() == 1 { vec!["No rows changed".into()] } else { lines }
     }
 
     /// Returns lines about problems.
@@ -111,16 +111,16 @@ impl Outcome {
         } else {
             let became = dead_letters(now);
             let earlier = if before > 0 {
-                format!(", beside {} of earlier runs", grouped(before))
+                format!(", in addition to {} of earlier runs", grouped(before))
             } else {
                 String::new()
             };
-            lines.push(format!("{} cannot be decoded and became {became}{earlier}:", counted(now, "record")));
+            lines.push(format!("{} became {became}{earlier}:", counted(now, "record")));
         }
         for (reason, count) in &self.drained.report.dead_letters {
             lines.push(format!("  {:<28} {:>12}", reason.as_str(), grouped(*count)));
         }
-        lines.push(format!("  see them with: turnmill dead-letters list {}", self.store));
+        lines.push(format!("  to list them: turnmill dead-letters list {}", self.store));
         lines
     }
 
@@ -171,7 +171,7 @@ impl Totals {
         let filled = || self.tables.iter().filter(|(_, rows)| *rows > 0);
         lines.extend(filled().map(|(table, rows)| row(table, grouped(*rows))));
         if filled().count() == 0 {
-            lines.push("  none; all tables are empty".into());
+            lines.push("  none".into());
             return lines;
         }
         lines.push("\nMetrics".into());
@@ -234,7 +234,7 @@ pub(crate) fn complaints(refused_files: &[String], without_events: u64) -> Vec<S
     if without_events > 0 {
         let has = if without_events == 1 { "has" } else { "have" };
         lines.push(format!(
-            "{} {has} no events: were they written with `include_events=NONE`?",
+            "{} {has} no events, probably because of `include_events=NONE` in the request that exported them",
             counted(without_events, "tracker")
         ));
     }

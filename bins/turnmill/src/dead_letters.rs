@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use serde_json::{Value, json};
-use turnmill_formats::rasa::RasaDecoder;
+use turnmill_formats::shipped;
 use turnmill_ingest::{Ingest, RowRules};
 use turnmill_model::Reason;
 use turnmill_pipeline::{Retried, counted, retry_dead_letter};
@@ -223,7 +223,7 @@ async fn retry(
     json: bool,
 ) -> Result<bool, Failure> {
     let (mut store, settings) = choice.for_writing(None).await?;
-    let rules = RowRules::new(&settings, RasaDecoder::new);
+    let rules = RowRules::new(&settings, shipped);
     let mut ingest = Ingest::new(&rules, CACHE_BYTES);
 
     // A retry changes the table that `each` reads, so this collects the numbers first and reads

@@ -31,6 +31,8 @@ pub(crate) enum Failure {
         "expected [STORE] SOURCE PARTITION POSITION, with an offset or `earliest` as POSITION, found `{0}`"
     )]
     NoPosition(String),
+    #[error("the store has no sink `{}`; it has {known}", escaped(name))]
+    NoSuchSink { name: String, known: String },
     #[error("the position changed meanwhile; stop the service, or try again")]
     PositionChanged(#[source] StoreError),
     #[error("{0}")]

@@ -17,6 +17,7 @@ mod rebuild;
 mod report;
 mod run;
 mod runtime;
+mod sinks;
 mod store_args;
 mod verify;
 
@@ -25,6 +26,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use turnmill_pipeline::explain;
+use turnmill_service::end_at_once;
 use turnmill_sink_postgres::Passwords;
 
 use self::failure::Failure;
@@ -32,9 +34,6 @@ use self::runtime::block_on;
 
 /// Exit code of an invalid command line.
 const USAGE: u8 = 2;
-/// Exit code of a tool that is the first process of a container, after SIGINT or SIGTERM. Elsewhere
-/// the signal itself ends it.
-const INTERRUPTED: u8 = 130;
 
 /// Turns a Rasa event stream into Rasa's documented analytics tables and keeps them correct.
 #[derive(Debug, Parser)]
@@ -97,6 +96,9 @@ enum Command {
     /// List or set the positions from which sources are read.
     #[command(subcommand)]
     Positions(positions::Command),
+    /// List the sinks of a store, remove one, or let one start again.
+    #[command(subcommand)]
+    Sinks(sinks::Command),
 }
 
 /// Why a command failed.
@@ -130,17 +132,12 @@ fn main() -> ExitCode {
         // The kernel gives the first process of a container no default action for signals. Without
         // a handler `docker stop` would wait, and then kill it. If the handler cannot be installed,
         // that is what happens.
-        let _ = ctrlc::set_handler(interrupt);
+        let _ = ctrlc::set_handler(|| end_at_once());
     }
     match run_command(args.command) {
         Ok(code) => code,
         Err(failure) => report(&failure),
     }
-}
-
-#[expect(clippy::exit, reason = "a tool in progress may be blocked by a database that does not respond")]
-fn interrupt() {
-    std::process::exit(INTERRUPTED.into());
 }
 
 fn run_command(command: Command) -> Result<ExitCode, CommandFailure> {
@@ -155,6 +152,7 @@ fn run_command(command: Command) -> Result<ExitCode, CommandFailure> {
         Command::ForeignKeys(args) => block_on(foreign_keys::run(&args))?,
         Command::Markers(command) => markers::run(&command)?,
         Command::Positions(command) => block_on(positions::run(&command))?,
+        Command::Sinks(command) => block_on(sinks::run(&command))?,
     })
 }
 

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use serde_json::{Value, json};
 use turnmill_model::PartitionId;
-use turnmill_sink::{Advance, Claim, Class, Inspect, Store, Transaction};
+use turnmill_sink::{Advance, Claim, Class, Inspect, Store, StoredPosition, Transaction};
 use turnmill_source::Position;
 use turnmill_text::escaped;
 
@@ -71,7 +71,7 @@ pub(crate) async fn run(command: &Command) -> Result<bool, Failure> {
             if *json {
                 let all: Vec<_> = positions
                     .iter()
-                    .map(|(key, position)| {
+                    .map(|StoredPosition { key, position }| {
                         json!({
                             "source": key.source, "partition": key.partition, "position": display_position(position),
                             "last_read": last_read(position),
@@ -82,8 +82,8 @@ pub(crate) async fn run(command: &Command) -> Result<bool, Failure> {
                 return Ok(true);
             }
             writeln!(out, "{:<24}  {:<40}  position", "source", "partition")?;
-            for (PartitionId { source, partition }, position) in &positions {
-                let (source, partition) = (escaped(source), escaped(partition));
+            for StoredPosition { key, position } in &positions {
+                let (source, partition) = (escaped(&key.source), escaped(&key.partition));
                 let position = display_position(position);
                 writeln!(out, "{source:<24}  {partition:<40}  {}", escaped(&position))?;
             }
@@ -100,9 +100,10 @@ pub(crate) async fn run(command: &Command) -> Result<bool, Failure> {
             let (mut store, _) = options.choice(url).for_writing(None).await?;
             let positions = store.positions().await?;
             let key = PartitionId { source: source.clone(), partition: partition.clone() };
-            let from = positions.iter().find(|(stored, _)| *stored == key).map(|(_, from)| from.clone());
+            let from = StoredPosition::find(&positions, &key).map(str::to_owned);
             if from.is_none() && !new {
-                let known = positions.iter().map(|(key, _)| key.to_string()).collect::<Vec<_>>().join("; ");
+                let known =
+                    positions.iter().map(|stored| stored.key.to_string()).collect::<Vec<_>>().join("; ");
                 return Err(Failure::NoSuchPosition { key, known });
             }
             let to = position.to_string();

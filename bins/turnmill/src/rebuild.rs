@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
-use turnmill_formats::rasa::RasaDecoder;
+use turnmill_formats::shipped;
 use turnmill_ingest::{Ingest, Rebuilt, RowRules};
 use turnmill_model::{SenderId, SessionIdMode, Settings};
 use turnmill_pipeline::{Attempts, counted, explain, rounded};
@@ -28,7 +28,7 @@ pub(crate) struct Args {
     assistant: Option<String>,
     /// Accept these `metadata.session_id` values: canonical UUIDs (uuid), any text (any), or none
     /// (off).
-    #[arg(long, value_name = "MODE", value_parser = session_id_mode)]
+    #[arg(long, value_name = "MODE")]
     session_id: Option<SessionIdMode>,
     /// Store string slot values without quotes.
     #[arg(long, conflicts_with = "no_bare_slot_strings")]
@@ -66,20 +66,11 @@ impl Args {
     }
 }
 
-fn session_id_mode(text: &str) -> Result<SessionIdMode, String> {
-    match text {
-        "uuid" => Ok(SessionIdMode::Uuid),
-        "any" => Ok(SessionIdMode::Any),
-        "off" => Ok(SessionIdMode::Off),
-        _ => Err("expected uuid, any or off".into()),
-    }
-}
-
 /// Rebuilds all rows.
 pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
     let choice = args.store.choice();
     let settings = args.settings(&choice.stored_settings().await?);
-    let rules = RowRules::new(&settings, RasaDecoder::new);
+    let rules = RowRules::new(&settings, shipped);
     let mut rebuild = Rebuild {
         store: choice.store()?.with_notices({
             let quiet = args.quiet;

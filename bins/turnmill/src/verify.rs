@@ -4,7 +4,7 @@ use std::io::Write;
 
 use serde_json::{Map, Value, json};
 use turnmill_ingest::examine;
-use turnmill_sink::Inspect;
+use turnmill_sink::{Inspect, LedgerEntry};
 use turnmill_text::escaped;
 
 use crate::failure::Failure;
@@ -39,7 +39,7 @@ pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
         }
     };
     let ledger = store.ledger().await?;
-    let adds_up = ledger.iter().all(|(_, counts)| counts.adds_up());
+    let adds_up = ledger.iter().all(|entry| entry.counts.adds_up());
     let sound = adds_up && examined.findings.is_empty();
 
     let mut out = std::io::stdout().lock();
@@ -53,7 +53,7 @@ pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
             .collect();
         let ledger: Vec<Value> = ledger
             .iter()
-            .map(|(source, counts)| {
+            .map(|LedgerEntry { source, counts }| {
                 json!({
                     "source": source,
                     "records": counts.records,
@@ -86,7 +86,7 @@ pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
         "{:<20} {:>12} {:>12} {:>12} {:>12} {:>12}",
         "source", "records", "events", "duplicates", "dead letters", "skipped"
     )?;
-    for (source, counts) in &ledger {
+    for LedgerEntry { source, counts } in &ledger {
         writeln!(
             out,
             "{:<20} {:>12} {:>12} {:>12} {:>12} {:>12}{}",

@@ -58,6 +58,7 @@
 //! | --- | --- | --- |
 //! | load a file or an iterator | [`Loader`] | `file_to_sqlite` |
 //! | read from somewhere else | [`Source`] | `own_source` |
+//! | read another format of events | [`Decoder`] | `own_decoder` |
 //! | write to somewhere else | [`Store`] and [`Transaction`] | `custom_store` |
 //! | keep the state yourself | [`Engine`], [`Timeline`], [`Replay`] | `engine_only` |
 //! | run inside your own async code | [`Pipeline`] | |
@@ -109,8 +110,8 @@ pub use turnmill_formats::rasa::RasaDecoder;
 #[cfg(feature = "pipeline")]
 pub use turnmill_ingest::RowRules;
 pub use turnmill_model::{
-    Changes, Decoder, Event, EventId, EventTime, Micros, PartitionId, Record, Refused, SenderId, SessionId,
-    SessionIdMode, Settings,
+    Body, Changes, Decoder, Decoders, Event, EventId, EventTime, IdentityDigest, Micros, PartitionId, Reason,
+    Record, Refused, SenderId, SessionId, SessionIdMode, SessionRule, Settings, UserMessage,
 };
 #[cfg(feature = "pipeline")]
 pub use turnmill_pipeline::{Drained, Pipeline, Stop};

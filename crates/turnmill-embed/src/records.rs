@@ -7,14 +7,15 @@ use turnmill_source::{BatchLimits, NewRecord, Progress, RecordBatch, Source, Sou
 #[derive(Debug)]
 pub(crate) struct Records<I> {
     partition: PartitionId,
+    decoder: Option<String>,
     bodies: I,
     /// Number of the next record.
     next: u64,
 }
 
 impl<I> Records<I> {
-    pub(crate) fn new(partition: PartitionId, bodies: I) -> Self {
-        Self { partition, bodies, next: 0 }
+    pub(crate) fn new(partition: PartitionId, decoder: Option<String>, bodies: I) -> Self {
+        Self { partition, decoder, bodies, next: 0 }
     }
 }
 
@@ -24,6 +25,10 @@ where
 {
     fn partition(&self) -> &PartitionId {
         &self.partition
+    }
+
+    fn decoder(&self) -> Option<&str> {
+        self.decoder.as_deref()
     }
 
     fn next_batch(&mut self, limits: &BatchLimits, out: &mut RecordBatch) -> Result<Progress, SourceError> {

@@ -7,6 +7,8 @@
 //! - `rasa` (feature `rasa`, on by default): every event type of Rasa Open Source and of CALM
 //!   assistants.
 //!
+//! [`shipped`] holds all of them by their names.
+//!
 //! ```
 //! use turnmill_formats::rasa::RasaDecoder;
 //! use turnmill_model::{Decoder, Record, Settings};
@@ -21,3 +23,16 @@
 
 #[cfg(feature = "rasa")]
 pub mod rasa;
+
+/// Returns all decoders of this build, under `settings`. Rasa's is the default one.
+///
+/// ```
+/// use turnmill_model::Settings;
+/// let decoders = turnmill_formats::shipped(&Settings::default());
+/// assert_eq!(decoders.default_decoder().name(), "rasa");
+/// ```
+#[cfg(feature = "rasa")]
+#[must_use]
+pub fn shipped(settings: &turnmill_model::Settings) -> turnmill_model::Decoders {
+    rasa::RasaDecoder::new(settings).into()
+}

@@ -12,8 +12,8 @@
 
 use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::{Accounting, Arrivals, Ingest, MakeDeadLetter, RowRules};
-use turnmill_model::{PartitionId, Record, Refused, Settings, SourceFactsBuf};
-use turnmill_sink::{Advance, DeadLetter, Inspect, MemoryStore, Store, StoreError};
+use turnmill_model::{PartitionId, Record, Refused, Settings};
+use turnmill_sink::{Advance, DeadLetter, Inspect, LedgerEntry, MemoryStore, Store, StoreError};
 
 const RECORDS: [&str; 6] = [
     r#"{"sender_id": "ada", "event": "user", "timestamp": 1656382550.30, "text": "where is my parcel?"}"#,
@@ -36,21 +36,9 @@ struct Here<'r> {
 impl MakeDeadLetter for Here<'_> {
     fn dead_letter(&self, record: usize, refused: &Refused) -> DeadLetter {
         let record = self.first + record;
-        DeadLetter {
-            id: 0,
-            key: self.key.clone(),
-            place: record.to_string(),
-            reason: refused.reason,
-            detail: refused.detail.clone(),
-            payload: RECORDS[record].into(),
-            sender: None,
-            time: None,
-            environment: None,
-            row: None,
-            facts: SourceFactsBuf::default(),
-            record_key: None,
-            headers: Vec::new(),
-        }
+        let payload = RECORDS[record].as_bytes();
+        let given = Record { payload, ..Record::default() };
+        DeadLetter::new(self.key, &record.to_string(), &given, refused)
     }
 }
 
@@ -66,7 +54,7 @@ async fn run() -> Result<(), StoreError> {
     let mut from = opened.position(&key).map(str::to_owned);
     for (number, record) in RECORDS.iter().enumerate() {
         let mut arrivals = Arrivals::default();
-        arrivals.push(rules.decoder(), Record { payload: record.as_bytes(), ..Record::default() });
+        arrivals.push(rules.decoders(), Record { payload: record.as_bytes(), ..Record::default() });
         let to = (number + 1).to_string();
         // The step is committed only onto this position. A second writer with another position is
         // fenced.
@@ -97,7 +85,7 @@ async fn run() -> Result<(), StoreError> {
             String::from_utf8_lossy(&letter.payload)
         );
     }
-    for (source, counts) in store.ledger().await? {
+    for LedgerEntry { source, counts } in store.ledger().await? {
         println!("{source}: {counts:?}; adds up: {}", counts.adds_up());
     }
     Ok(())

@@ -2,19 +2,18 @@
 
 use std::collections::HashMap;
 
-use turnmill_model::{Decoder, Event, Record, Refused, SenderId};
+use turnmill_model::{Decoders, Event, Record, Refused, SenderId};
 use turnmill_sink::{Chunk, DeadLetter};
 
 /// Holds records in their order of arrival, with the events that they gave.
 ///
 /// ```
-/// use turnmill_formats::rasa::RasaDecoder;
 /// use turnmill_model::{Record, Settings};
 /// use turnmill_ingest::Arrivals;
-/// let decoder = RasaDecoder::new(&Settings::default());
+/// let decoders = turnmill_formats::shipped(&Settings::default());
 /// let mut arrivals = Arrivals::default();
-/// arrivals.push(&decoder, Record { payload: b"not JSON", ..Record::default() });
-/// arrivals.push(&decoder, Record { payload: b"  ", ..Record::default() });
+/// arrivals.push(&decoders, Record { payload: b"not JSON", ..Record::default() });
+/// arrivals.push(&decoders, Record { payload: b"  ", ..Record::default() });
 /// assert_eq!((arrivals.events().len(), arrivals.refused().len(), arrivals.skipped()), (0, 1, 1));
 /// ```
 #[derive(Debug, Default)]
@@ -31,24 +30,26 @@ pub struct Arrivals<'a> {
 /// Holds the senders' events as the history keeps them, packed ahead.
 #[derive(Debug)]
 pub(crate) struct Packed {
-    /// Name of the decoder.
-    pub(crate) decoder: &'static str,
     /// Number of events, and the chunks that hold them.
     pub(crate) chunks: HashMap<SenderId, (usize, Vec<Chunk>)>,
 }
 
 impl<'a> Arrivals<'a> {
-    /// Decodes the next record.
-    pub fn push(&mut self, decoder: &dyn Decoder, record: Record<'a>) {
+    /// Decodes the next record, with the decoder that its source names.
+    pub fn push(&mut self, decoders: &Decoders, mut record: Record<'a>) {
         let number = self.records.len();
         self.packed = None;
-        self.records.push(record);
         let before = self.events.len();
-        match decoder.decode(&record, &mut self.events) {
+        match decoders.decode(&record, &mut self.events) {
             Err(refused) => self.refused.push((number, refused)),
-            Ok(()) if self.events.len() == before => self.skipped += 1,
-            Ok(()) => self.record_of.resize(self.events.len(), number),
+            Ok(_) if self.events.len() == before => self.skipped += 1,
+            Ok(decoder) => {
+                // The history names the decoder, also if it was the default one.
+                record.facts.decoder = Some(decoder);
+                self.record_of.resize(self.events.len(), number);
+            }
         }
+        self.records.push(record);
     }
 
     /// Adds the next record, which was refused before decoding.
@@ -65,9 +66,8 @@ impl<'a> Arrivals<'a> {
 
     /// Returns the chunks of a sender if they were packed from exactly this number of events. If
     /// some events turn out to be stored already, the numbers differ.
-    pub(crate) fn packed(&self, decoder: &str, sender: SenderId, events: usize) -> Option<&[Chunk]> {
-        let packed = self.packed.as_ref().filter(|packed| packed.decoder == decoder)?;
-        let (of, chunks) = packed.chunks.get(&sender)?;
+    pub(crate) fn packed(&self, sender: SenderId, events: usize) -> Option<&[Chunk]> {
+        let (of, chunks) = self.packed.as_ref()?.chunks.get(&sender)?;
         (*of == events).then_some(chunks)
     }
 
@@ -134,28 +134,15 @@ impl<'a> Arrivals<'a> {
 ///
 /// ```
 /// use turnmill_ingest::MakeDeadLetter;
-/// use turnmill_model::{PartitionId, Refused, SourceFactsBuf};
+/// use turnmill_model::{PartitionId, Record, Refused};
 /// use turnmill_sink::DeadLetter;
 ///
 /// struct Lines<'l>(&'l [&'l str]);
 ///
 /// impl MakeDeadLetter for Lines<'_> {
 ///     fn dead_letter(&self, record: usize, refused: &Refused) -> DeadLetter {
-///         DeadLetter {
-///             id: 0,
-///             key: PartitionId::new("example", "lines"),
-///             place: record.to_string(),
-///             reason: refused.reason,
-///             detail: refused.detail.clone(),
-///             payload: self.0.get(record).map_or_else(Vec::new, |line| line.as_bytes().to_vec()),
-///             sender: None,
-///             time: None,
-///             environment: None,
-///             row: None,
-///             facts: SourceFactsBuf::default(),
-///             record_key: None,
-///             headers: Vec::new(),
-///         }
+///         let line = Record { payload: self.0[record].as_bytes(), ..Record::default() };
+///         DeadLetter::new(&PartitionId::new("example", "lines"), &record.to_string(), &line, refused)
 ///     }
 /// }
 /// ```

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Instant;
 
 use turnmill_engine::{Engine, NamedSession, Recency, Timeline};
-use turnmill_model::{Changes, Decoder, EventId, EventTime, SenderId, SessionId};
+use turnmill_model::{Changes, Decoders, EventId, EventTime, SenderId, SessionId, Settings};
 use turnmill_sink::{
     Batch, CheckpointWrite, Chunk, Claim, Counts, HistoryWrite, Locked, SenderClaim, Store, StoreError,
     TimelineWrite, Transaction,
@@ -27,17 +27,19 @@ use crate::ahead::Ahead;
 use crate::arrivals::Arrivals;
 use crate::batch_task::{BatchTask, Purpose};
 use crate::cache::Cache;
+use crate::copies::EventCounts;
 use crate::groups::{Group, Item, recognise};
 use crate::history::Entries;
 use crate::late::{self, DirectRun, LateOutcome, Replayer};
 use crate::reader::ReadAhead;
 use crate::report::{Report, RowCounts};
-use crate::setback::{Setback, check_patterns};
+use crate::setback::{Setback, check_opened, check_patterns};
 
 /// Holds what all attempts of an [`Ingest`](crate::Ingest) share.
 pub(crate) struct Attempt<'i> {
+    pub(crate) settings: &'i Settings,
     pub(crate) engine: &'i Engine,
-    pub(crate) decoder: &'i dyn Decoder,
+    pub(crate) decoders: &'i Decoders,
     pub(crate) cache: &'i mut Cache,
 }
 
@@ -80,9 +82,10 @@ impl Attempt<'_> {
                 .collect(),
         };
         let mut tx = store.begin(&claim).await?;
+        check_opened(self.settings, &tx)?;
         check_patterns(self.engine, &tx)?;
         let mut states = self.states(&groups, task.arrivals, tx.timelines().await?)?;
-        recognise(&mut tx, &mut groups, task.arrivals, self.decoder, &states).await?;
+        recognise(&mut tx, &mut groups, task.arrivals, self.decoders, &states).await?;
 
         // Apply all senders, then check the session ids they want to own. If a sender wants the id
         // of another sender's session, mark that id as foreign in its state and apply the whole
@@ -108,7 +111,7 @@ impl Attempt<'_> {
             }
             if !progress {
                 // Each round marks an id as foreign to a sender, for good, so the rounds end.
-                let detail = "session ids are taken from senders without end".into();
+                let detail = "senders take a session id from each other without end".into();
                 return Err(StoreError::Damaged { detail }.into());
             }
         };
@@ -175,7 +178,7 @@ impl Attempt<'_> {
                     (0, Timeline::new(group.sender, key, assistant))
                 }
                 (Locked::Current, None) => {
-                    let detail = format!("sender {} was not loaded", group.sender);
+                    let detail = format!("the store returned no state of sender {}", group.sender);
                     return Err(StoreError::Damaged { detail });
                 }
             };
@@ -215,7 +218,7 @@ impl Attempt<'_> {
                 DirectRun::NeedsReplay { since: moving } => since = Some(moving),
             }
         }
-        let mut replayer = Replayer { tx, engine: self.engine, decoder: self.decoder, ahead };
+        let mut replayer = Replayer { tx, engine: self.engine, decoders: self.decoders, ahead };
         let mut outcome = replayer.apply(timeline, &group.items, arrivals, since, out).await?;
         let named_sessions = std::mem::take(&mut outcome.named_sessions);
         Ok(Applied {
@@ -239,11 +242,10 @@ impl Attempt<'_> {
         let sender = group.sender;
         batch.timelines.push(TimelineWrite { sender, version, state: applied.timeline.to_bytes() });
         let new = || group.items.iter().filter(|item| !item.is_known());
-        let decoder = self.decoder.name();
-        let packed = arrivals.and_then(|arrivals| arrivals.packed(decoder, sender, new().count()));
+        let packed = arrivals.and_then(|arrivals| arrivals.packed(sender, new().count()));
         let chunks = match packed {
             Some(chunks) => chunks.to_vec(),
-            None => Entries { decoder, entries: new().map(Item::entry).collect() }.chunks(),
+            None => Entries(new().map(Item::entry).collect()).chunks(),
         };
         let write = |chunk: Chunk| HistoryWrite { sender, chunk: chunk.numbered(version), replaces: false };
         batch.history.extend(chunks.into_iter().map(write));
@@ -326,8 +328,10 @@ fn last_sender_updates(changes: &mut Changes) {
 fn count(report: &mut Report, group: &Group<'_, '_>, applied: &Applied, before: &Timeline) {
     let new = || group.items.iter().filter(|item| !item.is_known());
     let late = applied.late.as_ref();
-    let removed = late.map_or(0, |late| late.removed);
-    let events = new().count() as i64 - removed;
+    let removed = late.map_or_else(EventCounts::default, |late| late.removed);
+    let mut added = EventCounts::default();
+    new().for_each(|item| added.add(&item.event));
+    let events = added.events - removed.events;
     report.late += new().filter(|item| before.recency(&item.event) == Recency::Older).count() as u64;
     report.replays += late.map_or(0, |late| late.replays);
     report.counts += Counts {
@@ -338,6 +342,7 @@ fn count(report: &mut Report, group: &Group<'_, '_>, applied: &Applied, before: 
         duplicates: group.copies - events,
         anonymised: group.anonymised + late.map_or(0, |late| late.anonymised),
         changed: group.changed + late.map_or(0, |late| late.changed),
+        parts: added.parts - removed.parts,
         ..Counts::default()
     };
 }

@@ -17,6 +17,8 @@
 //! anonymised, plain "hi"                     one event, one duplicate; the event gets the intent of "hi"
 //! ```
 
+use std::ops::AddAssign;
+
 use smallvec::SmallVec;
 use turnmill_model::{AnonymisedAt, Event, EventId};
 
@@ -59,6 +61,26 @@ pub(crate) struct FoldedCopies {
     pub(crate) changed: i64,
 }
 
+/// Counts events: those that count in the ledger, and the further ones of their records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct EventCounts {
+    pub(crate) events: i64,
+    pub(crate) parts: i64,
+}
+
+impl EventCounts {
+    pub(crate) fn add(&mut self, event: &Event<'_>) {
+        *(if event.counted { &mut self.events } else { &mut self.parts }) += 1;
+    }
+}
+
+impl AddAssign for EventCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.events += other.events;
+        self.parts += other.parts;
+    }
+}
+
 /// Folds the `copies` of one key, each with its number, in the order of arrival, into what is
 /// stored `before`.
 ///
@@ -94,11 +116,14 @@ pub(crate) fn fold<'c>(
         }
     }
     for (arrival, event) in copies {
+        // All copies of an event have the same place in their records, so all of them count or
+        // none.
+        let counted = i64::from(event.counted);
         match (mark, &event.anonymised) {
             (Some(standing), Some(new)) if new <= standing => {}
             (_, Some(new)) => {
                 // The very first copy of a key replaces nothing.
-                verdict.anonymised += i64::from(mark.is_some() || !plain.is_empty());
+                verdict.anonymised += if mark.is_some() || !plain.is_empty() { counted } else { 0 };
                 verdict.stands = Some(CopySource::Arrived(arrival));
                 mark = Some(new);
             }
@@ -108,7 +133,7 @@ pub(crate) fn fold<'c>(
                     continue;
                 }
                 if event.told_by_key && !plain.is_empty() {
-                    verdict.changed += 1;
+                    verdict.changed += counted;
                     continue;
                 }
                 plain.push(event.id);

@@ -85,7 +85,7 @@ fn problem(sender: SenderId, kept: &StoredSender) -> Option<String> {
             Err(error) => return Some(error.to_string()),
         };
         match Entries::read(&bytes) {
-            Ok(entries) => events += entries.entries.len() as u64,
+            Ok(entries) => events += entries.0.len() as u64,
             Err(error) => return Some(error.to_string()),
         }
     }

@@ -19,12 +19,12 @@ use std::collections::HashMap;
 
 use smallvec::{SmallVec, smallvec};
 use turnmill_engine::{Recency, Timeline};
-use turnmill_model::{Decoder, Event, EventId, EventKey, EventTime, Record, SenderId};
+use turnmill_model::{Decoders, Event, EventId, EventKey, EventTime, Record, SenderId};
 
 use crate::arrivals::Arrivals;
 use crate::copies::{CopySource, KnownCopies, fold};
 use crate::history::Entry;
-use turnmill_sink::{EventLookup, StoreError, Transaction};
+use turnmill_sink::{EventLookup, StoreError, StoredCopies, Transaction};
 
 /// The copies of one event in a batch: numbers of the events, in the order of arrival.
 pub(crate) type Copies = SmallVec<[usize; 2]>;
@@ -71,7 +71,7 @@ pub(crate) struct Group<'e, 'a> {
     keys: Vec<Copies>,
     /// The events to apply, in the sender's order; filled by [`settle`](Self::settle).
     pub(crate) items: Vec<Item<'e, 'a>>,
-    /// Number of arrived copies, of all events.
+    /// Number of arrived copies that count in the ledger, of all events.
     pub(crate) copies: i64,
     /// Anonymised copies that took the place of another copy of the batch.
     pub(crate) anonymised: i64,
@@ -90,7 +90,7 @@ pub(crate) fn grouped<'t, 'a>(
     let mut groups: Vec<Group<'t, 'a>> = Vec::new();
     let mut places: HashMap<EventKey, usize> = HashMap::new();
     for arrival in order {
-        let Event { id, sender, .. } = events[arrival];
+        let Event { id, sender, counted, .. } = events[arrival];
         if groups.last().is_none_or(|group| group.sender != sender) {
             places.clear();
             groups.push(Group {
@@ -103,7 +103,7 @@ pub(crate) fn grouped<'t, 'a>(
             });
         }
         let Some(Group { keys, copies, .. }) = groups.last_mut() else { continue };
-        *copies += 1;
+        *copies += i64::from(counted);
         let place = *places.entry(id.key()).or_insert(keys.len());
         match keys.get_mut(place) {
             Some(copies) => copies.push(arrival),
@@ -123,13 +123,13 @@ impl<'e, 'a> Group<'e, 'a> {
     pub(crate) fn settle(
         &mut self,
         arrivals: &'e Arrivals<'a>,
-        decoder: &dyn Decoder,
+        decoders: &Decoders,
         stored: &HashMap<EventKey, Vec<EventId>>,
     ) {
         for copies in std::mem::take(&mut self.keys) {
             let key = copies.first().map(|first| arrivals.events[*first].id.key());
             match key.and_then(|key| stored.get(&key)) {
-                None => self.settle_new(arrivals, decoder, &copies),
+                None => self.settle_new(arrivals, decoders, &copies),
                 Some(stored) => self.settle_known(arrivals, copies, stored),
             }
         }
@@ -139,7 +139,7 @@ impl<'e, 'a> Group<'e, 'a> {
     }
 
     /// Settles the copies of an event that the store does not know.
-    fn settle_new(&mut self, arrivals: &'e Arrivals<'a>, decoder: &dyn Decoder, copies: &Copies) {
+    fn settle_new(&mut self, arrivals: &'e Arrivals<'a>, decoders: &Decoders, copies: &Copies) {
         let item = |arrival: usize| Item {
             event: Cow::Borrowed(&arrivals.events[arrival]),
             record: arrivals.record(arrival),
@@ -163,7 +163,7 @@ impl<'e, 'a> Group<'e, 'a> {
             if let Some(CopySource::Arrived(plain)) = verdict.facts {
                 let plain_event = &arrivals.events[plain];
                 event.keep_facts_of(plain_event);
-                let kept = decoder.kept(&arrivals.record(plain), plain_event.ordinal);
+                let kept = decoders.kept(&arrivals.record(plain), plain_event.ordinal);
                 item.kept = Some(kept.unwrap_or_default());
             }
             self.items.push(item);
@@ -211,7 +211,7 @@ pub(crate) async fn recognise<'t, 'a, T: Transaction>(
     tx: &mut T,
     groups: &mut [Group<'t, 'a>],
     arrivals: &'t Arrivals<'a>,
-    decoder: &dyn Decoder,
+    decoders: &Decoders,
     states: &[(u64, Timeline)],
 ) -> Result<(), StoreError> {
     let mut suspects: Vec<EventLookup> = Vec::new();
@@ -234,14 +234,14 @@ pub(crate) async fn recognise<'t, 'a, T: Transaction>(
     }
     let known = if suspects.is_empty() { Vec::new() } else { tx.known(&suspects).await? };
     let mut stored: HashMap<SenderId, HashMap<EventKey, Vec<EventId>>> = HashMap::new();
-    for (EventLookup { sender, key }, ids) in suspects.into_iter().zip(known) {
+    for (EventLookup { sender, key }, StoredCopies { ids }) in suspects.into_iter().zip(known) {
         if !ids.is_empty() {
             stored.entry(sender).or_default().insert(key, ids);
         }
     }
     let nothing = HashMap::new();
     for group in groups {
-        group.settle(arrivals, decoder, stored.get(&group.sender).unwrap_or(&nothing));
+        group.settle(arrivals, decoders, stored.get(&group.sender).unwrap_or(&nothing));
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use turnmill_engine::Engine;
-use turnmill_model::{Decoder, Reason, Refused};
+use turnmill_model::{Decoder, Decoders, Reason, Refused, Settings};
 use turnmill_sink::{Advance, Class, Opened, Store, StoreError};
 
 use crate::accounting::Accounting;
@@ -38,8 +38,9 @@ impl Ingest {
         Self { rules: rules.clone(), engine: rules.engine().clone(), cache: Cache::new(cache_bytes) }
     }
 
-    /// Opens `store` under the settings of the rules, which the store remembers. Returns the stored
-    /// position of each source.
+    /// Opens `store` with the settings of the rules, which the store remembers. Returns the stored
+    /// position of each source. Batches for a store that was opened with other settings are
+    /// refused.
     ///
     /// # Errors
     ///
@@ -54,10 +55,17 @@ impl Ingest {
         &self.rules
     }
 
-    /// Returns the decoder of the rules, with which records are pushed into [`Arrivals`].
+    /// Adds a decoder to the rules, see [`RowRules::with_decoder`].
     #[must_use]
-    pub fn decoder(&self) -> &dyn Decoder {
-        self.rules.decoder()
+    pub fn with_decoder<D: Decoder + 'static>(mut self, decoder: impl FnOnce(&Settings) -> D) -> Self {
+        self.rules = self.rules.with_decoder(decoder);
+        self
+    }
+
+    /// Returns the decoders of the rules, with which records are pushed into [`Arrivals`].
+    #[must_use]
+    pub fn decoders(&self) -> &Decoders {
+        self.rules.decoders()
     }
 
     /// Returns how many timelines are in memory, and their bytes.
@@ -77,7 +85,8 @@ impl Ingest {
     /// # Errors
     ///
     /// Returns the errors of the store, except poison: a record of which the store refuses a row
-    /// becomes a dead letter, which `letters` makes. After an error nothing has changed. If the
+    /// becomes a dead letter, which `letters` makes. Fatal if the store was opened with other
+    /// settings than those of the rules. After an error nothing has changed. If the
     /// class of the error allows it, the same call may be repeated.
     pub async fn ingest<S: Store>(
         &mut self,
@@ -143,7 +152,14 @@ impl Ingest {
         self.cache.clear();
         // No record is refused on its own, so none can be named. Dropping all of them would lose
         // events, so the batch fails.
-        if poison.is_empty() { Err(StoreError::Damaged { detail: whole.to_string() }) } else { Ok(poison) }
+        if poison.is_empty() {
+            let detail = format!(
+                "{whole}; it accepts each record of the batch alone, so none can become a dead letter: look at the \
+                 constraints and triggers of its tables"
+            );
+            return Err(StoreError::Unusable { detail, source: None });
+        }
+        Ok(poison)
     }
 
     /// Repeats an attempt until it runs with the patterns that the store has now.
@@ -155,7 +171,8 @@ impl Ingest {
     ) -> Result<Report, StoreError> {
         loop {
             let Self { rules, engine, cache } = self;
-            let mut attempt = Attempt { engine, decoder: rules.decoder(), cache };
+            let mut attempt =
+                Attempt { settings: rules.settings(), engine, decoders: rules.decoders(), cache };
             match attempt.run(store, task, purpose).await {
                 Ok(report) => return Ok(report),
                 Err(setback) => self.overcome(setback, store).await?,

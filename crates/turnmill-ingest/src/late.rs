@@ -44,9 +44,10 @@
 use turnmill_engine::{
     Checkpoint, Engine, Finished, NamedSession, Recency, Replay, ReplayOutcome, Step, Timeline,
 };
-use turnmill_model::{Changes, Decoder, Event, EventTime};
+use turnmill_model::{Changes, Decoders, Event, EventTime};
 
 use crate::arrivals::Arrivals;
+use crate::copies::EventCounts;
 use crate::groups::Item;
 use crate::reader::{ReadAhead, Reader, SenderRef};
 use crate::replaced::{Change, Plan};
@@ -65,7 +66,7 @@ pub(crate) struct LateOutcome {
     /// Number of copies whose content differs from that of the copy that stands.
     pub(crate) changed: i64,
     /// Number of stored events that an anonymised copy of another made duplicates.
-    pub(crate) removed: i64,
+    pub(crate) removed: EventCounts,
     pub(crate) replays: u64,
 }
 
@@ -78,7 +79,7 @@ impl LateOutcome {
             named_sessions: Vec::new(),
             anonymised: 0,
             changed: 0,
-            removed: 0,
+            removed: EventCounts::default(),
             replays: 0,
         }
     }
@@ -88,7 +89,7 @@ impl LateOutcome {
 pub(crate) struct Replayer<'m, T> {
     pub(crate) tx: &'m mut T,
     pub(crate) engine: &'m Engine,
-    pub(crate) decoder: &'m dyn Decoder,
+    pub(crate) decoders: &'m Decoders,
     /// The page of history that the first reader is likely to need, if it was read ahead.
     pub(crate) ahead: Option<ReadAhead>,
 }
@@ -193,7 +194,7 @@ impl<T: Transaction> Replayer<'_, T> {
     ) -> Result<LateOutcome, StoreError> {
         let plan = if items.iter().any(Item::is_known) {
             let sender_ref = SenderRef::of(timeline);
-            Plan::make(self.tx, self.decoder, &sender_ref, items, arrivals, self.ahead.take()).await?
+            Plan::make(self.tx, self.decoders, &sender_ref, items, arrivals, self.ahead.take()).await?
         } else {
             Plan::default()
         };
@@ -373,8 +374,7 @@ impl<T: Transaction> Replayer<'_, T> {
             (reader, _) => {
                 let ahead = self.ahead.take();
                 let fresh =
-                    Reader::open(self.tx, outcome.timeline.sender(), since, self.decoder.name(), ahead)
-                        .await?;
+                    Reader::open(self.tx, outcome.timeline.sender(), since, self.decoders, ahead).await?;
                 reader.insert(fresh)
             }
         };
@@ -415,13 +415,13 @@ impl<T: Transaction> Replayer<'_, T> {
             if stored.is_some()
                 && let Some(stored) = reader.next()
             {
-                let event = stored.event(self.decoder, &sender_ref)?;
+                let event = stored.event(self.decoders, &sender_ref)?;
                 match work.plan.change(event.id) {
                     None => replay.stored(&event),
                     Some(Change::Remove) => replay.remove(&event),
                     Some(Change::Replace { copy, kept }) => {
-                        let changed = stored.with_copy(work.arrivals, *copy, kept);
-                        replay.replace(&event, &changed.event(self.decoder, &sender_ref)?);
+                        let changed = stored.with_copy(work.arrivals, *copy, kept, self.decoders)?;
+                        replay.replace(&event, &changed.event(self.decoders, &sender_ref)?);
                     }
                 }
             } else if let Some(item) = rest.next() {

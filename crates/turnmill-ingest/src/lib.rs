@@ -49,6 +49,7 @@ mod cache;
 mod copies;
 mod examine;
 mod groups;
+mod history;
 mod ingest;
 mod late;
 mod look;
@@ -61,7 +62,6 @@ mod setback;
 mod upkeep;
 mod whole_history;
 
-pub mod history;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 

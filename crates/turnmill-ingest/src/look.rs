@@ -47,7 +47,7 @@ impl Ingest {
             let name = Timeline::name_of(&state)?;
             let timeline = Timeline::new(*sender, &name.key, name.assistant.as_deref());
             rows.clear();
-            let history = WholeHistory { engine: &engine, decoder: self.decoder() };
+            let history = WholeHistory { engine: &engine, decoders: self.decoders() };
             let made = history.run(&mut tx, *sender, timeline, &mut rows).await?;
             show(RemadeSender { sender: *sender, sender_key: &name.key, events: made.events, rows: &rows });
         }
@@ -72,11 +72,11 @@ impl Ingest {
             return Ok(false);
         };
         let sender_ref = SenderRef { sender, name: Timeline::name_of(&state)? };
-        let mut reader = Reader::open(&mut tx, sender, None, self.decoder().name(), None).await?;
+        let mut reader = Reader::open(&mut tx, sender, None, self.decoders(), None).await?;
         loop {
             reader.fill(&mut tx).await?;
             let Some(stored) = reader.next() else { return Ok(true) };
-            show(&stored.event(self.decoder(), &sender_ref)?);
+            show(&stored.event(self.decoders(), &sender_ref)?);
         }
     }
 

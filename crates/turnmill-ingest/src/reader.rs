@@ -15,7 +15,7 @@
 use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use turnmill_engine::{Checkpoint, SenderName, Timeline};
-use turnmill_model::{AssistantName, Decoder, Event, EventTime, Record, SenderId, SourceFacts, TimeUnit};
+use turnmill_model::{AssistantName, Decoders, Event, EventTime, Record, SenderId, SourceFacts, TimeUnit};
 
 use crate::arrivals::Arrivals;
 use crate::copies::CopySource;
@@ -51,6 +51,8 @@ impl SenderRef {
 /// Holds one stored event: its record, and its place in the sender's order.
 #[derive(Clone, Debug)]
 pub(crate) struct Stored {
+    /// Name of its decoder; `None`: the default one.
+    decoder: Option<&'static str>,
     pub(crate) time: EventTime,
     tie: Option<i64>,
     ordinal: u32,
@@ -65,8 +67,23 @@ pub(crate) struct Stored {
 }
 
 impl Stored {
-    pub(crate) fn new(entry: &Entry<'_>, chunk: (u64, usize)) -> Self {
-        Self {
+    /// Copies an event out of its chunk.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unusable`] if there is no decoder for it.
+    pub(crate) fn new(
+        entry: &Entry<'_>,
+        chunk: (u64, usize),
+        decoders: &Decoders,
+    ) -> Result<Self, StoreError> {
+        let decoder = match decoders.named(entry.decoder) {
+            None if entry.decoder.is_empty() => None,
+            None => return Err(no_decoder(entry.decoder, decoders)),
+            Some(decoder) => Some(decoder.name()),
+        };
+        Ok(Self {
+            decoder,
             time: entry.time,
             tie: entry.tie,
             ordinal: entry.ordinal,
@@ -77,12 +94,13 @@ impl Stored {
             kept: entry.kept.map(Into::into),
             payload: entry.payload.into(),
             chunk,
-        }
+        })
     }
 
     /// Returns the event as the history keeps it.
     pub(crate) fn entry(&self) -> Entry<'_> {
         Entry {
+            decoder: self.decoder.unwrap_or_default(),
             time: self.time,
             tie: self.tie,
             ordinal: self.ordinal,
@@ -110,6 +128,7 @@ impl Stored {
                     .map_or(AssistantName::None, AssistantName::Given),
                 time_unit: self.time_unit,
                 anonymised: self.anonymised,
+                decoder: self.decoder,
             },
             kept: self.kept.as_deref(),
         }
@@ -118,7 +137,7 @@ impl Stored {
     /// Decodes the event again, at the place that the history gives it.
     pub(crate) fn event<'s>(
         &'s self,
-        decoder: &dyn Decoder,
+        decoders: &Decoders,
         sender_ref: &'s SenderRef,
     ) -> Result<Event<'s>, StoreError> {
         let mut events = Vec::new();
@@ -126,7 +145,7 @@ impl Stored {
             detail: format!("a stored event of `{}`: {detail}", sender_ref.name.key),
         };
         let record = self.record(sender_ref);
-        decoder.decode(&record, &mut events).map_err(|refused| damaged(refused.to_string()))?;
+        decoders.decode(&record, &mut events).map_err(|refused| damaged(refused.to_string()))?;
         let index = self.ordinal as usize;
         if index >= events.len() {
             return Err(damaged("its record gives fewer events than before".into()));
@@ -137,8 +156,8 @@ impl Stored {
     }
 
     /// Returns what has to be kept of this plain event when an anonymised copy takes its place.
-    pub(crate) fn facts(&self, decoder: &dyn Decoder, sender_ref: &SenderRef) -> Vec<u8> {
-        decoder.kept(&self.record(sender_ref), self.ordinal).unwrap_or_default()
+    pub(crate) fn facts(&self, decoders: &Decoders, sender_ref: &SenderRef) -> Vec<u8> {
+        decoders.kept(&self.record(sender_ref), self.ordinal).unwrap_or_default()
     }
 
     /// Returns `copy`, another stored event, at the place of this one, with `kept` of the plain
@@ -153,16 +172,31 @@ impl Stored {
         arrivals: Option<&Arrivals<'_>>,
         copy: CopySource,
         kept: &Option<Vec<u8>>,
-    ) -> Self {
+        decoders: &Decoders,
+    ) -> Result<Self, StoreError> {
         let mut changed = match (arrivals, copy) {
             (Some(arrivals), CopySource::Arrived(arrival)) => {
                 let entry = Entry::new(&arrivals.record(arrival), &arrivals.events[arrival], None);
-                Self { time: self.time, tie: self.tie, ..Self::new(&entry, self.chunk) }
+                let copy = Self::new(&entry, self.chunk, decoders)?;
+                Self { time: self.time, tie: self.tie, ..copy }
             }
             (_, CopySource::Known | CopySource::Arrived(_)) => self.clone(),
         };
         changed.kept.clone_from(kept);
-        changed
+        Ok(changed)
+    }
+}
+
+/// Returns the error of a history that this program cannot read.
+fn no_decoder(name: &str, decoders: &Decoders) -> StoreError {
+    let known: Vec<&str> = decoders.names().collect();
+    StoreError::Unusable {
+        detail: format!(
+            "its history has records of the decoder `{name}`, and this program has only: {}; use one that \
+             has it",
+            known.join(", ")
+        ),
+        source: None,
     }
 }
 
@@ -174,7 +208,7 @@ impl Stored {
 pub(crate) struct Reader {
     sender: SenderId,
     since: Option<EventTime>,
-    decoder: &'static str,
+    decoders: Decoders,
     /// The checkpoint at which reading began; `None`: with the first event.
     pub(crate) start: Option<Checkpoint>,
     /// The checkpoints not passed yet.
@@ -211,13 +245,13 @@ impl Reader {
         tx: &mut T,
         sender: SenderId,
         since: Option<EventTime>,
-        decoder: &'static str,
+        decoders: &Decoders,
         ahead: Option<ReadAhead>,
     ) -> Result<Self, StoreError> {
         let mut reader = Self {
             sender,
             since,
-            decoder,
+            decoders: decoders.clone(),
             start: None,
             checkpoints: VecDeque::new(),
             pending: VecDeque::new(),
@@ -254,15 +288,11 @@ impl Reader {
         for chunk in page.chunks {
             let bytes = unpack(&chunk.bytes)?;
             let entries = Entries::read(&bytes)?;
-            if entries.decoder != self.decoder {
-                let detail =
-                    format!("history of the format `{}`, read as `{}`", entries.decoder, self.decoder);
-                return Err(StoreError::Damaged { detail });
+            brought += entries.0.len();
+            let events = entries.0.iter().enumerate();
+            for (index, entry) in events.filter(|(_, entry)| from.is_none_or(|from| entry.time >= from)) {
+                self.pending.push_back(Stored::new(entry, (chunk.number, index), &self.decoders)?);
             }
-            brought += entries.entries.len();
-            let events = entries.entries.iter().enumerate();
-            let events = events.filter(|(_, entry)| from.is_none_or(|from| entry.time >= from));
-            self.pending.extend(events.map(|(index, entry)| Stored::new(entry, (chunk.number, index))));
             self.chunks.insert(chunk.number, chunk);
         }
         // Events with the same time and tie key stay in the order of arrival: by transaction, then

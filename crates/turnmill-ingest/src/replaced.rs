@@ -14,10 +14,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use turnmill_model::{Body, Decoder, Event, EventId, EventKey, EventTime};
+use turnmill_model::{Body, Decoders, Event, EventId, EventKey, EventTime};
 
 use crate::arrivals::Arrivals;
-use crate::copies::{CopySource, KnownCopies, fold};
+use crate::copies::{CopySource, EventCounts, KnownCopies, fold};
 use crate::groups::{Copies, Item};
 use crate::history::{Entries, unpack};
 use crate::reader::{ReadAhead, Reader, SenderRef, Stored};
@@ -49,7 +49,7 @@ pub(crate) struct Plan {
     pub(crate) concerns_totals: bool,
     pub(crate) anonymised: i64,
     pub(crate) changed: i64,
-    pub(crate) removed: i64,
+    pub(crate) removed: EventCounts,
 }
 
 /// Holds the stored events of one key, in the sender's order.
@@ -72,7 +72,7 @@ impl Plan {
     /// Reads the stored copies of the known ones of `items`, and works out what changes.
     pub(crate) async fn make<'e, 'a, T: Transaction>(
         tx: &mut T,
-        decoder: &dyn Decoder,
+        decoders: &Decoders,
         sender_ref: &SenderRef,
         items: &[Item<'e, 'a>],
         arrivals: &'e Arrivals<'a>,
@@ -84,11 +84,11 @@ impl Plan {
             .map(|item| (item.event.id.key(), (&item.copies, StoredCopies::default())))
             .collect();
         let mut chunks = BTreeMap::new();
-        find(tx, decoder, sender_ref, items, &mut wanted, &mut chunks, ahead).await?;
+        find(tx, decoders, sender_ref, items, &mut wanted, &mut chunks, ahead).await?;
         let mut plan = Self::default();
         let mut rewritten: BTreeMap<u64, BTreeMap<usize, EventId>> = BTreeMap::new();
         for (copies, found) in wanted.into_values() {
-            plan.decide(decoder, sender_ref, arrivals, copies, &found)?;
+            plan.decide(decoders, sender_ref, arrivals, copies, &found)?;
             for (id, stored) in &found.events {
                 if plan.changes.contains_key(id) {
                     plan.times.push(stored.time);
@@ -101,15 +101,17 @@ impl Plan {
             let chunk = chunks.remove(&number).ok_or_else(|| StoreError::Damaged {
                 detail: format!("chunk {number} of sender {} is missing", sender_ref.sender),
             })?;
-            let change = |stored: Stored| match places
-                .get(&stored.chunk.1)
-                .and_then(|id| plan.changes.get(id))
-            {
-                None => Some(stored),
-                Some(Change::Remove) => None,
-                Some(Change::Replace { copy, kept }) => Some(stored.with_copy(Some(arrivals), *copy, kept)),
+            let place = |stored: &Stored| places.get(&stored.chunk.1).and_then(|id| plan.changes.get(id));
+            let change = |stored: Stored| {
+                Ok(match place(&stored) {
+                    None => Some(stored),
+                    Some(Change::Remove) => None,
+                    Some(Change::Replace { copy, kept }) => {
+                        Some(stored.with_copy(Some(arrivals), *copy, kept, decoders)?)
+                    }
+                })
             };
-            let chunk = rewrite(decoder, &chunk, change)?;
+            let chunk = rewrite(decoders, &chunk, change)?;
             plan.history.push(HistoryWrite { sender: sender_ref.sender, chunk, replaces: true });
         }
         Ok(plan)
@@ -119,7 +121,7 @@ impl Plan {
     /// is that of [`fold`].
     fn decide(
         &mut self,
-        decoder: &dyn Decoder,
+        decoders: &Decoders,
         sender_ref: &SenderRef,
         arrivals: &Arrivals<'_>,
         copies: &Copies,
@@ -130,7 +132,7 @@ impl Plan {
                 detail: format!("the history of sender {} lacks an event of rasa_event", sender_ref.sender),
             });
         };
-        let event = stored.event(decoder, sender_ref)?;
+        let event = stored.event(decoders, sender_ref)?;
         let mark = event.anonymised.as_ref();
         let ids: Vec<EventId> = found.events.iter().map(|(id, _)| *id).collect();
         let verdict = match mark {
@@ -145,23 +147,24 @@ impl Plan {
         let Some(stands) = verdict.stands else { return Ok(()) };
         let kept = match verdict.facts {
             Some(CopySource::Known) if mark.is_some() => stored.kept.clone(),
-            Some(CopySource::Known) => Some(stored.facts(decoder, sender_ref)),
+            Some(CopySource::Known) => Some(stored.facts(decoders, sender_ref)),
             Some(CopySource::Arrived(plain)) => {
                 let ordinal = arrivals.events.get(plain).map_or(0, |event| event.ordinal);
-                Some(decoder.kept(&arrivals.record(plain), ordinal).unwrap_or_default())
+                Some(decoders.kept(&arrivals.record(plain), ordinal).unwrap_or_default())
             }
             None => None,
         };
         if stands == CopySource::Known && kept == stored.kept {
             return Ok(());
         }
-        let changed = stored.with_copy(Some(arrivals), stands, &kept);
-        self.concerns_totals |= !same_totals(&event, &changed.event(decoder, sender_ref)?);
+        let changed = stored.with_copy(Some(arrivals), stands, &kept, decoders)?;
+        self.concerns_totals |= !same_totals(&event, &changed.event(decoders, sender_ref)?);
         self.changes.insert(*first, Change::Replace { copy: stands, kept });
         for (id, stored) in rest {
-            self.concerns_totals |= names_totals(&stored.event(decoder, sender_ref)?);
+            let event = stored.event(decoders, sender_ref)?;
+            self.concerns_totals |= names_totals(&event);
             self.changes.insert(*id, Change::Remove);
-            self.removed += 1;
+            self.removed.add(&event);
         }
         Ok(())
     }
@@ -169,23 +172,23 @@ impl Plan {
 
 /// Returns the chunk with `change` applied to each of its events. `None` removes one.
 pub(crate) fn rewrite(
-    decoder: &dyn Decoder,
+    decoders: &Decoders,
     chunk: &Chunk,
-    mut change: impl FnMut(Stored) -> Option<Stored>,
+    mut change: impl FnMut(Stored) -> Result<Option<Stored>, StoreError>,
 ) -> Result<Chunk, StoreError> {
     let unpacked = unpack(&chunk.bytes)?;
-    let entries = Entries::read(&unpacked)?.entries;
-    let stored = entries.iter().enumerate().map(|(index, entry)| Stored::new(entry, (chunk.number, index)));
-    let changed: Vec<Stored> = stored.filter_map(&mut change).collect();
-    let entries = changed.iter().map(Stored::entry).collect();
-    let bytes = Entries { decoder: decoder.name(), entries }.pack();
+    let mut changed: Vec<Stored> = Vec::new();
+    for (index, entry) in Entries::read(&unpacked)?.0.iter().enumerate() {
+        changed.extend(change(Stored::new(entry, (chunk.number, index), decoders)?)?);
+    }
+    let bytes = Entries(changed.iter().map(Stored::entry).collect()).pack();
     Ok(Chunk { bytes, number: chunk.number, least: chunk.least, greatest: chunk.greatest })
 }
 
 /// Finds the stored events of the `wanted` keys, and the chunks that hold them.
 async fn find<T: Transaction>(
     tx: &mut T,
-    decoder: &dyn Decoder,
+    decoders: &Decoders,
     sender_ref: &SenderRef,
     items: &[Item<'_, '_>],
     wanted: &mut HashMap<EventKey, (&Copies, StoredCopies)>,
@@ -193,7 +196,7 @@ async fn find<T: Transaction>(
     ahead: Option<ReadAhead>,
 ) -> Result<(), StoreError> {
     let known = || items.iter().filter(|item| item.is_known());
-    let mut reader = Reader::open(tx, sender_ref.sender, since(known()), decoder.name(), ahead).await?;
+    let mut reader = Reader::open(tx, sender_ref.sender, since(known()), decoders, ahead).await?;
     // All copies of an event with a time of its own are at that time. Copies of one without may be
     // anywhere.
     let last = if known().all(|item| item.event.id.has_time()) {
@@ -212,7 +215,7 @@ async fn find<T: Transaction>(
         if last.is_some() && !times.contains(&time) {
             continue;
         }
-        let id = stored.event(decoder, sender_ref)?.id;
+        let id = stored.event(decoders, sender_ref)?.id;
         if let Some((_, found)) = wanted.get_mut(&id.key()) {
             if let Some(chunk) = reader.chunk(stored.chunk.0) {
                 chunks.entry(stored.chunk.0).or_insert_with(|| chunk.clone());

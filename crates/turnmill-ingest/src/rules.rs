@@ -1,17 +1,19 @@
 //! The rules that decide which rows a record gives.
 
 use std::fmt;
-use std::sync::Arc;
 
 use turnmill_engine::Engine;
-use turnmill_model::{Decoder, Settings};
+use turnmill_model::{Decoder, Decoders, Settings};
 
-/// Decides which rows a record gives: holds the settings, the decoder and the engine.
+/// Decides which rows a record gives: holds the settings, the decoders and the engine.
 ///
-/// All three have to agree with each other and with what the store remembers. So they are one
+/// All of them have to agree with each other and with what the store remembers. So they are one
 /// value, and every writer to a store is made from it: [`Ingest`](crate::Ingest) here, and
-/// `Pipeline` in `turnmill-pipeline`. The decoder is made from the settings here, so that no second
-/// copy of them can differ.
+/// `Pipeline` in `turnmill-pipeline`. The decoders are made from the settings here, so that no
+/// second copy of them can differ.
+///
+/// A store that holds senders of several formats needs the decoders of all of them, in every
+/// program that writes to it: late events and rebuilds read its history.
 ///
 /// Cheap to clone and to share between threads.
 ///
@@ -21,9 +23,9 @@ use turnmill_model::{Decoder, Settings};
 /// use turnmill_model::{SessionIdMode, Settings};
 ///
 /// let settings = Settings { session_id: SessionIdMode::Off, ..Settings::default() };
-/// let rules = RowRules::new(&settings, RasaDecoder::new);
+/// let rules = RowRules::new(&settings, turnmill_formats::shipped);
 /// assert_eq!(rules.settings(), &settings);
-/// assert_eq!(rules.decoder().name(), "rasa");
+/// assert_eq!(rules.decoders().default_decoder().name(), "rasa");
 ///
 /// // A decoder with options of its own gets the settings all the same.
 /// let rules = RowRules::new(&settings, |settings| RasaDecoder::new(settings).with_max_bytes(1 << 20));
@@ -31,18 +33,27 @@ use turnmill_model::{Decoder, Settings};
 #[derive(Clone)]
 pub struct RowRules {
     settings: Settings,
-    decoder: Arc<dyn Decoder>,
+    decoders: Decoders,
     engine: Engine,
 }
 
 impl RowRules {
-    /// Creates rules under `settings`, with the decoder that `decoder` makes from them.
-    pub fn new<D: Decoder + 'static>(settings: &Settings, decoder: impl FnOnce(&Settings) -> D) -> Self {
+    /// Creates rules under `settings`, with the decoders that `decoders` makes from them: one
+    /// decoder or several.
+    pub fn new<D: Into<Decoders>>(settings: &Settings, decoders: impl FnOnce(&Settings) -> D) -> Self {
         Self {
             settings: settings.clone(),
-            decoder: Arc::new(decoder(settings)),
+            decoders: decoders(settings).into(),
             engine: Engine::new(settings),
         }
+    }
+
+    /// Adds the decoder that `decoder` makes from the settings. It takes the place of one with the
+    /// same name.
+    #[must_use]
+    pub fn with_decoder<D: Decoder + 'static>(mut self, decoder: impl FnOnce(&Settings) -> D) -> Self {
+        self.decoders = self.decoders.with(decoder(&self.settings));
+        self
     }
 
     /// Sets the least number of events between two checkpoints of a sender's history. It changes
@@ -69,10 +80,10 @@ impl RowRules {
         &self.settings
     }
 
-    /// Returns the decoder.
+    /// Returns the decoders.
     #[must_use]
-    pub fn decoder(&self) -> &dyn Decoder {
-        &*self.decoder
+    pub fn decoders(&self) -> &Decoders {
+        &self.decoders
     }
 
     /// Returns the engine, which knows no patterns yet.
@@ -85,7 +96,7 @@ impl fmt::Debug for RowRules {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RowRules")
             .field("settings", &self.settings)
-            .field("decoder", &self.decoder.name())
+            .field("decoders", &self.decoders)
             .finish_non_exhaustive()
     }
 }

@@ -34,19 +34,28 @@
 
 mod cases;
 mod drive;
+mod formats;
 mod history;
 mod memory;
 mod outbox;
+mod record;
 mod replica;
+mod shapes;
+mod tiny;
 mod upkeep;
 
 use std::fmt::Write as _;
 
-pub use self::drive::{Delivery, Driver, Given};
+pub use self::drive::{Delivery, Driver, NoLetters};
 pub use self::memory::Memory;
+pub use self::record::OwnedRecord;
 pub use self::replica::Replica;
+pub use self::shapes::{SHAPES, Shape};
+pub use self::tiny::{Annex, Tiny};
 use turnmill_sink::outbox::Outbox;
-use turnmill_sink::{Inspect, Store, Upkeep};
+use turnmill_sink::{Chunk, Inspect, Store, StoreError, Upkeep};
+
+use crate::history::{Entries, unpack};
 
 /// Gives the suite stores to test.
 ///
@@ -109,8 +118,14 @@ pub async fn suite<F: Fixture>(fixture: &mut F) {
     cases::copies_of_one_clock_tick_are_told_apart(fixture).await;
     cases::a_failure_between_any_two_statements_leaves_nothing(fixture).await;
     cases::other_settings_are_refused(fixture).await;
+    cases::rows_of_other_settings_are_refused(fixture).await;
     cases::dead_letters_can_be_retried(fixture).await;
+    cases::dead_letters_come_back_whole_and_their_ids_are_not_used_again(fixture).await;
     history::history_comes_in_pages_by_exact_time(fixture).await;
+    formats::senders_of_two_formats_share_a_store(fixture).await;
+    formats::each_format_keeps_its_own_of_plain_copies(fixture).await;
+    formats::a_sender_may_have_events_of_two_decoders(fixture).await;
+    formats::a_dead_letter_is_retried_by_its_decoder(fixture).await;
 }
 
 /// Runs all checks of [`Upkeep`].
@@ -127,6 +142,8 @@ where
     upkeep::a_rebuild_with_the_same_settings_changes_nothing(fixture).await;
     upkeep::a_rebuild_with_other_settings_gives_the_rows_of_a_store_filled_with_them(fixture).await;
     upkeep::a_rebuild_gives_senders_their_assistant(fixture).await;
+    formats::a_rebuild_reads_each_sender_with_its_decoder(fixture).await;
+    formats::markers_are_made_of_every_format(fixture).await;
 }
 
 /// Runs all checks of [`Outbox`].
@@ -147,6 +164,17 @@ where
     outbox::a_sink_beyond_its_bound_begins_again(fixture).await;
     outbox::one_process_feeds_a_sink(fixture).await;
     outbox::a_sink_of_dead_letters_costs_no_rows(fixture).await;
+}
+
+/// Returns the records of the events of a chunk of history, one for each event.
+///
+/// # Errors
+///
+/// [`StoreError::Damaged`] if the bytes are no chunk.
+pub fn stored_payloads(chunk: &Chunk) -> Result<Vec<Vec<u8>>, StoreError> {
+    let unpacked = unpack(&chunk.bytes)?;
+    let entries = Entries::read(&unpacked)?;
+    Ok(entries.0.iter().map(|entry| entry.payload.to_vec()).collect())
 }
 
 /// Returns a conversation of `turns` turns with `sender` as Rasa writes it: lines of JSON. It has

@@ -7,11 +7,13 @@ use turnmill_sink::{
     StoreError, TimelineWrite, Transaction,
 };
 
+use crate::copies::EventCounts;
+use crate::history::{Entries, unpack};
 use crate::ingest::Ingest;
 use crate::late::Replayer;
 use crate::reader::{SenderRef, Stored};
 use crate::replaced::rewrite;
-use crate::setback::{Setback, check_patterns};
+use crate::setback::{Setback, check_opened, check_patterns};
 use crate::whole_history::{Rewritten, WholeHistory};
 
 /// Chunks of history that are copied at a time.
@@ -68,10 +70,11 @@ impl Ingest {
         claims.dedup();
         let claim = Claim::of_senders(&claims);
         let mut tx = store.begin(&claim).await?;
+        check_opened(self.rules().settings(), &tx)?;
         check_patterns(&self.engine, &tx)?;
         let locked = tx.timelines().await?;
         let mut batch = Batch { rebuilt: senders.last().copied(), ..Batch::default() };
-        let mut rebuilt = Rebuilt::default();
+        let (mut rebuilt, mut copies) = (Rebuilt::default(), EventCounts::default());
         for (old, sender_ref) in named {
             let state = |sender| claims.binary_search(&sender).ok().and_then(|index| locked.get(index));
             let Some(Locked::Loaded { version, .. }) = state(old) else { continue };
@@ -90,13 +93,14 @@ impl Ingest {
             let made = self.make_again(&mut tx, old, &sender_ref, *version, &mut batch).await?;
             rebuilt.senders += 1;
             rebuilt.events += made.0;
-            rebuilt.duplicates += made.1;
+            copies += made.1;
         }
-        if rebuilt.duplicates > 0 {
-            let moved = rebuilt.duplicates as i64;
-            let counts = Counts { events: -moved, duplicates: moved, ..Counts::default() };
+        if copies != EventCounts::default() {
+            let EventCounts { events: moved, parts } = copies;
+            let counts = Counts { events: -moved, duplicates: moved, parts: -parts, ..Counts::default() };
             batch.ledger.insert(LEDGER_SOURCE.into(), counts);
         }
+        rebuilt.duplicates = u64::try_from(copies.events).unwrap_or_default();
         tx.write(&batch).await?;
         tx.commit().await?;
         Ok(rebuilt)
@@ -126,6 +130,7 @@ impl Ingest {
     async fn try_catch_up<S: Store>(&mut self, store: &mut S, senders: &[SenderId]) -> Result<u64, Setback> {
         let claim = Claim::of_senders(senders);
         let mut tx = store.begin(&claim).await?;
+        check_opened(self.rules().settings(), &tx)?;
         check_patterns(&self.engine, &tx)?;
         let locked = tx.timelines().await?;
         let (mut batch, mut caught_up) = (Batch::default(), 0);
@@ -134,7 +139,7 @@ impl Ingest {
             let timeline = Timeline::from_bytes(&state).map_err(StoreError::from)?;
             let Some(since) = timeline.owes(self.engine.patterns()) else { continue };
             let mut replayer =
-                Replayer { tx: &mut tx, engine: &self.engine, decoder: self.decoder(), ahead: None };
+                Replayer { tx: &mut tx, engine: &self.engine, decoders: self.decoders(), ahead: None };
             let outcome = replayer.make_up(&timeline, since, &mut batch.changes).await?;
             let (sender, version, state) = (*sender, version + 1, outcome.timeline.to_bytes());
             batch.timelines.push(TimelineWrite { sender, version, state });
@@ -162,10 +167,30 @@ impl Ingest {
             let Locked::Loaded { state, .. } = locked else { continue };
             let SenderName { key, assistant: stored } = Timeline::name_of(&state)?;
             let assistant = stored.or_else(|| assistant.map(Into::into));
-            let sender = SenderId::new(assistant.as_deref(), &key);
-            named.push((*old, SenderRef { sender, name: SenderName { key, assistant } }));
+            let mut sender_ref = SenderRef { sender: *old, name: SenderName { key, assistant } };
+            sender_ref.sender = self.sender_of(&mut tx, &sender_ref).await?;
+            named.push((*old, sender_ref));
         }
         Ok(named)
+    }
+
+    /// Returns the id that the decoder gives the stored sender `sender_ref` under its name. The
+    /// engine does not know how a format makes ids of its senders, so this decodes one of the
+    /// sender's events.
+    async fn sender_of<T: Transaction>(
+        &self,
+        tx: &mut T,
+        sender_ref: &SenderRef,
+    ) -> Result<SenderId, StoreError> {
+        let request = HistoryRequest { sender: sender_ref.sender, since: None, skip: 0, limit: 1 };
+        for chunk in tx.history(&request).await?.chunks {
+            let bytes = unpack(&chunk.bytes)?;
+            if let Some(entry) = Entries::read(&bytes)?.0.first() {
+                let stored = Stored::new(entry, (chunk.number, 0), self.decoders())?;
+                return Ok(stored.event(self.decoders(), sender_ref)?.sender);
+            }
+        }
+        Ok(sender_ref.sender)
     }
 
     /// Adds to `batch` the rows and state of the sender `old`, under the name and id of
@@ -177,10 +202,10 @@ impl Ingest {
         sender_ref: &SenderRef,
         version: u64,
         batch: &mut Batch,
-    ) -> Result<(u64, u64), StoreError> {
+    ) -> Result<(u64, EventCounts), StoreError> {
         let sender = sender_ref.sender;
         let timeline = Timeline::new(sender, &sender_ref.name.key, sender_ref.name.assistant.as_deref());
-        let history = WholeHistory { engine: &self.engine, decoder: self.decoder() };
+        let history = WholeHistory { engine: &self.engine, decoders: self.decoders() };
         let made = history.run(tx, old, timeline, &mut batch.changes).await?;
         if old == sender {
             batch.cleared.push(old);
@@ -193,8 +218,7 @@ impl Ingest {
         batch.timelines.push(TimelineWrite { sender, version: version + 1, state: made.timeline.to_bytes() });
         let (stretch, checkpoints) = (HistoryStretch::default(), made.checkpoints);
         batch.checkpoints.push(CheckpointWrite { sender, stretch, checkpoints });
-        let gone = made.rewritten.values().filter(|entry| entry.is_none()).count() as u64;
-        Ok((made.events, gone))
+        Ok((made.events, made.copies))
     }
 
     /// Adds to `batch` the history of `old` as that of `sender`, with the changes of `rewritten`.
@@ -218,11 +242,13 @@ impl Ingest {
                 if old == sender && !touched {
                     continue;
                 }
-                let change = |stored: Stored| match rewritten.get(&stored.chunk) {
-                    Some(changed) => changed.clone(),
-                    None => Some(stored),
+                let change = |stored: Stored| {
+                    Ok(match rewritten.get(&stored.chunk) {
+                        Some(changed) => changed.clone(),
+                        None => Some(stored),
+                    })
                 };
-                let chunk = if touched { rewrite(self.decoder(), &chunk, change)? } else { chunk };
+                let chunk = if touched { rewrite(self.decoders(), &chunk, change)? } else { chunk };
                 batch.history.push(HistoryWrite { sender, chunk, replaces: old == sender });
             }
             if page.next.is_none() {

@@ -3,16 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use turnmill_engine::{Checkpoint, Engine, NamedSession, Step, Timeline};
-use turnmill_model::{Changes, Decoder, Event, EventKey, SenderId, SessionId};
+use turnmill_model::{Changes, Decoders, Event, EventKey, SenderId, SessionId};
 use turnmill_sink::{StoreError, Transaction};
 
-use crate::copies::{CopySource, KnownCopies, fold};
+use crate::copies::{CopySource, EventCounts, KnownCopies, fold};
 use crate::reader::{Reader, SenderRef, Stored};
 
 /// Holds what a sender's history is applied with.
 pub(crate) struct WholeHistory<'h> {
     pub(crate) engine: &'h Engine,
-    pub(crate) decoder: &'h dyn Decoder,
+    pub(crate) decoders: &'h Decoders,
 }
 
 /// Holds the result: a sender's state, and what of its history has to change. The rows go to `out`.
@@ -23,6 +23,8 @@ pub(crate) struct RemadeHistory {
     pub(crate) checkpoints: Vec<Checkpoint>,
     /// Changes of the history, by chunk and index in it.
     pub(crate) rewritten: Rewritten,
+    /// Number of events that are copies of others by the present rules.
+    pub(crate) copies: EventCounts,
 }
 
 /// Changes of stored events, by chunk and index in it: another event in their place, or `None` if
@@ -70,8 +72,8 @@ impl WholeHistory<'_> {
     ) -> Result<(RemadeHistory, Vec<NamedSession>), StoreError> {
         let sender_ref = SenderRef::of(timeline);
         let mut made = timeline.clone();
-        let mut reader = Reader::open(tx, old, None, self.decoder.name(), None).await?;
-        let (mut events, mut rewritten) = (0, Rewritten::new());
+        let mut reader = Reader::open(tx, old, None, self.decoders, None).await?;
+        let (mut events, mut rewritten, mut copies) = (0, Rewritten::new(), EventCounts::default());
         // Copies without a time of their own may be at different times.
         let mut timeless: HashSet<EventKey> = HashSet::new();
         let mut run = self.engine.run(&mut made, out);
@@ -87,10 +89,11 @@ impl WholeHistory<'_> {
                 together.push(stored);
                 reader.fill(tx).await?;
             }
-            for stored in self.without_copies(&sender_ref, together, &mut rewritten)? {
-                let event = stored.event(self.decoder, &sender_ref)?;
+            for stored in self.without_copies(&sender_ref, together, &mut rewritten, &mut copies)? {
+                let event = stored.event(self.decoders, &sender_ref)?;
                 if !event.id.has_time() && event.told_by_key && !timeless.insert(event.id.key()) {
                     rewritten.insert(stored.chunk, None);
+                    copies.add(&event);
                     continue;
                 }
                 if let Step::NeedsReplay { .. } = run.apply(&event) {
@@ -102,7 +105,8 @@ impl WholeHistory<'_> {
             }
         }
         let finished = run.finish();
-        let made = RemadeHistory { events, timeline: made, checkpoints: finished.checkpoints, rewritten };
+        let made =
+            RemadeHistory { events, timeline: made, checkpoints: finished.checkpoints, rewritten, copies };
         Ok((made, finished.named_sessions))
     }
 
@@ -113,11 +117,12 @@ impl WholeHistory<'_> {
         sender_ref: &SenderRef,
         together: Vec<Stored>,
         rewritten: &mut Rewritten,
+        copies_gone: &mut EventCounts,
     ) -> Result<Vec<Stored>, StoreError> {
         if together.len() < 2 {
             return Ok(together);
         }
-        let events = together.iter().map(|stored| stored.event(self.decoder, sender_ref));
+        let events = together.iter().map(|stored| stored.event(self.decoders, sender_ref));
         let events: Vec<Event<'_>> = events.collect::<Result<_, _>>()?;
         let mut keys: BTreeMap<EventKey, Vec<usize>> = BTreeMap::new();
         for (number, event) in events.iter().enumerate() {
@@ -133,7 +138,9 @@ impl WholeHistory<'_> {
             if let (Some(CopySource::Arrived(stands)), Some(&first)) = (verdict.stands, copies.first()) {
                 // The copy that stands takes the place of the first to arrive.
                 let kept = match verdict.facts {
-                    Some(CopySource::Arrived(plain)) => Some(together[plain].facts(self.decoder, sender_ref)),
+                    Some(CopySource::Arrived(plain)) => {
+                        Some(together[plain].facts(self.decoders, sender_ref))
+                    }
                     _ => together[stands].kept.clone(),
                 };
                 changed.insert(first, together[first].replaced_by(&together[stands], kept));
@@ -141,6 +148,7 @@ impl WholeHistory<'_> {
             }
             gone.extend(copies.iter().copied().filter(|number| !stays.contains(number)));
         }
+        gone.iter().filter_map(|number| events.get(*number)).for_each(|event| copies_gone.add(event));
         let kept = together.iter().enumerate().filter(|(number, _)| !gone.contains(number));
         let kept = kept.map(|(number, stored)| changed.get(&number).unwrap_or(stored).clone()).collect();
         rewritten.extend(gone.iter().map(|number| (together[*number].chunk, None)));

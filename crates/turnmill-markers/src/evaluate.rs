@@ -97,7 +97,7 @@ impl<'p> Evaluator<'p> {
 pub const EXTRACTION_HEADER: &str = "sender_id,session_idx,marker,event_idx,num_preceding_user_turns\r\n";
 
 /// First line of both files of statistics.
-pub const STATISTICS_HEADER: &str = "sender_id,session_idx,marker,statistic,value\r\n";
+const STATISTICS_HEADER: &str = "sender_id,session_idx,marker,statistic,value\r\n";
 
 /// Appends a session's rows of the extraction file. `names` has the markers' names by index.
 pub fn write_extraction<N: AsRef<str>>(

@@ -12,6 +12,19 @@ use crate::{EventId, EventTime, SenderId};
 ///
 /// Texts are cleaned (no NUL, no lone surrogates) but not cut. Writing a row cuts them to the width
 /// of their column.
+///
+/// Decoders fill in the fields that they know and take the others from [`Event::new`], so that they
+/// still compile when later versions add fields:
+///
+/// ```
+/// use turnmill_model::{Body, Event, EventId, EventTime, IdentityDigest, SenderId, SessionId, SessionRule};
+/// let time = EventTime::from_seconds(1656382549.5).unwrap();
+/// let id = EventId::of(Some(time), &IdentityDigest::new("chat").text("message 17"), None);
+/// let session = SessionRule::Key(SessionId::from_text("chat 3").0);
+/// let event = Event::new(id, SenderId::of_format("chat", None, "u1"), "u1", time, "bot", session);
+/// let event = Event { body: Body::Bot { text: Some("hi".into()), template_name: None }, ..event };
+/// assert!(event.counted && event.tie.is_none());
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event<'a> {
     /// The event's id, derived from what the event is. Copies with equal content have equal ids.
@@ -46,6 +59,9 @@ pub struct Event<'a> {
     pub told_by_key: bool,
     /// The index of the event among those of its record, from 0.
     pub ordinal: u32,
+    /// Whether the event counts in the ledger. If the unit of a format is the record, only the
+    /// first event of each record counts, so a record counts once however many events it gives.
+    pub counted: bool,
     /// The fields that are particular to its type.
     pub body: Body<'a>,
 }
@@ -205,6 +221,39 @@ impl FlowStatus {
             Self::Interrupted => "interrupted",
             Self::Resumed => "resumed",
             Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl<'a> Event<'a> {
+    /// Makes a plain event without any of the optional parts. It counts in the ledger, it is the
+    /// first one of its record, and it has no fields of its type: [`Body::Other`].
+    #[must_use]
+    pub fn new(
+        id: EventId,
+        sender: SenderId,
+        sender_key: impl Into<Cow<'a, str>>,
+        time: EventTime,
+        event_type: impl Into<Cow<'a, str>>,
+        session: SessionRule,
+    ) -> Self {
+        Self {
+            id,
+            sender,
+            sender_key: sender_key.into(),
+            assistant: None,
+            time,
+            tie: None,
+            event_type: event_type.into(),
+            model_id: None,
+            environment: None,
+            user_key: None,
+            session,
+            anonymised: None,
+            told_by_key: false,
+            ordinal: 0,
+            counted: true,
+            body: Body::Other,
         }
     }
 }

@@ -7,6 +7,8 @@ use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
 use uuid::Uuid;
 
+use crate::{AnonymisedAt, EventTime};
+
 macro_rules! id_type {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -48,8 +50,8 @@ id_type! {
 }
 
 impl SenderId {
-    /// Derives the id of the sender `key` of `assistant`, if that is named. Both are cleaned and
-    /// cut, see [`crate::text::sender_key`].
+    /// Derives the id of the sender `key` of Rasa's `assistant`, if that is named. Both are cleaned
+    /// and cut, see [`crate::text::sender_key`].
     ///
     /// Senders of two assistants always differ, even if their keys are equal.
     ///
@@ -61,6 +63,19 @@ impl SenderId {
     #[must_use]
     pub fn new(assistant: Option<&str>, key: &str) -> Self {
         Self(IdentityDigest::new("sender").optional(assistant).text(key).uuid(None))
+    }
+
+    /// Derives the id of the sender `key` of another `format` than Rasa's. Senders of two formats
+    /// always differ, even if their keys and assistants are equal.
+    ///
+    /// ```
+    /// use turnmill_model::SenderId;
+    /// assert_ne!(SenderId::of_format("lex", None, "u1"), SenderId::new(None, "u1"));
+    /// assert_ne!(SenderId::of_format("lex", None, "u1"), SenderId::of_format("bot_framework", None, "u1"));
+    /// ```
+    #[must_use]
+    pub fn of_format(format: &str, assistant: Option<&str>, key: &str) -> Self {
+        Self(IdentityDigest::new("sender of").text(format).optional(assistant).text(key).uuid(None))
     }
 }
 
@@ -138,6 +153,50 @@ impl EventId {
         Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
     }
 
+    /// Makes the id of an event that its format identifies in its own way.
+    ///
+    /// `key` holds what neither a re-export nor anonymisation changes, such as the sender and an id
+    /// that the format gives. `content` holds the rest, if plain copies with the same key and other
+    /// content are other events. `time` is the event's time, if it is part of what identifies the
+    /// event; `None` if copies may have different times.
+    ///
+    /// ```
+    /// use turnmill_model::{EventId, EventTime, IdentityDigest};
+    /// let time = EventTime::from_seconds(1656382549.5);
+    /// let message = IdentityDigest::new("chat").text("u1").number(17);
+    /// let text = IdentityDigest::new("text").text("hello");
+    /// let (bare, full) = (EventId::of(time, &message, None), EventId::of(time, &message, Some(&text)));
+    /// assert_ne!(bare, full);
+    /// assert_eq!(bare.key(), full.key());
+    /// assert!(!full.is_anonymised() && full.has_time());
+    /// ```
+    #[must_use]
+    pub fn of(time: Option<EventTime>, key: &IdentityDigest, content: Option<&IdentityDigest>) -> Self {
+        Self::new(milliseconds_of(time), key, content, false)
+    }
+
+    /// Makes the id of the anonymised copy with this `mark` of the event with this time and key, see
+    /// [`of`](Self::of).
+    ///
+    /// ```
+    /// use turnmill_model::{AnonymisedAt, EventId, IdentityDigest};
+    /// let key = IdentityDigest::new("chat").text("u1").number(17);
+    /// let copy = EventId::of_anonymised(None, &key, &AnonymisedAt::Seconds(1656386149.0));
+    /// assert!(copy.is_anonymised());
+    /// assert_eq!(copy.key(), EventId::of(None, &key, None).key());
+    /// ```
+    #[must_use]
+    pub fn of_anonymised(time: Option<EventTime>, key: &IdentityDigest, mark: &AnonymisedAt<'_>) -> Self {
+        let digest = IdentityDigest::new("mark");
+        // Adding zero turns -0.0 into 0.0.
+        let content = match mark {
+            AnonymisedAt::Unmarked => digest,
+            AnonymisedAt::Seconds(seconds) => digest.number((seconds + 0.0).to_bits()),
+            AnonymisedAt::Text(text) => digest.text(text),
+        };
+        Self::new(milliseconds_of(time), key, Some(&content), true)
+    }
+
     /// Derives the id of the turn that this `user` event opens.
     #[must_use]
     pub fn turn(self) -> Uuid {
@@ -205,6 +264,11 @@ impl EventId {
         let bytes = self.0.as_bytes();
         bytes[..6].iter().fold(0, |value, byte| value << 8 | u64::from(*byte))
     }
+}
+
+/// Returns the milliseconds with which an id starts, or 0 without a time.
+fn milliseconds_of(time: Option<EventTime>) -> u64 {
+    time.map_or(0, |time| u64::try_from(time.micros() / 1000).unwrap_or(0))
 }
 
 impl SessionId {

@@ -106,25 +106,18 @@ impl<'a> EventIdentity<'a> {
             put_parts(&mut digest, parts.into_iter());
             digest
         });
-        EventId::new(self.milliseconds(), &self.key(), content.as_ref(), false)
+        EventId::of(self.usable_time(), &self.key(), content.as_ref())
     }
 
     /// Returns the id of the anonymised copy with this mark.
     #[must_use]
     pub fn anonymised(&self, mark: &AnonymisedAt<'_>) -> EventId {
-        let digest = IdentityDigest::new("mark");
-        // Adding zero turns -0.0 into 0.0.
-        let content = match mark {
-            AnonymisedAt::Unmarked => digest,
-            AnonymisedAt::Seconds(seconds) => digest.number((seconds + 0.0).to_bits()),
-            AnonymisedAt::Text(text) => digest.text(text),
-        };
-        EventId::new(self.milliseconds(), &self.key(), Some(&content), true)
+        EventId::of_anonymised(self.usable_time(), &self.key(), mark)
     }
 
-    fn milliseconds(&self) -> u64 {
-        let WrittenTime::Number(seconds) = self.time else { return 0 };
-        EventTime::from_seconds(seconds).map_or(0, |time| u64::try_from(time.micros() / 1000).unwrap_or(0))
+    fn usable_time(&self) -> Option<EventTime> {
+        let WrittenTime::Number(seconds) = self.time else { return None };
+        EventTime::from_seconds(seconds)
     }
 
     fn key(&self) -> IdentityDigest {

@@ -6,7 +6,7 @@
 //! calls.
 //!
 //! - [`Record`] is what a source delivers. A [`Decoder`] turns it into [`Event`]s, or returns why
-//!   it is [`Refused`]. Decoders are in `turnmill-formats`.
+//!   it is [`Refused`]. [`Decoders`] holds several by their names. They are in `turnmill-formats`.
 //! - [`tables`] describes the public tables once, as data. Every writer and every digest
 //!   uses this description.
 //! - [`Changes`] are typed rows to insert, update and delete. The engine produces them, stores
@@ -30,6 +30,7 @@
 mod changes;
 #[cfg(feature = "chrono")]
 mod date_time;
+mod decoders;
 mod event;
 mod id;
 mod identity;
@@ -45,13 +46,14 @@ pub mod text;
 pub use changes::{Changes, End, Key, Mark, RowView, Rows, TableChanges};
 #[cfg(feature = "chrono")]
 pub use date_time::TimeOutOfRange;
+pub use decoders::Decoders;
 pub use event::{AnonymisedAt, Body, Command, Event, FlowStatus, SessionRule, UserMessage};
 pub use id::{EventId, EventKey, IdentityDigest, SenderId, SessionId, UserId};
 pub use identity::{EventIdentity, WrittenTime};
 pub use partition::PartitionId;
 pub use record::{
-    AssistantName, AssistantNameBuf, Decoder, Reason, Record, Refused, SourceFacts, SourceFactsBuf, TimeUnit,
-    UnknownReason, UnknownTimeUnit,
+    AssistantName, AssistantNameBuf, Decoder, Reason, Record, Refused, SecretFilter, SourceFacts,
+    SourceFactsBuf, TimeUnit, UnknownReason, UnknownTimeUnit,
 };
-pub use settings::{SessionIdMode, Settings};
+pub use settings::{SessionIdMode, Settings, UnknownSessionIdMode};
 pub use time::{EARLIEST_SECONDS, EventTime, LATEST_SECONDS, Micros};

@@ -52,6 +52,8 @@ pub struct SourceFacts<'a> {
     pub time_unit: TimeUnit,
     /// Whether all events are anonymised copies, those without a mark of their own too.
     pub anonymised: bool,
+    /// Name of the decoder that the records need; `None`: the [default](crate::Decoders) one.
+    pub decoder: Option<&'a str>,
 }
 
 /// [`SourceFacts`] that own their texts, for settings and for dead letters.
@@ -71,6 +73,9 @@ pub struct SourceFactsBuf {
     pub time_unit: TimeUnit,
     /// Whether all events are anonymised copies, those without a mark of their own too.
     pub anonymised: bool,
+    /// Name of the decoder that the records need; `None`: the [default](crate::Decoders) one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decoder: Option<String>,
 }
 
 /// [`AssistantName`] that owns its text.
@@ -95,7 +100,12 @@ impl SourceFactsBuf {
             AssistantNameBuf::Given(name) => AssistantName::Given(name),
             AssistantNameBuf::FromMetadata => AssistantName::FromMetadata,
         };
-        SourceFacts { assistant, time_unit: self.time_unit, anonymised: self.anonymised }
+        SourceFacts {
+            assistant,
+            time_unit: self.time_unit,
+            anonymised: self.anonymised,
+            decoder: self.decoder.as_deref(),
+        }
     }
 }
 
@@ -106,7 +116,12 @@ impl From<SourceFacts<'_>> for SourceFactsBuf {
             AssistantName::Given(name) => AssistantNameBuf::Given(name.to_owned()),
             AssistantName::FromMetadata => AssistantNameBuf::FromMetadata,
         };
-        Self { assistant, time_unit: facts.time_unit, anonymised: facts.anonymised }
+        Self {
+            assistant,
+            time_unit: facts.time_unit,
+            anonymised: facts.anonymised,
+            decoder: facts.decoder.map(str::to_owned),
+        }
     }
 }
 
@@ -208,26 +223,54 @@ pub struct UnknownTimeUnit(pub String);
 ///
 /// 1. [`decode`](Self::decode) is called for each record that a source delivers.
 /// 2. It is called again for records of the history, when a late event or a rebuild needs them.
-///    That may happen in another process.
+///    That may happen in another process. The record then has the sender's key as
+///    [`Record::sender`] and its assistant as [`AssistantName::Given`], and has to give the same
+///    events. If a rebuild gives a sender an assistant, the events have to be of the new sender.
 /// 3. [`kept`](Self::kept) is called when an anonymised copy replaces a plain event.
 ///
 /// Calls come from several threads at once, and must not block. A record that is refused becomes a
 /// dead letter, and is decoded again when an operator retries it.
 ///
+/// # What a decoder decides
+///
+/// - **Who the sender is.** [`SenderId::of_format`](crate::SenderId::of_format) keeps the senders
+///   of a format apart from those of all others. Decoders that read the same conversations in
+///   several forms give one format.
+/// - **Which deliveries are one event.** Equal ids are copies. [`EventId::of`](crate::EventId::of)
+///   makes an id of what identifies an event in the format.
+/// - **The order at equal times**: [`Event::tie`](crate::Event::tie), and the order of appending.
+/// - **The sessions**: [`SessionRule`](crate::SessionRule), for each event.
+/// - **The unit of the ledger**: [`Event::counted`](crate::Event::counted).
+/// - **What must not be stored**: [`secret_filter`](Self::secret_filter).
+///
 /// ```
-/// use turnmill_model::{Decoder, Event, Reason, Record, Refused};
+/// use turnmill_model::{
+///     Body, Decoder, Event, EventId, EventTime, IdentityDigest, Reason, Record, Refused, SenderId,
+///     SessionRule,
+/// };
 ///
-/// /// Takes no record.
-/// struct Nothing;
+/// /// Reads lines such as `1656382549.5 u1 hello`. Half an hour of silence ends a session.
+/// struct Lines;
 ///
-/// impl Decoder for Nothing {
+/// impl Decoder for Lines {
 ///     fn name(&self) -> &'static str {
-///         "nothing"
+///         "lines"
 ///     }
 ///
-///     fn decode<'a>(&self, record: &Record<'a>, _out: &mut Vec<Event<'a>>) -> Result<(), Refused> {
-///         let detail = format!("{} bytes of an unknown format", record.payload.len());
-///         if record.payload.is_empty() { Ok(()) } else { Err(Refused::new(Reason::NotJson, detail)) }
+///     fn decode<'a>(&self, record: &Record<'a>, out: &mut Vec<Event<'a>>) -> Result<(), Refused> {
+///         let malformed = |detail: &str| Refused::new(Reason::Malformed, detail);
+///         let line = str::from_utf8(record.payload).map_err(|_| malformed("not UTF-8"))?;
+///         let mut words = line.splitn(3, ' ');
+///         let (Some(time), Some(key), Some(text)) = (words.next(), words.next(), words.next()) else {
+///             return Err(malformed("less than three words"));
+///         };
+///         let time = time.parse().ok().and_then(EventTime::from_seconds).ok_or_else(|| malformed("no time"))?;
+///         let sender = SenderId::of_format("lines", None, key);
+///         let id = EventId::of(Some(time), &IdentityDigest::new("lines").text(line), None);
+///         let session = SessionRule::Gap { seconds: 1800.0 };
+///         let body = Body::Bot { text: Some(text.into()), template_name: None };
+///         out.push(Event { body, ..Event::new(id, sender, key, time, "bot", session) });
+///         Ok(())
 ///     }
 ///
 ///     fn kept(&self, _record: &Record<'_>, _ordinal: u32) -> Option<Vec<u8>> {
@@ -236,12 +279,14 @@ pub struct UnknownTimeUnit(pub String);
 /// }
 ///
 /// let mut events = Vec::new();
-/// assert!(Nothing.decode(&Record::default(), &mut events).is_ok(), "an empty record is skipped");
-/// assert!(Nothing.decode(&Record { payload: b"?", ..Record::default() }, &mut events).is_err());
+/// Lines.decode(&Record { payload: b"1656382549.5 u1 hello", ..Record::default() }, &mut events)?;
+/// assert_eq!(events[0].sender_key, "u1");
+/// assert!(Lines.decode(&Record { payload: b"?", ..Record::default() }, &mut events).is_err());
+/// # Ok::<(), Refused>(())
 /// ```
 pub trait Decoder: Send + Sync {
     /// Returns a short stable name, such as `"rasa"`. It is stored with every kept record, so that
-    /// the record can be decoded again.
+    /// the record can be decoded again. It must never be empty, and never change.
     fn name(&self) -> &'static str;
 
     /// Decodes `record` and appends its events in their order.
@@ -262,6 +307,41 @@ pub trait Decoder: Send + Sync {
     /// changes no count. [`decode`](Self::decode) gets them as [`Record::kept`] with the copy, and
     /// fills them in.
     fn kept(&self, record: &Record<'_>, ordinal: u32) -> Option<Vec<u8>>;
+
+    /// Returns the filter of a format whose records may contain secrets. `None`, the default: they
+    /// contain none.
+    fn secret_filter(&self) -> Option<&dyn SecretFilter> {
+        None
+    }
+}
+
+/// Removes the secrets of a format's records, such as the tokens of signed-in users.
+///
+/// It is asked for every record before it is decoded, also for those that the source refused. Only
+/// what it returns is decoded and stored, in history and dead letters. So the same record has to
+/// give the same bytes, and bytes without secrets have to stay as they are.
+///
+/// ```
+/// use turnmill_model::SecretFilter;
+///
+/// /// Blanks everything after `token=`.
+/// struct Tokens;
+///
+/// impl SecretFilter for Tokens {
+///     fn without_secrets(&self, payload: &[u8]) -> Option<Vec<u8>> {
+///         let at = payload.windows(6).position(|window| window == b"token=")? + 6;
+///         let blank = [payload.get(..at)?, b"[secret]"].concat();
+///         (blank != payload).then_some(blank)
+///     }
+/// }
+///
+/// assert_eq!(Tokens.without_secrets(b"u1 token=eyJ").unwrap(), b"u1 token=[secret]");
+/// assert_eq!(Tokens.without_secrets(b"u1 token=[secret]"), None);
+/// assert_eq!(Tokens.without_secrets(b"u1 hello"), None);
+/// ```
+pub trait SecretFilter {
+    /// Returns the payload without its secrets, or `None` if it contains none.
+    fn without_secrets(&self, payload: &[u8]) -> Option<Vec<u8>>;
 }
 
 /// Error of a record that was refused: the class for counters, and a detail for people.
@@ -312,11 +392,15 @@ pub enum Reason {
     RefusedByStore,
     /// The event is older than the history that retention kept.
     BeforeRetentionHorizon,
+    /// The record lacks what its format requires.
+    Malformed,
+    /// The source names a decoder that this program does not have.
+    UnknownDecoder,
 }
 
 impl Reason {
     /// Every reason, in documentation order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::NotUtf8,
         Self::NotJson,
         Self::NotAnObject,
@@ -327,6 +411,8 @@ impl Reason {
         Self::NoUsableTimestamp,
         Self::RefusedByStore,
         Self::BeforeRetentionHorizon,
+        Self::Malformed,
+        Self::UnknownDecoder,
     ];
 
     /// Returns the stable name, as stored and as a metric label.
@@ -343,6 +429,8 @@ impl Reason {
             Self::NoUsableTimestamp => "no_usable_timestamp",
             Self::RefusedByStore => "refused_by_store",
             Self::BeforeRetentionHorizon => "before_retention_horizon",
+            Self::Malformed => "malformed",
+            Self::UnknownDecoder => "unknown_decoder",
         }
     }
 }

@@ -1,5 +1,8 @@
 //! Defines the settings that change rows or ids.
 
+use std::fmt;
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
 /// Settings that change which rows or ids an event gives.
@@ -43,3 +46,37 @@ pub enum SessionIdMode {
     /// None: sessions are cut by Rasa's boundary events alone.
     Off,
 }
+
+impl SessionIdMode {
+    /// Every mode.
+    pub const ALL: [Self; 3] = [Self::Uuid, Self::Any, Self::Off];
+
+    /// Returns the name, as options spell it: `uuid`, `any` or `off`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Uuid => "uuid",
+            Self::Any => "any",
+            Self::Off => "off",
+        }
+    }
+}
+
+impl fmt::Display for SessionIdMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for SessionIdMode {
+    type Err = UnknownSessionIdMode;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|mode| mode.as_str() == text).ok_or(UnknownSessionIdMode)
+    }
+}
+
+/// Error of a text that names no [`SessionIdMode`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected uuid, any or off")]
+pub struct UnknownSessionIdMode;

@@ -102,6 +102,7 @@ pub fn decode(settings: &Settings, record: &Record<'_>) -> Result<Option<Event<'
         anonymised,
         told_by_key,
         ordinal: 0,
+        counted: true,
         body: event_body(settings, &event_type, &body, metadata),
         event_type: event_type.into(),
     }))

@@ -10,7 +10,7 @@
 use proptest::prelude::*;
 use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::RowRules;
-use turnmill_ingest::testkit::{Delivery, Driver, Fixture, Given};
+use turnmill_ingest::testkit::{Delivery, Driver, Fixture};
 use turnmill_model::tables::{Column, ColumnType, PUBLIC};
 use turnmill_model::{Decoder, Event, Record, Refused, SessionIdMode, SessionRule, Settings};
 use turnmill_sink::digest::Digests;
@@ -188,20 +188,9 @@ pub(crate) fn deliver<F: Fixture>(
 where
     F::Store: std::fmt::Debug,
 {
-    let given: Vec<Given> = arrival
-        .iter()
-        .map(|record| Given {
-            payload: record.payload.clone(),
-            sender: record.sender.clone(),
-            time: record.time,
-            environment: record.environment.clone(),
-            row: record.row,
-            facts: record.facts.clone(),
-        })
-        .collect();
     pollster::block_on(async {
         let mut driver = Driver::new(fixture, rules, plan.writers, plan.cache_bytes).await;
-        let mut rest = &given[..];
+        let mut rest = arrival;
         let mut counts = Counts::default();
         for (number, size) in plan.batches.iter().cycle().enumerate() {
             if rest.is_empty() {

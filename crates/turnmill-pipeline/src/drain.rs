@@ -50,8 +50,13 @@ impl<S: Store> Pipeline<S> {
         observer: &mut dyn Observer,
     ) -> Result<bool, PipelineError> {
         let rules = self.ingest.rules().clone();
-        let reading = ReadAhead::of_source(source, rules, self.reading.clone(), self.stop.clone())
-            .map_err(PipelineError::Thread)?;
+        let mut options = self.reading.clone();
+        options.preparation = options
+            .preparation
+            .for_source(source.decoder(), rules.decoders())
+            .map_err(PipelineError::Decoder)?;
+        let reading =
+            ReadAhead::of_source(source, rules, options, self.stop.clone()).map_err(PipelineError::Thread)?;
         let stop = self.stop.clone();
         let wanted = || !stop.is_set();
         while let Ok(read) = reading.incoming.recv().await {

@@ -113,6 +113,9 @@ pub enum PipelineError {
         /// The partition that is read.
         found: PartitionId,
     },
+    /// The source needs a decoder that the pipeline does not have. Nothing was read.
+    #[error("cannot read the source: {}", .0.detail)]
+    Decoder(Refused),
     /// The reading thread could not be started.
     #[error("cannot start the reading thread")]
     Thread(#[source] std::io::Error),

@@ -38,7 +38,7 @@ impl Fences {
 
 /// Returns the error that reports the contradiction.
 pub(crate) fn contradiction(error: &StoreError) -> StoreError {
-    let detail = format!("{error}, {MOST} times in a row without a commit: run `turnmill verify`");
+    let detail = format!("{error}, {MOST} times in a row without a commit");
     StoreError::Damaged { detail }
 }
 

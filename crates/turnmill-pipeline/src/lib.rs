@@ -3,11 +3,12 @@
 //!
 //! What is absent here: formats, databases and files; this crate knows only the traits. It reads no
 //! configuration and prints nothing. It needs no runtime. It starts one thread for each source,
-//! which reads and decodes.
+//! which reads and decodes, and one for each [`SinkThread`].
 //!
 //! - [`Pipeline::drain`] reads one source to its end, or follows it until it is stopped.
 //! - [`Pipeline::serve`] reads the partitions that a consumer group assigns.
-//! - [`OutboxRunner`] writes committed changes to a sink.
+//! - [`OutboxRunner`] writes committed changes to a sink, [`SinkThread`] on a thread beside a
+//!   pipeline.
 //! - [`PatternTools`] changes the patterns of markers and brings the marker rows up to date.
 //!
 //! The class of an error decides how the loop goes on. Retryable errors are retried with growing
@@ -43,7 +44,7 @@ pub use patterns::{
 pub use pipeline::Pipeline;
 pub use prepare::Rewrite;
 pub use retry::{Retried, retry_dead_letter};
-pub use sinks::{OnRefusal, OutboxError, OutboxRunner, SinkEvent};
+pub use sinks::{OnRefusal, OutboxError, OutboxRunner, SinkEvent, SinkThread, SinkWork};
 pub use stop::Stop;
 pub use words::{counted, rounded};
 

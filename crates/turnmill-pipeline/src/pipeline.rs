@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use turnmill_ingest::{Accounting, Ingest, Report, RowRules};
-use turnmill_model::SourceFactsBuf;
+use turnmill_model::{Decoder, Settings, SourceFactsBuf};
 use turnmill_sink::{Advance, Class, Opened, Store, StoreError};
 use turnmill_source::{BatchLimits, Part, Position};
 
@@ -107,6 +107,15 @@ impl<S: Store> Pipeline<S> {
         }
     }
 
+    /// Adds the decoder that `decoder` makes from the settings. It reads the records of sources that
+    /// name it, see [`SourceFacts::decoder`](turnmill_model::SourceFacts::decoder) and
+    /// [`Source::decoder`](turnmill_source::Source::decoder).
+    #[must_use]
+    pub fn with_decoder<D: Decoder + 'static>(mut self, decoder: impl FnOnce(&Settings) -> D) -> Self {
+        self.ingest = self.ingest.with_decoder(decoder);
+        self
+    }
+
     /// Sets the bytes that cached timelines may take (64 MiB unless set).
     #[must_use]
     pub fn with_cache_bytes(mut self, bytes: usize) -> Self {
@@ -151,7 +160,7 @@ impl<S: Store> Pipeline<S> {
     }
 
     /// Sets facts of all records of the sources: the assistant, the unit of time, whether they are
-    /// anonymised.
+    /// anonymised, and the decoder of the sources that name none.
     #[must_use]
     pub fn with_source_facts(mut self, facts: SourceFactsBuf) -> Self {
         self.reading.preparation.facts = Arc::new(facts);
@@ -164,6 +173,12 @@ impl<S: Store> Pipeline<S> {
     pub fn leaving_idle_sources(mut self) -> Self {
         self.reading.leave_idle = true;
         self
+    }
+
+    /// Returns the rules of the rows.
+    #[must_use]
+    pub fn rules(&self) -> &RowRules {
+        self.ingest.rules()
     }
 
     /// Returns the store.
@@ -223,7 +238,7 @@ impl<S: Store> Pipeline<S> {
             let result = if range == (0..arrivals.len()) {
                 self.ingest.ingest(&mut self.store, arrivals, advances, &accounting, prepared).await
             } else {
-                let part = prepared.part(range.clone(), self.ingest.decoder());
+                let part = prepared.part(range.clone(), self.ingest.decoders());
                 let letters = DeadLettersFrom { prepared, first: range.start };
                 self.ingest.ingest(&mut self.store, &part, advances, &accounting, &letters).await
             };

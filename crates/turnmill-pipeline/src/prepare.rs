@@ -9,11 +9,11 @@ use std::time::Duration;
 use async_channel::{Receiver, Sender};
 use self_cell::self_cell;
 use turnmill_ingest::{Arrivals, MakeDeadLetter, RowRules};
-use turnmill_model::{Decoder, Record, Refused, SourceFactsBuf};
+use turnmill_model::{Decoders, Record, Refused, SourceFactsBuf};
 use turnmill_sink::DeadLetter;
 use turnmill_source::{
     Assignment, BatchLimits, GroupLimits, GroupProgress, GroupSource, Opened, Progress, RecordBatch,
-    RecordOutcome, Source, SourceError,
+    RecordOutcome, Source, SourceError, SourceRecord,
 };
 
 use crate::stop::Stop;
@@ -35,6 +35,8 @@ self_cell! {
 /// Owns what the events of a batch borrow from.
 pub(crate) struct Owner {
     batch: RecordBatch,
+    /// Payloads without their secrets, by number of the record; empty if none has any.
+    blanked: Vec<Option<Vec<u8>>>,
     /// Bodies that replace those of the batch, by number of the record; empty if none do.
     bodies: Vec<Option<Vec<u8>>>,
     facts: Arc<SourceFactsBuf>,
@@ -48,21 +50,58 @@ pub(crate) struct Preparation {
     pub(crate) facts: Arc<SourceFactsBuf>,
 }
 
+impl Preparation {
+    /// Returns the same for a source that names its `decoder`, or names none.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`] if there is no decoder with the name that the source or its facts give.
+    pub(crate) fn for_source(mut self, decoder: Option<&str>, decoders: &Decoders) -> Result<Self, Refused> {
+        if let Some(name) = decoder {
+            Arc::make_mut(&mut self.facts).decoder = Some(name.to_owned());
+        }
+        decoders.of(&self.facts.borrow())?;
+        Ok(self)
+    }
+}
+
 impl Owner {
-    fn decode(&self, records: Range<usize>, decoder: &dyn Decoder) -> Arrivals<'_> {
+    fn new(batch: RecordBatch, decoders: &Decoders, preparation: &Preparation) -> Self {
+        let facts = preparation.facts.clone();
+        let filter = decoders.of(&facts.borrow()).ok().and_then(|decoder| decoder.secret_filter());
+        let blanked: Vec<Option<Vec<u8>>> = match filter {
+            Some(filter) => batch.iter().map(|record| filter.without_secrets(record.payload)).collect(),
+            None => Vec::new(),
+        };
+        let mut owner = Self { batch, blanked, bodies: Vec::new(), facts };
+        if let Some(rewrite) = preparation.rewrite.as_deref() {
+            let numbered = owner.batch.iter().enumerate();
+            owner.bodies =
+                numbered.map(|(number, record)| rewrite(owner.payload(number, record.payload))).collect();
+        }
+        owner
+    }
+
+    /// Returns the payload of record `number` as it may be stored.
+    fn payload<'o>(&'o self, number: usize, written: &'o [u8]) -> &'o [u8] {
+        self.blanked.get(number).and_then(Option::as_deref).unwrap_or(written)
+    }
+
+    fn decode(&self, records: Range<usize>, decoders: &Decoders) -> Arrivals<'_> {
         let mut arrivals = Arrivals::default();
         let skipped = records.start;
         for (number, record) in self.batch.iter().enumerate().skip(skipped).take(records.len()) {
+            let payload = self.payload(number, record.payload);
             match record.outcome {
                 RecordOutcome::Body => {
-                    let mut record = Record { facts: self.facts.borrow(), ..record.record() };
+                    let mut record = Record { payload, facts: self.facts.borrow(), ..record.record() };
                     if let Some(Some(body)) = self.bodies.get(number) {
                         record.payload = body;
                     }
-                    arrivals.push(decoder, record);
+                    arrivals.push(decoders, record);
                 }
                 RecordOutcome::Refused(refused) => {
-                    arrivals.push_refused(record.record(), refused.clone());
+                    arrivals.push_refused(Record { payload, ..record.record() }, refused.clone());
                 }
                 RecordOutcome::Skipped => arrivals.push_skipped(),
             }
@@ -84,20 +123,17 @@ impl MakeDeadLetter for DeadLettersFrom<'_> {
 }
 
 impl Prepared {
-    fn decode(batch: RecordBatch, decoder: &dyn Decoder, preparation: &Preparation) -> Self {
-        let rewrite = preparation.rewrite.as_deref();
-        let bodies = rewrite.map(|rewrite| batch.iter().map(|record| rewrite(record.payload)).collect());
-        let owner = Owner { batch, bodies: bodies.unwrap_or_default(), facts: preparation.facts.clone() };
-        Self::new(owner, |owner| {
-            let mut arrivals = owner.decode(0..owner.batch.len(), decoder);
-            arrivals.pack(decoder);
+    fn decode(batch: RecordBatch, decoders: &Decoders, preparation: &Preparation) -> Self {
+        Self::new(Owner::new(batch, decoders, preparation), |owner| {
+            let mut arrivals = owner.decode(0..owner.batch.len(), decoders);
+            arrivals.pack(decoders);
             arrivals
         })
     }
 
     /// Decodes some of the records alone.
-    pub(crate) fn part(&self, records: Range<usize>, decoder: &dyn Decoder) -> Arrivals<'_> {
-        self.borrow_owner().decode(records, decoder)
+    pub(crate) fn part(&self, records: Range<usize>, decoders: &Decoders) -> Arrivals<'_> {
+        self.borrow_owner().decode(records, decoders)
     }
 
     pub(crate) fn batch(&self) -> &RecordBatch {
@@ -111,8 +147,10 @@ impl Prepared {
 
 impl MakeDeadLetter for Prepared {
     fn dead_letter(&self, record: usize, refused: &Refused) -> DeadLetter {
-        let batch = self.batch();
-        let record = batch.get(record);
+        let (batch, number) = (self.batch(), record);
+        let record = batch.get(number);
+        let payload =
+            |record: &SourceRecord<'_>| self.borrow_owner().payload(number, record.payload).to_vec();
         let place = match record.as_ref().and_then(|record| record.origin) {
             Some(origin) => format!("{}/{}@{}", origin.topic, origin.partition, origin.offset),
             None => record.as_ref().map_or_else(String::new, |record| record.offset.to_string()),
@@ -123,7 +161,7 @@ impl MakeDeadLetter for Prepared {
             place,
             reason: refused.reason,
             detail: refused.detail.clone(),
-            payload: record.as_ref().map_or_else(Vec::new, |record| record.payload.to_vec()),
+            payload: record.as_ref().map_or_else(Vec::new, payload),
             sender: record.as_ref().and_then(|record| record.sender).map(Into::into),
             time: record.as_ref().and_then(|record| record.time),
             environment: record.as_ref().and_then(|record| record.environment).map(Into::into),
@@ -180,7 +218,7 @@ impl ReadAhead {
         options: ReadOptions,
         stop: Stop,
     ) -> std::io::Result<Self> {
-        Self::start(move |outgoing, fresh| read(source, rules.decoder(), &options, &stop, outgoing, fresh))
+        Self::start(move |outgoing, fresh| read(source, rules.decoders(), &options, &stop, outgoing, fresh))
     }
 
     /// Reads the partitions that a group assigns.
@@ -192,7 +230,7 @@ impl ReadAhead {
         stop: Stop,
     ) -> std::io::Result<Self> {
         Self::start(move |outgoing, fresh| {
-            let last = read_group(source, rules.decoder(), limits, &preparation, &stop, outgoing, fresh);
+            let last = read_group(source, rules.decoders(), limits, &preparation, &stop, outgoing, fresh);
             // The writer may have stopped listening.
             let _ = outgoing.send_blocking(last);
         })
@@ -227,7 +265,7 @@ impl Drop for ReadAhead {
 
 fn read(
     mut source: Box<dyn Source>,
-    decoder: &dyn Decoder,
+    decoders: &Decoders,
     options: &ReadOptions,
     stop: &Stop,
     outgoing: &Sender<ReaderMessage>,
@@ -241,7 +279,7 @@ fn read(
         };
         let empty = batch.is_empty() && !batch.opened().is_some_and(Opened::moved);
         if failure.is_none() && !empty {
-            let prepared = Box::new(Prepared::decode(batch, decoder, &options.preparation));
+            let prepared = Box::new(Prepared::decode(batch, decoders, &options.preparation));
             if outgoing.send_blocking(ReaderMessage::Batch(prepared)).is_err() {
                 return;
             }
@@ -269,7 +307,7 @@ fn read(
 /// Reads until the group ends, fails or is stopped. Returns the last message.
 fn read_group(
     mut source: Box<dyn GroupSource>,
-    decoder: &dyn Decoder,
+    decoders: &Decoders,
     limits: GroupLimits,
     preparation: &Preparation,
     stop: &Stop,
@@ -283,7 +321,7 @@ fn read_group(
         let mut batch = fresh.try_recv().unwrap_or_default();
         let read = match source.next(&limits, &mut batch) {
             Ok(GroupProgress::Batch) => {
-                ReaderMessage::Batch(Box::new(Prepared::decode(batch, decoder, preparation)))
+                ReaderMessage::Batch(Box::new(Prepared::decode(batch, decoders, preparation)))
             }
             Ok(GroupProgress::Assigned(assignment)) => ReaderMessage::Assigned(assignment),
             Ok(GroupProgress::Revoked { generation, lost }) => ReaderMessage::Revoked { generation, lost },

@@ -37,7 +37,7 @@ pub async fn retry_dead_letter<S: Store>(
     let record = letter.record();
     let record = Record { time: time.or(record.time), ..record };
     let mut arrivals = Arrivals::default();
-    arrivals.push(ingest.decoder(), record);
+    arrivals.push(ingest.decoders(), record);
     if let Some((_, refused)) = arrivals.refused().first() {
         return Ok(Retried::Refused(refused.clone()));
     }

@@ -60,6 +60,8 @@ impl<S: Store> Pipeline<S> {
         // Open before the group assigns anything, so that an unusable store is reported at once.
         self.open(observer).await?;
         let (rules, preparation) = (self.ingest.rules().clone(), self.reading.preparation.clone());
+        let preparation =
+            preparation.for_source(source.decoder(), rules.decoders()).map_err(PipelineError::Decoder)?;
         let reading = ReadAhead::of_group(source, rules, limits, preparation, self.stop.clone())
             .map_err(PipelineError::Thread)?;
         let stop = self.stop.clone();

@@ -1,6 +1,7 @@
 //! Feeding a sink from a store's outbox.
 
 mod event;
+mod thread;
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -13,6 +14,7 @@ use turnmill_sink::outbox::{
 use turnmill_sink::{Class, Sink, SinkError, StoreError};
 
 pub use self::event::{OnRefusal, OutboxError, SinkEvent};
+pub use self::thread::{SinkThread, SinkWork};
 use crate::backoff::{Attempts, Backoff};
 use crate::stop::Stop;
 
@@ -51,6 +53,8 @@ pub struct OutboxRunner<S, K> {
     spec: SinkSpec,
     sink: K,
     stop: Stop,
+    /// Ends the runner once the sink has everything.
+    last: Stop,
     owner: String,
     lease: Duration,
     poll: Duration,
@@ -108,14 +112,14 @@ impl<S: Outbox, K: Sink> OutboxRunner<S, K> {
     /// Creates a runner that writes to `sink` under the definition `spec`. The store is opened with
     /// `settings` when the runner starts.
     pub fn new(store: S, settings: &Settings, spec: SinkSpec, sink: K, stop: Stop) -> Self {
-        let random = RandomState::new().hash_one(std::process::id());
         Self {
             store,
             settings: settings.clone(),
             spec,
             sink,
             stop,
-            owner: format!("{}-{random:016x}", std::process::id()),
+            last: Stop::default(),
+            owner: unique(&std::process::id().to_string()),
             lease: Duration::from_secs(30),
             poll: Duration::from_millis(500),
             entries: 100,
@@ -132,6 +136,14 @@ impl<S: Outbox, K: Sink> OutboxRunner<S, K> {
     #[must_use]
     pub fn with_refusals(mut self, on_refusal: OnRefusal) -> Self {
         self.on_refusal = on_refusal;
+        self
+    }
+
+    /// Sets the name of the process that operators see as the owner of the lease; the process id by
+    /// default. Random digits follow it, so it need not be unique.
+    #[must_use]
+    pub fn with_owner(mut self, name: &str) -> Self {
+        self.owner = unique(name);
         self
     }
 
@@ -164,13 +176,29 @@ impl<S: Outbox, K: Sink> OutboxRunner<S, K> {
         &self.sink
     }
 
+    /// Opens the store and adds the sink, unless that was done before. What is committed later
+    /// reaches the sink, however it starts. [`run`](Self::run) and [`drain`](Self::drain) begin with
+    /// it.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the store.
+    pub async fn add(&mut self) -> Result<(), StoreError> {
+        if !self.opened {
+            self.store.open(&self.settings).await?;
+            self.store.put_sink(&self.spec).await?;
+            self.opened = true;
+        }
+        Ok(())
+    }
+
     /// Writes to the sink until a stop is requested.
     ///
     /// # Errors
     ///
     /// Returns [`OutboxError`]. Batches after the sink's position are repeated in the next run.
     pub async fn run(&mut self, observe: Observe<'_>) -> Result<(), OutboxError> {
-        self.feed(false, observe).await
+        self.feed(false, observe).await.map(drop)
     }
 
     /// Writes to the sink until it has all committed changes, or until a stop is requested.
@@ -179,17 +207,20 @@ impl<S: Outbox, K: Sink> OutboxRunner<S, K> {
     ///
     /// Returns the same errors as [`run`](Self::run).
     pub async fn drain(&mut self, observe: Observe<'_>) -> Result<(), OutboxError> {
-        self.feed(true, observe).await
+        self.feed(true, observe).await.map(drop)
     }
 
-    async fn feed(&mut self, to_the_end: bool, observe: Observe<'_>) -> Result<(), OutboxError> {
+    /// Returns whether the sink has everything; it has not if a stop was requested.
+    async fn feed(&mut self, to_the_end: bool, observe: Observe<'_>) -> Result<bool, OutboxError> {
         let mut attempts = Attempts::default();
         let outcome = loop {
             if self.stop.is_set() {
-                break Ok(());
+                break Ok(false);
             }
+            // Before the round, so that it reads what was committed before the request.
+            let is_last = to_the_end || self.last.is_set();
             let pause = match self.round(observe).await {
-                Ok(Round::Idle) if to_the_end => break Ok(()),
+                Ok(Round::Idle) if is_last => break Ok(true),
                 Ok(round) => {
                     attempts.succeeded();
                     match round {
@@ -207,7 +238,7 @@ impl<S: Outbox, K: Sink> OutboxRunner<S, K> {
                     pause
                 }
             };
-            self.stop.pause(pause).await;
+            pause_or_request(pause, &self.stop, &self.last).await;
         };
         if self.leased.take().is_some() {
             // If that fails, the lease expires.
@@ -217,11 +248,7 @@ impl<S: Outbox, K: Sink> OutboxRunner<S, K> {
     }
 
     async fn round(&mut self, observe: Observe<'_>) -> Result<Round, RoundError> {
-        if !self.opened {
-            self.store.open(&self.settings).await?;
-            self.store.put_sink(&self.spec).await?;
-            self.opened = true;
-        }
+        self.add().await?;
         let Some(state) = self.lease().await? else {
             if self.store.sinks().await?.iter().all(|sink| sink.name != self.spec.name) {
                 return Err(RoundError::End(OutboxError::Removed { sink: self.spec.name.clone() }));
@@ -408,5 +435,21 @@ impl<S: Outbox, K: Sink> OutboxRunner<S, K> {
             observe(&SinkEvent::Progress { state });
         }
         Ok(())
+    }
+}
+
+fn unique(name: &str) -> String {
+    format!("{name}-{:016x}", RandomState::new().hash_one(name))
+}
+
+/// Waits for `pause`, until a stop is requested, or until `last` is.
+async fn pause_or_request(pause: Duration, stop: &Stop, last: &Stop) {
+    let was_last = last.is_set();
+    let until = Instant::now() + pause;
+    while Instant::now() < until && last.is_set() == was_last {
+        let left = until.saturating_duration_since(Instant::now());
+        if stop.pause(left.min(Duration::from_millis(100))).await {
+            break;
+        }
     }
 }

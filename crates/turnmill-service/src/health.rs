@@ -138,12 +138,12 @@ impl Health {
     }
 
     /// Notes that a batch was committed.
-    pub fn progressed(&self) {
+    pub(crate) fn progressed(&self) {
         self.state().progress = Some(Instant::now());
     }
 
     /// Sets the number of waiting records in all partitions.
-    pub fn set_lag(&self, lag: u64) {
+    pub(crate) fn set_lag(&self, lag: u64) {
         let mut state = self.state();
         if state.lag == 0 || lag == 0 {
             state.progress = Some(Instant::now());

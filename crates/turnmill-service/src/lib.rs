@@ -18,4 +18,4 @@ pub mod metrics;
 pub mod settings;
 
 pub use health::{ConsumerAlive, Health, HealthReport, Phase};
-pub use lifecycle::{Component, Ended, Lifecycle, Shutdown};
+pub use lifecycle::{Component, Ended, INTERRUPTED, Lifecycle, Shutdown, end_at_once};

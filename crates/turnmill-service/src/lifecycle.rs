@@ -16,6 +16,18 @@ use turnmill_pipeline::Stop;
 
 use crate::health::{Health, Phase};
 
+/// Exit code of a process that ends before it has stopped cleanly, as shells report SIGINT.
+pub const INTERRUPTED: u8 = 130;
+
+/// Ends the process at once, with the exit code [`INTERRUPTED`].
+///
+/// It waits for nothing, because threads may be blocked by a database that does not respond. That
+/// is safe: rows and positions commit together.
+#[expect(clippy::exit, reason = "the main thread may be blocked by a database that does not respond")]
+pub fn end_at_once() -> ! {
+    std::process::exit(INTERRUPTED.into());
+}
+
 /// How a service ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ended {
@@ -43,7 +55,7 @@ impl Ended {
         match self {
             Self::Clean => ExitCode::SUCCESS,
             Self::Failed { .. } | Self::OverBudget(_) => ExitCode::FAILURE,
-            Self::Forced => ExitCode::from(130),
+            Self::Forced => ExitCode::from(INTERRUPTED),
         }
     }
 }

@@ -63,7 +63,7 @@ impl Plan {
         schema: &Schema,
         references: References,
     ) -> Result<Self, StoreError> {
-        let fail = |error: Failure| connection.fail(error, "looking at its indexes");
+        let fail = |error: Failure| connection.fail(error, "reading its indexes");
         let mut there: BTreeMap<String, (String, bool)> = BTreeMap::new();
         for row in connection.query(INDEXES, &[]).await.map_err(fail)? {
             let index =

@@ -15,7 +15,10 @@ use tokio_postgres::{Client, Error, Row, SimpleQueryMessage, Statement, ToStatem
 use turnmill_postgres::Tls;
 use turnmill_sink::StoreError;
 
-use crate::error::{is_about_encryption, is_connection_lost, is_of_the_server, store_error};
+use crate::error::{
+    contradiction, is_about_encryption, is_connection_lost, is_of_the_server, is_taken_under_lock,
+    store_error,
+};
 use crate::failure::Failure;
 use crate::settings::PostgresSettings;
 use crate::steps::Step;
@@ -91,7 +94,7 @@ async fn connect(settings: &PostgresSettings) -> Result<(Client, AbortHandle), S
     }
     Err(match last {
         Some(error) => store_error(error.into(), &place, "connecting"),
-        None => StoreError::Unusable { detail: format!("`{place}` cannot be connected to"), source: None },
+        None => StoreError::Unusable { detail: format!("cannot connect to `{place}`"), source: None },
     })
 }
 
@@ -157,7 +160,10 @@ impl Connection {
         );
         if self.version / 10_000 < OLDEST {
             return Err(StoreError::Unusable {
-                detail: format!("`{}` is no PostgreSQL {OLDEST} or newer: use one that is", self.place),
+                detail: format!(
+                    "`{}` is older than PostgreSQL {OLDEST}: upgrade it, or use another server",
+                    self.place
+                ),
                 source: None,
             });
         }
@@ -240,7 +246,7 @@ impl Connection {
             let working: Result<i64, Error> =
                 client.query_one(sql, &[&self.process]).await.and_then(|row| row.try_get(0));
             traffic.abort();
-            working.map_err(|error| store_error(error.into(), &self.place, "looking after a statement"))
+            working.map_err(|error| store_error(error.into(), &self.place, "checking on a statement"))
         };
         let limit = self.settings.connecting_limit().unwrap_or(PATIENCE);
         match tokio::time::timeout(limit, look).await {
@@ -338,7 +344,10 @@ impl Connection {
     }
 
     pub(crate) fn statement(&self, sql: &str) -> Result<&Statement, StoreError> {
-        let missing = || StoreError::Damaged { detail: format!("a statement was not prepared: {sql}") };
+        let missing = || StoreError::Unusable {
+            detail: format!("bug in turnmill: a statement was not prepared: {sql}"),
+            source: None,
+        };
         self.statements.get(sql).ok_or_else(missing)
     }
 
@@ -348,12 +357,12 @@ impl Connection {
     /// A COPY is sent only when everything before it has succeeded. In a failed transaction the
     /// server refuses to begin it. By then the driver has sent more than the server reads, and no
     /// longer knows which answer belongs to which request.
-    pub(crate) async fn run(&self, steps: &[Step]) -> Result<(), StoreError> {
+    pub(crate) async fn run(&self, steps: &[Step], rivals: Rivals) -> Result<(), StoreError> {
         let mut rest = steps;
         while !rest.is_empty() {
             let next = rest.iter().skip(1).position(Step::is_copy).map_or(rest.len(), |at| at + 1);
             let (group, others) = rest.split_at(next);
-            self.run_group(group).await?;
+            self.run_group(group, rivals).await?;
             rest = others;
         }
         Ok(())
@@ -368,7 +377,7 @@ impl Connection {
         }
     }
 
-    async fn run_group(&self, steps: &[Step]) -> Result<(), StoreError> {
+    async fn run_group(&self, steps: &[Step], rivals: Rivals) -> Result<(), StoreError> {
         let mut results: FuturesOrdered<_> = steps.iter().map(|step| step.run(self)).collect();
         let mut outcome = Ok(());
         for step in steps {
@@ -377,7 +386,12 @@ impl Connection {
                 Ok(None) => break,
                 Err(silent) => return Err(self.fail(silent, &step.doing())),
             };
-            let done = result.map_err(|error| self.fail(error, &step.doing()));
+            let done = result.map_err(|error| match rivals {
+                Rivals::Excluded if is_taken_under_lock(&error) => {
+                    contradiction(&error, &self.place, &step.doing())
+                }
+                _ => self.fail(error, &step.doing()),
+            });
             let done = done.and_then(|rows| step.check(rows));
             // Wait for the others all the same, so that no answer is left over.
             outcome = outcome.and(done);
@@ -391,6 +405,16 @@ impl Connection {
         // is lost.
         let _ = self.client.batch_execute("ROLLBACK").now_or_never();
     }
+}
+
+/// Whether another writer can have written the rows that a step inserts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rivals {
+    /// It can, so a key that is taken means a lost race.
+    Possible,
+    /// It cannot. The senders are locked, and the rows were made from states that were read under
+    /// the lock.
+    Excluded,
 }
 
 /// Rolls a transaction back when it is dropped before it has ended.

@@ -5,7 +5,7 @@ use std::{fmt, io};
 
 use tokio_postgres::Error;
 use tokio_postgres::error::{DbError, Severity};
-use turnmill_model::tables::{EVENT_ERROR, PUBLIC};
+use turnmill_model::tables::{EVENT_ERROR, PUBLIC, RASA_PATTERNS, RASA_SESSION, RASA_USER};
 use turnmill_sink::StoreError;
 use turnmill_sql::{Dialect, References, indexes, internal};
 
@@ -42,7 +42,7 @@ pub(crate) fn store_error(failure: Failure, place: &str, doing: &str) -> StoreEr
         // tells them apart, in the server's language. An unknown text counts as a time limit.
         "57014" if !db.message().contains("user request") => StoreError::TimeLimit {
             detail: format!(
-                "{detail}: raise `TURNMILL_DB_STATEMENT_TIMEOUT_SECS`, or look what makes the database slow"
+                "{detail}: raise `TURNMILL_DB_STATEMENT_TIMEOUT_SECS`, or find out what makes the database slow"
             ),
         },
         // The plan is older than a change of its table.
@@ -60,7 +60,7 @@ pub(crate) fn store_error(failure: Failure, place: &str, doing: &str) -> StoreEr
             error,
         ),
         "3D000" => unusable(format!("{detail}: create the database, or name another in {URL}"), error),
-        "3F000" => unusable(format!("{detail}: set `TURNMILL_DB_SCHEMA` to a schema that is there"), error),
+        "3F000" => unusable(format!("{detail}: set `TURNMILL_DB_SCHEMA` to an existing schema"), error),
         "42501" => unusable(
             format!("{detail}: grant the user of {URL} the privilege, or name another user there"),
             error,
@@ -74,6 +74,27 @@ pub(crate) fn store_error(failure: Failure, place: &str, doing: &str) -> StoreEr
         ),
         _ => unusable(detail, error),
     }
+}
+
+/// Returns whether a row was refused because its key is taken, in a table to which only the holder
+/// of a sender's lock adds rows.
+///
+/// Two senders may race for a session that both name, and for the row of a user that both name.
+/// They write those rows before all others.
+pub(crate) fn is_taken_under_lock(failure: &Error) -> bool {
+    let shared = [RASA_SESSION.name, RASA_USER.name, RASA_PATTERNS.name];
+    failure.as_db_error().is_some_and(|db| {
+        let is_shared = db.table().is_none_or(|table| shared.contains(&table));
+        db.code().code() == "23505" && is_ours(db) && !is_shared
+    })
+}
+
+/// Returns the error for a key that is taken although no other writer can have taken it.
+pub(crate) fn contradiction(failure: &Error, place: &str, doing: &str) -> StoreError {
+    let text = failure.as_db_error().map_or_else(|| failure.to_string(), describe);
+    let detail =
+        format!("`{place}`, {doing}: {text}; the row exists, but the state of its sender does not know it");
+    StoreError::Damaged { detail }
 }
 
 /// The driver's error as the source of a store's error. The store's message has the server's text

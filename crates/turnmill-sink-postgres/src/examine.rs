@@ -36,21 +36,18 @@ impl Examine for PostgresStore {
     async fn integrity(&mut self, thorough: bool) -> Result<Examination, StoreError> {
         let schema = self.settings.schema.clone();
         let connection = &*self.connected().await?;
-        let fail = |error: Failure| connection.fail(error, "looking for amcheck");
+        let fail = |error: Failure| connection.fail(error, "checking whether amcheck is installed");
         let mut examined = Examination::default();
         let found = connection.query(AMCHECK, &[&schema]).await.map_err(fail)?;
         let Some(row) = found.first() else {
-            let how =
-                "pages and indexes: `CREATE EXTENSION amcheck` in this database lets verify look at indexes";
+            let how = "pages and indexes: run `CREATE EXTENSION amcheck` in this database to check indexes";
             examined.left_out.push(how.into());
             return Ok(examined);
         };
         let found = || -> Result<(String, i64), Failure> { Ok((row.try_get(0)?, row.try_get(1)?)) };
         let (place, size) = found().map_err(fail)?;
         if size > SMALL && !thorough {
-            examined
-                .left_out
-                .push("indexes: the store is large, and --thorough looks at them by amcheck".into());
+            examined.left_out.push("indexes: the store is large; --thorough checks them by amcheck".into());
             return Ok(examined);
         }
         connection.set_session("statement_timeout", "0").await?;
@@ -69,9 +66,9 @@ impl Examine for PostgresStore {
         let queries = dangling();
         for query in &queries {
             let rows = connection.query_one(query.sql.as_str(), &[]).await;
-            let rows: i64 = rows
-                .and_then(|row| Ok(row.try_get(0)?))
-                .map_err(|error| connection.fail(error, &format!("looking at {}", query.table)))?;
+            let rows: i64 = rows.and_then(|row| Ok(row.try_get(0)?)).map_err(|error| {
+                connection.fail(error, &format!("checking references of {}", query.table))
+            })?;
             examined.findings.extend(query.finding(rows));
         }
         examined.looked_at.push(format!("{} references between tables", queries.len()));
@@ -157,7 +154,7 @@ async fn trees(
             Ok(_) => {}
             Err(Failure::Driver(error)) => match error.as_db_error() {
                 Some(db) if db.code().code() == "42501" => {
-                    let user = "indexes: amcheck is there and this user may not execute its functions";
+                    let user = "indexes: amcheck is installed, but this user may not execute its functions";
                     examined.left_out.push(user.into());
                     return Ok(());
                 }

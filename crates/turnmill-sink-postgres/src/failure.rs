@@ -25,8 +25,8 @@ impl fmt::Display for Failure {
             Self::Driver(error) => error.fmt(f),
             Self::Silent(waited) => write!(
                 f,
-                "no answer for {} s although the connection is open, which is given up: look whether the server, or a pooler or \
-                 load balancer before it, hangs",
+                "no answer for {} s on an open connection, which was given up: check whether the server hangs, or a pooler \
+                 or load balancer in front of it",
                 waited.as_secs_f64().ceil()
             ),
         }

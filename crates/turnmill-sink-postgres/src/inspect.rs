@@ -8,7 +8,7 @@ use turnmill_analytics::metrics::{self, Measured, Metric, Options, Shape, Summar
 use turnmill_model::tables::{PUBLIC, Table, Value};
 use turnmill_model::{PartitionId, Reason};
 use turnmill_sink::digest::Digests;
-use turnmill_sink::{Counts, DeadLetter, Inspect, StoreError};
+use turnmill_sink::{Counts, DeadLetter, Inspect, LedgerEntry, StoreError, StoredPosition};
 use turnmill_sql::{Dialect, SqlType, facts, headers};
 use uuid::Uuid;
 
@@ -128,7 +128,7 @@ fn value(row: &BinaryCopyOutRow, column: usize, ty: SqlType) -> Result<Value<'_>
     })
 }
 
-fn counts(row: &Row) -> Result<(String, Counts), Error> {
+fn ledger_entry(row: &Row) -> Result<LedgerEntry, Error> {
     let counts = Counts {
         records: row.try_get(1)?,
         events: row.try_get(2)?,
@@ -137,8 +137,9 @@ fn counts(row: &Row) -> Result<(String, Counts), Error> {
         dead_letters: row.try_get(5)?,
         skipped: row.try_get(6)?,
         changed: row.try_get(7)?,
+        parts: row.try_get(8)?,
     };
-    Ok((row.try_get(0)?, counts))
+    Ok(LedgerEntry { source: row.try_get(0)?, counts })
 }
 
 fn dead_letter(row: &Row) -> Result<Result<DeadLetter, StoreError>, Error> {
@@ -182,10 +183,10 @@ impl Inspect for PostgresStore {
         Ok(digests)
     }
 
-    async fn ledger(&mut self) -> Result<Vec<(String, Counts)>, StoreError> {
+    async fn ledger(&mut self) -> Result<Vec<LedgerEntry>, StoreError> {
         let connection = self.connected().await?;
         let rows = connection.query(LEDGER, &[]).await;
-        rows.and_then(|rows| Ok(rows.iter().map(counts).collect::<Result<_, Error>>()?))
+        rows.and_then(|rows| Ok(rows.iter().map(ledger_entry).collect::<Result<_, Error>>()?))
             .map_err(|error| connection.fail(error, "reading the ledger"))
     }
 
@@ -199,7 +200,7 @@ impl Inspect for PostgresStore {
         letters.into_iter().collect()
     }
 
-    async fn positions(&mut self) -> Result<Vec<(PartitionId, String)>, StoreError> {
+    async fn positions(&mut self) -> Result<Vec<StoredPosition>, StoreError> {
         self.read_positions().await
     }
 }

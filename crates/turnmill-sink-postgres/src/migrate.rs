@@ -165,7 +165,7 @@ pub(crate) fn named(migration: &Migration) -> String {
 /// Checks whose tables are in the schema. Tables of another product with turnmill's names are an
 /// error.
 pub(crate) async fn look(connection: &Connection, place: &PostgresSettings) -> Result<Found, StoreError> {
-    let doing = "looking at its tables";
+    let doing = "reading its tables";
     let sql = "SELECT n.nspname IS NOT NULL, c.relname, COALESCE(has_schema_privilege(n.oid, 'USAGE'), true) FROM (VALUES (1)) AS one (row) \
          LEFT JOIN pg_catalog.pg_namespace AS n ON n.nspname = $1 \
          LEFT JOIN pg_catalog.pg_class AS c ON c.relnamespace = n.oid AND c.relkind IN ('r', 'p', 'v', 'm', 'f') \
@@ -219,7 +219,7 @@ async fn read_meta(
     connection: &Connection,
     place: &PostgresSettings,
 ) -> Result<BTreeMap<String, String>, StoreError> {
-    let doing = "reading what the store remembers";
+    let doing = "reading the stored settings";
     let sql = format!("SELECT name, value FROM {}._turnmill_meta", quoted(&place.schema));
     let rows = connection.query(&sql, &[]).await.map_err(|error| connection.fail(error, doing))?;
     let mut meta = BTreeMap::new();
@@ -229,7 +229,7 @@ async fn read_meta(
         meta.insert(name, value);
     }
     if !meta.contains_key(meta::SCHEMA_VERSION) {
-        return Err(StoreError::Damaged { detail: format!("`{place}` does not say its schema version") });
+        return Err(StoreError::Damaged { detail: format!("`{place}` has no schema version") });
     }
     Ok(meta)
 }
@@ -272,14 +272,19 @@ async fn migrate(
                 let fail = |error| connection.fail(error, "making the tables of sinks");
                 connection.batch_execute(&sql).await.map_err(fail)?;
             }
+            Change::Formats => {
+                let sql = schema.for_formats().join(";\n");
+                let fail = |error| connection.fail(error, "making room for several formats");
+                connection.batch_execute(&sql).await.map_err(fail)?;
+            }
             Change::Facts => make_facts(connection, &schema).await?,
             _ => {
-                let detail = format!("migration {} is not known to this store", named(step));
-                return Err(StoreError::Damaged { detail });
+                let detail = format!("bug in turnmill: PostgreSQL has no migration {}", named(step));
+                return Err(StoreError::Unusable { detail, source: None });
             }
         }
         let mut guard = RollBack::new(connection);
-        let fail = |error| connection.fail(error, "noting a migration");
+        let fail = |error| connection.fail(error, "recording a migration");
         connection.batch_execute("BEGIN").await.map_err(fail)?;
         note(connection, step).await?;
         connection.batch_execute("COMMIT").await.map_err(fail)?;
@@ -325,7 +330,7 @@ async fn note(connection: &Connection, step: &Migration) -> Result<(), StoreErro
         Dialect::Postgres.utc_now()
     );
     let noted = connection.execute(&note, &[&i64::from(step.number), &step.name]).await;
-    noted.map_err(|error| connection.fail(error, "noting a migration"))?;
+    noted.map_err(|error| connection.fail(error, "recording a migration"))?;
     put_meta(connection, meta::SCHEMA_VERSION, &step.number.to_string()).await
 }
 
@@ -333,5 +338,5 @@ pub(crate) async fn put_meta(connection: &Connection, name: &str, value: &str) -
     let put = "INSERT INTO _turnmill_meta (\"name\", \"value\") VALUES ($1, $2) \
          ON CONFLICT (\"name\") DO UPDATE SET \"value\" = excluded.\"value\"";
     let done = connection.execute(put, &[&name, &value]).await;
-    done.map(drop).map_err(|error| connection.fail(error, "noting what the store remembers"))
+    done.map(drop).map_err(|error| connection.fail(error, "storing the settings"))
 }

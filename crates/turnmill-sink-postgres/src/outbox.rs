@@ -27,6 +27,10 @@ use crate::value::{Array, integer, micros};
 /// Maximum number of bytes or entries of a request. Sums of it do not overflow.
 const MOST: i64 = 1 << 50;
 
+/// Begins a move of a position. The commit does not wait for the disk: if the server crashes before
+/// it is written, the position and the entries are as before, and the batches are repeated.
+const BEGIN_MOVE: &str = "BEGIN; SET LOCAL synchronous_commit = off";
+
 /// Facts about the sinks that a transaction needs.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct SinkFacts {
@@ -86,13 +90,16 @@ impl PostgresStore {
         if self.settings.read_only {
             return Err(self.reading_only());
         }
-        let connection = &*self.connected().await?;
+        let connection = self.connected().await?;
+        let texts: Vec<&str> = statements.iter().map(|(sql, _)| *sql).collect();
+        connection.prepare(&texts).await?;
+        let connection = &*connection;
         let mut guard = RollBack::new(connection);
         let fail = |error| connection.fail(error, doing);
         connection.batch_execute(begin).await.map_err(fail)?;
         let mut first = None;
         for (sql, parameters) in statements {
-            let touched = connection.execute(*sql, parameters).await.map_err(fail)?;
+            let touched = connection.execute(connection.statement(sql)?, parameters).await.map_err(fail)?;
             first.get_or_insert(touched);
         }
         connection.batch_execute("COMMIT").await.map_err(fail)?;
@@ -129,15 +136,16 @@ fn state(row: &Row) -> Result<Result<SinkState, StoreError>, Error> {
         lag_bytes: number(6)?,
         skipped: number(7)?,
         error: row.try_get(8)?,
+        owner: row.try_get(9)?,
     };
     Ok(Scope::parse(scope).map(|scope| SinkState { scope, ..state }))
 }
 
 /// Reads a value of a row.
-fn value(row: &Row, index: usize, ty: ColumnType) -> Result<ChangeValue, Error> {
+fn value(row: &Row, index: usize, ty: ColumnType) -> Result<ChangeValue<'static>, Error> {
     let value = match ty {
         ColumnType::Id | ColumnType::Varchar(_) | ColumnType::Text => {
-            row.try_get::<_, Option<&str>>(index)?.map(|text| ChangeValue::Text(text.into()))
+            row.try_get::<_, Option<String>>(index)?.map(|text| ChangeValue::Text(text.into()))
         }
         ColumnType::Integer => row.try_get::<_, Option<i64>>(index)?.map(ChangeValue::Integer),
         ColumnType::Float => row.try_get::<_, Option<f64>>(index)?.map(ChangeValue::Float),
@@ -178,6 +186,12 @@ impl Outbox for PostgresStore {
         Ok(self.alone("removing a sink", "BEGIN", &statements).await? > 0)
     }
 
+    async fn reset_sink(&mut self, name: &str) -> Result<bool, StoreError> {
+        let sql = self.sql.outbox.reset.clone();
+        let statements: [(&str, &[&(dyn ToSql + Sync)]); 2] = [(&sql, &[&name]), (PRUNE, &[])];
+        Ok(self.alone("resetting a sink", "BEGIN", &statements).await? > 0)
+    }
+
     async fn sinks(&mut self) -> Result<Vec<SinkState>, StoreError> {
         self.states().await
     }
@@ -203,7 +217,8 @@ impl Outbox for PostgresStore {
         let (before, after) = (cursor(from), cursor(to));
         let (from, to, skipped) = (integer(from.number), integer(to.number), integer(*skipped));
         let advance: &[&(dyn ToSql + Sync)] = &[name, owner, &from, &before, &to, &after, &skipped, error];
-        let moved = self.alone("moving a sink's position", "BEGIN", &[(&sql, advance), (PRUNE, &[])]).await?;
+        let statements = [(sql.as_str(), advance), (PRUNE, &[])];
+        let moved = self.alone("moving a sink's position", BEGIN_MOVE, &statements).await?;
         if moved == 0 { Err(StoreError::sink_moved(name)) } else { Ok(()) }
     }
 
@@ -238,7 +253,7 @@ impl Outbox for PostgresStore {
         table: &'static Table,
         after: &str,
         limit: usize,
-    ) -> Result<Vec<Vec<ChangeValue>>, StoreError> {
+    ) -> Result<Vec<Vec<ChangeValue<'static>>>, StoreError> {
         let names: Vec<String> = columns(table).map(|(_, column)| format!("\"{}\"", column.name)).collect();
         let key = names.first().map_or("\"id\"", |key| key);
         let sql = format!(

@@ -14,7 +14,7 @@ use turnmill_sql::{Dialect, SqlType, internal, meta, patterns};
 use uuid::Uuid;
 
 use crate::PostgresStore;
-use crate::connect::{Connection, RollBack};
+use crate::connect::{Connection, Rivals, RollBack};
 use crate::migrate::put_meta;
 use crate::outbox::{self, SinkFacts};
 use crate::steps::Step;
@@ -66,7 +66,7 @@ impl PostgresStore {
         if found != from {
             return Err(StoreError::patterns_changed(found, from));
         }
-        connection.run(&steps).await?;
+        connection.run(&steps, Rivals::Possible).await?;
         let rows = connection.query(&self.sql.revision_and_sinks, &[]).await.map_err(fail)?;
         let sinks = SinkFacts::read(connection, &rows)?;
         if let Some(entry) = encode_patterns(set, sinks.wanted) {

@@ -79,7 +79,7 @@ pub(crate) const SESSION_OWNERS: &str = "SELECT id, sender_id FROM rasa_session 
 pub(crate) const DELETE_CHECKPOINTS: &str = "DELETE FROM _turnmill_checkpoint AS c \
      USING unnest($1::uuid[], $2::double precision[], $3::double precision[]) AS stretch (id, \"after\", \"before\") \
      WHERE c.\"sender_id\" = stretch.id AND c.\"time\" > stretch.\"after\" AND c.\"time\" < stretch.\"before\"";
-pub(crate) const LEDGER: &str = "SELECT \"source\", records, events, duplicates, anonymised, dead_letters, skipped, changed \
+pub(crate) const LEDGER: &str = "SELECT \"source\", records, events, duplicates, anonymised, dead_letters, skipped, changed, parts \
      FROM _turnmill_ledger ORDER BY \"source\"";
 pub(crate) const DEAD_LETTERS: &str = "SELECT id, \"source\", \"partition\", place, reason, detail, payload, sender, \"time\", \
      environment, record_key, headers, record_row, facts FROM _turnmill_dead_letter WHERE id > $1 ORDER BY id LIMIT $2";

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use turnmill_model::{PartitionId, Settings};
-use turnmill_sink::{Claim, Opened, PatternSet, Store, StoreError};
+use turnmill_sink::{Claim, Opened, PatternSet, Store, StoreError, StoredPosition};
 use turnmill_sql::{Dialect, Schema};
 
 use crate::arrange::Plan;
@@ -26,6 +26,8 @@ pub struct PostgresStore {
     pub(crate) settings: PostgresSettings,
     pub(crate) connection: Option<Connection>,
     pub(crate) opened: bool,
+    /// The settings that the store was opened with.
+    pub(crate) row_settings: Settings,
     pub(crate) sql: Sql,
     pub(crate) gate: Gate,
     pub(crate) notices: Notices,
@@ -55,6 +57,7 @@ impl PostgresStore {
             settings,
             connection: None,
             opened: false,
+            row_settings: Settings::default(),
             sql: Sql::new(),
             gate: Gate::default(),
             notices: Notices::default(),
@@ -118,6 +121,7 @@ impl PostgresStore {
         let meta = migrate::up_to_date(&connection, &self.settings).await?;
         let settings = turnmill_sql::meta::settings(&meta)?;
         (self.connection, self.opened) = (Some(connection), true);
+        self.row_settings = settings.clone();
         Ok(settings)
     }
 
@@ -178,14 +182,14 @@ impl PostgresStore {
         self.connection.as_ref().ok_or_else(closed)
     }
 
-    pub(crate) async fn read_positions(&mut self) -> Result<Vec<(PartitionId, String)>, StoreError> {
+    pub(crate) async fn read_positions(&mut self) -> Result<Vec<StoredPosition>, StoreError> {
         let doing = "reading positions";
         let connection = self.connected().await?;
         connection.prepare(&[POSITIONS]).await?;
         let rows = connection.query(connection.statement(POSITIONS)?, &[]).await;
         let position = |row: tokio_postgres::Row| {
             let key = PartitionId { source: row.try_get(0)?, partition: row.try_get(1)? };
-            Ok((key, row.try_get(2)?))
+            Ok(StoredPosition { key, position: row.try_get(2)? })
         };
         rows.and_then(|rows| rows.into_iter().map(position).collect())
             .map_err(|error| connection.fail(error, doing))
@@ -222,6 +226,7 @@ impl Store for PostgresStore {
         let connection = Connection::open(&self.settings).await?;
         migrate::open(&connection, &self.settings, settings, Purpose::Fill, &self.notices).await?;
         (self.connection, self.opened) = (Some(connection), true);
+        self.row_settings = settings.clone();
         Ok(Opened { positions: self.read_positions().await? })
     }
 

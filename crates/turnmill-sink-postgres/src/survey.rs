@@ -93,7 +93,7 @@ async fn pooled(place: &PostgresSettings, connection: &Connection) -> Result<Opt
         Err(_) => None,
     };
     Ok((first != second).then(|| {
-        format!("a pooler between gives the connection another server process from one transaction to the next: {SESSION_POOLER}")
+        format!("a pooler gives the connection another server process for each transaction: {SESSION_POOLER}")
     }))
 }
 
@@ -105,7 +105,7 @@ impl PostgresStore {
     /// Those of [`open`](turnmill_sink::Store::open), among them tables of another product. A
     /// schema without tables is no error.
     pub async fn survey(&self) -> Result<Survey, StoreError> {
-        let (place, doing) = (&self.settings, "looking at the database");
+        let (place, doing) = (&self.settings, "reading properties of the database");
         let connection = Connection::open(place).await?;
         let row = connection.query_one(SERVER, &[]).await;
         let (server, encrypted) = row

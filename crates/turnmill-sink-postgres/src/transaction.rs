@@ -5,17 +5,17 @@ use std::collections::{BTreeSet, HashMap};
 use futures_util::future::{OptionFuture, join, join3};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
-use turnmill_model::{EventId, SenderId, SessionId};
+use turnmill_model::{EventId, SenderId, SessionId, Settings};
 use turnmill_sink::outbox::encode;
 use turnmill_sink::{
     Advance, Batch, Claim, EventLookup, HistoryPage, HistoryRequest, Locked, SenderClaim, StoreError,
-    Transaction,
+    StoredCopies, Transaction,
 };
 use turnmill_sql::SqlType;
 use uuid::Uuid;
 
 use crate::PostgresStore;
-use crate::connect::Connection;
+use crate::connect::{Connection, Rivals};
 use crate::failure::Failure;
 use crate::history;
 use crate::outbox::{self, SinkFacts};
@@ -176,7 +176,7 @@ impl<'s> PostgresTransaction<'s> {
             compare(connection, &stand, rows)?;
         }
         if let Some(known) = known {
-            known?.map_err(|error| connection.fail(error, "making the states of new senders"))?;
+            known?.map_err(|error| connection.fail(error, "adding new senders"))?;
         }
         if let Some(locked) = locked {
             let mut rows = locked?.map_err(|error| connection.fail(error, "locking senders"))?;
@@ -186,7 +186,7 @@ impl<'s> PostgresTransaction<'s> {
                 // again. `NEW_TIMELINES` skips the rows that exist and are locked already.
                 let all = claim.senders.iter().map(|claim| claim.sender.0);
                 let insert = Step::arrays("new senders", NEW_TIMELINES, vec![Array::of(SqlType::Uuid, all)]);
-                connection.run(std::slice::from_ref(&insert)).await?;
+                connection.run(std::slice::from_ref(&insert), Rivals::Possible).await?;
                 let again = query(connection, LOCK_TIMELINES, &select[1]).await?;
                 rows = again.map_err(|error| connection.fail(error, "locking senders"))?;
             }
@@ -203,7 +203,12 @@ impl<'s> PostgresTransaction<'s> {
         let connection = store.connection.as_mut().ok_or_else(Gate::failure)?;
         connection.prepare(&statements).await?;
         let allowed = store.gate.allow(steps.len());
-        connection.run(steps.get(..allowed).unwrap_or(&steps)).await?;
+        // A state that the caller has cached may be older than the store, after a restored backup.
+        // Without a sender nothing is locked.
+        let senders = &self.claim.senders;
+        let fresh = !senders.is_empty() && senders.iter().all(|claim| claim.cached.is_none());
+        let rivals = if fresh { Rivals::Excluded } else { Rivals::Possible };
+        connection.run(steps.get(..allowed).unwrap_or(&steps), rivals).await?;
         if allowed < steps.len() {
             return Err(Gate::failure());
         }
@@ -213,7 +218,7 @@ impl<'s> PostgresTransaction<'s> {
 
     /// Takes numbers for dead letters.
     async fn letter_numbers(&mut self, count: usize) -> Result<Vec<u64>, StoreError> {
-        let doing = "taking numbers for dead letters";
+        let doing = "reserving numbers for dead letters";
         let rows = self.select(LETTER_NUMBERS, &[&integer(count as u64)], doing).await?;
         let connection = self.store.connection()?;
         let number = |row: &Row| row.try_get(0).map(|number: i64| u64::try_from(number).unwrap_or_default());
@@ -290,7 +295,7 @@ fn compare(connection: &Connection, claimed: &[&Advance], rows: Vec<Row>) -> Res
 fn locked_states(connection: &Connection, claim: &Claim, rows: &[Row]) -> Result<Vec<Locked>, StoreError> {
     let states = states(connection, rows)?;
     let state = |claim: &SenderClaim| {
-        let missing = || StoreError::Fenced { detail: format!("sender {} is gone", claim.sender) };
+        let missing = || StoreError::Fenced { detail: format!("sender {} was deleted", claim.sender) };
         states.get(&claim.sender.0).cloned().ok_or_else(missing)
     };
     claim.senders.iter().map(state).collect()
@@ -321,6 +326,10 @@ fn texts(ids: impl IntoIterator<Item = Uuid>) -> Array {
 }
 
 impl Transaction for PostgresTransaction<'_> {
+    fn settings(&self) -> &Settings {
+        &self.store.row_settings
+    }
+
     fn patterns_revision(&self) -> u64 {
         self.patterns
     }
@@ -329,7 +338,7 @@ impl Transaction for PostgresTransaction<'_> {
         Ok(std::mem::take(&mut self.locked))
     }
 
-    async fn known(&mut self, events: &[EventLookup]) -> Result<Vec<Vec<EventId>>, StoreError> {
+    async fn known(&mut self, events: &[EventLookup]) -> Result<Vec<StoredCopies>, StoreError> {
         // Keys in order, so that neighbours in the index are looked up together. `number` leads
         // from a row found to the caller's place in `events`.
         let mut order: Vec<usize> = (0..events.len()).collect();
@@ -343,13 +352,13 @@ impl Transaction for PostgresTransaction<'_> {
         let doing = "looking for known events";
         let rows = self.select(KNOWN, &[&numbers, &least, &greatest, &senders], doing).await?;
         let connection = self.store.connection()?;
-        let mut found = vec![Vec::new(); events.len()];
+        let mut found = vec![StoredCopies::default(); events.len()];
         for row in rows {
             let pair = row.try_get(0).and_then(|number: i64| Ok((number, row.try_get::<_, &str>(1)?)));
             let (number, id) = pair.map_err(|error| connection.fail(error, doing))?;
             let known = usize::try_from(number).ok().and_then(|number| found.get_mut(number));
             if let (Some(known), Ok(id)) = (known, Uuid::parse_str(id)) {
-                known.push(EventId(id));
+                known.ids.push(EventId(id));
             }
         }
         Ok(found)

@@ -56,7 +56,9 @@ impl Upkeep for PostgresStore {
     async fn swept_patterns(&mut self) -> Result<u64, StoreError> {
         let connection = self.connected().await?;
         let rows = connection.query(SWEPT, &[]).await;
-        let rows = rows.map_err(|error| connection.fail(error, "reading what markers are made up for"))?;
+        let rows = rows.map_err(|error| {
+            connection.fail(error, "reading up to which patterns marker rows are complete")
+        })?;
         patterns::revision(connection, &rows)
     }
 
@@ -77,12 +79,13 @@ impl Upkeep for PostgresStore {
         let (stored, rebuild) = (meta::settings(&meta)?, Rebuild::resume(&meta, settings)?);
         put_meta(&connection, meta::REBUILD, &rebuild.to_json()).await?;
         (self.connection, self.opened) = (Some(connection), true);
+        self.row_settings = settings.clone();
         Ok(RebuildState { stored, assistant: meta::assistant(&meta), after: rebuild.after })
     }
 
     async fn end_rebuild(&mut self, settings: &Settings) -> Result<(), StoreError> {
         let connection = &*self.connected().await?;
-        let fail = |error| connection.fail(error, "noting the end of a rebuild");
+        let fail = |error| connection.fail(error, "recording the end of a rebuild");
         let mut guard = RollBack::new(connection);
         connection.batch_execute("BEGIN").await.map_err(fail)?;
         for (name, value) in meta::initial(settings) {

@@ -52,7 +52,7 @@ pub(crate) fn steps(sql: &Sql, batch: &Batch, numbers: &[u64]) -> Result<Vec<Ste
         let columns = vec![Array::of(SqlType::IdText, [sender.0])];
         steps.push(
             Step::arrays("progress of the rebuild", NOTE_PROGRESS, columns)
-                .must_win(1, "the rebuild was ended elsewhere"),
+                .must_win(1, "another process has ended the rebuild"),
         );
     }
     // The ledger comes last, because all writers of a source wait for the lock on its row.
@@ -66,7 +66,7 @@ fn remove<'s>(removals: &[Removal], senders: impl Iterator<Item = &'s SenderId>,
         return;
     }
     steps.extend(removals.iter().map(|Removal { sql, ty }| {
-        Step::arrays("removing senders' rows", sql, vec![Array::of(*ty, senders.iter().copied())])
+        Step::arrays("deleting rows of senders", sql, vec![Array::of(*ty, senders.iter().copied())])
     }));
 }
 
@@ -84,7 +84,8 @@ fn changes(sql: &Sql, changes: &Changes, steps: &mut Vec<Step>) -> Result<(), St
             deletes.extend(delete(table, &changes));
         }
         None => {
-            result = Err(StoreError::Damaged { detail: format!("there is no table {}", changes.table.name) });
+            let detail = format!("bug in turnmill: rows of an unknown table {}", changes.table.name);
+            result = Err(StoreError::Unusable { detail, source: None });
         }
     });
     steps.extend(deletes.into_iter().rev());
@@ -111,7 +112,7 @@ fn write_table(table: &TableSql, changes: &TableChanges<'_>, steps: &mut Vec<Ste
         let order = by_id(changes.updates);
         steps.push(
             Step::arrays(name, &table.update, columns(table, changes.updates, &order))
-                .must_find(count, format!("{name} has no row of an id to be updated")),
+                .must_find(count, format!("{name} lacks a row to update")),
         );
     }
     if !changes.ends.is_empty() {
@@ -121,7 +122,7 @@ fn write_table(table: &TableSql, changes: &TableChanges<'_>, steps: &mut Vec<Ste
         let ends = Array::of(SqlType::Integer, changes.ends.iter().map(|end| end.end_sequence_number));
         steps.push(
             Step::arrays(name, &table.update_end, vec![ids, ends])
-                .must_find(changes.ends.len(), format!("{name} has no row of an id to be ended")),
+                .must_find(changes.ends.len(), format!("{name} lacks a row to update")),
         );
     }
 }
@@ -159,7 +160,7 @@ fn delete(table: &TableSql, changes: &TableChanges<'_>) -> Option<Step> {
     let (count, name) = (changes.deletes.len(), table.name);
     (count > 0).then(|| {
         Step::arrays(name, &table.delete, vec![Array::of(id, keys)])
-            .must_find(count, format!("{name} has no row of an id to be deleted"))
+            .must_find(count, format!("{name} lacks a row to delete"))
     })
 }
 
@@ -177,7 +178,7 @@ fn timelines(sql: &Sql, batch: &Batch, steps: &mut Vec<Step>) {
     ];
     steps.push(
         Step::arrays("timelines of senders", &sql.timeline.update, columns)
-            .must_find(timelines.len(), "_turnmill_timeline has no row of a sender that was not claimed"),
+            .must_find(timelines.len(), "_turnmill_timeline lacks the row of a sender"),
     );
 }
 
@@ -219,7 +220,7 @@ fn history(sql: &Sql, writes: &[HistoryWrite], steps: &mut Vec<Step>) {
             .collect();
         steps.push(
             Step::arrays(table.name, &table.update, arrays(&replaced))
-                .must_find(replaced.len(), format!("missing is one of {}", chunks.join(", "))),
+                .must_find(replaced.len(), format!("the store lacks one of {}", chunks.join(", "))),
         );
     }
 }
@@ -279,12 +280,10 @@ fn checkpoints(sql: &Sql, writes: &[CheckpointWrite], steps: &mut Vec<Step>) {
 fn dead_letters(sql: &Sql, batch: &Batch, numbers: &[u64], steps: &mut Vec<Step>) {
     if !batch.retried.is_empty() {
         let ids = Array::of(SqlType::Integer, batch.retried.iter().copied());
-        steps.push(
-            Step::arrays("removing dead letters", DELETE_DEAD_LETTERS, vec![ids]).must_win(
-                batch.retried.len(),
-                format!("one of the dead letters {:?} is gone", batch.retried),
-            ),
-        );
+        steps.push(Step::arrays("removing dead letters", DELETE_DEAD_LETTERS, vec![ids]).must_win(
+            batch.retried.len(),
+            format!("one of the dead letters {} was retried by another process", listed(&batch.retried)),
+        ));
     }
     if batch.dead_letters.is_empty() {
         return;
@@ -338,7 +337,7 @@ fn ledger(sql: &Sql, batch: &Batch, steps: &mut Vec<Step>) {
     let table = &sql.ledger;
     let mut columns: Vec<Array> = table.types.iter().map(|ty| Array::new(*ty)).collect();
     for (source, counts) in &batch.ledger {
-        let values: [Datum<'_>; 8] = [
+        let values: [Datum<'_>; 9] = [
             source.as_str().into(),
             counts.records.into(),
             counts.events.into(),
@@ -347,8 +346,14 @@ fn ledger(sql: &Sql, batch: &Batch, steps: &mut Vec<Step>) {
             counts.dead_letters.into(),
             counts.skipped.into(),
             counts.changed.into(),
+            counts.parts.into(),
         ];
         columns.iter_mut().zip(values).for_each(|(column, value)| column.push(value));
     }
     steps.push(Step::arrays(table.name, &table.insert, columns));
+}
+
+/// Formats numbers for a message.
+fn listed(numbers: &[u64]) -> String {
+    numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -12,13 +12,13 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use rusqlite::types::Value as Owned;
 use turnmill_formats::rasa::RasaDecoder;
-use turnmill_ingest::testkit::{Given, conversation};
+use turnmill_ingest::testkit::{OwnedRecord, conversation};
 use turnmill_ingest::{Accounting, Arrivals, Ingest, MakeDeadLetter, RowRules};
 use turnmill_model::tables::Value;
-use turnmill_model::{Changes, EventId, Key, SenderId, SessionId, Settings};
+use turnmill_model::{Changes, Key, SenderId, SessionId, Settings};
 use turnmill_sink::{
     Batch, Claim, DeadLetter, EventLookup, HistoryPage, HistoryRequest, Locked, Opened, PatternSet, Store,
-    StoreError, Transaction,
+    StoreError, StoredCopies, Transaction,
 };
 use turnmill_sink_sqlite::{SqliteStore, SqliteTransaction};
 use turnmill_sql::statements::{Input, OnConflict, Target};
@@ -61,6 +61,10 @@ impl Store for Timed {
 }
 
 impl Transaction for TimedTransaction<'_> {
+    fn settings(&self) -> &Settings {
+        self.0.settings()
+    }
+
     fn patterns_revision(&self) -> u64 {
         self.0.patterns_revision()
     }
@@ -69,7 +73,7 @@ impl Transaction for TimedTransaction<'_> {
         timed(&self.1, "timelines", self.0.timelines()).await
     }
 
-    async fn known(&mut self, events: &[EventLookup]) -> Result<Vec<Vec<EventId>>, StoreError> {
+    async fn known(&mut self, events: &[EventLookup]) -> Result<Vec<StoredCopies>, StoreError> {
         timed(&self.1, "known", self.0.known(events)).await
     }
 
@@ -122,11 +126,11 @@ fn main() {
     let mut store = Timed(SqliteStore::file(folder.path().join("store.sqlite")), log.clone());
     pollster::block_on(store.open(&settings)).unwrap();
     let mut ingest = Ingest::new(&rules, 64 << 20);
-    let given: Vec<Given> = lines.iter().map(|(_, line)| Given::body(line.as_bytes())).collect();
+    let given: Vec<OwnedRecord> = lines.iter().map(|(_, line)| OwnedRecord::body(line.as_bytes())).collect();
     let start = Instant::now();
     for given in given.chunks(batch) {
         let mut arrivals = Arrivals::default();
-        given.iter().for_each(|given| arrivals.push(rules.decoder(), given.record()));
+        given.iter().for_each(|given| arrivals.push(rules.decoders(), given.as_record()));
         let done = ingest.ingest(&mut store, &arrivals, &[], &Accounting::Source("rate"), &NoLetters);
         pollster::block_on(done).unwrap();
     }

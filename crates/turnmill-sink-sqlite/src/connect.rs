@@ -202,7 +202,7 @@ fn require_ours(store: &SqliteStore, connection: &Connection) -> Result<(), Stor
 
 /// Returns whether turnmill made this database; false for an empty one.
 fn is_ours(store: &SqliteStore, connection: &Connection) -> Result<bool, StoreError> {
-    let fail = |error| store.error(error, "looking at its tables");
+    let fail = |error| store.error(error, "reading its tables");
     let names = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT GLOB 'sqlite_*' ORDER BY name";
     let mut statement = connection.prepare(names).map_err(fail)?;
     let names: Vec<String> =
@@ -234,7 +234,7 @@ pub(crate) fn read_meta(
     store: &SqliteStore,
     connection: &Connection,
 ) -> Result<BTreeMap<String, String>, StoreError> {
-    let fail = |error| store.error(error, "reading what the store remembers");
+    let fail = |error| store.error(error, "reading the stored settings");
     let mut statement = connection.prepare("SELECT name, value FROM _turnmill_meta").map_err(fail)?;
     let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)));
     let meta: BTreeMap<String, String> = rows.and_then(Iterator::collect).map_err(fail)?;
@@ -251,7 +251,7 @@ fn rearrange(
     connection: &Connection,
     schema: &Schema,
 ) -> Result<Vec<String>, StoreError> {
-    let fail = |error| store.error(error, "looking at its indexes");
+    let fail = |error| store.error(error, "reading its indexes");
     let mut query =
         connection.prepare("SELECT name FROM sqlite_master WHERE type = 'index'").map_err(fail)?;
     let there: BTreeSet<String> =
@@ -282,22 +282,24 @@ fn migrate(
     let put = |name: &str, value: &str| {
         connection
             .execute(&store.sql.put_meta, [name, value])
-            .map_err(|error| store.error(error, "noting what the store remembers"))
+            .map_err(|error| store.error(error, "storing the settings"))
     };
     for step in steps {
         let doing = format!("applying migration {} ({})", step.number, step.name);
         let statements = match step.change {
             Change::Create => schema.statements(),
             // A new store has them already.
-            Change::Widen | Change::Rearrange | Change::Sinks | Change::Facts if !ours => Vec::new(),
+            Change::Widen | Change::Rearrange | Change::Sinks | Change::Formats | Change::Facts if !ours => {
+                Vec::new()
+            }
             Change::Widen => schema.new_columns(),
             Change::Rearrange => rearrange(store, connection, &schema)?,
             Change::Sinks => schema.tables_of_sinks(),
+            Change::Formats => schema.for_formats(),
             Change::Facts => schema.tables_of_facts(),
             _ => {
-                return Err(StoreError::Damaged {
-                    detail: format!("{doing}: it is not known to this store"),
-                });
+                let detail = format!("bug in turnmill: SQLite has no migration {}", step.number);
+                return Err(StoreError::Unusable { detail, source: None });
             }
         };
         for statement in statements {

@@ -4,6 +4,17 @@ use rusqlite::ErrorCode;
 use rusqlite::ffi;
 use turnmill_sink::StoreError;
 
+/// Returns whether a row was refused because the store has one with its key.
+pub(crate) fn is_taken_key(error: &rusqlite::Error) -> bool {
+    let extended = error.sqlite_error().map(|failure| failure.extended_code);
+    matches!(
+        extended,
+        Some(
+            ffi::SQLITE_CONSTRAINT_PRIMARYKEY | ffi::SQLITE_CONSTRAINT_ROWID | ffi::SQLITE_CONSTRAINT_UNIQUE
+        )
+    )
+}
+
 /// Converts an error of SQLite. `file` is the file, `doing` the attempted action.
 pub(crate) fn store_error(error: rusqlite::Error, file: &str, doing: &str) -> StoreError {
     let (code, extended) = match &error {
@@ -33,11 +44,7 @@ pub(crate) fn store_error(error: rusqlite::Error, file: &str, doing: &str) -> St
         | ErrorCode::OperationInterrupted => {
             StoreError::Unavailable { detail: format!("`{file}`, {doing}"), source: Some(Box::new(error)) }
         }
-        ErrorCode::DatabaseCorrupt => StoreError::Damaged {
-            detail: format!(
-                "`{file}` is damaged ({error}): restore a copy, or fill a new file from the events"
-            ),
-        },
+        ErrorCode::DatabaseCorrupt => StoreError::Damaged { detail: format!("`{file}`, {doing}: {error}") },
         ErrorCode::NotADatabase => {
             unusable(format!("`{file}` is not a SQLite database: name another file for the store"), error)
         }

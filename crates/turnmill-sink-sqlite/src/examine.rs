@@ -43,7 +43,7 @@ impl Examine for SqliteStore {
             examined.looked_at.push("the file's pages and indexes, by SQLite's integrity check".into());
         } else {
             examined.looked_at.push("the file's pages, by SQLite's quick check".into());
-            examined.left_out.push("indexes: the file is large, and --thorough looks at them".into());
+            examined.left_out.push("indexes: the file is large; --thorough checks them".into());
         }
         Ok(examined)
     }
@@ -53,7 +53,8 @@ impl Examine for SqliteStore {
         let queries = dangling();
         for query in &queries {
             let rows: Result<i64, _> = self.connection()?.query_row(&query.sql, [], |row| row.get(0));
-            let rows = rows.map_err(|error| self.error(error, &format!("looking at {}", query.table)))?;
+            let rows =
+                rows.map_err(|error| self.error(error, &format!("checking references of {}", query.table)))?;
             examined.findings.extend(query.finding(rows));
         }
         examined.looked_at.push(format!("{} references between tables", queries.len()));

@@ -5,7 +5,7 @@ use turnmill_analytics::metrics::{self, Measured, Metric, Options, Shape, Summar
 use turnmill_model::tables::{PUBLIC, Table};
 use turnmill_model::{PartitionId, Reason, Settings};
 use turnmill_sink::digest::Digests;
-use turnmill_sink::{Counts, DeadLetter, Inspect, StoreError};
+use turnmill_sink::{Counts, DeadLetter, Inspect, LedgerEntry, StoreError, StoredPosition};
 use turnmill_sql::{Dialect, facts, headers};
 
 use crate::sql::{DEAD_LETTERS, LEDGER};
@@ -25,6 +25,7 @@ impl SqliteStore {
         let (connection, settings) = connect::open_as_it_is(self)?;
         self.connection = Some(connection);
         self.opened = self.file_id();
+        self.row_settings = settings.clone();
         Ok(settings)
     }
 
@@ -134,7 +135,7 @@ impl SqliteStore {
     }
 }
 
-fn counts(row: &Row<'_>) -> rusqlite::Result<(String, Counts)> {
+fn ledger_entry(row: &Row<'_>) -> rusqlite::Result<LedgerEntry> {
     let counts = Counts {
         records: row.get(1)?,
         events: row.get(2)?,
@@ -143,8 +144,9 @@ fn counts(row: &Row<'_>) -> rusqlite::Result<(String, Counts)> {
         dead_letters: row.get(5)?,
         skipped: row.get(6)?,
         changed: row.get(7)?,
+        parts: row.get(8)?,
     };
-    Ok((row.get(0)?, counts))
+    Ok(LedgerEntry { source: row.get(0)?, counts })
 }
 
 fn dead_letter(row: &Row<'_>) -> rusqlite::Result<Result<DeadLetter, StoreError>> {
@@ -183,10 +185,10 @@ impl Inspect for SqliteStore {
         })
     }
 
-    async fn ledger(&mut self) -> Result<Vec<(String, Counts)>, StoreError> {
+    async fn ledger(&mut self) -> Result<Vec<LedgerEntry>, StoreError> {
         let fail = |error| self.error(error, "reading the ledger");
         let mut query = self.connection()?.prepare_cached(LEDGER).map_err(fail)?;
-        query.query_map([], counts).and_then(Iterator::collect).map_err(fail)
+        query.query_map([], ledger_entry).and_then(Iterator::collect).map_err(fail)
     }
 
     async fn dead_letters(&mut self, after: u64, limit: usize) -> Result<Vec<DeadLetter>, StoreError> {
@@ -199,7 +201,7 @@ impl Inspect for SqliteStore {
         letters.into_iter().collect()
     }
 
-    async fn positions(&mut self) -> Result<Vec<(PartitionId, String)>, StoreError> {
+    async fn positions(&mut self) -> Result<Vec<StoredPosition>, StoreError> {
         self.read_positions()
     }
 }

@@ -123,6 +123,7 @@ fn state(row: &Row<'_>) -> rusqlite::Result<Result<SinkState, StoreError>> {
         lag_bytes: row.get(6)?,
         skipped: row.get(7)?,
         error: row.get(8)?,
+        owner: row.get(9)?,
     };
     Ok(Scope::parse(&scope).map(|scope| SinkState { scope, ..state }))
 }
@@ -147,6 +148,15 @@ impl Outbox for SqliteStore {
             let removed = self.execute_once(connection, &self.sql.outbox.remove, [name], doing)?;
             self.execute_once(connection, PRUNE, [], doing)?;
             Ok(removed > 0)
+        })
+    }
+
+    async fn reset_sink(&mut self, name: &str) -> Result<bool, StoreError> {
+        let doing = "resetting a sink";
+        self.alone(doing, |connection| {
+            let reset = self.execute_once(connection, &self.sql.outbox.reset, [name], doing)?;
+            self.execute_once(connection, PRUNE, [], doing)?;
+            Ok(reset > 0)
         })
     }
 
@@ -216,10 +226,13 @@ impl Outbox for SqliteStore {
         table: &'static Table,
         after: &str,
         limit: usize,
-    ) -> Result<Vec<Vec<ChangeValue>>, StoreError> {
+    ) -> Result<Vec<Vec<ChangeValue<'static>>>, StoreError> {
         let doing = format!("reading {}", table.name);
         let fail = |error| self.error(error, &doing);
-        let unknown = || StoreError::Damaged { detail: format!("there is no table {}", table.name) };
+        let unknown = || StoreError::Unusable {
+            detail: format!("bug in turnmill: rows of an unknown table {}", table.name),
+            source: None,
+        };
         let sql = self.sql.tables.get(table.name).ok_or_else(unknown)?;
         let mut query = self.connection()?.prepare_cached(&sql.select_after).map_err(fail)?;
         let mut rows = query.query((after, limit)).map_err(fail)?;
@@ -231,7 +244,7 @@ impl Outbox for SqliteStore {
                 let value = value::read(stored, *ty).ok_or_else(|| StoreError::Damaged {
                     detail: format!("{} has a value that does not fit its column", table.name),
                 })?;
-                values.push(value.into());
+                values.push(ChangeValue::from(value).into_owned());
             }
             found.push(values);
         }

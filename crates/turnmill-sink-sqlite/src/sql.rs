@@ -65,7 +65,7 @@ pub(crate) const HISTORY: &str = "SELECT chunk.number, chunk.least, chunk.greate
      ORDER BY least, number LIMIT ?3 OFFSET ?4) AS found \
      CROSS JOIN _turnmill_history AS chunk ON chunk.sender_id = ?1 AND chunk.number = found.number \
      ORDER BY found.least, found.number";
-pub(crate) const LEDGER: &str = "SELECT source, records, events, duplicates, anonymised, dead_letters, skipped, changed \
+pub(crate) const LEDGER: &str = "SELECT source, records, events, duplicates, anonymised, dead_letters, skipped, changed, parts \
      FROM _turnmill_ledger ORDER BY source";
 pub(crate) const DEAD_LETTERS: &str = "SELECT id, source, partition, place, reason, detail, payload, sender, time, \
      environment, record_key, headers, record_row, facts FROM _turnmill_dead_letter WHERE id > ?1 ORDER BY id LIMIT ?2";

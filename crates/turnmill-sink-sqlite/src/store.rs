@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension as _};
 use turnmill_model::{PartitionId, SenderId, Settings};
-use turnmill_sink::{Claim, Opened, PatternSet, Store, StoreError};
+use turnmill_sink::{Claim, Opened, PatternSet, Store, StoreError, StoredPosition};
 
 use crate::connect::{self, Purpose};
 use crate::error::store_error;
@@ -33,6 +33,8 @@ pub struct SqliteStore {
     pub(crate) connection: Option<Connection>,
     /// Identity of the file that was opened.
     pub(crate) opened: Option<FileId>,
+    /// The settings that the store was opened with.
+    pub(crate) row_settings: Settings,
     pub(crate) sql: Sql,
     pub(crate) versions: Versions,
     pub(crate) gate: Gate,
@@ -95,6 +97,7 @@ impl SqliteStore {
             busy_timeout: BUSY_TIMEOUT,
             connection: None,
             opened: None,
+            row_settings: Settings::default(),
             sql: Sql::new(),
             versions: Versions::default(),
             gate: Gate::default(),
@@ -178,8 +181,8 @@ impl SqliteStore {
             return Ok(());
         }
         let detail = format!(
-            "`{}` was deleted or replaced while it was open, and what is written now would be lost: bring the file back, or \
-             start again to fill a new one",
+            "`{}` was deleted or replaced while it was open, and what is written now would be lost: restore \
+             the file, or start again to fill a new one",
             self.name()
         );
         Err(StoreError::Unusable { detail, source: None })
@@ -208,14 +211,15 @@ impl SqliteStore {
         self.connection.as_ref().ok_or_else(closed)
     }
 
-    pub(crate) fn read_positions(&self) -> Result<Vec<(PartitionId, String)>, StoreError> {
+    pub(crate) fn read_positions(&self) -> Result<Vec<StoredPosition>, StoreError> {
         let read = || {
             let mut statement = self
                 .connection()?
                 .prepare_cached(POSITIONS)
                 .map_err(|e| self.error(e, "reading positions"))?;
             let rows = statement.query_map([], |row| {
-                Ok((PartitionId { source: row.get(0)?, partition: row.get(1)? }, row.get(2)?))
+                let key = PartitionId { source: row.get(0)?, partition: row.get(1)? };
+                Ok(StoredPosition { key, position: row.get(2)? })
             });
             rows.and_then(Iterator::collect).map_err(|error| self.error(error, "reading positions"))
         };
@@ -338,6 +342,7 @@ impl Store for SqliteStore {
         let connection = connect::open(self, settings, Purpose::Fill)?;
         self.connection = Some(connection);
         self.opened = self.file_id();
+        self.row_settings = settings.clone();
         Ok(Opened { positions: self.read_positions()? })
     }
 

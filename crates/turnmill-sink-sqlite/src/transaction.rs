@@ -2,10 +2,10 @@
 
 use rusqlite::{OptionalExtension as _, Row};
 use turnmill_engine::Checkpoint;
-use turnmill_model::{EventId, EventKey, EventTime, SenderId, SessionId};
+use turnmill_model::{EventId, EventKey, EventTime, SenderId, SessionId, Settings};
 use turnmill_sink::{
     Batch, Chunk, Claim, EventLookup, HistoryPage, HistoryRequest, Locked, SenderClaim, StoreError,
-    Transaction,
+    StoredCopies, Transaction,
 };
 use uuid::Uuid;
 
@@ -35,7 +35,11 @@ impl<'s> SqliteTransaction<'s> {
         if self.store.read_only {
             return Err(self.store.reading_only());
         }
-        Ok(Writer::new(self.store, self.store.connection()?))
+        // A state that the caller has cached may be older than the store, after a restored backup.
+        // Without a sender nothing is locked.
+        let senders = &self.claim.senders;
+        let fresh = !senders.is_empty() && senders.iter().all(|claim| claim.cached.is_none());
+        Ok(Writer::new(self.store, self.store.connection()?, fresh))
     }
 
     fn locked(&mut self, claim: &SenderClaim) -> Result<Locked, StoreError> {
@@ -63,16 +67,16 @@ impl<'s> SqliteTransaction<'s> {
         })
     }
 
-    fn known_ids(&self, sender: SenderId, key: EventKey) -> Result<Vec<EventId>, StoreError> {
+    fn copies_of(&self, sender: SenderId, key: EventKey) -> Result<StoredCopies, StoreError> {
         let fail = |error| self.store.error(error, "looking for known events");
         self.store.gate.pass()?;
         let mut query = self.store.connection()?.prepare_cached(KNOWN).map_err(fail)?;
         let range = (key.first().to_string(), key.last().to_string(), sender.to_string());
         let mut rows = query.query(range).map_err(fail)?;
-        let mut found = Vec::new();
+        let mut found = StoredCopies::default();
         while let Some(row) = rows.next().map_err(fail)? {
             let id = row.get_ref(0).map_err(fail)?.as_str().ok().and_then(|id| Uuid::parse_str(id).ok());
-            found.extend(id.map(EventId));
+            found.ids.extend(id.map(EventId));
         }
         Ok(found)
     }
@@ -157,6 +161,10 @@ impl Drop for SqliteTransaction<'_> {
 }
 
 impl Transaction for SqliteTransaction<'_> {
+    fn settings(&self) -> &Settings {
+        &self.store.row_settings
+    }
+
     fn patterns_revision(&self) -> u64 {
         self.patterns
     }
@@ -166,8 +174,8 @@ impl Transaction for SqliteTransaction<'_> {
         claim.senders.iter().map(|claim| self.locked(claim)).collect()
     }
 
-    async fn known(&mut self, events: &[EventLookup]) -> Result<Vec<Vec<EventId>>, StoreError> {
-        events.iter().map(|event| self.known_ids(event.sender, event.key)).collect()
+    async fn known(&mut self, events: &[EventLookup]) -> Result<Vec<StoredCopies>, StoreError> {
+        events.iter().map(|event| self.copies_of(event.sender, event.key)).collect()
     }
 
     async fn session_owners(&mut self, ids: &[SessionId]) -> Result<Vec<Option<SenderId>>, StoreError> {

@@ -52,7 +52,7 @@ impl Upkeep for SqliteStore {
         self.connection()?
             .execute(&self.sql.put_meta, [meta::SWEPT_PATTERNS, &revision.to_string()])
             .map(drop)
-            .map_err(|error| self.error(error, "noting that markers are made up for"))
+            .map_err(|error| self.error(error, "recording that marker rows are complete"))
     }
 
     async fn write_patterns(&mut self, from: u64, set: &PatternSet) -> Result<(), StoreError> {
@@ -67,15 +67,16 @@ impl Upkeep for SqliteStore {
         let (stored, rebuild) = (meta::settings(&meta)?, Rebuild::resume(&meta, settings)?);
         connection
             .execute(&self.sql.put_meta, [meta::REBUILD, &rebuild.to_json()])
-            .map_err(|error| self.error(error, "noting a rebuild"))?;
+            .map_err(|error| self.error(error, "recording a rebuild"))?;
         self.connection = Some(connection);
         self.opened = self.file_id();
+        self.row_settings = settings.clone();
         Ok(RebuildState { stored, assistant: meta::assistant(&meta), after: rebuild.after })
     }
 
     async fn end_rebuild(&mut self, settings: &Settings) -> Result<(), StoreError> {
         let connection = self.connection()?;
-        let fail = |error| self.error(error, "noting the end of a rebuild");
+        let fail = |error| self.error(error, "recording the end of a rebuild");
         connection.execute_batch("BEGIN IMMEDIATE").map_err(fail)?;
         let noted = meta::initial(settings)
             .iter()
@@ -96,11 +97,11 @@ pub(crate) fn note_progress(store: &SqliteStore, sender: SenderId) -> Result<(),
     let connection = store.connection()?;
     let meta = read_meta(store, connection)?;
     let Some(rebuild) = Rebuild::read(&meta)? else {
-        return Err(StoreError::Fenced { detail: "the rebuild was ended elsewhere".into() });
+        return Err(StoreError::Fenced { detail: "another process has ended the rebuild".into() });
     };
     let rebuild = Rebuild { after: Some(sender), ..rebuild };
     connection
         .execute(&store.sql.put_meta, [meta::REBUILD, &rebuild.to_json()])
         .map(drop)
-        .map_err(|error| store.error(error, "noting the progress of a rebuild"))
+        .map_err(|error| store.error(error, "recording the progress of a rebuild"))
 }

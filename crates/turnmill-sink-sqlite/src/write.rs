@@ -9,6 +9,7 @@ use turnmill_sql::upkeep::Removal;
 use turnmill_sql::{facts, headers};
 
 use crate::SqliteStore;
+use crate::error::is_taken_key;
 use crate::outbox::SinkFacts;
 use crate::sql::{DELETE_CHECKPOINTS, TableSql};
 use crate::upkeep;
@@ -18,12 +19,14 @@ use crate::value::{TimeText, bind};
 pub(crate) struct Writer<'w> {
     store: &'w SqliteStore,
     connection: &'w Connection,
+    /// Whether the batch was made from states that were all read in this transaction.
+    fresh: bool,
     times: TimeText,
 }
 
 impl<'w> Writer<'w> {
-    pub(crate) fn new(store: &'w SqliteStore, connection: &'w Connection) -> Self {
-        Self { store, connection, times: TimeText::default() }
+    pub(crate) fn new(store: &'w SqliteStore, connection: &'w Connection, fresh: bool) -> Self {
+        Self { store, connection, fresh, times: TimeText::default() }
     }
 
     pub(crate) fn batch(&mut self, batch: &Batch, sinks: SinkFacts) -> Result<(), StoreError> {
@@ -57,6 +60,7 @@ impl<'w> Writer<'w> {
                 counts.dead_letters,
                 counts.skipped,
                 counts.changed,
+                counts.parts,
             );
             self.execute(&mut self.prepare(&sql.add_ledger, doing)?, row, doing)?;
         }
@@ -71,7 +75,7 @@ impl<'w> Writer<'w> {
     }
 
     fn remove(&mut self, removals: &[Removal], sender: SenderId) -> Result<(), StoreError> {
-        let doing = "removing a sender's rows";
+        let doing = "deleting rows of a sender";
         for Removal { sql, ty } in removals {
             self.store.gate.pass()?;
             let mut delete = self.prepare(sql, doing)?;
@@ -108,7 +112,10 @@ impl<'w> Writer<'w> {
     }
 
     fn table_sql(&self, name: &str) -> Result<&'w TableSql, StoreError> {
-        let unknown = || StoreError::Damaged { detail: format!("there is no table {name}") };
+        let unknown = || StoreError::Unusable {
+            detail: format!("bug in turnmill: rows of an unknown table {name}"),
+            source: None,
+        };
         self.store.sql.tables.get(name).ok_or_else(unknown)
     }
 
@@ -191,7 +198,7 @@ impl<'w> Writer<'w> {
         self.store.gate.pass()?;
         match statement.raw_execute().map_err(|error| self.fail(error, table))? {
             1 => Ok(()),
-            _ => Err(StoreError::Damaged { detail: format!("{table} has no row {key:?}") }),
+            _ => Err(StoreError::Damaged { detail: format!("{table} has no row {}", shown(key)) }),
         }
     }
 
@@ -231,10 +238,12 @@ impl<'w> Writer<'w> {
     /// Deletes a dead letter that was retried with success. If it is gone, another process has
     /// counted it.
     fn retried(&self, id: u64) -> Result<(), StoreError> {
-        let doing = "removing a dead letter";
+        let doing = "deleting a dead letter";
         match self.execute(&mut self.prepare(&self.store.sql.delete_dead_letter, doing)?, [id], doing)? {
             1 => Ok(()),
-            _ => Err(StoreError::Fenced { detail: format!("dead letter {id} is gone") }),
+            _ => {
+                Err(StoreError::Fenced { detail: format!("dead letter {id} was retried by another process") })
+            }
         }
     }
 
@@ -275,10 +284,25 @@ impl<'w> Writer<'w> {
 
     fn fail(&self, error: rusqlite::Error, doing: &str) -> StoreError {
         let is_table = PUBLIC.into_iter().chain([&EVENT_ERROR]).any(|table| table.name == doing);
-        if is_table {
-            self.store.error(error, &format!("writing {doing}"))
-        } else {
-            self.store.error(error, doing)
+        let doing = if is_table { format!("writing {doing}") } else { doing.into() };
+        if self.fresh && is_taken_key(&error) {
+            // No other connection can write before this transaction ends, so no race was lost.
+            let detail = format!(
+                "`{}`, {doing}: {error}; the row exists, but the state of its sender does not know it",
+                self.store.name()
+            );
+            return StoreError::Damaged { detail };
         }
+        self.store.error(error, &doing)
+    }
+}
+
+/// Formats the key of a row, for messages.
+fn shown(key: Value<'_>) -> String {
+    match key {
+        Value::Id(id) => format!("`{id}`"),
+        Value::Text(text) => format!("`{text}`"),
+        Value::Integer(number) => number.to_string(),
+        _ => "of this key".into(),
     }
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::ops::AddAssign;
 
 use turnmill_engine::Checkpoint;
-use turnmill_model::{Changes, EventKey, EventTime, PartitionId, Reason, Record, SenderId, SourceFactsBuf};
+use turnmill_model::{
+    Changes, EventId, EventKey, EventTime, PartitionId, Reason, Record, Refused, SenderId, SourceFactsBuf,
+};
 
 use crate::error::StoreError;
 
@@ -35,6 +37,23 @@ impl Advance {
             stored: stored.map(str::to_owned),
             expected: self.from.clone(),
         })
+    }
+}
+
+/// The stored position of a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredPosition {
+    /// The partition.
+    pub key: PartitionId,
+    /// Its position, in the source's own notation.
+    pub position: String,
+}
+
+impl StoredPosition {
+    /// Returns the position of `key` among `positions`.
+    #[must_use]
+    pub fn find<'p>(positions: &'p [Self], key: &PartitionId) -> Option<&'p str> {
+        positions.iter().find(|stored| stored.key == *key).map(|stored| stored.position.as_str())
     }
 }
 
@@ -120,8 +139,7 @@ pub struct TimelineWrite {
     pub state: Vec<u8>,
 }
 
-/// A chunk of a sender's history: events that one transaction added. `turnmill_ingest::history` has
-/// the encoding.
+/// A chunk of a sender's history: events that one transaction added, encoded by `turnmill-ingest`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chunk {
     /// Its number among the chunks of the sender. Later transactions have greater numbers, see
@@ -191,6 +209,15 @@ pub struct EventLookup {
     pub key: EventKey,
 }
 
+/// The stored copies of one event.
+///
+/// An event has several copies if copies that differ in content arrived before an anonymised one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoredCopies {
+    /// Their ids; empty if the store does not have the event.
+    pub ids: Vec<EventId>,
+}
+
 /// A record that could not become rows, with all that is needed to inspect and to retry it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeadLetter {
@@ -223,6 +250,35 @@ pub struct DeadLetter {
 }
 
 impl DeadLetter {
+    /// Returns the dead letter of a refused record, without a key and headers of the record.
+    ///
+    /// ```
+    /// use turnmill_model::{PartitionId, Reason, Record, Refused};
+    /// use turnmill_sink::DeadLetter;
+    /// let record = Record { payload: b"half a rec", ..Record::default() };
+    /// let refused = Refused::new(Reason::NotJson, "unexpected end");
+    /// let letter = DeadLetter::new(&PartitionId::new("file", "rasa.log"), "line 7", &record, &refused);
+    /// assert_eq!(letter.record().payload, record.payload);
+    /// ```
+    #[must_use]
+    pub fn new(key: &PartitionId, place: &str, record: &Record<'_>, refused: &Refused) -> Self {
+        Self {
+            id: 0,
+            key: key.clone(),
+            place: place.into(),
+            reason: refused.reason,
+            detail: refused.detail.clone(),
+            payload: record.payload.to_vec(),
+            sender: record.sender.map(Into::into),
+            time: record.time,
+            environment: record.environment.map(Into::into),
+            row: record.row,
+            facts: record.facts.into(),
+            record_key: None,
+            headers: Vec::new(),
+        }
+    }
+
     /// Returns the record, to be retried.
     #[must_use]
     pub fn record(&self) -> Record<'_> {
@@ -238,11 +294,21 @@ impl DeadLetter {
     }
 }
 
+/// The counts of one source, as the ledger has them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LedgerEntry {
+    /// The source: the id of a Kafka cluster, or a name such as `file`.
+    pub source: String,
+    /// What became of its records.
+    pub counts: Counts,
+}
+
 /// Counts what became of the records of a source. At all times, `records = events + duplicates +
 /// dead_letters + skipped`.
 ///
-/// The unit is the event, or the record if it gives no event. Counts are signed because a retried
-/// dead letter moves from one to another.
+/// The unit is the event, or the record if it gives no event. In a format whose unit is the record,
+/// only the first event of a record counts, see [`Event::counted`](turnmill_model::Event::counted).
+/// Counts are signed because a retried dead letter moves from one to another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Everything that was read.
@@ -261,6 +327,9 @@ pub struct Counts {
     pub dead_letters: i64,
     /// Records without an event: blank lines, tombstones, control messages.
     pub skipped: i64,
+    /// Stored events that belong to a record whose first event counts already. They are not part of
+    /// the sum, so the store has `events + parts` events.
+    pub parts: i64,
 }
 
 impl Counts {
@@ -286,5 +355,6 @@ impl AddAssign for Counts {
         self.changed += other.changed;
         self.dead_letters += other.dead_letters;
         self.skipped += other.skipped;
+        self.parts += other.parts;
     }
 }

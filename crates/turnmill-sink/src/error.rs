@@ -49,7 +49,7 @@ pub enum StoreError {
     },
     /// The stored position is not where the batch begins: another writer has committed records of
     /// the partition.
-    #[error("another writer has moved on: {key} is at {}, expected {}", shown(stored), shown(expected))]
+    #[error("another writer has committed: {key} is at {}, expected {}", shown(stored), shown(expected))]
     PositionMoved {
         /// The partition.
         key: PartitionId,
@@ -59,13 +59,15 @@ pub enum StoreError {
         expected: Option<String>,
     },
     /// A sender or a row has changed since the batch was made.
-    #[error("another writer has moved on: {detail}")]
+    #[error("another writer has committed: {detail}")]
     Fenced {
         /// What differs.
         detail: String,
     },
     /// The store was written by a newer turnmill.
-    #[error("the database has schema version {found} and this turnmill knows {known}: use a newer turnmill")]
+    #[error(
+        "the store has schema version {found}, and this turnmill supports versions up to {known}: use a newer turnmill"
+    )]
     Newer {
         /// Version found.
         found: u32,
@@ -95,7 +97,10 @@ pub enum StoreError {
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
     /// What the store holds contradicts itself.
-    #[error("the store is damaged: {detail}")]
+    #[error(
+        "the store is damaged: {detail}; `turnmill verify` lists all findings, and `turnmill rebuild` makes lost rows \
+         again from an intact history"
+    )]
     Damaged {
         /// What was found.
         detail: String,

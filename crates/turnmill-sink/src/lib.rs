@@ -26,27 +26,13 @@ pub mod outbox;
 
 pub use batch::{
     Advance, Batch, CheckpointWrite, Chunk, Claim, Counts, DeadLetter, EventLookup, HistoryStretch,
-    HistoryWrite, Locked, SenderClaim, TimelineWrite,
+    HistoryWrite, LedgerEntry, Locked, SenderClaim, StoredCopies, StoredPosition, TimelineWrite,
 };
 pub use error::{Class, StoreError};
 pub use examine::{CountCheck, Examination, Examine, StoredSender};
 pub use memory::{MemoryStore, MemoryTransaction, OwnedValue, Rows};
 pub use patterns::{PatternSet, StoredPattern};
 pub use sink::{Sink, SinkError};
-pub use store::{HistoryPage, HistoryRequest, Inspect, Opened, RebuildState, Store, Transaction, Upkeep};
-use turnmill_model::Settings;
-
-/// Compares the settings that a store was filled with to the present ones.
-///
-/// # Errors
-///
-/// Returns [`StoreError::Settings`] for the first setting that differs.
-pub fn check_settings(stored: &Settings, configured: &Settings) -> Result<(), StoreError> {
-    let differ = |setting, stored: &dyn std::fmt::Debug, configured: &dyn std::fmt::Debug| {
-        let (stored, configured) = (format!("{stored:?}"), format!("{configured:?}"));
-        if stored == configured { Ok(()) } else { Err(StoreError::Settings { setting, stored, configured }) }
-    };
-    differ("session_id", &stored.session_id, &configured.session_id)?;
-    differ("bare_slot_strings", &stored.bare_slot_strings, &configured.bare_slot_strings)?;
-    differ("stack_events", &stored.stack_events, &configured.stack_events)
-}
+pub use store::{
+    HistoryPage, HistoryRequest, Inspect, Opened, RebuildState, Store, Transaction, Upkeep, check_settings,
+};

@@ -23,9 +23,11 @@
 //! varint    = LEB128
 //! ```
 
+mod batch;
 mod change;
 mod encoding;
 mod position;
+mod reader;
 mod snapshot;
 
 use std::future::Future;
@@ -33,10 +35,8 @@ use std::time::Duration;
 
 use turnmill_model::tables::Table;
 
-pub use self::change::{
-    ChangeBatch, ChangeValue, DEAD_LETTER_COLUMNS, DEAD_LETTERS, Operation, Origin, RowChange,
-    TableOperation, columns,
-};
+pub use self::batch::{ChangeBatch, RowChange, TableOperation};
+pub use self::change::{ChangeValue, DEAD_LETTER_COLUMNS, DEAD_LETTERS, Operation, Origin, columns};
 pub use self::encoding::{VERSION, encode, encode_patterns, read_headers};
 pub use self::position::{SinkPosition, SnapshotCursor};
 pub use self::snapshot::snapshot_page;
@@ -161,6 +161,8 @@ pub struct SinkState {
     pub skipped: u64,
     /// Last error, for operators.
     pub error: Option<String>,
+    /// The runner that has the lease.
+    pub owner: Option<String>,
 }
 
 impl SinkState {
@@ -214,6 +216,10 @@ pub trait Outbox: Store + Inspect {
     /// Removes a sink and the entries that only it needs. Returns whether it existed.
     fn remove_sink(&mut self, name: &str) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
+    /// Lets a sink start again with a snapshot of the stored rows, under its scope and bound. Its
+    /// runner notices and continues there. Returns whether the sink exists.
+    fn reset_sink(&mut self, name: &str) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
     /// Returns the sinks, ordered by name.
     fn sinks(&mut self) -> impl Future<Output = Result<Vec<SinkState>, StoreError>> + Send;
 
@@ -258,5 +264,5 @@ pub trait Outbox: Store + Inspect {
         table: &'static Table,
         after: &str,
         limit: usize,
-    ) -> impl Future<Output = Result<Vec<Vec<ChangeValue>>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Vec<Vec<ChangeValue<'static>>>, StoreError>> + Send;
 }

@@ -1,12 +1,16 @@
 //! The traits of a store, which holds the truth.
 
+use std::fmt::Display;
 use std::future::Future;
 
 use turnmill_engine::Checkpoint;
-use turnmill_model::{EventId, EventTime, Micros, PartitionId, SenderId, SessionId, Settings};
+use turnmill_model::{EventTime, Micros, PartitionId, SenderId, SessionId, Settings};
 
 use crate::digest::Digests;
-use crate::{Batch, Chunk, Claim, Counts, DeadLetter, EventLookup, Locked, PatternSet, StoreError};
+use crate::{
+    Batch, Chunk, Claim, DeadLetter, EventLookup, LedgerEntry, Locked, PatternSet, StoreError, StoredCopies,
+    StoredPosition,
+};
 
 /// Holds the truth: rows, history, positions, ledger and dead letters, changed together or not at
 /// all.
@@ -88,8 +92,8 @@ pub trait Store: Send {
 ///
 /// # Protocol
 ///
-/// 1. [`patterns_revision`](Self::patterns_revision) and [`timelines`](Self::timelines), once each,
-///    right after [`Store::begin`].
+/// 1. [`settings`](Self::settings), [`patterns_revision`](Self::patterns_revision) and
+///    [`timelines`](Self::timelines), once each, right after [`Store::begin`].
 /// 2. The look-ups [`known`](Self::known), [`session_owners`](Self::session_owners) and
 ///    [`histories`](Self::histories), any number of times and in any order. They see what was
 ///    stored before this transaction. Only claimed senders are looked up, so the answers hold until
@@ -100,6 +104,10 @@ pub trait Store: Send {
 /// After an error of a look-up or of `write` the transaction can only be dropped. The caller may
 /// begin another one. [`Store`] has an example.
 pub trait Transaction: Send {
+    /// Returns the settings that the store was opened with, or that its rows are
+    /// [rebuilt](Upkeep::begin_rebuild) with. Rows made with other settings must not be written.
+    fn settings(&self) -> &Settings;
+
     /// Returns the revision of the store's patterns, which cannot change until the transaction
     /// ends.
     fn patterns_revision(&self) -> u64;
@@ -107,16 +115,16 @@ pub trait Transaction: Send {
     /// Returns the claimed senders' states, in the claim's order.
     fn timelines(&mut self) -> impl Future<Output = Result<Vec<Locked>, StoreError>> + Send;
 
-    /// Returns the ids of the stored events that have the key, one list for each of `events`, in
-    /// their order. This is a range look-up in the index of `rasa_event.id`, from
-    /// [`EventKey::first`] to [`EventKey::last`].
+    /// Returns the stored events that have the key, for each of `events`, in their order. This is
+    /// a range look-up in the index of `rasa_event.id`, from [`EventKey::first`] to
+    /// [`EventKey::last`].
     ///
     /// [`EventKey::first`]: turnmill_model::EventKey::first
     /// [`EventKey::last`]: turnmill_model::EventKey::last
     fn known(
         &mut self,
         events: &[EventLookup],
-    ) -> impl Future<Output = Result<Vec<Vec<EventId>>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Vec<StoredCopies>, StoreError>> + Send;
 
     /// Returns the sender that owns each session of `ids`, in their order; `None` if the store has
     /// no such session.
@@ -166,16 +174,31 @@ pub trait Transaction: Send {
 /// What a store returns on opening.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Opened {
-    /// The stored position of each partition, in the source's own notation.
-    pub positions: Vec<(PartitionId, String)>,
+    /// The stored position of each partition.
+    pub positions: Vec<StoredPosition>,
 }
 
 impl Opened {
     /// Returns the stored position of `key`.
     #[must_use]
     pub fn position(&self, key: &PartitionId) -> Option<&str> {
-        self.positions.iter().find(|(stored, _)| stored == key).map(|(_, position)| position.as_str())
+        StoredPosition::find(&self.positions, key)
     }
+}
+
+/// Compares the settings that a store was filled with to the present ones.
+///
+/// # Errors
+///
+/// Returns [`StoreError::Settings`] for the first setting that differs.
+pub fn check_settings(stored: &Settings, configured: &Settings) -> Result<(), StoreError> {
+    let differ = |setting, stored: &dyn Display, configured: &dyn Display| {
+        let (stored, configured) = (stored.to_string(), configured.to_string());
+        if stored == configured { Ok(()) } else { Err(StoreError::Settings { setting, stored, configured }) }
+    };
+    differ("session_id", &stored.session_id, &configured.session_id)?;
+    differ("bare_slot_strings", &stored.bare_slot_strings, &configured.bare_slot_strings)?;
+    differ("stack_events", &stored.stack_events, &configured.stack_events)
 }
 
 /// Requests the history of a sender from the latest checkpoint at or before `since` on, a page at a
@@ -229,8 +252,8 @@ pub trait Inspect: Send {
     /// Returns row count and digest of each public table.
     fn digests(&mut self) -> impl Future<Output = Result<Digests, StoreError>> + Send;
 
-    /// Returns the ledger, per source.
-    fn ledger(&mut self) -> impl Future<Output = Result<Vec<(String, Counts)>, StoreError>> + Send;
+    /// Returns the ledger: one entry for each source that records were read from.
+    fn ledger(&mut self) -> impl Future<Output = Result<Vec<LedgerEntry>, StoreError>> + Send;
 
     /// Returns dead letters with an id above `after`, ascending, at most `limit`.
     fn dead_letters(
@@ -240,7 +263,7 @@ pub trait Inspect: Send {
     ) -> impl Future<Output = Result<Vec<DeadLetter>, StoreError>> + Send;
 
     /// Returns the stored position of each partition.
-    fn positions(&mut self) -> impl Future<Output = Result<Vec<(PartitionId, String)>, StoreError>> + Send;
+    fn positions(&mut self) -> impl Future<Output = Result<Vec<StoredPosition>, StoreError>> + Send;
 }
 
 /// What the tools that go through all senders need of a store.

@@ -1,4 +1,4 @@
-//! Kafka as a source of conversation events, and as a destination for dead letters.
+//! Kafka as a source of conversation events, and as a destination for rows and dead letters.
 //!
 //! What is absent here: decoding of events, a database, an async runtime, reading of environment
 //! variables, and creation of topics.
@@ -8,8 +8,8 @@
 //! - [`KafkaGroup`] reads topics in a consumer group, or a [`KafkaRange`] of them without one. It
 //!   is a [`GroupSource`](turnmill_source::GroupSource) with its own poll thread.
 //! - [`KafkaProducer`] sends records, and reports for each whether it was delivered.
-//! - [`DeadLetterTopic`] is a [`Sink`](turnmill_sink::Sink) that sends the dead letters of a store
-//!   to a topic.
+//! - [`RowTopic`] and [`DeadLetterTopic`] are [sinks](turnmill_sink::Sink): they send the changed
+//!   rows of a store to a topic, or its dead letters.
 //! - [`KafkaSettings`] has the documented settings under their documented names;
 //!   [`check_connectivity`] tries them.
 //!
@@ -33,11 +33,14 @@ mod group;
 mod merge;
 mod poll;
 mod producer;
+mod row_topic;
 mod settings;
+mod sink_topic;
 
 pub use check::{Connectivity, GroupFound, TopicFound, check_connectivity};
 pub use dead_letter_topic::DeadLetterTopic;
 pub use error::KafkaError;
 pub use group::KafkaGroup;
 pub use producer::{Delivery, KafkaProducer, OutgoingRecord, ProducerSettings};
+pub use row_topic::RowTopic;
 pub use settings::{Edge, KafkaRange, KafkaSettings, SaslMechanism, SecurityProtocol};

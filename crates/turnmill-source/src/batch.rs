@@ -114,7 +114,7 @@ pub(crate) struct Meta {
     pub(crate) envelope: Option<usize>,
 }
 
-/// Values of a record's envelope. Formats without envelopes store none.
+/// Values of a record's envelope. Containers without envelopes store none.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Envelope {
     /// Index into `parts`.

@@ -1,13 +1,13 @@
-//! Detection of a file's format from its content.
+//! Detection of a file's container from its content.
 
 use memchr::{memchr, memmem};
 
-use crate::format::{Format, Layout, byte_order_mark, key_name};
+use crate::container::{Container, Layout, byte_order_mark, key_name};
 use crate::respell::{all_doubled, copy_text, has_extended_numbers};
 use crate::scan::{Fault, Kind, Scanner, Span, Value, unescape};
 use crate::table::{Columns, Delimiter};
 
-/// How many bytes of a file are examined to detect its format.
+/// How many bytes of a file are examined to detect its container.
 pub(crate) const DETECTION_BYTES: usize = 1 << 20;
 
 /// Maximum number of lines with a tool's own messages before the content.
@@ -19,7 +19,7 @@ pub(crate) const WRAPPED: usize = 6;
 /// The properties of a file that decide how its records are read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Shape {
-    pub(crate) format: Format,
+    pub(crate) container: Container,
     pub(crate) layout: Layout,
     /// Every backslash of a line is doubled, as in PostgreSQL's COPY text.
     pub(crate) doubled: bool,
@@ -30,26 +30,26 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
-    fn new(format: Format, layout: Layout) -> Self {
-        Self { format, layout, doubled: false, extended: false, columns: None }
+    fn new(container: Container, layout: Layout) -> Self {
+        Self { container, layout, doubled: false, extended: false, columns: None }
     }
 
-    /// Returns the shape of the same file if the user chose `format`.
-    pub(crate) fn with_format(mut self, format: Format) -> Self {
-        let lines = match format {
-            Format::Tracker => Layout::Values,
-            Format::Csv | Format::PgDump => Layout::Rows,
-            Format::Console => Layout::Lines,
+    /// Returns the shape of the same file if the user chose `container`.
+    pub(crate) fn with_container(mut self, container: Container) -> Self {
+        let lines = match container {
+            Container::Tracker => Layout::Values,
+            Container::Csv | Container::PgDump => Layout::Rows,
+            Container::Console => Layout::Lines,
             _ if self.layout == Layout::Values => Layout::Values,
             _ => Layout::Lines,
         };
         self.layout = lines;
-        self.format = format;
+        self.container = container;
         self
     }
 }
 
-/// The keys of an object that decide its format.
+/// The keys of an object that decide its container.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Keys {
     data: bool,
@@ -74,7 +74,7 @@ impl Keys {
         scanner.object(|scanner, key| {
             match &*key_name(bytes, key) {
                 b"data" => found.data = true,
-                // An object under this key is an envelope of another format.
+                // An object under this key is an envelope of another container.
                 b"event" => found.event |= !matches!(scanner.peek(), Ok(b'{' | b'[')),
                 b"events" => found.events = true,
                 b"exchange" | b"routing_key" | b"payload_encoding" => found.exchange = true,
@@ -97,19 +97,21 @@ impl Keys {
         self.event && self.sender_id
     }
 
-    /// Returns the format of a record with these keys.
-    pub(crate) fn format(self) -> Option<Format> {
+    /// Returns the container of a record with these keys.
+    pub(crate) fn container(self) -> Option<Container> {
         Some(match self {
-            Self { event: true, .. } => Format::Rasa,
-            Self { events: true, .. } => Format::Tracker,
-            Self { payload: true, exchange: true, .. } => Format::Rabbitmq,
+            Self { event: true, .. } => Container::Rasa,
+            Self { events: true, .. } => Container::Tracker,
+            Self { payload: true, exchange: true, .. } => Container::Rabbitmq,
             Self { topic: true, payload: true, .. } | Self { record: true, payload: true, .. } => {
-                Format::Kcat
+                Container::Kcat
             }
-            Self { topic: true, value: true, .. } | Self { record: true, value: true, .. } => Format::Kafka,
-            Self { type_name: true, data: true, .. } => Format::TrackerStore,
-            Self { sender_id: true, data: true, .. } => Format::SqlBroker,
-            Self { slots: true, latest_message: true, .. } => Format::Tracker,
+            Self { topic: true, value: true, .. } | Self { record: true, value: true, .. } => {
+                Container::Kafka
+            }
+            Self { type_name: true, data: true, .. } => Container::TrackerStore,
+            Self { sender_id: true, data: true, .. } => Container::SqlBroker,
+            Self { slots: true, latest_message: true, .. } => Container::Tracker,
             _ => return None,
         })
     }
@@ -120,7 +122,7 @@ impl Keys {
 ///
 /// If there is a key `tracker`, only its value is searched. A domain beside it has keys of any
 /// name: `{"tracker": {"events": []}, "domain": {"slots": {"event": "x"}}}` has one record.
-pub(crate) fn wrapped(bytes: &[u8], span: Span, depth: usize, found: &mut Vec<(Format, Span)>) {
+pub(crate) fn wrapped(bytes: &[u8], span: Span, depth: usize, found: &mut Vec<(Container, Span)>) {
     let mut members: Vec<Value> = Vec::new();
     let mut tracker = None;
     let mut scanner = Scanner::new(bytes, span.start);
@@ -144,7 +146,7 @@ pub(crate) fn wrapped(bytes: &[u8], span: Span, depth: usize, found: &mut Vec<(F
 }
 
 /// Adds `value` to `found` if it is a record, or else the records inside of it.
-fn collect_records(bytes: &[u8], value: Value, depth: usize, found: &mut Vec<(Format, Span)>) {
+fn collect_records(bytes: &[u8], value: Value, depth: usize, found: &mut Vec<(Container, Span)>) {
     if depth == WRAPPED {
         return;
     }
@@ -153,8 +155,8 @@ fn collect_records(bytes: &[u8], value: Value, depth: usize, found: &mut Vec<(Fo
         Kind::Object => {
             let mut keys = Keys::default();
             let _ = Keys::read(&mut scanner, &mut keys);
-            match keys.format() {
-                Some(format) => found.push((format, value.span)),
+            match keys.container() {
+                Some(container) => found.push((container, value.span)),
                 None => wrapped(bytes, value.span, depth + 1, found),
             }
         }
@@ -173,11 +175,11 @@ fn collect_records(bytes: &[u8], value: Value, depth: usize, found: &mut Vec<(Fo
 /// which never happens if these are `all` of the file.
 ///
 /// More bytes never change a decision. Each case below therefore either sees enough to decide, or
-/// returns `None`: `{"sender_id": "u1", "da` may become any format.
+/// returns `None`: `{"sender_id": "u1", "da` may become any container.
 pub(crate) fn detect(bytes: &[u8], all: bool) -> Option<Shape> {
     let all = all || bytes.len() >= DETECTION_BYTES;
     let bytes = &bytes[..bytes.len().min(DETECTION_BYTES)];
-    let lines = || Some(Shape::new(Format::Rasa, Layout::Lines));
+    let lines = || Some(Shape::new(Container::Rasa, Layout::Lines));
     let undecided = || if all { lines() } else { None };
     let mut scanner = Scanner::new(bytes, byte_order_mark(bytes));
     let mut array = false;
@@ -222,17 +224,18 @@ fn object(bytes: &[u8], start: usize, array: bool, all: bool) -> Option<Shape> {
             _ => {}
         }
     }
-    let mut format = keys.format();
-    if format.is_none() && outcome.is_ok() {
+    let mut container = keys.container();
+    if container.is_none() && outcome.is_ok() {
         let mut found = Vec::new();
         wrapped(bytes, whole, 0, &mut found);
-        format = (!found.is_empty()).then_some(Format::Tracker);
+        container = (!found.is_empty()).then_some(Container::Tracker);
     }
-    let format = format.unwrap_or(if layout == Layout::Values { Format::Tracker } else { Format::Rasa });
-    if format == Format::Tracker {
+    let container =
+        container.unwrap_or(if layout == Layout::Values { Container::Tracker } else { Container::Rasa });
+    if container == Container::Tracker {
         layout = Layout::Values;
     }
-    let mut shape = Shape::new(format, layout);
+    let mut shape = Shape::new(container, layout);
     shape.extended = outcome.is_ok() && has_extended_numbers(whole.of(bytes));
     if !array
         && !several
@@ -241,7 +244,7 @@ fn object(bytes: &[u8], start: usize, array: bool, all: bool) -> Option<Shape> {
         shape.doubled = true;
         let mut keys = Keys::default();
         let _ = Keys::read(&mut Scanner::new(&plain, 0), &mut keys);
-        shape.format = keys.format().unwrap_or(shape.format);
+        shape.container = keys.container().unwrap_or(shape.container);
         shape.layout = Layout::Lines;
     }
     Some(shape)
@@ -273,7 +276,7 @@ fn text(bytes: &[u8], start: usize, all: bool) -> Option<Shape> {
             let plain = unescape(&mut inner, whole);
             inner.truncate(plain.end);
             let at = inner.len() - inner.trim_ascii_start().len();
-            object(&inner, at, false, true).map(|shape| Shape::new(shape.format, Layout::Values))
+            object(&inner, at, false, true).map(|shape| Shape::new(shape.container, Layout::Values))
         }
         Err(Fault::Incomplete) if !all => None,
         _ => columns(bytes, start, all),
@@ -292,9 +295,9 @@ fn columns(bytes: &[u8], start: usize, all: bool) -> Option<Shape> {
         let has_copy = memmem::find(rest, b" FROM stdin;").is_some();
         let of_tool = memmem::find(rest, b"PostgreSQL database").is_some();
         let inserts = memmem::find(rest, b"INSERT INTO").is_some();
-        let format = if has_copy || of_tool && !inserts { Format::PgDump } else { Format::Rasa };
-        let layout = if format == Format::PgDump { Layout::Rows } else { Layout::Lines };
-        return Some(Shape::new(format, layout));
+        let container = if has_copy || of_tool && !inserts { Container::PgDump } else { Container::Rasa };
+        let layout = if container == Container::PgDump { Layout::Rows } else { Layout::Lines };
+        return Some(Shape::new(container, layout));
     }
     let end = match memchr(b'\n', rest) {
         Some(end) => end,
@@ -303,19 +306,19 @@ fn columns(bytes: &[u8], start: usize, all: bool) -> Option<Shape> {
     };
     let line = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);
     if let Some(columns) = Columns::head(line) {
-        let mut shape = Shape::new(Format::Csv, Layout::Rows);
+        let mut shape = Shape::new(Container::Csv, Layout::Rows);
         shape.columns = Some(columns);
         return Some(shape);
     }
     if let Some(columns) = Columns::implied(line) {
-        let mut shape = Shape::new(Format::Csv, Layout::Rows);
+        let mut shape = Shape::new(Container::Csv, Layout::Rows);
         shape.columns = Some(columns);
         return Some(shape);
     }
     if crate::console::is_line(&rest[..end]) {
-        return Some(Shape::new(Format::Console, Layout::Lines));
+        return Some(Shape::new(Container::Console, Layout::Lines));
     }
-    after_tool_messages(bytes, start + end, all).unwrap_or(Some(Shape::new(Format::Rasa, Layout::Lines)))
+    after_tool_messages(bytes, start + end, all).unwrap_or(Some(Shape::new(Container::Rasa, Layout::Lines)))
 }
 
 /// Detects content that follows a few lines of a tool's messages, such as a warning about a
@@ -350,13 +353,13 @@ fn after_tool_messages(bytes: &[u8], mut at: usize, all: bool) -> Option<Option<
             }
             Some(b'-') if is_sql(rest) && !all => return Some(None),
             Some(b'-') if is_sql(rest) && memmem::find(rest, b" FROM stdin;").is_some() => {
-                return Some(Some(Shape::new(Format::PgDump, Layout::Rows)));
+                return Some(Some(Shape::new(Container::PgDump, Layout::Rows)));
             }
             None if rest.is_empty() => return None,
             _ => {}
         }
         if let Some(columns) = Columns::head(line) {
-            let mut shape = Shape::new(Format::Csv, Layout::Rows);
+            let mut shape = Shape::new(Container::Csv, Layout::Rows);
             shape.columns = Some(columns);
             return Some(Some(shape));
         }
@@ -397,74 +400,78 @@ mod tests {
     #[test]
     fn the_truth_table_holds() {
         use Layout::{Lines, Rows, Values};
-        for (text, format, layout) in [
-            (r#"{"sender_id": "u", "event": "bot", "data": {}}"#, Format::Rasa, Lines),
-            (r#"{"topic": 1, "value": 1, "payload": 1, "events": [], "event": "x"}"#, Format::Rasa, Lines),
-            (r#"{"sender_id": "u", "slots": {"topic": 1}, "events": []}"#, Format::Tracker, Values),
-            (r#"{"topic": "t", "partition": 0, "payload": null}"#, Format::Kcat, Lines),
-            (r#"{"topic": "t", "partition": 0, "value": null}"#, Format::Kafka, Lines),
-            (r#"{"key": "k", "offset": 0, "value": "{}"}"#, Format::Kafka, Lines),
-            (r#"{"exchange": "e", "routing_key": "", "payload": "{}"}"#, Format::Rabbitmq, Lines),
-            (r#"[{"payload_encoding": "string", "payload": "{}"}]"#, Format::Rabbitmq, Values),
-            (r#"{"id": 1, "sender_id": "u", "type_name": "bot", "data": "{}"}"#, Format::TrackerStore, Lines),
-            (r#"{"id": 1, "sender_id": "u", "data": "{}"}"#, Format::SqlBroker, Lines),
-            (r#"[{"id": 1, "sender_id": "u", "data": "{}"}]"#, Format::SqlBroker, Values),
-            (r#"{"id": 1, "sender\u005fid": "u", "d\u0061ta": "{}"}"#, Format::SqlBroker, Lines),
+        for (text, container, layout) in [
+            (r#"{"sender_id": "u", "event": "bot", "data": {}}"#, Container::Rasa, Lines),
+            (r#"{"topic": 1, "value": 1, "payload": 1, "events": [], "event": "x"}"#, Container::Rasa, Lines),
+            (r#"{"sender_id": "u", "slots": {"topic": 1}, "events": []}"#, Container::Tracker, Values),
+            (r#"{"topic": "t", "partition": 0, "payload": null}"#, Container::Kcat, Lines),
+            (r#"{"topic": "t", "partition": 0, "value": null}"#, Container::Kafka, Lines),
+            (r#"{"key": "k", "offset": 0, "value": "{}"}"#, Container::Kafka, Lines),
+            (r#"{"exchange": "e", "routing_key": "", "payload": "{}"}"#, Container::Rabbitmq, Lines),
+            (r#"[{"payload_encoding": "string", "payload": "{}"}]"#, Container::Rabbitmq, Values),
+            (
+                r#"{"id": 1, "sender_id": "u", "type_name": "bot", "data": "{}"}"#,
+                Container::TrackerStore,
+                Lines,
+            ),
+            (r#"{"id": 1, "sender_id": "u", "data": "{}"}"#, Container::SqlBroker, Lines),
+            (r#"[{"id": 1, "sender_id": "u", "data": "{}"}]"#, Container::SqlBroker, Values),
+            (r#"{"id": 1, "sender\u005fid": "u", "d\u0061ta": "{}"}"#, Container::SqlBroker, Lines),
             (
                 r#"{"sender_id": "u", "slots": {}, "latest_message": {}, "paused": false"#,
-                Format::Tracker,
+                Container::Tracker,
                 Values,
             ),
-            (r#"{"Item": {"sender_id": {"S": "u"}, "events": {"L": []}}}"#, Format::Tracker, Values),
+            (r#"{"Item": {"sender_id": {"S": "u"}, "events": {"L": []}}}"#, Container::Tracker, Values),
             (
                 r#"{"next_action": "a", "tracker": {"events": []}, "domain": {"slots": {"event": "x"}}}"#,
-                Format::Tracker,
+                Container::Tracker,
                 Values,
             ),
-            (r#"{"_source": {"event": "bot"}}"#, Format::Tracker, Values),
-            (r#"{"a": {"b": [1, {"c": 1}]}}"#, Format::Rasa, Lines),
-            ("{\n  \"event\": \"bot\"\n}", Format::Rasa, Values),
-            ("{\n  \"sender_id\": \"u\",\n \"data\": {},\n \"event\": \"bot\"\n}", Format::Rasa, Values),
-            (r#"{"event": "bot"}{"event": "bot"}"#, Format::Rasa, Values),
-            (r#"{"event": {"event": "bot"}}"#, Format::Tracker, Values),
-            ("\u{feff}\n\n [ {\"events\"", Format::Tracker, Values),
-            (r#""{\"events\": []}""#, Format::Tracker, Values),
-            ("[]", Format::Rasa, Lines),
-            ("[1, {\"events\": []}]", Format::Rasa, Lines),
-            ("null", Format::Rasa, Lines),
-            ("", Format::Rasa, Lines),
-            ("\u{feff}", Format::Rasa, Lines),
-            ("{\"events\": NaN}", Format::Tracker, Values),
-            ("{\"event\": \"x\n{\"events\": []}", Format::Rasa, Lines),
-            ("garbage\n{\"events\": []}", Format::Tracker, Values),
-            ("garbage\n{\"event\": 1}", Format::Rasa, Lines),
-            ("[2023-03-20] {\"events\": []}\ngarbage", Format::Rasa, Lines),
-            ("{\"a\"", Format::Rasa, Lines),
-            ("id,sender_id,data\n1,u,\"{}\"", Format::Csv, Rows),
-            ("\"id\";\"sender_id\";\"data\"\r\n", Format::Csv, Rows),
-            ("1\tu\tbot\t1.5\t\\N\t\\N\t{\"event\": \"bot\"}", Format::Csv, Rows),
-            ("CreateTime:5\tk\t{\"event\": \"bot\", \"sender_id\": 1}", Format::Console, Lines),
-            ("u1:{\"event\": \"bot\", \"sender_id\": 1}", Format::Console, Lines),
-            ("INFO {\"event\": \"bot\"}", Format::Rasa, Lines),
-            ("--\n-- PostgreSQL database dump\n--\n", Format::PgDump, Rows),
-            ("-- MySQL dump\nINSERT INTO `events` VALUES", Format::Rasa, Lines),
+            (r#"{"_source": {"event": "bot"}}"#, Container::Tracker, Values),
+            (r#"{"a": {"b": [1, {"c": 1}]}}"#, Container::Rasa, Lines),
+            ("{\n  \"event\": \"bot\"\n}", Container::Rasa, Values),
+            ("{\n  \"sender_id\": \"u\",\n \"data\": {},\n \"event\": \"bot\"\n}", Container::Rasa, Values),
+            (r#"{"event": "bot"}{"event": "bot"}"#, Container::Rasa, Values),
+            (r#"{"event": {"event": "bot"}}"#, Container::Tracker, Values),
+            ("\u{feff}\n\n [ {\"events\"", Container::Tracker, Values),
+            (r#""{\"events\": []}""#, Container::Tracker, Values),
+            ("[]", Container::Rasa, Lines),
+            ("[1, {\"events\": []}]", Container::Rasa, Lines),
+            ("null", Container::Rasa, Lines),
+            ("", Container::Rasa, Lines),
+            ("\u{feff}", Container::Rasa, Lines),
+            ("{\"events\": NaN}", Container::Tracker, Values),
+            ("{\"event\": \"x\n{\"events\": []}", Container::Rasa, Lines),
+            ("garbage\n{\"events\": []}", Container::Tracker, Values),
+            ("garbage\n{\"event\": 1}", Container::Rasa, Lines),
+            ("[2023-03-20] {\"events\": []}\ngarbage", Container::Rasa, Lines),
+            ("{\"a\"", Container::Rasa, Lines),
+            ("id,sender_id,data\n1,u,\"{}\"", Container::Csv, Rows),
+            ("\"id\";\"sender_id\";\"data\"\r\n", Container::Csv, Rows),
+            ("1\tu\tbot\t1.5\t\\N\t\\N\t{\"event\": \"bot\"}", Container::Csv, Rows),
+            ("CreateTime:5\tk\t{\"event\": \"bot\", \"sender_id\": 1}", Container::Console, Lines),
+            ("u1:{\"event\": \"bot\", \"sender_id\": 1}", Container::Console, Lines),
+            ("INFO {\"event\": \"bot\"}", Container::Rasa, Lines),
+            ("--\n-- PostgreSQL database dump\n--\n", Container::PgDump, Rows),
+            ("-- MySQL dump\nINSERT INTO `events` VALUES", Container::Rasa, Lines),
         ] {
             let shape = detect(text.as_bytes(), true).unwrap();
-            assert_eq!((shape.format, shape.layout), (format, layout), "{text}");
+            assert_eq!((shape.container, shape.layout), (container, layout), "{text}");
         }
         let doubled = detect(br#"{"id": 1, "sender_id": "u", "data": "{\\"event\\": 1}"}"#, true).unwrap();
-        assert_eq!((doubled.format, doubled.layout, doubled.doubled), (Format::SqlBroker, Lines, true));
+        assert_eq!((doubled.container, doubled.layout, doubled.doubled), (Container::SqlBroker, Lines, true));
         let extended = detect(br#"{"event": "bot", "timestamp": {"$numberInt": "1"}}"#, true).unwrap();
-        assert!(extended.extended && extended.format == Format::Rasa);
+        assert!(extended.extended && extended.container == Container::Rasa);
     }
 
     proptest! {
         #[test]
         fn more_bytes_never_change_a_decision(text in r#"(\u{feff})?[ \n]?[\[{]{0,2}("event"|"events"|"topic"|"data"|[:,\]}{1]|\n|"|\t){0,12}"#) {
-            let whole = detect(text.as_bytes(), true).map(|shape| (shape.format, shape.layout));
+            let whole = detect(text.as_bytes(), true).map(|shape| (shape.container, shape.layout));
             for cut in 0..text.len() {
                 if let Some(early) = detect(&text.as_bytes()[..cut], false) {
-                    prop_assert_eq!(Some((early.format, early.layout)), whole);
+                    prop_assert_eq!(Some((early.container, early.layout)), whole);
                 }
             }
         }

@@ -2,9 +2,9 @@
 
 use turnmill_model::{Reason, Refused};
 
-use crate::Format;
+use crate::Container;
 use crate::batch::{Envelope, Meta, Outcome, RecordBatch, is_blank};
-use crate::format::key_name;
+use crate::container::key_name;
 use crate::scan::{Fault, Kind, Scanner, Span, Value, unescape};
 
 /// Buffers that are reused for every line.
@@ -32,60 +32,60 @@ struct Fields {
 }
 
 impl Fields {
-    fn put(&mut self, format: Format, name: &[u8], value: Value) {
-        let field = match (format, name) {
-            (Format::Kafka | Format::Kcat, b"topic") => &mut self.topic,
-            (Format::Kafka | Format::Kcat, b"partition") => &mut self.partition,
-            (Format::Kafka | Format::Kcat, b"offset") => &mut self.offset,
-            (Format::Kafka | Format::Kcat, b"key") => &mut self.key,
-            (Format::Kafka | Format::Kcat, b"headers") => &mut self.headers,
-            (Format::Kafka, b"ts_type") | (Format::Kcat, b"tstype") => &mut self.time_type,
-            (Format::Kafka, b"ts_ms" | b"timestamp") | (Format::Kcat, b"ts") => &mut self.time,
-            (Format::TrackerStore, b"timestamp") => &mut self.time,
-            (Format::TrackerStore | Format::SqlBroker, b"sender_id") => &mut self.sender,
-            (Format::TrackerStore | Format::SqlBroker, b"id") => &mut self.row,
-            (Format::Rabbitmq, b"properties") => &mut self.properties,
-            _ if name == body_key(format).as_bytes() => &mut self.body,
+    fn put(&mut self, container: Container, name: &[u8], value: Value) {
+        let field = match (container, name) {
+            (Container::Kafka | Container::Kcat, b"topic") => &mut self.topic,
+            (Container::Kafka | Container::Kcat, b"partition") => &mut self.partition,
+            (Container::Kafka | Container::Kcat, b"offset") => &mut self.offset,
+            (Container::Kafka | Container::Kcat, b"key") => &mut self.key,
+            (Container::Kafka | Container::Kcat, b"headers") => &mut self.headers,
+            (Container::Kafka, b"ts_type") | (Container::Kcat, b"tstype") => &mut self.time_type,
+            (Container::Kafka, b"ts_ms" | b"timestamp") | (Container::Kcat, b"ts") => &mut self.time,
+            (Container::TrackerStore, b"timestamp") => &mut self.time,
+            (Container::TrackerStore | Container::SqlBroker, b"sender_id") => &mut self.sender,
+            (Container::TrackerStore | Container::SqlBroker, b"id") => &mut self.row,
+            (Container::Rabbitmq, b"properties") => &mut self.properties,
+            _ if name == body_key(container).as_bytes() => &mut self.body,
             _ => return,
         };
         *field = Some(value);
     }
 }
 
-fn body_key(format: Format) -> &'static str {
-    match format {
-        Format::Kafka => "value",
-        Format::Kcat | Format::Rabbitmq => "payload",
-        Format::TrackerStore | Format::SqlBroker => "data",
+fn body_key(container: Container) -> &'static str {
+    match container {
+        Container::Kafka => "value",
+        Container::Kcat | Container::Rabbitmq => "payload",
+        Container::TrackerStore | Container::SqlBroker => "data",
         // These have no envelope, or one that is read elsewhere.
-        Format::Rasa | Format::Tracker | Format::Console | Format::Csv | Format::PgDump => "",
+        Container::Rasa | Container::Tracker | Container::Console | Container::Csv | Container::PgDump => "",
     }
 }
 
 /// Reads the line at `line` and appends exactly one record.
 pub(crate) fn read_line(
-    format: Format,
+    container: Container,
     line: Span,
     offset: u64,
     scratch: &mut Scratch,
     batch: &mut RecordBatch,
 ) {
-    if format == Format::Console {
+    if container == Container::Console {
         crate::console::read_line(line, offset, batch);
         return;
     }
     let bytes = line.of(&batch.bytes);
     let blank = is_blank(bytes);
-    if blank || format == Format::Rasa {
+    if blank || container == Container::Rasa {
         let outcome = if blank { Outcome::Skipped } else { Outcome::Body };
         batch.metas.push(Meta { payload: line, offset, outcome, envelope: None });
         return;
     }
     // `fields` changes no byte: a refused line is kept as it was read. Only then may `keep`
     // unescape texts in place.
-    match fields(format, bytes, scratch) {
+    match fields(container, bytes, scratch) {
         Ok((body, fields)) => {
-            let meta = keep(format, line, offset, body, &fields, scratch, batch);
+            let meta = keep(container, line, offset, body, &fields, scratch, batch);
             batch.metas.push(meta);
         }
         Err(refused) => batch.refuse(line, offset, refused),
@@ -94,54 +94,54 @@ pub(crate) fn read_line(
 
 /// Returns the body and the other fields of the envelope `line`, as spans into it. Collects the
 /// headers in `scratch`.
-fn fields(format: Format, line: &[u8], scratch: &mut Scratch) -> Result<(Value, Fields), Refused> {
+fn fields(container: Container, line: &[u8], scratch: &mut Scratch) -> Result<(Value, Fields), Refused> {
     if let Err(error) = std::str::from_utf8(line) {
-        let detail = format!("{format} envelope is not UTF-8 after byte {}", error.valid_up_to());
+        let detail = format!("{container} envelope is not UTF-8 after byte {}", error.valid_up_to());
         return Err(Refused::new(Reason::NotUtf8, detail));
     }
     let mut scanner = Scanner::new(line, 0);
     if scanner.peek() != Ok(b'{') {
-        let detail = format!("{format} envelope is not a JSON object");
+        let detail = format!("{container} envelope is not a JSON object");
         return Err(Refused::new(Reason::NotAnObject, detail));
     }
     let mut fields = Fields::default();
     scanner
         .object(|scanner, key| {
             let value = scanner.value()?;
-            fields.put(format, &key_name(line, key), value);
+            fields.put(container, &key_name(line, key), value);
             Ok(())
         })
-        .map_err(|fault| refusal(format, fault))?;
+        .map_err(|fault| refusal(container, fault))?;
     if scanner.peek().is_ok() {
         let what = "text after the object";
-        return Err(refusal(format, Fault::Invalid { at: scanner.at, what }));
+        return Err(refusal(container, Fault::Invalid { at: scanner.at, what }));
     }
     scratch.headers.clear();
     if let Some(headers) = fields.headers {
-        collect_headers(line, headers, &mut scratch.headers).map_err(|fault| refusal(format, fault))?;
+        collect_headers(line, headers, &mut scratch.headers).map_err(|fault| refusal(container, fault))?;
     }
     if let Some(properties) = fields.properties.filter(|properties| properties.kind == Kind::Object) {
         of_properties(line, properties, &mut fields, &mut scratch.headers)
-            .map_err(|fault| refusal(format, fault))?;
+            .map_err(|fault| refusal(container, fault))?;
     }
     let body = fields.body.ok_or_else(|| {
-        Refused::new(Reason::NoEventType, format!("{format} envelope has no `{}`", body_key(format)))
+        Refused::new(Reason::NoEventType, format!("{container} envelope has no `{}`", body_key(container)))
     })?;
     Ok((body, fields))
 }
 
-/// Converts a fault in an envelope of `format` to a refusal.
-pub(crate) fn refusal(format: Format, fault: Fault) -> Refused {
+/// Converts a fault in an envelope of `container` to a refusal.
+pub(crate) fn refusal(container: Container, fault: Fault) -> Refused {
     match fault {
         Fault::Incomplete => {
-            Refused::new(Reason::NotJson, format!("{format} envelope ends inside a JSON value"))
+            Refused::new(Reason::NotJson, format!("{container} envelope ends inside a JSON value"))
         }
         Fault::Invalid { at, what } => {
-            Refused::new(Reason::NotJson, format!("{format} envelope: {what} at byte {at}"))
+            Refused::new(Reason::NotJson, format!("{container} envelope: {what} at byte {at}"))
         }
         Fault::TooDeep => Refused::new(
             Reason::TooDeep,
-            format!("{format} envelope nests more than {} levels", crate::scan::DEEPEST),
+            format!("{container} envelope nests more than {} levels", crate::scan::DEEPEST),
         ),
     }
 }
@@ -246,7 +246,7 @@ fn header_object(bytes: &[u8], header: Value, found: &mut Vec<(Value, Option<Val
 
 /// Unescapes the needed texts in place and returns the record's meta.
 fn keep(
-    format: Format,
+    container: Container,
     line: Span,
     offset: u64,
     body: Value,
@@ -284,9 +284,9 @@ fn keep(
         _ => None,
     };
     let time = number(fields.time).and_then(|time| time.parse::<f64>().ok()).filter(|time| time.is_finite());
-    let time = match format {
-        Format::Kafka | Format::Kcat if !has_time(&batch.bytes, line, fields.time_type) => None,
-        Format::Kafka | Format::Kcat => time.filter(|time| *time >= 0.0).map(|time| time / 1000.0),
+    let time = match container {
+        Container::Kafka | Container::Kcat if !has_time(&batch.bytes, line, fields.time_type) => None,
+        Container::Kafka | Container::Kcat => time.filter(|time| *time >= 0.0).map(|time| time / 1000.0),
         _ => time,
     };
     let row = number(fields.row).and_then(|row| row.parse().ok());

@@ -11,9 +11,9 @@ use memchr::memchr;
 
 use self::change::FileChange;
 use self::fill::FillCursor;
+use crate::container::{Container, Layout};
 use crate::detect::{Shape, detect};
 use crate::envelope::Scratch;
-use crate::format::{Format, Layout};
 use crate::input::{Compression, Input, InputError};
 use crate::source::{BatchLimits, Opened, Progress, Source, SourceError};
 use crate::table::Dump;
@@ -25,8 +25,8 @@ const CHUNK: usize = 256 << 10;
 /// How to read a file.
 ///
 /// ```
-/// use turnmill_source::{FileOptions, Format};
-/// let options = FileOptions { format: Some(Format::Kcat), ..FileOptions::default() };
+/// use turnmill_source::{FileOptions, Container};
+/// let options = FileOptions { container: Some(Container::Kcat), ..FileOptions::default() };
 /// assert_eq!(options.source, "file");
 /// assert_eq!(options.max_record_bytes, 256 * 1024 * 1024);
 /// ```
@@ -34,8 +34,10 @@ const CHUNK: usize = 256 << 10;
 pub struct FileOptions {
     /// Name of the source in positions, `"file"` by default.
     pub source: String,
-    /// The format; detected from the content if `None`.
-    pub format: Option<Format>,
+    /// The container; detected from the content if `None`.
+    pub container: Option<Container>,
+    /// Name of the decoder that the records need, see [`Source::decoder`].
+    pub decoder: Option<String>,
     /// Whether to wait for more at the end of the file, and to take complete lines only.
     pub follow: bool,
     /// Maximum size of a line or tracker dump in bytes, 256 MiB by default. A larger one is an
@@ -45,11 +47,17 @@ pub struct FileOptions {
 
 impl Default for FileOptions {
     fn default() -> Self {
-        Self { source: "file".into(), format: None, follow: false, max_record_bytes: 256 << 20 }
+        Self {
+            source: "file".into(),
+            container: None,
+            decoder: None,
+            follow: false,
+            max_record_bytes: 256 << 20,
+        }
     }
 }
 
-/// A file as a [`Source`]: plain, gzip or Zstandard, UTF-8 or UTF-16, in any [`Format`].
+/// A file as a [`Source`]: plain, gzip or Zstandard, UTF-8 or UTF-16, in any [`Container`].
 ///
 /// Each line is a record. In other [layouts](Layout) each value or row is one, and in tracker dumps
 /// each event. A last line without a line break counts too, unless the file is followed. So follow
@@ -181,14 +189,14 @@ impl FileSource {
         Self::new(partition, input, options, None)
     }
 
-    /// Returns the format, once it is known. The first [`next_batch`](Source::next_batch) detects
+    /// Returns the container, once it is known. The first [`next_batch`](Source::next_batch) detects
     /// it.
     #[must_use]
-    pub fn format(&self) -> Option<Format> {
-        self.shape.as_ref().map(|shape| shape.format)
+    pub fn container(&self) -> Option<Container> {
+        self.shape.as_ref().map(|shape| shape.container)
     }
 
-    /// Returns the layout, once the format is known.
+    /// Returns the layout, once the container is known.
     #[must_use]
     pub fn layout(&self) -> Option<Layout> {
         self.shape.as_ref().map(|shape| shape.layout)
@@ -273,7 +281,7 @@ impl FileSource {
         if !position.fingerprint.is_none_or(|fingerprint| fingerprint.matches(&self.input.prefix)) {
             return Ok(false);
         }
-        if self.format() == Some(Format::PgDump) {
+        if self.container() == Some(Container::PgDump) {
             return self.skip_dump(position.offset);
         }
         match usize::try_from(position.offset) {
@@ -295,8 +303,8 @@ impl FileSource {
         if let Some(foreign) = Foreign::binary(first) {
             return Err(SourceError::Foreign { path: self.partition.partition.clone(), foreign });
         }
-        self.shape = detect(first, all).map(|shape| match self.options.format {
-            Some(format) => shape.with_format(format),
+        self.shape = detect(first, all).map(|shape| match self.options.container {
+            Some(container) => shape.with_container(container),
             None => shape,
         });
         Ok(self.shape.is_some())
@@ -399,6 +407,10 @@ impl FileSource {
 impl Source for FileSource {
     fn partition(&self) -> &PartitionId {
         &self.partition
+    }
+
+    fn decoder(&self) -> Option<&str> {
+        self.options.decoder.as_deref()
     }
 
     fn next_batch(&mut self, limits: &BatchLimits, out: &mut RecordBatch) -> Result<Progress, SourceError> {

@@ -5,8 +5,8 @@ use std::fmt;
 
 use memchr::{memchr, memmem};
 
+use crate::container::byte_order_mark;
 use crate::detect::Keys;
-use crate::format::byte_order_mark;
 use crate::scan::Scanner;
 use crate::table::Columns;
 
@@ -325,7 +325,7 @@ fn of_json(text: &str) -> Option<Foreign> {
     let _ = Keys::read(&mut scanner, &mut keys);
     let texts = text.replace(": \"", ":\"");
     let holds = |key: &&str| text.contains(&format!("\\\"{key}\\\""));
-    if keys.format().is_none()
+    if keys.container().is_none()
         && !has("sender_id")
         && texts.contains(":\"{\\\"")
         && ["events", "sender_id", "event"].iter().any(holds)

@@ -98,7 +98,141 @@ pub struct AssignedPartition {
 /// `Assigned(2)`.
 ///
 /// A [`Position::offset`] is the offset of the next record.
+///
+/// The only member of a group with one partition, which has two records:
+///
+/// ```
+/// use std::sync::{Arc, Mutex, PoisonError};
+///
+/// use turnmill_source::{
+///     AssignedPartition, Assignment, GroupControl, GroupLimits, GroupProgress, GroupSource, GroupStats, NewRecord,
+///     PartitionId, PartitionLag, Position, RecordBatch, SourceError,
+/// };
+///
+/// const LOG: [&[u8]; 2] = [br#"{"event": "restart"}"#, br#"{"event": "restart"}"#];
+///
+/// /// What the reading and the committing thread share.
+/// #[derive(Debug, Default)]
+/// struct State {
+///     generation: u64,
+///     reported: u64,
+///     position: Option<Position>,
+///     closed: bool,
+/// }
+///
+/// #[derive(Clone, Debug, Default)]
+/// struct Member(Arc<Mutex<State>>);
+///
+/// impl Member {
+///     fn with<T>(&self, use_state: impl FnOnce(&mut State) -> T) -> T {
+///         use_state(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+///     }
+/// }
+///
+/// fn partition() -> PartitionId {
+///     PartitionId::new("example", "log/0")
+/// }
+///
+/// impl GroupSource for Member {
+///     fn next(&mut self, limits: &GroupLimits, out: &mut RecordBatch) -> Result<GroupProgress, SourceError> {
+///         let progress = self.with(|state| {
+///             if state.closed {
+///                 return GroupProgress::End;
+///             }
+///             state.generation = state.generation.max(1);
+///             if state.reported < state.generation {
+///                 state.reported = state.generation;
+///                 let partition = AssignedPartition { partition: partition(), ..AssignedPartition::default() };
+///                 return GroupProgress::Assigned(Assignment {
+///                     generation: state.generation,
+///                     partitions: vec![partition],
+///                 });
+///             }
+///             // No position yet: `start` was not called.
+///             let Some(from) = state.position.clone() else { return GroupProgress::Idle };
+///             let rest = (from.offset..).zip(LOG.into_iter().skip(from.offset as usize)).take(limits.records);
+///             out.begin(state.generation);
+///             let part = out.begin_part(&partition(), Some(&from));
+///             let mut to = from;
+///             for (offset, payload) in rest {
+///                 out.push_to(part, &NewRecord { payload: Some(payload), offset, ..NewRecord::default() });
+///                 to = Position::at(offset + 1);
+///             }
+///             out.end_part(part, Some(to.clone()));
+///             state.position = Some(to);
+///             if out.is_empty() { GroupProgress::Idle } else { GroupProgress::Batch }
+///         });
+///         if progress == GroupProgress::Idle {
+///             std::thread::sleep(limits.wait);
+///         }
+///         Ok(progress)
+///     }
+///
+///     fn control(&self) -> Arc<dyn GroupControl> {
+///         Arc::new(self.clone())
+///     }
+/// }
+///
+/// impl GroupControl for Member {
+///     fn generation(&self) -> u64 {
+///         self.with(|state| state.generation)
+///     }
+///
+///     fn start(&self, generation: u64, positions: Vec<(PartitionId, Option<Position>)>) {
+///         self.with(|state| {
+///             if generation == state.generation {
+///                 let stored = positions.into_iter().find(|(stored, _)| *stored == partition());
+///                 state.position = Some(stored.and_then(|(_, position)| position).unwrap_or(Position::at(0)));
+///             }
+///         });
+///     }
+///
+///     fn restart(&self) {
+///         self.with(|state| (state.generation, state.position) = (state.generation + 1, None));
+///     }
+///
+///     fn close(&self) {
+///         self.with(|state| state.closed = true);
+///     }
+///
+///     // No other member takes the partition, and no tool watches the group.
+///     fn released(&self, _: u64) {}
+///     fn committed(&self, _: &[(PartitionId, Position)]) {}
+///
+///     fn lag(&self) -> Vec<PartitionLag> {
+///         let next = self.with(|state| state.position.as_ref().map(|position| position.offset));
+///         vec![PartitionLag { partition: partition(), next, end: Some(LOG.len() as u64), time: None }]
+///     }
+///
+///     fn stats(&self) -> GroupStats {
+///         GroupStats::default()
+///     }
+/// }
+///
+/// // The reading thread calls `next`. The committing thread has the control.
+/// let (mut source, mut batch, limits) = (Member::default(), RecordBatch::new(), GroupLimits::default());
+/// let control = source.control();
+/// let GroupProgress::Assigned(assignment) = source.next(&limits, &mut batch)? else { panic!("no assignment") };
+/// // The store has the position after the first record.
+/// control.start(assignment.generation, vec![(partition(), Some(Position::at(1)))]);
+/// assert_eq!(source.next(&limits, &mut batch)?, GroupProgress::Batch);
+/// assert_eq!((batch.generation(), batch.len()), (control.generation(), 1));
+/// control.committed(&[(partition(), Position::at(2))]);
+/// assert_eq!(control.lag()[0].offsets(), Some(0));
+/// // Another writer has moved the stored position: the same partitions come under a new generation.
+/// control.restart();
+/// assert!(matches!(source.next(&limits, &mut batch)?, GroupProgress::Assigned(again) if again.generation == 2));
+/// control.close();
+/// assert_eq!(source.next(&limits, &mut batch)?, GroupProgress::End);
+/// # Ok::<(), SourceError>(())
+/// ```
 pub trait GroupSource: Send {
+    /// Returns the name of the decoder that the records need. `None`: the one that the caller's
+    /// facts about the source name, else the default one.
+    fn decoder(&self) -> Option<&str> {
+        None
+    }
+
     /// Waits for the next result. Empties and fills `out` if it is a batch.
     ///
     /// Waits at most about `limits.wait`, and `limits.linger` once there is a record. After
@@ -116,7 +250,19 @@ pub trait GroupSource: Send {
     fn control(&self) -> Arc<dyn GroupControl>;
 }
 
-/// Controls a [`GroupSource`] from the thread that commits its batches. No call blocks.
+/// Controls a [`GroupSource`] from the thread that commits its batches.
+///
+/// # Protocol
+///
+/// - [`start`](Self::start), once for each [`GroupProgress::Assigned`].
+/// - [`committed`](Self::committed), after each commit.
+/// - [`released`](Self::released), once for each [`GroupProgress::Revoked`].
+/// - [`restart`](Self::restart), after a fence.
+/// - [`close`](Self::close), once at the end.
+///
+/// Calls come while the reading thread is inside [`GroupSource::next`], so no call may block. None
+/// returns an error: a source that cannot go on returns it from `next`. [`GroupSource`] has an
+/// example.
 pub trait GroupControl: Send + Sync + Debug {
     /// Returns the generation of the current assignment, 0 before the first. Do not commit a batch
     /// of an older one.

@@ -1,4 +1,4 @@
-//! Records of conversation events, from files: formats, compression, positions, follow mode.
+//! Records of conversation events, from files: containers, compression, positions, follow mode.
 //!
 //! What is absent here: decoding of events (a record's payload is passed on unchanged), threads,
 //! async, sleeping, a clock, a database, a network, and a C compiler in the build.
@@ -10,7 +10,7 @@
 //!   is reused. Other crates implement the trait for databases.
 //! - A [`GroupSource`] has several partitions, which a group assigns and revokes as Kafka does.
 //! - [`FileSource`] reads plain, gzip and Zstandard files, pipes and standard input, in any
-//!   [`Format`]. It detects format and compression from the content.
+//!   [`Container`]. It detects container and compression from the content.
 //! - A batch extends [from](RecordBatch::from) one [`Position`] [to](RecordBatch::to) the next. A
 //!   store keeps the latter in the same transaction as the rows. Opened there again, a source
 //!   continues with the next record. Several files are several sources.
@@ -41,11 +41,11 @@
 
 mod batch;
 mod console;
+mod container;
 mod detect;
 mod envelope;
 mod file;
 mod foreign;
-mod format;
 mod group;
 mod input;
 mod position;
@@ -59,9 +59,9 @@ mod values;
 pub use batch::{
     ENVIRONMENT_HEADER, Headers, NewRecord, Origin, Part, RecordBatch, RecordOutcome, SourceRecord,
 };
+pub use container::{Container, Layout, UnknownContainer};
 pub use file::{FileOptions, FileSource};
 pub use foreign::Foreign;
-pub use format::{Format, Layout, UnknownFormat};
 pub use group::{
     AssignedPartition, Assignment, GroupControl, GroupLimits, GroupProgress, GroupSource, GroupStats,
     PartitionLag,

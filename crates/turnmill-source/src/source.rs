@@ -125,6 +125,12 @@ pub trait Source: Send {
     /// Returns the partition that is read.
     fn partition(&self) -> &PartitionId;
 
+    /// Returns the name of the decoder that the records need. `None`: the one that the caller's
+    /// facts about the source name, else the default one.
+    fn decoder(&self) -> Option<&str> {
+        None
+    }
+
     /// Empties `out` and fills it with the next records.
     ///
     /// # Errors
@@ -207,8 +213,8 @@ pub enum SourceError {
         /// What the file is, with a remedy.
         foreign: Foreign,
     },
-    /// A source of another crate failed.
-    #[error("cannot read {partition}")]
+    /// A source of another crate failed. The cause names what cannot be read.
+    #[error("{source}")]
     Other {
         /// The partition.
         partition: PartitionId,

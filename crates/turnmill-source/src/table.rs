@@ -4,7 +4,7 @@ use memchr::{memchr, memchr2};
 use turnmill_model::{Reason, Refused};
 
 use crate::batch::{Envelope, Meta, Outcome, RecordBatch, is_blank};
-use crate::format::byte_order_mark;
+use crate::container::byte_order_mark;
 use crate::respell::{all_doubled, copy_text, csv_text};
 use crate::scan::{Kind, Scanner, Span};
 

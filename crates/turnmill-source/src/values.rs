@@ -3,11 +3,11 @@
 use memchr::memchr;
 use turnmill_model::{Reason, Refused};
 
-use crate::Format;
+use crate::Container;
 use crate::batch::{Envelope, Meta, Outcome, RecordBatch};
+use crate::container::{byte_order_mark, key_name};
 use crate::detect::{Keys, wrapped};
 use crate::envelope::{Scratch, is_name, read_line, refusal};
-use crate::format::{byte_order_mark, key_name};
 use crate::respell::{has_extended_numbers, is_typed_list, plain_item, plain_numbers};
 use crate::scan::{Fault, Kind, Scanner, Span, Value, unescape};
 
@@ -23,7 +23,7 @@ use crate::scan::{Fault, Kind, Scanner, Span, Value, unescape};
 /// An object with a fault extends to the next line that begins with `{` at the same indentation.
 /// Any other value with a fault extends to the end of its line.
 pub(crate) fn read_value(
-    format: Format,
+    container: Container,
     at: usize,
     base: u64,
     end: bool,
@@ -53,14 +53,14 @@ pub(crate) fn read_value(
         && let Some(next) = unquote(start, b'{', batch)
     {
         // Read the content of the string in place of the string.
-        let inside = read_value(format, start, base, true, scratch, batch)?;
+        let inside = read_value(container, start, base, true, scratch, batch)?;
         return Some(inside.max(next));
     }
     let bytes = &batch.bytes;
     if bytes[start] != b'{' {
         return other_value(start, offset, end, batch);
     }
-    let outcome = if format == Format::Tracker {
+    let outcome = if container == Container::Tracker {
         read_tracker(start, base, scratch, batch)
     } else {
         let mut scanner = Scanner::new(bytes, start);
@@ -71,7 +71,7 @@ pub(crate) fn read_value(
             }
             let mut line = value.span;
             line.end -= line.of(&batch.bytes).len() - line.of(&batch.bytes).trim_ascii_end().len();
-            read_line(format, line, offset, scratch, batch);
+            read_line(container, line, offset, scratch, batch);
             value.span.end
         })
     };
@@ -88,7 +88,7 @@ pub(crate) fn read_value(
                 Fault::Invalid { at, what } => Fault::Invalid { at: at - start, what },
                 Fault::Incomplete | Fault::TooDeep => fault,
             };
-            batch.refuse(trimmed(&batch.bytes, start, next), offset, refusal(format, fault));
+            batch.refuse(trimmed(&batch.bytes, start, next), offset, refusal(container, fault));
             Some(next)
         }
     }
@@ -166,11 +166,11 @@ fn read_tracker(
     if matches!(found.events, Events::Missing) && !found.is_event {
         let mut inside = Vec::new();
         wrapped(&batch.bytes, found.span, 0, &mut inside);
-        for (format, span) in &inside {
-            if *format == Format::Tracker {
+        for (container, span) in &inside {
+            if *container == Container::Tracker {
                 read_tracker(span.start, base, scratch, batch)?;
             } else {
-                read_line(*format, *span, base + span.start as u64, scratch, batch);
+                read_line(*container, *span, base + span.start as u64, scratch, batch);
             }
         }
         if !inside.is_empty() {
@@ -289,10 +289,10 @@ impl Found {
                 batch.metas.push(Meta { payload: span, offset, outcome: Outcome::Body, envelope: None });
             }
             Events::List if !scratch.elements.is_empty() => {
-                if let Some(format) = self.format_of_rows(scratch, &batch.bytes) {
+                if let Some(container) = self.container_of_rows(scratch, &batch.bytes) {
                     let rows = std::mem::take(&mut scratch.elements);
                     for row in &rows {
-                        read_line(format, row.span, base + row.span.start as u64, scratch, batch);
+                        read_line(container, row.span, base + row.span.start as u64, scratch, batch);
                     }
                     scratch.elements = rows;
                     return;
@@ -323,13 +323,13 @@ impl Found {
         }
     }
 
-    /// Returns the format of the elements if they are not events. Some tools write the rows of the
+    /// Returns the container of the elements if they are not events. Some tools write the rows of the
     /// table `events` under that key.
-    fn format_of_rows(&self, scratch: &Scratch, bytes: &[u8]) -> Option<Format> {
+    fn container_of_rows(&self, scratch: &Scratch, bytes: &[u8]) -> Option<Container> {
         let first = scratch.elements.first().filter(|first| first.kind == Kind::Object)?;
         let mut keys = Keys::default();
         Keys::read(&mut Scanner::new(bytes, first.span.start), &mut keys).ok()?;
-        keys.format().filter(|format| !matches!(format, Format::Rasa | Format::Tracker))
+        keys.container().filter(|container| !matches!(container, Container::Rasa | Container::Tracker))
     }
 
     fn envelope(&self, batch: &mut RecordBatch) -> Option<usize> {

@@ -86,7 +86,7 @@ pub const EQUAL: [EqualNumbers; 5] = [
         expected: "events in the ledger:",
         found: "rows of rasa_event:",
         may_be_less: false,
-        expected_sql: "SELECT sum(events) FROM _turnmill_ledger",
+        expected_sql: "SELECT sum(events + parts) FROM _turnmill_ledger",
         found_sql: "SELECT count(*) FROM rasa_event",
     },
     of_events(

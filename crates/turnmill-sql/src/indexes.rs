@@ -44,15 +44,13 @@ use IndexKind::{BlockRange, Plain, Unique};
 /// Name, table, columns, kind.
 type Described = (&'static str, &'static str, &'static [&'static str], IndexKind);
 
+/// Name of the index of sender keys. It was unique up to schema version 4.
+pub(crate) const SENDER_KEY: &str = "idx_rasa_sender_assistant_sender_key";
+
 /// Indexes that exist whether or not references are checked.
 const ALWAYS: [Described; 25] = [
-    // Two assistants may have senders of the same key.
-    (
-        "idx_rasa_sender_assistant_sender_key",
-        "rasa_sender",
-        &["coalesce(\"assistant\", '')", "sender_key"],
-        Unique,
-    ),
+    // Assistants and formats may have senders of the same key.
+    (SENDER_KEY, "rasa_sender", &["coalesce(\"assistant\", '')", "sender_key"], Plain),
     ("idx_rasa_user_user_key", "rasa_user", &["user_key"], Unique),
     ("idx_rasa_session_sender_seq", "rasa_session", &["sender_id", "start_sequence_number DESC"], Plain),
     ("idx_rasa_session_timestamp", "rasa_session", &["timestamp"], Plain),

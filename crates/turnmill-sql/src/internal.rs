@@ -93,6 +93,7 @@ pub static LEDGER: InternalTable = InternalTable {
         column("dead_letters", SqlType::Integer),
         column("skipped", SqlType::Integer),
         column("changed", SqlType::Integer),
+        column("parts", SqlType::Integer),
     ],
     key: &["source"],
     indexes: &[],

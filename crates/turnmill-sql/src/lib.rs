@@ -12,6 +12,7 @@
 //! - [`statements`] gives inserts, updates, deletes and upserts of any table.
 //! - [`patterns`] says how those of markers are kept.
 //! - [`upkeep`] gives the statements that remove all of a sender.
+//! - [`views`] describes the views for people.
 //! - [`outbox`] gives the statements about sinks.
 //! - [`examine`] gives the queries that check a store's consistency.
 //! - [`meta`] and [`headers`] say how settings and dead letters' headers are written down.
@@ -36,6 +37,7 @@ pub mod outbox;
 pub mod patterns;
 pub mod statements;
 pub mod upkeep;
+pub mod views;
 
 pub use dialect::{Dialect, SqlType};
 pub use schema::{References, Schema};

@@ -34,22 +34,26 @@ pub enum Change {
     Rearrange,
     /// The tables of sinks and their outbox are made: see [`Schema::tables_of_sinks`].
     Sinks,
+    /// Senders of several formats may have one key, and the ledger counts events beside those that
+    /// count: see [`Schema::for_formats`].
+    Formats,
     /// The tables of facts are made, empty, and comments on all public tables: see
     /// [`Schema::tables_of_facts`]. A rebuild fills the tables.
     Facts,
 }
 
 /// All steps, in order.
-pub static MIGRATIONS: [Migration; 5] = [
+pub static MIGRATIONS: [Migration; 6] = [
     Migration { number: 1, name: "tables, indexes and views", change: Change::Create },
     Migration { number: 2, name: "columns for assistants and sources", change: Change::Widen },
     Migration { number: 3, name: "indexes and foreign keys", change: Change::Rearrange },
     Migration { number: 4, name: "tables for sinks", change: Change::Sinks },
-    Migration { number: 5, name: "tables of facts", change: Change::Facts },
+    Migration { number: 5, name: "senders of several formats", change: Change::Formats },
+    Migration { number: 6, name: "tables of facts", change: Change::Facts },
 ];
 
 /// The version of the schema that this turnmill knows.
-pub const SCHEMA_VERSION: u32 = 5;
+pub const SCHEMA_VERSION: u32 = 6;
 
 /// Returns the steps that a store of schema version `stored` lacks. An empty database (version 0)
 /// gets only the first step, which creates the tables that all steps together would.
@@ -60,7 +64,7 @@ pub const SCHEMA_VERSION: u32 = 5;
 ///
 /// ```
 /// use turnmill_sql::migrations::pending;
-/// assert_eq!(pending(4)?.len(), 1);
+/// assert_eq!(pending(5)?.len(), 1);
 /// assert!(pending(99).is_err());
 /// # Ok::<(), turnmill_sink::StoreError>(())
 /// ```

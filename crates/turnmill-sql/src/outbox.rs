@@ -33,7 +33,10 @@ pub struct OutboxSql {
     pub put: String,
     /// Deletes a sink. Parameter: name.
     pub remove: String,
-    /// Reads all sinks: name, scope, position, cursor, bound, head, lag in bytes, skipped, error.
+    /// Sets a sink back to a snapshot. Parameter: name.
+    pub reset: String,
+    /// Reads all sinks: name, scope, position, cursor, bound, head, lag in bytes, skipped, error,
+    /// owner of the lease.
     pub states: String,
     /// Gives the lease. Parameters: name, owner, seconds.
     pub lease: String,
@@ -96,10 +99,17 @@ impl OutboxSql {
                 integer(4)
             ),
             remove: format!("DELETE FROM _turnmill_sink WHERE \"name\" = {}", p(1)),
-            states: "SELECT s.\"name\", s.\"scope\", s.\"position\", s.\"snapshot\", s.\"max_bytes\", h.\"number\", \
-                 h.\"bytes\" - s.\"total\", s.\"skipped\", s.\"error\" \
+            reset: format!(
+                "UPDATE _turnmill_sink AS s SET \"position\" = h.\"number\", \"total\" = h.\"bytes\", \"snapshot\" = '', \
+                 \"error\" = NULL FROM _turnmill_outbox_head AS h WHERE s.\"name\" = {}",
+                p(1)
+            ),
+            states: format!(
+                "SELECT s.\"name\", s.\"scope\", s.\"position\", s.\"snapshot\", s.\"max_bytes\", h.\"number\", \
+                 h.\"bytes\" - s.\"total\", s.\"skipped\", s.\"error\", \
+                 CASE WHEN s.\"lease_until\" > {now} THEN s.\"owner\" END \
                  FROM _turnmill_sink AS s CROSS JOIN _turnmill_outbox_head AS h ORDER BY s.\"name\""
-                .into(),
+            ),
             lease: format!(
                 "UPDATE _turnmill_sink SET \"owner\" = {}, \"lease_until\" = {now} + {} WHERE \"name\" = {} \
                  AND (\"owner\" IS NULL OR \"owner\" = {} OR \"lease_until\" <= {now})",

@@ -6,7 +6,7 @@ use turnmill_model::text;
 use crate::dialect::{quoted, quoted_list};
 use crate::indexes::{self, TableIndex};
 use crate::internal::{self, InternalTable};
-use crate::{Dialect, SqlType};
+use crate::{Dialect, SqlType, views};
 
 /// How the database keeps the references between the public tables. References hold in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +72,7 @@ impl Schema {
         for table in PUBLIC.into_iter().chain([&EVENT_ERROR]) {
             statements.extend(self.table(table));
         }
+        statements.extend(views::ALL.into_iter().flat_map(|view| view.statements(self.dialect)));
         for table in internal::ALL {
             statements.extend(self.internal_table(table));
         }
@@ -127,33 +128,49 @@ impl Schema {
     /// may be executed again.
     #[must_use]
     pub fn new_columns(&self) -> Vec<String> {
-        let added = [
+        self.add_columns(&[
             ("rasa_sender", "assistant", SqlType::Varchar(text::SHORT), ""),
             (internal::LEDGER.name, "changed", SqlType::Integer, " NOT NULL DEFAULT 0"),
             (internal::DEAD_LETTER.name, "record_row", SqlType::Integer, ""),
             (internal::DEAD_LETTER.name, "facts", SqlType::Text, ""),
-        ];
+        ])
+    }
+
+    /// Returns the statements that make the index of sender keys anew, which was unique, and add the
+    /// ledger's count of events beside those that count. In PostgreSQL they may be executed again.
+    #[must_use]
+    pub fn for_formats(&self) -> Vec<String> {
+        let parts = (internal::LEDGER.name, "parts", SqlType::Integer, " NOT NULL DEFAULT 0");
+        let keys = self.indexes().find(|index| index.name == indexes::SENDER_KEY);
+        [format!("DROP INDEX IF EXISTS {}", indexes::SENDER_KEY)]
+            .into_iter()
+            .chain(keys.map(|index| index.create()))
+            .chain(self.add_columns(&[parts]))
+            .collect()
+    }
+
+    fn add_columns(&self, added: &[(&str, &str, SqlType, &str)]) -> Vec<String> {
         let missing = match self.dialect {
             Dialect::Postgres => "IF NOT EXISTS ",
             Dialect::Sqlite => "",
         };
-        let statement = |(table, column, ty, rest): (&str, &str, SqlType, &str)| {
-            let ty = self.dialect.type_name(ty);
+        let statement = |(table, column, ty, rest): &(&str, &str, SqlType, &str)| {
+            let ty = self.dialect.type_name(*ty);
             format!("ALTER TABLE {table} ADD COLUMN {missing}{} {ty}{rest}", quoted(column))
         };
-        added.into_iter().map(statement).collect()
+        added.iter().map(statement).collect()
     }
 
-    /// Returns the statements for the tables of sinks and their outbox. In PostgreSQL they may be
-    /// executed again.
+    /// Returns the statements for the tables of sinks and their outbox. In PostgreSQL they can be
+    /// repeated.
     #[must_use]
     pub fn tables_of_sinks(&self) -> Vec<String> {
         let again = |sql: String| sql.replacen("CREATE TABLE ", "CREATE TABLE IF NOT EXISTS ", 1);
         internal::OF_SINKS.iter().flat_map(|table| self.internal_table(table)).map(again).collect()
     }
 
-    /// Returns the statements for the tables of facts, and for the comments on all public tables.
-    /// They may be executed again.
+    /// Returns the statements for the tables of facts, the comments on all public tables and the
+    /// views for people. They may be executed again.
     #[must_use]
     pub fn tables_of_facts(&self) -> Vec<String> {
         let again = |sql: String| {
@@ -166,6 +183,7 @@ impl Schema {
             .flat_map(|table| self.table(table))
             .map(again)
             .chain(documented.flat_map(|table| self.comments(table)))
+            .chain(views::ALL.into_iter().flat_map(|view| view.statements(self.dialect)))
             .collect()
     }
 

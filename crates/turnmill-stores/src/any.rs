@@ -3,11 +3,11 @@
 use std::fmt;
 
 use turnmill_analytics::metrics::{Options, Summary};
-use turnmill_model::{PartitionId, SenderId, Settings};
+use turnmill_model::{SenderId, Settings};
 use turnmill_sink::digest::Digests;
 use turnmill_sink::{
-    Claim, CountCheck, Counts, DeadLetter, Examination, Examine, Inspect, Opened, PatternSet, Store,
-    StoreError, StoredSender,
+    Claim, CountCheck, DeadLetter, Examination, Examine, Inspect, LedgerEntry, Opened, PatternSet, Store,
+    StoreError, StoredPosition, StoredSender,
 };
 #[cfg(feature = "postgres")]
 use turnmill_sink_postgres::{PostgresSettings, PostgresStore};
@@ -278,7 +278,7 @@ impl Inspect for AnyStore {
         each!(self, store => store.digests().await)
     }
 
-    async fn ledger(&mut self) -> Result<Vec<(String, Counts)>, StoreError> {
+    async fn ledger(&mut self) -> Result<Vec<LedgerEntry>, StoreError> {
         each!(self, store => store.ledger().await)
     }
 
@@ -286,7 +286,7 @@ impl Inspect for AnyStore {
         each!(self, store => store.dead_letters(after, limit).await)
     }
 
-    async fn positions(&mut self) -> Result<Vec<(PartitionId, String)>, StoreError> {
+    async fn positions(&mut self) -> Result<Vec<StoredPosition>, StoreError> {
         each!(self, store => store.positions().await)
     }
 }

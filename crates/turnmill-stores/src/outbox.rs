@@ -18,6 +18,10 @@ impl Outbox for AnyStore {
         each!(self, store => store.remove_sink(name).await)
     }
 
+    async fn reset_sink(&mut self, name: &str) -> Result<bool, StoreError> {
+        each!(self, store => store.reset_sink(name).await)
+    }
+
     async fn sinks(&mut self) -> Result<Vec<SinkState>, StoreError> {
         each!(self, store => store.sinks().await)
     }
@@ -53,7 +57,7 @@ impl Outbox for AnyStore {
         table: &'static Table,
         after: &str,
         limit: usize,
-    ) -> Result<Vec<Vec<ChangeValue>>, StoreError> {
+    ) -> Result<Vec<Vec<ChangeValue<'static>>>, StoreError> {
         each!(self, store => store.rows_after(table, after, limit).await)
     }
 }

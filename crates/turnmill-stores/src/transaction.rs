@@ -1,7 +1,9 @@
 //! The transaction of any store.
 
-use turnmill_model::{EventId, SenderId, SessionId};
-use turnmill_sink::{Batch, EventLookup, HistoryPage, HistoryRequest, Locked, StoreError, Transaction};
+use turnmill_model::{SenderId, SessionId, Settings};
+use turnmill_sink::{
+    Batch, EventLookup, HistoryPage, HistoryRequest, Locked, StoreError, StoredCopies, Transaction,
+};
 #[cfg(feature = "postgres")]
 use turnmill_sink_postgres::PostgresTransaction;
 use turnmill_sink_sqlite::SqliteTransaction;
@@ -43,7 +45,11 @@ impl Transaction for AnyTransaction<'_> {
         each!(self, tx => tx.timelines().await)
     }
 
-    async fn known(&mut self, events: &[EventLookup]) -> Result<Vec<Vec<EventId>>, StoreError> {
+    fn settings(&self) -> &Settings {
+        each!(self, tx => tx.settings())
+    }
+
+    async fn known(&mut self, events: &[EventLookup]) -> Result<Vec<StoredCopies>, StoreError> {
         each!(self, tx => tx.known(events).await)
     }
 

@@ -62,6 +62,7 @@ fn lines_of_code(text: &str) -> usize {
 fn examples_are_short() {
     assert!(lines_of_code(include_str!("../../file_to_sqlite.rs")) <= 15);
     assert!(lines_of_code(include_str!("../../custom_store.rs")) < 155);
+    assert!(include_str!("../../own_decoder.rs").lines().count() < 100);
 }
 
 #[test]
@@ -101,6 +102,45 @@ fn own_source() {
         "8 turns",
     ];
     assert_eq!(printed.lines().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn own_decoder() {
+    let folder = tempfile::tempdir().unwrap();
+    let in_folder = |name: &str| folder.path().join(name);
+    let (chat, rasa, store) = (in_folder("chat.log"), in_folder("rasa.jsonl"), in_folder("both.sqlite"));
+    // The room has the name of one of Rasa's senders.
+    let events = events(200);
+    let event: Value = serde_json::from_str(&events[0]).unwrap();
+    let room = event["sender_id"].as_str().unwrap();
+    let line = |time, number, author, text| format!("{time}\t{room}\t{number}\t{author}\t{text}\n");
+    let lines = [
+        "# opened\n".to_owned(),
+        line(1_700_000_000, 2, "bot", "hello"),
+        line(1_700_000_000, 1, "ann", "hi"),
+        line(1_700_009_000, 3, "ann", "still there?"),
+        "no fields\n".to_owned(),
+    ];
+    std::fs::write(&chat, lines.concat()).unwrap();
+    std::fs::write(&rasa, events.join("\n")).unwrap();
+    let program = env!("CARGO_BIN_EXE_own_decoder");
+    let arguments: [&Path; 3] = [&chat, &rasa, &store];
+    assert_eq!(run(program, &arguments), "chat: 3 new lines, 1 skipped\nrasa: 200 new events\n");
+    assert_eq!(run(program, &arguments), "chat: 0 new lines, 0 skipped\nrasa: 0 new events\n");
+
+    let connection = rusqlite::Connection::open(&store).unwrap();
+    let texts = |sql: &str| -> Vec<String> {
+        let mut query = connection.prepare(sql).unwrap();
+        query.query_map([room], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    };
+    let senders = texts("SELECT id FROM rasa_sender WHERE sender_key = ?1");
+    assert_eq!(senders.len(), 2, "one of each format");
+    let of_room = "FROM rasa_event e JOIN rasa_sender s ON s.id = e.sender_id WHERE s.sender_key = ?1 \
+                   AND e.timestamp > '2023-11-14'";
+    let order = texts(&format!("SELECT e.event_type {of_room} ORDER BY e.sequence_number"));
+    assert_eq!(order, ["user", "bot", "user"], "the numbers order lines of one second");
+    assert_eq!(texts(&format!("SELECT DISTINCT e.session_id {of_room}")).len(), 2, "cut by silence");
+    assert_eq!(texts("SELECT reason FROM _turnmill_dead_letter WHERE ?1 <> ''"), ["malformed"]);
 }
 
 #[test]

@@ -26,7 +26,8 @@ pub(super) fn check(
     // The topic that is read may be one of the anonymised topics.
     let anonymised = loaded.anonymization_topics.iter().map(String::as_str);
     let anonymised = anonymised.filter(|topic| *topic != settings.kafka.topic);
-    let others: Vec<&str> = dead_letter_topic.into_iter().chain(anonymised).collect();
+    let row_topic = settings.row_topic.topic.as_deref();
+    let others: Vec<&str> = dead_letter_topic.into_iter().chain(row_topic).chain(anonymised).collect();
     let found = match check_connectivity(kafka, &others, TIMEOUT) {
         Ok(found) => found,
         Err(KafkaError::Unreachable { brokers, problem }) => {
@@ -62,6 +63,12 @@ pub(super) fn check(
             (None, name) if Some(name) == dead_letter_topic => findings.note(format_args!(
                 "warning: RASA_ANALYTICS_DLQ: topic `{name}` does not exist and is never created; the table keeps all dead \
                  letters"
+            ))?,
+            (Some((_, partitions)), name) if Some(name) == row_topic => {
+                findings.ok(format_args!("row topic `{name}` exists, {partitions}"))?;
+            }
+            (None, name) if Some(name) == row_topic => findings.note(format_args!(
+                "warning: TURNMILL_ROW_TOPIC: topic `{name}` does not exist and is never created; rows are sent once it exists"
             ))?,
             (Some((_, partitions)), name) => findings.note(format_args!(
                 "anonymised topic `{name}` (anonymization_topics) exists, {partitions}; KAFKA_TOPIC selects the topic to read"

@@ -5,8 +5,8 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use turnmill_formats::rasa::RasaDecoder;
-use turnmill_model::{AssistantNameBuf, Decoder, Record, SourceFacts};
+use turnmill_formats::shipped;
+use turnmill_model::{AssistantNameBuf, Decoders, Record, SourceFacts};
 use turnmill_pipeline::{counted, explain};
 use turnmill_service::settings::{DeadLetterSettings, ServiceSettings};
 use turnmill_source::{GroupLimits, GroupProgress, GroupSource, RecordBatch, RecordOutcome};
@@ -37,7 +37,7 @@ struct Sample {
 }
 
 impl Sample {
-    fn add(&mut self, batch: &RecordBatch, decoder: &dyn Decoder, facts: SourceFacts<'_>) {
+    fn add(&mut self, batch: &RecordBatch, decoders: &Decoders, facts: SourceFacts<'_>) {
         for record in batch.iter() {
             self.records += 1;
             self.keyed += usize::from(record.key.is_some());
@@ -52,8 +52,8 @@ impl Sample {
                     continue;
                 }
                 RecordOutcome::Body => {
-                    match decoder.decode(&Record { facts, ..record.record() }, &mut events) {
-                        Ok(()) => self.events += 1,
+                    match decoders.decode(&Record { facts, ..record.record() }, &mut events) {
+                        Ok(_) => self.events += 1,
                         Err(refused) => {
                             *self.refused.entry(refused.reason.as_str()).or_default() += 1;
                             continue;
@@ -103,7 +103,7 @@ fn read(settings: &ServiceSettings, kafka: &KafkaSettings) -> Result<Sample, Str
     let mut kafka = kafka.clone();
     kafka.range = Some(KafkaRange { from: Some(Edge::Last(LAST)), to: None });
     kafka.group_instance_id = None;
-    let decoder = RasaDecoder::new(&settings.rows);
+    let decoders = shipped(&settings.rows);
     let mut sample = Sample::default();
     let mut group = KafkaGroup::start(&kafka).map_err(|error| explain(&error))?;
     let (control, mut batch) = (group.control(), RecordBatch::new());
@@ -115,7 +115,7 @@ fn read(settings: &ServiceSettings, kafka: &KafkaSettings) -> Result<Sample, Str
                 let partitions = assignment.partitions.into_iter().map(|assigned| (assigned.partition, None));
                 control.start(assignment.generation, partitions.collect());
             }
-            GroupProgress::Batch => sample.add(&batch, &decoder, settings.source.borrow()),
+            GroupProgress::Batch => sample.add(&batch, &decoders, settings.source.borrow()),
             GroupProgress::Revoked { generation, .. } => control.released(generation),
             GroupProgress::Idle => {}
             GroupProgress::End => break,
@@ -204,7 +204,7 @@ mod tests {
     use super::*;
 
     fn findings(values: &[&str], most: f64) -> (String, bool) {
-        let decoder = RasaDecoder::new(&turnmill_model::Settings::default());
+        let decoders = shipped(&turnmill_model::Settings::default());
         let mut batch = RecordBatch::new();
         batch.begin(0);
         let part = batch.begin_part(&PartitionId::new("k", "t/0"), None);
@@ -212,7 +212,7 @@ mod tests {
             batch.push_to(part, &NewRecord { payload: Some(value.as_bytes()), ..NewRecord::default() });
         }
         let mut sample = Sample::default();
-        sample.add(&batch, &decoder, SourceFacts::default());
+        sample.add(&batch, &decoders, SourceFacts::default());
         let mut findings = Findings { out: Vec::new(), is_ok: true };
         events(&sample, most, &mut findings).unwrap();
         keys(&sample, &mut findings).unwrap();

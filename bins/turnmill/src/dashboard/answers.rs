@@ -134,7 +134,7 @@ impl Shared {
         let names = StoreNames::read(&reader.read(&queries).await.map_err(AskError::Store)?);
         let ledger = self.opened.lock().await.ledger().await.map_err(AskError::Store)?;
         let sum = |count: fn(&turnmill_sink::Counts) -> i64| -> i64 {
-            ledger.iter().map(|(_, counts)| count(counts)).sum()
+            ledger.iter().map(|entry| count(&entry.counts)).sum()
         };
         Ok(json!({
             "name": self.name,

@@ -11,7 +11,7 @@ use turnmill_markers::evaluate::{
 };
 use turnmill_markers::{Compatibility, ForeignState, OwnedMarkerEvent, Program};
 use turnmill_pipeline::counted;
-use turnmill_source::Format;
+use turnmill_source::Container;
 
 use super::Failure;
 use super::inputs::Conversations;
@@ -42,7 +42,7 @@ pub(crate) struct Args {
     /// Format of file inputs: rasa, kafka, kcat, tracker-store, sql-broker or tracker [default:
     /// detected from the content].
     #[arg(long, value_name = "FORMAT")]
-    format: Option<Format>,
+    format: Option<Container>,
     /// Print only errors.
     #[arg(long, short)]
     quiet: bool,

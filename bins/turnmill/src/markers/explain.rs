@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use turnmill_formats::rasa::RasaDecoder;
+use turnmill_formats::shipped;
 use turnmill_ingest::{Ingest, RowRules};
 use turnmill_markers::Node;
 use turnmill_markers::explain::NodeExplanation;
@@ -48,7 +48,7 @@ pub(super) async fn run(args: &Args) -> Result<bool, Failure> {
         }
     };
     let (mut store, settings) = open_for_reading(args.on.choice()).await?;
-    let rules = RowRules::new(&settings, RasaDecoder::new);
+    let rules = RowRules::new(&settings, shipped);
     let ingest = Ingest::new(&rules, 0);
     let display = Display::new(args.json);
     let mut observer = |event: turnmill_pipeline::PatternEvent<'_>| display.show(&event);

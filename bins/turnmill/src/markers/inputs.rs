@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use turnmill_engine::marker_event;
-use turnmill_formats::rasa::RasaDecoder;
+use turnmill_formats::shipped;
 use turnmill_markers::OwnedMarkerEvent;
-use turnmill_model::{Decoder, Record, Settings};
+use turnmill_model::{Decoders, Record, Settings};
 use turnmill_source::{
-    BatchLimits, FileOptions, FileSource, Format, Progress, RecordBatch, RecordOutcome, Source, SourceRecord,
+    BatchLimits, Container, FileOptions, FileSource, Progress, RecordBatch, RecordOutcome, Source,
+    SourceRecord,
 };
 use turnmill_source_tracker::{PostgresTracker, TrackerOptions, TrackerSource, is_sqlite};
 
@@ -27,15 +28,15 @@ pub(super) struct Conversations {
 
 impl Conversations {
     /// Reads all inputs to their ends.
-    pub(super) fn read(inputs: &[PathBuf], format: Option<Format>) -> Result<Self, Failure> {
-        let decoder = RasaDecoder::new(&Settings::default());
+    pub(super) fn read(inputs: &[PathBuf], format: Option<Container>) -> Result<Self, Failure> {
+        let decoders = shipped(&Settings::default());
         let mut conversations = Self::default();
         let mut batch = RecordBatch::new();
         for input in inputs {
             let mut source = open(input, format)?;
             loop {
                 let progress = source.next_batch(&BatchLimits::default(), &mut batch)?;
-                batch.iter().for_each(|record| conversations.add(&decoder, &record));
+                batch.iter().for_each(|record| conversations.add(&decoders, &record));
                 if progress != Progress::More {
                     break;
                 }
@@ -44,7 +45,7 @@ impl Conversations {
         Ok(conversations)
     }
 
-    fn add(&mut self, decoder: &RasaDecoder, record: &SourceRecord<'_>) {
+    fn add(&mut self, decoders: &Decoders, record: &SourceRecord<'_>) {
         let body = match record.outcome {
             RecordOutcome::Body => record.record(),
             RecordOutcome::Skipped => return,
@@ -55,7 +56,7 @@ impl Conversations {
         };
         let mut events = Vec::new();
         let record = Record { time: body.time.or(Some(DEFAULT_TIME)), ..body };
-        if decoder.decode(&record, &mut events).is_err() {
+        if decoders.decode(&record, &mut events).is_err() {
             self.unreadable += 1;
         }
         for event in &events {
@@ -70,8 +71,8 @@ impl Conversations {
     }
 }
 
-fn open(input: &Path, format: Option<Format>) -> Result<Box<dyn Source>, Failure> {
-    let options = || FileOptions { format, ..FileOptions::default() };
+fn open(input: &Path, format: Option<Container>) -> Result<Box<dyn Source>, Failure> {
+    let options = || FileOptions { container: format, ..FileOptions::default() };
     let failed = |name: String, source| Failure::Input { name, source };
     let text = input.to_str().unwrap_or_default();
     if input == Path::new("-") {

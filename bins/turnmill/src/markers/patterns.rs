@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use turnmill_formats::rasa::RasaDecoder;
+use turnmill_formats::shipped;
 use turnmill_ingest::{Ingest, RowRules};
 use turnmill_markers::MarkerSet;
 use turnmill_pipeline::{PatternChange, PatternTools, Stop, Swept, counted, rounded};
@@ -88,7 +88,7 @@ async fn change(
     quiet: bool,
 ) -> Result<(PatternChange, Swept), Failure> {
     let (mut store, settings) = open(choice, new).await?;
-    let rules = RowRules::new(&settings, RasaDecoder::new);
+    let rules = RowRules::new(&settings, shipped);
     let mut ingest = Ingest::new(&rules, 0);
     let display = Display::new(quiet);
     let mut observer = |event: turnmill_pipeline::PatternEvent<'_>| display.show(&event);

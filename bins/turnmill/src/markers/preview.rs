@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use turnmill_formats::rasa::RasaDecoder;
+use turnmill_formats::shipped;
 use turnmill_ingest::{Ingest, RowRules};
 use turnmill_pipeline::{PatternTools, Preview, Sample, Stop, counted};
 use turnmill_text::escaped;
@@ -34,7 +34,7 @@ pub(crate) struct Args {
 pub(super) async fn run(args: &Args) -> Result<bool, Failure> {
     let markers = read_markers(&args.files)?;
     let (mut store, settings) = open_for_reading(args.on.choice()).await?;
-    let rules = RowRules::new(&settings, RasaDecoder::new);
+    let rules = RowRules::new(&settings, shipped);
     let ingest = Ingest::new(&rules, 0);
     let display = Display::new(args.json);
     let mut observer = |event: turnmill_pipeline::PatternEvent<'_>| display.show(&event);

@@ -6,13 +6,13 @@ use std::time::Duration;
 use turnmill_model::PartitionId;
 use turnmill_pipeline::{OnRefusal, OutboxError, OutboxRunner, SinkEvent, explain};
 use turnmill_service::Component;
-use turnmill_sink::outbox::{Operation, Outbox, Scope, SinkSpec, SinkStart};
-use turnmill_sink::{Inspect, SinkError, Store, StoreError};
+use turnmill_sink::outbox::{Operation, Outbox as _, Scope, SinkSpec, SinkStart};
+use turnmill_sink::{Inspect, SinkError, Store, StoreError, StoredPosition};
 use turnmill_source_kafka::DeadLetterTopic;
 use turnmill_stores::AnyStore;
 
 use super::retry::retried;
-use super::service::{Service, error_with_setting};
+use super::service::{Service, error_with_setting, process_name};
 use crate::connect;
 
 /// Prefix of the sink's name; the topic follows. In schema version 3 this is the source of the
@@ -21,23 +21,7 @@ const NAME: &str = "dead-letter-topic";
 /// Interval between counts of the dead letters.
 const COUNT_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Removes the sinks of topics that are no longer configured, so that the outbox keeps nothing for
-/// them.
-pub(super) async fn remove_others(service: &Service, store: &mut AnyStore) -> Result<(), StoreError> {
-    let configured = service.settings.dead_letters.topic.as_deref().map(name);
-    for sink in store.sinks().await? {
-        if sink.name.starts_with(&name("")) && Some(&sink.name) != configured.as_ref() {
-            store.remove_sink(&sink.name).await?;
-            tracing::info!(
-                sink = sink.name,
-                "RASA_ANALYTICS_DLQ: sink removed, because its topic is no longer configured"
-            );
-        }
-    }
-    Ok(())
-}
-
-fn name(topic: &str) -> String {
+pub(super) fn name(topic: &str) -> String {
     format!("{NAME}:{topic}")
 }
 
@@ -73,6 +57,7 @@ async fn feed(service: &Service, topic: &str) -> Result<(), String> {
     }
     let store_of_sink = service.target.store().map_err(|error| error_with_setting(&error))?;
     let mut runner = OutboxRunner::new(store_of_sink, &settings.rows, spec, sink, service.stop.clone())
+        .with_owner(&process_name())
         .with_refusals(OnRefusal::Skip);
     let mut observe = |event: &SinkEvent<'_>| report(service, topic, event, &mut last_error);
     // Counting never ends. The runner ends when a stop is requested, and releases its lease.
@@ -97,7 +82,7 @@ async fn feed(service: &Service, topic: &str) -> Result<(), String> {
 async fn last_sent_before(store: &mut AnyStore, topic: &str) -> Result<u64, StoreError> {
     let key = PartitionId::new(NAME, topic);
     let positions = store.positions().await?;
-    let Some((_, position)) = positions.into_iter().find(|(stored, _)| *stored == key) else { return Ok(0) };
+    let Some(position) = StoredPosition::find(&positions, &key) else { return Ok(0) };
     let damaged = |_| StoreError::Damaged {
         detail: format!("the position of {key} is `{position}`, expected a number"),
     };
@@ -149,7 +134,7 @@ async fn count(service: &Service, mut store: AnyStore) {
     loop {
         // The consumers log that the database is unavailable.
         if let Ok(ledger) = store.ledger().await {
-            let waiting = ledger.iter().map(|(_, counts)| counts.dead_letters).sum::<i64>();
+            let waiting = ledger.iter().map(|entry| entry.counts.dead_letters).sum::<i64>();
             service.metrics.set_dead_letters_waiting(u64::try_from(waiting).unwrap_or_default());
         }
         tokio::time::sleep(COUNT_INTERVAL).await;

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
-use turnmill_formats::rasa::RasaDecoder;
+use turnmill_formats::shipped;
 use turnmill_ingest::{Ingest, RowRules};
 use turnmill_markers::{Diagnostic, FileFormat, MarkerSet, SourceFile};
 use turnmill_model::Settings;
@@ -199,7 +199,7 @@ async fn opened(context: &PatternsContext) -> Result<Option<AnyStore>, StoreErro
 
 async fn sweep(context: &PatternsContext) -> Result<(), StoreError> {
     let Some(mut store) = opened(context).await? else { return Ok(()) };
-    let rules = RowRules::new(&context.rows, RasaDecoder::new);
+    let rules = RowRules::new(&context.rows, shipped);
     let mut ingest = Ingest::new(&rules, 0);
     let swept = tools(&mut store, &context.stop, &mut log_retry).sweep(&mut ingest).await?;
     close(store);

@@ -26,6 +26,15 @@ pub(super) struct Service {
     pub(super) runtime: Handle,
 }
 
+/// Returns how operators tell this process from others: host, if it is known, and process id.
+pub(super) fn process_name() -> String {
+    let id = std::process::id();
+    match std::env::var("HOSTNAME") {
+        Ok(host) if !host.is_empty() => format!("{host}-{id}"),
+        _ => id.to_string(),
+    }
+}
+
 /// Returns the message of an error, with the setting to check.
 pub(super) fn error_with_setting(error: &StoreError) -> String {
     let text = explain(error);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use turnmill_formats::rasa::RasaDecoder;
+use turnmill_formats::shipped;
 use turnmill_ingest::RowRules;
 use turnmill_pipeline::{Drained, Pipeline, PipelineError, explain};
 use turnmill_service::Component;
@@ -36,7 +36,7 @@ pub(super) fn run(service: &Arc<Service>, index: usize, component: Component) {
 
 fn consume(service: &Arc<Service>, index: usize) -> Result<Drained, String> {
     let settings = &service.settings;
-    let rules = RowRules::new(&settings.rows, RasaDecoder::new);
+    let rules = RowRules::new(&settings.rows, shipped);
     let store = service.target.store().map_err(|error| error_with_setting(&error))?;
     let mut pipeline = Pipeline::new(store, &rules, service.stop.clone())
         .with_cache_bytes(settings.work.cache_bytes / connect::consumers(settings))

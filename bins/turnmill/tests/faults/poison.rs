@@ -68,14 +68,23 @@ fn records_that_cannot_be_decoded_stay_with_their_bytes_and_their_neighbours_lan
             producer.send(&name, &record).unwrap();
             producer.flush(crate::support::PATIENCE).unwrap();
             let (partition, offset) = producer.delivered().pop().unwrap().result.unwrap();
-            topic.produced.push((partition, offset, Record::default()));
+            let record = Record {
+                key: Some(key),
+                value: String::from_utf8_lossy(bytes).into_owned(),
+                headers: vec![("trace".into(), Some("\u{1}\u{2}".into()))],
+                millis: 1_700_000_000_000,
+            };
+            topic.produced.push((partition, offset, record));
         }
         // A tombstone is no dead letter.
-        producer.send(&name, &OutgoingRecord { key: Some(b"gone"), ..OutgoingRecord::default() }).unwrap();
+        let tombstone =
+            OutgoingRecord { key: Some(b"gone"), time: Some(1_700_000_000.0), ..OutgoingRecord::default() };
+        producer.send(&name, &tombstone).unwrap();
         topic.produce(&events.take(40));
         producer.flush(crate::support::PATIENCE).unwrap();
         let (partition, offset) = producer.delivered().pop().unwrap().result.unwrap();
-        topic.produced.push((partition, offset, Record::default()));
+        let record = Record { key: Some("gone".into()), millis: 1_700_000_000_000, ..Record::default() };
+        topic.produced.push((partition, offset, record));
 
         crew.start();
         crew.wait_until_read(&topic);

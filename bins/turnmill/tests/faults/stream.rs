@@ -129,15 +129,15 @@ pub(crate) fn topic(brokers: &str, name: &str) -> Topic {
     Topic::with(&settings, name)
 }
 
-/// Reads the whole topic and writes it as JSON lines of the `kafka` format. Returns the number of
-/// records.
-pub(crate) fn dump(brokers: &str, topic: &str, path: &Path) -> usize {
+/// Reads the whole topic and writes it as JSON lines of the `kafka` format. Returns the records by
+/// partition and offset. The value of a tombstone is empty.
+pub(crate) fn dump(brokers: &str, topic: &str, path: &Path) -> BTreeMap<(i32, i64), Record> {
     let mut settings = KafkaSettings::new(brokers);
     settings.topics = vec![topic.into()];
     settings.range = Some(KafkaRange::default());
     let mut group = KafkaGroup::start(&settings).unwrap();
     let (control, mut batch) = (group.control(), RecordBatch::new());
-    let mut lines: BTreeMap<(i32, u64), String> = BTreeMap::new();
+    let (mut log, mut lines) = (BTreeMap::new(), BTreeMap::new());
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     loop {
         match group.next(&GroupLimits::default(), &mut batch).unwrap() {
@@ -149,18 +149,20 @@ pub(crate) fn dump(brokers: &str, topic: &str, path: &Path) -> usize {
                 for record in batch.iter() {
                     let name = &batch.parts()[record.part].partition.partition;
                     let partition: i32 = name.rsplit_once('/').unwrap().1.parse().unwrap();
+                    let offset = i64::try_from(record.offset).unwrap();
                     let headers: Vec<_> =
                         record.headers.map(|(name, value)| (name.to_owned(), value.map(text))).collect();
                     #[allow(clippy::cast_possible_truncation, reason = "milliseconds of these years")]
-                    let millis = record.time.map(|seconds| (seconds * 1000.0).round() as i64);
+                    let millis = (record.time.unwrap() * 1000.0).round() as i64;
                     let value = (record.outcome != RecordOutcome::Skipped).then(|| text(record.payload));
+                    let key = record.key.map(text);
                     let line = json!({
-                        "topic": topic, "partition": partition, "offset": record.offset,
-                        "ts_type": 1, "ts_ms": millis, "key": record.key.map(text), "headers": headers,
-                        "value": value,
+                        "topic": topic, "partition": partition, "offset": offset, "ts_type": 1,
+                        "ts_ms": millis, "key": key, "headers": headers, "value": value,
                     });
-                    let before = lines.insert((partition, record.offset), line.to_string());
-                    assert_eq!(before, None, "read twice");
+                    let found = Record { key, value: value.unwrap_or_default(), headers, millis };
+                    assert_eq!(log.insert((partition, offset), found), None, "read twice");
+                    lines.insert((partition, offset), line.to_string());
                 }
             }
             GroupProgress::End => break,
@@ -171,5 +173,32 @@ pub(crate) fn dump(brokers: &str, topic: &str, path: &Path) -> usize {
     for line in lines.values() {
         writeln!(file, "{line}").unwrap();
     }
-    lines.len()
+    log
+}
+
+/// Checks that the log has each produced record at its offset, and otherwise only repetitions of
+/// them. A producer whose broker was killed before it acknowledged a record may send it twice. It
+/// may then learn that the broker has the record, but not the offset, which is -1.
+#[track_caller]
+pub(crate) fn assert_complete(log: &BTreeMap<(i32, i64), Record>, topic: &Topic) {
+    let mut others = log.clone();
+    let (known, unknown): (Vec<_>, Vec<_>) = topic.produced.iter().partition(|(_, offset, _)| *offset >= 0);
+    for (partition, offset, record) in known {
+        let found = others.remove(&(*partition, *offset));
+        assert_eq!(found.as_ref(), Some(record), "{}/{partition}@{offset}", topic.name);
+    }
+    for (partition, _, record) in unknown {
+        let mut same = others.iter().filter(|(at, found)| at.0 == *partition && *found == record);
+        let at = same.next().map(|(at, _)| *at);
+        assert!(
+            at.and_then(|at| others.remove(&at)).is_some(),
+            "{}/{partition} lacks {record:?}",
+            topic.name
+        );
+    }
+    let repeated = |record: &Record| topic.produced.iter().any(|(_, _, produced)| produced == record);
+    others.iter().for_each(|(at, record)| assert!(repeated(record), "{at:?} was not produced: {record:?}"));
+    if !others.is_empty() {
+        eprintln!("{}: the producer repeated {} records", topic.name, others.len());
+    }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 use turnmill_formats::rasa::RasaDecoder;
-use turnmill_ingest::testkit::{Given, conversation};
+use turnmill_ingest::testkit::{OwnedRecord, conversation};
 use turnmill_ingest::{Accounting, Arrivals, Ingest, MakeDeadLetter, RowRules};
 use turnmill_model::{Refused, Settings};
 use turnmill_pipeline::{OnRefusal, OutboxRunner, SinkEvent, Stop};
@@ -16,7 +16,7 @@ use turnmill_sink::{DeadLetter, Sink, Store as _};
 use turnmill_sink_sqlite::SqliteStore;
 
 use crate::dead_letters::records;
-use crate::support::Topic;
+use crate::support::{Record, Service, Topic, capture, ran, sinks, turnmill, variables, wait_until_read};
 
 #[path = "../../../../examples/sinks/custom_store.rs"]
 mod custom_store;
@@ -52,10 +52,12 @@ fn fill(file: &File, senders: &[&str]) {
         let mut store = file.store();
         store.open(&Settings::default()).await.unwrap();
         for sender in senders {
-            let lines: Vec<Given> =
-                conversation(sender, 2, START).iter().map(|line| Given::body(line.as_bytes())).collect();
+            let lines: Vec<OwnedRecord> = conversation(sender, 2, START)
+                .iter()
+                .map(|line| OwnedRecord::body(line.as_bytes()))
+                .collect();
             let mut arrivals = Arrivals::default();
-            lines.iter().for_each(|line| arrivals.push(ingest.decoder(), line.record()));
+            lines.iter().for_each(|line| arrivals.push(ingest.decoders(), line.as_record()));
             let accounting = Accounting::Source("test");
             ingest.ingest(&mut store, &arrivals, &[], &accounting, &NoLetters).await.unwrap();
         }
@@ -201,4 +203,121 @@ fn a_custom_store_ends_with_the_stores_rows() {
         ),
         ends(&original, "SELECT end_sequence_number FROM rasa_session ORDER BY id")
     );
+}
+
+/// Returns whether the only sink of a store has everything.
+fn is_fed(store: &str) -> bool {
+    let sinks = sinks(store);
+    sinks.len() == 1 && sinks[0].lag() == 0 && sinks[0].position.snapshot.is_none()
+}
+
+/// Returns the output of `turnmill sinks`, and checks the exit code.
+fn tool(arguments: &[&str], code: i32) -> String {
+    let output = ran(turnmill(&[&["sinks"], arguments].concat()), code);
+    String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+}
+
+/// Number of rows of each table whose key is in the topic and whose last record is no tombstone.
+fn rows_of(topic: &Topic) -> BTreeMap<String, u64> {
+    let mut last = BTreeMap::new();
+    for record in records(&topic.brokers, &topic.name) {
+        last.insert(record.key.unwrap(), record.value);
+    }
+    let mut counts = BTreeMap::new();
+    for (key, _) in last.iter().filter(|(_, value)| !value.is_empty()) {
+        let table = key.split_once('/').unwrap().0;
+        if !table.is_empty() {
+            *counts.entry(table.to_owned()).or_default() += 1;
+        }
+    }
+    counts
+}
+
+#[test]
+fn the_service_sends_rows_to_a_topic_and_a_tool_lists_resets_and_removes_the_sink() {
+    let Some(mut topic) = Topic::fresh(1) else { return };
+    let Some(rows) = Topic::fresh(1) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let file = File(folder.path().join("rasa.sqlite"));
+    let store = format!("sqlite:{}", file.0.display());
+    topic.produce(&capture("partition-by-sender-true.jsonl.gz")[..300]);
+    let mut settings = variables(&topic, &store);
+    settings.push(("TURNMILL_ROW_TOPIC".into(), rows.name.clone()));
+    let name = format!("row-topic:{}", rows.name);
+
+    let mut service = Service::start(&settings);
+    wait_until_read(&store, &topic, &mut service);
+    service.wait("the rows are sent", |_| is_fed(&store));
+    let list: Value = serde_json::from_str(&tool(&["list", &store, "--json"], 0)).unwrap();
+    assert_eq!((&list[0]["name"], &list[0]["scope"]), (&name.as_str().into(), &"all".into()));
+    assert!(list[0]["owner"].is_string() && list[0]["error"].is_null(), "{list}");
+    assert_eq!((&list[0]["lag_entries"], &list[0]["snapshot"]), (&0.into(), &Value::Null));
+    service.wait("metrics say so", |service| service.metric("turnmill_sink_changes_total{") > 300.0);
+    service.stop();
+    assert_eq!(rows_of(&rows), counts(&file));
+
+    let before = records(&rows.brokers, &rows.name).len();
+    assert!(tool(&["reset", &store, &name], 0).contains("starts again with a snapshot"));
+    let text = tool(&["list", &store], 0);
+    assert!(text.contains(&name) && text.contains("snapshot"), "{text}");
+    let mut service = Service::start(&settings);
+    service.wait("the snapshot is sent", |_| is_fed(&store));
+    service.stop();
+    assert!(records(&rows.brokers, &rows.name).len() > before);
+    assert_eq!(rows_of(&rows), counts(&file));
+
+    let unknown = tool(&["remove", &store, "nothing"], 1);
+    assert!(unknown.contains("no sink `nothing`") && unknown.contains(&name), "{unknown}");
+    tool(&["remove", &store, &name], 0);
+    assert_eq!(tool(&["list", &store, "--json"], 0).trim(), "[]");
+}
+
+/// A row that is too large for the topic stops the sending of rows, not the service; or it is
+/// skipped, and all others arrive.
+#[test]
+fn a_row_that_is_too_large_for_the_topic_stops_it_or_is_skipped() {
+    let Some(shared) = turnmill_testbed::kafka::shared() else { return };
+    let Some(mut topic) = Topic::fresh(1) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let store = format!("sqlite:{}", folder.path().join("rasa.sqlite").display());
+    let rows = Topic::new(&topic.brokers, &format!("{}-rows", topic.name));
+    shared.create_topic(&rows.name, 1, &[("max.message.bytes", "4000")]);
+    let mut random = fastrand::Rng::with_seed(1);
+    let noise: String = std::iter::repeat_with(|| random.alphanumeric()).take(20_000).collect();
+    let events: Vec<Record> = ["hello", &noise, "bye"]
+        .iter()
+        .enumerate()
+        .map(|(number, text)| Record {
+            value: serde_json::json!({
+                "sender_id": "u1", "event": "user", "timestamp": START + number as f64, "text": text
+            })
+            .to_string(),
+            ..Record::default()
+        })
+        .collect();
+    topic.produce(&events);
+    let mut settings = variables(&topic, &store);
+    settings.push(("TURNMILL_ROW_TOPIC".into(), rows.name.clone()));
+    let mut service = Service::start(&settings);
+    wait_until_read(&store, &topic, &mut service);
+    service.wait("it says what was refused", |service| service.said("`put rasa_user_message "));
+    assert!(service.said("no more rows are sent until the service is started again"));
+    service.wait("it counts", |service| service.metric("turnmill_sink_errors_total{") == 1.0);
+    topic.produce(&events[..1]);
+    wait_until_read(&store, &topic, &mut service);
+    service.stop();
+    assert!(sinks(&store)[0].error.as_ref().unwrap().contains("rasa_user_message"));
+
+    settings.push(("TURNMILL_SINK_ON_REFUSAL".into(), "skip".into()));
+    let mut service = Service::start(&settings);
+    service.wait("the rest is sent", |_| is_fed(&store));
+    service.stop();
+    assert_eq!((sinks(&store)[0].skipped, &sinks(&store)[0].error), (1, &None));
+    let messages: Vec<Value> = records(&rows.brokers, &rows.name)
+        .iter()
+        .filter_map(|record| serde_json::from_str(&record.value).ok())
+        .filter(|value: &Value| value["table"] == "rasa_user_message")
+        .collect();
+    let text = |wanted: &str| messages.iter().any(|message| message["row"]["text"] == wanted);
+    assert!(text("hello") && text("bye") && !text(&noise), "{messages:?}");
 }

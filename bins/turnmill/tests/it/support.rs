@@ -16,7 +16,7 @@ use turnmill_model::Settings;
 use turnmill_pipeline::{Event, Pipeline, Stop};
 use turnmill_sink::outbox::{Outbox as _, SinkState};
 use turnmill_sink_sqlite::SqliteStore;
-use turnmill_source::{FileOptions, FileSource, Format, Position, Source};
+use turnmill_source::{Container, FileOptions, FileSource, Position, Source};
 use turnmill_source_kafka::{KafkaProducer, KafkaSettings, OutgoingRecord, ProducerSettings};
 use turnmill_stores::AnyStore;
 
@@ -141,7 +141,7 @@ impl Topic {
         let store = SqliteStore::file(&file);
         let mut pipeline = Pipeline::new(store, &rules, Stop::default()).with_cache_bytes(64 << 20);
         let mut open = |position: Option<&Position>| {
-            let options = FileOptions { format: Some(Format::Kafka), ..FileOptions::default() };
+            let options = FileOptions { container: Some(Container::Kafka), ..FileOptions::default() };
             FileSource::open(&dump, options, position).map(|source| Box::new(source) as Box<dyn Source>)
         };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

@@ -5,9 +5,14 @@
 mod metrics;
 
 use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use turnmill_embed::pipeline::OutboxError;
+use turnmill_embed::sink::SinkError;
+use turnmill_embed::sink::outbox::{ChangeBatch, SinkSpec, SinkStart};
 use turnmill_embed::sqlite::SqliteStore;
-use turnmill_embed::{Inspect, Loader, MemoryStore};
+use turnmill_embed::{Inspect, LoadError, Loader, MemoryStore};
 
 fn event(second: u32, event: &str) -> String {
     format!(r#"{{"sender_id": "u1", "event": "{event}", "timestamp": 17000000{second:02}.5, "text": "t"}}"#)
@@ -39,6 +44,55 @@ fn files_and_iterators_give_the_same_rows() {
     assert_eq!(rows.tables["rasa_turn"].rows, 1);
 }
 
+/// Opens a SQLite store twice: for the loader, and for its sink.
+fn stores(folder: &tempfile::TempDir) -> [SqliteStore; 2] {
+    [0; 2].map(|_| SqliteStore::file(folder.path().join("rasa.sqlite")))
+}
+
+#[test]
+fn a_sink_has_everything_once_it_is_finished_and_continues_in_the_next_loader() {
+    let folder = tempfile::tempdir().unwrap();
+    let seen = Arc::new(Mutex::new((Vec::new(), 0)));
+    for round in 0..2 {
+        let kept = Arc::clone(&seen);
+        let sink = move |batch: &ChangeBatch| {
+            let mut kept = kept.lock().unwrap();
+            kept.0.push(batch.origin.to_string());
+            kept.1 += batch.rows().filter(|row| row.table == "rasa_event").count();
+            Ok(())
+        };
+        let spec = SinkSpec { start: SinkStart::Now, ..SinkSpec::new("events") };
+        let [store, of_sink] = stores(&folder);
+        let mut loader = Loader::new(store).with_sink(of_sink, spec, sink).unwrap();
+        for second in [1, 2] {
+            let loaded = loader.load_records("test", [event(10 * round + second, "user")]).unwrap();
+            assert_eq!(loaded.report.counts.events, 1);
+        }
+        assert!(loader.finish_sinks(Duration::from_secs(60)).unwrap());
+        assert!(loader.finish_sinks(Duration::ZERO).unwrap(), "there are no others");
+    }
+    assert_eq!(*seen.lock().unwrap(), (["1", "2", "3", "4"].map(String::from).to_vec(), 4));
+}
+
+#[test]
+fn an_error_of_a_sink_does_not_stop_loading() {
+    let folder = tempfile::tempdir().unwrap();
+    let [store, of_sink] = stores(&folder);
+    let refuse = |_: &ChangeBatch| Err(SinkError::refused(0, "never"));
+    let mut loader = Loader::new(store).with_sink(of_sink, SinkSpec::new("picky"), refuse).unwrap();
+    for second in [1, 2] {
+        let loaded = loader.load_records("test", [event(second, "user")]).unwrap();
+        assert_eq!(loaded.report.counts.events, 1);
+    }
+    let error = loader.finish_sinks(Duration::from_secs(60)).unwrap_err();
+    assert!(matches!(&error, LoadError::Sink(OutboxError::Refused { .. })), "{error:?}");
+
+    let [store, of_sink] = stores(&folder);
+    let away = |_: &ChangeBatch| Err(SinkError::retryable("away"));
+    let mut loader = Loader::new(store).with_sink(of_sink, SinkSpec::new("picky"), away).unwrap();
+    assert!(!loader.finish_sinks(Duration::from_millis(200)).unwrap(), "it does not have everything");
+}
+
 #[test]
 fn a_file_that_is_not_there_is_named() {
     let error = Loader::new(MemoryStore::default()).load_file("no/such.log").unwrap_err();
@@ -48,7 +102,19 @@ fn a_file_that_is_not_there_is_named() {
 #[cfg(feature = "postgres")]
 mod postgres {
     use turnmill_embed::postgres::{PostgresSettings, PostgresStore};
+    use turnmill_embed::sink::outbox::{ChangeBatch, SinkSpec};
     use turnmill_embed::{Inspect, LoadError, Loader, MemoryStore};
+
+    #[test]
+    fn a_sink_of_a_loader_has_a_runtime_too() {
+        let Some(url) = turnmill_testbed::postgres::database() else { return };
+        let settings: PostgresSettings = url.parse().unwrap();
+        let [store, of_sink] = [0; 2].map(|_| PostgresStore::new(settings.clone()));
+        let sink = |_: &ChangeBatch| Ok(());
+        let mut loader = Loader::new(store).with_sink(of_sink, SinkSpec::new("none"), sink).unwrap();
+        loader.load_records("test", [super::event(1, "user")]).unwrap();
+        assert!(loader.finish_sinks(std::time::Duration::from_secs(60)).unwrap());
+    }
 
     #[test]
     fn a_loader_brings_the_runtime() {

@@ -51,6 +51,7 @@ pub(super) fn event<'a>(
         anonymised,
         told_by_key: event_type == "user" && texts.message_id.is_some(),
         ordinal: 0,
+        counted: true,
         body: body(settings, &event_type, &mut texts, wire),
         event_type,
     });

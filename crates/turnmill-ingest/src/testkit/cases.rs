@@ -1,13 +1,15 @@
 //! The checks of the suite, one property each.
 
 use turnmill_formats::rasa::RasaDecoder;
-use turnmill_model::{PartitionId, Reason, SessionIdMode, Settings};
+use turnmill_model::{
+    AssistantNameBuf, PartitionId, Reason, Record, Refused, SessionIdMode, Settings, SourceFactsBuf, TimeUnit,
+};
 
 use super::drive::PlainLetters;
-use super::{Fixture, Given, conversation};
-use crate::{Accounting, Arrivals, Ingest, Report, RowRules};
+use super::{Fixture, OwnedRecord, conversation};
+use crate::{Accounting, Arrivals, Ingest, MakeDeadLetter, Report, RowRules};
 use turnmill_sink::digest::Digests;
-use turnmill_sink::{Advance, Class, Inspect, Store, StoreError};
+use turnmill_sink::{Advance, Class, DeadLetter, Inspect, Store, StoreError, StoredPosition};
 
 pub(super) const START: f64 = 1_656_382_549.5;
 
@@ -24,22 +26,30 @@ impl<S: Store + Inspect> Bench<S> {
         Self::with_settings(store, &Settings::default()).await
     }
 
-    async fn with_settings(mut store: S, settings: &Settings) -> Self {
+    async fn with_settings(store: S, settings: &Settings) -> Self {
+        Self::with_rules(store, &RowRules::new(settings, RasaDecoder::new)).await
+    }
+
+    pub(super) async fn with_rules(mut store: S, rules: &RowRules) -> Self {
         let key = PartitionId { source: "suite".into(), partition: "0".into() };
-        let ingest = Ingest::new(&RowRules::new(settings, RasaDecoder::new), 1 << 20);
+        let ingest = Ingest::new(rules, 1 << 20);
         let opened = ingest.open(&mut store).await.unwrap();
         let position = opened.position(&key).map(Into::into);
         Self { store, ingest, key, position }
     }
 
     pub(super) async fn write(&mut self, lines: &[String], to: &str) -> Result<Report, StoreError> {
-        let given: Vec<Given> = lines.iter().map(|line| Given::body(line.as_bytes())).collect();
+        let given: Vec<OwnedRecord> = lines.iter().map(|line| OwnedRecord::body(line.as_bytes())).collect();
         self.write_given(&given, to).await
     }
 
-    pub(super) async fn write_given(&mut self, given: &[Given], to: &str) -> Result<Report, StoreError> {
+    pub(super) async fn write_given(
+        &mut self,
+        given: &[OwnedRecord],
+        to: &str,
+    ) -> Result<Report, StoreError> {
         let mut arrivals = Arrivals::default();
-        given.iter().for_each(|given| arrivals.push(self.ingest.decoder(), given.record()));
+        given.iter().for_each(|given| arrivals.push(self.ingest.decoders(), given.as_record()));
         let advance = Advance { key: self.key.clone(), from: self.position.clone(), to: to.into() };
         let letters = PlainLetters { arrivals: &arrivals, key: &self.key };
         let accounting = Accounting::Source("suite");
@@ -50,8 +60,8 @@ impl<S: Store + Inspect> Bench<S> {
     }
 
     pub(super) async fn digests(&mut self) -> Digests {
-        for (_, counts) in self.store.ledger().await.unwrap() {
-            assert!(counts.adds_up(), "the ledger does not add up: {counts:?}");
+        for entry in self.store.ledger().await.unwrap() {
+            assert!(entry.counts.adds_up(), "the ledger does not add up: {entry:?}");
         }
         self.store.digests().await.unwrap()
     }
@@ -68,14 +78,14 @@ pub(super) async fn expected_with<F: Fixture>(
     lines: &[String],
     settings: &Settings,
 ) -> Digests {
-    let given: Vec<Given> = lines.iter().map(|line| Given::body(line.as_bytes())).collect();
+    let given: Vec<OwnedRecord> = lines.iter().map(|line| OwnedRecord::body(line.as_bytes())).collect();
     expected_of(fixture, &given, settings).await
 }
 
 /// Returns the digests that the records give in one batch of a store of the same kind.
 pub(super) async fn expected_of<F: Fixture>(
     fixture: &mut F,
-    given: &[Given],
+    given: &[OwnedRecord],
     settings: &Settings,
 ) -> Digests {
     let mut bench = Bench::with_settings(fixture.create(), settings).await;
@@ -92,7 +102,8 @@ pub(super) async fn resumes_where_it_stopped<F: Fixture>(fixture: &mut F) {
     assert_eq!(second.position.as_deref(), Some("6"), "the position is stored with the rows");
     second.write(&lines[6..], "end").await.unwrap();
     assert_eq!(second.digests().await, expected(fixture, &lines).await, "a restart does not show");
-    assert_eq!(second.store.positions().await.unwrap(), [(second.key.clone(), "end".to_owned())]);
+    let stored = StoredPosition { key: second.key.clone(), position: "end".into() };
+    assert_eq!(second.store.positions().await.unwrap(), [stored]);
 }
 
 pub(super) async fn redelivery_changes_nothing<F: Fixture>(fixture: &mut F) {
@@ -309,9 +320,24 @@ pub(super) async fn other_settings_are_refused<F: Fixture>(fixture: &mut F) {
     assert!(error.to_string().contains("session_id"), "the error names the setting: {error}");
 }
 
+pub(super) async fn rows_of_other_settings_are_refused<F: Fixture>(fixture: &mut F) {
+    let lines = conversation("u1", 2, START);
+    let other = Settings { session_id: SessionIdMode::Off, ..Settings::default() };
+    let mut bench = Bench::with_settings(fixture.create(), &other).await;
+    // The same store, with rules of other settings than it was opened with.
+    bench.ingest = Ingest::new(&RowRules::new(&Settings::default(), RasaDecoder::new), 1 << 20);
+    let before = bench.digests().await;
+    let error = bench.write(&lines, "1").await.unwrap_err();
+    assert_eq!(error.class(), Class::Fatal);
+    assert!(error.to_string().contains("session_id"), "the error names the setting: {error}");
+    assert_eq!((bench.digests().await, bench.store.ledger().await.unwrap()), (before, Vec::new()));
+    // With rules of the settings that it was opened with, the same batch is taken in.
+    bench.ingest = Ingest::new(&RowRules::new(&other, RasaDecoder::new), 1 << 20);
+    bench.write(&lines, "1").await.unwrap();
+    assert_eq!(bench.digests().await, expected_with(fixture, &lines, &other).await);
+}
+
 pub(super) async fn dead_letters_can_be_retried<F: Fixture>(fixture: &mut F) {
-    let settings = Settings::default();
-    let decoder = RasaDecoder::new(&settings);
     let lines = conversation("u1", 2, START);
     let mut driver_lines = lines.clone();
     driver_lines.insert(3, "not JSON".into());
@@ -323,8 +349,8 @@ pub(super) async fn dead_letters_can_be_retried<F: Fixture>(fixture: &mut F) {
     assert_eq!(letters.len(), 2);
     for letter in &letters {
         let mut arrivals = Arrivals::default();
-        let given = Given::body(letter.payload.clone());
-        arrivals.push(&decoder, given.record());
+        let given = OwnedRecord::body(letter.payload.clone());
+        arrivals.push(bench.ingest.decoders(), given.as_record());
         let accounting = Accounting::Retry { source: &letter.key.source, letter: letter.id };
         let plain = PlainLetters { arrivals: &arrivals, key: &letter.key };
         bench.ingest.ingest(&mut bench.store, &arrivals, &[], &accounting, &plain).await.unwrap();
@@ -336,4 +362,83 @@ pub(super) async fn dead_letters_can_be_retried<F: Fixture>(fixture: &mut F) {
         "the other landed"
     );
     assert_eq!(bench.digests().await, expected(fixture, &lines).await);
+}
+
+/// A dead letter that uses every column.
+fn full_letter() -> DeadLetter {
+    DeadLetter {
+        id: 0,
+        key: PartitionId { source: "kafka ü".into(), partition: "rasa/0".into() },
+        place: "offset 17".into(),
+        reason: Reason::NotUtf8,
+        detail: "byte 0 \u{0}and 'quotes'".into(),
+        payload: vec![0, 255, 128],
+        sender: Some("u1".into()),
+        time: Some(1_656_382_549.326_936),
+        environment: Some("dev".into()),
+        row: Some(-7),
+        facts: SourceFactsBuf {
+            assistant: AssistantNameBuf::Given("bank".into()),
+            time_unit: TimeUnit::Milliseconds,
+            anonymised: true,
+            decoder: Some("chat".into()),
+        },
+        record_key: Some(vec![9, 0]),
+        headers: vec![("a".into(), Some(vec![0, 1])), ("a".into(), None), ("b".into(), Some(Vec::new()))],
+    }
+}
+
+struct FullLetters;
+
+impl MakeDeadLetter for FullLetters {
+    fn dead_letter(&self, _: usize, _: &Refused) -> DeadLetter {
+        full_letter()
+    }
+}
+
+pub(super) async fn dead_letters_come_back_whole_and_their_ids_are_not_used_again<F: Fixture>(
+    fixture: &mut F,
+) {
+    let mut bench = Bench::new(fixture.create()).await;
+    let (store, ingest) = (&mut bench.store, &mut bench.ingest);
+    let broken = |ingest: &Ingest, payloads: &[&'static [u8]]| {
+        let mut arrivals = Arrivals::default();
+        for payload in payloads {
+            arrivals.push(ingest.decoders(), Record { payload, ..Record::default() });
+        }
+        arrivals
+    };
+    let count = Accounting::Source("kafka ü");
+    let arrivals = broken(ingest, &[b"\xff", b"\xfe"]);
+    ingest.ingest(store, &arrivals, &[], &count, &FullLetters).await.unwrap();
+    let letters = store.dead_letters(0, 10).await.unwrap();
+    let ids: Vec<u64> = letters.iter().map(|letter| letter.id).collect();
+    assert!(ids.len() == 2 && ids[0] < ids[1], "ids ascend: {ids:?}");
+    for letter in &letters {
+        // A database may be unable to keep NUL in a text.
+        let detail = full_letter().detail.replace('\0', "");
+        assert_eq!(letter.detail.replace('\0', ""), detail);
+        assert_eq!(*letter, DeadLetter { id: letter.id, detail: letter.detail.clone(), ..full_letter() });
+    }
+    assert_eq!(store.dead_letters(ids[0], 10).await.unwrap(), letters[1..]);
+    assert_eq!(store.dead_letters(0, 1).await.unwrap(), letters[..1]);
+    // Both are retried as something that decodes; then another one arrives.
+    let good = conversation("u1", 1, START);
+    for (letter, line) in ids.iter().zip(&good) {
+        let given = OwnedRecord::body(line.as_bytes());
+        let mut arrivals = Arrivals::default();
+        arrivals.push(ingest.decoders(), given.as_record());
+        let retry = Accounting::Retry { source: "kafka ü", letter: *letter };
+        ingest.ingest(store, &arrivals, &[], &retry, &FullLetters).await.unwrap();
+        // A second process that retries the same letter is fenced, and the ledger stays correct.
+        let error = ingest.ingest(store, &arrivals, &[], &retry, &FullLetters).await.unwrap_err();
+        assert_eq!(error.class(), Class::Fenced, "{error}");
+    }
+    assert!(store.dead_letters(0, 10).await.unwrap().is_empty());
+    let ledger = store.ledger().await.unwrap();
+    assert!(ledger[0].counts.adds_up() && ledger[0].counts.events == 2, "{ledger:?}");
+    let arrivals = broken(ingest, &[b"\xff"]);
+    ingest.ingest(store, &arrivals, &[], &count, &FullLetters).await.unwrap();
+    let left = store.dead_letters(0, 10).await.unwrap();
+    assert!(left.len() == 1 && !ids.contains(&left[0].id), "an id is not used again: {left:?}");
 }

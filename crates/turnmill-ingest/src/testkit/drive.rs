@@ -1,50 +1,11 @@
 //! Delivers records to stores in any order, by any number of writers, with failures.
 
-use turnmill_model::{PartitionId, Record, Refused, SourceFactsBuf};
+use turnmill_model::{PartitionId, Record, Refused};
 
-use super::Fixture;
+use super::{Fixture, OwnedRecord};
 use crate::{Accounting, Arrivals, Ingest, MakeDeadLetter, Report, RowRules};
 use turnmill_sink::digest::Digests;
-use turnmill_sink::{Advance, Class, DeadLetter, Inspect, Store, StoreError};
-
-/// Holds a record to deliver.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Given {
-    /// The body.
-    pub payload: Vec<u8>,
-    /// The sender, if the envelope names it.
-    pub sender: Option<String>,
-    /// The record's own time.
-    pub time: Option<f64>,
-    /// The record's environment.
-    pub environment: Option<String>,
-    /// The record's number in a table that numbers its rows.
-    pub row: Option<i64>,
-    /// What the source says about all of its records.
-    pub facts: SourceFactsBuf,
-}
-
-impl Given {
-    /// Creates a record of only a body.
-    #[must_use]
-    pub fn body(payload: impl Into<Vec<u8>>) -> Self {
-        Self { payload: payload.into(), ..Self::default() }
-    }
-
-    /// Returns the record as a decoder takes it.
-    #[must_use]
-    pub fn record(&self) -> Record<'_> {
-        Record {
-            payload: &self.payload,
-            sender: self.sender.as_deref(),
-            time: self.time,
-            environment: self.environment.as_deref(),
-            row: self.row,
-            facts: self.facts.borrow(),
-            kept: None,
-        }
-    }
-}
+use turnmill_sink::{Advance, Class, DeadLetter, Inspect, LedgerEntry, Store, StoreError};
 
 /// Holds one batch of a test.
 #[derive(Clone, Debug, Default)]
@@ -52,7 +13,7 @@ pub struct Delivery<'r> {
     /// Which writer delivers it, from 0.
     pub writer: usize,
     /// The records.
-    pub records: Vec<&'r Given>,
+    pub records: Vec<&'r OwnedRecord>,
     /// Number of statements after which the first attempt fails; it is then retried.
     pub fail_after: Option<u64>,
 }
@@ -111,7 +72,7 @@ where
     pub async fn deliver(&mut self, delivery: &Delivery<'_>) -> Report {
         let count = self.writers.len();
         let writer = &mut self.writers[delivery.writer % count];
-        let records = delivery.records.iter().map(|given| given.record());
+        let records = delivery.records.iter().map(|given| given.as_record());
         if delivery.fail_after.is_some() {
             self.fixture.fail_after(&mut writer.store, delivery.fail_after);
             let attempt = writer.deliver(records.clone()).await;
@@ -135,7 +96,7 @@ where
     ///
     /// If the ledger does not add up, or the store cannot be read.
     pub async fn digests(&mut self) -> Digests {
-        for (source, counts) in self.store().ledger().await.unwrap() {
+        for LedgerEntry { source, counts } in self.store().ledger().await.unwrap() {
             assert!(counts.adds_up(), "ledger of {source} does not add up: {counts:?}");
         }
         self.store().digests().await.unwrap()
@@ -146,11 +107,11 @@ impl<S: Store> Writer<S> {
     async fn deliver<'a>(&mut self, records: impl Iterator<Item = Record<'a>>) -> Result<Report, StoreError> {
         let mut arrivals = Arrivals::default();
         for record in records {
-            arrivals.push(self.ingest.decoder(), record);
+            arrivals.push(self.ingest.decoders(), record);
         }
         // Packing ahead must give the same as packing inside the transaction.
         if self.delivered.is_multiple_of(2) {
-            arrivals.pack(self.ingest.decoder());
+            arrivals.pack(self.ingest.decoders());
         }
         let to = (self.delivered + arrivals.len() as u64).to_string();
         let advance = Advance { key: self.key.clone(), from: self.position.clone(), to: to.clone() };
@@ -164,6 +125,17 @@ impl<S: Store> Writer<S> {
     }
 }
 
+/// Makes dead letters without a payload, for tests whose records are all accepted.
+#[derive(Clone, Copy, Debug)]
+pub struct NoLetters;
+
+impl MakeDeadLetter for NoLetters {
+    fn dead_letter(&self, record: usize, refused: &Refused) -> DeadLetter {
+        let key = PartitionId::new("test", "0");
+        DeadLetter::new(&key, &record.to_string(), &Record::default(), refused)
+    }
+}
+
 /// Makes dead letters of records without an envelope.
 pub(crate) struct PlainLetters<'l, 'a> {
     pub(crate) arrivals: &'l Arrivals<'a>,
@@ -172,22 +144,6 @@ pub(crate) struct PlainLetters<'l, 'a> {
 
 impl MakeDeadLetter for PlainLetters<'_, '_> {
     fn dead_letter(&self, record: usize, refused: &Refused) -> DeadLetter {
-        let Record { payload, sender, time, environment, row, facts, kept: _ } =
-            self.arrivals.records[record];
-        DeadLetter {
-            id: 0,
-            key: self.key.clone(),
-            place: record.to_string(),
-            reason: refused.reason,
-            detail: refused.detail.clone(),
-            payload: payload.to_vec(),
-            sender: sender.map(Into::into),
-            time,
-            environment: environment.map(Into::into),
-            row,
-            facts: facts.into(),
-            record_key: None,
-            headers: Vec::new(),
-        }
+        DeadLetter::new(self.key, &record.to_string(), &self.arrivals.records[record], refused)
     }
 }

@@ -12,7 +12,7 @@ use turnmill_sink::{Class, Inspect, Store, StoreError, Upkeep};
 
 use super::cases::{Bench, START};
 use super::drive::PlainLetters;
-use super::{Fixture, Given, Replica, conversation};
+use super::{Fixture, OwnedRecord, Replica, conversation};
 use crate::{Accounting, Arrivals, Ingest, RowRules};
 
 const OWNER: &str = "suite";
@@ -95,6 +95,7 @@ where
     let absent = bench.store.lease_sink("absent", OWNER, LEASE).await.unwrap();
     assert_eq!(absent, None, "there is no sink of that name");
     assert!(!bench.store.remove_sink("absent").await.unwrap());
+    assert!(!bench.store.reset_sink("absent").await.unwrap());
 }
 
 pub(super) async fn a_sink_ends_with_the_stores_rows<F: Fixture>(fixture: &mut F)
@@ -127,8 +128,8 @@ where
     assert!(letters.len() > 1, "there is something to retry: {letters:?}");
     for letter in &letters {
         let mut arrivals = Arrivals::default();
-        let given = Given::body(letter.payload.clone());
-        arrivals.push(bench.ingest.decoder(), given.record());
+        let given = OwnedRecord::body(letter.payload.clone());
+        arrivals.push(bench.ingest.decoders(), given.as_record());
         if arrivals.refused().is_empty() {
             let accounting = Accounting::Retry { source: &letter.key.source, letter: letter.id };
             let plain = PlainLetters { arrivals: &arrivals, key: &letter.key };
@@ -291,8 +292,19 @@ where
     assert_eq!(error.class(), Class::Fenced, "{error}");
     let state = &store.sinks().await.unwrap()[1];
     assert_eq!((state.lag(), state.skipped, state.error.as_deref()), (2, 2, Some("odd")));
+    assert_eq!(state.owner.as_deref(), Some(OWNER));
     step = SinkStep { owner: "another", from: &to, ..step };
     assert_eq!(store.advance_sink(&step).await.unwrap_err().class(), Class::Fenced, "it has no lease");
+
+    assert!(store.reset_sink("slow").await.unwrap());
+    assert_eq!(entries(store, 0).await, [], "a sink that starts again needs no entry");
+    let state = store.sinks().await.unwrap().remove(1);
+    assert_eq!((state.lag(), state.lag_bytes, state.error), (0, 0, None));
+    step = SinkStep { owner: OWNER, from: &to, ..step };
+    assert_eq!(store.advance_sink(&step).await.unwrap_err().class(), Class::Fenced, "it has moved");
+    let mut replica = Replica::default();
+    follow(store, "slow", &mut replica).await;
+    assert_equal(store, &replica, "after a reset").await;
 
     assert!(store.remove_sink("slow").await.unwrap());
     assert_eq!(entries(store, 0).await, [], "a sink that is gone keeps nothing");

@@ -8,7 +8,7 @@ use turnmill_sink::outbox::{ChangeBatch, ChangeValue, DEAD_LETTERS, Operation, R
 use turnmill_sink::{Sink, SinkError};
 
 /// A row: values by column.
-type Row = BTreeMap<String, ChangeValue>;
+type Row = BTreeMap<String, ChangeValue<'static>>;
 
 /// The rows of all tables, made of changes alone.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24,8 +24,9 @@ impl Replica {
 
     fn change(&mut self, change: RowChange<'_>) {
         let key = change.key();
-        let row =
-            || -> Row { change.fields().map(|(name, value)| (name.to_owned(), value.clone())).collect() };
+        let row = || -> Row {
+            change.fields().map(|(name, value)| (name.to_owned(), value.into_owned())).collect()
+        };
         let table = match change.operation {
             Operation::Reset => return self.tables.clear(),
             Operation::Clear => return self.clear(&key),

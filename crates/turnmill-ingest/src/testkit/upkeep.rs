@@ -4,7 +4,7 @@ use turnmill_formats::rasa::RasaDecoder;
 use turnmill_model::{AssistantNameBuf, Micros, SenderId, SessionIdMode, Settings, SourceFactsBuf};
 
 use super::cases::{Bench, START, expected_of, expected_with};
-use super::{Fixture, Given, conversation};
+use super::{Fixture, OwnedRecord, conversation};
 use crate::{Ingest, RowRules};
 use turnmill_sink::{Class, Inspect, Store, Upkeep};
 
@@ -143,9 +143,9 @@ where
     assert!(rebuild_as(&mut bench.store, &settings, Some("bank"), 2, 100).await);
     let facts =
         SourceFactsBuf { assistant: AssistantNameBuf::Given("bank".into()), ..SourceFactsBuf::default() };
-    let given: Vec<Given> = lines()
+    let given: Vec<OwnedRecord> = lines()
         .into_iter()
-        .map(|line| Given { facts: facts.clone(), ..Given::body(line.as_bytes()) })
+        .map(|line| OwnedRecord { facts: facts.clone(), ..OwnedRecord::body(line.as_bytes()) })
         .collect();
     assert_eq!(bench.digests().await, expected_of(fixture, &given, &settings).await);
 }

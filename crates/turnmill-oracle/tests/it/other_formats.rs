@@ -25,6 +25,7 @@ fn event(sender: &str, seconds: f64, session: SessionRule, body: Body<'static>) 
         anonymised: None,
         told_by_key: false,
         ordinal: 0,
+        counted: true,
         body,
     }
 }

@@ -86,6 +86,14 @@ pub enum OutboxError {
         /// Error.
         detail: String,
     },
+    /// The thread of a sink could not be started, or it panicked.
+    #[error("the thread of sink `{sink}` failed")]
+    Thread {
+        /// The sink.
+        sink: String,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The sink was removed from the store.
     #[error("sink `{sink}` was removed from the store")]
     Removed {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod drain;
+mod formats;
 mod log;
 mod patterns;
 mod serve;

@@ -4,36 +4,15 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use turnmill_formats::rasa::RasaDecoder;
-use turnmill_ingest::{Accounting, Arrivals, Ingest, MakeDeadLetter, RowRules};
+use turnmill_ingest::testkit::NoLetters;
+use turnmill_ingest::{Accounting, Arrivals, Ingest, RowRules};
 use turnmill_markers::MarkerSet;
 use turnmill_markers::explain::Outcome;
-use turnmill_model::{Micros, PartitionId, Refused, SessionId, Settings};
+use turnmill_model::{Micros, SessionId, Settings};
 use turnmill_oracle::generate::{Options, OwnedRecord, records, shuffle_keeping};
 use turnmill_oracle::uploads::{configs, markers};
 use turnmill_pipeline::{PatternEvent, PatternTools, Stop};
-use turnmill_sink::{DeadLetter, Inspect, MemoryStore, OwnedValue, Store, StoreError};
-
-struct Letter;
-
-impl MakeDeadLetter for Letter {
-    fn dead_letter(&self, record: usize, refused: &Refused) -> DeadLetter {
-        DeadLetter {
-            id: 0,
-            key: PartitionId { source: "test".into(), partition: "test".into() },
-            place: record.to_string(),
-            reason: refused.reason,
-            detail: refused.detail.clone(),
-            payload: Vec::new(),
-            sender: None,
-            time: None,
-            environment: None,
-            row: None,
-            facts: Default::default(),
-            record_key: None,
-            headers: Vec::new(),
-        }
-    }
-}
+use turnmill_sink::{Inspect, MemoryStore, OwnedValue, Store, StoreError};
 
 struct Bench {
     store: MemoryStore,
@@ -51,9 +30,9 @@ impl Bench {
     fn feed(&mut self, records: &[OwnedRecord]) {
         for batch in records.chunks(7) {
             let mut arrivals = Arrivals::default();
-            batch.iter().for_each(|record| arrivals.push(self.ingest.decoder(), record.as_record()));
+            batch.iter().for_each(|record| arrivals.push(self.ingest.decoders(), record.as_record()));
             let ingested =
-                self.ingest.ingest(&mut self.store, &arrivals, &[], &Accounting::Source("test"), &Letter);
+                self.ingest.ingest(&mut self.store, &arrivals, &[], &Accounting::Source("test"), &NoLetters);
             pollster::block_on(ingested).unwrap();
         }
     }

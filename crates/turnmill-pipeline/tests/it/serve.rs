@@ -208,7 +208,7 @@ fn a_topic_is_not_drained_into_the_dead_letters() {
             other => panic!("{other:?}"),
         }
         let ledger = pollster::block_on(store.ledger()).unwrap();
-        let counts = ledger[0].1;
+        let counts = ledger[0].counts;
         assert_eq!(counts.events, before as i64, "what was good has landed");
         assert!(counts.dead_letters > 0 && counts.dead_letters < 60, "{counts:?}");
     }

@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use turnmill_formats::rasa::RasaDecoder;
-use turnmill_ingest::testkit::{Replica, conversation};
+use turnmill_ingest::testkit::{OwnedRecord, Replica, conversation};
 use turnmill_ingest::{Accounting, Arrivals, Ingest, MakeDeadLetter, RowRules};
-use turnmill_model::{PartitionId, Refused, Settings};
+use turnmill_model::{PartitionId, Record, Refused, Settings};
 use turnmill_pipeline::{OnRefusal, OutboxError, OutboxRunner, SinkEvent, Stop};
 use turnmill_sink::outbox::{ChangeBatch, Operation, Origin, Outbox, SinkSpec, SinkStart};
 use turnmill_sink::{Class, DeadLetter, Inspect, MemoryStore, Sink, SinkError, Store};
@@ -19,31 +19,19 @@ struct Letter;
 
 impl MakeDeadLetter for Letter {
     fn dead_letter(&self, record: usize, refused: &Refused) -> DeadLetter {
-        DeadLetter {
-            id: 0,
-            key: PartitionId { source: "test".into(), partition: "test".into() },
-            place: record.to_string(),
-            reason: refused.reason,
-            detail: refused.detail.clone(),
-            payload: b"as it was".to_vec(),
-            sender: None,
-            time: None,
-            environment: None,
-            row: None,
-            facts: Default::default(),
-            record_key: None,
-            headers: vec![("a".into(), Some(vec![0xff]))],
-        }
+        let record_as_it_was = Record { payload: b"as it was", ..Record::default() };
+        let headers = vec![("a".into(), Some(vec![0xff]))];
+        let key = PartitionId::new("test", "test");
+        DeadLetter { headers, ..DeadLetter::new(&key, &record.to_string(), &record_as_it_was, refused) }
     }
 }
 
 /// Ingests lines in one transaction.
 pub(crate) async fn write<S: Store>(store: &mut S, lines: &[String]) {
     let mut ingest = Ingest::new(&RowRules::new(&Settings::default(), RasaDecoder::new), 1 << 20);
-    let given: Vec<_> =
-        lines.iter().map(|line| turnmill_ingest::testkit::Given::body(line.as_bytes())).collect();
+    let given: Vec<_> = lines.iter().map(|line| OwnedRecord::body(line.as_bytes())).collect();
     let mut arrivals = Arrivals::default();
-    given.iter().for_each(|given| arrivals.push(ingest.decoder(), given.record()));
+    given.iter().for_each(|given| arrivals.push(ingest.decoders(), given.as_record()));
     let accounting = Accounting::Source("test");
     loop {
         match ingest.ingest(store, &arrivals, &[], &accounting, &Letter).await {
@@ -135,8 +123,8 @@ struct Picky {
 impl Sink for Picky {
     async fn write(&mut self, batch: &ChangeBatch) -> Result<(), SinkError> {
         let messages = || batch.rows().enumerate().filter(|(_, row)| row.table == "rasa_user_message");
-        let refused =
-            messages().find(|(_, row)| row.get("text").and_then(|text| text.as_text()) == Some("message 1"));
+        let refused = messages()
+            .find(|(_, row)| row.get("text").is_some_and(|text| text.as_text() == Some("message 1")));
         if let Some((index, _)) = refused {
             return Err(SinkError::refused(index, "I do not like it"));
         }

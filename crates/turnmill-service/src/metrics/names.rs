@@ -83,7 +83,7 @@ metrics! {
     SINK_CHANGES, "turnmill_sink_changes_total", Counter, ["sink"],
         "Row changes written to the sink";
     SINK_ERRORS, "turnmill_sink_errors_total", Counter, ["sink", "kind"],
-        "Errors of the sink; refused: the sink cannot accept a change, which is skipped";
+        "Errors of the sink; refused: the sink cannot accept a change";
     LAG_EVENTS, "turnmill_lag_events", Gauge, ["topic", "partition"],
         "Lag in records: records of the partition that are not committed yet";
     LAG_SECONDS, "turnmill_lag_seconds", Gauge, ["topic", "partition"],

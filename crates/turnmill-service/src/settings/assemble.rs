@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use turnmill_model::{AssistantNameBuf, SessionIdMode, Settings, SourceFactsBuf};
+use turnmill_model::{AssistantNameBuf, Settings, SourceFactsBuf};
 use turnmill_postgres::{PostgresAddress, RootCert};
 use turnmill_text::{check_brokers, check_host, escaped, redact};
 
@@ -13,7 +13,7 @@ use super::problem::{Note, Problem, Severity};
 use super::table::Id;
 use super::typed::{
     DatabaseSettings, DeadLetterSettings, HttpSettings, KafkaSettings, LogLevel, LogSettings,
-    SecurityProtocol, ServiceSettings, WorkSettings,
+    RowTopicSettings, SecurityProtocol, ServiceSettings, WorkSettings,
 };
 use super::value::Value;
 
@@ -53,11 +53,7 @@ pub(crate) fn settings(
     };
     Some(ServiceSettings {
         rows: Settings {
-            session_id: match values.choice(Id::SessionId) {
-                Some("any") => SessionIdMode::Any,
-                Some("off") => SessionIdMode::Off,
-                _ => SessionIdMode::Uuid,
-            },
+            session_id: values.choice(Id::SessionId).and_then(|mode| mode.parse().ok()).unwrap_or_default(),
             bare_slot_strings: values.switch(Id::BareSlotStrings).unwrap_or_default(),
             stack_events: !values.switch(Id::DisableStack).unwrap_or_default(),
         },
@@ -67,6 +63,11 @@ pub(crate) fn settings(
             topic: values.text(Id::DeadLetterTopic).filter(|topic| !topic.is_empty()),
             max_run: values.integer(Id::DeadLetterMaxRun).filter(|run| *run > 0),
             max_share: share,
+        },
+        row_topic: RowTopicSettings {
+            topic: values.text(Id::RowTopic),
+            max_bytes: values.integer(Id::SinkMaxBytes).unwrap_or(u64::MAX),
+            skip_refused: values.choice(Id::SinkRefusal) == Some("skip"),
         },
         shutdown_timeout: values.duration(Id::ShutdownTimeout).unwrap_or_default(),
         log: LogSettings {
@@ -105,6 +106,7 @@ fn source_facts(values: &Values, topic: &str, problems: &mut Vec<Problem>) -> So
         },
         time_unit: values.choice(Id::TimeUnit).and_then(|unit| unit.parse().ok()).unwrap_or_default(),
         anonymised: topics.split(',').any(|anonymised| anonymised.trim() == topic),
+        decoder: None,
     }
 }
 
@@ -183,9 +185,10 @@ impl Assembly<'_> {
             self.problem_of(Id::Brokers, &format!("{problem}; {expected}"));
         }
         let topic = kafka.topic.as_str();
-        let dead_letters = self.values.text(Id::DeadLetterTopic).unwrap_or_default();
-        for (id, topic) in [(Id::Topic, topic), (Id::DeadLetterTopic, dead_letters.as_str())] {
-            let is_none = topic.is_empty() && id == Id::DeadLetterTopic;
+        let [dead_letters, rows] =
+            [Id::DeadLetterTopic, Id::RowTopic].map(|id| (id, self.values.text(id).unwrap_or_default()));
+        for (id, topic) in [(Id::Topic, topic), (dead_letters.0, &dead_letters.1), (rows.0, &rows.1)] {
+            let is_none = topic.is_empty() && id != Id::Topic;
             if !is_none && !is_topic(topic) {
                 self.problem(format!(
                     "{}: `{}` is not a valid topic name: use at most 249 letters, digits, `.`, `_` and `-`",
@@ -194,12 +197,17 @@ impl Assembly<'_> {
                 ));
             }
         }
-        if topic == dead_letters {
-            // Each dead letter would be read again and produce another one, endlessly.
-            let topic = escaped(&redact(topic)).to_string();
-            self.problem(format!(
-                "RASA_ANALYTICS_DLQ: `{topic}` is the topic that is read (KAFKA_TOPIC); choose another topic"
-            ));
+        for (id, sent) in [&dead_letters, &rows] {
+            if topic == sent {
+                // Each record would be read again and produce another one, endlessly.
+                let (variable, topic) = (id.setting().variable, escaped(&redact(topic)).to_string());
+                self.problem(format!(
+                    "{variable}: `{topic}` is the topic that is read (KAFKA_TOPIC); choose another topic"
+                ));
+            }
+        }
+        if !rows.1.is_empty() && rows.1 == dead_letters.1 {
+            self.problem("TURNMILL_ROW_TOPIC and RASA_ANALYTICS_DLQ name the same topic; choose another one");
         }
         let has_login = kafka.sasl_username.is_some() && kafka.sasl_password.is_some();
         if self.values.switch(Id::MskIam) == Some(true) && !(kafka.security_protocol.has_sasl() && has_login)

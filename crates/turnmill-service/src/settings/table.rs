@@ -364,6 +364,17 @@ settings! {
         "Maximum share of dead letters among the last 10,000 records. The service stops when it \
          is exceeded. 1: no limit.";
 
+    RowTopic, "sinks.row_topic", "TURNMILL_ROW_TOPIC", EVERYWHERE, Text, None, Supported,
+        "Topic that every changed row is also sent to, as JSON; it is never created. Unset: no topic.";
+    SinkMaxBytes, "sinks.max_bytes", "TURNMILL_SINK_MAX_BYTES", EVERYWHERE, Bytes(1_048_576),
+        Some("1GiB"), Supported,
+        "Maximum lag of the row topic, in bytes of the outbox. Beyond it the topic gets a snapshot \
+         of all rows.";
+    SinkRefusal, "sinks.on_refusal", "TURNMILL_SINK_ON_REFUSAL", EVERYWHERE,
+        Choice(&["stop", "skip"]), Some("stop"), Supported,
+        "What happens if a row is too large for the row topic: `stop` sends no more rows until the \
+         service is started again, `skip` leaves the row out.";
+
     HttpAddress, "http.address", "TURNMILL_HTTP_ADDRESS", EVERYWHERE, Address, Some("0.0.0.0:8732"),
         Supported,
         "Address of the HTTP server. `/`, `/healthcheck` and `/metrics` are public. Other paths \

@@ -52,7 +52,7 @@ impl SecurityProtocol {
 
     /// Returns whether the protocol includes TLS.
     #[must_use]
-    pub fn has_ssl(self) -> bool {
+    pub(crate) fn has_ssl(self) -> bool {
         matches!(self, Self::Ssl | Self::SaslSsl)
     }
 }
@@ -167,6 +167,17 @@ fn limits(run: Option<u64>, share: Option<f64>) -> DeadLetterLimits {
     DeadLetterLimits { run, share }
 }
 
+/// Settings of the row topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RowTopicSettings {
+    /// Topic that changed rows are copied to, if any.
+    pub topic: Option<String>,
+    /// Maximum lag in bytes of the outbox. Beyond it the topic gets a snapshot.
+    pub max_bytes: u64,
+    /// Skips a row that the topic refuses, instead of sending no more rows.
+    pub skip_refused: bool,
+}
+
 /// Minimum level of log messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogLevel {
@@ -242,6 +253,8 @@ pub struct ServiceSettings {
     pub markers: Option<PathBuf>,
     /// Dead letters.
     pub dead_letters: DeadLetterSettings,
+    /// The row topic.
+    pub row_topic: RowTopicSettings,
     /// HTTP and health.
     pub http: HttpSettings,
     /// Time allowed for a clean shutdown.

@@ -67,12 +67,14 @@ fn the_example_file_is_valid_and_says_the_defaults() {
         .file("turnmill.toml", &uncommented)
         // These have no default, and an empty text has a meaning.
         .variable("RASA_ANALYTICS_DLQ", "rasa-analytics-dlq")
+        .variable("TURNMILL_ROW_TOPIC", "rasa-rows")
         .load()
         .unwrap()
         .settings;
     assert_eq!(filled.kafka.properties.len(), 1);
     filled.kafka.properties.clear();
     filled.dead_letters.topic = plain.dead_letters.topic.clone();
+    filled.row_topic.topic = plain.row_topic.topic.clone();
     assert_eq!(filled, plain);
 }
 

@@ -136,6 +136,8 @@ fn defaults() {
     assert_eq!(settings.database.schema, "public");
     assert!(!kafka.take_over_group, "a group of others is left alone");
     assert_eq!(settings.dead_letters.topic, None);
+    assert_eq!(settings.row_topic.topic, None);
+    assert_eq!((settings.row_topic.max_bytes, settings.row_topic.skip_refused), (1 << 30, false));
     assert_eq!(settings.dead_letters.max_run, Some(1000));
     assert_eq!(settings.dead_letters.max_share, Some(0.5));
     assert_eq!(settings.http.address, "0.0.0.0:8732".parse().unwrap());
@@ -243,6 +245,21 @@ fn dead_letters_go_to_no_topic_unless_one_is_named() {
     let file = Case::minimal().file("turnmill.toml", "[dead_letters]\ntopic = \"\"\n");
     assert_eq!(topic(file.clone()), None);
     assert_eq!(topic(file.variable("RASA_ANALYTICS_DLQ", "dlq")), wanted);
+}
+
+#[test]
+fn topics_that_are_sent_to_differ_from_each_other_and_from_the_one_that_is_read() {
+    let rows = |name: &str| Case::minimal().variable("TURNMILL_ROW_TOPIC", name);
+    let settings = rows("rows").variable("TURNMILL_SINK_ON_REFUSAL", "skip").load().unwrap().settings;
+    assert_eq!((settings.row_topic.topic.as_deref(), settings.row_topic.skip_refused), (Some("rows"), true));
+    for (case, part) in [
+        (rows("rasa_core_events"), "TURNMILL_ROW_TOPIC: `rasa_core_events` is the topic that is read"),
+        (rows("a b"), "TURNMILL_ROW_TOPIC: `a b` is not a valid topic name"),
+        (rows("same").variable("RASA_ANALYTICS_DLQ", "same"), "name the same topic"),
+    ] {
+        let error = case.load().unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Indexes and foreign keys of stores that are in use.
 
 use turnmill_formats::rasa::RasaDecoder;
-use turnmill_ingest::testkit::{Delivery, Driver, Given, conversation};
+use turnmill_ingest::testkit::{Delivery, Driver, OwnedRecord, conversation};
 use turnmill_ingest::{Ingest, RowRules};
 use turnmill_model::tables::{EVENT_ERROR, PUBLIC};
 use turnmill_model::{SessionIdMode, Settings};
@@ -37,7 +37,7 @@ pub(crate) async fn filled_from(
         let start = 1_656_382_549.5 + f64::from(number) * 0.003;
         conversation(&format!("u{number}"), turns, start).into_iter().skip(skipped)
     });
-    let given: Vec<Given> = conversations.flatten().map(Given::body).collect();
+    let given: Vec<OwnedRecord> = conversations.flatten().map(OwnedRecord::body).collect();
     let mut driver = Driver::new(schemas, &rules, 1, 1 << 20).await;
     for part in given.chunks(2000) {
         driver.deliver(&Delivery { records: part.iter().collect(), ..Delivery::default() }).await;
@@ -69,8 +69,8 @@ fn of_version_1(schemas: &mut Schemas, present: &PostgresStore) -> PostgresStore
         .filter(of_version_1)
         .map(|table| (table.name, table.columns.iter().map(|column| column.name).collect()));
     for (table, mut columns) in public.chain(own) {
-        // Version 2 added these.
-        columns.retain(|column| !["assistant", "changed", "record_row", "facts"].contains(column));
+        // Versions 2 and 5 added these.
+        columns.retain(|column| !["assistant", "changed", "record_row", "facts", "parts"].contains(column));
         let columns = columns.iter().map(|column| format!("\"{column}\"")).collect::<Vec<_>>().join(", ");
         script
             .push_str(&format!("INSERT INTO {table} ({columns}) SELECT {columns} FROM \"{from}\".{table};"));
@@ -102,7 +102,8 @@ fn a_store_of_version_1_becomes_like_a_new_one_and_keeps_its_rows() {
             assert!(pending[0].contains("2 (columns for assistants and sources)"), "{pending:?}");
             assert!(pending[1].contains("3 (indexes and foreign keys)"), "{pending:?}");
             assert!(pending[2].contains("4 (tables for sinks)"), "{pending:?}");
-            assert!(pending[3].contains("5 (tables of facts)"), "{pending:?}");
+            assert!(pending[3].contains("5 (senders of several formats)"), "{pending:?}");
+            assert!(pending[4].contains("6 (tables of facts)"), "{pending:?}");
             assert!(pending[1].contains("idx_rasa_event_session_seq"), "{pending:?}");
             assert!(pending[1].contains("idx_rasa_event_pattern_query"), "{pending:?}");
             let said = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));

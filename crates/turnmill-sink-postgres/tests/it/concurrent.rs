@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use turnmill_formats::rasa::RasaDecoder;
-use turnmill_ingest::testkit::{Delivery, Driver, Fixture as _, Given, Memory, conversation};
+use turnmill_ingest::testkit::{Delivery, Driver, Fixture as _, Memory, OwnedRecord, conversation};
 use turnmill_ingest::{Accounting, Arrivals, Ingest, RowRules};
 use turnmill_model::{PartitionId, SenderId, Settings};
 use turnmill_sink::{
-    Advance, Batch, Claim, Class, DeadLetter, Inspect, Locked, SenderClaim, Store, StoreError, TimelineWrite,
-    Transaction,
+    Advance, Batch, Claim, Class, DeadLetter, Inspect, Locked, SenderClaim, Store, StoreError,
+    StoredPosition, TimelineWrite, Transaction,
 };
 use turnmill_sink_postgres::PostgresStore;
 
@@ -157,7 +157,7 @@ fn of_writers_that_begin_together_one_moves_the_position() {
         }
         let mut looking = schemas.connect(&store);
         open(&mut looking).await.unwrap();
-        assert_eq!(looking.positions().await.unwrap(), [(key, "2".to_owned())]);
+        assert_eq!(looking.positions().await.unwrap(), [StoredPosition { key, position: "2".into() }]);
     });
 }
 
@@ -178,9 +178,9 @@ async fn work(mut store: PostgresStore, lines: Vec<String>, partition: usize) ->
     let key = PartitionId { source: "test".into(), partition: partition.to_string() };
     let (mut position, mut tries) = (None, 0);
     for (number, part) in lines.chunks(9).enumerate() {
-        let given: Vec<Given> = part.iter().map(|line| Given::body(line.as_bytes())).collect();
+        let given: Vec<OwnedRecord> = part.iter().map(|line| OwnedRecord::body(line.as_bytes())).collect();
         let mut arrivals = Arrivals::default();
-        given.iter().for_each(|given| arrivals.push(rules.decoder(), given.record()));
+        given.iter().for_each(|given| arrivals.push(rules.decoders(), given.as_record()));
         let advance = Advance { key: key.clone(), from: position.clone(), to: number.to_string() };
         loop {
             let accounting = Accounting::Source("test");
@@ -227,10 +227,10 @@ fn writers_at_the_same_time_on_the_same_senders_give_the_same_rows() {
         let rules = RowRules::new(&Settings::default(), RasaDecoder::new);
         let mut memory = Memory;
         let mut alone = Driver::new(&mut memory, &rules, 1, 1 << 20).await;
-        let given: Vec<Given> = lines.iter().map(|line| Given::body(line.as_bytes())).collect();
+        let given: Vec<OwnedRecord> = lines.iter().map(|line| OwnedRecord::body(line.as_bytes())).collect();
         alone.deliver(&Delivery { records: given.iter().collect(), ..Delivery::default() }).await;
         assert_eq!(store.digests().await.unwrap(), alone.digests().await);
         let ledger = store.ledger().await.unwrap();
-        assert!(ledger[0].1.adds_up() && ledger[0].1.events == lines.len() as i64, "{ledger:?}");
+        assert!(ledger[0].counts.adds_up() && ledger[0].counts.events == lines.len() as i64, "{ledger:?}");
     });
 }

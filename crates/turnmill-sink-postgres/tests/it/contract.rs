@@ -43,16 +43,14 @@ fn a_key_that_is_taken_is_a_lost_race() {
         // Few rows are written in another way than many.
         for (first, count) in [(1, 1), (1000, 100)] {
             write(&mut store, senders(first, count, "a")).await.unwrap();
-            for batch in [
-                senders(first, count, "b"),
-                senders(first + count, 1, if count == 1 { "a" } else { "a 1000" }),
-            ] {
-                let error = write(&mut store, batch).await.unwrap_err();
-                assert_eq!(error.class(), Class::Fenced, "{error}");
-                assert!(error.to_string().contains("rasa_sender"), "{error}");
-            }
+            let error = write(&mut store, senders(first, count, "b")).await.unwrap_err();
+            assert_eq!(error.class(), Class::Fenced, "{error}");
+            assert!(error.to_string().contains("rasa_sender"), "{error}");
+            // The sender of another format may have the same key.
+            let other = senders(first + count, 1, if count == 1 { "a" } else { "a 1000" });
+            write(&mut store, other).await.unwrap();
         }
-        assert_eq!(store.digests().await.unwrap().tables["rasa_sender"].rows, 101);
+        assert_eq!(store.digests().await.unwrap().tables["rasa_sender"].rows, 103);
     });
 }
 

@@ -2,7 +2,7 @@
 
 use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::RowRules;
-use turnmill_ingest::testkit::{Delivery, Driver, Fixture as _, Given, conversation};
+use turnmill_ingest::testkit::{Delivery, Driver, Fixture as _, OwnedRecord, conversation};
 use turnmill_model::{Reason, SenderId, Settings};
 use turnmill_sink::{Batch, Claim, Class, Inspect, SenderClaim, Store, Transaction};
 use turnmill_sink_postgres::PostgresStore;
@@ -135,7 +135,7 @@ fn codes_have_their_classes() {
 fn one_is_refused(refusal: &str) {
     let Some(mut schemas) = Schemas::new() else { return };
     let lines = conversation("u1", 12, 1_656_382_549.5);
-    let given: Vec<Given> = lines.iter().map(|line| Given::body(line.as_bytes())).collect();
+    let given: Vec<OwnedRecord> = lines.iter().map(|line| OwnedRecord::body(line.as_bytes())).collect();
     block_on(async {
         let rules = RowRules::new(&Settings::default(), RasaDecoder::new);
         let url = schemas.url.clone();

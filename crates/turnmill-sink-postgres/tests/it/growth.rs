@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use turnmill_formats::rasa::RasaDecoder;
+use turnmill_ingest::testkit::NoLetters;
 use turnmill_ingest::{Accounting, Arrivals, Ingest, RowRules};
 use turnmill_model::{Record, SenderId, Settings};
 use turnmill_sink::Upkeep;
 use turnmill_sink_postgres::{ForeignKeys, PostgresStore};
 
 use crate::arrange::filled_from;
-use crate::opening::Plain;
 use crate::support::{Schemas, block_on, open};
 
 /// Returns the number of rows of the store's tables that all connections have read so far, by any
@@ -48,14 +48,14 @@ async fn work(schemas: &mut Schemas, senders: u32) -> (u64, u64) {
         .collect();
     let mut arrivals = Arrivals::default();
     for line in &lines {
-        arrivals.push(rules.decoder(), Record { payload: line.as_bytes(), ..Record::default() });
+        arrivals.push(rules.decoders(), Record { payload: line.as_bytes(), ..Record::default() });
     }
     let start = touched(schemas, place.schema()).await;
     // A server process reports what it has read at its end, or after a while.
     let mut store = PostgresStore::new(place.clone());
     open(&mut store).await.unwrap();
     let report =
-        ingest.ingest(&mut store, &arrivals, &[], &Accounting::Source("late"), &Plain).await.unwrap();
+        ingest.ingest(&mut store, &arrivals, &[], &Accounting::Source("late"), &NoLetters).await.unwrap();
     assert_eq!(report.late, 4);
     drop(store);
     let late = touched(schemas, place.schema()).await;

@@ -1,10 +1,10 @@
 //! Which databases can be opened, and the messages about the others.
 
 use turnmill_formats::rasa::RasaDecoder;
-use turnmill_ingest::testkit::{Fixture as _, conversation};
-use turnmill_ingest::{Accounting, Arrivals, Ingest, MakeDeadLetter, RowRules};
-use turnmill_model::{PartitionId, SessionIdMode, Settings};
-use turnmill_sink::{Batch, Claim, DeadLetter, Inspect, Store, StoreError, Transaction};
+use turnmill_ingest::testkit::{Fixture as _, NoLetters, conversation};
+use turnmill_ingest::{Accounting, Arrivals, Ingest, RowRules};
+use turnmill_model::{SessionIdMode, Settings};
+use turnmill_sink::{Batch, Claim, Inspect, Store, StoreError, Transaction};
 use turnmill_sink_postgres::{PostgresSettings, PostgresStore};
 use turnmill_sql::migrations::{MIGRATIONS, SCHEMA_VERSION};
 use turnmill_sql::{Dialect, References};
@@ -220,38 +220,16 @@ fn the_documented_privileges_are_enough() {
             let mut arrivals = Arrivals::default();
             for line in part {
                 let record = turnmill_model::Record { payload: line.as_bytes(), ..Default::default() };
-                arrivals.push(rules.decoder(), record);
+                arrivals.push(rules.decoders(), record);
             }
             let accounting = Accounting::Source("test");
-            ingest.ingest(&mut store, &arrivals, &[], &accounting, &Plain).await.unwrap();
+            ingest.ingest(&mut store, &arrivals, &[], &accounting, &NoLetters).await.unwrap();
         }
-        assert_eq!(store.ledger().await.unwrap()[0].1.dead_letters, 1);
+        assert_eq!(store.ledger().await.unwrap()[0].counts.dead_letters, 1);
         assert_eq!(store.digests().await.unwrap().tables["rasa_event"].rows, lines.len() as u64);
         drop(store);
         execute(&url, &format!("DROP OWNED BY \"{role}\"; DROP ROLE \"{role}\"")).unwrap();
     });
-}
-
-pub(crate) struct Plain;
-
-impl MakeDeadLetter for Plain {
-    fn dead_letter(&self, record: usize, refused: &turnmill_model::Refused) -> DeadLetter {
-        DeadLetter {
-            id: 0,
-            key: PartitionId { source: "test".into(), partition: "0".into() },
-            place: record.to_string(),
-            reason: refused.reason,
-            detail: refused.detail.clone(),
-            payload: Vec::new(),
-            sender: None,
-            time: None,
-            environment: None,
-            row: None,
-            facts: Default::default(),
-            record_key: None,
-            headers: Vec::new(),
-        }
-    }
 }
 
 #[test]

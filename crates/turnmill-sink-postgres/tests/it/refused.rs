@@ -4,13 +4,12 @@ use std::sync::Arc;
 
 use turnmill_engine::Patterns;
 use turnmill_formats::rasa::RasaDecoder;
-use turnmill_ingest::testkit::conversation;
+use turnmill_ingest::testkit::{NoLetters, conversation};
 use turnmill_ingest::{Accounting, Arrivals, Ingest, RemadeSender, RowRules};
 use turnmill_model::{Record, SenderId, Settings};
 use turnmill_sink::{Claim, Inspect, SenderClaim, Store, Upkeep};
 use turnmill_sink_postgres::{ForeignKeys, PostgresSettings, PostgresStore};
 
-use crate::opening::Plain;
 use crate::support::{Schemas, block_on, execute, fatal, opened};
 
 /// Ingests conversations of which some messages are refused, in one batch.
@@ -29,10 +28,10 @@ async fn ingested(store: &mut PostgresStore, senders: usize, turns: usize, refus
         .collect();
     let mut arrivals = Arrivals::default();
     for line in &lines {
-        arrivals.push(rules.decoder(), Record { payload: line.as_bytes(), ..Record::default() });
+        arrivals.push(rules.decoders(), Record { payload: line.as_bytes(), ..Record::default() });
     }
     // Ingests once, without retries.
-    let report = ingest.ingest(store, &arrivals, &[], &Accounting::Source("test"), &Plain).await.unwrap();
+    let report = ingest.ingest(store, &arrivals, &[], &Accounting::Source("test"), &NoLetters).await.unwrap();
     (report.counts.dead_letters, report.counts.events)
 }
 
@@ -75,10 +74,10 @@ fn a_character_that_the_encoding_lacks_costs_its_record() {
         let mut arrivals = Arrivals::default();
         let lines: Vec<String> = lines.iter().map(|line| line.replace("message 40", "\u{1F600}")).collect();
         for line in &lines {
-            arrivals.push(rules.decoder(), Record { payload: line.as_bytes(), ..Record::default() });
+            arrivals.push(rules.decoders(), Record { payload: line.as_bytes(), ..Record::default() });
         }
         let report =
-            ingest.ingest(&mut store, &arrivals, &[], &Accounting::Source("test"), &Plain).await.unwrap();
+            ingest.ingest(&mut store, &arrivals, &[], &Accounting::Source("test"), &NoLetters).await.unwrap();
         assert_eq!((report.counts.dead_letters, report.counts.events), (1, lines.len() as i64 - 1));
     });
 }
@@ -132,5 +131,27 @@ fn the_first_error_of_a_transaction_is_told() {
         assert!(events > 20);
         drop((reader, looking));
         execute(&schemas.url, &format!("DROP OWNED BY \"{role}\"; DROP ROLE \"{role}\"")).unwrap();
+    });
+}
+
+#[test]
+fn a_state_that_lacks_stored_rows_is_damage_at_the_first_attempt() {
+    let Some(mut schemas) = Schemas::new() else { return };
+    block_on(async {
+        let mut store = opened(&mut schemas).await;
+        let schema = store.settings().schema().to_owned();
+        let rules = RowRules::new(&Settings::default(), RasaDecoder::new);
+        let mut arrivals = Arrivals::default();
+        let lines = conversation("u1", 2, 1_656_382_549.5);
+        for line in &lines {
+            arrivals.push(rules.decoders(), Record { payload: line.as_bytes(), ..Record::default() });
+        }
+        let mut ingest = Ingest::new(&rules, 1 << 20);
+        let accounting = Accounting::Source("test");
+        ingest.ingest(&mut store, &arrivals, &[], &accounting, &NoLetters).await.unwrap();
+        schemas.execute(&schema, "DELETE FROM _turnmill_timeline");
+        ingest.clear_cache();
+        let text = fatal(ingest.ingest(&mut store, &arrivals, &[], &accounting, &NoLetters).await);
+        assert!(text.contains("turnmill verify"), "{text}");
     });
 }

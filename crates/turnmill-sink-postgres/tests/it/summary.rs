@@ -1,6 +1,7 @@
 //! Compares the metrics with numbers counted by hand.
 
 use turnmill_analytics::metrics::{self, Measured, Options};
+use turnmill_ingest::testkit::{SHAPES, Shape};
 use turnmill_model::tables::PUBLIC;
 use turnmill_sql::Dialect;
 
@@ -153,14 +154,8 @@ fn work(schemas: &mut Schemas, rows: &str) -> Vec<(&'static str, f64)> {
 #[test]
 fn no_metric_passes_more_than_twice_the_rows_for_twice_the_events() {
     let Some(mut schemas) = Schemas::new() else { return };
-    type Shape = fn(u32) -> String;
-    let shapes: [(&str, Shape); 4] = [
-        ("one session that never ends", |events| rows(events, 1, 1)),
-        ("sessions of ten events", |events| rows(events, events / 10, 1)),
-        ("one message with very many answers", |events| rows(events, 1, events - 1)),
-        ("messages without an answer", |events| rows(events, 1, 0)),
-    ];
-    for (shape, rows) in shapes {
+    for Shape { name: shape, sessions, answers } in SHAPES {
+        let rows = |events| rows(events, sessions(events), answers(events));
         let [one, two, four] = [1000, 2000, 4000].map(|events| work(&mut schemas, &rows(events)));
         for ((one, two), four) in one.iter().zip(&two).zip(&four) {
             assert!(one.1 > 0.0 && four.1 <= 4.4 * one.1.max(10.0), "{shape}: {one:?}, {two:?}, {four:?}");

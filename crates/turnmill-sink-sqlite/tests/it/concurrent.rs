@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use turnmill_ingest::testkit::Fixture as _;
-use turnmill_model::{PartitionId, SenderId, Settings};
+use rusqlite::Connection;
+use turnmill_formats::rasa::RasaDecoder;
+use turnmill_ingest::testkit::{Fixture as _, NoLetters, conversation};
+use turnmill_ingest::{Accounting, Arrivals, Ingest, RowRules};
+use turnmill_model::{PartitionId, Record, SenderId, Settings};
 use turnmill_sink::{Advance, Batch, Claim, Class, Locked, SenderClaim, Store, TimelineWrite, Transaction};
 use turnmill_sink_sqlite::SqliteStore;
 
@@ -123,4 +126,28 @@ fn writers_that_open_a_new_file_together_agree_on_its_position() {
         1,
         "one moves the position, the others are fenced"
     );
+}
+
+#[test]
+fn a_state_that_lacks_stored_rows_is_damage_at_the_first_attempt() {
+    pollster::block_on(async {
+        let mut files = Files::new();
+        let rules = RowRules::new(&Settings::default(), RasaDecoder::new);
+        let mut arrivals = Arrivals::default();
+        let lines = conversation("u1", 2, 1_656_382_549.5);
+        for line in &lines {
+            arrivals.push(rules.decoders(), Record { payload: line.as_bytes(), ..Record::default() });
+        }
+        let mut store = files.create();
+        let mut ingest = Ingest::new(&rules, 1 << 20);
+        ingest.open(&mut store).await.unwrap();
+        let accounting = Accounting::Source("test");
+        ingest.ingest(&mut store, &arrivals, &[], &accounting, &NoLetters).await.unwrap();
+        let other = Connection::open(store.path().unwrap()).unwrap();
+        other.execute_batch("DELETE FROM _turnmill_timeline").unwrap();
+        ingest.clear_cache();
+        let error = ingest.ingest(&mut store, &arrivals, &[], &accounting, &NoLetters).await.unwrap_err();
+        assert_eq!(error.class(), Class::Fatal, "{error}");
+        assert!(error.to_string().contains("turnmill verify"), "{error}");
+    });
 }

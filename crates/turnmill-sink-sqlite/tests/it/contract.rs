@@ -43,12 +43,12 @@ fn a_key_that_is_taken_is_a_lost_race() {
     pollster::block_on(async {
         let mut store = open().await;
         write(&mut store, Batch { changes: sender(1, "a"), ..Batch::default() }).await.unwrap();
-        for changes in [sender(1, "b"), sender(2, "a")] {
-            let error = write(&mut store, Batch { changes, ..Batch::default() }).await.unwrap_err();
-            assert_eq!(error.class(), Class::Fenced, "{error}");
-            assert!(error.to_string().contains("rasa_sender"), "{error}");
-        }
-        write(&mut store, Batch { changes: sender(2, "b"), ..Batch::default() }).await.unwrap();
+        let changes = sender(1, "b");
+        let error = write(&mut store, Batch { changes, ..Batch::default() }).await.unwrap_err();
+        assert_eq!(error.class(), Class::Fenced, "{error}");
+        assert!(error.to_string().contains("rasa_sender"), "{error}");
+        // The sender of another format may have the same key.
+        write(&mut store, Batch { changes: sender(2, "a"), ..Batch::default() }).await.unwrap();
         assert_eq!(store.digests().await.unwrap().tables["rasa_sender"].rows, 2);
     });
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use rusqlite::Connection;
 use turnmill_formats::rasa::RasaDecoder;
-use turnmill_ingest::testkit::{Delivery, Driver, Given, conversation};
+use turnmill_ingest::testkit::{Delivery, Driver, OwnedRecord, conversation};
 use turnmill_ingest::{RowRules, examine};
 use turnmill_model::Settings;
 use turnmill_sink::{Claim, Inspect, Store};
@@ -17,7 +17,7 @@ fn filled(files: &mut Files) -> PathBuf {
     let settings = Settings::default();
     let rules = RowRules::new(&settings, RasaDecoder::new).with_checkpoint_every(8);
     let conversations = (0..40).map(|n| conversation(&format!("u{n}"), 4, 1_656_382_549.5 + f64::from(n)));
-    let given: Vec<Given> = conversations.flatten().map(Given::body).collect();
+    let given: Vec<OwnedRecord> = conversations.flatten().map(OwnedRecord::body).collect();
     pollster::block_on(async {
         let mut driver = Driver::new(files, &rules, 1, 1 << 20).await;
         driver.deliver(&Delivery { records: given.iter().collect(), ..Delivery::default() }).await;

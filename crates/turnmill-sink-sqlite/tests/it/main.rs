@@ -5,6 +5,7 @@ mod concurrent;
 mod contract;
 mod equal;
 mod examine;
+mod formats;
 mod laws;
 mod opening;
 mod schema;

@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, StatementStatus};
 use turnmill_analytics::metrics::{self, Measured, Options};
+use turnmill_ingest::testkit::{SHAPES, Shape};
 use turnmill_model::Settings;
 use turnmill_sink::Store;
 use turnmill_sink_sqlite::SqliteStore;
@@ -143,14 +144,8 @@ fn steps(rows: &str) -> Vec<(&'static str, i32)> {
 
 #[test]
 fn no_metric_takes_more_than_twice_the_steps_for_twice_the_events() {
-    type Shape = fn(u32) -> String;
-    let shapes: [(&str, Shape); 4] = [
-        ("one session that never ends", |events| rows(events, 1, 1)),
-        ("sessions of ten events", |events| rows(events, events / 10, 1)),
-        ("one message with very many answers", |events| rows(events, 1, events - 1)),
-        ("messages without an answer", |events| rows(events, 1, 0)),
-    ];
-    for (shape, rows) in shapes {
+    for Shape { name: shape, sessions, answers } in SHAPES {
+        let rows = |events| rows(events, sessions(events), answers(events));
         let [one, two, four] = [600, 1200, 2400].map(|events| steps(&rows(events)));
         for ((one, two), four) in one.iter().zip(&two).zip(&four) {
             // Some of the work does not grow with the rows.

@@ -58,8 +58,7 @@ impl Kept {
         let mut dropped = false;
         for sink in self.sinks.values_mut() {
             if sink.max_bytes.is_some_and(|bound| self.total - sink.total > bound) {
-                sink.position = SinkPosition { number: self.head, snapshot: Some(SnapshotCursor::default()) };
-                sink.total = self.total;
+                sink.restart(self.head, self.total);
                 sink.error = Some(SinkState::BEYOND_BOUND.into());
                 dropped = true;
             }
@@ -85,11 +84,23 @@ impl Kept {
             lag_bytes: self.total - sink.total,
             skipped: sink.skipped,
             error: sink.error.clone(),
+            owner: sink
+                .lease
+                .as_ref()
+                .filter(|(_, until)| *until > Instant::now())
+                .map(|(owner, _)| owner.clone()),
         })
     }
 }
 
 impl KeptSink {
+    /// Sets the sink back to a snapshot after entry `head`.
+    fn restart(&mut self, head: u64, total: u64) {
+        self.position = SinkPosition { number: head, snapshot: Some(SnapshotCursor::default()) };
+        self.total = total;
+        self.error = None;
+    }
+
     /// Whether `owner` may feed it.
     fn is_free_for(&self, owner: &str) -> bool {
         self.lease.as_ref().is_none_or(|(holder, until)| holder == owner || *until <= Instant::now())
@@ -135,6 +146,17 @@ impl Outbox for MemoryStore {
             let there = state.outbox.sinks.remove(name).is_some();
             state.outbox.prune();
             there
+        }))
+    }
+
+    async fn reset_sink(&mut self, name: &str) -> Result<bool, StoreError> {
+        Ok(self.with(|state| {
+            let kept = &mut state.outbox;
+            let (head, total) = (kept.head, kept.total);
+            let Some(sink) = kept.sinks.get_mut(name) else { return false };
+            sink.restart(head, total);
+            kept.prune();
+            true
         }))
     }
 
@@ -209,10 +231,12 @@ impl Outbox for MemoryStore {
         table: &'static Table,
         after: &str,
         limit: usize,
-    ) -> Result<Vec<Vec<ChangeValue>>, StoreError> {
+    ) -> Result<Vec<Vec<ChangeValue<'static>>>, StoreError> {
         let row = |row: &Vec<OwnedValue>| {
-            let value =
-                |index: usize| row.get(index).map_or(ChangeValue::Null, |value| value.as_value().into());
+            let value = |index: usize| {
+                row.get(index)
+                    .map_or(ChangeValue::Null, |value| ChangeValue::from(value.as_value()).into_owned())
+            };
             columns(table).map(|(index, _)| value(index)).collect()
         };
         Ok(self.with(|state| {

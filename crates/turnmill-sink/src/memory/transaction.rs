@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::{MemoryStore, OwnedValue, Rows, State};
 use crate::{
     Batch, Chunk, Claim, Counts, DeadLetter, EventLookup, HistoryPage, HistoryRequest, HistoryStretch,
-    Locked, StoreError, Transaction, outbox,
+    Locked, StoreError, StoredCopies, StoredPosition, Transaction, outbox,
 };
 
 /// The inverse of one step of a transaction.
@@ -35,6 +35,7 @@ enum Undo {
 pub struct MemoryTransaction<'s> {
     store: &'s MemoryStore,
     claim: &'s Claim,
+    settings: Settings,
     patterns: u64,
     undo: Vec<Undo>,
     committed: bool,
@@ -43,7 +44,11 @@ pub struct MemoryTransaction<'s> {
 impl<'s> MemoryTransaction<'s> {
     /// Begins a transaction, unless another one is under way or a position is not as claimed.
     pub(super) fn begin(store: &'s MemoryStore, claim: &'s Claim) -> Result<Self, StoreError> {
-        store.with(|state| {
+        let (settings, patterns) = store.with(|state| {
+            let Some(settings) = state.row_settings() else {
+                let detail = "the store in memory is not open".into();
+                return Err(StoreError::Unusable { detail, source: None });
+            };
             if state.busy {
                 return Err(StoreError::Unavailable {
                     detail: "another transaction is open".into(),
@@ -54,10 +59,9 @@ impl<'s> MemoryTransaction<'s> {
                 advance.check(state.positions.get(&advance.key).map(String::as_str))?;
             }
             state.busy = true;
-            Ok(())
+            Ok((settings, state.patterns.revision))
         })?;
-        let patterns = store.with(|state| state.patterns.revision);
-        Ok(MemoryTransaction { store, claim, patterns, undo: Vec::new(), committed: false })
+        Ok(MemoryTransaction { store, claim, settings, patterns, undo: Vec::new(), committed: false })
     }
 
     /// Does one step, and notes its inverse.
@@ -227,6 +231,19 @@ fn restore<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, before: Option<V>) {
 }
 
 impl State {
+    /// Returns the settings of the rows that are written now; `None` before the store is opened.
+    fn row_settings(&self) -> Option<Settings> {
+        self.rebuild.as_ref().map(|(target, _)| target).or(self.settings.as_ref()).cloned()
+    }
+
+    pub(super) fn stored_positions(&self) -> Vec<StoredPosition> {
+        let stored = |(key, position): (&PartitionId, &String)| StoredPosition {
+            key: key.clone(),
+            position: position.clone(),
+        };
+        self.positions.iter().map(stored).collect()
+    }
+
     fn take_back(&mut self, step: Undo) {
         match step {
             Undo::Row(table, key, before) => restore(self.tables.entry(table).or_default(), key, before),
@@ -269,6 +286,10 @@ impl State {
 }
 
 impl Transaction for MemoryTransaction<'_> {
+    fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     fn patterns_revision(&self) -> u64 {
         self.patterns
     }
@@ -284,7 +305,7 @@ impl Transaction for MemoryTransaction<'_> {
         }))
     }
 
-    async fn known(&mut self, events: &[EventLookup]) -> Result<Vec<Vec<EventId>>, StoreError> {
+    async fn known(&mut self, events: &[EventLookup]) -> Result<Vec<StoredCopies>, StoreError> {
         let known = |rows: Option<&Rows>, sender: SenderId, key: EventKey| {
             let sender = OwnedValue::Text(sender.to_string().into());
             let (first, last) = (key.first().to_string(), key.last().to_string());
@@ -292,7 +313,8 @@ impl Transaction for MemoryTransaction<'_> {
                 .into_iter()
                 .flat_map(|rows| rows.range::<str, _>((Bound::Included(&*first), Bound::Included(&*last))));
             let mine = range.filter(|(_, row)| row.get(1) == Some(&sender));
-            mine.filter_map(|(id, _)| Uuid::parse_str(id).ok().map(EventId)).collect()
+            let ids = mine.filter_map(|(id, _)| Uuid::parse_str(id).ok().map(EventId)).collect();
+            StoredCopies { ids }
         };
         Ok(self.store.with(|state| {
             let rows = state.tables.get(RASA_EVENT.name);
@@ -379,7 +401,7 @@ impl Transaction for MemoryTransaction<'_> {
         for id in &batch.retried {
             if !self.store.with(|state| state.dead_letters.contains_key(id)) {
                 return Err(StoreError::Fenced {
-                    detail: format!("dead letter {id} has been retried elsewhere"),
+                    detail: format!("dead letter {id} was retried by another process"),
                 });
             }
             self.step(|state| Undo::DeadLetter(*id, state.dead_letters.remove(id).map(Box::new)))?;

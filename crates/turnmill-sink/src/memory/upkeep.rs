@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use turnmill_model::tables::{PUBLIC, RASA_PATTERNS};
-use turnmill_model::{PartitionId, SenderId, Settings};
+use turnmill_model::{SenderId, Settings};
 
 use super::{MemoryStore, OwnedValue};
 use crate::digest::Digests;
 use crate::{
-    Counts, DeadLetter, Inspect, PatternSet, RebuildState, StoreError, StoredPattern, Upkeep, outbox,
+    Counts, DeadLetter, Inspect, LedgerEntry, PatternSet, RebuildState, StoreError, StoredPattern,
+    StoredPosition, Upkeep, outbox,
 };
 
 impl Upkeep for MemoryStore {
@@ -82,8 +83,10 @@ impl Inspect for MemoryStore {
         }))
     }
 
-    async fn ledger(&mut self) -> Result<Vec<(String, Counts)>, StoreError> {
-        Ok(self.with(|state| state.ledger.iter().map(|(source, counts)| (source.clone(), *counts)).collect()))
+    async fn ledger(&mut self) -> Result<Vec<LedgerEntry>, StoreError> {
+        let entry =
+            |(source, counts): (&String, &Counts)| LedgerEntry { source: source.clone(), counts: *counts };
+        Ok(self.with(|state| state.ledger.iter().map(entry).collect()))
     }
 
     async fn dead_letters(&mut self, after: u64, limit: usize) -> Result<Vec<DeadLetter>, StoreError> {
@@ -92,8 +95,8 @@ impl Inspect for MemoryStore {
         }))
     }
 
-    async fn positions(&mut self) -> Result<Vec<(PartitionId, String)>, StoreError> {
-        Ok(self.with(|state| state.positions.iter().map(|(key, at)| (key.clone(), at.clone())).collect()))
+    async fn positions(&mut self) -> Result<Vec<StoredPosition>, StoreError> {
+        Ok(self.with(|state| state.stored_positions()))
     }
 }
 

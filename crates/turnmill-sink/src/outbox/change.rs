@@ -1,13 +1,12 @@
-//! Changes as sinks receive them: operations on rows, with the names of tables and columns.
+//! The parts of a change: operations, values, names of columns, origins.
 
+use std::borrow::Cow;
 use std::fmt;
 
-use serde::ser::{SerializeMap as _, SerializeSeq as _, SerializeStruct as _};
 use serde::{Serialize, Serializer};
 use turnmill_model::Micros;
 use turnmill_model::tables::{Column, PUBLIC, RASA_PATTERNS, Table, Value};
-
-use super::encoding::VERSION;
+use uuid::Uuid;
 
 /// Name of the table of dead letters in changes. It has the columns of [`DEAD_LETTER_COLUMNS`].
 pub const DEAD_LETTERS: &str = "turnmill_dead_letter";
@@ -75,13 +74,13 @@ impl Operation {
     }
 }
 
-/// One value of a change.
+/// One value of a change. It borrows from the batch where it can.
 #[derive(Clone, Debug, PartialEq)]
-pub enum ChangeValue {
+pub enum ChangeValue<'b> {
     /// NULL
     Null,
     /// A text, or an id as text of 36 characters.
-    Text(Box<str>),
+    Text(Cow<'b, str>),
     /// An integer.
     Integer(i64),
     /// A float.
@@ -91,10 +90,10 @@ pub enum ChangeValue {
     /// A truth value.
     Boolean(bool),
     /// Bytes; only of dead letters.
-    Bytes(Box<[u8]>),
+    Bytes(Cow<'b, [u8]>),
 }
 
-impl ChangeValue {
+impl ChangeValue<'_> {
     /// The text, if it is one.
     #[must_use]
     pub fn as_text(&self) -> Option<&str> {
@@ -135,10 +134,24 @@ impl ChangeValue {
             Self::Bytes(_) => return None,
         })
     }
+
+    /// Returns the value with a text or bytes of its own.
+    #[must_use]
+    pub fn into_owned(self) -> ChangeValue<'static> {
+        match self {
+            Self::Null => ChangeValue::Null,
+            Self::Text(text) => ChangeValue::Text(text.into_owned().into()),
+            Self::Integer(number) => ChangeValue::Integer(number),
+            Self::Float(number) => ChangeValue::Float(number),
+            Self::DateTime(time) => ChangeValue::DateTime(time),
+            Self::Boolean(truth) => ChangeValue::Boolean(truth),
+            Self::Bytes(bytes) => ChangeValue::Bytes(bytes.into_owned().into()),
+        }
+    }
 }
 
-impl From<Value<'_>> for ChangeValue {
-    fn from(value: Value<'_>) -> Self {
+impl<'b> From<Value<'b>> for ChangeValue<'b> {
+    fn from(value: Value<'b>) -> Self {
         match value {
             Value::Null => Self::Null,
             Value::Id(id) => Self::Text(id.to_string().into()),
@@ -151,15 +164,44 @@ impl From<Value<'_>> for ChangeValue {
     }
 }
 
-impl Serialize for ChangeValue {
+/// The stored form of a value, whose id is no text yet.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Stored<'b> {
+    Value(Value<'b>),
+    Bytes(&'b [u8]),
+}
+
+impl<'b> From<Stored<'b>> for ChangeValue<'b> {
+    fn from(stored: Stored<'b>) -> Self {
+        match stored {
+            Stored::Value(value) => value.into(),
+            Stored::Bytes(bytes) => Self::Bytes(bytes.into()),
+        }
+    }
+}
+
+impl Serialize for ChangeValue<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let stored = match self {
+            Self::Bytes(bytes) => Stored::Bytes(bytes),
+            other => Stored::Value(other.as_value().unwrap_or(Value::Null)),
+        };
+        stored.serialize(serializer)
+    }
+}
+
+impl Serialize for Stored<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Self::Null => serializer.serialize_unit(),
-            Self::Text(text) => serializer.serialize_str(text),
-            Self::Integer(number) => serializer.serialize_i64(*number),
-            Self::Float(number) => serializer.serialize_f64(*number),
-            Self::DateTime(time) => serializer.collect_str(time),
-            Self::Boolean(truth) => serializer.serialize_bool(*truth),
+            Self::Value(Value::Null) => serializer.serialize_unit(),
+            Self::Value(Value::Id(id)) => {
+                serializer.serialize_str(id.as_hyphenated().encode_lower(&mut Uuid::encode_buffer()))
+            }
+            Self::Value(Value::Text(text)) => serializer.serialize_str(text),
+            Self::Value(Value::Integer(number)) => serializer.serialize_i64(*number),
+            Self::Value(Value::Float(number)) => serializer.serialize_f64(*number),
+            Self::Value(Value::DateTime(time)) => serializer.collect_str(time),
+            Self::Value(Value::Boolean(truth)) => serializer.serialize_bool(*truth),
             Self::Bytes(bytes) => serializer.collect_str(&Base64(bytes)),
         }
     }
@@ -190,73 +232,7 @@ impl fmt::Display for Base64<'_> {
     }
 }
 
-/// One operation on rows of one table.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TableOperation {
-    /// What is done.
-    pub operation: Operation,
-    /// The table: one of [`tables::PUBLIC`](turnmill_model::tables::PUBLIC) or [`DEAD_LETTERS`];
-    /// empty for [`Operation::Reset`] and [`Operation::Clear`], which are about all tables.
-    pub table: Box<str>,
-    /// Names of the columns that the rows have; the first is the key.
-    pub columns: Vec<Box<str>>,
-    /// The rows' values, in the order of the columns.
-    pub rows: Vec<Vec<ChangeValue>>,
-}
-
-/// One row of a [`ChangeBatch`] and what is done to it.
-#[derive(Clone, Copy, PartialEq)]
-pub struct RowChange<'b> {
-    /// What is done.
-    pub operation: Operation,
-    /// The table; empty for [`Operation::Clear`] and [`Operation::Reset`].
-    pub table: &'b str,
-    columns: &'b [Box<str>],
-    values: &'b [ChangeValue],
-}
-
-impl<'b> RowChange<'b> {
-    /// The primary key as text; of [`Operation::Clear`] the sender's id, of [`Operation::Reset`]
-    /// empty.
-    #[must_use]
-    pub fn key(&self) -> String {
-        match self.values.first() {
-            Some(ChangeValue::Text(text)) => text.to_string(),
-            Some(ChangeValue::Integer(number)) => number.to_string(),
-            _ => String::new(),
-        }
-    }
-
-    /// The value of a column, if the change has that column.
-    #[must_use]
-    pub fn get(&self, column: &str) -> Option<&'b ChangeValue> {
-        self.fields().find(|(name, _)| *name == column).map(|(_, value)| value)
-    }
-
-    /// The columns with their values; the first is the key.
-    pub fn fields(&self) -> impl Iterator<Item = (&'b str, &'b ChangeValue)> + use<'b> {
-        self.columns.iter().map(|name| &**name).zip(self.values)
-    }
-}
-
-impl fmt::Debug for RowChange<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} {}", self.operation.as_str(), self.table, self.key())
-    }
-}
-
-/// The row as an object: columns and values.
-impl Serialize for RowChange<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut object = serializer.serialize_map(Some(self.columns.len()))?;
-        for (name, value) in self.fields() {
-            object.serialize_entry(name, value)?;
-        }
-        object.end()
-    }
-}
-
-/// Where a [`ChangeBatch`] comes from.
+/// Where a [`ChangeBatch`](super::ChangeBatch) comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Origin {
     /// From one committed transaction. Repeated with the same content.
@@ -281,100 +257,6 @@ impl fmt::Display for Origin {
             Self::Commit { number } => write!(f, "{number}"),
             Self::Snapshot { after, page } => write!(f, "snapshot-{after}-{page}"),
         }
-    }
-}
-
-/// What a sink is given at once: the changes of one transaction, or a page of a snapshot.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ChangeBatch {
-    /// Where the changes come from; its text form tells batches apart, also across restarts.
-    pub origin: Origin,
-    /// The changes, to be made in this order.
-    pub operations: Vec<TableOperation>,
-}
-
-impl ChangeBatch {
-    /// The rows, one by one, in order.
-    pub fn rows(&self) -> impl Iterator<Item = RowChange<'_>> {
-        self.operations.iter().flat_map(|group| {
-            let TableOperation { operation, table, columns, rows } = group;
-            rows.iter().map(move |values| RowChange { operation: *operation, table, columns, values })
-        })
-    }
-
-    /// Number of rows.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.operations.iter().map(|group| group.rows.len()).sum()
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Leaves out the row number `index` of [`rows`](Self::rows); says whether it was there.
-    pub fn remove(&mut self, index: usize) -> bool {
-        let mut before = 0;
-        for group in &mut self.operations {
-            if index - before < group.rows.len() {
-                group.rows.remove(index - before);
-                return true;
-            }
-            before += group.rows.len();
-        }
-        false
-    }
-
-    /// Keeps what a sink of this scope wants.
-    pub fn restrict(&mut self, scope: super::Scope) {
-        if scope == super::Scope::DeadLetters {
-            self.operations.retain(|group| &*group.table == DEAD_LETTERS);
-        }
-    }
-}
-
-/// An object: `version`, `id`, and `changes`, each with `op`, `table` and `rows` (objects).
-impl Serialize for ChangeBatch {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut object = serializer.serialize_struct("ChangeBatch", 4)?;
-        object.serialize_field("version", &VERSION)?;
-        object.serialize_field("id", &self.origin.to_string())?;
-        object.serialize_field("snapshot", &matches!(self.origin, Origin::Snapshot { .. }))?;
-        object.serialize_field("changes", &Operations(&self.operations))?;
-        object.end()
-    }
-}
-
-struct Operations<'o>(&'o [TableOperation]);
-
-impl Serialize for Operations<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0)
-    }
-}
-
-impl Serialize for TableOperation {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut object = serializer.serialize_struct("TableOperation", 3)?;
-        object.serialize_field("op", self.operation.as_str())?;
-        object.serialize_field("table", &self.table)?;
-        object.serialize_field("rows", &ObjectRows(self))?;
-        object.end()
-    }
-}
-
-struct ObjectRows<'o>(&'o TableOperation);
-
-impl Serialize for ObjectRows<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let TableOperation { operation, table, columns, rows } = self.0;
-        let mut list = serializer.serialize_seq(Some(rows.len()))?;
-        for values in rows {
-            list.serialize_element(&RowChange { operation: *operation, table, columns, values })?;
-        }
-        list.end()
     }
 }
 

@@ -5,9 +5,8 @@ use turnmill_model::tables::{RASA_PATTERNS, RASA_USER, Value};
 use uuid::Uuid;
 
 use super::Wanted;
-use super::change::{
-    ChangeBatch, ChangeValue, DEAD_LETTER_COLUMNS, DEAD_LETTERS, Operation, Origin, TableOperation, columns,
-};
+use super::batch::ChangeBatch;
+use super::change::{ChangeValue, DEAD_LETTER_COLUMNS, DEAD_LETTERS, Operation, Origin, columns};
 use crate::{Batch, DeadLetter, PatternSet, StoreError};
 
 /// Version of the encoding, the first byte of an entry and `version` in JSON.
@@ -16,7 +15,7 @@ pub const VERSION: u8 = 1;
 const PLAIN: u8 = 0;
 const LZ4: u8 = 1;
 
-const KINDS: [Operation; 6] =
+pub(super) const KINDS: [Operation; 6] =
     [Operation::Reset, Operation::Clear, Operation::Put, Operation::Merge, Operation::Set, Operation::Delete];
 
 /// Encodes the changes of a transaction that sinks need. `letters` are the numbers of its dead
@@ -55,9 +54,13 @@ pub fn encode_patterns(set: &PatternSet, wanted: Wanted) -> Option<Vec<u8>> {
 
 /// The values of a dead letter, in the order of [`DEAD_LETTER_COLUMNS`].
 #[must_use]
-pub(super) fn dead_letter_values(id: u64, letter: &DeadLetter) -> Vec<ChangeValue> {
-    let text = |text: &str| ChangeValue::Text(text.into());
-    let optional = |value: Option<ChangeValue>| value.unwrap_or(ChangeValue::Null);
+pub(super) fn dead_letter_values(id: u64, letter: &DeadLetter) -> Vec<ChangeValue<'_>> {
+    fn text(text: &str) -> ChangeValue<'_> {
+        ChangeValue::Text(text.into())
+    }
+    fn optional(value: Option<ChangeValue<'_>>) -> ChangeValue<'_> {
+        value.unwrap_or(ChangeValue::Null)
+    }
     vec![
         ChangeValue::Integer(i64::try_from(id).unwrap_or(i64::MAX)),
         text(&letter.key.source),
@@ -71,7 +74,7 @@ pub(super) fn dead_letter_values(id: u64, letter: &DeadLetter) -> Vec<ChangeValu
         optional(letter.environment.as_deref().map(text)),
         optional(letter.row.map(ChangeValue::Integer)),
         optional(letter.record_key.as_deref().map(|key| ChangeValue::Bytes(key.into()))),
-        text(&headers_text(&letter.headers)),
+        ChangeValue::Text(headers_text(&letter.headers).into()),
     ]
 }
 
@@ -96,6 +99,25 @@ pub fn read_headers(text: &str) -> Option<Vec<(String, Option<Vec<u8>>)>> {
         Some(hex) => Some((name, Some(bytes(hex)?))),
     };
     pairs.into_iter().map(header).collect()
+}
+
+/// Key of a row to delete.
+enum ChangeKey {
+    Id(Uuid),
+    Text(String),
+}
+
+/// Encodes rows that were read from a store as one operation.
+pub(super) fn encode_page(
+    operation: Operation,
+    table: &str,
+    columns: &[&str],
+    rows: &[Vec<ChangeValue<'_>>],
+) -> Vec<u8> {
+    let mut out = Encoder::default();
+    out.begin(operation, table, columns, rows.len());
+    rows.iter().flatten().for_each(|value| out.change_value(value));
+    out.body
 }
 
 #[derive(Debug, Default)]
@@ -138,8 +160,8 @@ impl Encoder {
             }
             if !changes.deletes.is_empty() {
                 let key = |key: &Key| match key {
-                    Key::Id(id) => id.to_string(),
-                    Key::Path(path) => changes.texts.get(*path).to_owned(),
+                    Key::Id(id) => ChangeKey::Id(*id),
+                    Key::Path(path) => ChangeKey::Text(changes.texts.get(*path).to_owned()),
                 };
                 deletes.push((table, changes.deletes.iter().map(key).collect::<Vec<_>>()));
             }
@@ -147,9 +169,9 @@ impl Encoder {
         for (table, keys) in deletes.into_iter().rev() {
             let key = table.columns.first().map_or("id", |column| column.name);
             self.begin(Operation::Delete, table.name, &[key], keys.len());
-            keys.iter().rev().for_each(|key| match Uuid::parse_str(key) {
-                Ok(id) if key.len() == 36 => self.value(Value::Id(id)),
-                _ => self.value(Value::Text(key)),
+            keys.iter().rev().for_each(|key| match key {
+                ChangeKey::Id(id) => self.value(Value::Id(*id)),
+                ChangeKey::Text(text) => self.value(Value::Text(text)),
             });
         }
     }
@@ -158,12 +180,7 @@ impl Encoder {
         if !letters.is_empty() {
             self.begin(Operation::Put, DEAD_LETTERS, &DEAD_LETTER_COLUMNS, letters.len());
             for (id, letter) in ids.iter().zip(letters) {
-                for value in dead_letter_values(*id, letter) {
-                    match &value {
-                        ChangeValue::Bytes(bytes) => self.bytes(bytes),
-                        other => self.value(other.as_value().unwrap_or(Value::Null)),
-                    }
-                }
+                dead_letter_values(*id, letter).iter().for_each(|value| self.change_value(value));
             }
         }
         if !retried.is_empty() {
@@ -181,6 +198,13 @@ impl Encoder {
         self.varint(columns.len() as u64);
         columns.iter().for_each(|name| self.text(name));
         self.varint(rows as u64);
+    }
+
+    fn change_value(&mut self, value: &ChangeValue<'_>) {
+        match value {
+            ChangeValue::Bytes(bytes) => self.bytes(bytes),
+            other => self.value(other.as_value().unwrap_or(Value::Null)),
+        }
     }
 
     fn value(&mut self, value: Value<'_>) {
@@ -261,116 +285,18 @@ impl ChangeBatch {
             return Err(StoreError::Newer { found: (*version).into(), known: VERSION.into() });
         }
         let (codec, body) = rest.split_first().ok_or_else(damaged)?;
-        let unpacked;
         let body = match *codec {
-            PLAIN => body,
-            LZ4 => {
-                unpacked = lz4_flex::block::decompress_size_prepended(body).map_err(|_| damaged())?;
-                &unpacked
-            }
+            PLAIN => body.to_vec(),
+            LZ4 => lz4_flex::block::decompress_size_prepended(body).map_err(|_| damaged())?,
             _ => return Err(damaged()),
         };
-        let mut reader = Reader { rest: body };
-        let mut operations = Vec::new();
-        while !reader.rest.is_empty() {
-            operations.push(reader.operation().ok_or_else(damaged)?);
-        }
-        Ok(Self { origin: Origin::Commit { number }, operations })
-    }
-}
-
-struct Reader<'b> {
-    rest: &'b [u8],
-}
-
-impl Reader<'_> {
-    fn operation(&mut self) -> Option<TableOperation> {
-        let operation = *KINDS.get(usize::from(self.byte()?))?;
-        let table = self.text()?;
-        let width = self.length()?;
-        let columns: Vec<Box<str>> = (0..width).map(|_| self.text()).collect::<Option<_>>()?;
-        let count = self.varint()?;
-        let mut rows = Vec::new();
-        for _ in 0..count {
-            // A row without columns takes no bytes, so the size of the entry would not bound their
-            // number.
-            if width == 0 && count > 1 {
-                return None;
-            }
-            rows.push((0..width).map(|_| self.value()).collect::<Option<_>>()?);
-        }
-        Some(TableOperation { operation, table, columns, rows })
-    }
-
-    fn value(&mut self) -> Option<ChangeValue> {
-        Some(match self.byte()? {
-            0 => ChangeValue::Null,
-            1 => ChangeValue::Text(self.text()?),
-            2 => {
-                let id = Uuid::from_slice(self.take(16)?).ok()?;
-                ChangeValue::Text(id.to_string().into())
-            }
-            3 => ChangeValue::Integer(self.zigzag()?),
-            4 => ChangeValue::Float(f64::from_le_bytes(self.take(8)?.try_into().ok()?)),
-            5 => ChangeValue::DateTime(turnmill_model::Micros(self.zigzag()?)),
-            6 => ChangeValue::Boolean(false),
-            7 => ChangeValue::Boolean(true),
-            8 => {
-                let length = self.length()?;
-                ChangeValue::Bytes(self.take(length)?.into())
-            }
-            _ => return None,
-        })
-    }
-
-    fn byte(&mut self) -> Option<u8> {
-        let (byte, rest) = self.rest.split_first()?;
-        self.rest = rest;
-        Some(*byte)
-    }
-
-    fn take(&mut self, length: usize) -> Option<&[u8]> {
-        let (bytes, rest) = self.rest.split_at_checked(length)?;
-        self.rest = rest;
-        Some(bytes)
-    }
-
-    fn text(&mut self) -> Option<Box<str>> {
-        let length = self.length()?;
-        Some(std::str::from_utf8(self.take(length)?).ok()?.into())
-    }
-
-    /// A length or count of what follows, which takes at least a byte each.
-    fn length(&mut self) -> Option<usize> {
-        let length = usize::try_from(self.varint()?).ok()?;
-        (length <= self.rest.len()).then_some(length)
-    }
-
-    fn zigzag(&mut self) -> Option<i64> {
-        let number = self.varint()?;
-        Some((number >> 1) as i64 ^ -((number & 1) as i64))
-    }
-
-    fn varint(&mut self) -> Option<u64> {
-        let mut number = 0_u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            let bits = u64::from(byte & 0x7f);
-            // The tenth byte has room for one bit.
-            if shift == 63 && bits > 1 {
-                return None;
-            }
-            number |= bits << shift;
-            if byte & 0x80 == 0 {
-                return Some(number);
-            }
-        }
-        None
+        Self::new(Origin::Commit { number }, body).ok_or_else(damaged)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::reader::Reader;
     use super::*;
     use proptest::prelude::*;
 
@@ -379,7 +305,7 @@ mod tests {
         fn numbers_come_back(number: i64) {
             let mut out = Encoder::default();
             out.zigzag(number);
-            prop_assert_eq!(Reader { rest: &out.body }.zigzag(), Some(number));
+            prop_assert_eq!(Reader::new(&out.body).zigzag(), Some(number));
         }
 
         #[test]

@@ -3,10 +3,9 @@
 use turnmill_model::tables::PUBLIC;
 
 use super::change::{DEAD_LETTER_COLUMNS, DEAD_LETTERS, public};
-use super::encoding::dead_letter_values;
+use super::encoding::{dead_letter_values, encode_page};
 use super::{
-    ChangeBatch, ChangeValue, Operation, Origin, Outbox, Scope, SinkPosition, SnapshotCursor, TableOperation,
-    columns,
+    ChangeBatch, ChangeValue, Operation, Origin, Outbox, Scope, SinkPosition, SnapshotCursor, columns,
 };
 use crate::StoreError;
 
@@ -33,20 +32,15 @@ pub async fn snapshot_page<S: Outbox>(
         Scope::DeadLetters => vec![DEAD_LETTERS],
     };
     let Some((table, after)) = &cursor.after else {
-        let reset = TableOperation {
-            operation: Operation::Reset,
-            table: "".into(),
-            columns: Vec::new(),
-            rows: vec![Vec::new()],
-        };
         let first = tables.first().map(|table| SnapshotCursor::after(table, ""));
-        return Ok((ChangeBatch { origin, operations: vec![reset] }, at(first)));
+        return Ok((page(origin, Operation::Reset, "", &[], &[Vec::new()])?, at(first)));
     };
-    let names: Vec<Box<str>>;
-    let rows: Vec<Vec<ChangeValue>>;
+    let names: Vec<&str>;
+    let rows: Vec<Vec<ChangeValue<'_>>>;
+    let letters;
     if **table == *DEAD_LETTERS {
-        let letters = store.dead_letters(after.parse().unwrap_or(0), limit).await?;
-        names = DEAD_LETTER_COLUMNS.map(Into::into).into();
+        letters = store.dead_letters(after.parse().unwrap_or(0), limit).await?;
+        names = DEAD_LETTER_COLUMNS.into();
         rows = letters.iter().map(|letter| dead_letter_values(letter.id, letter)).collect();
     } else {
         let unknown = || StoreError::Damaged {
@@ -54,7 +48,7 @@ pub async fn snapshot_page<S: Outbox>(
         };
         let described = public(table).ok_or_else(unknown)?;
         rows = store.rows_after(described, after, limit).await?;
-        names = columns(described).map(|(_, column)| column.name.into()).collect();
+        names = columns(described).map(|(_, column)| column.name).collect();
     }
     let last = rows.last().filter(|_| rows.len() >= limit).and_then(|row| match row.first() {
         Some(ChangeValue::Text(key)) => Some(key.to_string()),
@@ -68,6 +62,17 @@ pub async fn snapshot_page<S: Outbox>(
             following.map(|table| SnapshotCursor::after(table, ""))
         }
     };
-    let group = TableOperation { operation: Operation::Put, table: table.clone(), columns: names, rows };
-    Ok((ChangeBatch { origin, operations: vec![group] }, at(next)))
+    Ok((page(origin, Operation::Put, table, &names, &rows)?, at(next)))
+}
+
+fn page(
+    origin: Origin,
+    operation: Operation,
+    table: &str,
+    columns: &[&str],
+    rows: &[Vec<ChangeValue<'_>>],
+) -> Result<ChangeBatch, StoreError> {
+    let damaged =
+        || StoreError::Damaged { detail: format!("rows of `{table}` do not have the columns of the table") };
+    ChangeBatch::new(origin, encode_page(operation, table, columns, rows)).ok_or_else(damaged)
 }

@@ -5,9 +5,9 @@ use memchr::memchr;
 use super::change::FileChange;
 use super::{CHUNK, FileSource, State};
 use crate::RecordBatch;
+use crate::container::{Container, Layout, byte_order_mark};
 use crate::detect::{Shape, any_columns};
 use crate::envelope::{Scratch, read_line};
-use crate::format::{Format, Layout, byte_order_mark};
 use crate::respell::{all_doubled, copy_text, has_extended_numbers, plain_numbers};
 use crate::scan::Span;
 use crate::source::{BatchLimits, Progress, SourceError};
@@ -128,10 +128,10 @@ impl FileSource {
         out: &mut RecordBatch,
         cursor: &mut FillCursor,
     ) -> Option<usize> {
-        let (at, format) = (cursor.parsed, shape.format);
-        match (shape.layout, format) {
-            (Layout::Values, _) => read_value(format, at, base, all, &mut self.scratch, out),
-            (Layout::Rows, Format::PgDump) => next_copied(base, all, &mut self.dump, out, cursor),
+        let (at, container) = (cursor.parsed, shape.container);
+        match (shape.layout, container) {
+            (Layout::Values, _) => read_value(container, at, base, all, &mut self.scratch, out),
+            (Layout::Rows, Container::PgDump) => next_copied(base, all, &mut self.dump, out, cursor),
             (Layout::Rows, _) => {
                 let columns = shape.columns.unwrap_or_else(any_columns);
                 read_row(&columns, at, base, all, out)
@@ -171,7 +171,7 @@ fn next_line(
         plain_numbers(&mut out.bytes, line);
         line.end = line.start + line.of(&out.bytes).trim_ascii_end().len();
     }
-    read_line(shape.format, line, offset, scratch, out);
+    read_line(shape.container, line, offset, scratch, out);
     Some(next)
 }
 

@@ -3,31 +3,36 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
-use turnmill_source::{BatchLimits, FileOptions, FileSource, Format};
+use turnmill_source::{BatchLimits, Container, FileOptions, FileSource};
 
-use crate::{Owned, capture, fixture, read_all, records, with_format};
+use crate::{Owned, capture, fixture, read_all, records, with_container};
 
-fn read(name: &str) -> (Format, Vec<Owned>) {
+fn read(name: &str) -> (Container, Vec<Owned>) {
     let mut source = FileSource::open(&fixture(name), FileOptions::default(), None).unwrap();
     let records = read_all(&mut source, &BatchLimits::default()).unwrap();
-    (source.format().unwrap(), records)
+    (source.container().unwrap(), records)
 }
 
 #[test]
 fn formats_counts_and_environments_are_those_of_the_captures() {
-    for (name, format, count, environment) in [
-        ("parcel/file-broker.jsonl.gz", Format::Rasa, 15161, None),
-        ("parcel/rasa-export.jsonl.gz", Format::Rasa, 15161, None),
-        ("inmemory/file-broker.jsonl.gz", Format::Rasa, 2843, None),
-        ("hostile/file-broker.jsonl.gz", Format::Rasa, 332, None),
-        ("kafka/partition-by-sender-true.jsonl.gz", Format::Kafka, 2816, Some("production")),
-        ("kafka/partition-by-sender-false.jsonl.gz", Format::Kafka, 2662, Some("RASA_ENVIRONMENT_NOT_SET")),
-        ("parcel/tracker-store.jsonl.gz", Format::TrackerStore, 15161, None),
-        ("hostile/tracker-store.jsonl.gz", Format::TrackerStore, 332, None),
-        ("moodbot/sql-broker.jsonl.gz", Format::SqlBroker, 2900, None),
+    for (name, container, count, environment) in [
+        ("parcel/file-broker.jsonl.gz", Container::Rasa, 15161, None),
+        ("parcel/rasa-export.jsonl.gz", Container::Rasa, 15161, None),
+        ("inmemory/file-broker.jsonl.gz", Container::Rasa, 2843, None),
+        ("hostile/file-broker.jsonl.gz", Container::Rasa, 332, None),
+        ("kafka/partition-by-sender-true.jsonl.gz", Container::Kafka, 2816, Some("production")),
+        (
+            "kafka/partition-by-sender-false.jsonl.gz",
+            Container::Kafka,
+            2662,
+            Some("RASA_ENVIRONMENT_NOT_SET"),
+        ),
+        ("parcel/tracker-store.jsonl.gz", Container::TrackerStore, 15161, None),
+        ("hostile/tracker-store.jsonl.gz", Container::TrackerStore, 332, None),
+        ("moodbot/sql-broker.jsonl.gz", Container::SqlBroker, 2900, None),
     ] {
         let (found, records) = read(name);
-        assert_eq!((found, records.len()), (format, count), "{name}");
+        assert_eq!((found, records.len()), (container, count), "{name}");
         assert!(records.iter().all(|record| record.outcome == "body"), "{name}");
         assert!(records.iter().all(|record| record.environment.as_deref() == environment), "{name}");
     }
@@ -82,7 +87,7 @@ fn kcat_output_gives_the_same_records() {
             .to_string()
         })
         .collect();
-    assert_eq!(Format::detect(lines.join("\n").as_bytes()), Format::Kcat);
+    assert_eq!(Container::detect(lines.join("\n").as_bytes()), Container::Kcat);
     let without_place = |mut record: Owned| {
         record.offset = 0;
         record
@@ -187,7 +192,7 @@ fn pretty_printed_trackers_are_the_same_events() {
 #[test]
 fn a_chosen_format_wins_over_detection() {
     let name = "moodbot/sql-broker.jsonl.gz";
-    let mut source = FileSource::open(&fixture(name), with_format(Format::Rasa), None).unwrap();
+    let mut source = FileSource::open(&fixture(name), with_container(Container::Rasa), None).unwrap();
     let records = read_all(&mut source, &BatchLimits::default()).unwrap();
     assert!(records[0].text().starts_with("{\"id\": 1"));
     assert_eq!(records[0].sender, None);

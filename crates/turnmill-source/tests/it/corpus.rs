@@ -6,18 +6,18 @@ mod bodies;
 use std::path::Path;
 
 use proptest::prelude::*;
-use turnmill_source::Format;
+use turnmill_source::Container;
 
 #[test]
 fn the_corpus_is_borne_in_every_format() {
-    for folder in Format::ALL {
+    for folder in Container::ALL {
         let name = format!("source_{}", folder.as_str().replace('-', "_"));
         let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(name);
         let mut files = 0;
         for entry in std::fs::read_dir(&corpus).unwrap() {
             let bytes = std::fs::read(entry.unwrap().path()).unwrap();
-            for format in Format::ALL {
-                bodies::source(format, &bytes);
+            for container in Container::ALL {
+                bodies::source(container, &bytes);
             }
             files += 1;
         }
@@ -27,15 +27,15 @@ fn the_corpus_is_borne_in_every_format() {
 
 proptest! {
     #[test]
-    fn any_bytes_are_borne(bytes: Vec<u8>, format in prop::sample::select(Format::ALL.to_vec())) {
-        bodies::source(format, &bytes);
+    fn any_bytes_are_borne(bytes: Vec<u8>, container in prop::sample::select(Container::ALL.to_vec())) {
+        bodies::source(container, &bytes);
     }
 
     #[test]
     fn any_structure_is_borne(
         text in r#"([\[\]{},: \n\r]|"events"|"sender_id"|"value"|"data"|"headers"|"\\u00e9"|"\\ud83d|null|NaN|1|"|\\){0,60}"#,
-        format in prop::sample::select(Format::ALL.to_vec()),
+        container in prop::sample::select(Container::ALL.to_vec()),
     ) {
-        bodies::source(format, text.as_bytes());
+        bodies::source(container, text.as_bytes());
     }
 }

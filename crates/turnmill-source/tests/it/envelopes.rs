@@ -1,14 +1,14 @@
 //! Hostile and unusual envelopes, line by line.
 
-use turnmill_source::{FileOptions, Format, RecordBatch, Source, SourceError};
+use turnmill_source::{Container, FileOptions, RecordBatch, Source, SourceError};
 
-use crate::{Owned, limits, read_all, records, stream, with_format};
+use crate::{Owned, limits, read_all, records, stream, with_container};
 
 #[test]
 fn each_line_is_one_record_with_its_outcome() {
-    use Format::{Kafka, Kcat, SqlBroker, Tracker, TrackerStore};
+    use Container::{Kafka, Kcat, SqlBroker, Tracker, TrackerStore};
     let whole = None;
-    for (format, line, outcome, payload) in [
+    for (container, line, outcome, payload) in [
         (Kafka, r#"{"value": "{}"}"#, "body", Some("{}")),
         (Kafka, r#"{"value": null, "key": "u"}"#, "skipped", Some("null")),
         (Kafka, r#"{"value": " \n "}"#, "skipped", Some(" \n ")),
@@ -45,14 +45,14 @@ fn each_line_is_one_record_with_its_outcome() {
         (Tracker, "\"x\"", "not_an_object", whole),
         (Tracker, "}{", "not_json", whole),
     ] {
-        let found = records(line, with_format(format));
+        let found = records(line, with_container(container));
         assert_eq!(found.len(), 1, "{line}");
         assert_eq!((found[0].outcome, found[0].text()), (outcome, payload.unwrap_or(line)), "{line}");
     }
     let deep = format!(r#"{{"value": {}1{}}}"#, "[".repeat(2000), "]".repeat(2000));
-    assert_eq!(records(deep.as_str(), with_format(Kafka))[0].outcome, "too_deep");
+    assert_eq!(records(deep.as_str(), with_container(Kafka))[0].outcome, "too_deep");
     let wrong = b"{\"value\": \"\xff\"}\n{\"value\": \"2\"}".to_vec();
-    let found = records(wrong.clone(), with_format(Kafka));
+    let found = records(wrong.clone(), with_container(Kafka));
     assert_eq!((found[0].outcome, &*found[0].payload), ("not_utf8", &wrong[..wrong.len() - 15]));
     assert_eq!((found[1].outcome, found[1].offset), ("body", 15));
 }
@@ -70,16 +70,18 @@ fn envelope_fields_are_found_in_any_shape() {
     assert_eq!((kafka.time, kafka.key.as_deref()), (Some(1.5), Some(&b"k\n"[..])));
     assert_eq!(kafka.headers[1], ("x".into(), None));
 
-    let time = |line: &str, format| records(line, with_format(format))[0].time;
-    assert_eq!(time(r#"{"value": "{}", "ts_type": 0, "ts_ms": 1500}"#, Format::Kafka), None);
-    assert_eq!(time(r#"{"payload": "{}", "tstype": "unknown", "ts": -1}"#, Format::Kcat), None);
-    assert_eq!(time(r#"{"payload": "{}", "tstype": "logappend", "ts": 2000}"#, Format::Kcat), Some(2.0));
-    assert_eq!(time(r#"{"data": "{}", "timestamp": 1.25}"#, Format::TrackerStore), Some(1.25));
+    let time = |line: &str, container| records(line, with_container(container))[0].time;
+    assert_eq!(time(r#"{"value": "{}", "ts_type": 0, "ts_ms": 1500}"#, Container::Kafka), None);
+    assert_eq!(time(r#"{"payload": "{}", "tstype": "unknown", "ts": -1}"#, Container::Kcat), None);
+    assert_eq!(time(r#"{"payload": "{}", "tstype": "logappend", "ts": 2000}"#, Container::Kcat), Some(2.0));
+    assert_eq!(time(r#"{"data": "{}", "timestamp": 1.25}"#, Container::TrackerStore), Some(1.25));
 
-    let object =
-        records(r#"{"payload": "{}", "headers": {"RASA_ENVIRONMENT": "dev"}}"#, with_format(Format::Kcat));
+    let object = records(
+        r#"{"payload": "{}", "headers": {"RASA_ENVIRONMENT": "dev"}}"#,
+        with_container(Container::Kcat),
+    );
     assert_eq!(object[0].environment.as_deref(), Some("dev"));
-    let lone = records(r#"{"events": [{}], "sender_id": "\ud83d"}"#, with_format(Format::Tracker));
+    let lone = records(r#"{"events": [{}], "sender_id": "\ud83d"}"#, with_container(Container::Tracker));
     assert_eq!(lone[0].sender.as_deref(), Some("\u{fffd}"));
 }
 
@@ -94,7 +96,7 @@ fn a_broken_tracker_costs_only_itself() {
         "garbage",
     ] {
         let text = format!("{}\n{broken}\n{}\n{}\n", good("a"), good("c"), good("d"));
-        let found = records(text, with_format(Format::Tracker));
+        let found = records(text, with_container(Container::Tracker));
         let by =
             |sender: &str| found.iter().filter(|record| record.sender.as_deref() == Some(sender)).count();
         assert_eq!((by("a"), by("c"), by("d")), (2, 2, 2), "{broken}");
@@ -118,9 +120,9 @@ fn marks_carriage_returns_and_a_last_line_without_break() {
 
 #[test]
 fn a_record_over_the_limit_is_an_error_after_the_records_before_it() {
-    for format in [Format::Rasa, Format::Tracker] {
+    for container in [Container::Rasa, Container::Tracker] {
         let text = format!("{{\"n\": 1}}\n{{\"n\": \"{}\"}}\n", "x".repeat(2 << 20));
-        let options = FileOptions { max_record_bytes: 1 << 20, ..with_format(format) };
+        let options = FileOptions { max_record_bytes: 1 << 20, ..with_container(container) };
         let mut source = stream(text, options).unwrap();
         let mut batch = RecordBatch::new();
         source.next_batch(&limits(10), &mut batch).unwrap();

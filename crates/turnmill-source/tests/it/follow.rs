@@ -4,7 +4,9 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::path::Path;
 
-use turnmill_source::{FileOptions, FileSource, Format, Opened, PartitionId, Progress, RecordBatch, Source};
+use turnmill_source::{
+    Container, FileOptions, FileSource, Opened, PartitionId, Progress, RecordBatch, Source,
+};
 
 use crate::limits;
 
@@ -38,7 +40,7 @@ fn only_complete_lines_are_taken() {
     append(&path, "");
     let mut source = FileSource::open(&path, follow(), None).unwrap();
     assert_eq!(poll(&mut source), (vec![], vec![]));
-    assert_eq!(source.format(), None, "nothing to tell it from yet");
+    assert_eq!(source.container(), None, "nothing to tell it from yet");
     append(&path, "{\"n\"");
     assert_eq!(poll(&mut source).0, [""; 0]);
     append(&path, ": 1}\n{\"n\": 2}\n{\"n\": 3}\n{\"n\": ");
@@ -64,7 +66,7 @@ fn incomplete_trackers_are_waited_for() {
     assert_eq!(poll(&mut source).0, [""; 0]);
     append(&path, "}");
     assert_eq!(poll(&mut source).0, ["{\"n\": 1}", "{\"n\": 2}"]);
-    assert_eq!(source.format(), Some(Format::Tracker));
+    assert_eq!(source.container(), Some(Container::Tracker));
 }
 
 #[test]

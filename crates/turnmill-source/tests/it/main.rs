@@ -14,7 +14,7 @@ use std::io::{Cursor, Read};
 use std::path::PathBuf;
 
 use turnmill_source::{
-    BatchLimits, FileOptions, FileSource, Format, PartitionId, Position, Progress, RecordBatch,
+    BatchLimits, Container, FileOptions, FileSource, PartitionId, Position, Progress, RecordBatch,
     RecordOutcome, Source, SourceError, SourceRecord,
 };
 
@@ -74,8 +74,8 @@ pub(crate) fn capture(name: &str) -> String {
     text
 }
 
-pub(crate) fn with_format(format: Format) -> FileOptions {
-    FileOptions { format: Some(format), ..FileOptions::default() }
+pub(crate) fn with_container(container: Container) -> FileOptions {
+    FileOptions { container: Some(container), ..FileOptions::default() }
 }
 
 pub(crate) fn limits(records: usize) -> BatchLimits {

@@ -5,10 +5,10 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use turnmill_source::{
-    BatchLimits, FileOptions, FileSource, Format, Layout, Opened, Position, Progress, RecordBatch, Source,
+    BatchLimits, Container, FileOptions, FileSource, Layout, Opened, Position, Progress, RecordBatch, Source,
 };
 
-use crate::{Owned, capture, limits, position, read_all, with_format};
+use crate::{Owned, capture, limits, position, read_all, with_container};
 
 /// Reads a file, opening it again for every batch at the position where the one before ended.
 fn read_with_restarts(path: &Path, options: &FileOptions, all: &[BatchLimits]) -> Vec<Owned> {
@@ -31,16 +31,18 @@ fn read_with_restarts(path: &Path, options: &FileOptions, all: &[BatchLimits]) -
 }
 
 /// Returns a few kilobytes of each format.
-fn sample(format: Format) -> String {
+fn sample(container: Container) -> String {
     let lines =
         |name: &str| capture(name).lines().take(40).map(|line| format!("{line}\n")).collect::<String>();
-    match format {
-        Format::Rasa => format!("\u{feff}\n{}", lines("hostile/file-broker.jsonl.gz")),
-        Format::Kafka => lines("kafka/partition-by-sender-false.jsonl.gz"),
-        Format::Kcat => lines("kafka/partition-by-sender-false.jsonl.gz").replace("\"value\"", "\"payload\""),
-        Format::TrackerStore => lines("parcel/tracker-store.jsonl.gz"),
-        Format::SqlBroker => lines("moodbot/sql-broker.jsonl.gz"),
-        Format::Tracker => {
+    match container {
+        Container::Rasa => format!("\u{feff}\n{}", lines("hostile/file-broker.jsonl.gz")),
+        Container::Kafka => lines("kafka/partition-by-sender-false.jsonl.gz"),
+        Container::Kcat => {
+            lines("kafka/partition-by-sender-false.jsonl.gz").replace("\"value\"", "\"payload\"")
+        }
+        Container::TrackerStore => lines("parcel/tracker-store.jsonl.gz"),
+        Container::SqlBroker => lines("moodbot/sql-broker.jsonl.gz"),
+        Container::Tracker => {
             let lines = lines("hostile/file-broker.jsonl.gz");
             let events: Vec<_> = lines.lines().collect();
             let dump = |(number, events): (usize, &[&str])| {
@@ -49,23 +51,23 @@ fn sample(format: Format) -> String {
             let dumps: Vec<_> = events.chunks(3).enumerate().map(dump).collect();
             format!("[{}\n]\n", dumps.join("\n,\n"))
         }
-        Format::Rabbitmq => {
+        Container::Rabbitmq => {
             let lines = lines("hostile/file-broker.jsonl.gz");
             let message = |body: &str| serde_json::json!({"exchange": "rasa-exchange", "properties": {"app_id": "test"}, "payload": body});
             let messages: Vec<_> = lines.lines().map(message).collect();
             serde_json::to_string_pretty(&messages).unwrap()
         }
-        Format::Console => {
+        Container::Console => {
             let lines = lines("hostile/file-broker.jsonl.gz");
             lines
                 .lines()
                 .map(|line| format!("CreateTime:1600000000000\tPartition:1\tkey\t{line}\n"))
                 .collect()
         }
-        Format::Csv => {
+        Container::Csv => {
             format!("sender_id,data\r\n{}", rows(|body| format!("u,\"{}\"\r\n", body.replace('"', "\"\""))))
         }
-        Format::PgDump => {
+        Container::PgDump => {
             let copied = rows(|body| format!("u\t{}\n", body.replace('\\', "\\\\")));
             format!(
                 "--\n-- PostgreSQL database dump\n--\n\nCOPY public.other (id, data) FROM stdin;\n1\t{{}}\n\\.\n\n\
@@ -82,8 +84,8 @@ fn rows(row: impl Fn(&str) -> String) -> String {
 
 #[test]
 fn every_batch_boundary_is_a_place_to_go_on() {
-    for format in Format::ALL {
-        let text = sample(format);
+    for container in Container::ALL {
+        let text = sample(container);
         let packed = {
             let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
             encoder.write_all(text.as_bytes()).unwrap();
@@ -96,8 +98,8 @@ fn every_batch_boundary_is_a_place_to_go_on() {
             let whole =
                 read_all(&mut FileSource::open(file.path(), options.clone(), None).unwrap(), &limits(10_000))
                     .unwrap();
-            assert!(whole.len() >= 40, "{format}");
-            assert!(read_with_restarts(file.path(), &options, &[limits(1)]) == whole, "{format}");
+            assert!(whole.len() >= 40, "{container}");
+            assert!(read_with_restarts(file.path(), &options, &[limits(1)]) == whole, "{container}");
         }
     }
 }
@@ -119,10 +121,10 @@ fn nearly() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn restarts_never_show(bytes in nearly(), format in prop::sample::select(Format::ALL.to_vec()), steps in prop::collection::vec((1..6_usize, 1..200_usize), 1..5)) {
+    fn restarts_never_show(bytes in nearly(), container in prop::sample::select(Container::ALL.to_vec()), steps in prop::collection::vec((1..6_usize, 1..200_usize), 1..5)) {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(&bytes).unwrap();
-        let options = with_format(format);
+        let options = with_container(container);
         let steps: Vec<_> = steps.into_iter().map(|(records, bytes)| BatchLimits { records, bytes }).collect();
         let whole = FileSource::open(file.path(), options.clone(), None).map(|mut source| read_all(&mut source, &limits(10_000)).unwrap());
         let Ok(whole) = whole else { return Ok(()) };

@@ -4,10 +4,10 @@ use std::io::Write;
 
 use serde_json::{Value, json};
 use turnmill_source::{
-    BatchLimits, FileOptions, FileSource, Foreign, Format, Layout, RecordBatch, Source, SourceError,
+    BatchLimits, Container, FileOptions, FileSource, Foreign, Layout, RecordBatch, Source, SourceError,
 };
 
-use crate::{Owned, limits, read_all, records, stream, with_format};
+use crate::{Owned, limits, read_all, records, stream, with_container};
 
 const SENDER: &str = "ferry-4";
 
@@ -443,8 +443,10 @@ fn a_huge_list_streams() {
 #[test]
 fn a_chosen_format_takes_any_layout() {
     let text = format!("[{}]", Value::from(rows()[0]["data"].as_str().unwrap()));
-    let found =
-        records(text.replace("[\"", "[{\"data\": \"").replace("\"]", "\"}]"), with_format(Format::SqlBroker));
+    let found = records(
+        text.replace("[\"", "[{\"data\": \"").replace("\"]", "\"}]"),
+        with_container(Container::SqlBroker),
+    );
     assert_eq!(found[0].text(), rows()[0]["data"].as_str().unwrap());
 }
 

@@ -5,7 +5,7 @@ use turnmill_model::tables::{
     EVENT_ERROR, PUBLIC, RASA_EVENT, RASA_SESSION, RASA_SESSION_SLOT_STATE, RASA_USER,
 };
 use turnmill_sql::statements::{Input, OnConflict, Target};
-use turnmill_sql::{Dialect, References, Schema, indexes, internal, upkeep};
+use turnmill_sql::{Dialect, References, Schema, indexes, internal, upkeep, views};
 
 const DIALECTS: [Dialect; 2] = [Dialect::Sqlite, Dialect::Postgres];
 
@@ -18,6 +18,30 @@ fn ddl() {
     for dialect in DIALECTS {
         assert_snapshot!(format!("ddl_{dialect:?}"), script(Schema::new(dialect).statements()));
     }
+}
+
+/// Checks the columns of the views in `docs/tables.md`. With `TURNMILL_TEST_UPDATE` set, writes
+/// them.
+#[test]
+fn views_are_documented() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/tables.md");
+    let document = std::fs::read_to_string(path).unwrap();
+    let (front, rest) = document.split_once("user message.\n\n").unwrap();
+    let (_, back) = rest.split_once("## What each event writes").unwrap();
+    let mut tables = String::new();
+    for view in views::ALL {
+        tables += &format!("### {}\n\n{}\n\n| column | |\n| --- | --- |\n", view.name, view.doc);
+        for column in view.columns {
+            tables += &format!("| {} | {} |\n", column.name, column.doc);
+        }
+        tables.push('\n');
+    }
+    let expected = format!("{front}user message.\n\n{tables}## What each event writes{back}");
+    if std::env::var_os("TURNMILL_TEST_UPDATE").is_some() {
+        std::fs::write(path, &expected).unwrap();
+    }
+    let document = std::fs::read_to_string(path).unwrap();
+    assert_eq!(document, expected, "TURNMILL_TEST_UPDATE=1 writes it");
 }
 
 #[test]

@@ -3,3 +3,4 @@
 
 mod suite;
 mod urls;
+mod views;

@@ -1,4 +1,4 @@
-//! The formats of files.
+//! The containers of records: the formats of files.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,13 +7,14 @@ use std::str::FromStr;
 use crate::detect::detect;
 use crate::scan::{Kind, Span, Value, unescape};
 
-/// The format of a file.
+/// The format of a file: how records lie in it. What a record means is decided by a
+/// [decoder](turnmill_model::Decoder).
 ///
-/// Unless the user names it, the format is detected from the first value: the first line that is
+/// Unless the user names it, the container is detected from the first value: the first line that is
 /// not blank, or the JSON value that begins there. Later content never changes the decision. The
 /// first matching row decides:
 ///
-/// | first value | its keys | format |
+/// | first value | its keys | container |
 /// | --- | --- | --- |
 /// | object | `event`, not an object | `rasa` |
 /// | object | `events` | `tracker` |
@@ -34,15 +35,15 @@ use crate::scan::{Kind, Span, Value, unescape};
 /// If the JSON is broken, the keys before the fault count. If the value is larger than 1 MiB, the
 /// keys in its first MiB count.
 ///
-/// The objects of any JSON format may also be elements of one array, or span several lines each.
+/// The objects of any JSON container may also be elements of one array, or span several lines each.
 ///
 /// ```
-/// use turnmill_source::Format;
-/// assert_eq!("tracker-store".parse(), Ok(Format::TrackerStore));
-/// assert_eq!(Format::detect(br#"{"sender_id": "u1", "data": "{}"}"#), Format::SqlBroker);
+/// use turnmill_source::Container;
+/// assert_eq!("tracker-store".parse(), Ok(Container::TrackerStore));
+/// assert_eq!(Container::detect(br#"{"sender_id": "u1", "data": "{}"}"#), Container::SqlBroker);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Format {
+pub enum Container {
     /// Event bodies: Rasa's file broker, `rasa export` into one.
     Rasa,
     /// Records with `topic`, `partition`, `offset`, `ts_type`, `ts_ms` or `timestamp`, `key`,
@@ -89,8 +90,8 @@ pub enum Layout {
     Rows,
 }
 
-impl Format {
-    /// Every format.
+impl Container {
+    /// Every container.
     pub const ALL: [Self; 10] = [
         Self::Rasa,
         Self::Kafka,
@@ -121,33 +122,36 @@ impl Format {
         }
     }
 
-    /// Detects the format of a file with the uncompressed content `bytes`; the first MiB is enough.
+    /// Detects the container of a file with the uncompressed content `bytes`; the first MiB is enough.
     #[must_use]
     pub fn detect(bytes: &[u8]) -> Self {
-        detect(bytes, true).map_or(Self::Rasa, |shape| shape.format)
+        detect(bytes, true).map_or(Self::Rasa, |shape| shape.container)
     }
 }
 
-impl fmt::Display for Format {
+impl fmt::Display for Container {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
 }
 
-impl FromStr for Format {
-    type Err = UnknownFormat;
+impl FromStr for Container {
+    type Err = UnknownContainer;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|format| format.as_str() == text).ok_or_else(|| UnknownFormat(text.into()))
+        Self::ALL
+            .into_iter()
+            .find(|container| container.as_str() == text)
+            .ok_or_else(|| UnknownContainer(text.into()))
     }
 }
 
-/// A text that is not the name of a [`Format`].
+/// A text that is not the name of a [`Container`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "unknown format `{0}`: expected rasa, kafka, kcat, tracker-store, sql-broker, tracker, rabbitmq, console, csv or pg-dump"
 )]
-pub struct UnknownFormat(pub String);
+pub struct UnknownContainer(pub String);
 
 /// Returns the text of a key, with its escapes resolved.
 pub(crate) fn key_name(bytes: &[u8], key: Value) -> Cow<'_, [u8]> {
@@ -172,12 +176,12 @@ mod tests {
 
     #[test]
     fn names_round_trip() {
-        for format in Format::ALL {
-            assert_eq!(format.to_string().parse(), Ok(format));
+        for container in Container::ALL {
+            assert_eq!(container.to_string().parse(), Ok(container));
         }
-        let error = "Rasa".parse::<Format>().unwrap_err().to_string();
-        for format in Format::ALL {
-            assert!(error.contains(format.as_str()));
+        let error = "Rasa".parse::<Container>().unwrap_err().to_string();
+        for container in Container::ALL {
+            assert!(error.contains(container.as_str()));
         }
     }
 }

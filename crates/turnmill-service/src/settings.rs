@@ -36,5 +36,5 @@ pub use tracker_store::TrackerStore;
 pub use turnmill_text::Secret;
 pub use typed::{
     DatabaseSettings, DeadLetterSettings, HttpSettings, KafkaSettings, LogLevel, LogSettings,
-    SecurityProtocol, ServiceSettings, WorkSettings,
+    RowTopicSettings, SecurityProtocol, ServiceSettings, WorkSettings,
 };

@@ -146,8 +146,7 @@ impl Store for MemoryStore {
                 (Some(stored), _) => crate::check_settings(stored, settings)?,
                 (None, _) => state.settings = Some(settings.clone()),
             }
-            let positions = state.positions.iter().map(|(key, at)| (key.clone(), at.clone())).collect();
-            Ok(Opened { positions })
+            Ok(Opened { positions: state.stored_positions() })
         })
     }
 

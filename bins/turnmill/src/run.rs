@@ -10,6 +10,7 @@ mod lag;
 mod observer;
 mod patterns;
 mod retry;
+mod row_topic;
 mod service;
 mod state;
 mod worker;
@@ -26,7 +27,9 @@ use turnmill_service::logging::{self, LoggingError};
 use turnmill_service::metrics::ServiceMetrics;
 use turnmill_service::settings::{Flags, Loaded, Needs, ServiceSettings, SettingsError};
 use turnmill_service::{Component, Health, Lifecycle, Phase, Shutdown};
+use turnmill_sink::outbox::Outbox as _;
 use turnmill_sink::{Store, StoreError};
+use turnmill_stores::AnyStore;
 
 use self::patterns::PatternsApi;
 use self::retry::retried;
@@ -132,10 +135,13 @@ async fn serve(
     let consumers = (0..connect::consumers(&service.settings))
         .map(|index| lifecycle.component(format!("consumer {index}")))
         .collect();
-    let dead_letters =
-        service.settings.dead_letters.topic.as_ref().map(|_| lifecycle.component("dead letters"));
+    let settings = &service.settings;
+    let topics = Topics {
+        dead_letters: settings.dead_letters.topic.as_ref().map(|_| lifecycle.component("dead letters")),
+        rows: settings.row_topic.topic.as_ref().map(|_| lifecycle.component("rows")),
+    };
     let opener = lifecycle.component("store");
-    spawn("store", move || start(&service, opener, consumers, dead_letters))?;
+    spawn("store", move || start(&service, opener, consumers, topics))?;
     Ok(lifecycle.run(&health).await.exit_code())
 }
 
@@ -143,15 +149,16 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()
     std::thread::Builder::new().name(format!("turnmill-{name}")).spawn(work).map(drop)
 }
 
-/// Opens the store, then starts the consumers and the sending of dead letters.
+/// The topics that are sent to, if they are configured.
+struct Topics {
+    dead_letters: Option<Component>,
+    rows: Option<Component>,
+}
+
+/// Opens the store, then starts the consumers and the sending to topics.
 ///
 /// Problems with the store are thus found before any consumer joins the group.
-fn start(
-    service: &Arc<Service>,
-    opener: Component,
-    consumers: Vec<Component>,
-    dead_letters: Option<Component>,
-) {
+fn start(service: &Arc<Service>, opener: Component, consumers: Vec<Component>, topics: Topics) {
     service.health.enter(Phase::Migrating);
     match service.runtime.block_on(open(service)) {
         Ok(true) => {}
@@ -169,9 +176,13 @@ fn start(
             return opener.fail(format!("cannot start a thread: {error}"));
         }
     }
-    if let Some(component) = dead_letters {
-        let service = Arc::clone(service);
-        if let Err(error) = spawn("dead-letters", move || dead_letter_topic::run(&service, component)) {
+    let run: [(_, _, fn(&Arc<Service>, Component)); 2] = [
+        ("dead-letters", topics.dead_letters, dead_letter_topic::run),
+        ("rows", topics.rows, row_topic::run),
+    ];
+    for (name, component, run) in run {
+        let (Some(component), service) = (component, Arc::clone(service)) else { continue };
+        if let Err(error) = spawn(name, move || run(&service, component)) {
             return opener.fail(format!("cannot start a thread: {error}"));
         }
     }
@@ -192,11 +203,28 @@ async fn open(service: &Service) -> Result<bool, StoreError> {
             store.open_as_it_is().await?;
         }
         store.open(&service.settings.rows).await?;
-        dead_letter_topic::remove_others(service, &mut store).await
+        remove_other_topics(service, &mut store).await
     });
     let opened = opened.await?.is_some();
     if opened {
         service.state.outages.end("database");
     }
     Ok(opened)
+}
+
+/// Removes the sinks of topics that are no longer configured, so that the outbox keeps nothing for
+/// them.
+async fn remove_other_topics(service: &Service, store: &mut AnyStore) -> Result<(), StoreError> {
+    let settings = &service.settings;
+    let (dead_letters, rows) = (settings.dead_letters.topic.as_deref(), settings.row_topic.topic.as_deref());
+    for sink in store.sinks().await? {
+        let is_left = |name: fn(&str) -> String, configured: Option<&str>| {
+            sink.name.starts_with(&name("")) && configured.map(name).as_ref() != Some(&sink.name)
+        };
+        if is_left(dead_letter_topic::name, dead_letters) || is_left(row_topic::name, rows) {
+            store.remove_sink(&sink.name).await?;
+            tracing::info!(sink = sink.name, "sink removed, because its topic is no longer configured");
+        }
+    }
+    Ok(())
 }
