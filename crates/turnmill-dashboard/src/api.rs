@@ -63,7 +63,7 @@ async fn metrics() -> Response {
 }
 
 async fn metric(State(api): State<Api>, Path(id): Path<String>, RawQuery(query): RawQuery) -> Response {
-    let subject = split(query).and_then(|parameters| {
+    let subject = split(query.as_deref()).and_then(|parameters| {
         let metric = METRICS.iter().copied().find(|metric| metric.id == id);
         let metric = metric.ok_or_else(|| Refusal::NotFound { name: format!("metric {id}") })?;
         Ok(Subject::Metric { metric, question: Box::new(parameters::question(&parameters)?) })
@@ -78,7 +78,7 @@ async fn values(State(api): State<Api>, Path(name): Path<String>) -> Response {
 }
 
 async fn conversations(State(api): State<Api>, RawQuery(query): RawQuery) -> Response {
-    let subject = split(query).and_then(|parameters| {
+    let subject = split(query.as_deref()).and_then(|parameters| {
         let (question, filters, page) = parameters::list(&parameters)?;
         Ok(Subject::Conversations { question: Box::new(question), filters: Box::new(filters), page })
     });
@@ -89,8 +89,8 @@ async fn conversation(State(api): State<Api>, Path(session): Path<String>) -> Re
     api.respond(Ok(Subject::Conversation { session })).await
 }
 
-fn split(query: Option<String>) -> Result<Vec<(String, String)>, Refusal> {
-    parameters::split(query.as_deref().unwrap_or_default())
+fn split(query: Option<&str>) -> Result<Vec<(String, String)>, Refusal> {
+    parameters::split(query.unwrap_or_default())
 }
 
 fn description(metric: &Metric) -> Value {

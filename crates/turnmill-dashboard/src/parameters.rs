@@ -25,15 +25,15 @@ type Parameter = (String, String);
 /// Splits a query string as browsers write it.
 pub(crate) fn split(query: &str) -> Result<Vec<Parameter>, Refusal> {
     if query.len() > MAX_QUERY {
-        return Err(invalid("query", "too long"));
+        return Err(invalid("query", &"too long"));
     }
     let pairs: Vec<&str> = query.split('&').filter(|pair| !pair.is_empty()).collect();
     if pairs.len() > MAX_PARAMETERS {
-        return Err(invalid("query", "too many parameters"));
+        return Err(invalid("query", &"too many parameters"));
     }
     let decoded = |text: &str| {
         let text = text.replace('+', " ");
-        percent_decode_str(&text).decode_utf8().map(Into::into).map_err(|_| invalid("query", "not in UTF-8"))
+        percent_decode_str(&text).decode_utf8().map(Into::into).map_err(|_| invalid("query", &"not in UTF-8"))
     };
     pairs
         .into_iter()
@@ -48,7 +48,7 @@ pub(crate) fn split(query: &str) -> Result<Vec<Parameter>, Refusal> {
 pub(crate) fn question(parameters: &[Parameter]) -> Result<Question, Refusal> {
     let (question, rest) = read(parameters)?;
     match rest.first() {
-        Some((name, _)) => Err(invalid(name, "unknown parameter")),
+        Some((name, _)) => Err(invalid(name, &"unknown parameter")),
         None => Ok(question),
     }
 }
@@ -77,13 +77,13 @@ pub(crate) fn list(parameters: &[Parameter]) -> Result<(Question, ListFilters, L
             "missed_text" => filters.missed_text = text(),
             "weekday" => weekday = Some(one_of(name, value, &WEEKDAYS)?),
             "hour" => hour = Some(number(name, value, 23)?),
-            _ => return Err(invalid(name, "unknown parameter")),
+            _ => return Err(invalid(name, &"unknown parameter")),
         }
     }
     filters.block = match (weekday, hour) {
         (Some(weekday), Some(hour)) => Some(DayBlock { weekday, hour }),
         (None, None) => None,
-        _ => return Err(invalid("weekday", "goes together with hour")),
+        _ => return Err(invalid("weekday", &"goes together with hour")),
     };
     Ok((question, filters, page))
 }
@@ -97,7 +97,7 @@ fn order(value: &str) -> Result<ListOrder, Refusal> {
 /// Returns the place of a value among those that there are.
 fn one_of(name: &str, value: &str, values: &[&str]) -> Result<u32, Refusal> {
     let at = values.iter().position(|known| *known == value).and_then(|at| u32::try_from(at).ok());
-    at.ok_or_else(|| invalid(name, format!("expected {}", values.join(", "))))
+    at.ok_or_else(|| invalid(name, &format!("expected {}", values.join(", "))))
 }
 
 /// Returns the filter of this name.
@@ -121,24 +121,24 @@ fn read(parameters: &[Parameter]) -> Result<(Question, Vec<&Parameter>), Refusal
     let mut question = Question::default();
     // Times without an offset are of the zone, wherever it stands.
     if let Some((name, value)) = parameters.iter().find(|(name, _)| name == "tz") {
-        question.zone = value.parse().map_err(|error| invalid(name, error))?;
+        question.zone = value.parse().map_err(|error| invalid(name, &error))?;
     }
     let (mut span, mut rest) = (Span::default(), Vec::new());
     let mut filters = Filters::default();
     for parameter in parameters {
         let (name, value) = parameter;
-        let time = |zone: Zone| parse_time(value, zone).map_err(|error| invalid(name, error));
+        let time = |zone: Zone| parse_time(value, zone).map_err(|error| invalid(name, &error));
         // The empty value is NULL.
         let nullable = || (!value.is_empty()).then(|| value.clone());
         match name.as_str() {
             "tz" => {}
             "from" => span.from = Some(time(question.zone)?),
             "to" => span.to = Some(time(question.zone)?),
-            "last" => question.when = When::Last(value.parse().map_err(|error| invalid(name, error))?),
+            "last" => question.when = When::Last(value.parse().map_err(|error| invalid(name, &error))?),
             "as_of" => question.as_of = Some(time(question.zone)?),
-            "by" => question.over = Over::Buckets(value.parse().map_err(|error| invalid(name, error))?),
+            "by" => question.over = Over::Buckets(value.parse().map_err(|error| invalid(name, &error))?),
             "vs" => {
-                let compare: Compare = value.parse().map_err(|error| invalid(name, error))?;
+                let compare: Compare = value.parse().map_err(|error| invalid(name, &error))?;
                 question.compare = Some(compare);
             }
             "top" => question.top = number(name, value, MAX_TOP)?,
@@ -148,46 +148,46 @@ fn read(parameters: &[Parameter]) -> Result<(Question, Vec<&Parameter>), Refusal
             "model" => filters.models.push(nullable()),
             "intent" => filters.intents.push(nullable()),
             "ending" => {
-                let ending: Ending = value.parse().map_err(|error| invalid(name, error))?;
+                let ending: Ending = value.parse().map_err(|error| invalid(name, &error))?;
                 filters.endings.push(ending);
             }
             "marker" => filters.markers.push(value.clone()),
             "locale" => filters.locales.push(nullable()),
             "source" => filters.source_systems.push(nullable()),
             "step" if question.funnel.steps.len() >= MOST_STEPS => {
-                return Err(invalid(name, format!("a funnel has at most {MOST_STEPS} steps")));
+                return Err(invalid(name, &format!("a funnel has at most {MOST_STEPS} steps")));
             }
-            "step" => question.funnel.steps.push(value.parse().map_err(|error| invalid(name, error))?),
+            "step" => question.funnel.steps.push(value.parse().map_err(|error| invalid(name, &error))?),
             "across" => question.funnel.across_sessions = one_of(name, value, &["no", "yes"])? == 1,
             "window" => question.funnel.window_seconds = Some(number(name, value, u32::MAX)?),
             "tests" if value == "exclude" => filters.exclude_tests = true,
-            "tests" => return Err(invalid(name, "expected exclude")),
+            "tests" => return Err(invalid(name, &"expected exclude")),
             _ => rest.push(parameter),
         }
     }
     question.filters = filters;
     match (&question.when, span == Span::default()) {
-        (When::Last(_), false) => Err(invalid("last", "cannot be used together with from and to")),
+        (When::Last(_), false) => Err(invalid("last", &"cannot be used together with from and to")),
         (When::Last(_), true) => Ok((question, rest)),
         (When::Span(_), _) => {
             if span.from.zip(span.to).is_some_and(|(from, to)| from >= to) {
-                return Err(invalid("to", "must be after from"));
+                return Err(invalid("to", &"must be after from"));
             }
             Ok((Question { when: When::Span(span), ..question }, rest))
         }
     }
 }
 
-fn number<N: std::str::FromStr + PartialOrd + std::fmt::Display>(
+fn number<N: Copy + std::str::FromStr + PartialOrd + std::fmt::Display>(
     name: &str,
     value: &str,
     most: N,
 ) -> Result<N, Refusal> {
     let number = value.parse().ok().filter(|number| *number <= most);
-    number.ok_or_else(|| invalid(name, format!("expected a number up to {most}")))
+    number.ok_or_else(|| invalid(name, &format!("expected a number up to {most}")))
 }
 
-fn invalid(parameter: &str, message: impl ToString) -> Refusal {
+fn invalid(parameter: &str, message: &impl ToString) -> Refusal {
     Refusal::Invalid { parameter: parameter.into(), message: message.to_string() }
 }
 
