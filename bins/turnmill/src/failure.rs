@@ -41,6 +41,10 @@ pub(crate) enum Failure {
     Metrics(String),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error("{0} is not an address of this machine alone; use 127.0.0.1 or [::1] (--listen)")]
+    NotLoopback(std::net::SocketAddr),
+    #[error("--listen")]
+    Listen(#[from] turnmill_service::http::ServerError),
     #[error("cannot start the async runtime")]
     Runtime(#[source] std::io::Error),
     #[error("cannot write the output")]

@@ -5,6 +5,7 @@
 mod check;
 mod connect;
 mod console;
+mod dashboard;
 mod dead_letters;
 mod definitions;
 mod failure;
@@ -69,6 +70,11 @@ enum Command {
     /// of the overview. docs/metrics.md defines each metric and the filters. The store is only
     /// read, and the database itself refuses anything else.
     Report(Box<report::Args>),
+    /// Show a store in a browser: numbers, charts and conversations.
+    ///
+    /// Prints the address of the pages, which only this machine can open. The store is only read,
+    /// also while the service writes to it. Ends with Ctrl-C.
+    Dashboard(dashboard::Args),
     /// List, show and retry dead letters: records that could not become rows.
     #[command(subcommand)]
     DeadLetters(dead_letters::Command),
@@ -140,6 +146,7 @@ fn run_command(command: Command) -> Result<ExitCode, CommandFailure> {
         Command::Check(args) => block_on(check::run(&args))?,
         Command::Verify(args) => block_on(verify::run(&args))?,
         Command::Report(args) => block_on(report::run(&args))?,
+        Command::Dashboard(args) => dashboard::run(&args)?,
         Command::DeadLetters(command) => block_on(dead_letters::run(&command))?,
         Command::Rebuild(args) => block_on(rebuild::run(&args))?,
         Command::ForeignKeys(args) => block_on(foreign_keys::run(&args))?,

@@ -56,7 +56,7 @@ pub(crate) enum Failure {
     Database(#[from] turnmill_sink_postgres::SettingsError),
     #[error(transparent)]
     Kafka(#[from] turnmill_source_kafka::KafkaError),
-    #[error(transparent)]
+    #[error("TURNMILL_HTTP_ADDRESS")]
     Http(#[from] ServerError),
     #[error("cannot start a thread")]
     Thread(#[from] std::io::Error),

@@ -28,6 +28,7 @@
 mod answer;
 mod bucket;
 mod catalogue;
+mod conversations;
 mod definitions;
 mod document;
 mod draft;
@@ -50,6 +51,10 @@ pub mod statistics;
 pub use answer::{Answer, Asked, NamedMeasure, Series, Table, VERSION};
 pub use bucket::{Bucket, DayBlock, FINEST, MOST, TooManyBuckets, UnknownBucket};
 pub use catalogue::{METRICS, metric};
+pub use conversations::{
+    Conversation, ConversationList, EventKind, ListFilters, ListOrder, ListPage, Listed, MarkerRow,
+    OtherSession, SlotValue, TranscriptEvent, Turn, conversation, conversations,
+};
 pub use definitions::{Definitions, HANDOVER_COMMAND, HANDOVER_FLOW, HANDOVER_PARTS};
 pub use document::markdown;
 pub use funnel::{Funnel, MOST_STEPS, Step, UnknownStep};

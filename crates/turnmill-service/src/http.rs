@@ -51,21 +51,29 @@ pub const MAX_BODY: usize = 1 << 20;
 /// let site = turnmill_service::http::router(metrics, HttpAccess::new(None), patterns);
 /// ```
 pub fn router(metrics: ServiceMetrics, access: HttpAccess, pages: Router) -> Router {
-    let access = Arc::new(access);
-    let guarded = Router::new()
-        .route("/api/v1/status", get(status))
-        .with_state(metrics.clone())
-        .merge(pages)
-        // Access is checked for unknown paths too. Otherwise a 404 would reveal which paths exist.
-        .fallback(|| async { StatusCode::NOT_FOUND })
-        .layer(axum::middleware::from_fn_with_state(access, access::guard));
+    let pages = Router::new().route("/api/v1/status", get(status)).with_state(metrics.clone()).merge(pages);
     Router::new()
         .route("/", get(index::index))
         .route("/healthcheck", get(healthcheck))
         .route("/metrics", get(scrape))
         .with_state(PublicState { metrics, scrapes: Arc::new(Semaphore::new(SCRAPES)) })
-        .merge(guarded)
+        .merge(guarded(access, pages))
         .layer(DefaultBodyLimit::max(MAX_BODY))
+}
+
+/// Builds a site of `pages` without anything public: every path requires what `access` requires.
+///
+/// ```
+/// use axum::{Router, routing::get};
+/// use turnmill_service::http::{HttpAccess, guarded};
+/// let pages = Router::new().route("/", get(|| async { "for this machine" }));
+/// let site = guarded(HttpAccess::new(None), pages);
+/// ```
+pub fn guarded(access: HttpAccess, pages: Router) -> Router {
+    pages
+        // Access is checked for unknown paths too. Otherwise a 404 would reveal which paths exist.
+        .fallback(|| async { StatusCode::NOT_FOUND })
+        .layer(axum::middleware::from_fn_with_state(Arc::new(access), access::guard))
 }
 
 async fn healthcheck(State(public): State<PublicState>) -> Response {

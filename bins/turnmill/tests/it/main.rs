@@ -1,6 +1,7 @@
 //! Tests of the service and its tools as processes, against real servers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod browser;
 mod configuration;
 mod dead_letters;
 mod markers;

@@ -42,7 +42,7 @@ const LAST_RESPONSE: Duration = Duration::from_secs(1);
 
 /// Error of listening on an address.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address} (TURNMILL_HTTP_ADDRESS)")]
+#[error("cannot listen on {address}")]
 pub struct ServerError {
     address: SocketAddr,
     source: io::Error,

@@ -1,0 +1,201 @@
+//! Answers the dashboard's questions from a store.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::runtime::Handle;
+use turnmill_analytics::{
+    Answer, AskError, Ending, Metric, Question, ReadQueries, Row, StoreNames, conversation, conversations,
+    metric,
+};
+use turnmill_dashboard::{AnswerFuture, Answers, Filter, Refusal, Subject};
+use turnmill_pipeline::explain;
+use turnmill_sink::{Inspect, StoreError};
+use turnmill_stores::{AnyReader, AnyStore};
+
+/// Number of values that a filter offers.
+const VALUES: usize = 500;
+
+/// Answers questions from a store, with a connection for each question in progress.
+#[derive(Clone)]
+pub(crate) struct StoreAnswers(Arc<Shared>);
+
+struct Shared {
+    /// Location of the store, without its password.
+    name: String,
+    /// Opens connections to the store.
+    store: Mutex<AnyStore>,
+    /// The same, open for administration: it reads the ledger.
+    opened: tokio::sync::Mutex<AnyStore>,
+    limit: Duration,
+    /// Connections that answer no question at the moment.
+    idle: Mutex<Vec<AnyReader>>,
+}
+
+impl StoreAnswers {
+    /// Answers from `store`, which `opened` has open for reading. The store ends a question after
+    /// `limit`.
+    pub(crate) fn new(store: AnyStore, opened: AnyStore, limit: Duration) -> Self {
+        Self(Arc::new(Shared {
+            name: store.to_string(),
+            store: Mutex::new(store),
+            opened: tokio::sync::Mutex::new(opened),
+            limit,
+            idle: Mutex::new(Vec::new()),
+        }))
+    }
+
+    /// Returns the location of the store, without its password.
+    pub(crate) fn name(&self) -> &str {
+        &self.0.name
+    }
+}
+
+impl Answers for StoreAnswers {
+    fn answer(&self, subject: Subject) -> AnswerFuture<'_> {
+        let shared = Arc::clone(&self.0);
+        Box::pin(async move {
+            let runtime = Handle::current();
+            // SQLite blocks the thread that reads it.
+            let work = tokio::task::spawn_blocking(move || runtime.block_on(shared.answer(subject)));
+            work.await
+                .unwrap_or_else(|_| Err(Refusal::Unavailable { message: "the question was given up".into() }))
+        })
+    }
+}
+
+impl Shared {
+    async fn answer(&self, subject: Subject) -> Result<String, Refusal> {
+        let started = Instant::now();
+        let mut reader = match self.taken() {
+            Some(reader) => reader,
+            None => self.connected().map_err(|error| self.refusal(started, &error))?,
+        };
+        let answer = self.answer_with(&mut reader, subject).await;
+        let result = answer.map_err(|error| match error {
+            AskError::Store(error) => self.refusal(started, &error),
+            AskError::NoFacts => Refusal::NotSetUp {
+                message: "The store has no facts of its sessions yet. A rebuild makes them, once.".into(),
+                command: Some(format!("turnmill rebuild {}", self.name)),
+            },
+            AskError::Buckets(error) => {
+                Refusal::Invalid { parameter: "by".into(), message: error.to_string() }
+            }
+        });
+        // A connection that failed may be broken.
+        if result.is_ok() {
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
+        }
+        result?
+    }
+
+    fn taken(&self) -> Option<AnyReader> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    fn connected(&self) -> Result<AnyReader, StoreError> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner).reader(self.limit)
+    }
+
+    fn refusal(&self, started: Instant, error: &StoreError) -> Refusal {
+        if started.elapsed() >= self.limit {
+            return Refusal::TimedOut { limit: self.limit };
+        }
+        Refusal::Unavailable { message: explain(error) }
+    }
+
+    async fn answer_with(
+        &self,
+        reader: &mut AnyReader,
+        subject: Subject,
+    ) -> Result<Result<String, Refusal>, AskError<StoreError>> {
+        Ok(match subject {
+            Subject::Store => Ok(self.about(reader).await?.to_string()),
+            Subject::Metric { metric, question } => match ask(reader, metric, &question).await? {
+                Some(answer) => written(&answer),
+                None => Err(unknown("answer")),
+            },
+            Subject::Values { filter } => Ok(json!({ "values": values(reader, filter).await? }).to_string()),
+            Subject::Conversations { question, filters, page } => {
+                written(&conversations(reader, &question, &filters, page).await?)
+            }
+            Subject::Conversation { session } => match conversation(reader, &session).await? {
+                Some(conversation) => written(&conversation),
+                None => Err(unknown(&format!("conversation {session}"))),
+            },
+            _ => Err(unknown("such question")),
+        })
+    }
+
+    /// Describes the store: its location, the times of its events, and its counts.
+    async fn about(&self, reader: &mut AnyReader) -> Result<Value, AskError<StoreError>> {
+        let queries = StoreNames::queries(reader.dialect());
+        let names = StoreNames::read(&reader.read(&queries).await.map_err(AskError::Store)?);
+        let ledger = self.opened.lock().await.ledger().await.map_err(AskError::Store)?;
+        let sum = |count: fn(&turnmill_sink::Counts) -> i64| -> i64 {
+            ledger.iter().map(|entry| count(&entry.counts)).sum()
+        };
+        Ok(json!({
+            "name": self.name,
+            "version": env!("CARGO_PKG_VERSION"),
+            "first": names.extent.map(|extent| extent.first.to_string()),
+            "newest": names.extent.map(|extent| extent.newest.to_string()),
+            "events": sum(|counts| counts.events),
+            "duplicates": sum(|counts| counts.duplicates),
+            "dead_letters": sum(|counts| counts.dead_letters),
+        }))
+    }
+}
+
+async fn ask(
+    reader: &mut AnyReader,
+    metric: &'static Metric,
+    question: &Question,
+) -> Result<Option<Answer>, AskError<StoreError>> {
+    Ok(turnmill_analytics::answer(reader, &[metric], question).await?.pop())
+}
+
+/// Returns the values that a filter can have in the whole store, the most frequent first.
+///
+/// They are lists of metrics, so a filter of which no metric has a list offers nothing.
+async fn values(reader: &mut AnyReader, filter: Filter) -> Result<Vec<Value>, AskError<StoreError>> {
+    let (id, table, name, count) = match filter {
+        Filter::Channel => ("R4_channels", "by_channel", "channel", "sessions"),
+        Filter::Intent => ("R6_top_intents", "by_intent", "intent", "messages"),
+        Filter::Model => ("R7_response_time", "by_model", "model", "answered"),
+        Filter::Marker => ("X29_markers", "markers", "marker", "sessions"),
+        Filter::Environment => ("X31_env", "environments", "environment", "sessions"),
+        Filter::Ending => return endings(reader).await,
+        _ => return Ok(Vec::new()),
+    };
+    let Some(metric) = metric(id) else { return Ok(Vec::new()) };
+    let question = Question { top: VALUES, ..Question::default() };
+    let answer = ask(reader, metric, &question).await?;
+    let list = answer.as_ref().and_then(|answer| answer.table(table));
+    let column = |column| list.and_then(|list| list.columns.iter().position(|known| *known == column));
+    let (Some(list), Some(name), Some(count)) = (list, column(name), column(count)) else {
+        return Ok(Vec::new());
+    };
+    let value = |row: &Row| json!({ "value": row.get(name), "count": row.get(count) });
+    Ok(list.rows.iter().map(value).collect())
+}
+
+async fn endings(reader: &mut AnyReader) -> Result<Vec<Value>, AskError<StoreError>> {
+    let Some(metric) = metric("three_ways_to_end") else { return Ok(Vec::new()) };
+    let answer = ask(reader, metric, &Question::default()).await?;
+    let count = |ending: &Ending| {
+        let measure = answer.as_ref().and_then(|answer| answer.value(ending.name()));
+        json!({ "value": ending.name(), "count": measure.and_then(|measure| measure.value()) })
+    };
+    Ok(Ending::ALL.iter().map(count).collect())
+}
+
+/// Writes an answer with its fields in their order.
+fn written(answer: &impl serde::Serialize) -> Result<String, Refusal> {
+    serde_json::to_string(answer).map_err(|error| Refusal::Unavailable { message: error.to_string() })
+}
+
+fn unknown(what: &str) -> Refusal {
+    Refusal::NotFound { name: what.to_owned() }
+}

@@ -1,0 +1,3 @@
+//! Integration tests of `turnmill-dashboard`.
+
+mod site;

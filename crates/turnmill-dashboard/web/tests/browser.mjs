@@ -1,0 +1,223 @@
+// Opens the dashboard in Chromium and compares what it shows with what its API answers.
+//
+// Usage: node browser.mjs ADDRESS CHROMIUM [SCREENSHOTS]
+//
+// Every page is opened at 1440 px, the overview also on a phone and in the dark theme. With a folder
+// for screenshots, every page is opened at three widths and in both themes. TURNMILL_PACKAGES names the folder that `scripts/dashboard packages` prints. Exits with 1 and a
+// list of findings if there are any.
+import { createRequire } from "node:module";
+
+const [, , base, executablePath, screenshots] = process.argv;
+const require = createRequire(`${process.env.TURNMILL_PACKAGES}/`);
+const { chromium } = require("playwright-core");
+const axe = require("axe-core");
+
+/** @type {string[]} */
+const findings = [];
+const find = (what) => findings.push(what);
+const equal = (shown, expected, what) => {
+  if (JSON.stringify(shown) !== JSON.stringify(expected)) find(`${what}: shown ${JSON.stringify(shown)}, expected ${JSON.stringify(expected)}`);
+};
+
+const browser = await chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-dev-shm-usage"] });
+
+/** Opens a page that reports everything it must not do. */
+async function open(path, { width = 1440, theme = "light", expected = [] } = {}) {
+  const context = await browser.newContext({ viewport: { width, height: 900 }, colorScheme: theme, acceptDownloads: true });
+  const page = await context.newPage();
+  page.on("console", (message) => {
+    if (!expected.some((text) => message.text().includes(text))) find(`${path}: console ${message.type()}: ${message.text()}`);
+  });
+  page.on("pageerror", (error) => find(`${path}: ${error.stack}`));
+  page.on("request", (request) => {
+    if (!request.url().startsWith(base) && !request.url().startsWith("blob:")) find(`${path}: request of ${request.url()}`);
+  });
+  await page.goto(base + path);
+  await ready(page);
+  return page;
+}
+
+/** Waits until every card has its answer. */
+async function ready(page) {
+  await page.waitForSelector("h1");
+  await page.waitForFunction(() => {
+    const cards = [...document.querySelectorAll("[data-card]")];
+    return !document.querySelector("[aria-busy=true]") && cards.every((card) => card.hasAttribute("data-ready") || card.querySelector(".state, .bad"));
+  }, undefined, { timeout: 30_000 });
+}
+
+async function api(path) {
+  const response = await fetch(`${base}/api/v1/${path}`);
+  return response.json();
+}
+
+/** The number that a text shows, and half a unit of its last digit. */
+function numberOf(text) {
+  const clean = text.replaceAll(",", "").replaceAll("\u2212", "-").trim();
+  const found = clean.match(/-?\d+(?:\.(\d+))?/);
+  if (!found) return { value: null, half: 0 };
+  const scale = / ms$/.test(clean) ? 0.001 : 1;
+  return { value: Number(found[0]) * scale, half: (scale * 0.5) / 10 ** (found[1]?.length ?? 0) + 1e-12 };
+}
+
+function shows(text, value, what) {
+  if (value === null || value === undefined) return equal(text.trim(), "none", what);
+  const shown = numberOf(text);
+  if (shown.value === null || Math.abs(shown.value - value) > shown.half) find(`${what}: shown "${text}", the API has ${value}`);
+}
+
+const metrics = new Map((await api("metrics")).metrics.map((metric) => [metric.id, metric]));
+
+// The numbers at the top of the overview.
+{
+  const page = await open("/overview?v=1");
+  for (const figure of await page.locator(".figure").all()) {
+    const id = await figure.getAttribute("data-metric");
+    const answer = await api(`metrics/${id}`);
+    const big = figure.locator(".big");
+    const name = await big.getAttribute("data-name");
+    const value = answer.values[name];
+    if (!value) find(`${id}: the API has no ${name}`);
+    else if (value.small) equal(await big.textContent(), value.d ? `${value.n} of ${value.d}` : "none", id);
+    else shows(await big.textContent(), value.value, `overview: ${id} ${name}`);
+  }
+  equal(await page.locator(".figure").count() >= 3, true, "numbers at the top");
+
+  // Bars: every name, and its number.
+  for (const [card, id, column] of [["channels", "R4_channels", "sessions"], ["intents", "R6_top_intents", "messages"]]) {
+    if (!metrics.has(id)) continue;
+    const answer = await api(`metrics/${id}`);
+    const at = answer.columns.indexOf(column);
+    const cells = await page.locator(`[data-card=${card}] td[data-name]`).evaluateAll((all) => all.map((cell) => [cell.dataset.name, cell.textContent]));
+    equal(cells.map(([name]) => name), answer.rows.slice(0, cells.length).map((row) => String(row[0])), `overview: names of ${card}`);
+    cells.forEach(([name, text], index) => shows(text, answer.rows[index]?.[at], `overview: ${card} ${name}`));
+    equal(cells.length > 2, true, `overview: rows of ${card}`);
+  }
+
+  // The ways to end.
+  const endings = await api("metrics/three_ways_to_end");
+  for (const ending of ["finished", "abandoned", "escalated"]) {
+    shows(await page.locator(`[data-card=endings] [data-name=${ending}]`).textContent(), endings.values[ending].value, `overview: ${ending}`);
+  }
+
+  // Columns over time: the table form has every number of the API.
+  await page.click("[data-card=sessions] [aria-label^=Table]");
+  const bucket = await page.locator("[data-card=sessions] h3").allTextContents();
+  equal(bucket.includes("Over time"), true, "overview: table form of sessions");
+  const by = await page.evaluate(() => document.querySelector(".top")?.textContent?.match(/by (hour|day|week|month|5 minutes)/)?.[1]);
+  const names = { hour: "1h", day: "day", week: "week", month: "month", "5 minutes": "5min" };
+  const series = (await api(`metrics/R4_channels?by=${names[by]}`)).series;
+  const shown = await page.locator("[data-card=sessions] .scroll").last().locator("tbody tr").evaluateAll((rows) => rows.map((row) => [...row.querySelectorAll("td")].slice(1).map((cell) => cell.textContent)));
+  equal(shown.length, series[0].points.length, "overview: buckets of sessions");
+  shown.forEach((row, at) => row.forEach((text, line) => shows(text, series[line].points[at].value, `overview: sessions ${series[line].group ?? "all"} at ${series[line].points[at].from}`)));
+
+  // Links: a mark leads to the conversations that it counts, and back leads back.
+  const before = page.url();
+  const marks = [
+    ["[data-card=channels] a", "[data-card=channels] td[data-name]"],
+    ["[data-card=endings] [data-name=abandoned]", "[data-card=endings] [data-name=abandoned]"],
+    ["[data-card=week] td:not(.heat-0) a", "[data-card=week] td:not(.heat-0) a"],
+  ];
+  for (const [mark, count] of marks) {
+    const expected = numberOf(await page.locator(count).first().textContent()).value;
+    await page.locator(mark).first().click();
+    await page.waitForURL(/\/conversations\?/);
+    await ready(page);
+    shows(await page.locator("[data-name=total]").textContent(), expected, `conversations of ${mark}`);
+    equal(await page.locator("table.list tbody tr").count(), Math.min(50, expected), `rows of ${mark}`);
+    await page.goBack();
+    await ready(page);
+    equal(page.url(), before, "the address after going back");
+  }
+  const rectangle = page.locator("[data-card=sessions] .chart a").nth(3);
+  const target = await rectangle.getAttribute("href");
+  const [line, at] = await rectangle.locator("rect").evaluate((rect) => [Number(rect.dataset.line), Number(rect.dataset.at)]);
+  const groups = series.filter((each) => "group" in each);
+  const inside = await api(`conversations?${new URL(target, base).searchParams.toString().replace("v=1&", "")}&limit=1`);
+  equal(inside.total, groups[line].points[at].value, `conversations of the column ${target}`);
+
+  // The keyboard reads a chart.
+  const table = page.locator("[data-card=sessions] [aria-label^=Table]");
+  if ((await table.getAttribute("aria-expanded")) === "true") await table.click();
+  await page.locator("[data-card=sessions] .chart").focus();
+  await page.keyboard.press("End");
+  const aloud = await page.locator("[data-card=sessions] [aria-live]").textContent();
+  equal(/Total \d+/.test(aloud ?? ""), true, `what the chart says at its end: ${aloud}`);
+
+  // Files: each holds the numbers of its card.
+  await page.click("[data-card=channels] [aria-label^=Export]");
+  const saved = async (/** @type {string} */ button) => {
+    const [download] = await Promise.all([page.waitForEvent("download"), page.click(`[data-card=channels] .exports >> text="${button}"`)]);
+    const { readFile } = await import("node:fs/promises");
+    return readFile(await download.path());
+  };
+  const channels = await api("metrics/R4_channels");
+  const csv = String(await saved("CSV"));
+  for (const row of channels.rows) if (!csv.includes(`${row[0] ?? ""},${row[1]},`)) find(`channels.csv has no ${row[0]}: ${csv}`);
+  equal(JSON.parse(String(await saved("JSON"))).rows, channels.rows, "channels.json");
+  const drawing = String(await saved("SVG"));
+  equal(drawing.startsWith("<svg") && drawing.includes(">rest<"), true, "channels.svg");
+  equal((await saved("PNG")).subarray(1, 4).toString(), "PNG", "channels.png");
+  await page.context().close();
+}
+
+// A conversation: every turn with its texts, which are text.
+{
+  const page = await open("/conversations?v=1&order=turns");
+  await page.locator("table.list a").first().click();
+  await page.waitForSelector("[data-card=conversation]");
+  const session = decodeURIComponent(new URL(page.url()).pathname.split("/")[2]);
+  const conversation = await api(`conversations/${session}`);
+  const said = await page.locator(".said .bubble").allTextContents();
+  equal(said, conversation.turns.filter((turn) => turn.event_id).map((turn) => turn.text ?? "no text"), "what the user said");
+  const answered = await page.locator(".answers .bubble").allTextContents();
+  equal(answered, conversation.turns.flatMap((turn) => turn.events.filter((event) => event.kind === "bot").map((event) => event.text ?? "no text")), "what the assistant said");
+  equal(conversation.session.turns, said.length, "turns of the conversation");
+  await page.keyboard.press("j");
+  equal(await page.evaluate(() => document.activeElement?.id?.startsWith("turn-")), true, "j goes to a turn");
+  await page.keyboard.press("]");
+  await page.waitForFunction((old) => !location.pathname.includes(old), session);
+  // Markup in a text stays text.
+  const markup = await api("conversations?text=%3Cscript&limit=1");
+  if (markup.total > 0) {
+    await page.goto(`${base}/conversations/${markup.conversations[0].session_id}?v=1`);
+    await page.waitForSelector("[data-card=conversation]");
+    equal(await page.locator("main script").count(), 0, "scripts in a conversation");
+    equal((await page.locator(".said").allTextContents()).some((text) => text.includes("<script")), true, "markup is shown");
+  }
+  await page.context().close();
+}
+
+// Every page: no message, no request elsewhere, no scrolling
+// sideways, and no finding of axe-core.
+const pages = ["overview", "conversations", "intents", "paths", "response-time", "missed", "forms", "ends", "users", "markers", "releases", "policies", "quality"];
+const everywhere = [[1440, "light"], [1440, "dark"], [768, "light"], [390, "light"], [390, "dark"]];
+for (const name of pages) {
+  for (const [width, theme] of screenshots ? everywhere : name === "overview" ? [[1440, "light"], [390, "dark"]] : [[1440, "light"]]) {
+    const page = await open(`/${name}?v=1&last=28d&vs=prev`, { width, theme });
+    const sideways = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+    if (sideways > 0) find(`/${name} at ${width}: scrolls sideways by ${sideways} px`);
+    if (width !== 768) {
+      await page.evaluate(axe.source);
+      const { violations } = await page.evaluate(() => axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"] }));
+      for (const violation of violations) find(`/${name} at ${width}, ${theme}: ${violation.id}: ${violation.help}: ${violation.nodes.slice(0, 3).map((node) => node.html.slice(0, 160)).join(" | ")}`);
+    }
+    if (screenshots) await page.screenshot({ path: `${screenshots}/${name}-${width}-${theme}.png`, fullPage: true });
+    await page.context().close();
+  }
+}
+
+// A range without events, and an address with parts that are unknown.
+{
+  const page = await open("/overview?v=1&from=2001-01-01&to=2001-02-01&colour=blue");
+  equal((await page.locator(".notice").textContent())?.includes("colour"), true, "unknown parts are told");
+  equal(await page.locator(".state").count() > 2, true, "cards without events say so");
+  await page.click("[data-card=sessions] .state a");
+  await ready(page);
+  equal(await page.locator("[data-card=sessions] .chart").count(), 1, "the range with events is offered");
+  await page.context().close();
+}
+
+await browser.close();
+for (const finding of findings) console.log(finding);
+process.exit(findings.length > 0 ? 1 : 0);
