@@ -302,7 +302,7 @@ fn a_row_that_is_too_large_for_the_topic_stops_it_or_is_skipped() {
     wait_until_read(&store, &topic, &mut service);
     service.wait("it says what was refused", |service| service.said("`put rasa_user_message "));
     assert!(service.said("no more rows are sent until the service is started again"));
-    service.wait("it counts", |service| service.metric("turnmill_sink_errors_total{") == 1.0);
+    service.wait("it counts", |service| service.metric("turnmill_sink_errors_total{") >= 1.0);
     topic.produce(&events[..1]);
     wait_until_read(&store, &topic, &mut service);
     service.stop();
