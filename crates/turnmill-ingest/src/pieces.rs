@@ -37,7 +37,8 @@ impl Pieces {
         if self.allowed
             && let Some(changes) = replay.take_final()
         {
-            tx.write_rows(&changes).await?;
+            // Rare, so it does not enlarge the future of every replay.
+            Box::pin(tx.write_rows(&changes)).await?;
             self.count += 1;
             RowCounts::add(&mut self.rows, &RowCounts::of(&changes));
         }

@@ -127,8 +127,8 @@ pub async fn suite<F: Fixture>(fixture: &mut F) {
     formats::each_format_keeps_its_own_of_plain_copies(fixture).await;
     formats::a_sender_may_have_events_of_two_decoders(fixture).await;
     formats::a_dead_letter_is_retried_by_its_decoder(fixture).await;
-    pieces::a_renamed_session_is_written_in_pieces(fixture).await;
-    pieces::pieces_are_taken_back_if_a_batch_is_applied_again(fixture).await;
+    Box::pin(pieces::a_renamed_session_is_written_in_pieces(fixture)).await;
+    Box::pin(pieces::pieces_are_taken_back_if_a_batch_is_applied_again(fixture)).await;
 }
 
 /// Runs all checks of [`Upkeep`].
@@ -167,7 +167,7 @@ where
     outbox::a_sink_beyond_its_bound_begins_again(fixture).await;
     outbox::one_process_feeds_a_sink(fixture).await;
     outbox::a_sink_of_dead_letters_costs_no_rows(fixture).await;
-    pieces::a_sink_gets_pieces_in_order(fixture).await;
+    Box::pin(pieces::a_sink_gets_pieces_in_order(fixture)).await;
 }
 
 /// Returns the records of the events of a chunk of history, one for each event.

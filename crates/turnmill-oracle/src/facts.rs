@@ -80,7 +80,7 @@ fn loops(events: &[Event<'_>]) -> Vec<Option<(bool, String)>> {
                 }
             }
             Body::SessionStarted | Body::Restart | Body::RoutingSessionEnded => {
-                (form, flows) = (None, Vec::new())
+                (form, flows) = (None, Vec::new());
             }
             Body::Action { name: Some(name), .. } if name == "action_session_start" => {
                 (form, flows) = (None, Vec::new());

@@ -90,9 +90,9 @@ mod tests {
 
     #[test]
     fn a_ranking_has_five_objects_at_most() {
-        let six = format!("[{}]", vec![r#"5, {"confidence": 1e999,"name":"a\u0000","id":3}"#; 6].join(","));
+        let six = format!("[{}]", [r#"5, {"confidence": 1e999,"name":"a\u0000","id":3}"#; 6].join(","));
         let one = r#"{"name": "a", "confidence": 1e999}"#;
-        assert_eq!(intent_ranking(raw(&six)).unwrap(), format!("[{}]", vec![one; 5].join(", ")));
+        assert_eq!(intent_ranking(raw(&six)).unwrap(), format!("[{}]", [one; 5].join(", ")));
         let odd = r#"[{"name": 5, "confidence": "1"}, {}]"#;
         let none = r#"{"name": null, "confidence": null}"#;
         assert_eq!(intent_ranking(raw(odd)).unwrap(), format!("[{none}, {none}]"));

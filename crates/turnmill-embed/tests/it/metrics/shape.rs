@@ -320,9 +320,8 @@ fn number(measure: Option<Measure>) -> Json {
 }
 
 fn with(mut base: Json, more: Json) -> Json {
-    for (name, value) in more.as_object().unwrap() {
-        base[name] = value.clone();
-    }
+    let Json::Object(more) = more else { panic!("{more}") };
+    base.as_object_mut().unwrap().extend(more);
     base
 }
 
