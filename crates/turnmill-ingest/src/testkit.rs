@@ -109,24 +109,24 @@ pub trait Fixture {
 ///
 /// If the store does not hold one of the properties.
 pub async fn suite<F: Fixture>(fixture: &mut F) {
-    cases::resumes_where_it_stopped(fixture).await;
-    cases::redelivery_changes_nothing(fixture).await;
-    cases::a_stale_position_is_fenced(fixture).await;
-    cases::two_writers_on_one_sender_agree(fixture).await;
-    cases::a_refused_row_spares_its_neighbours(fixture).await;
-    cases::late_events_fall_into_place(fixture).await;
-    cases::an_anonymised_copy_replaces_the_plain_one(fixture).await;
-    cases::copies_of_one_clock_tick_are_told_apart(fixture).await;
-    cases::a_failure_between_any_two_statements_leaves_nothing(fixture).await;
-    cases::other_settings_are_refused(fixture).await;
-    cases::rows_of_other_settings_are_refused(fixture).await;
-    cases::dead_letters_can_be_retried(fixture).await;
-    cases::dead_letters_come_back_whole_and_their_ids_are_not_used_again(fixture).await;
-    history::history_comes_in_pages_by_exact_time(fixture).await;
-    formats::senders_of_two_formats_share_a_store(fixture).await;
-    formats::each_format_keeps_its_own_of_plain_copies(fixture).await;
-    formats::a_sender_may_have_events_of_two_decoders(fixture).await;
-    formats::a_dead_letter_is_retried_by_its_decoder(fixture).await;
+    Box::pin(cases::resumes_where_it_stopped(fixture)).await;
+    Box::pin(cases::redelivery_changes_nothing(fixture)).await;
+    Box::pin(cases::a_stale_position_is_fenced(fixture)).await;
+    Box::pin(cases::two_writers_on_one_sender_agree(fixture)).await;
+    Box::pin(cases::a_refused_row_spares_its_neighbours(fixture)).await;
+    Box::pin(cases::late_events_fall_into_place(fixture)).await;
+    Box::pin(cases::an_anonymised_copy_replaces_the_plain_one(fixture)).await;
+    Box::pin(cases::copies_of_one_clock_tick_are_told_apart(fixture)).await;
+    Box::pin(cases::a_failure_between_any_two_statements_leaves_nothing(fixture)).await;
+    Box::pin(cases::other_settings_are_refused(fixture)).await;
+    Box::pin(cases::rows_of_other_settings_are_refused(fixture)).await;
+    Box::pin(cases::dead_letters_can_be_retried(fixture)).await;
+    Box::pin(cases::dead_letters_come_back_whole_and_their_ids_are_not_used_again(fixture)).await;
+    Box::pin(history::history_comes_in_pages_by_exact_time(fixture)).await;
+    Box::pin(formats::senders_of_two_formats_share_a_store(fixture)).await;
+    Box::pin(formats::each_format_keeps_its_own_of_plain_copies(fixture)).await;
+    Box::pin(formats::a_sender_may_have_events_of_two_decoders(fixture)).await;
+    Box::pin(formats::a_dead_letter_is_retried_by_its_decoder(fixture)).await;
     Box::pin(pieces::a_renamed_session_is_written_in_pieces(fixture)).await;
     Box::pin(pieces::pieces_are_taken_back_if_a_batch_is_applied_again(fixture)).await;
 }
@@ -140,13 +140,13 @@ pub async fn upkeep_suite<F: Fixture>(fixture: &mut F)
 where
     F::Store: Upkeep,
 {
-    upkeep::senders_are_listed_in_order(fixture).await;
-    upkeep::senders_are_found_by_when_they_were_seen(fixture).await;
-    upkeep::a_rebuild_with_the_same_settings_changes_nothing(fixture).await;
-    upkeep::a_rebuild_with_other_settings_gives_the_rows_of_a_store_filled_with_them(fixture).await;
-    upkeep::a_rebuild_gives_senders_their_assistant(fixture).await;
-    formats::a_rebuild_reads_each_sender_with_its_decoder(fixture).await;
-    formats::markers_are_made_of_every_format(fixture).await;
+    Box::pin(upkeep::senders_are_listed_in_order(fixture)).await;
+    Box::pin(upkeep::senders_are_found_by_when_they_were_seen(fixture)).await;
+    Box::pin(upkeep::a_rebuild_with_the_same_settings_changes_nothing(fixture)).await;
+    Box::pin(upkeep::a_rebuild_with_other_settings_gives_the_rows_of_a_store_filled_with_them(fixture)).await;
+    Box::pin(upkeep::a_rebuild_gives_senders_their_assistant(fixture)).await;
+    Box::pin(formats::a_rebuild_reads_each_sender_with_its_decoder(fixture)).await;
+    Box::pin(formats::markers_are_made_of_every_format(fixture)).await;
 }
 
 /// Runs all checks of [`Outbox`].
@@ -159,14 +159,14 @@ where
     F::Store: Outbox + Upkeep,
 {
     outbox::what_is_no_entry_is_refused();
-    outbox::without_sinks_nothing_is_kept(fixture).await;
-    outbox::a_sink_ends_with_the_stores_rows(fixture).await;
-    outbox::a_failure_leaves_no_entry(fixture).await;
-    outbox::a_sink_added_later_starts_from_a_snapshot(fixture).await;
-    outbox::entries_are_kept_until_every_sink_has_them(fixture).await;
-    outbox::a_sink_beyond_its_bound_begins_again(fixture).await;
-    outbox::one_process_feeds_a_sink(fixture).await;
-    outbox::a_sink_of_dead_letters_costs_no_rows(fixture).await;
+    Box::pin(outbox::without_sinks_nothing_is_kept(fixture)).await;
+    Box::pin(outbox::a_sink_ends_with_the_stores_rows(fixture)).await;
+    Box::pin(outbox::a_failure_leaves_no_entry(fixture)).await;
+    Box::pin(outbox::a_sink_added_later_starts_from_a_snapshot(fixture)).await;
+    Box::pin(outbox::entries_are_kept_until_every_sink_has_them(fixture)).await;
+    Box::pin(outbox::a_sink_beyond_its_bound_begins_again(fixture)).await;
+    Box::pin(outbox::one_process_feeds_a_sink(fixture)).await;
+    Box::pin(outbox::a_sink_of_dead_letters_costs_no_rows(fixture)).await;
     Box::pin(pieces::a_sink_gets_pieces_in_order(fixture)).await;
 }
 

@@ -348,12 +348,12 @@ where
     store.put_sink(&SinkSpec::new("one")).await.unwrap();
     let mut second = fixture.connect(&store);
     second.open(&Settings::default()).await.unwrap();
-    let short = Duration::from_millis(300);
-    assert!(store.lease_sink("one", "a", short).await.unwrap().is_some());
-    assert_eq!(second.lease_sink("one", "b", short).await.unwrap(), None, "the other has it");
-    assert!(store.lease_sink("one", "a", short).await.unwrap().is_some(), "it may be made longer");
+    let (long, short) = (Duration::from_secs(60), Duration::from_millis(300));
+    assert!(store.lease_sink("one", "a", long).await.unwrap().is_some());
+    assert_eq!(second.lease_sink("one", "b", long).await.unwrap(), None, "the other has it");
+    assert!(store.lease_sink("one", "a", long).await.unwrap().is_some(), "it may be made longer");
     store.release_sink("one", "b").await.unwrap();
-    assert_eq!(second.lease_sink("one", "b", short).await.unwrap(), None, "only its owner ends it");
+    assert_eq!(second.lease_sink("one", "b", long).await.unwrap(), None, "only its owner ends it");
     store.release_sink("one", "a").await.unwrap();
     assert!(second.lease_sink("one", "b", short).await.unwrap().is_some(), "it has ended");
     std::thread::sleep(short + short);
