@@ -1,9 +1,9 @@
 //! The views `turnmill_*` for people and their tools: sessions, turns, messages, slots and markers
 //! with times that have a zone, durations in seconds, and names instead of ids.
 //!
-//! They show the tables and add nothing. What depends on lists that a user may choose (which intents
-//! ask for a human, after which responses a session counts as abandoned) has the default lists
-//! here. Metrics can be asked with others.
+//! They show the tables and add nothing. What depends on lists that a user may choose (which
+//! intents ask for a human, after which responses a session counts as abandoned) has the default
+//! lists here. Metrics can be asked with others.
 //!
 //! ```
 //! use turnmill_sql::{Dialect, views};

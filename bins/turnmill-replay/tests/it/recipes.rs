@@ -45,6 +45,7 @@ fn load(store: &str) {
     let file = capture("parcel/file-broker.jsonl.gz");
     json(replay(&[file.to_str().unwrap(), "--to", store, "--json"]), 0);
     run(turnmill(&["markers", "upload", MARKERS, "--on", store]), 0);
+    run(turnmill(&["markers", "backfill", "--on", store]), 0);
 }
 
 fn of_sqlite(file: &Path, sql: &str) -> String {
