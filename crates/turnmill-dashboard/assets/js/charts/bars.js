@@ -31,17 +31,19 @@ export function BarTable({ list, previous, label, value, part, of, more = [], he
   const most = max(rows.map((row) => numeric(at(list, row, value)))) || 1;
   const kind = unitOf(list, list.columns.indexOf(value));
   const shared = part || of;
+  // A period without rows has no shares to compare with.
+  const compared = part && previous?.rows.length ? previous : undefined;
   /** @param {Cell[]} row */
   const partOf = (row) => (part ? numeric(at(list, row, part)) : of ? (100 * numeric(at(list, row, value))) / of : null);
   /** @param {Cell[]} row */
   const moved = (row) => {
-    if (!previous || !part) return null;
-    const same = previous.rows.find((other) => at(previous, other, label) === at(list, row, label));
-    return change({ value: partOf(row) }, { value: same ? numeric(at(previous, same, part)) : 0 }, "percent", undefined);
+    if (!compared || !part) return null;
+    const same = compared.rows.find((other) => at(compared, other, label) === at(list, row, label));
+    return change({ value: partOf(row) }, { value: same ? numeric(at(compared, same, part)) : 0 }, "percent", undefined);
   };
   return html`<table class="bars">
     <thead class=${heads ? "" : "read"}><tr><th>${head}</th><th><span class="read">bar</span></th><th class="num">${unit}</th>${shared && html`<th class="num">Share</th>`}
-      ${more.map((column) => html`<th class="num">${column.title}</th>`)}${previous && part && html`<th class="num">Change</th>`}</tr></thead>
+      ${more.map((column) => html`<th class="num">${column.title}</th>`)}${compared && html`<th class="num">Change</th>`}</tr></thead>
     <tbody>${rows.map((row, index) => {
       const own = at(list, row, label);
       const text = own === null ? null : String(own);
@@ -54,7 +56,7 @@ export function BarTable({ list, previous, label, value, part, of, more = [], he
         <td class="num" data-name=${String(text)} data-value=${size}>${number(size, kind)}</td>
         ${shared && html`<td class="num muted">${share(partOf(row))}</td>`}
         ${more.map((column) => html`<td class="num muted">${number(at(list, row, column.column), column.unit)}</td>`)}
-        ${previous && part && html`<td class="num muted">${move && html`<span aria-hidden="true">${move.arrow}</span> <span class="read">${move.words} </span>${move.text}`}</td>`}
+        ${compared && html`<td class="num muted">${move && html`<span aria-hidden="true">${move.arrow}</span> <span class="read">${move.words} </span>${move.text}`}</td>`}
       </tr>`;
     })}</tbody>
   </table>`;
