@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use turnmill_ingest::Arrivals;
+use turnmill_ingest::{Arrivals, RefusedRecord};
 use turnmill_model::{Decoders, Reason};
 use turnmill_source::{RecordBatch, RecordOutcome};
 
@@ -45,7 +45,7 @@ impl Found {
         for event in arrivals.events() {
             *self.events.entry(event.event_type.clone().into_owned()).or_default() += 1;
         }
-        for (_, refused) in arrivals.refused() {
+        for RefusedRecord { refused, .. } in arrivals.refused() {
             *self.refused.entry(refused.reason).or_default() += 1;
         }
     }

@@ -11,8 +11,8 @@ use turnmill_formats::shipped;
 use turnmill_model::PartitionId;
 use turnmill_pipeline::{Stop, explain};
 use turnmill_source::{
-    BatchLimits, Container, FileOptions, FileSource, GroupLimits, GroupProgress, GroupSource, Position,
-    Progress, RecordBatch, Source, SourceError,
+    BatchLimits, Container, FileOptions, FileSource, GroupLimits, GroupProgress, GroupSource, PartitionStart,
+    Position, Progress, RecordBatch, Source, SourceError,
 };
 #[cfg(feature = "postgres")]
 use turnmill_source_tracker::PostgresTracker;
@@ -384,9 +384,8 @@ impl Input {
                     match group.next(&limits, &mut batch)? {
                         GroupProgress::Batch => visit(&batch)?,
                         GroupProgress::Assigned(assignment) => {
-                            let all =
-                                assignment.partitions.into_iter().map(|assigned| (assigned.partition, None));
-                            control.start(assignment.generation, all.collect());
+                            let all = assignment.partitions.into_iter().map(|assigned| assigned.partition);
+                            control.start(assignment.generation, all.map(PartitionStart::earliest).collect());
                         }
                         GroupProgress::Revoked { generation, .. } => control.released(generation),
                         GroupProgress::Idle => {}

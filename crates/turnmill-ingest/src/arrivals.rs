@@ -22,9 +22,18 @@ pub struct Arrivals<'a> {
     pub(crate) events: Vec<Event<'a>>,
     /// For each event the number of its record.
     pub(crate) record_of: Vec<usize>,
-    pub(crate) refused: Vec<(usize, Refused)>,
+    pub(crate) refused: Vec<RefusedRecord>,
     pub(crate) skipped: usize,
     pub(crate) packed: Option<Packed>,
+}
+
+/// A record that was refused, and why.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RefusedRecord {
+    /// Number of the record in its batch, from 0.
+    pub record: usize,
+    /// The reason.
+    pub refused: Refused,
 }
 
 /// Holds the senders' events as the history keeps them, packed ahead.
@@ -41,7 +50,7 @@ impl<'a> Arrivals<'a> {
         self.packed = None;
         let before = self.events.len();
         match decoders.decode(&record, &mut self.events) {
-            Err(refused) => self.refused.push((number, refused)),
+            Err(refused) => self.refused.push(RefusedRecord { record: number, refused }),
             Ok(_) if self.events.len() == before => self.skipped += 1,
             Ok(decoder) => {
                 // The history names the decoder, also if it was the default one.
@@ -54,7 +63,7 @@ impl<'a> Arrivals<'a> {
 
     /// Adds the next record, which was refused before decoding.
     pub fn push_refused(&mut self, record: Record<'a>, refused: Refused) {
-        self.refused.push((self.records.len(), refused));
+        self.refused.push(RefusedRecord { record: self.records.len(), refused });
         self.records.push(record);
     }
 
@@ -102,9 +111,9 @@ impl<'a> Arrivals<'a> {
         &self.events
     }
 
-    /// Returns the refused records, each with its number.
+    /// Returns the refused records.
     #[must_use]
-    pub fn refused(&self) -> &[(usize, Refused)] {
+    pub fn refused(&self) -> &[RefusedRecord] {
         &self.refused
     }
 

@@ -24,7 +24,7 @@ use uuid::Uuid;
 
 use crate::accounting::Accounting;
 use crate::ahead::Ahead;
-use crate::arrivals::Arrivals;
+use crate::arrivals::{Arrivals, RefusedRecord};
 use crate::batch_task::{BatchTask, Purpose};
 use crate::cache::Cache;
 use crate::copies::EventCounts;
@@ -134,7 +134,7 @@ impl Attempt<'_> {
         }
         task.account(&mut batch, &mut report);
         if purpose == Purpose::Commit {
-            for (record, refused) in &task.arrivals.refused {
+            for RefusedRecord { record, refused } in &task.arrivals.refused {
                 batch.dead_letters.push(task.letters.dead_letter(*record, refused));
             }
             for (record, refused) in &task.excluded {

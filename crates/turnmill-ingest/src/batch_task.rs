@@ -67,8 +67,12 @@ impl<'t, 'a> BatchTask<'t, 'a> {
     /// lands, both are taken back, and it counts as the event or duplicate that it is now. If it is
     /// refused again nothing moves.
     pub(crate) fn account(&self, batch: &mut Batch, report: &mut Report) {
-        for (_, refused) in
-            self.arrivals.refused.iter().map(|(record, refused)| (record, refused)).chain(&self.excluded)
+        for (_, refused) in self
+            .arrivals
+            .refused
+            .iter()
+            .map(|refused| (&refused.record, &refused.refused))
+            .chain(&self.excluded)
         {
             *report.dead_letters.entry(refused.reason).or_default() += 1;
         }

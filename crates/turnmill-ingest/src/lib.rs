@@ -67,7 +67,7 @@ mod whole_history;
 pub mod testkit;
 
 pub use accounting::Accounting;
-pub use arrivals::{Arrivals, MakeDeadLetter};
+pub use arrivals::{Arrivals, MakeDeadLetter, RefusedRecord};
 pub use cache::CacheUsage;
 pub use examine::examine;
 pub use ingest::Ingest;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use turnmill_ingest::{CacheUsage, Report};
+use turnmill_ingest::{CacheUsage, RefusedRecord, Report};
 use turnmill_model::{PartitionId, Refused};
 use turnmill_sink::StoreError;
 use turnmill_source::{Assignment, Opened, Position, RecordBatch, SourceError};
@@ -20,7 +20,7 @@ pub enum Event<'e> {
         /// What became of the batch.
         report: &'e Report,
         /// The records that could not be decoded, ascending, with the reasons.
-        refused: &'e [(usize, Refused)],
+        refused: &'e [RefusedRecord],
         /// Time from the first attempt to the end of the commit.
         took: Duration,
         /// The timelines in memory.

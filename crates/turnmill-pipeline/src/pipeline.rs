@@ -220,7 +220,7 @@ impl<S: Store> Pipeline<S> {
             }
         }
         let arrivals = prepared.arrivals();
-        let seen = self.seen.with(arrivals.len(), arrivals.refused().iter().map(|(record, _)| *record));
+        let seen = self.seen.with(arrivals.len(), arrivals.refused().iter().map(|refused| refused.record));
         self.limits.check(&seen)?;
         let advances: Vec<Advance> = batch.parts().iter().filter_map(advance).collect();
         let accounting = Accounting::Source(&batch.partition().source);

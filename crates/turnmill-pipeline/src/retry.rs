@@ -1,6 +1,6 @@
 //! Retries a dead letter.
 
-use turnmill_ingest::{Accounting, Arrivals, Ingest, MakeDeadLetter};
+use turnmill_ingest::{Accounting, Arrivals, Ingest, MakeDeadLetter, RefusedRecord};
 use turnmill_model::{Record, Refused};
 use turnmill_sink::{DeadLetter, Store, StoreError};
 
@@ -38,7 +38,7 @@ pub async fn retry_dead_letter<S: Store>(
     let record = Record { time: time.or(record.time), ..record };
     let mut arrivals = Arrivals::default();
     arrivals.push(ingest.decoders(), record);
-    if let Some((_, refused)) = arrivals.refused().first() {
+    if let Some(RefusedRecord { refused, .. }) = arrivals.refused().first() {
         return Ok(Retried::Refused(refused.clone()));
     }
     let accounting = Accounting::Retry { source: &letter.key.source, letter: letter.id };

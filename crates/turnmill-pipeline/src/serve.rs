@@ -2,7 +2,9 @@
 
 use turnmill_model::PartitionId;
 use turnmill_sink::Store;
-use turnmill_source::{Assignment, GroupControl, GroupLimits, GroupSource, Position};
+use turnmill_source::{
+    Assignment, GroupControl, GroupLimits, GroupSource, PartitionPosition, PartitionStart, Position,
+};
 
 use crate::event::{Drained, Event, Observer, PipelineError};
 use crate::pipeline::{Outcome, Pipeline, parse_position};
@@ -84,7 +86,8 @@ impl<S: Store> Pipeline<S> {
                     match self.commit(&prepared, &wanted, drained, observer).await? {
                         Outcome::Committed => {
                             let stored = |part: &turnmill_source::Part| {
-                                Some((part.partition.clone(), part.to.clone()?))
+                                let position = part.to.clone()?;
+                                Some(PartitionPosition { partition: part.partition.clone(), position })
                             };
                             let positions: Vec<_> = batch.parts().iter().filter_map(stored).collect();
                             control.committed(&positions);
@@ -122,8 +125,12 @@ impl<S: Store> Pipeline<S> {
             .map(|assigned| stored(&assigned.partition))
             .collect::<Result<_, _>>()?;
         observer.observe(&Event::Assigned { assignment, positions: &positions });
-        let partitions = assignment.partitions.iter().map(|assigned| assigned.partition.clone());
-        control.start(assignment.generation, partitions.zip(positions).collect());
+        let starts = assignment
+            .partitions
+            .iter()
+            .zip(positions)
+            .map(|(assigned, position)| PartitionStart { partition: assigned.partition.clone(), position });
+        control.start(assignment.generation, starts.collect());
         Ok(())
     }
 }

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use turnmill_source::{
     Assignment, GroupControl, GroupLimits, GroupProgress, GroupSource, GroupStats, PartitionId, PartitionLag,
-    Position, RecordBatch, SourceError,
+    PartitionPosition, PartitionStart, RecordBatch, SourceError,
 };
 
 use crate::context::lock;
@@ -27,7 +27,7 @@ pub(crate) enum GroupEvent {
 /// What other threads ask the poll thread to do.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Start(u64, Vec<(PartitionId, Option<Position>)>),
+    Start(u64, Vec<PartitionStart>),
     Released(u64),
     Restart,
 }
@@ -65,7 +65,7 @@ pub(crate) struct Shared {
 /// while there is no broker or no topic.
 ///
 /// ```no_run
-/// use turnmill_source::{GroupLimits, GroupProgress, GroupSource, RecordBatch};
+/// use turnmill_source::{GroupLimits, GroupProgress, GroupSource, PartitionStart, RecordBatch};
 /// use turnmill_source_kafka::{KafkaGroup, KafkaSettings};
 ///
 /// let mut group = KafkaGroup::start(&KafkaSettings::new("localhost:9092"))?;
@@ -74,8 +74,8 @@ pub(crate) struct Shared {
 /// loop {
 ///     match group.next(&GroupLimits::default(), &mut batch)? {
 ///         GroupProgress::Assigned(assignment) => {
-///             let positions = assignment.partitions.into_iter().map(|assigned| (assigned.partition, None));
-///             control.start(assignment.generation, positions.collect());
+///             let partitions = assignment.partitions.into_iter().map(|assigned| assigned.partition);
+///             control.start(assignment.generation, partitions.map(PartitionStart::earliest).collect());
 ///         }
 ///         GroupProgress::Batch => println!("{} records", batch.len()),
 ///         GroupProgress::Revoked { generation, .. } => control.released(generation),
@@ -194,8 +194,8 @@ impl GroupControl for Control {
         lock(&self.shared.state).generation
     }
 
-    fn start(&self, generation: u64, positions: Vec<(PartitionId, Option<Position>)>) {
-        self.send(Command::Start(generation, positions));
+    fn start(&self, generation: u64, starts: Vec<PartitionStart>) {
+        self.send(Command::Start(generation, starts));
     }
 
     fn released(&self, generation: u64) {
@@ -210,9 +210,9 @@ impl GroupControl for Control {
         state.commands.push(Command::Restart);
     }
 
-    fn committed(&self, positions: &[(PartitionId, Position)]) {
+    fn committed(&self, positions: &[PartitionPosition]) {
         let mut state = lock(&self.shared.state);
-        for (partition, position) in positions {
+        for PartitionPosition { partition, position } in positions {
             state.mirror.insert(partition.clone(), position.offset);
         }
     }

@@ -415,9 +415,10 @@ impl Poller {
         drop(state);
         for command in commands {
             match command {
-                Command::Start(of, positions) => {
+                Command::Start(of, starts) => {
                     if of == generation && matches!(self.phase, Phase::Assigned) {
-                        self.phase = Phase::Starting(positions.into_iter().collect());
+                        let starts = starts.into_iter().map(|start| (start.partition, start.position));
+                        self.phase = Phase::Starting(starts.collect());
                     }
                 }
                 Command::Released(of) => {

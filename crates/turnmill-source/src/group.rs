@@ -106,7 +106,7 @@ pub struct AssignedPartition {
 ///
 /// use turnmill_source::{
 ///     AssignedPartition, Assignment, GroupControl, GroupLimits, GroupProgress, GroupSource, GroupStats, NewRecord,
-///     PartitionId, PartitionLag, Position, RecordBatch, SourceError,
+///     PartitionId, PartitionLag, PartitionPosition, PartitionStart, Position, RecordBatch, SourceError,
 /// };
 ///
 /// const LOG: [&[u8]; 2] = [br#"{"event": "restart"}"#, br#"{"event": "restart"}"#];
@@ -178,11 +178,12 @@ pub struct AssignedPartition {
 ///         self.with(|state| state.generation)
 ///     }
 ///
-///     fn start(&self, generation: u64, positions: Vec<(PartitionId, Option<Position>)>) {
+///     fn start(&self, generation: u64, starts: Vec<PartitionStart>) {
 ///         self.with(|state| {
 ///             if generation == state.generation {
-///                 let stored = positions.into_iter().find(|(stored, _)| *stored == partition());
-///                 state.position = Some(stored.and_then(|(_, position)| position).unwrap_or(Position::at(0)));
+///                 let start = starts.into_iter().find(|start| start.partition == partition());
+///                 let position = start.and_then(|start| start.position);
+///                 state.position = Some(position.unwrap_or(Position::at(0)));
 ///             }
 ///         });
 ///     }
@@ -197,7 +198,7 @@ pub struct AssignedPartition {
 ///
 ///     // No other member takes the partition, and no tool watches the group.
 ///     fn released(&self, _: u64) {}
-///     fn committed(&self, _: &[(PartitionId, Position)]) {}
+///     fn committed(&self, _: &[PartitionPosition]) {}
 ///
 ///     fn lag(&self) -> Vec<PartitionLag> {
 ///         let next = self.with(|state| state.position.as_ref().map(|position| position.offset));
@@ -214,10 +215,11 @@ pub struct AssignedPartition {
 /// let control = source.control();
 /// let GroupProgress::Assigned(assignment) = source.next(&limits, &mut batch)? else { panic!("no assignment") };
 /// // The store has the position after the first record.
-/// control.start(assignment.generation, vec![(partition(), Some(Position::at(1)))]);
+/// let start = PartitionStart { partition: partition(), position: Some(Position::at(1)) };
+/// control.start(assignment.generation, vec![start]);
 /// assert_eq!(source.next(&limits, &mut batch)?, GroupProgress::Batch);
 /// assert_eq!((batch.generation(), batch.len()), (control.generation(), 1));
-/// control.committed(&[(partition(), Position::at(2))]);
+/// control.committed(&[PartitionPosition { partition: partition(), position: Position::at(2) }]);
 /// assert_eq!(control.lag()[0].offsets(), Some(0));
 /// // Another writer has moved the stored position: the same partitions come under a new generation.
 /// control.restart();
@@ -268,9 +270,9 @@ pub trait GroupControl: Send + Sync + Debug {
     /// of an older one.
     fn generation(&self) -> u64;
 
-    /// Starts to read an assignment after these positions; from the earliest record where there is
+    /// Starts to read an assignment at these positions; from the earliest record where there is
     /// none. Ignored if `generation` is no longer current.
-    fn start(&self, generation: u64, positions: Vec<(PartitionId, Option<Position>)>);
+    fn start(&self, generation: u64, starts: Vec<PartitionStart>);
 
     /// Declares that no batch of the revoked generation is in flight, so its partitions can be
     /// given back.
@@ -283,7 +285,7 @@ pub trait GroupControl: Send + Sync + Debug {
 
     /// Declares that these positions are stored. The source commits them to the group later, for
     /// tools that watch the group's lag.
-    fn committed(&self, positions: &[(PartitionId, Position)]);
+    fn committed(&self, positions: &[PartitionPosition]);
 
     /// Returns the lag of each assigned partition.
     fn lag(&self) -> Vec<PartitionLag>;
@@ -294,6 +296,38 @@ pub trait GroupControl: Send + Sync + Debug {
     /// Leaves the group and gives its partitions back at once. [`GroupSource::next`] soon returns
     /// `End`.
     fn close(&self);
+}
+
+/// An assigned partition, and where to start reading it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionStart {
+    /// The partition.
+    pub partition: PartitionId,
+    /// Where to start; `None`: at the earliest record.
+    pub position: Option<Position>,
+}
+
+impl PartitionStart {
+    /// Starts at the earliest record.
+    ///
+    /// ```
+    /// use turnmill_source::{PartitionId, PartitionStart};
+    /// let start = PartitionStart::earliest(PartitionId::new("cluster", "rasa/0"));
+    /// assert_eq!(start.position, None);
+    /// ```
+    #[must_use]
+    pub fn earliest(partition: PartitionId) -> Self {
+        Self { partition, position: None }
+    }
+}
+
+/// A partition, and the position that is stored for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionPosition {
+    /// The partition.
+    pub partition: PartitionId,
+    /// Position after the last stored record.
+    pub position: Position,
 }
 
 /// The lag of a partition.

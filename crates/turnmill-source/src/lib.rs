@@ -64,7 +64,7 @@ pub use file::{FileOptions, FileSource};
 pub use foreign::Foreign;
 pub use group::{
     AssignedPartition, Assignment, GroupControl, GroupLimits, GroupProgress, GroupSource, GroupStats,
-    PartitionLag,
+    PartitionLag, PartitionPosition, PartitionStart,
 };
 pub use input::Compression;
 pub use position::{FINGERPRINT_BYTES, Fingerprint, InvalidPosition, LastRecord, Position};

@@ -9,7 +9,7 @@ use turnmill_formats::shipped;
 use turnmill_model::{AssistantNameBuf, Decoders, Record, SourceFacts};
 use turnmill_pipeline::{counted, explain};
 use turnmill_service::settings::{DeadLetterSettings, ServiceSettings};
-use turnmill_source::{GroupLimits, GroupProgress, GroupSource, RecordBatch, RecordOutcome};
+use turnmill_source::{GroupLimits, GroupProgress, GroupSource, PartitionStart, RecordBatch, RecordOutcome};
 use turnmill_source_kafka::{Edge, KafkaGroup, KafkaRange, KafkaSettings};
 
 use super::Findings;
@@ -112,8 +112,8 @@ fn read(settings: &ServiceSettings, kafka: &KafkaSettings) -> Result<Sample, Str
     while Instant::now() < end && sample.records < RECORDS {
         match group.next(&limits, &mut batch).map_err(|error| explain(&error))? {
             GroupProgress::Assigned(assignment) => {
-                let partitions = assignment.partitions.into_iter().map(|assigned| (assigned.partition, None));
-                control.start(assignment.generation, partitions.collect());
+                let partitions = assignment.partitions.into_iter().map(|assigned| assigned.partition);
+                control.start(assignment.generation, partitions.map(PartitionStart::earliest).collect());
             }
             GroupProgress::Batch => sample.add(&batch, &decoders, settings.source.borrow()),
             GroupProgress::Revoked { generation, .. } => control.released(generation),

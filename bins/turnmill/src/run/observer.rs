@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use turnmill_ingest::Report;
-use turnmill_model::{PartitionId, Reason, Refused};
+use turnmill_ingest::{RefusedRecord, Report};
+use turnmill_model::{PartitionId, Reason};
 use turnmill_pipeline::{Event, Observer, counted, explain, rounded};
 use turnmill_service::metrics::{BatchCommitted, Operation, PartitionProgress, PositionReset, Rebalance};
 use turnmill_sink::StoreError;
@@ -90,12 +90,12 @@ impl ServiceObserver {
 
     /// Logs the first dead letter of each reason. The metric counts all of them, and the store
     /// keeps them.
-    fn log_dead_letters(&self, batch: &RecordBatch, report: &Report, refused: &[(usize, Refused)]) {
+    fn log_dead_letters(&self, batch: &RecordBatch, report: &Report, refused: &[RefusedRecord]) {
         let new = report.dead_letters.keys().filter(|reason| self.service.state.is_first_of_reason(**reason));
         for reason in new {
-            let first = refused.iter().find(|(_, refused)| refused.reason == *reason);
+            let first = refused.iter().find(|refused| refused.refused.reason == *reason);
             let position = first
-                .and_then(|(record, _)| batch.get(*record)?.origin)
+                .and_then(|refused| batch.get(refused.record)?.origin)
                 .map(|origin| format!(" at {}/{}@{}", origin.topic, origin.partition, origin.offset));
             tracing::warn!(
                 reason = reason.as_str(),

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use turnmill_source::{GroupLimits, GroupProgress, GroupSource, RecordBatch, RecordOutcome};
+use turnmill_source::{GroupLimits, GroupProgress, GroupSource, PartitionStart, RecordBatch, RecordOutcome};
 use turnmill_source_kafka::{KafkaGroup, KafkaRange, KafkaSettings};
 
 use crate::support::{Record, Topic, capture};
@@ -142,8 +142,8 @@ pub(crate) fn dump(brokers: &str, topic: &str, path: &Path) -> BTreeMap<(i32, i6
     loop {
         match group.next(&GroupLimits::default(), &mut batch).unwrap() {
             GroupProgress::Assigned(assignment) => {
-                let partitions = assignment.partitions.into_iter().map(|assigned| (assigned.partition, None));
-                control.start(assignment.generation, partitions.collect());
+                let partitions = assignment.partitions.into_iter().map(|assigned| assigned.partition);
+                control.start(assignment.generation, partitions.map(PartitionStart::earliest).collect());
             }
             GroupProgress::Batch => {
                 for record in batch.iter() {

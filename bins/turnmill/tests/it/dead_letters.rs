@@ -1,6 +1,6 @@
 //! Tests of the dead-letter topic.
 
-use turnmill_source::{GroupLimits, GroupProgress, GroupSource, RecordBatch};
+use turnmill_source::{GroupLimits, GroupProgress, GroupSource, PartitionStart, RecordBatch};
 use turnmill_source_kafka::{KafkaGroup, KafkaRange, KafkaSettings};
 use turnmill_testbed::{kafka, postgres};
 
@@ -25,8 +25,8 @@ pub(crate) fn records(brokers: &str, topic: &str) -> Vec<Record> {
     loop {
         match group.next(&GroupLimits::default(), &mut batch).unwrap() {
             GroupProgress::Assigned(assignment) => {
-                let partitions = assignment.partitions.into_iter().map(|assigned| (assigned.partition, None));
-                control.start(assignment.generation, partitions.collect());
+                let partitions = assignment.partitions.into_iter().map(|assigned| assigned.partition);
+                control.start(assignment.generation, partitions.map(PartitionStart::earliest).collect());
             }
             GroupProgress::Batch => found.extend(batch.iter().map(|record| {
                 Record {

@@ -7,7 +7,7 @@
 //! The invariant: whatever this reader accepts is standard JSON, and [`Wire::lenient`] finds the
 //! same fields in it. So stopping is always correct, and accepting too much never is.
 
-use super::wire::{Part, Place, Wire};
+use super::wire::{Fields, Target, Wire};
 use turnmill_model::json::Raw;
 
 /// Reads the object `text` into `wire`. Returns `None` if the lenient reader has to read it; then
@@ -50,7 +50,7 @@ impl<'a> Scan<'a> {
 
     /// Fills `part` from the object that comes next. Recurses at most twice: `parse_data` holds
     /// `intent`.
-    fn object<P: Part<'a>>(&mut self, part: &mut P) -> Option<()> {
+    fn object<P: Fields<'a>>(&mut self, part: &mut P) -> Option<()> {
         self.expect(b'{')?;
         if self.peek() == Some(b'}') {
             self.at += 1;
@@ -66,16 +66,16 @@ impl<'a> Scan<'a> {
             }
             self.space();
             self.expect(b':')?;
-            match part.place(key) {
-                Place::Nowhere => self.value()?,
-                Place::Field(field) => {
+            match part.target(key) {
+                Target::Ignored => self.value()?,
+                Target::Field(field) => {
                     let start = self.at;
                     self.value()?;
                     *field = Some(Raw::assume_valid(self.text.get(start..self.at)?));
                 }
-                Place::Metadata(part) => self.part(part)?,
-                Place::ParseData(part) => self.part(part)?,
-                Place::Intent(part) => self.part(part)?,
+                Target::Metadata(part) => self.part(part)?,
+                Target::ParseData(part) => self.part(part)?,
+                Target::Intent(part) => self.part(part)?,
             }
             self.space();
             match self.peek()? {
@@ -91,7 +91,7 @@ impl<'a> Scan<'a> {
 
     /// Empties `part` and fills it from the object that comes next. Any other value leaves it
     /// empty.
-    fn part<P: Part<'a> + Default>(&mut self, part: &mut P) -> Option<()> {
+    fn part<P: Fields<'a> + Default>(&mut self, part: &mut P) -> Option<()> {
         *part = P::default();
         if self.peek() == Some(b'{') { self.object(part) } else { self.value() }
     }

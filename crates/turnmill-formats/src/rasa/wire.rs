@@ -1,7 +1,7 @@
 //! Holds the fields of an event body that rows or ids need, as the texts of their values.
 //!
 //! Two readers fill the same [`Wire`]: the quick one of [`super::scan`], and the lenient one for
-//! bodies at which the quick one stops. [`Part::place`] is the only map from keys to fields.
+//! bodies at which the quick one stops. [`Fields::target`] is the only map from keys to fields.
 //!
 //! Of equal keys the last one counts, as in Python. A later `metadata` replaces an earlier one
 //! whole:
@@ -89,35 +89,35 @@ impl<'a> Wire<'a> {
 }
 
 /// An object of a body whose fields are needed.
-pub(super) trait Part<'a> {
+pub(super) trait Fields<'a> {
     /// Returns where the value under `key` goes.
-    fn place(&mut self, key: &str) -> Place<'_, 'a>;
+    fn target(&mut self, key: &str) -> Target<'_, 'a>;
 }
 
 /// Tells where a value goes. A later value replaces an earlier one. A value that is no object,
 /// where one is expected, leaves that object without fields.
-pub(super) enum Place<'w, 'a> {
-    Nowhere,
+pub(super) enum Target<'w, 'a> {
+    Ignored,
     Field(&'w mut Option<Raw<'a>>),
     Metadata(&'w mut Metadata<'a>),
     ParseData(&'w mut ParseData<'a>),
     Intent(&'w mut Intent<'a>),
 }
 
-impl<'a> Part<'a> for Wire<'a> {
-    fn place(&mut self, key: &str) -> Place<'_, 'a> {
-        Place::Field(match key {
+impl<'a> Fields<'a> for Wire<'a> {
+    fn target(&mut self, key: &str) -> Target<'_, 'a> {
+        Target::Field(match key {
             "sender_id" => &mut self.sender_id,
             "event" => &mut self.event,
             "timestamp" => &mut self.timestamp,
-            "metadata" => return Place::Metadata(&mut self.metadata),
+            "metadata" => return Target::Metadata(&mut self.metadata),
             "name" => &mut self.name,
             "policy" => &mut self.policy,
             "confidence" => &mut self.confidence,
             "value" => &mut self.value,
             "text" => &mut self.text,
             "data" => &mut self.data,
-            "parse_data" => return Place::ParseData(&mut self.parse_data),
+            "parse_data" => return Target::ParseData(&mut self.parse_data),
             "input_channel" => &mut self.input_channel,
             "message_id" => &mut self.message_id,
             "user_id" => &mut self.user_id,
@@ -133,59 +133,59 @@ impl<'a> Part<'a> for Wire<'a> {
             "skill_id" => &mut self.skill_id,
             "block_id" => &mut self.block_id,
             "key" => &mut self.key,
-            _ => return Place::Nowhere,
+            _ => return Target::Ignored,
         })
     }
 }
 
-impl<'a> Part<'a> for Metadata<'a> {
-    fn place(&mut self, key: &str) -> Place<'_, 'a> {
-        Place::Field(match key {
+impl<'a> Fields<'a> for Metadata<'a> {
+    fn target(&mut self, key: &str) -> Target<'_, 'a> {
+        Target::Field(match key {
             "model_id" => &mut self.model_id,
             "session_id" => &mut self.session_id,
             "utter_action" => &mut self.utter_action,
             "template_name" => &mut self.template_name,
             "assistant_id" => &mut self.assistant_id,
             "rasa_environment" => &mut self.rasa_environment,
-            _ => return Place::Nowhere,
+            _ => return Target::Ignored,
         })
     }
 }
 
-impl<'a> Part<'a> for ParseData<'a> {
-    fn place(&mut self, key: &str) -> Place<'_, 'a> {
+impl<'a> Fields<'a> for ParseData<'a> {
+    fn target(&mut self, key: &str) -> Target<'_, 'a> {
         match key {
-            "intent" => Place::Intent(&mut self.intent),
-            "message_id" => Place::Field(&mut self.message_id),
-            "intent_ranking" => Place::Field(&mut self.intent_ranking),
-            "entities" => Place::Field(&mut self.entities),
-            "commands" => Place::Field(&mut self.commands),
-            _ => Place::Nowhere,
+            "intent" => Target::Intent(&mut self.intent),
+            "message_id" => Target::Field(&mut self.message_id),
+            "intent_ranking" => Target::Field(&mut self.intent_ranking),
+            "entities" => Target::Field(&mut self.entities),
+            "commands" => Target::Field(&mut self.commands),
+            _ => Target::Ignored,
         }
     }
 }
 
-impl<'a> Part<'a> for Intent<'a> {
-    fn place(&mut self, key: &str) -> Place<'_, 'a> {
-        Place::Field(match key {
+impl<'a> Fields<'a> for Intent<'a> {
+    fn target(&mut self, key: &str) -> Target<'_, 'a> {
+        Target::Field(match key {
             "name" => &mut self.name,
             "full_retrieval_intent_name" => &mut self.full_retrieval_intent_name,
             "confidence" => &mut self.confidence,
-            _ => return Place::Nowhere,
+            _ => return Target::Ignored,
         })
     }
 }
 
 /// Fills `part` from a parsed object. Any other value fills nothing. Recurses at most twice:
 /// `parse_data` holds `intent`.
-fn collect<'a, P: Part<'a>>(node: Node<'_, 'a>, part: &mut P) {
+fn collect<'a, P: Fields<'a>>(node: Node<'_, 'a>, part: &mut P) {
     for (key, value) in node.entries() {
-        match part.place(&key.as_key()) {
-            Place::Nowhere => {}
-            Place::Field(field) => *field = Some(value.raw()),
-            Place::Metadata(part) => collect(value, emptied(part)),
-            Place::ParseData(part) => collect(value, emptied(part)),
-            Place::Intent(part) => collect(value, emptied(part)),
+        match part.target(&key.as_key()) {
+            Target::Ignored => {}
+            Target::Field(field) => *field = Some(value.raw()),
+            Target::Metadata(part) => collect(value, emptied(part)),
+            Target::ParseData(part) => collect(value, emptied(part)),
+            Target::Intent(part) => collect(value, emptied(part)),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use turnmill_model::PartitionId;
 use turnmill_source::{
     AssignedPartition, Assignment, GroupControl, GroupLimits, GroupProgress, GroupSource, GroupStats,
-    NewRecord, Opened, PartitionLag, Position, RecordBatch, SourceError,
+    NewRecord, Opened, PartitionLag, PartitionPosition, PartitionStart, Position, RecordBatch, SourceError,
 };
 
 /// The records of each partition.
@@ -153,13 +153,14 @@ impl GroupControl for Control {
         self.0.lock().unwrap().generation
     }
 
-    fn start(&self, generation: u64, positions: Vec<(PartitionId, Option<Position>)>) {
+    fn start(&self, generation: u64, starts: Vec<PartitionStart>) {
         let mut state = self.0.lock().unwrap();
         if state.generation != generation {
             return;
         }
         for number in state.assigned.clone() {
-            let (_, position) = positions.iter().find(|(name, _)| *name == partition(number)).unwrap();
+            let start = starts.iter().find(|start| start.partition == partition(number)).unwrap();
+            let position = &start.position;
             state.next.insert(number, position.as_ref().map_or(0, |position| position.offset as usize));
             state.from.insert(number, position.clone());
         }
@@ -174,7 +175,7 @@ impl GroupControl for Control {
         state.assign(assigned);
     }
 
-    fn committed(&self, positions: &[(PartitionId, Position)]) {
+    fn committed(&self, positions: &[PartitionPosition]) {
         assert!(!positions.is_empty());
     }
 

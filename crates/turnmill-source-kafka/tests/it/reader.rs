@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use turnmill_source::{
-    Assignment, GroupControl, GroupLimits, GroupProgress, GroupSource, Opened, PartitionId, Position,
-    RecordBatch,
+    Assignment, GroupControl, GroupLimits, GroupProgress, GroupSource, Opened, PartitionId,
+    PartitionPosition, PartitionStart, Position, RecordBatch,
 };
 use turnmill_source_kafka::{KafkaGroup, KafkaProducer, KafkaSettings, OutgoingRecord, ProducerSettings};
 
@@ -54,10 +54,12 @@ impl Reader {
         let progress = self.group.next(limits, &mut batch).unwrap();
         match &progress {
             GroupProgress::Assigned(assignment) => {
-                let position =
-                    |partition: &PartitionId| (partition.clone(), self.stored.get(partition).cloned());
-                let positions = assignment.partitions.iter().map(|assigned| position(&assigned.partition));
-                self.control.start(assignment.generation, positions.collect());
+                let start = |partition: &PartitionId| PartitionStart {
+                    partition: partition.clone(),
+                    position: self.stored.get(partition).cloned(),
+                };
+                let starts = assignment.partitions.iter().map(|assigned| start(&assigned.partition));
+                self.control.start(assignment.generation, starts.collect());
                 self.assigned = Some(assignment.clone());
             }
             GroupProgress::Batch if batch.generation() == self.control.generation() => {
@@ -72,7 +74,8 @@ impl Reader {
                             part.partition
                         );
                         self.stored.insert(part.partition.clone(), to.clone());
-                        self.control.committed(&[(part.partition.clone(), to.clone())]);
+                        let (partition, position) = (part.partition.clone(), to.clone());
+                        self.control.committed(&[PartitionPosition { partition, position }]);
                     }
                 }
                 for record in batch.iter() {
