@@ -312,7 +312,9 @@ fn a_row_that_is_too_large_for_the_topic_stops_it_or_is_skipped() {
     let mut service = Service::start(&settings);
     service.wait("the rest is sent", |_| is_fed(&store));
     service.stop();
-    assert_eq!((sinks(&store)[0].skipped, &sinks(&store)[0].error), (1, &None));
+    // The row may be in the snapshot and in an entry after it as well.
+    let sink = sinks(&store).remove(0);
+    assert!(matches!(sink.skipped, 1 | 2) && sink.error.is_none(), "{sink:?}");
     let messages: Vec<Value> = records(&rows.brokers, &rows.name)
         .iter()
         .filter_map(|record| serde_json::from_str(&record.value).ok())
