@@ -37,7 +37,7 @@ const OVERVIEW: [&str; 12] = [
 /// Arguments of `turnmill report`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Store and metrics: `sqlite:PATH` or `postgresql://USER:PASSWORD@HOST:PORT/DATABASE` if not
+    /// Store and metrics: `sqlite:PATH` or `postgresql://USER@HOST:PORT/DATABASE` if not
     /// the configured store, then ids of metrics
     #[arg(value_name = "STORE|METRIC")]
     names: Vec<String>,

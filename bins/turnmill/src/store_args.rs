@@ -16,7 +16,7 @@ use crate::failure::Failure;
 /// The store as the first argument.
 #[derive(Debug, clap::Args)]
 pub(crate) struct StoreArgs {
-    /// Store: `sqlite:PATH` or `postgresql://USER:PASSWORD@HOST:PORT/DATABASE` [default: the
+    /// Store: `sqlite:PATH` or `postgresql://USER@HOST:PORT/DATABASE` [default: the
     /// configured store]
     store: Option<String>,
     #[command(flatten)]
