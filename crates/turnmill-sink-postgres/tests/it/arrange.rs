@@ -98,7 +98,7 @@ fn a_store_of_version_1_becomes_like_a_new_one_and_keeps_its_rows() {
             let mut present = filled(&mut schemas, 3, 20).await;
             let mut old = of_version_1(&mut schemas, &present);
             let SchemaFound::Store { pending, .. } = old.survey().await.unwrap().schema else { panic!() };
-            assert_eq!(pending.len(), 4, "{pending:?}");
+            assert_eq!(pending.len(), 5, "{pending:?}");
             assert!(pending[0].contains("2 (columns for assistants and sources)"), "{pending:?}");
             assert!(pending[1].contains("3 (indexes and foreign keys)"), "{pending:?}");
             assert!(pending[2].contains("4 (tables for sinks)"), "{pending:?}");

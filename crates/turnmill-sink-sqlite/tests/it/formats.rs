@@ -80,11 +80,24 @@ struct Bench {
 
 impl Bench {
     fn new(path: &Path) -> Self {
-        let settings = Settings::default();
-        let rules = RowRules::new(&settings, RasaDecoder::new).with_decoder(Tiny::new);
-        let mut store = SqliteStore::file(path);
-        pollster::block_on(store.open(&settings)).unwrap();
-        Self { store, ingest: Ingest::new(&rules, 1 << 20) }
+        let mut bench = Self::unopened(path);
+        pollster::block_on(bench.store.open(&Settings::default())).unwrap();
+        bench
+    }
+
+    /// Rebuilds a store of an older engine, which only then can be opened.
+    fn rebuilt(path: &Path) -> Self {
+        let mut bench = Self::unopened(path);
+        let refused = pollster::block_on(bench.store.open(&Settings::default())).map(drop).unwrap_err();
+        assert!(refused.to_string().contains("turnmill rebuild"), "{refused}");
+        bench.rebuild();
+        drop(bench);
+        Self::new(path)
+    }
+
+    fn unopened(path: &Path) -> Self {
+        let rules = RowRules::new(&Settings::default(), RasaDecoder::new).with_decoder(Tiny::new);
+        Self { store: SqliteStore::file(path), ingest: Ingest::new(&rules, 1 << 20) }
     }
 
     fn write(&mut self, given: &[OwnedRecord]) -> Report {
@@ -132,7 +145,7 @@ fn it_goes_on_with_senders_of_several_formats() {
     let (old, fresh) = (files.path(), files.path());
     let packed = fs::File::open(data("store.sqlite.gz")).unwrap();
     std::io::copy(&mut GzDecoder::new(packed), &mut fs::File::create(&old).unwrap()).unwrap();
-    let (mut old, mut fresh) = (Bench::new(&old), Bench::new(&fresh));
+    let (mut old, mut fresh) = (Bench::rebuilt(&old), Bench::new(&fresh));
     fresh.write(&given("plain.jsonl", &SourceFactsBuf::default()));
     fresh.write(&given("bank.jsonl", &of_bank()));
     assert_eq!(old.digests(), fresh.digests(), "what it had, it has");
