@@ -356,9 +356,10 @@ impl Source for PostgresTracker {
             self.cursor = before;
             out.start(&self.partition, self.last.as_ref());
         }
-        let progress = outcome.map_err(|source| SourceError::Other {
-            partition: self.partition.clone(),
-            source: Box::new(source),
+        let progress = outcome.map_err(|source| {
+            let database = self.partition.partition.clone();
+            let cause = PostgresTrackerError::Database { database, source };
+            SourceError::Other { partition: self.partition.clone(), source: Box::new(cause) }
         })?;
         if !out.is_empty() {
             if self.visible_until.is_some_and(|(_, settled)| settled) {

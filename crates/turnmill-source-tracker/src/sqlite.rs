@@ -258,9 +258,10 @@ impl Source for TrackerSource {
             self.cursor = before;
             out.start(&self.partition, self.last.as_ref());
         }
-        let progress = outcome.map_err(|source| SourceError::Other {
-            partition: self.partition.clone(),
-            source: Box::new(source),
+        let progress = outcome.map_err(|source| {
+            let path = PathBuf::from(&self.partition.partition);
+            let cause = TrackerError::Database { path, source };
+            SourceError::Other { partition: self.partition.clone(), source: Box::new(cause) }
         })?;
         if !out.is_empty() {
             let id = self.cursor.and_then(|id| u64::try_from(id).ok());
