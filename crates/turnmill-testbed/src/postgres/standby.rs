@@ -21,11 +21,12 @@ impl Server {
     }
 
     fn try_standby(&self) -> Result<Self, Unavailable> {
-        let program = self.tools.initdb.with_file_name("pg_basebackup");
-        if !program.is_file() {
+        let beside = self.tools.initdb.with_file_name("pg_basebackup");
+        let program = Some(beside).filter(|file| file.is_file()).or_else(|| find::program("pg_basebackup"));
+        let Some(program) = program else {
             let reason = "pg_basebackup is missing: install Debian's `postgresql-client`";
             return Err(Unavailable::Missing(reason.to_owned()));
-        }
+        };
         let folder = tempfile::Builder::new().prefix("turnmill-standby-").tempdir().map_err(failed)?;
         let place = folder.path();
         let account = Account::for_files_of(place)?;
