@@ -10,13 +10,16 @@ use crate::markers::parcel;
 use crate::markers_store::replay;
 use crate::support::{ran, turnmill};
 
-/// Returns what a tool prints as JSON.
+/// Returns what a tool prints as JSON: all values, since some tools print one a line.
 #[track_caller]
 fn looked(arguments: &[&str], more: &[&str], url: &str) -> Value {
     let mut all = arguments.to_vec();
     all.extend(more);
     all.extend([url, "--schema", "mill", "--json"]);
-    serde_json::from_slice(&ran(turnmill(&all), 0).stdout).unwrap()
+    let printed = ran(turnmill(&all), 0).stdout;
+    let values: Vec<Value> =
+        serde_json::Deserializer::from_slice(&printed).into_iter().collect::<Result<_, _>>().unwrap();
+    if let [value] = values.as_slice() { value.clone() } else { Value::Array(values) }
 }
 
 #[test]
