@@ -160,20 +160,21 @@ impl<'t, S: Upkeep> PatternTools<'t, S> {
         &mut self,
         next: impl Fn(&PatternSet) -> Option<PatternSet>,
     ) -> Result<PatternChange, StoreError> {
-        loop {
-            let present = tried!(self, self.store.patterns().await);
-            let Some(next) = next(&present) else {
-                return Ok(PatternChange { set: present, changed: false });
-            };
-            match self.store.write_patterns(present.revision, &next).await {
-                Ok(()) => {
-                    self.attempts.succeeded();
-                    return Ok(PatternChange { set: next, changed: true });
-                }
-                // Another writer may have changed them, or the reply was lost. Read them again.
-                Err(error) => self.pause_or_fail(error).await?,
-            }
-        }
+        // Another writer may have changed them, or the reply was lost, so each attempt reads them
+        // again. Reading alone is no success: a standby would let it read for ever.
+        Ok(tried!(self, self.attempt_change(&next).await))
+    }
+
+    async fn attempt_change(
+        &mut self,
+        next: impl Fn(&PatternSet) -> Option<PatternSet>,
+    ) -> Result<PatternChange, StoreError> {
+        let present = self.store.patterns().await?;
+        let Some(next) = next(&present) else {
+            return Ok(PatternChange { set: present, changed: false });
+        };
+        self.store.write_patterns(present.revision, &next).await?;
+        Ok(PatternChange { set: next, changed: true })
     }
 
     /// Writes all marker rows that are missing because they were made with older patterns. Cheap if
