@@ -9,6 +9,8 @@ use turnmill_model::Micros;
 use turnmill_sql::Dialect;
 
 use crate::bucket::Bucket;
+use turnmill_sql::views::LAST_RUN_DONE;
+
 use crate::definitions::{HANDOVER_COMMAND, HANDOVER_FLOW};
 use crate::range::{Range, Span};
 use crate::scope::{Scope, Slices};
@@ -324,11 +326,7 @@ impl<'s> Draft<'s> {
     pub(crate) fn completed(&mut self) -> &'static str {
         self.with("completed", |draft| {
             let scope = draft.scope;
-            // The last run of a session that hangs on no other.
-            let mut sql = "SELECT session_id FROM (SELECT session_id, status, row_number() OVER \
-                 (PARTITION BY session_id ORDER BY started_at DESC, id DESC) AS place FROM ext_dialog_run \
-                 WHERE kind IN ('flow', 'skill') AND parent_id IS NULL) run WHERE place = 1 AND status = 'done'"
-                .to_owned();
+            let mut sql = LAST_RUN_DONE.to_owned();
             if !scope.definitions.goal_markers.is_empty() {
                 let markers = draft.list(&scope.definitions.goal_markers);
                 sql.push_str(&format!(
@@ -470,14 +468,7 @@ impl<'s> Draft<'s> {
 
     /// Returns the expression of the microseconds between two times.
     pub(crate) fn micros_between(&self, from: &str, to: &str) -> String {
-        match self.scope.dialect {
-            // SQLite's own functions know only milliseconds.
-            Dialect::Sqlite => format!(
-                "((strftime('%s', substr({to}, 1, 19)) - strftime('%s', substr({from}, 1, 19))) * 1000000 \
-                 + CAST(substr({to}, 21) AS INTEGER) - CAST(substr({from}, 21) AS INTEGER))"
-            ),
-            Dialect::Postgres => format!("CAST(EXTRACT(EPOCH FROM {to} - {from}) * 1000000 AS bigint)"),
-        }
+        self.scope.dialect.micros_between(from, to)
     }
 
     /// Returns the expression of a time a whole number of days later.

@@ -70,6 +70,24 @@ impl Dialect {
         }
     }
 
+    /// Returns the expression of the microseconds between two times.
+    ///
+    /// ```
+    /// let sql = turnmill_sql::Dialect::Postgres.micros_between("asked", "answered");
+    /// assert_eq!(sql, "CAST(EXTRACT(EPOCH FROM answered - asked) * 1000000 AS bigint)");
+    /// ```
+    #[must_use]
+    pub fn micros_between(self, from: &str, to: &str) -> String {
+        match self {
+            // SQLite's own functions know only milliseconds.
+            Self::Sqlite => format!(
+                "((strftime('%s', substr({to}, 1, 19)) - strftime('%s', substr({from}, 1, 19))) * 1000000 \
+                 + CAST(substr({to}, 21) AS INTEGER) - CAST(substr({from}, 21) AS INTEGER))"
+            ),
+            Self::Postgres => format!("CAST(EXTRACT(EPOCH FROM {to} - {from}) * 1000000 AS bigint)"),
+        }
+    }
+
     /// Returns the name of a type for a column definition.
     #[must_use]
     pub fn type_name(self, ty: SqlType) -> Cow<'static, str> {

@@ -25,6 +25,10 @@ pub const HANDOVER_PARTS: [&str; 6] =
 pub const HANDOVER_COMMAND: &str = "human handoff";
 /// The flow that hands over to a human.
 pub const HANDOVER_FLOW: &str = "pattern_human_handoff";
+/// The sessions whose last run that hangs on no other is done.
+pub const LAST_RUN_DONE: &str = "SELECT session_id FROM (SELECT session_id, status, row_number() OVER \
+     (PARTITION BY session_id ORDER BY started_at DESC, id DESC) AS place FROM ext_dialog_run \
+     WHERE kind IN ('flow', 'skill') AND parent_id IS NULL) run WHERE place = 1 AND status = 'done'";
 /// Minutes of silence after which a session is over.
 pub const IDLE_MINUTES: u32 = 60;
 
@@ -283,11 +287,7 @@ impl Expression {
             (Time(column), Postgres) => format!("{column} AT TIME ZONE 'UTC'"),
             (Micros(column), Sqlite) => format!("{column} / 1000000.0"),
             (Micros(column), Postgres) => format!("CAST({column} AS double precision) / 1000000"),
-            // SQLite's own functions know only milliseconds.
-            (Seconds { from, to }, Sqlite) => format!(
-                "((strftime('%s', substr({to}, 1, 19)) - strftime('%s', substr({from}, 1, 19))) * 1000000 \
-                 + CAST(substr({to}, 21) AS INTEGER) - CAST(substr({from}, 21) AS INTEGER)) / 1000000.0"
-            ),
+            (Seconds { from, to }, Sqlite) => format!("{} / 1000000.0", dialect.micros_between(from, to)),
             (Seconds { from, to }, Postgres) => {
                 format!("CAST(EXTRACT(EPOCH FROM {to} - {from}) AS double precision)")
             }
@@ -297,7 +297,8 @@ impl Expression {
             ),
             // A truncated value is no JSON, and reading it as such would be an error.
             (WithoutQuotes(column), Postgres) => format!(
-                r#"CASE WHEN {column} = 'null' THEN NULL WHEN {column} ~ '{JSON_TEXT}' THEN CAST({column} AS jsonb) #>> '{{}}' ELSE {column} END"#
+                "CASE WHEN {column} = 'null' THEN NULL WHEN {column} ~ '{JSON_TEXT}' \
+                 THEN CAST({column} AS jsonb) #>> '{{}}' ELSE {column} END"
             ),
             (Ending, _) => ending(dialect),
             (Missed, _) => missed(),
@@ -325,11 +326,9 @@ fn ending(dialect: Dialect) -> String {
          WHERE flow_identifier = '{HANDOVER_FLOW}' AND flow_status = 'started')",
         asks = asks.join(" OR ")
     );
-    // The last run of a session that hangs on no other.
-    let completed = "s.ended_by = 'explicit' OR coalesce(s.outcome, '') = 'success' \
-         OR s.session_id IN (SELECT session_id FROM (SELECT session_id, status, row_number() OVER \
-         (PARTITION BY session_id ORDER BY started_at DESC, id DESC) AS place FROM ext_dialog_run \
-         WHERE kind IN ('flow', 'skill') AND parent_id IS NULL) run WHERE place = 1 AND status = 'done')";
+    let completed = format!(
+        "s.ended_by = 'explicit' OR coalesce(s.outcome, '') = 'success' OR s.session_id IN ({LAST_RUN_DONE})"
+    );
     let abandoned = "substr(s.last_template, 1, 10) = 'utter_ask_' OR s.open_loop IS NOT NULL \
          OR s.outcome = 'dropped'";
     format!(
