@@ -44,14 +44,32 @@ impl Backoff {
 /// Fences in a row after which another attempt is pointless.
 const LOSSES: u32 = 20;
 
-/// Time-outs in a row after which work that cannot be made smaller fails.
-pub(crate) const TOO_SLOW: u32 = 3;
+/// Time-outs in a row that work survives if it cannot be made smaller.
+const TIME_OUTS: u32 = 3;
+
+/// Counts the time-outs in a row of work that cannot be made smaller.
+///
+/// Any other failure in between starts the count again: after it nothing says that the statement
+/// itself is what takes long.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct TooSlow {
+    in_a_row: u32,
+}
+
+impl TooSlow {
+    /// Counts a failure, and returns whether another attempt is pointless.
+    pub(crate) fn is_hopeless_after(&mut self, error: &StoreError) -> bool {
+        self.in_a_row = if matches!(error, StoreError::TimeLimit { .. }) { self.in_a_row + 1 } else { 0 };
+        self.in_a_row > TIME_OUTS
+    }
+}
 
 /// Counts failures in a row of work that can be repeated as a whole, also after a fence.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Attempts {
     backoff: Backoff,
     failed: u32,
+    too_slow: TooSlow,
     since: Option<Instant>,
     patience: Option<Duration>,
 }
@@ -67,7 +85,7 @@ impl Attempts {
     /// Counts a failure. Returns the pause before the next attempt, or `None` if none is to be
     /// made.
     pub fn failed(&mut self, error: &StoreError) -> Option<Duration> {
-        if matches!(error, StoreError::TimeLimit { .. }) && self.failed >= TOO_SLOW {
+        if self.too_slow.is_hopeless_after(error) {
             return None;
         }
         let least = match error.class() {
@@ -84,6 +102,31 @@ impl Attempts {
 
     /// Resets the count, after an attempt that succeeded.
     pub fn succeeded(&mut self) {
-        (self.failed, self.since) = (0, None);
+        *self = Self { backoff: self.backoff, patience: self.patience, ..Self::default() };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn too_slow() -> StoreError {
+        StoreError::TimeLimit { detail: "canceling statement due to statement timeout".into() }
+    }
+
+    fn full() -> StoreError {
+        StoreError::Unavailable { detail: "no space left on device".into(), source: None }
+    }
+
+    #[test]
+    fn other_failures_do_not_count_as_time_outs() {
+        let mut attempts = Attempts::default();
+        for _ in 0..10 {
+            assert!(attempts.failed(&full()).is_some());
+        }
+        assert!((0..3).all(|_| attempts.failed(&too_slow()).is_some()));
+        assert!(attempts.failed(&full()).is_some());
+        assert!((0..3).all(|_| attempts.failed(&too_slow()).is_some()));
+        assert!(attempts.failed(&too_slow()).is_none(), "the fourth in a row");
     }
 }

@@ -8,7 +8,7 @@ use turnmill_model::{Decoder, Settings, SourceFactsBuf};
 use turnmill_sink::{Advance, Class, Opened, Store, StoreError};
 use turnmill_source::{BatchLimits, Part, Position};
 
-use crate::backoff::{Backoff, TOO_SLOW};
+use crate::backoff::{Backoff, TooSlow};
 use crate::event::{Drained, Event, Observer, PipelineError};
 use crate::fences::{Fences, contradiction};
 use crate::limits::{DeadLetterLimits, RecentRefusals};
@@ -64,6 +64,7 @@ pub struct Pipeline<S> {
 struct Failures {
     count: u32,
     since: Option<Instant>,
+    too_slow: TooSlow,
 }
 
 /// The result of committing a batch.
@@ -257,13 +258,14 @@ impl<S: Store> Pipeline<S> {
                     observer.observe(&Event::Fenced { error: &error });
                     return Ok(Outcome::Fenced);
                 }
-                Err(error @ StoreError::TimeLimit { .. })
-                    if !parts.halve(&range) && failed.count >= TOO_SLOW =>
-                {
+                Err(error) => {
+                    let is_halved = matches!(error, StoreError::TimeLimit { .. }) && parts.halve(&range);
                     // Another attempt would take as long, and a single record cannot be split.
-                    return Err(error.into());
+                    if !is_halved && failed.too_slow.is_hopeless_after(&error) {
+                        return Err(error.into());
+                    }
+                    self.pause_or_fail(error, &mut failed, observer).await?;
                 }
-                Err(error) => self.pause_or_fail(error, &mut failed, observer).await?,
             }
         }
         self.part = parts.next_size();

@@ -96,8 +96,7 @@ pub(crate) struct Poller {
     retry_after: Instant,
     /// Time at which to join the group, if that is still to be done.
     join: Option<Instant>,
-    /// Time at which this member was fenced last.
-    fenced: Option<Instant>,
+    fencing: faults::Fencing,
 }
 
 impl Poller {
@@ -124,7 +123,7 @@ impl Poller {
             paused_ends_fetched: now,
             retry_after: now,
             join: None,
-            fenced: None,
+            fencing: faults::Fencing::default(),
         })
     }
 

@@ -10,7 +10,7 @@ use turnmill_testbed::proxy::Proxy;
 use crate::support::{Service, Topic, capture, turnmill, variables, verify, wait_until_read};
 
 /// Time after its limit that a program may still run on a busy machine.
-const GRACE: Duration = Duration::from_secs(4);
+const GRACE: Duration = Duration::from_secs(20);
 
 #[test]
 fn a_signal_ends_the_service_within_its_limit_while_the_database_is_silent() {

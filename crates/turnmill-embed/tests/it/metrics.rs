@@ -482,7 +482,7 @@ fn postgresql_refuses_to_write_and_ends_what_takes_too_long() {
     check_limits(
         &mut reader,
         |reader, sql| runtime.block_on(reader.read(&[query(sql)])),
-        "SELECT count(*), pg_sleep(60)",
+        "SELECT count(*), pg_sleep(600)",
     );
 }
 
@@ -498,7 +498,7 @@ fn check_limits<S: ReadQueries>(
     }
     let start = std::time::Instant::now();
     let error = read(reader, endless).unwrap_err();
-    assert!(start.elapsed() < Duration::from_secs(20), "{error}");
+    assert!(start.elapsed() < Duration::from_secs(60), "{error}");
     // The reader is usable after all of these, and nothing was changed.
     let rows = read(reader, "SELECT count(*) FROM rasa_event").unwrap();
     assert_eq!(rows[0][0][0].integer(), 2356);

@@ -184,7 +184,7 @@ fn bombs_are_refused_at_once() {
     }
     assert_eq!(kind(&chain), ErrorKind::TooDeep);
     assert_eq!(kind(&format!("a: {{or: [{}]}}", "{intent: x}, ".repeat(40_000))), ErrorKind::TooLarge);
-    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
 }
 
 #[test]

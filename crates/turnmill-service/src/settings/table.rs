@@ -243,7 +243,8 @@ settings! {
         Text, None, Supported,
         "Instance id for static membership: a restart within the session timeout causes no \
          rebalance. Must be unique per process; several consumers get `-0`, `-1`, … appended. A \
-         process that is fenced twice within ten minutes, because another one uses its id, exits.";
+         process that is fenced twice within ten minutes, because another one uses its id, exits; \
+         fences within two minutes of trouble with a broker do not count.";
     KafkaProperties, "kafka.properties", "TURNMILL_KAFKA_PROPERTIES", EVERYWHERE, Properties, None,
         Supported,
         "Further librdkafka properties; a table in the file. Properties that turnmill sets itself \

@@ -23,7 +23,7 @@ fn a_server_that_says_nothing_is_given_up_and_found_again() {
         open(&mut store).await.unwrap();
         write(&mut store, senders(1, 1, "a")).await.unwrap();
         let in_time =
-            |began: Instant| assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
+            |began: Instant| assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
 
         // The server falls silent at a transaction's beginning, in its middle, and at its end.
         proxy.freeze(true);
@@ -61,7 +61,7 @@ fn a_server_that_says_nothing_is_given_up_and_found_again() {
         let began = Instant::now();
         let message = retryable(store.digests().await);
         assert!(message.contains("no answer"), "{message}");
-        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
         proxy.freeze(false);
         // The last commit may have been executed, the others were not.
         let rows = store.digests().await.unwrap().tables["rasa_sender"].rows;

@@ -94,7 +94,7 @@ impl Reader {
     }
 
     pub(crate) fn until(&mut self, what: &str, done: impl Fn(&Self) -> bool) {
-        let end = Instant::now() + Duration::from_secs(40);
+        let end = Instant::now() + Duration::from_secs(120);
         while !done(self) {
             let progress = self.step(&LIMITS);
             assert_ne!(progress, GroupProgress::End, "{what}");
@@ -104,7 +104,7 @@ impl Reader {
 
     /// Waits without requesting batches.
     pub(crate) fn wait(&self, what: &str, done: impl Fn(&Self) -> bool) {
-        let end = Instant::now() + Duration::from_secs(20);
+        let end = Instant::now() + Duration::from_secs(120);
         while !done(self) {
             assert!(Instant::now() < end, "{what}: {:?} {:?}", self.control.stats(), self.control.lag());
             std::thread::sleep(Duration::from_millis(20));
@@ -117,7 +117,7 @@ impl Reader {
     }
 
     pub(crate) fn read_to_end(&mut self) {
-        let end = Instant::now() + Duration::from_secs(40);
+        let end = Instant::now() + Duration::from_secs(120);
         while self.step(&LIMITS) != GroupProgress::End {
             assert!(Instant::now() < end, "{:?} {:?}", self.control.stats(), self.control.lag());
         }
