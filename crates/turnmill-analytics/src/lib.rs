@@ -10,7 +10,6 @@
 //!   value with a documented JSON. [`Plan`] does the same without a store.
 //! - [`Bucket`], [`Compare`], [`Last`] and [`Zone`] make UTC boundaries of local time.
 //! - [`statistics`] has percentiles, intervals and tests.
-//! - [`metrics`] has the ten metrics of the summary of `turnmill-replay`.
 //!
 //! ```
 //! use turnmill_analytics::{Plan, Question, StoreNames, Value, metric};
@@ -45,7 +44,6 @@ mod value;
 mod view;
 mod zone;
 
-pub mod metrics;
 pub mod statistics;
 
 pub use answer::{Answer, Asked, NamedMeasure, Series, Table, VERSION};
