@@ -53,7 +53,10 @@ pub use conversations::{
     Conversation, ConversationList, EventKind, ListFilters, ListOrder, ListPage, Listed, MarkerRow,
     OtherSession, SlotValue, TranscriptEvent, Turn, conversation, conversations,
 };
-pub use definitions::{Definitions, HANDOVER_COMMAND, HANDOVER_FLOW, HANDOVER_PARTS};
+pub use definitions::{
+    ABANDON_RESPONSES, Definitions, FALLBACK_INTENTS, FALLBACK_RESPONSES, GREETINGS, HANDOVER_COMMAND,
+    HANDOVER_FLOW, HANDOVER_PARTS,
+};
 pub use document::markdown;
 pub use funnel::{Funnel, MOST_STEPS, Step, UnknownStep};
 pub use measure::{Change, Measure};
