@@ -51,7 +51,7 @@ pub use bucket::{Bucket, DayBlock, FINEST, MOST, TooManyBuckets, UnknownBucket};
 pub use catalogue::{METRICS, metric};
 pub use conversations::{
     Conversation, ConversationList, EventKind, ListFilters, ListOrder, ListPage, Listed, MarkerRow,
-    OtherSession, SlotValue, TranscriptEvent, Turn, conversation, conversations,
+    OtherSession, SlotValue, TranscriptEvent, Turn, conversation, conversations, sessions_named,
 };
 pub use definitions::{
     ABANDON_RESPONSES, Definitions, FALLBACK_INTENTS, FALLBACK_RESPONSES, GREETINGS, HANDOVER_COMMAND,
