@@ -65,5 +65,5 @@ pub use names::StoreNames;
 pub use question::{Ending, Filters, Over, Question, UnknownEnding, When};
 pub use range::{BadTime, Compare, Extent, Last, Range, Span, UnknownComparison, parse_time};
 pub use run::{AskError, Plan, ReadQueries, answer};
-pub use value::{Query, Row, Value};
+pub use value::{Query, QueryResult, Row, Value};
 pub use zone::{UnknownZone, Zone};
