@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use turnmill_analytics::metrics;
 use turnmill_formats::rasa::shift_timestamp;
 use turnmill_formats::shipped;
 use turnmill_ingest::RowRules;
@@ -17,7 +16,8 @@ use turnmill_stores::AnyStore;
 use crate::args::{Args, ForeignKeys};
 use crate::inputs::{Input, Opened, group_limits};
 use crate::progress::Display;
-use crate::summary::{Outcome, Totals};
+use crate::summary::Outcome;
+use crate::totals::Totals;
 use crate::{Failure, message};
 
 /// Loads all inputs. Returns `None` if it was interrupted while waiting for the store.
@@ -83,7 +83,7 @@ pub(crate) async fn load(
         before = u64::try_from(ledger.dead_letters - run.dead_letters).unwrap_or_default();
         // No other run has filled the store if its ledger counts only this one.
         if args.totals || ledger == run {
-            whole = Some(totals(&mut store).await?);
+            whole = Some(Totals::of(&mut store).await?);
         }
     }
     let outcome = Outcome {
@@ -185,14 +185,4 @@ async fn ledger_sum(store: &mut AnyStore) -> Result<Counts, StoreError> {
     let mut sum = Counts::default();
     store.ledger().await?.into_iter().for_each(|entry| sum += entry.counts);
     Ok(sum)
-}
-
-/// Counts all rows and computes the metrics.
-///
-/// Both take time that grows with the store. So this is done on request, or when this run filled
-/// the store and has done as much work already.
-async fn totals(store: &mut AnyStore) -> Result<Totals, StoreError> {
-    let tables = store.row_counts().await?;
-    let metrics = store.summary(&metrics::Options::default()).await?;
-    Ok(Totals { tables, metrics })
 }

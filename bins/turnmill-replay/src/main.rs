@@ -27,6 +27,7 @@ mod stores;
 mod summary;
 #[cfg(feature = "kafka")]
 mod time;
+mod totals;
 
 use std::io::Write;
 use std::process::ExitCode;

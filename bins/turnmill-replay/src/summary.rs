@@ -1,19 +1,14 @@
 //! The summary at the end, for people and as JSON.
 
-use std::fmt::Display;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
-use turnmill_analytics::metrics::{Measured, Shape, Summary};
 use turnmill_ingest::RowCounts;
 use turnmill_model::tables::PUBLIC;
 use turnmill_pipeline::Drained;
-use turnmill_text::escaped;
 
 use crate::progress::{counted, grouped};
-
-/// Name of the metric that needs the assistant's own response.
-const ABANDONMENT: &str = "abandonment rate";
+use crate::totals::{Totals, row};
 
 /// Contents of the summary.
 pub(crate) struct Outcome {
@@ -29,12 +24,6 @@ pub(crate) struct Outcome {
     pub(crate) dead_letters_before: u64,
     /// Totals of the whole store. `None` unless they were requested or this run filled the store.
     pub(crate) totals: Option<Totals>,
-}
-
-/// Totals of the whole store.
-pub(crate) struct Totals {
-    pub(crate) tables: Vec<(&'static str, u64)>,
-    pub(crate) metrics: Summary,
 }
 
 impl Outcome {
@@ -164,59 +153,6 @@ impl Outcome {
     }
 }
 
-impl Totals {
-    /// Returns lines about the whole store.
-    fn lines(&self) -> Vec<String> {
-        let mut lines = vec!["Rows in the store".into()];
-        let filled = || self.tables.iter().filter(|(_, rows)| *rows > 0);
-        lines.extend(filled().map(|(table, rows)| row(table, grouped(*rows))));
-        if filled().count() == 0 {
-            lines.push("  none".into());
-            return lines;
-        }
-        lines.push("\nMetrics".into());
-        for (metric, measured) in &self.metrics.metrics {
-            match measured {
-                Measured::Number(None) if metric.name == ABANDONMENT => {
-                    lines.push(row(metric.name, "not configured"));
-                }
-                Measured::Number(None) => {}
-                Measured::Count(count) => lines.push(row(metric.name, grouped(number(*count)))),
-                Measured::Number(Some(value)) => {
-                    lines.push(row(metric.name, with_unit(*value, metric.shape)));
-                }
-                Measured::Groups(groups) if groups.is_empty() => {}
-                Measured::Groups(groups) => {
-                    lines.push(format!("  {}", metric.name));
-                    for (name, count) in groups {
-                        let name = name.as_deref().unwrap_or("(none)");
-                        let name = escaped(name);
-                        lines.push(format!("    {name:<26} {:>12}", grouped(number(*count))));
-                    }
-                }
-            }
-        }
-        lines
-    }
-
-    fn tables_json(&self) -> Value {
-        let rows = |(table, rows): &(&str, u64)| ((*table).to_owned(), Value::from(*rows));
-        Value::Object(self.tables.iter().map(rows).collect())
-    }
-
-    fn metrics_json(&self) -> Value {
-        let metrics = self.metrics.metrics.iter();
-        let named = metrics.map(|(metric, measured)| (metric.name.replace(' ', "_"), value(measured)));
-        Value::Object(named.collect())
-    }
-}
-
-/// Returns a line with one number or word.
-fn row(name: &str, value: impl Display) -> String {
-    let value = value.to_string();
-    format!("  {name:<28} {value:>12}")
-}
-
 /// Converts a count of the ledger, which is never negative in one run's sum.
 fn number(count: i64) -> u64 {
     u64::try_from(count).unwrap_or_default()
@@ -244,22 +180,4 @@ pub(crate) fn complaints(refused_files: &[String], without_events: u64) -> Vec<S
 /// Returns the noun for a number of dead letters.
 pub(crate) fn dead_letters(count: u64) -> &'static str {
     if count == 1 { "a dead letter" } else { "dead letters" }
-}
-
-fn with_unit(value: f64, shape: Shape) -> String {
-    match shape {
-        Shape::Percent => format!("{value:.1} %"),
-        Shape::Seconds => format!("{value:.3} s"),
-        Shape::Count | Shape::Mean | Shape::Groups => format!("{value:.2}"),
-    }
-}
-
-fn value(measured: &Measured) -> Value {
-    match measured {
-        Measured::Count(count) => (*count).into(),
-        Measured::Number(number) => (*number).into(),
-        Measured::Groups(groups) => {
-            groups.iter().map(|(name, count)| json!({"name": name, "count": count})).collect()
-        }
-    }
 }

@@ -13,8 +13,13 @@ pub(crate) enum Failure {
     UnknownStore(#[from] UnknownStore),
     #[error("no store given, and the configured one cannot be used: {0}")]
     Configured(SettingsError),
+    #[error(transparent)]
+    Settings(SettingsError),
     #[error("RASA_ANALYTICS_DB_URL: {0}")]
-    Database(#[from] turnmill_sink_postgres::SettingsError),
+    Database(UnknownStore),
+    #[cfg(not(feature = "kafka"))]
+    #[error("this command needs the feature `{feature}`, which this build lacks")]
+    LeftOut { feature: &'static str },
     #[error("database unavailable for {wait} (--wait), giving up")]
     GaveUp { wait: String, source: StoreError },
     #[error("`{0}` is not the number of a dead letter; give the store first, then the numbers")]
@@ -39,6 +44,8 @@ pub(crate) enum Failure {
     Question(String),
     #[error("{0}")]
     Metrics(String),
+    #[error("the store has no {what} `{}`{hint}", escaped(name))]
+    NoSuchThing { what: &'static str, name: String, hint: String },
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("{0} is not an address of this machine alone; use 127.0.0.1 or [::1] (--listen)")]

@@ -2,22 +2,31 @@
 //!
 //! What is absent: rules about rows, and any way to write rows that bypasses the pipeline.
 
+#[cfg(feature = "kafka")]
 mod check;
 mod connect;
 mod console;
+mod conversations;
 mod dashboard;
 mod dead_letters;
 mod definitions;
+mod export;
 mod failure;
+#[cfg(feature = "postgres")]
 mod foreign_keys;
 mod markers;
+mod output;
 mod pattern_list;
 mod positions;
+mod question;
 mod rebuild;
 mod report;
+#[cfg(feature = "kafka")]
 mod run;
 mod runtime;
+mod show;
 mod sinks;
+mod sql;
 mod store_args;
 mod verify;
 
@@ -27,6 +36,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use turnmill_pipeline::explain;
 use turnmill_service::end_at_once;
+#[cfg(feature = "postgres")]
 use turnmill_sink_postgres::Passwords;
 
 use self::failure::Failure;
@@ -51,12 +61,20 @@ enum Command {
     /// Services) and flags. Flags take precedence over the environment, and the environment over
     /// the file. The exit code is 0 after SIGTERM or SIGINT, 1 after an error or if the shutdown
     /// took longer than TURNMILL_SHUTDOWN_SECS, and 130 after a second signal.
+    #[cfg(feature = "kafka")]
     Run(Box<run::Args>),
+    /// Left out of this build, which lacks Kafka.
+    #[cfg(not(feature = "kafka"))]
+    Run(LeftOut),
     /// Print the effective configuration and check it; with --connect also check brokers and
     /// database.
     ///
     /// The exit code is 1 if there is a problem. Nothing is written.
+    #[cfg(feature = "kafka")]
     Check(Box<check::Args>),
+    /// Left out of this build, which lacks Kafka.
+    #[cfg(not(feature = "kafka"))]
+    Check(LeftOut),
     /// Print row counts, digests and the ledger of a store, and check it for damage.
     ///
     /// Equal digests mean equal tables, in any store and for any order of the records. The exit
@@ -70,6 +88,31 @@ enum Command {
     /// of the overview. docs/metrics.md defines each metric and the filters. The store is only
     /// read, and the database itself refuses anything else.
     Report(Box<report::Args>),
+    /// List conversations: those that match filters, with their length, channel and ending.
+    ///
+    /// The filters are those of `report`, so the number of conversations is that of the metric R3
+    /// with the same filters. The store is only read.
+    Conversations(Box<conversations::Args>),
+    /// Show a conversation: its turns with texts, intents, slots, actions, markers and response
+    /// times.
+    ///
+    /// Also says why each session began and ended, by the rules with which the sessions were made.
+    /// The key of a sender shows its newest sessions, oldest first. The store is only read.
+    Show(show::Args),
+    /// Write a table or view as CSV or JSON lines to standard output.
+    ///
+    /// Rows are ordered by their ids, so stores with the same rows give the same output. The size is
+    /// not limited by the memory. The store is only read.
+    Export(export::Args),
+    /// Print the SQL of a metric with its values, or run one statement that only reads.
+    ///
+    /// The database refuses a statement that writes, ends it at the time limit, and returns a
+    /// limited number of rows.
+    ///
+    ///   turnmill sql sqlite:rasa.sqlite R8 --last 28d
+    ///
+    ///   turnmill sql sqlite:rasa.sqlite 'SELECT ending, count(*) FROM turnmill_session GROUP BY 1'
+    Sql(Box<sql::Args>),
     /// Show a store in a browser: numbers, charts and conversations.
     ///
     /// Prints the address of the pages, which only this machine can open. The store is only read,
@@ -89,7 +132,11 @@ enum Command {
     ///
     /// The rows do not change. The service can keep running; each table is locked for a moment. For
     /// new stores, set TURNMILL_DB_FOREIGN_KEYS instead.
+    #[cfg(feature = "postgres")]
     ForeignKeys(foreign_keys::Args),
+    /// Left out of this build, which lacks PostgreSQL.
+    #[cfg(not(feature = "postgres"))]
+    ForeignKeys(LeftOut),
     /// Check, preview, upload, backfill and explain markers.
     #[command(subcommand)]
     Markers(markers::Command),
@@ -101,11 +148,20 @@ enum Command {
     Sinks(sinks::Command),
 }
 
+/// Arguments of a command that this build lacks.
+#[cfg(not(feature = "kafka"))]
+#[derive(Debug, clap::Args)]
+struct LeftOut {
+    #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<String>,
+}
+
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 enum CommandFailure {
     #[error(transparent)]
     Tool(#[from] Failure),
+    #[cfg(feature = "kafka")]
     #[error(transparent)]
     Service(#[from] run::Failure),
     #[error(transparent)]
@@ -117,7 +173,9 @@ impl CommandFailure {
     fn as_tool(&self) -> Option<&Failure> {
         match self {
             Self::Tool(failure) | Self::Markers(markers::Failure::Tool(failure)) => Some(failure),
-            Self::Service(_) | Self::Markers(_) => None,
+            Self::Markers(_) => None,
+            #[cfg(feature = "kafka")]
+            Self::Service(_) => None,
         }
     }
 }
@@ -142,13 +200,24 @@ fn main() -> ExitCode {
 
 fn run_command(command: Command) -> Result<ExitCode, CommandFailure> {
     Ok(match command {
+        #[cfg(feature = "kafka")]
         Command::Run(args) => run::run(&args)?,
+        #[cfg(feature = "kafka")]
         Command::Check(args) => block_on(check::run(&args))?,
+        #[cfg(not(feature = "kafka"))]
+        Command::Run(_) | Command::Check(_) => return Err(Failure::LeftOut { feature: "kafka" }.into()),
         Command::Verify(args) => block_on(verify::run(&args))?,
         Command::Report(args) => block_on(report::run(&args))?,
+        Command::Conversations(args) => block_on(conversations::run(&args))?,
+        Command::Show(args) => block_on(show::run(&args))?,
+        Command::Export(args) => block_on(export::run(&args))?,
+        Command::Sql(args) => block_on(sql::run(&args))?,
         Command::Dashboard(args) => dashboard::run(&args)?,
         Command::DeadLetters(command) => block_on(dead_letters::run(&command))?,
         Command::Rebuild(args) => block_on(rebuild::run(&args))?,
+        #[cfg(not(feature = "postgres"))]
+        Command::ForeignKeys(_) => return Err(Failure::LeftOut { feature: "postgres" }.into()),
+        #[cfg(feature = "postgres")]
         Command::ForeignKeys(args) => block_on(foreign_keys::run(&args))?,
         Command::Markers(command) => markers::run(&command)?,
         Command::Positions(command) => block_on(positions::run(&command))?,
@@ -167,6 +236,7 @@ fn report(failure: &CommandFailure) -> ExitCode {
     }
     let text = explain(failure);
     console::message(&text);
+    #[cfg(feature = "postgres")]
     if let Some(warning) = Passwords::of_process().warning().filter(|_| text.contains("password")) {
         console::message(&warning);
     }

@@ -1,6 +1,7 @@
 //! `turnmill report`.
 
 mod csv;
+mod html;
 mod json;
 mod markdown;
 mod numbers;
@@ -10,12 +11,11 @@ use std::io::{IsTerminal as _, Write};
 use std::time::Duration;
 
 use clap::ValueEnum;
-use turnmill_analytics::{
-    Answer, AskError, Bucket, Compare, Definitions, Ending, Filters, Funnel, Last, METRICS, MOST_STEPS,
-    Metric, Over, Question, Span, Step, When, Zone, answer, metric, parse_time,
-};
+use turnmill_analytics::{Answer, METRICS, Metric, Row, Table, Value, answer, metric};
+use turnmill_text::escaped;
 
 use crate::failure::Failure;
+use crate::question::{MetricArgs, SelectionArgs};
 use crate::store_args::StoreOptions;
 
 /// Metrics of the overview, which are reported unless others are named.
@@ -44,141 +44,18 @@ pub(crate) struct Args {
     #[command(flatten)]
     store: StoreOptions,
     #[command(flatten)]
-    range: RangeArgs,
+    selection: SelectionArgs,
     #[command(flatten)]
-    filters: FilterArgs,
-    #[command(flatten)]
-    definitions: DefinitionArgs,
+    metric: MetricArgs,
     /// Form of the output
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
-    #[command(flatten)]
-    funnel: FunnelArgs,
-    /// Intent around which A13 shows what users say [default: the most frequent]
-    #[arg(long, value_name = "INTENT")]
-    anchor: Option<String>,
-    /// Maximum number of rows of a list
-    #[arg(long, value_name = "N", default_value_t = 10)]
-    top: usize,
     /// Print this list of a metric instead of its numbers, in CSV
     #[arg(long, value_name = "NAME")]
     list: Option<String>,
     /// Seconds after which the database ends a question
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     time_limit: u64,
-}
-
-#[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Range")]
-struct RangeArgs {
-    /// First day or time: 2026-11-21, 2026-11-21 13:45, 2026-11-21T13:45:00Z
-    #[arg(long, value_name = "TIME")]
-    since: Option<String>,
-    /// First day or time after the range
-    #[arg(long, value_name = "TIME")]
-    until: Option<String>,
-    /// The last hours, days, weeks or months of the store: 24h, 28d, 4w, 6m
-    #[arg(long, value_name = "LENGTH", conflicts_with_all = ["since", "until"])]
-    last: Option<String>,
-    /// Judge at this time whether sessions are over [default: the newest event]
-    #[arg(long, value_name = "TIME")]
-    as_of: Option<String>,
-    /// Numbers for each of these: 1min, 5min, 1h, 2h, 6h, day, week, month or auto
-    #[arg(long, value_name = "BUCKET")]
-    by: Option<String>,
-    /// Time zone of days and hours, for example Europe/Berlin
-    #[arg(long, value_name = "ZONE", default_value = "UTC")]
-    tz: String,
-    /// Compare with another period: prev, week, month or year
-    #[arg(long, value_name = "PERIOD")]
-    compare: Option<String>,
-}
-
-/// Several values of one filter are alternatives. The empty value is NULL.
-#[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Filters (repeat for alternatives; '' is none)")]
-struct FilterArgs {
-    /// Assistant
-    #[arg(long, value_name = "NAME")]
-    assistant: Vec<String>,
-    /// Channel
-    #[arg(long, value_name = "NAME")]
-    channel: Vec<String>,
-    /// Model
-    #[arg(long, value_name = "ID")]
-    model: Vec<String>,
-    /// Environment
-    #[arg(long, value_name = "NAME")]
-    environment: Vec<String>,
-    /// Intent
-    #[arg(long, value_name = "NAME")]
-    intent: Vec<String>,
-    /// escalated, abandoned, finished, open or unused
-    #[arg(long, value_name = "ENDING")]
-    ending: Vec<String>,
-    /// Marker of which the session has a row
-    #[arg(long, value_name = "NAME")]
-    marker: Vec<String>,
-    /// Language and region
-    #[arg(long, value_name = "NAME")]
-    locale: Vec<String>,
-    /// Kind of the source
-    #[arg(long, value_name = "NAME")]
-    source_system: Vec<String>,
-    /// Leave out sessions that are tests
-    #[arg(long)]
-    exclude_tests: bool,
-}
-
-#[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Funnel (A12)")]
-struct FunnelArgs {
-    /// Step, in order: intent:NAME, action:NAME, response:NAME, slot:NAME, flow:NAME:STATUS or
-    /// marker:NAME
-    #[arg(long, value_name = "STEP")]
-    step: Vec<String>,
-    /// Steps may be in several sessions of one sender
-    #[arg(long)]
-    across_sessions: bool,
-    /// Seconds from the first step within which the others have to come
-    #[arg(long, value_name = "SECONDS")]
-    window: Option<u32>,
-}
-
-/// Lists that say what metrics mean; commas between names, `*` for any text.
-#[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Definitions (commas between names; `*` is any text)")]
-struct DefinitionArgs {
-    /// Intents with which users ask for a human
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
-    handover_intents: Option<Vec<String>>,
-    /// Actions that hand over to a human
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
-    handover_actions: Option<Vec<String>>,
-    /// Intents that say that the assistant did not understand
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
-    fallback_intents: Option<Vec<String>>,
-    /// Responses that say that the assistant did not understand
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
-    fallback_responses: Option<Vec<String>>,
-    /// Responses after which a silent user has abandoned the session
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
-    abandon_responses: Option<Vec<String>>,
-    /// Intents that alone do not make a session engaged
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
-    greetings: Option<Vec<String>>,
-    /// Responses that report an error
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
-    error_responses: Option<Vec<String>>,
-    /// Markers whose rows complete a session
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
-    goal_markers: Option<Vec<String>>,
-    /// Markers whose rows escalate a session
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
-    escalation_markers: Option<Vec<String>>,
-    /// Minutes of silence after which a session is over
-    #[arg(long, value_name = "MINUTES")]
-    idle_timeout: Option<u32>,
 }
 
 /// Form of the output.
@@ -192,33 +69,33 @@ enum Format {
     Json,
     /// Tables of Markdown
     Markdown,
+    /// One page that needs no other file and no script
+    Html,
 }
 
 /// Asks the store and prints the answers.
 pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
     let (url, metrics) = split(&args.names)?;
-    let question = question(args).map_err(Failure::Question)?;
+    let question = args.metric.of(args.selection.question(args.store.analytics()?)?)?;
     let choice = args.store.choice(url);
-    // Waits while the database is unavailable, and checks that it is a store.
-    choice.for_reading().await?;
-    let mut reader = choice.store()?.reader(Duration::from_secs(args.time_limit))?;
-    let answers = answer(&mut reader, &metrics, &question).await.map_err(|error| match error {
-        AskError::Store(error) => choice.gave_up(error),
-        error => Failure::Metrics(error.to_string()),
-    })?;
+    let mut reader = choice.reader(Duration::from_secs(args.time_limit)).await?;
+    let answers =
+        answer(&mut reader, &metrics, &question).await.map_err(|error| choice.not_answered(error))?;
     let mut out = std::io::stdout().lock();
+    let terminal = std::io::stdout().is_terminal();
     if let Some(list) = &args.list {
         for answer in &answers {
             let table = answer.table(list).ok_or_else(|| no_list(answer, list))?;
-            csv::list(&mut out, table)?;
+            csv::list(&mut out, terminal, table)?;
         }
         return Ok(true);
     }
     match args.format {
-        Format::Table => table::write(&mut out, &answers, std::io::stdout().is_terminal())?,
-        Format::Csv => csv::write(&mut out, &answers)?,
+        Format::Table => table::write(&mut out, terminal && can_draw(), &answers)?,
+        Format::Csv => csv::write(&mut out, terminal, &answers)?,
         Format::Json => json::write(&mut out, &answers)?,
         Format::Markdown => markdown::write(&mut out, &answers)?,
+        Format::Html => html::write(&mut out, &answers)?,
     }
     out.flush()?;
     Ok(true)
@@ -230,101 +107,43 @@ fn split(names: &[String]) -> Result<(Option<&str>, Vec<&'static Metric>), Failu
     let store = names.first().filter(is_store).map(String::as_str);
     let ids: Vec<&str> = names.iter().skip(usize::from(store.is_some())).map(String::as_str).collect();
     let ids = if ids.is_empty() { OVERVIEW.to_vec() } else { ids };
-    let known = |id: &str| {
-        metric(id).ok_or_else(|| {
-            let all: Vec<&str> = METRICS.iter().map(|metric| metric.id).collect();
-            Failure::Question(format!("`{id}` is no metric: use {}", all.join(", ")))
-        })
-    };
     Ok((store, ids.into_iter().map(known).collect::<Result<_, _>>()?))
+}
+
+/// Returns the metric that `id` names.
+pub(crate) fn known(id: &str) -> Result<&'static Metric, Failure> {
+    metric(id).ok_or_else(|| {
+        let all: Vec<&str> = METRICS.iter().map(|metric| metric.id).collect();
+        Failure::Question(format!("`{}` is no metric: use {}", escaped(id), all.join(", ")))
+    })
+}
+
+/// Returns whether the terminal shows bars: it has fonts with them, and the language of the process
+/// is written in UTF-8.
+fn can_draw() -> bool {
+    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let language = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(variable).unwrap_or_default();
+    let language = language.to_ascii_lowercase();
+    let is_plain = variable("TERM").is_none_or(|kind| matches!(kind.as_str(), "dumb" | "linux"));
+    !is_plain && (language.contains("utf-8") || language.contains("utf8"))
+}
+
+/// Returns the first column of counts of a list, after its first column. Bars show it. Empty for a
+/// list without counts.
+fn counts(table: &Table) -> Vec<Option<i64>> {
+    let of_column = |column: usize| -> Option<Vec<Option<i64>>> {
+        let count = |row: &Row| match row.get(column)? {
+            Value::Integer(count) if *count >= 0 => Some(Some(*count)),
+            Value::Null => Some(None),
+            _ => None,
+        };
+        table.rows.iter().map(count).collect()
+    };
+    (1..table.columns.len()).find_map(of_column).unwrap_or_default()
 }
 
 fn no_list(answer: &Answer, list: &str) -> Failure {
     let names: Vec<&str> = answer.tables.iter().map(|table| table.name).collect();
     let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
     Failure::Question(format!("{} has no list `{list}`: it has {names}", answer.metric.id))
-}
-
-fn question(args: &Args) -> Result<Question, String> {
-    let zone: Zone = args.range.tz.parse().map_err(text)?;
-    let time = |text: &Option<String>| {
-        text.as_deref().map(|text| parse_time(text, zone)).transpose().map_err(|error| error.to_string())
-    };
-    let range = &args.range;
-    let when = match &range.last {
-        Some(last) => When::Last(last.parse::<Last>().map_err(text)?),
-        None => When::Span(Span { from: time(&range.since)?, to: time(&range.until)? }),
-    };
-    let over = match range.by.as_deref() {
-        None => Over::Nothing,
-        Some("auto") => Over::Finest,
-        Some(bucket) => Over::Buckets(bucket.parse::<Bucket>().map_err(text)?),
-    };
-    Ok(Question {
-        when,
-        zone,
-        filters: filters(&args.filters)?,
-        over,
-        compare: range.compare.as_deref().map(str::parse::<Compare>).transpose().map_err(text)?,
-        as_of: time(&range.as_of)?,
-        top: args.top,
-        funnel: funnel(&args.funnel)?,
-        anchor: args.anchor.clone(),
-        definitions: definitions(&args.definitions),
-    })
-}
-
-fn text(error: impl std::fmt::Display) -> String {
-    error.to_string()
-}
-
-fn filters(args: &FilterArgs) -> Result<Filters, String> {
-    let list = |values: &[String]| -> Vec<Option<String>> {
-        values.iter().map(|value| (!value.is_empty()).then(|| value.clone())).collect()
-    };
-    let endings: Result<Vec<Ending>, _> = args.ending.iter().map(|ending| ending.parse()).collect();
-    Ok(Filters {
-        assistants: list(&args.assistant),
-        channels: list(&args.channel),
-        environments: list(&args.environment),
-        models: list(&args.model),
-        intents: list(&args.intent),
-        endings: endings.map_err(text)?,
-        markers: args.marker.clone(),
-        locales: list(&args.locale),
-        source_systems: list(&args.source_system),
-        exclude_tests: args.exclude_tests,
-    })
-}
-
-fn funnel(args: &FunnelArgs) -> Result<Funnel, String> {
-    if args.step.len() > MOST_STEPS {
-        return Err(format!("a funnel has at most {MOST_STEPS} steps"));
-    }
-    let steps: Result<Vec<Step>, _> = args.step.iter().map(|step| step.parse()).collect();
-    Ok(Funnel {
-        steps: steps.map_err(text)?,
-        across_sessions: args.across_sessions,
-        window_seconds: args.window,
-    })
-}
-
-fn definitions(args: &DefinitionArgs) -> Definitions {
-    let mut definitions = Definitions::default();
-    let set = |list: &mut Vec<String>, given: &Option<Vec<String>>| {
-        if let Some(given) = given {
-            list.clone_from(given);
-        }
-    };
-    definitions.handover_intents.clone_from(&args.handover_intents);
-    set(&mut definitions.handover_actions, &args.handover_actions);
-    set(&mut definitions.fallback_intents, &args.fallback_intents);
-    set(&mut definitions.fallback_responses, &args.fallback_responses);
-    set(&mut definitions.abandon_responses, &args.abandon_responses);
-    set(&mut definitions.greetings, &args.greetings);
-    set(&mut definitions.error_responses, &args.error_responses);
-    set(&mut definitions.goal_markers, &args.goal_markers);
-    set(&mut definitions.escalation_markers, &args.escalation_markers);
-    definitions.idle_minutes = args.idle_timeout.unwrap_or(definitions.idle_minutes);
-    definitions
 }

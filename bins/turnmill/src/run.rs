@@ -29,7 +29,7 @@ use turnmill_service::settings::{Flags, Loaded, RequiredSettings, ServiceSetting
 use turnmill_service::{Component, Health, Lifecycle, Phase, Shutdown};
 use turnmill_sink::outbox::Outbox as _;
 use turnmill_sink::{Store, StoreError};
-use turnmill_stores::AnyStore;
+use turnmill_stores::{AnyStore, UnknownStore};
 
 use self::patterns::PatternsApi;
 use self::retry::retried;
@@ -53,7 +53,7 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Logging(#[from] LoggingError),
     #[error("RASA_ANALYTICS_DB_URL: {0}")]
-    Database(#[from] turnmill_sink_postgres::SettingsError),
+    Database(#[from] UnknownStore),
     #[error(transparent)]
     Kafka(#[from] turnmill_source_kafka::KafkaError),
     #[error("TURNMILL_HTTP_ADDRESS")]

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use turnmill_analytics::AskError;
 use turnmill_model::Settings;
 use turnmill_pipeline::{Attempts, explain, rounded};
-use turnmill_service::settings::{Flags, Loaded, RequiredSettings, SettingId};
+use turnmill_service::settings::{AnalyticsSettings, Flags, Loaded, RequiredSettings, SettingId};
 use turnmill_sink::{Class, Store, StoreError};
-use turnmill_stores::{AnyStore, UnknownStore};
+use turnmill_stores::{AnyReader, AnyStore, UnknownStore};
 
 use crate::connect::Target;
 use crate::console;
@@ -48,12 +49,28 @@ impl StoreArgs {
     pub(crate) fn choice(&self) -> StoreChoice<'_> {
         self.options.choice(self.store.as_deref())
     }
+
+    pub(crate) fn options(&self) -> &StoreOptions {
+        &self.options
+    }
 }
 
 impl StoreOptions {
     /// Returns the store at `url`, or the configured store if it is `None`.
     pub(crate) fn choice<'a>(&'a self, url: Option<&'a str>) -> StoreChoice<'a> {
         StoreChoice { url, options: self }
+    }
+
+    /// Returns what the configuration says about metrics.
+    pub(crate) fn analytics(&self) -> Result<AnalyticsSettings, Failure> {
+        AnalyticsSettings::of_process(&self.flags()).map_err(Failure::Settings)
+    }
+
+    fn flags(&self) -> Flags {
+        match &self.config {
+            Some(path) => Flags::default().with(SettingId::Config, path.to_string_lossy()),
+            None => Flags::default(),
+        }
     }
 }
 
@@ -64,15 +81,12 @@ impl StoreChoice<'_> {
         if let Some(url) = self.url {
             return Ok(store_at(url, schema)?);
         }
-        let mut flags = Flags::default();
-        if let Some(path) = &self.options.config {
-            flags = flags.with(SettingId::Config, path.to_string_lossy());
-        }
+        let mut flags = self.options.flags();
         if let Some(schema) = schema {
             flags = flags.with(SettingId::Schema, schema);
         }
         let loaded = Loaded::of_process(&flags, RequiredSettings::Database).map_err(Failure::Configured)?;
-        Ok(Target::new(&loaded.settings.database)?.store()?)
+        Ok(Target::new(&loaded.settings.database).map_err(Failure::Database)?.store()?)
     }
 
     /// Returns how long to retry while the database is unavailable.
@@ -88,6 +102,25 @@ impl StoreChoice<'_> {
             Ok((store, settings))
         })
         .await
+    }
+
+    /// Returns a reader of the store, which ends a question after `limit`. A role that reads the
+    /// public tables alone is enough.
+    pub(crate) async fn reader(self, limit: Duration) -> Result<AnyReader, Failure> {
+        self.with_retries(async || {
+            let mut reader = self.store()?.reader(limit)?;
+            reader.connect().await?;
+            Ok(reader)
+        })
+        .await
+    }
+
+    /// Returns the failure for a question without an answer.
+    pub(crate) fn not_answered(self, error: AskError<StoreError>) -> Failure {
+        match error {
+            AskError::Store(error) => self.gave_up(error),
+            error => Failure::Metrics(error.to_string()),
+        }
     }
 
     /// Returns the settings that the store was filled with, even if its schema has to be migrated

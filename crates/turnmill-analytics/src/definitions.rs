@@ -2,7 +2,12 @@
 
 use turnmill_model::Micros;
 use turnmill_sql::views::IDLE_MINUTES;
-pub use turnmill_sql::views::{HANDOVER_COMMAND, HANDOVER_FLOW, HANDOVER_PARTS};
+pub use turnmill_sql::views::{
+    ABANDON_RESPONSES, FALLBACK_INTENTS, FALLBACK_RESPONSES, HANDOVER_COMMAND, HANDOVER_FLOW, HANDOVER_PARTS,
+};
+
+/// Intents that alone do not make a session engaged, with commas between them.
+pub const GREETINGS: &str = "greet,greeting,hello,session_start,session_end,restart,back,silence_timeout";
 
 /// Lists and limits that metrics are asked with. Nothing in the tables depends on them.
 ///
@@ -39,32 +44,16 @@ pub struct Definitions {
 
 impl Default for Definitions {
     fn default() -> Self {
-        let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let list = |names: &str| names.split(',').map(ToOwned::to_owned).collect();
         Self {
             handover_intents: None,
             handover_actions: Vec::new(),
-            fallback_intents: list(&[
-                "nlu_fallback",
-                "out_of_scope",
-                "FallbackIntent",
-                "AMAZON.FallbackIntent",
-                "None",
-                "",
-            ]),
-            fallback_responses: list(&["utter_default", "utter_out_of_scope", "utter_*rephrase*"]),
-            abandon_responses: list(&["utter_ask_*"]),
+            fallback_intents: list(FALLBACK_INTENTS),
+            fallback_responses: list(FALLBACK_RESPONSES),
+            abandon_responses: list(ABANDON_RESPONSES),
             published_abandon_response: "utter_ask_name".to_owned(),
             published_handover_intent: "handoff_to_support".to_owned(),
-            greetings: list(&[
-                "greet",
-                "greeting",
-                "hello",
-                "session_start",
-                "session_end",
-                "restart",
-                "back",
-                "silence_timeout",
-            ]),
+            greetings: list(GREETINGS),
             error_responses: Vec::new(),
             goal_markers: Vec::new(),
             escalation_markers: Vec::new(),

@@ -10,7 +10,6 @@
 //!   value with a documented JSON. [`Plan`] does the same without a store.
 //! - [`Bucket`], [`Compare`], [`Last`] and [`Zone`] make UTC boundaries of local time.
 //! - [`statistics`] has percentiles, intervals and tests.
-//! - [`metrics`] has the ten metrics of the summary of `turnmill-replay`.
 //!
 //! ```
 //! use turnmill_analytics::{Plan, Question, StoreNames, Value, metric};
@@ -45,7 +44,6 @@ mod value;
 mod view;
 mod zone;
 
-pub mod metrics;
 pub mod statistics;
 
 pub use answer::{Answer, Asked, NamedMeasure, Series, Table, VERSION};
@@ -53,9 +51,12 @@ pub use bucket::{Bucket, DayBlock, FINEST, MOST, TooManyBuckets, UnknownBucket};
 pub use catalogue::{METRICS, metric};
 pub use conversations::{
     Conversation, ConversationList, EventKind, ListFilters, ListOrder, ListPage, Listed, MarkerRow,
-    OtherSession, SlotValue, TranscriptEvent, Turn, conversation, conversations,
+    OtherSession, SlotValue, TranscriptEvent, Turn, conversation, conversations, sessions_named,
 };
-pub use definitions::{Definitions, HANDOVER_COMMAND, HANDOVER_FLOW, HANDOVER_PARTS};
+pub use definitions::{
+    ABANDON_RESPONSES, Definitions, FALLBACK_INTENTS, FALLBACK_RESPONSES, GREETINGS, HANDOVER_COMMAND,
+    HANDOVER_FLOW, HANDOVER_PARTS,
+};
 pub use document::markdown;
 pub use funnel::{Funnel, MOST_STEPS, Step, UnknownStep};
 pub use measure::{Change, Measure};
@@ -64,5 +65,5 @@ pub use names::StoreNames;
 pub use question::{Ending, Filters, Over, Question, UnknownEnding, When};
 pub use range::{BadTime, Compare, Extent, Last, Range, Span, UnknownComparison, parse_time};
 pub use run::{AskError, Plan, ReadQueries, answer};
-pub use value::{Query, Row, Value};
+pub use value::{Query, QueryResult, Row, Value};
 pub use zone::{UnknownZone, Zone};

@@ -154,3 +154,14 @@ impl Query {
         Self { name, sql, values: Vec::new(), per_slice: false }
     }
 }
+
+/// The rows of a question in SQL, up to a bound.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct QueryResult {
+    /// Names of its columns.
+    pub columns: Vec<String>,
+    /// Its rows.
+    pub rows: Vec<Row>,
+    /// Whether there are more rows than the bound.
+    pub is_cut: bool,
+}

@@ -42,6 +42,7 @@ use std::sync::Arc;
 
 use turnmill_model::{Changes, Settings};
 
+mod beginning;
 mod diff;
 mod facts;
 mod mark;
@@ -57,6 +58,7 @@ mod state;
 mod timeline;
 mod visits;
 
+pub use beginning::{Beginning, EdgeEvent};
 pub use mark::marker_event;
 pub use patterns::{Pattern, Patterns, Scope};
 pub use progress::{Finished, NamedSession};

@@ -5,6 +5,7 @@
 //! misspelled name gets a suggestion. Secrets appear in no message, no `Debug` output, and not in
 //! the printed configuration.
 
+mod analytics;
 mod assemble;
 mod database;
 mod document;
@@ -23,6 +24,7 @@ mod tracker_store;
 mod typed;
 mod value;
 
+pub use analytics::AnalyticsSettings;
 pub use database::DatabaseTarget;
 pub use document::{example, markdown};
 pub use effective::{Effective, EffectiveValue};

@@ -1,15 +1,14 @@
-//! Queries of tools: digests, the ledger, dead letters, metrics.
+//! Queries of tools: digests, the ledger, dead letters.
 
 use futures_util::{TryStreamExt as _, pin_mut};
 use tokio_postgres::binary_copy::{BinaryCopyOutRow, BinaryCopyOutStream};
-use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::types::Type;
 use tokio_postgres::{Error, Row};
-use turnmill_analytics::metrics::{self, Measured, Metric, Options, Shape, Summary};
 use turnmill_model::tables::{PUBLIC, Table, Value};
 use turnmill_model::{PartitionId, Reason};
 use turnmill_sink::digest::Digests;
 use turnmill_sink::{Counts, DeadLetter, Inspect, LedgerEntry, StoreError, StoredPosition};
-use turnmill_sql::{Dialect, SqlType, facts, headers};
+use turnmill_sql::{SqlType, facts, headers};
 use uuid::Uuid;
 
 use crate::PostgresStore;
@@ -19,24 +18,6 @@ use crate::sql::{DEAD_LETTERS, LEDGER, TableSql};
 use crate::value::{integer, micros};
 
 impl PostgresStore {
-    /// Returns the metrics of [`turnmill_analytics::metrics`], all of the same moment.
-    ///
-    /// # Errors
-    ///
-    /// Those of reading.
-    pub async fn summary(&mut self, options: &Options) -> Result<Summary, StoreError> {
-        let connection = self.connected().await?;
-        let _reading = RollBack::reading(connection).await?;
-        let mut measured = Vec::new();
-        for metric in metrics::all(Dialect::Postgres, options) {
-            let result = measure(connection, &metric).await;
-            let result =
-                result.map_err(|error| connection.fail(error, &format!("measuring the {}", metric.name)))?;
-            measured.push((metric, result));
-        }
-        Ok(Summary { metrics: measured })
-    }
-
     /// Returns the number of rows of each public table, all of the same moment.
     ///
     /// # Errors
@@ -55,25 +36,6 @@ impl PostgresStore {
         }
         Ok(counts)
     }
-}
-
-async fn measure(connection: &Connection, metric: &Metric) -> Result<Measured, Failure> {
-    let parameters: Vec<&(dyn ToSql + Sync)> =
-        metric.parameters.iter().map(|text| text as &(dyn ToSql + Sync)).collect();
-    let client = connection;
-    Ok(match metric.shape {
-        Shape::Count => {
-            Measured::Count(client.query_one(metric.sql.as_str(), &parameters).await?.try_get(0)?)
-        }
-        Shape::Mean | Shape::Seconds | Shape::Percent => {
-            Measured::Number(client.query_one(metric.sql.as_str(), &parameters).await?.try_get(0)?)
-        }
-        Shape::Groups => {
-            let rows = client.query(metric.sql.as_str(), &parameters).await?;
-            let group = |row: &Row| Ok((row.try_get(0)?, row.try_get(1)?));
-            Measured::Groups(rows.iter().map(group).collect::<Result<_, Error>>()?)
-        }
-    })
 }
 
 /// Reads a table to its end, a row at a time.

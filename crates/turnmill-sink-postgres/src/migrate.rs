@@ -1,12 +1,13 @@
 //! Opens a database: checks whose the tables are and which version they have, and migrates them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use turnmill_model::Settings;
+use turnmill_model::tables::PUBLIC;
 use turnmill_sink::StoreError;
 use turnmill_sql::migrations::{Change, MIGRATIONS, Migration, pending};
-use turnmill_sql::{Dialect, Schema, meta};
+use turnmill_sql::{Dialect, Schema, meta, views};
 
 use crate::arrange::Plan;
 use crate::connect::{Connection, RollBack, quoted};
@@ -128,6 +129,46 @@ pub(crate) async fn up_to_date(
     let names = names.join(", ");
     let lacks = format!("the schema `{}` has version {version} and lacks migration {names}", place.schema);
     Err(unusable(place, &lacks, meta::way_forward(&meta)))
+}
+
+/// Checks that the public tables and views are those of this turnmill. Changes nothing.
+///
+/// A role for reading may not read `_turnmill_meta`, which has the version. For such a role the
+/// columns that this turnmill reads have to be there.
+pub(crate) async fn readable(connection: &Connection, place: &PostgresSettings) -> Result<(), StoreError> {
+    let doing = "reading its tables";
+    // Without the schema itself, `look` says what to grant.
+    let sql = "SELECT has_table_privilege(c.oid, 'SELECT') OR NOT has_schema_privilege(n.oid, 'USAGE') \
+         FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
+         WHERE n.nspname = $1 AND c.relname = '_turnmill_meta'";
+    let rows = connection.query(sql, &[&place.schema]).await;
+    let rows = rows.map_err(|error| connection.fail(error, doing))?;
+    let may_read: Option<Result<bool, _>> = rows.first().map(|row| row.try_get(0));
+    match may_read.transpose().map_err(|error| connection.fail(error, doing))? {
+        Some(false) => {}
+        Some(true) | None => return up_to_date(connection, place).await.map(drop),
+    }
+    let sql = "SELECT c.relname || '.' || a.attname FROM pg_catalog.pg_class AS c \
+         JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
+         JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
+         WHERE n.nspname = $1 AND c.relkind IN ('r', 'p', 'v')";
+    let rows = connection.query(sql, &[&place.schema]).await;
+    let rows = rows.map_err(|error| connection.fail(error, doing))?;
+    let there: Result<BTreeSet<String>, _> = rows.iter().map(|row| row.try_get(0)).collect();
+    let there = there.map_err(|error| connection.fail(error, doing))?;
+    let of_tables = PUBLIC
+        .iter()
+        .flat_map(|table| table.columns.iter().map(move |column| format!("{}.{}", table.name, column.name)));
+    let of_views = views::ALL
+        .iter()
+        .flat_map(|view| view.columns.iter().map(move |column| format!("{}.{}", view.name, column.name)));
+    match of_tables.chain(of_views).find(|column| !there.contains(column)) {
+        None => Ok(()),
+        Some(column) => {
+            let lacks = format!("the schema `{}` has another version: it lacks {column}", place.schema);
+            Err(unusable(place, &lacks, "bring it up to date as its owner"))
+        }
+    }
 }
 
 /// Returns the facts of `_turnmill_meta`, if there is a store and it is not newer than this

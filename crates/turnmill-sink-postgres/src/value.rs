@@ -90,7 +90,7 @@ impl<'a> FromSql<'a> for WireTime {
     }
 
     fn accepts(ty: &Type) -> bool {
-        *ty == Type::TIMESTAMP
+        matches!(*ty, Type::TIMESTAMP | Type::TIMESTAMPTZ)
     }
 }
 

@@ -1,12 +1,11 @@
-//! Requests of tools: digests, the ledger, dead letters, metrics.
+//! Requests of tools: digests, the ledger, dead letters.
 
 use rusqlite::{Connection, Row};
-use turnmill_analytics::metrics::{self, Measured, Metric, Options, Shape, Summary};
 use turnmill_model::tables::{PUBLIC, Table};
 use turnmill_model::{PartitionId, Reason, Settings};
 use turnmill_sink::digest::Digests;
 use turnmill_sink::{Counts, DeadLetter, Inspect, LedgerEntry, StoreError, StoredPosition};
-use turnmill_sql::{Dialect, facts, headers};
+use turnmill_sql::{facts, headers};
 
 use crate::sql::{DEAD_LETTERS, LEDGER};
 use crate::store::{Versions, roll_back};
@@ -39,19 +38,6 @@ impl SqliteStore {
         connect::stored_settings(self)
     }
 
-    /// The metrics of [`turnmill_analytics::metrics`], all of the same moment.
-    ///
-    /// # Errors
-    ///
-    /// Errors of reading.
-    pub fn summary(&mut self, options: &Options) -> Result<Summary, StoreError> {
-        self.at_one_moment(|connection| {
-            let metrics = metrics::all(Dialect::Sqlite, options).into_iter();
-            let measured = metrics.map(|metric| Ok((metric.clone(), self.measure(connection, &metric)?)));
-            Ok(Summary { metrics: measured.collect::<Result<_, StoreError>>()? })
-        })
-    }
-
     /// Returns the number of rows of each public table, without reading them.
     ///
     /// # Errors
@@ -69,24 +55,6 @@ impl SqliteStore {
             };
             PUBLIC.iter().map(count).collect()
         })
-    }
-
-    fn measure(&self, connection: &Connection, metric: &Metric) -> Result<Measured, StoreError> {
-        let measure = || {
-            let mut query = connection.prepare(&metric.sql)?;
-            let parameters = rusqlite::params_from_iter(&metric.parameters);
-            Ok(match metric.shape {
-                Shape::Count => Measured::Count(query.query_row(parameters, |row| row.get(0))?),
-                Shape::Mean | Shape::Seconds | Shape::Percent => {
-                    Measured::Number(query.query_row(parameters, |row| row.get(0))?)
-                }
-                Shape::Groups => {
-                    let groups = query.query_map(parameters, |row| Ok((row.get(0)?, row.get(1)?)))?;
-                    Measured::Groups(groups.collect::<Result<_, _>>()?)
-                }
-            })
-        };
-        measure().map_err(|error| self.error(error, &format!("measuring the {}", metric.name)))
     }
 
     /// Runs several queries on the same snapshot of the database.

@@ -1,10 +1,12 @@
 //! A connection of its own that answers queries and changes nothing.
 
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
+use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::types::{Null, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Error, ErrorCode};
-use turnmill_analytics::{Query, ReadQueries, Row, Value};
+use turnmill_analytics::{Query, QueryResult, ReadQueries, Row, Value};
 use turnmill_sink::StoreError;
 use turnmill_sql::Dialect;
 
@@ -13,6 +15,21 @@ use crate::{SqliteStore, connect};
 
 /// Number of steps of SQLite's machine between two looks at the clock: some tens of microseconds.
 const STEPS: i32 = 10_000;
+
+/// Pragmas that a question may use: they describe the database and change nothing.
+const DESCRIBING: [&str; 11] = [
+    "collation_list",
+    "compile_options",
+    "database_list",
+    "foreign_key_list",
+    "function_list",
+    "index_info",
+    "index_list",
+    "index_xinfo",
+    "table_info",
+    "table_list",
+    "table_xinfo",
+];
 
 /// Answers queries of metrics from a store's file, beside its writer.
 ///
@@ -65,16 +82,100 @@ impl SqliteStore {
 
 impl SqliteReader {
     fn read_all(&self, queries: &[Query]) -> Result<Vec<Vec<Row>>, StoreError> {
+        self.in_time(|| {
+            let read = |query: &Query| self.rows(query).map_err(|error| self.error(error, query.name));
+            queries.iter().map(read).collect()
+        })
+    }
+
+    /// Reads on one snapshot, until the time limit.
+    fn in_time<T>(&self, read: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
         self.connection
             .execute_batch("BEGIN")
             .map_err(|error| self.store.error(error, "beginning to read"))?;
         let deadline = Instant::now() + self.limit;
         self.connection.progress_handler(STEPS, Some(move || Instant::now() > deadline));
-        let read = |query: &Query| self.rows(query).map_err(|error| self.error(error, query.name));
-        let results = queries.iter().map(read).collect();
+        let result = read();
         self.connection.progress_handler(0, None::<fn() -> bool>);
         roll_back(Some(&self.connection));
-        results
+        result
+    }
+
+    /// Hands the rows of a query to `each` as they are read, until it breaks. Returns the names of
+    /// the columns.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](ReadQueries::read).
+    pub fn each_row(
+        &mut self,
+        query: &Query,
+        each: &mut (dyn FnMut(&[String], Row) -> ControlFlow<()> + Send),
+    ) -> Result<Vec<String>, StoreError> {
+        self.in_time(|| self.rows_of(query, each).map_err(|error| self.error(error, query.name)))
+    }
+
+    fn rows_of(
+        &self,
+        query: &Query,
+        each: &mut (dyn FnMut(&[String], Row) -> ControlFlow<()> + Send),
+    ) -> rusqlite::Result<Vec<String>> {
+        let mut statement = self.connection.prepare_cached(&query.sql)?;
+        let columns: Vec<String> = statement.column_names().into_iter().map(ToOwned::to_owned).collect();
+        let mut rows = statement.query(rusqlite::params_from_iter(query.values.iter().map(Bound)))?;
+        while let Some(row) = rows.next()? {
+            let cell = |column| row.get_ref(column).map(value);
+            let cells = (0..columns.len()).map(cell).collect::<rusqlite::Result<Row>>()?;
+            if each(&columns, cells).is_break() {
+                break;
+            }
+        }
+        Ok(columns)
+    }
+
+    /// Runs one statement that a person wrote, and returns its first `most` rows.
+    ///
+    /// SQLite refuses what is no question: a statement that writes, attaches a file or changes a
+    /// setting of the connection, and a second statement.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unusable`] with SQLite's own words if it refuses the statement, and if it takes
+    /// longer than the time limit.
+    pub fn ask(&mut self, sql: &str, most: usize) -> Result<QueryResult, StoreError> {
+        self.in_time(|| {
+            self.connection.authorizer(Some(only_reads));
+            let answer = self.answer_of(sql, most);
+            // The end of the transaction is not the question's.
+            self.connection.authorizer(None::<fn(AuthContext<'_>) -> Authorization>);
+            answer.map_err(|error| match error.sqlite_error_code() {
+                Some(ErrorCode::OperationInterrupted) => self.error(error, "question"),
+                Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+                    self.store.error(error, "asking")
+                }
+                _ => refused(&error),
+            })
+        })
+    }
+
+    fn answer_of(&self, sql: &str, most: usize) -> rusqlite::Result<QueryResult> {
+        // Refuses a text with a second statement.
+        let mut statement = self.connection.prepare(sql)?;
+        let columns: Vec<String> = statement.column_names().into_iter().map(ToOwned::to_owned).collect();
+        if columns.is_empty() || !statement.readonly() {
+            return Err(Error::InvalidQuery);
+        }
+        let mut result = QueryResult { columns, ..QueryResult::default() };
+        let mut rows = statement.raw_query();
+        while let Some(row) = rows.next()? {
+            if result.rows.len() == most {
+                result.is_cut = true;
+                break;
+            }
+            let cell = |column| row.get_ref(column).map(value);
+            result.rows.push((0..result.columns.len()).map(cell).collect::<rusqlite::Result<Row>>()?);
+        }
+        Ok(result)
     }
 
     fn rows(&self, query: &Query) -> rusqlite::Result<Vec<Row>> {
@@ -111,6 +212,28 @@ impl ReadQueries for SqliteReader {
     async fn read(&mut self, queries: &[Query]) -> Result<Vec<Vec<Row>>, StoreError> {
         self.read_all(queries)
     }
+}
+
+/// Allows what only reads. `query_only` alone can be switched off by a pragma.
+fn only_reads(context: AuthContext<'_>) -> Authorization {
+    let allowed = match context.action {
+        AuthAction::Select | AuthAction::Read { .. } | AuthAction::Recursive => true,
+        // Extensions are not loaded into this connection, so functions are SQLite's own.
+        AuthAction::Function { function_name } => function_name != "load_extension",
+        AuthAction::Pragma { pragma_name, .. } => DESCRIBING.contains(&pragma_name),
+        _ => false,
+    };
+    if allowed { Authorization::Allow } else { Authorization::Deny }
+}
+
+fn refused(error: &Error) -> StoreError {
+    let why = match error {
+        Error::MultipleStatement => "it has more than one statement".to_owned(),
+        Error::InvalidQuery => "it returns no rows".to_owned(),
+        Error::SqlInputError { msg, .. } => msg.clone(),
+        error => error.to_string(),
+    };
+    StoreError::Unusable { detail: format!("the question is refused: {why}"), source: None }
 }
 
 /// A value to bind.

@@ -25,6 +25,15 @@ pub const HANDOVER_PARTS: [&str; 6] =
 pub const HANDOVER_COMMAND: &str = "human handoff";
 /// The flow that hands over to a human.
 pub const HANDOVER_FLOW: &str = "pattern_human_handoff";
+/// Intents that say that the assistant did not understand, with commas between them. The last one
+/// is the intent without a name.
+pub const FALLBACK_INTENTS: &str = "nlu_fallback,out_of_scope,FallbackIntent,AMAZON.FallbackIntent,None,";
+/// Patterns of responses that say that the assistant did not understand, with commas between them.
+/// `*` is any text.
+pub const FALLBACK_RESPONSES: &str = "utter_default,utter_out_of_scope,utter_*rephrase*";
+/// Patterns of responses after which a silent user has abandoned the session, with commas between
+/// them.
+pub const ABANDON_RESPONSES: &str = "utter_ask_*";
 /// The sessions whose last run that hangs on no other is done.
 pub const LAST_RUN_DONE: &str = "SELECT session_id FROM (SELECT session_id, status, row_number() OVER \
      (PARTITION BY session_id ORDER BY started_at DESC, id DESC) AS place FROM ext_dialog_run \
@@ -238,6 +247,14 @@ static MARKER: View = View {
            JOIN rasa_sender r ON r.id = k.sender_id JOIN rasa_event e ON e.id = k.event_id",
 };
 
+impl ViewColumn {
+    /// Returns whether it holds truth values. SQLite has no such type and gives 0 and 1.
+    #[must_use]
+    pub fn is_truth(&self) -> bool {
+        self.name.starts_with("is_") || self.name == "form_took"
+    }
+}
+
 impl View {
     /// Returns the statement that creates the view. In SQLite, which has no comments, its text has
     /// the documentation.
@@ -301,7 +318,7 @@ impl Expression {
                  THEN CAST({column} AS jsonb) #>> '{{}}' ELSE {column} END"
             ),
             (Ending, _) => ending(dialect),
-            (Missed, _) => missed(),
+            (Missed, _) => missed(dialect),
         }
     }
 }
@@ -329,8 +346,10 @@ fn ending(dialect: Dialect) -> String {
     let completed = format!(
         "s.ended_by = 'explicit' OR coalesce(s.outcome, '') = 'success' OR s.session_id IN ({LAST_RUN_DONE})"
     );
-    let abandoned = "substr(s.last_template, 1, 10) = 'utter_ask_' OR s.open_loop IS NOT NULL \
-         OR s.outcome = 'dropped'";
+    let abandoned = format!(
+        "{} OR s.open_loop IS NOT NULL OR s.outcome = 'dropped'",
+        is_one_of(dialect, "s.last_template", ABANDON_RESPONSES)
+    );
     format!(
         "CASE WHEN s.turns = 0 THEN 'unused'\n        \
          WHEN s.ended_by = 'open' AND s.last_event_at > {idle_since} THEN 'open'\n        \
@@ -340,18 +359,62 @@ fn ending(dialect: Dialect) -> String {
 }
 
 /// Returns whether the turn `t` is missed.
-fn missed() -> String {
-    "(t.default_fallback OR coalesce(t.first_template IN ('utter_default', 'utter_out_of_scope') \
-     OR (substr(t.first_template, 1, 6) = 'utter_' AND substr(t.first_template, 7) LIKE '%rephrase%'), FALSE) \
-     OR EXISTS (SELECT 1 FROM rasa_turn u JOIN rasa_user_message m ON m.session_id = u.session_id \
-     AND m.sequence_number = u.start_sequence_number JOIN ext_message e ON e.event_id = m.event_id \
-     WHERE u.id = t.turn_id AND e.is_missed))"
-        .into()
+fn missed(dialect: Dialect) -> String {
+    format!(
+        "(t.default_fallback OR coalesce({}, FALSE) \
+         OR EXISTS (SELECT 1 FROM rasa_turn u JOIN rasa_user_message m ON m.session_id = u.session_id \
+         AND m.sequence_number = u.start_sequence_number JOIN ext_message e ON e.event_id = m.event_id \
+         WHERE u.id = t.turn_id AND e.is_missed))",
+        is_one_of(dialect, "t.first_template", FALLBACK_RESPONSES)
+    )
+}
+
+/// Returns whether one of the patterns fits the text of a column.
+fn is_one_of(dialect: Dialect, column: &str, patterns: &str) -> String {
+    let fits: Vec<String> = patterns.split(',').map(|pattern| fits(dialect, column, pattern)).collect();
+    if fits.len() == 1 { fits.concat() } else { format!("({})", fits.join(" OR ")) }
+}
+
+/// Returns whether the text of a column is `pattern`, in which `*` is any text. Case matters.
+fn fits(dialect: Dialect, column: &str, pattern: &str) -> String {
+    if !pattern.contains('*') {
+        return format!("{column} = '{}'", pattern.replace('\'', "''"));
+    }
+    let (operator, special, any) = match dialect {
+        // LIKE compares without case there.
+        Dialect::Sqlite => ("GLOB", &['?', '['][..], "*"),
+        Dialect::Postgres => ("LIKE", &['%', '_', '\\'][..], "%"),
+    };
+    let mut text = String::new();
+    for c in pattern.chars() {
+        match c {
+            '*' => text.push_str(any),
+            '\'' => text.push_str("''"),
+            c if special.contains(&c) && dialect == Dialect::Sqlite => text.extend(['[', c, ']']),
+            c if special.contains(&c) => text.extend(['\\', c]),
+            c => text.push(c),
+        }
+    }
+    format!("{column} {operator} '{text}'")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn patterns_are_those_of_the_dialect() {
+        use Dialect::{Postgres, Sqlite};
+        for (pattern, dialect, sql) in [
+            ("utter_default", Postgres, "c = 'utter_default'"),
+            ("utter_ask_*", Postgres, r"c LIKE 'utter\_ask\_%'"),
+            ("utter_ask_*", Sqlite, "c GLOB 'utter_ask_*'"),
+            ("it's [50%]?*", Postgres, r"c LIKE 'it''s [50\%]?%'"),
+            ("it's [50%]?*", Sqlite, "c GLOB 'it''s [[]50%][?]*'"),
+        ] {
+            assert_eq!(fits(dialect, "c", pattern), sql);
+        }
+    }
 
     #[test]
     fn names_are_unique_and_described() {

@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use turnmill_analytics::metrics::{Options, Summary};
 use turnmill_model::{SenderId, Settings};
 use turnmill_sink::digest::Digests;
 use turnmill_sink::{
@@ -161,19 +160,6 @@ impl AnyStore {
             Self::Sqlite(store) => store.stored_settings(),
             #[cfg(feature = "postgres")]
             Self::Postgres(store) => store.stored_settings().await,
-        }
-    }
-
-    /// The metrics of [`turnmill_analytics::metrics`], all of the same moment.
-    ///
-    /// # Errors
-    ///
-    /// Errors of reading.
-    pub async fn summary(&mut self, options: &Options) -> Result<Summary, StoreError> {
-        match self {
-            Self::Sqlite(store) => store.summary(options),
-            #[cfg(feature = "postgres")]
-            Self::Postgres(store) => store.summary(options).await,
         }
     }
 

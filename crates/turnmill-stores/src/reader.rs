@@ -1,8 +1,9 @@
 //! A connection to a store of any kind that answers queries and changes nothing.
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
-use turnmill_analytics::{Query, ReadQueries, Row};
+use turnmill_analytics::{Query, QueryResult, ReadQueries, Row};
 use turnmill_sink::StoreError;
 #[cfg(feature = "postgres")]
 use turnmill_sink_postgres::PostgresReader;
@@ -34,6 +35,55 @@ impl AnyStore {
             Self::Sqlite(store) => Ok(AnyReader::Sqlite(Box::new(store.reader(limit)?))),
             #[cfg(feature = "postgres")]
             Self::Postgres(store) => Ok(AnyReader::Postgres(Box::new(store.reader(limit)))),
+        }
+    }
+}
+
+impl AnyReader {
+    /// Connects to the store and checks that it has the schema of this version. A role that reads
+    /// the public tables alone is enough.
+    ///
+    /// # Errors
+    ///
+    /// Fatal if there is no store of this version. Retryable if the server cannot be reached.
+    pub async fn connect(&mut self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(_) => Ok(()),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(reader) => reader.connect().await,
+        }
+    }
+
+    /// Hands the rows of a query to `each` as they are read, with the names of the columns, until it
+    /// breaks. Returns these names. Rows are not kept, so the result may be larger than the memory.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](ReadQueries::read).
+    pub async fn each_row(
+        &mut self,
+        query: &Query,
+        each: &mut (dyn FnMut(&[String], Row) -> ControlFlow<()> + Send),
+    ) -> Result<Vec<String>, StoreError> {
+        match self {
+            Self::Sqlite(reader) => reader.each_row(query, each),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(reader) => reader.each_row(query, each).await,
+        }
+    }
+
+    /// Runs one statement that a person wrote, and returns its first `most` rows.
+    ///
+    /// The database refuses to write, and ends the statement at the time limit.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unusable`] with the database's own words if it refuses the statement.
+    pub async fn ask(&mut self, sql: &str, most: usize) -> Result<QueryResult, StoreError> {
+        match self {
+            Self::Sqlite(reader) => reader.ask(sql, most),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(reader) => reader.ask(sql, most).await,
         }
     }
 }

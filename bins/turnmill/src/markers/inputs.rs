@@ -11,7 +11,9 @@ use turnmill_source::{
     BatchLimits, Container, FileOptions, FileSource, Progress, RecordBatch, RecordOutcome, Source,
     SourceRecord,
 };
-use turnmill_source_tracker::{PostgresTracker, TrackerOptions, TrackerSource, is_sqlite};
+#[cfg(feature = "postgres")]
+use turnmill_source_tracker::PostgresTracker;
+use turnmill_source_tracker::{TrackerOptions, TrackerSource, is_sqlite};
 
 use super::Failure;
 
@@ -74,10 +76,12 @@ impl Conversations {
 fn open(input: &Path, format: Option<Container>) -> Result<Box<dyn Source>, Failure> {
     let options = || FileOptions { container: format, ..FileOptions::default() };
     let failed = |name: String, source| Failure::Input { name, source };
+    #[cfg(feature = "postgres")]
     let text = input.to_str().unwrap_or_default();
     if input == Path::new("-") {
         return Ok(Box::new(FileSource::stdin(options())?));
     }
+    #[cfg(feature = "postgres")]
     if PostgresTracker::is_url(text) {
         let opened = PostgresTracker::open(text, TrackerOptions::default(), None);
         let name = || PostgresTracker::name(text).unwrap_or_else(|_| "postgresql://…".into());

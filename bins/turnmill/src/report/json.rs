@@ -4,10 +4,8 @@ use std::io::{Result, Write};
 
 use turnmill_analytics::Answer;
 
+use crate::output::json_line;
+
 pub(crate) fn write(out: &mut impl Write, answers: &[Answer]) -> Result<()> {
-    for answer in answers {
-        serde_json::to_writer(&mut *out, answer)?;
-        writeln!(out)?;
-    }
-    Ok(())
+    answers.iter().try_for_each(|answer| json_line(out, answer))
 }

@@ -4,7 +4,8 @@ use std::io::{Result, Write};
 
 use turnmill_analytics::Answer;
 
-use super::numbers::{cell, change, measure, unit};
+use super::numbers::{change, measure, unit};
+use crate::output::cell;
 
 pub(crate) fn write(out: &mut impl Write, answers: &[Answer]) -> Result<()> {
     for (number, answer) in answers.iter().enumerate() {
@@ -47,10 +48,38 @@ pub(crate) fn write(out: &mut impl Write, answers: &[Answer]) -> Result<()> {
 
 fn table(out: &mut impl Write, columns: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Result<()> {
     let line = |cells: Vec<String>| {
-        let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|")).collect();
+        let cells: Vec<String> = cells.iter().map(|cell| plain(cell)).collect();
         format!("| {} |", cells.join(" | "))
     };
     writeln!(out, "\n{}", line(columns.iter().map(|name| (*name).to_owned()).collect()))?;
     writeln!(out, "|{}", " --- |".repeat(columns.len()))?;
     rows.map(line).try_for_each(|line| writeln!(out, "{line}"))
+}
+
+/// Returns a text in which nothing is markup: neither Markdown's own nor HTML's.
+fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '<' => plain.push_str("&lt;"),
+            '&' => plain.push_str("&amp;"),
+            '\\' | '|' | '`' | '[' | '!' => plain.extend(['\\', c]),
+            c => plain.push(c),
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain;
+
+    #[test]
+    fn a_text_is_no_markup() {
+        assert_eq!(plain("talk_to_human"), "talk_to_human");
+        assert_eq!(
+            plain("<script>a|b</script> ![x](y) `c`"),
+            "&lt;script>a\\|b&lt;/script> \\!\\[x](y) \\`c\\`"
+        );
+    }
 }

@@ -1,7 +1,6 @@
-//! Numbers and cells as people read them.
+//! Numbers as people read them.
 
-use turnmill_analytics::{Answer, Change, Measure, Unit, Value};
-use turnmill_text::escaped;
+use turnmill_analytics::{Answer, Change, Measure, Unit};
 
 /// Returns the unit of the number called `name`.
 pub(crate) fn unit(answer: &Answer, name: &str) -> Unit {
@@ -36,17 +35,5 @@ pub(crate) fn change(measure: Measure, change: &Change) -> String {
     match change.interval {
         Some((low, high)) => format!("{value:+.1} {unit} ({low:+.1} to {high:+.1})"),
         None => format!("{value:+.1} {unit}"),
-    }
-}
-
-/// Returns a cell of a list. Control characters are escaped.
-pub(crate) fn cell(value: &Value) -> String {
-    match value {
-        Value::Null => "-".to_owned(),
-        Value::Text(text) => escaped(text).to_string(),
-        Value::Integer(number) => number.to_string(),
-        Value::Float(number) => format!("{number:.3}"),
-        Value::Boolean(truth) => if *truth { "yes" } else { "no" }.to_owned(),
-        Value::Time(time) => time.to_string(),
     }
 }

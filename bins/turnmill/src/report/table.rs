@@ -2,17 +2,22 @@
 
 use std::io::{Result, Write};
 
-use turnmill_analytics::{Answer, Series, Table, Value};
+use turnmill_analytics::{Answer, Row, Series, Value};
 
-use super::numbers::{cell, change, measure, unit};
+use super::counts;
+use super::numbers::{change, measure, unit};
+use crate::output::{cell, grid};
 
 /// Eighths of a character's height.
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-/// Widest cell of a list; longer texts are cut.
-const WIDEST: usize = 60;
+/// Eighths of a character's width; none for no part.
+const PARTS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
+/// Characters of the longest bar.
+const LONGEST: usize = 24;
 
-/// Writes all answers. Sparklines are for terminals; a pipe gets the numbers of each bucket.
-pub(crate) fn write(out: &mut impl Write, answers: &[Answer], terminal: bool) -> Result<()> {
+/// Writes all answers, with sparklines of series and bars of counts if the terminal can show them.
+/// Anything else gets the numbers of each bucket.
+pub(crate) fn write(out: &mut impl Write, draws: bool, answers: &[Answer]) -> Result<()> {
     for (number, answer) in answers.iter().enumerate() {
         if number > 0 {
             writeln!(out)?;
@@ -27,7 +32,7 @@ pub(crate) fn write(out: &mut impl Write, answers: &[Answer], terminal: bool) ->
             }
             writeln!(out)?;
         }
-        if terminal {
+        if draws {
             for series in answer.series.iter().filter(|series| series.points.len() > 1) {
                 writeln!(out, "  {}  {}", name(series), sparkline(series))?;
             }
@@ -39,11 +44,36 @@ pub(crate) fn write(out: &mut impl Write, answers: &[Answer], terminal: bool) ->
                 }
             }
         }
-        for table in &answer.tables {
-            list(out, table)?;
+        for table in answer.tables.iter().filter(|table| !table.rows.is_empty()) {
+            writeln!(out, "  {}:", table.name)?;
+            let bars = if draws { bars(&counts(table)) } else { Vec::new() };
+            if bars.is_empty() {
+                grid(out, "    ", &table.columns, &table.rows)?;
+                continue;
+            }
+            let columns = [&table.columns[..], &[""]].concat();
+            let rows: Vec<Row> = table
+                .rows
+                .iter()
+                .zip(bars)
+                .map(|(row, bar)| row.iter().cloned().chain([Value::Text(bar)]).collect())
+                .collect();
+            grid(out, "    ", &columns, &rows)?;
         }
     }
     Ok(())
+}
+
+/// Returns a bar for each count, the longest for the greatest.
+fn bars(counts: &[Option<i64>]) -> Vec<String> {
+    let greatest = counts.iter().flatten().max().copied().unwrap_or(0).max(1);
+    let bar = |count: &Option<i64>| {
+        let eighths = count.unwrap_or(0) as f64 / greatest as f64 * (LONGEST * 8) as f64;
+        let eighths = eighths.round() as usize;
+        let part = eighths.checked_rem(8).and_then(|part| PARTS.get(part)).copied().unwrap_or_default();
+        format!("{}{part}", "█".repeat(eighths / 8))
+    };
+    counts.iter().map(bar).collect()
 }
 
 fn name(series: &Series) -> String {
@@ -65,41 +95,15 @@ fn sparkline(series: &Series) -> String {
     values.iter().map(bar).collect()
 }
 
-fn list(out: &mut impl Write, table: &Table) -> Result<()> {
-    if table.rows.is_empty() {
-        return Ok(());
-    }
-    let rows: Vec<Vec<String>> = table.rows.iter().map(|row| row.iter().map(short).collect()).collect();
-    let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
-        cells.chain([table.columns.get(column).map_or(0, |name| name.len())]).max().unwrap_or(0)
-    };
-    let numeric = |column: usize| {
-        let mut cells = table.rows.iter().filter_map(|row| row.get(column));
-        cells.all(|cell| matches!(cell, Value::Integer(_) | Value::Float(_) | Value::Null))
-    };
-    let widths: Vec<(usize, bool)> =
-        (0..table.columns.len()).map(|column| (width(column), numeric(column))).collect();
-    let line = |out: &mut dyn Write, cells: &mut dyn Iterator<Item = &str>| -> Result<()> {
-        let mut text = String::from("   ");
-        for (cell, (width, right)) in cells.zip(&widths) {
-            let pad = " ".repeat(width.saturating_sub(cell.chars().count()));
-            text.push_str(&if *right { format!(" {pad}{cell} ") } else { format!(" {cell}{pad} ") });
-        }
-        writeln!(out, "{}", text.trim_end())
-    };
-    writeln!(out, "  {}:", table.name)?;
-    line(out, &mut table.columns.iter().copied())?;
-    for row in &rows {
-        line(out, &mut row.iter().map(String::as_str))?;
-    }
-    Ok(())
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn short(value: &Value) -> String {
-    let text = cell(value);
-    if text.chars().count() <= WIDEST {
-        return text;
+    #[test]
+    fn bars_are_as_long_as_their_counts() {
+        let drawn = bars(&[Some(24), Some(12), Some(1), Some(0), None]);
+        assert_eq!(drawn, ["█".repeat(24), "█".repeat(12), "█".to_owned(), String::new(), String::new()]);
+        assert_eq!(bars(&[Some(192), Some(4)])[1], "▌");
+        assert_eq!(bars(&[Some(0)]), [""]);
     }
-    text.chars().take(WIDEST - 1).chain(['…']).collect()
 }

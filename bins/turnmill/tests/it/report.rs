@@ -149,3 +149,51 @@ fn what_cannot_be_answered_is_said() {
     let answer: Value = serde_json::from_str(text.trim()).unwrap();
     assert_eq!(answer["values"]["containment"], json!({"value": null, "n": 0, "d": 0, "small": true}));
 }
+
+#[test]
+fn a_page_needs_nothing_and_shows_hostile_texts_as_texts() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rasa.sqlite");
+    let hostile = "<script>alert(1)</script> \" onmouseover='x' &amp; \u{202e}";
+    let event = |seconds: f64, mut event: Value| {
+        event["sender_id"] = "u1".into();
+        event["timestamp"] = (1_700_000_000.0 + seconds).into();
+        event.to_string()
+    };
+    let events = [
+        event(0.0, json!({"event": "action", "name": "action_session_start"})),
+        event(
+            1.0,
+            json!({"event": "user", "text": hostile, "input_channel": hostile,
+                   "parse_data": {"intent": {"name": hostile, "confidence": 0.9}}}),
+        ),
+        event(1.25, json!({"event": "bot", "text": "hello", "metadata": {"utter_action": hostile}})),
+    ];
+    Loader::new(SqliteStore::file(&path)).load_records("test", events).unwrap();
+    let store = format!("sqlite:{}", path.display());
+    let page = output(&["report", &store, "--by", "day", "--compare", "prev", "--format", "html"]);
+    assert!(page.starts_with("<!doctype html>") && page.trim_end().ends_with("</html>"), "{page}");
+    assert!(page.contains("Containment rate") && page.contains("<svg "), "{page}");
+    assert!(page.contains(
+        "&lt;script&gt;alert(1)&lt;/script&gt; &quot; onmouseover=&#39;x&#39; &amp;amp; \\u{202e}"
+    ));
+    // Nothing runs, and nothing is asked for elsewhere.
+    for part in ["<script", "onmouseover='", "src=", "href=", "url(", "http:", "@import", "\u{202e}"] {
+        assert!(!page.contains(part), "{part}: {page}");
+    }
+    assert!(page.contains("content=\"default-src 'none'; style-src 'unsafe-inline'\""), "{page}");
+    // Each element that is opened is closed, in the reverse order.
+    let mut open = Vec::new();
+    for tag in page.split('<').skip(1) {
+        let tag = tag.split('>').next().unwrap();
+        let name = tag.trim_start_matches('/').split_whitespace().next().unwrap();
+        if tag.starts_with('/') {
+            assert_eq!(open.pop(), Some(name), "{open:?}");
+        } else if !tag.starts_with('!') && !tag.ends_with('/') && name != "meta" {
+            open.push(name);
+        }
+    }
+    assert!(open.is_empty(), "{open:?}");
+    let markdown = output(&["report", &store, "R4", "--format", "markdown"]);
+    assert!(markdown.contains("&lt;script>") && !markdown.contains("<script"), "{markdown}");
+}

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use turnmill_engine::{Beginning, EdgeEvent};
 
 use crate::conversations::{Listed, line, of_session, time};
 use crate::names::StoreNames;
@@ -82,6 +83,8 @@ pub struct TranscriptEvent {
     pub kind: EventKind,
     /// Id of the event.
     pub event_id: String,
+    /// Its time.
+    pub at: String,
     /// Text of a message of the assistant.
     pub text: Option<String>,
     /// Name of a slot, action, marker or form.
@@ -127,7 +130,7 @@ pub struct OtherSession {
 
 /// Queries of the parts of a session, each with the session as its only value. The first column of
 /// those that a turn holds is the place in the sender's order.
-const PARTS: [(&str, &str); 9] = [
+const PARTS: [(&str, &str); 10] = [
     (
         "turns",
         "SELECT rt.start_sequence_number, rt.end_sequence_number, t.asked_at, t.response_us, t.form, t.form_took, t.turn_id \
@@ -162,6 +165,12 @@ const PARTS: [(&str, &str); 9] = [
         "kinds",
         "SELECT sequence_number, event_type, timestamp FROM rasa_event WHERE session_id = {session} ORDER BY 1",
     ),
+    (
+        "before",
+        "SELECT p.event_type, p.timestamp FROM rasa_event p JOIN rasa_session s ON s.sender_id = p.sender_id \
+         WHERE s.id = {session} AND p.sequence_number < s.start_sequence_number \
+         ORDER BY p.sequence_number DESC LIMIT 1",
+    ),
     ("end", "SELECT ended_by, ended_reason, handed_over_at FROM ext_session WHERE session_id = {session}"),
 ];
 
@@ -185,6 +194,24 @@ pub async fn conversation<S: ReadQueries>(
     queries.extend(PARTS.iter().map(|(name, sql)| of_session(dialect, name, sql, session)));
     let results = store.read(&queries).await.map_err(AskError::Store)?;
     Ok(read(session, &queries, &results))
+}
+
+/// Returns the ids of the sessions that `name` means, oldest first: of the session with this id, or
+/// else those of the senders with this key.
+///
+/// # Errors
+///
+/// Those of the store.
+pub async fn sessions_named<S: ReadQueries>(store: &mut S, name: &str) -> Result<Vec<String>, S::Error> {
+    let dialect = store.dialect();
+    let session = "SELECT id FROM rasa_session WHERE id = {session}";
+    let sender = "SELECT s.id FROM rasa_session s JOIN rasa_sender r ON r.id = s.sender_id \
+         WHERE r.sender_key = {session} ORDER BY s.timestamp, s.start_sequence_number, s.id";
+    let queries =
+        [of_session(dialect, "session", session, name), of_session(dialect, "sender", sender, name)];
+    let results = store.read(&queries).await?;
+    let rows = results.iter().find(|rows| !rows.is_empty()).map(Vec::as_slice).unwrap_or_default();
+    Ok(rows.iter().filter_map(|row| text(row, 0)).collect())
 }
 
 /// Returns the query of all sessions of the session's sender, as a list has them.
@@ -220,6 +247,14 @@ fn text(row: &Row, column: usize) -> Option<String> {
     row.get(column)?.text().map(ToOwned::to_owned)
 }
 
+/// Returns a time as every answer spells it, or nothing.
+fn spelled(row: &Row, column: usize) -> String {
+    match time(row.get(column)) {
+        Value::Time(time) => time.to_string(),
+        _ => String::new(),
+    }
+}
+
 fn integer(row: &Row, column: usize) -> i64 {
     row.get(column).map_or(0, Value::integer)
 }
@@ -231,10 +266,13 @@ fn read(session: &str, queries: &[Query], results: &[Vec<Row>]) -> Option<Conver
     };
     let sessions: Vec<Listed> = rows("sessions").iter().map(line).collect();
     let own = sessions.iter().position(|other| other.session_id.text() == Some(session))?;
-    let (before, after) = (own.checked_sub(1).and_then(|at| sessions.get(at)), sessions.get(own + 1));
+    let after = sessions.get(own + 1);
 
     let mut turns = turns(&rows);
+    let times: BTreeMap<i64, String> =
+        rows("kinds").iter().map(|row| (integer(row, 0), spelled(row, 2))).collect();
     for (sequence, event) in events(&rows) {
+        let event = TranscriptEvent { at: times.get(&sequence).cloned().unwrap_or_default(), ..event };
         // The last turn that starts before the event; what comes before the first has none.
         let at = turns.partition_point(|(start, _)| *start <= sequence).saturating_sub(1);
         if let Some((_, turn)) = turns.get_mut(at) {
@@ -254,10 +292,11 @@ fn read(session: &str, queries: &[Query], results: &[Vec<Row>]) -> Option<Conver
         started_at: other.started_at.clone(),
         ending: other.ending.clone(),
     };
+    let first_text = turns.iter().find_map(|(_, turn)| turn.event_id.as_ref().map(|_| turn.text.as_deref()));
     Some(Conversation {
-        session: sessions.get(own)?.clone(),
+        session: Listed { first_text: first_text.flatten().into(), ..sessions.get(own)?.clone() },
         events: i64::try_from(rows("kinds").len()).unwrap_or(i64::MAX),
-        began: began(&rows, before),
+        began: began(&rows),
         ended: ended(&rows, after),
         next: after.map_or(Value::Null, |next| next.session_id.clone()),
         turns: turns.into_iter().map(|(_, turn)| turn).collect(),
@@ -276,17 +315,13 @@ fn read(session: &str, queries: &[Query], results: &[Vec<Row>]) -> Option<Conver
 fn turns<'r>(rows: &impl Fn(&str) -> &'r [Row]) -> Vec<(i64, Turn)> {
     let messages: BTreeMap<i64, &Row> = rows("messages").iter().map(|row| (integer(row, 0), row)).collect();
     let missed: Vec<&str> = rows("missed").iter().filter_map(|row| row.first()?.text()).collect();
-    let spelled = |cell: Option<&Value>| match time(cell) {
-        Value::Time(time) => time.to_string(),
-        _ => String::new(),
-    };
-    let first = rows("kinds").first().map(|row| spelled(row.get(2))).unwrap_or_default();
+    let first = rows("kinds").first().map(|row| spelled(row, 2)).unwrap_or_default();
     let mut turns = vec![(i64::MIN, Turn { at: first, ..Turn::default() })];
     turns.extend(rows("turns").iter().map(|row| {
         let message = messages.get(&integer(row, 0));
         let turn = Turn {
             event_id: message.and_then(|message| text(message, 1)),
-            at: spelled(row.get(2)),
+            at: spelled(row, 2),
             text: message.and_then(|message| text(message, 2)),
             intent: message.and_then(|message| text(message, 3)),
             confidence: message.and_then(|message| message.get(4)?.float()),
@@ -304,6 +339,7 @@ fn turns<'r>(rows: &impl Fn(&str) -> &'r [Row]) -> Vec<(i64, Turn)> {
             let event_id = turn.event_id.clone().unwrap_or_default();
             turn.events.push(TranscriptEvent {
                 name: turn.form.clone(),
+                at: turn.at.clone(),
                 ..event(EventKind::FormRejected, event_id)
             });
         }
@@ -315,6 +351,7 @@ fn event(kind: EventKind, event_id: String) -> TranscriptEvent {
     TranscriptEvent {
         kind,
         event_id,
+        at: String::new(),
         text: None,
         name: None,
         value: None,
@@ -368,18 +405,51 @@ fn markers(rows: &[Row]) -> Vec<MarkerRow> {
     markers.into_iter().map(sorted).collect()
 }
 
-/// Returns why the session began, from its first events and the session before it.
-fn began<'r>(rows: &impl Fn(&str) -> &'r [Row], before: Option<&Listed>) -> String {
-    let first = rows("kinds").first().and_then(|row| text(row, 1)).unwrap_or_default();
-    let place = rows("kinds").first().map(|row| integer(row, 0));
-    let mut actions = rows("actions").iter().filter(|row| Some(integer(row, 0)) == place);
-    let what = match actions.next().and_then(|row| text(row, 2)) {
-        Some(action) => format!("Its first event is the action {action}"),
-        None => format!("Its first event is of the type {first}"),
+/// Returns why the session began: the engine's rule, named from the events around the boundary.
+fn began<'r>(rows: &impl Fn(&str) -> &'r [Row]) -> String {
+    let events: Vec<&Row> = rows("kinds").iter().take(2).collect();
+    let edge = |row: &Row| {
+        let is_same = |other: &&Row| integer(other, 0) == integer(row, 0);
+        let name = ["actions", "slots"].iter().find_map(|part| rows(part).iter().find(is_same));
+        EdgeEvent::new(&text(row, 1).unwrap_or_default(), name.and_then(|row| text(row, 2)).as_deref())
     };
-    match before.map(|session| &session.started_at) {
-        Some(Value::Time(time)) => format!("{what}. The session before it began at {time} UTC."),
-        _ => format!("{what}. The sender has no session before it."),
+    let before = rows("before").first();
+    let before_type = before.and_then(|row| text(row, 0)).unwrap_or_default();
+    let Some(first) = events.first() else { return "It has no events.".to_owned() };
+    let rule = Beginning::of(
+        before.map(|_| EdgeEvent::new(&before_type, None)),
+        edge(first),
+        events.get(1).map(|row| edge(row)),
+    );
+    let why = match rule {
+        Beginning::FirstEvent => return "The sender has no event before it.".to_owned(),
+        Beginning::AfterEnd => "The session before it had ended (session_ended)",
+        Beginning::StartAction if before_type == "restart" => {
+            "The user restarted the conversation (restart, action_session_start)"
+        }
+        Beginning::StartAction => "The assistant started a session (action_session_start)",
+        Beginning::SessionStarted => "The assistant started a session (session_started)",
+        _ => "Its events name another session than those before it",
+    };
+    let micros = |row: Option<&&Row>, column| match time(row.and_then(|row| row.get(column))) {
+        Value::Time(time) => Some(time.0),
+        _ => None,
+    };
+    match micros(events.first(), 2).zip(micros(before.as_ref(), 1)) {
+        Some((first, before)) => format!("{why}, {} after the event before it.", rounded(first - before)),
+        None => format!("{why}."),
+    }
+}
+
+/// Returns a time in microseconds as people say it.
+fn rounded(micros: i64) -> String {
+    let seconds = micros / 1_000_000;
+    match seconds {
+        0 => format!("{} ms", micros / 1000),
+        1..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
     }
 }
 

@@ -63,6 +63,14 @@ pub fn example() -> String {
                 Kind::Switch | Kind::Integer(..) | Kind::Millis(..) | Kind::Seconds(..) | Kind::Share,
                 Some(plain),
             ) => plain.to_owned(),
+            (Kind::Names, default) => {
+                let names: Vec<String> = default
+                    .into_iter()
+                    .flat_map(|names| names.split(','))
+                    .map(|name| format!("{name:?}"))
+                    .collect();
+                format!("[{}]", names.join(", "))
+            }
             (Kind::Properties, _) => "{ \"fetch.wait.max.ms\" = 100 }".to_owned(),
             (_, default) => format!("\"{}\"", default.unwrap_or_default()),
         };

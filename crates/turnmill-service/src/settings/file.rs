@@ -101,7 +101,7 @@ fn text_of(kind: Kind, value: &DeValue<'_>) -> Result<String, &'static str> {
             }
             Ok(pairs.join(","))
         }
-        (Kind::Text | Kind::Brokers, DeValue::Array(texts)) => {
+        (Kind::Text | Kind::Brokers | Kind::Names, DeValue::Array(texts)) => {
             let texts: Option<Vec<String>> = texts.iter().map(|text| scalar(text.get_ref())).collect();
             texts.map(|texts| texts.join(",")).ok_or("expected a list of strings")
         }

@@ -68,7 +68,7 @@ impl clap::Args for Flags {
         let with_flag = SETTINGS.iter().filter_map(|setting| setting.flag().map(|flag| (setting, flag)));
         command.args(with_flag.map(|(setting, flag)| {
             let name = match setting.kind {
-                Kind::Choice(_) | Kind::Text => "VALUE",
+                Kind::Choice(_) | Kind::Text | Kind::Names | Kind::TimeZone => "VALUE",
                 Kind::Brokers => "HOST:PORT,…",
                 Kind::Secret | Kind::DatabaseUrl => "URL",
                 Kind::Path => "PATH",

@@ -16,7 +16,7 @@ use super::file::GivenValues;
 use super::flags::Flags;
 use super::origin::Origin;
 use super::problem::{Note, Problem, SettingsError, Severity};
-use super::table::{SETTINGS, Setting, SettingId, Support};
+use super::table::{Kind, SETTINGS, Setting, SettingId, Support};
 use super::typed::ServiceSettings;
 use super::value::Value;
 use super::{assemble, endpoints, file};
@@ -128,6 +128,32 @@ impl Loaded {
     }
 }
 
+/// Reads the settings whose key is in `section`, for commands that need no others. All problems of
+/// the file count; those of other settings' variables do not.
+pub(crate) fn section(
+    section: &str,
+    flags: &Flags,
+    environment: &Environment,
+    read_file: &ReadFile<'_>,
+) -> Result<Values, SettingsError> {
+    let required = RequiredSettings::Database;
+    let (given, problems, notes, anonymised) = Default::default();
+    let mut layers = Layers { environment, required, given, problems, notes, anonymised };
+    layers.files(flags, read_file);
+    let is_in = |setting: &Setting| setting.key.split_once('.').is_some_and(|(own, _)| own == section);
+    layers.given.retain(|(id, ..)| is_in(id.setting()));
+    for setting in SETTINGS.iter().filter(|setting| is_in(setting)) {
+        layers.variable(setting);
+    }
+    let Layers { given, mut problems, .. } = layers;
+    let prefix = format!("TURNMILL_{}_", section.to_ascii_uppercase());
+    for (name, hint) in environment.unknown().filter(|(name, _)| name.starts_with(&prefix)) {
+        problems.push(Problem::new(format!("{name}: unknown variable{hint}")));
+    }
+    let values = Values::resolve(given, &mut problems);
+    if problems.is_empty() { Ok(values) } else { Err(SettingsError { problems }) }
+}
+
 #[cfg(unix)]
 fn can_be_written_by_all(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
@@ -207,16 +233,18 @@ impl Layers<'_> {
         self.given.extend(given);
     }
 
-    fn variables(&mut self) {
-        for setting in SETTINGS {
-            let variable = setting.variable;
-            if self.environment.unreadable().iter().any(|name| name == variable) {
-                self.problems.push(Problem::at(&Origin::Variable(variable), "the value is not valid UTF-8"));
-            }
-            if let Some(text) = self.environment.get(variable) {
-                self.given.push((setting.id, text.to_owned(), Origin::Variable(variable)));
-            }
+    fn variable(&mut self, setting: &Setting) {
+        let variable = setting.variable;
+        if self.environment.unreadable().iter().any(|name| name == variable) {
+            self.problems.push(Problem::at(&Origin::Variable(variable), "the value is not valid UTF-8"));
         }
+        if let Some(text) = self.environment.get(variable) {
+            self.given.push((setting.id, text.to_owned(), Origin::Variable(variable)));
+        }
+    }
+
+    fn variables(&mut self) {
+        SETTINGS.iter().for_each(|setting| self.variable(setting));
         for (name, hint) in self.environment.unknown() {
             self.problems.push(Problem::new(format!("{name}: unknown variable{hint}")));
         }
@@ -247,8 +275,10 @@ impl Values {
         for (id, text, origin) in given {
             let setting = id.setting();
             // Many deployments set variables to an empty text, which counts as not set. The
-            // exception is the dead letter topic, where it means that there is none.
-            if !text.trim().is_empty() || id == SettingId::DeadLetterTopic {
+            // exceptions are the dead letter topic, where it means that there is none, and an
+            // empty list in the file.
+            let is_list = setting.kind == Kind::Names && matches!(origin, Origin::File { .. });
+            if !text.trim().is_empty() || id == SettingId::DeadLetterTopic || is_list {
                 values.put(setting, &text, origin, problems);
             }
         }

@@ -3,6 +3,8 @@
 //! Parsing, `--help`, the effective configuration and the documentation are derived from this
 //! table.
 
+use turnmill_analytics::{ABANDON_RESPONSES, FALLBACK_INTENTS, FALLBACK_RESPONSES, GREETINGS};
+
 /// Type of a setting: how the text of its value is parsed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
@@ -35,6 +37,10 @@ pub enum Kind {
     Address,
     /// `name=value` pairs, separated by commas.
     Properties,
+    /// Names separated by commas; `*` in them is any text. A list in the file, which may be empty.
+    Names,
+    /// A time zone of the IANA database.
+    TimeZone,
 }
 
 impl Kind {
@@ -56,6 +62,8 @@ impl Kind {
             Self::Choice(names) => names.join(", "),
             Self::Address => "address:port".into(),
             Self::Properties => "name=value,…".into(),
+            Self::Names => "name,…".into(),
+            Self::TimeZone => "time zone".into(),
         }
     }
 }
@@ -164,8 +172,8 @@ macro_rules! settings {
 }
 
 use Kind::{
-    Address, Brokers, Bytes, Choice, DatabaseUrl, Integer, Millis, Path, Properties, Seconds, Secret, Share,
-    Switch, Text,
+    Address, Brokers, Bytes, Choice, DatabaseUrl, Integer, Millis, Names, Path, Properties, Seconds, Secret,
+    Share, Switch, Text, TimeZone,
 };
 use Support::{Ignored, Supported, Unsupported};
 
@@ -405,6 +413,39 @@ settings! {
     LogFilter, "log.filter", "TURNMILL_LOG", EVERYWHERE, Text, None, Supported,
         "Log levels by module, e.g. `info,turnmill_pipeline=debug`. Takes precedence over the log \
          level.";
+
+    AnalyticsTimeZone, "analytics.time_zone", "TURNMILL_ANALYTICS_TIME_ZONE", NO_FLAG, TimeZone,
+        Some("UTC"), Supported,
+        "Time zone of days, hours and weekdays in the questions of `report`, `conversations` and \
+         `sql`.";
+    HandoverIntents, "analytics.handover_intents", "TURNMILL_ANALYTICS_HANDOVER_INTENTS", NO_FLAG,
+        Names, None, Supported,
+        "Intents with which users ask for a human. Unset: those whose name contains `handoff`, \
+         `handover`, `tohuman`, `humanagent`, `liveagent` or `toagent`, without regard to case, \
+         `_` and `-`.";
+    HandoverActions, "analytics.handover_actions", "TURNMILL_ANALYTICS_HANDOVER_ACTIONS", NO_FLAG,
+        Names, None, Supported, "Actions that hand over to a human.";
+    FallbackIntents, "analytics.fallback_intents", "TURNMILL_ANALYTICS_FALLBACK_INTENTS", NO_FLAG,
+        Names, Some(FALLBACK_INTENTS), Supported,
+        "Intents that say that the assistant did not understand. The empty name is the intent \
+         without a name.";
+    FallbackResponses, "analytics.fallback_responses", "TURNMILL_ANALYTICS_FALLBACK_RESPONSES",
+        NO_FLAG, Names, Some(FALLBACK_RESPONSES), Supported,
+        "Responses that say that the assistant did not understand.";
+    AbandonResponses, "analytics.abandon_responses", "TURNMILL_ANALYTICS_ABANDON_RESPONSES",
+        NO_FLAG, Names, Some(ABANDON_RESPONSES), Supported,
+        "Responses after which a silent user has abandoned the session.";
+    Greetings, "analytics.greetings", "TURNMILL_ANALYTICS_GREETINGS", NO_FLAG, Names,
+        Some(GREETINGS), Supported, "Intents that alone do not make a session engaged.";
+    ErrorResponses, "analytics.error_responses", "TURNMILL_ANALYTICS_ERROR_RESPONSES", NO_FLAG,
+        Names, None, Supported, "Responses that report an error.";
+    GoalMarkers, "analytics.goal_markers", "TURNMILL_ANALYTICS_GOAL_MARKERS", NO_FLAG, Names, None,
+        Supported, "Markers whose rows complete a session.";
+    EscalationMarkers, "analytics.escalation_markers", "TURNMILL_ANALYTICS_ESCALATION_MARKERS",
+        NO_FLAG, Names, None, Supported, "Markers whose rows escalate a session.";
+    IdleTimeout, "analytics.idle_timeout_mins", "TURNMILL_ANALYTICS_IDLE_TIMEOUT_MINS", NO_FLAG,
+        Integer(1, 525_600), Some("60"), Supported,
+        "Minutes of silence after which a session is over.";
 
     MaxMessages, "", "MAX_MESSAGES_TO_FETCH", VARIABLE, Text, None,
         Ignored("batches grow with the backlog, up to TURNMILL_BATCH_RECORDS"),

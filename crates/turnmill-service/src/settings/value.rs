@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use turnmill_analytics::Zone;
 use turnmill_text::{Secret, check_brokers, escaped, redact};
 
 use super::properties::properties;
@@ -27,7 +28,7 @@ impl Value {
     pub(crate) fn read(kind: Kind, text: &str) -> Result<Self, String> {
         let trimmed = text.trim();
         match kind {
-            Kind::Text | Kind::Path => Ok(Self::Text(trimmed.to_owned())),
+            Kind::Text | Kind::Path | Kind::Names => Ok(Self::Text(trimmed.to_owned())),
             Kind::Brokers => brokers(trimmed).map(Self::Text),
             // Blanks may belong to a password. A line break at the end comes from a mounted file
             // and never does.
@@ -42,6 +43,13 @@ impl Value {
             Kind::Bytes(least) => bytes(trimmed, least).map(Self::Integer),
             Kind::Share => share(trimmed).map(Self::Share),
             Kind::Choice(names) => choice(trimmed, names).map(Self::Choice),
+            Kind::TimeZone => match trimmed.parse::<Zone>() {
+                Ok(zone) => Ok(Self::Text(zone.to_string())),
+                Err(_) => Err(format!(
+                    "expected a time zone such as Europe/Berlin or UTC, found `{}`",
+                    shown(trimmed)
+                )),
+            },
             Kind::Address => address(trimmed).map(Self::Address),
             Kind::Properties => properties(trimmed).map(Self::Properties),
         }
