@@ -11,6 +11,7 @@ use turnmill_pipeline::{counted, explain};
 use turnmill_service::settings::{Flags, Loaded, RequiredSettings, ServiceSettings, SettingsError, Severity};
 use turnmill_sink::{StoreError, check_settings};
 use turnmill_sink_postgres::{PostgresStore, SchemaFound};
+use turnmill_sink_sqlite::SqliteStore;
 use turnmill_text::escaped_message;
 
 use crate::connect::{self, Target};
@@ -183,12 +184,22 @@ async fn database(
                     )),
                 };
             }
-            let stored = match target.store() {
-                Ok(store) => store.read_only().open_as_it_is().await,
-                Err(error) => Err(error),
+            let survey = match SqliteStore::file(path).read_only().survey() {
+                Ok(survey) => survey,
+                Err(error) => return store_problem(&error, findings),
             };
-            match stored.and_then(|stored| check_settings(&stored, &settings.rows)) {
-                Ok(()) => findings.ok(format_args!("store `{path}` is up to date")),
+            let pending = survey.pending.join(", ");
+            match (survey.problem, pending.is_empty()) {
+                (Some(problem), _) => {
+                    findings.problem(format_args!("RASA_ANALYTICS_DB_URL: `{path}`: {problem}"))?;
+                }
+                (None, true) => findings.ok(format_args!("store `{path}` is up to date"))?,
+                (None, false) => {
+                    findings.note(format_args!("store `{path}` will be migrated: {pending}"))?;
+                }
+            }
+            match check_settings(&survey.settings, &settings.rows) {
+                Ok(()) => Ok(()),
                 Err(error) => store_problem(&error, findings),
             }
         }

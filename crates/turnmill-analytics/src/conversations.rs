@@ -204,7 +204,10 @@ fn rows(
     }
     if let Some(sender) = &filters.sender {
         let sender = draft.bind(sender.as_str());
-        more.push(format!("s.sender_id IN (SELECT id FROM rasa_sender WHERE sender_key = {sender})"));
+        more.push(format!(
+            "s.session_id IN (SELECT id FROM rasa_session WHERE sender_id IN \
+             (SELECT id FROM rasa_sender WHERE sender_key = {sender}))"
+        ));
     }
     if filters.slot.is_some() || filters.value.is_some() {
         let mut slot = vec!["v.session_id = s.session_id AND v.value <> 'null'".to_owned()];

@@ -212,6 +212,39 @@ impl Plan {
     }
 }
 
+/// Reads how many columns the key of history has, and whether an attempt to build another was
+/// interrupted.
+const KEY_OF_HISTORY: &str = "SELECT \
+     (SELECT indnkeyatts FROM pg_catalog.pg_index WHERE indisprimary \
+     AND indrelid = '_turnmill_history'::regclass)::bigint, \
+     to_regclass('_turnmill_history_key') IS NOT NULL";
+
+/// Gives history a key that begins with sender and time, in place of one of sender and number
+/// beside an index of times. Builds it without blocking queries, and locks the table for a moment.
+pub(crate) async fn history_by_time(connection: &Connection, notices: &Notices) -> Result<(), StoreError> {
+    let doing = "changing the key of _turnmill_history";
+    let row = connection.query_one(KEY_OF_HISTORY, &[]).await;
+    let (columns, unfinished): (Option<i64>, bool) = row
+        .and_then(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
+        .map_err(|error| connection.fail(error, doing))?;
+    if columns != Some(4) {
+        if unfinished {
+            let drop = "DROP INDEX CONCURRENTLY _turnmill_history_key";
+            concurrently(connection, drop, "_turnmill_history_key").await?;
+        }
+        notices.say("building the new key of _turnmill_history");
+        let build = "CREATE UNIQUE INDEX CONCURRENTLY _turnmill_history_key ON _turnmill_history \
+                     (\"sender_id\", \"greatest\", \"least\", \"number\")";
+        concurrently(connection, build, "_turnmill_history_key").await?;
+        let replace = "ALTER TABLE _turnmill_history DROP CONSTRAINT _turnmill_history_pkey, \
+                       ADD CONSTRAINT _turnmill_history_pkey PRIMARY KEY USING INDEX _turnmill_history_key";
+        execute(connection, replace, doing).await?;
+    }
+    notices.say("dropping _turnmill_history_time");
+    let drop = "DROP INDEX CONCURRENTLY IF EXISTS _turnmill_history_time";
+    concurrently(connection, drop, "_turnmill_history_time").await
+}
+
 /// Adds the remedy to the error of a view or rule that keeps a column from being changed.
 fn in_the_way(error: StoreError) -> StoreError {
     match error {

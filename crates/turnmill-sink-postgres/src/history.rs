@@ -43,16 +43,17 @@ const OF_PAGE: &str = "SELECT asked.n, found.\"time\", found.\"state\" \
      SELECT \"time\", \"state\" FROM _turnmill_checkpoint \
      WHERE \"sender_id\" = asked.sender AND \"time\" > asked.since \
      AND \"time\" >= page.\"least\" AND \"time\" < page.\"next\" ORDER BY \"time\") AS found";
-/// Reads the chunks from the checkpoint that [`BEFORE`] finds. The index alone decides which
+/// Reads the chunks from the checkpoint that [`BEFORE`] finds. The key alone decides which
 /// chunks.
 const CHUNKS: &str = "SELECT asked.n, chunk.\"number\", chunk.\"least\", chunk.\"greatest\", chunk.\"bytes\" \
      FROM unnest($1::uuid[], $2::double precision[], $3::bigint[], $4::bigint[]) \
      WITH ORDINALITY AS asked (sender, since, skipped, fetched, n) CROSS JOIN LATERAL (\
-     SELECT \"number\" FROM _turnmill_history \
+     SELECT \"greatest\", \"least\", \"number\" FROM _turnmill_history \
      WHERE \"sender_id\" = asked.sender AND \"greatest\" >= coalesce((\
      SELECT max(\"time\") FROM _turnmill_checkpoint WHERE \"sender_id\" = asked.sender AND \"time\" <= asked.since), \
      '-infinity') ORDER BY \"least\", \"number\" LIMIT asked.fetched OFFSET asked.skipped) AS found \
-     JOIN _turnmill_history AS chunk ON chunk.\"sender_id\" = asked.sender AND chunk.\"number\" = found.\"number\"";
+     JOIN _turnmill_history AS chunk ON chunk.\"sender_id\" = asked.sender AND chunk.\"greatest\" = found.\"greatest\" \
+     AND chunk.\"least\" = found.\"least\" AND chunk.\"number\" = found.\"number\"";
 
 const READING: &str = "reading history";
 

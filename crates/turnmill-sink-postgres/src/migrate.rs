@@ -9,7 +9,7 @@ use turnmill_sink::StoreError;
 use turnmill_sql::migrations::{Change, MIGRATIONS, Migration, pending};
 use turnmill_sql::{Dialect, Schema, meta, views};
 
-use crate::arrange::Plan;
+use crate::arrange::{Plan, history_by_time};
 use crate::connect::{Connection, RollBack, quoted};
 use crate::notices::Notices;
 use crate::settings::PostgresSettings;
@@ -323,6 +323,7 @@ async fn migrate(
                 connection.batch_execute(&sql).await.map_err(fail)?;
             }
             Change::Facts => make_facts(connection, &schema).await?,
+            Change::Keys => history_by_time(connection, notices).await?,
             _ => {
                 let detail = format!("bug in turnmill: PostgreSQL has no migration {}", named(step));
                 return Err(StoreError::Unusable { detail, source: None });

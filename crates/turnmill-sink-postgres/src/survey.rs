@@ -158,6 +158,10 @@ impl PostgresStore {
                 let plan = Plan::new(&connection, &schema, references).await?.describe();
                 let describe = |step: &Migration| match step.change {
                     Change::Rearrange => format!("{}: {}", named(step), plan.join("; ")),
+                    Change::Keys => format!(
+                        "{}: builds an index of _turnmill_history, beside running queries, and drops two",
+                        named(step)
+                    ),
                     _ => named(step),
                 };
                 let steps = pending(meta::schema_version(&facts)?)?;

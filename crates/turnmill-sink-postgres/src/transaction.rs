@@ -399,7 +399,7 @@ impl Transaction for PostgresTransaction<'_> {
             return Err(self.store.reading_only());
         }
         let mut steps = Vec::new();
-        write::changes(&self.store.sql, changes, &mut steps)?;
+        write::changes(&self.store.sql, changes, &write::begun(changes), &mut steps)?;
         // The entry is written with those of the batch: its number is the last lock.
         self.entries.extend(encode_rows(changes, self.sinks.wanted));
         self.run(steps).await

@@ -18,10 +18,10 @@
 //! `hello`, and the checkpoints after it go into the same transaction.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use turnmill_model::tables::Value;
-use turnmill_model::{Changes, EventTime, Key, RowView, SenderId, TableChanges};
+use turnmill_model::{Changes, EventTime, Key, RowView, SenderId, SessionId, TableChanges};
 use turnmill_sink::{Batch, CheckpointWrite, DeadLetter, HistoryStretch, HistoryWrite, StoreError};
 use turnmill_sql::upkeep::Removal;
 use turnmill_sql::{SqlType, facts, headers};
@@ -42,7 +42,9 @@ pub(crate) fn steps(sql: &Sql, batch: &Batch, numbers: &[u64]) -> Result<Vec<Ste
     let mut steps = Vec::with_capacity(40);
     remove(&sql.clear, batch.cleared.iter().chain(&batch.forgotten), &mut steps);
     remove(&sql.forget, batch.forgotten.iter(), &mut steps);
-    changes(sql, &batch.changes, &mut steps)?;
+    // What a rebuild finds may be damaged: slot states whose session is gone, say. It replaces them.
+    let fresh = if batch.cleared.is_empty() { begun(&batch.changes) } else { HashSet::new() };
+    changes(sql, &batch.changes, &fresh, &mut steps)?;
     timelines(sql, batch, &mut steps);
     history(sql, &batch.history, &mut steps);
     checkpoints(sql, &batch.checkpoints, &mut steps);
@@ -75,12 +77,19 @@ fn remove<'s>(removals: &[Removal], senders: impl Iterator<Item = &'s SenderId>,
 /// Tables come parents first. So a row is inserted after the row that it refers to and deleted
 /// before it, which is what checked foreign keys demand: `rasa_session` before `rasa_event` on the
 /// way in, `rasa_event` before `rasa_session` on the way out.
-pub(crate) fn changes(sql: &Sql, changes: &Changes, steps: &mut Vec<Step>) -> Result<(), StoreError> {
+///
+/// The rows of sessions `fresh`, which the changes begin, are in no table yet.
+pub(crate) fn changes(
+    sql: &Sql,
+    changes: &Changes,
+    fresh: &HashSet<SessionId>,
+    steps: &mut Vec<Step>,
+) -> Result<(), StoreError> {
     let mut deletes = Vec::new();
     let mut result = Ok(());
     changes.for_each_table(|changes| match sql.tables.get(changes.table.name) {
         Some(table) => {
-            write_table(table, &changes, steps);
+            write_table(table, &changes, fresh, steps);
             deletes.extend(delete(table, &changes));
         }
         None => {
@@ -92,20 +101,42 @@ pub(crate) fn changes(sql: &Sql, changes: &Changes, steps: &mut Vec<Step>) -> Re
     result
 }
 
-fn write_table(table: &TableSql, changes: &TableChanges<'_>, steps: &mut Vec<Step>) {
+/// Returns the sessions that the changes begin. No row of theirs is stored, because their rows refer
+/// to them.
+pub(crate) fn begun(changes: &Changes) -> HashSet<SessionId> {
+    changes.sessions.inserts.iter().map(|session| session.id).collect()
+}
+
+fn write_table(
+    table: &TableSql,
+    changes: &TableChanges<'_>,
+    fresh: &HashSet<SessionId>,
+    steps: &mut Vec<Step>,
+) {
     let rows = changes.inserts;
-    let order = by_id(rows);
-    if rows.len() >= COPY_FROM && !table.by_key {
+    let session = changes.table.column("session_id");
+    // A slot state replaces the stored one, but most are the first of their session. Looking for a
+    // stored one costs about as much as inserting.
+    let is_new = |row: &usize| match session.map(|column| rows.value(*row, column)) {
+        _ if !table.by_key => true,
+        Some(Value::Id(session)) => fresh.contains(&SessionId(session)),
+        _ => false,
+    };
+    let (mut new, mut others): (Vec<usize>, Vec<usize>) = by_id(rows).into_iter().partition(is_new);
+    if new.len() < COPY_FROM {
+        others.append(&mut new);
+    } else {
         let mut copy = CopyRows::new();
-        for row in order {
+        for row in new {
             copy.begin_row(table.types.len());
             for (column, ty) in table.types.iter().enumerate() {
                 copy.put(rows.value(row, column).into(), *ty);
             }
         }
         steps.push(Step::copy(table.name, &table.copy_in, copy.finish()));
-    } else if !rows.is_empty() {
-        steps.push(Step::arrays(table.name, &table.insert, columns(table, rows, &order)));
+    }
+    if !others.is_empty() {
+        steps.push(Step::arrays(table.name, &table.insert, columns(table, rows, &others)));
     }
     if !changes.updates.is_empty() {
         let (count, name) = (changes.updates.len(), table.name);

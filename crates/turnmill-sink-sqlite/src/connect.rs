@@ -11,10 +11,11 @@ use turnmill_model::Settings;
 use turnmill_model::tables::{Table, public};
 use turnmill_sink::StoreError;
 use turnmill_sql::indexes::PUBLISHED;
-use turnmill_sql::migrations::{Change, SCHEMA_VERSION, pending};
+use turnmill_sql::migrations::{Change, Migration, SCHEMA_VERSION, pending};
 use turnmill_sql::{Dialect, References, Schema, meta};
 
 use crate::SqliteStore;
+use crate::inspect::Survey;
 use crate::read_only;
 use crate::store::{DatabaseLocation, roll_back};
 
@@ -107,6 +108,27 @@ pub(crate) fn stored_settings(store: &SqliteStore) -> Result<Settings, StoreErro
     let meta = read_meta(store, &connection)?;
     pending(meta::schema_version(&meta)?)?;
     meta::settings(&meta)
+}
+
+/// Reads what the next [`open`] will find and do. Creates and migrates nothing.
+pub(crate) fn survey(store: &SqliteStore) -> Result<Survey, StoreError> {
+    let connection = connect(store, false)?;
+    require_ours(store, &connection)?;
+    let meta = read_meta(store, &connection)?;
+    let steps = pending(meta::schema_version(&meta)?)?;
+    let describe = |step: &Migration| {
+        let what = match step.change {
+            Change::Rearrange => ": builds and drops indexes",
+            Change::Keys => ": copies both tables inside the file, in one transaction",
+            _ => "",
+        };
+        format!("{} ({}){what}", step.number, step.name)
+    };
+    let problem = match meta::check_engine(&meta) {
+        Err(StoreError::Unusable { detail, .. }) => Some(detail),
+        other => other.map(|()| None)?,
+    };
+    Ok(Survey { settings: meta::settings(&meta)?, pending: steps.iter().map(describe).collect(), problem })
 }
 
 /// Creates the file for its owner alone if it is missing, because it contains conversations. SQLite
@@ -289,7 +311,14 @@ fn migrate(
         let statements = match step.change {
             Change::Create => schema.statements(),
             // A new store has them already.
-            Change::Widen | Change::Rearrange | Change::Sinks | Change::Formats | Change::Facts if !ours => {
+            Change::Widen
+            | Change::Rearrange
+            | Change::Sinks
+            | Change::Formats
+            | Change::Facts
+            | Change::Keys
+                if !ours =>
+            {
                 Vec::new()
             }
             Change::Widen => schema.new_columns(),
@@ -297,6 +326,7 @@ fn migrate(
             Change::Sinks => schema.tables_of_sinks(),
             Change::Formats => schema.for_formats(),
             Change::Facts => schema.tables_of_facts(),
+            Change::Keys => schema.copied_by_sender(),
             _ => {
                 let detail = format!("bug in turnmill: SQLite has no migration {}", step.number);
                 return Err(StoreError::Unusable { detail, source: None });

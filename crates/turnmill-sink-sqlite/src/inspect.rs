@@ -11,6 +11,18 @@ use crate::sql::{DEAD_LETTERS, LEDGER};
 use crate::store::{Versions, roll_back};
 use crate::{SqliteStore, connect, value};
 
+/// Findings about a file, which was only read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Survey {
+    /// Settings that filled the store.
+    pub settings: Settings,
+    /// Migrations that opening the store will apply, each with its number, its name and what it
+    /// does.
+    pub pending: Vec<String>,
+    /// Why the rows cannot be added to, with the remedy.
+    pub problem: Option<String>,
+}
+
 impl SqliteStore {
     /// Opens an existing store with any settings, and returns these. Creates, migrates and compares
     /// nothing. For tools that only read.
@@ -36,6 +48,15 @@ impl SqliteStore {
     /// Fatal if the file is missing, not turnmill's, or of a newer schema version.
     pub fn stored_settings(&self) -> Result<Settings, StoreError> {
         connect::stored_settings(self)
+    }
+
+    /// Reads what opening the store will find and do. Changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Fatal if the file is missing, not turnmill's, or of a newer schema version.
+    pub fn survey(&self) -> Result<Survey, StoreError> {
+        connect::survey(self)
     }
 
     /// Returns the number of rows of each public table, without reading them.

@@ -56,6 +56,7 @@ mod url;
 mod value;
 mod write;
 
+pub use inspect::Survey;
 pub use reader::SqliteReader;
 pub use store::SqliteStore;
 pub use transaction::SqliteTransaction;

@@ -59,11 +59,11 @@ pub(crate) const CHECKPOINTS_OF_PAGE: &str = "SELECT time, state FROM _turnmill_
      WHERE sender_id = ?1 AND time > ?2 AND time >= ?3 AND time < ?4 ORDER BY time";
 pub(crate) const DELETE_CHECKPOINTS: &str =
     "DELETE FROM _turnmill_checkpoint WHERE sender_id = ?1 AND time > ?2 AND time < ?3";
-/// The index alone yields the chunks to read.
+/// The key's tree alone yields the chunks to read.
 pub(crate) const HISTORY: &str = "SELECT chunk.number, chunk.least, chunk.greatest, chunk.bytes FROM (\
-     SELECT number, least FROM _turnmill_history WHERE sender_id = ?1 AND greatest >= ?2 \
+     SELECT rowid AS row, number, least FROM _turnmill_history WHERE sender_id = ?1 AND greatest >= ?2 \
      ORDER BY least, number LIMIT ?3 OFFSET ?4) AS found \
-     CROSS JOIN _turnmill_history AS chunk ON chunk.sender_id = ?1 AND chunk.number = found.number \
+     CROSS JOIN _turnmill_history AS chunk ON chunk.rowid = found.row \
      ORDER BY found.least, found.number";
 pub(crate) const LEDGER: &str = "SELECT source, records, events, duplicates, anonymised, dead_letters, \
                                  skipped, changed, parts \

@@ -47,6 +47,10 @@ type Described = (&'static str, &'static str, &'static [&'static str], IndexKind
 /// Name of the index of sender keys. It was unique up to schema version 4.
 pub(crate) const SENDER_KEY: &str = "idx_rasa_sender_assistant_sender_key";
 
+/// Name of the index of the senders of sessions' facts, which only PostgreSQL has. In SQLite each
+/// index of senders costs a new sender a page, and `idx_rasa_session_sender_seq` answers the same.
+pub(crate) const FACTS_SENDER: &str = "idx_ext_session_sender";
+
 /// Indexes that exist whether or not references are checked.
 const ALWAYS: [Described; 25] = [
     // Assistants and formats may have senders of the same key.
@@ -74,7 +78,7 @@ const ALWAYS: [Described; 25] = [
     ("_turnmill_patterns_active_name", "rasa_patterns", &["name"], Unique),
     // The columns after the first one answer the most frequent questions from the index alone.
     ("idx_ext_session_started", "ext_session", &["started_at", "channel", "is_handed_over", "turns"], Plain),
-    ("idx_ext_session_sender", "ext_session", &["sender_id"], Plain),
+    (FACTS_SENDER, "ext_session", &["sender_id"], Plain),
     ("idx_ext_turn_intent_asked", "ext_turn", &["intent", "asked_at"], Plain),
     ("idx_ext_turn_asked_channel", "ext_turn", &["asked_at", "channel", "response_us"], Plain),
     ("idx_ext_turn_session", "ext_turn", &["session_id"], Plain),
@@ -109,8 +113,10 @@ pub fn all(dialect: Dialect, references: References) -> Vec<TableIndex> {
         columns: columns.to_vec(),
         kind,
     });
-    let mut indexes: Vec<TableIndex> =
-        always.filter(|index| dialect == Dialect::Postgres || index.kind != BlockRange).collect();
+    let wanted = |index: &TableIndex| {
+        dialect == Dialect::Postgres || (index.kind != BlockRange && index.name != FACTS_SENDER)
+    };
+    let mut indexes: Vec<TableIndex> = always.filter(wanted).collect();
     if references == References::Checked {
         let led: Vec<(&str, &str)> = indexes.iter().filter_map(leads).collect();
         indexes.extend(referring().filter(|index| !leads(index).is_some_and(|first| led.contains(&first))));

@@ -1,8 +1,6 @@
 //! Describes the internal tables as data. They are turnmill's own: names and columns may change
 //! with any schema version.
 
-use turnmill_model::tables::Index;
-
 use crate::SqlType;
 
 /// One internal table.
@@ -16,11 +14,11 @@ pub struct InternalTable {
     pub columns: &'static [InternalColumn],
     /// The columns of its primary key.
     pub key: &'static [&'static str],
-    /// Its other indexes.
-    pub indexes: &'static [Index],
-    /// Whether rows are small and often rewritten. They are kept in the primary key's own tree, or
-    /// with room to be updated in place.
+    /// Whether rows are often rewritten. PostgreSQL keeps room to update them in place.
     pub hot: bool,
+    /// Whether SQLite keeps the rows in the primary key's own tree. That suits small rows, and rows
+    /// whose keys come in order.
+    pub clustered: bool,
 }
 
 /// One column of an internal table.
@@ -48,8 +46,8 @@ pub static META: InternalTable = InternalTable {
     doc: "One fact about the whole store.",
     columns: &[column("name", SqlType::Text), column("value", SqlType::Text)],
     key: &["name"],
-    indexes: &[],
     hot: true,
+    clustered: true,
 };
 
 /// The migrations that were applied.
@@ -62,8 +60,8 @@ pub static MIGRATIONS: InternalTable = InternalTable {
         column("applied_at", SqlType::DateTime),
     ],
     key: &["number"],
-    indexes: &[],
     hot: false,
+    clustered: false,
 };
 
 /// Position of each source.
@@ -76,8 +74,8 @@ pub static POSITION: InternalTable = InternalTable {
         column("position", SqlType::Text),
     ],
     key: &["source", "partition"],
-    indexes: &[],
     hot: true,
+    clustered: true,
 };
 
 /// Counts of each source's records by their outcome.
@@ -96,11 +94,13 @@ pub static LEDGER: InternalTable = InternalTable {
         column("parts", SqlType::Integer),
     ],
     key: &["source"],
-    indexes: &[],
     hot: true,
+    clustered: true,
 };
 
-/// Senders' newest states.
+/// Senders' newest states. Ids of senders come in no order, so a new sender's row belongs somewhere
+/// in the middle of the key's tree. That tree has only the ids: states are ten times as long, and a
+/// tree with them has ten times as many pages that are not in memory.
 pub static TIMELINE: InternalTable = InternalTable {
     name: "_turnmill_timeline",
     doc: "The state of one sender after its newest event.",
@@ -110,12 +110,16 @@ pub static TIMELINE: InternalTable = InternalTable {
         column("state", SqlType::Bytes),
     ],
     key: &["sender_id"],
-    indexes: &[],
     hot: true,
+    clustered: false,
 };
 
-/// Senders' events, as they were received. The index covers the search for a stretch of history, so
-/// only the chunks of that stretch are read. Times are the exact floats.
+/// Senders' events, as they were received. The key alone answers the search for a stretch of
+/// history, so only the chunks of that stretch are read. A chunk that is rewritten keeps its key.
+/// Times are the exact floats.
+///
+/// `number` alone would tell a sender's chunks apart. A key of sender and number beside an index of
+/// times would be a second tree that each new sender touches at another place.
 pub static HISTORY: InternalTable = InternalTable {
     name: "_turnmill_history",
     doc: "The events that one transaction added to one sender.",
@@ -126,12 +130,9 @@ pub static HISTORY: InternalTable = InternalTable {
         column("greatest", SqlType::Float),
         column("bytes", SqlType::Bytes),
     ],
-    key: &["sender_id", "number"],
-    indexes: &[Index {
-        name: "_turnmill_history_time",
-        columns: &["sender_id", "greatest", "least", "number"],
-    }],
+    key: &["sender_id", "greatest", "least", "number"],
     hot: false,
+    clustered: false,
 };
 
 /// Senders' states at earlier times.
@@ -144,8 +145,8 @@ pub static CHECKPOINT: InternalTable = InternalTable {
         column("state", SqlType::Bytes),
     ],
     key: &["sender_id", "time"],
-    indexes: &[],
     hot: true,
+    clustered: true,
 };
 
 /// Records that could not become rows.
@@ -169,8 +170,8 @@ pub static DEAD_LETTER: InternalTable = InternalTable {
         nullable("facts", SqlType::Text),
     ],
     key: &["id"],
-    indexes: &[],
     hot: false,
+    clustered: false,
 };
 
 /// Times for which the patterns of `rasa_patterns` hold, and the order in which they were uploaded.
@@ -183,8 +184,8 @@ pub static PATTERN: InternalTable = InternalTable {
         column("scopes", SqlType::Text),
     ],
     key: &["id"],
-    indexes: &[],
     hot: true,
+    clustered: true,
 };
 
 /// The changes of committed transactions, kept until every sink has them.
@@ -198,8 +199,8 @@ pub static OUTBOX: InternalTable = InternalTable {
         column("entry", SqlType::Bytes),
     ],
     key: &["number"],
-    indexes: &[],
     hot: false,
+    clustered: false,
 };
 
 /// The number of the newest entry of the outbox. A transaction locks its only row last, so numbers
@@ -213,8 +214,8 @@ pub static OUTBOX_HEAD: InternalTable = InternalTable {
         column("bytes", SqlType::Integer),
     ],
     key: &["id"],
-    indexes: &[],
     hot: true,
+    clustered: true,
 };
 
 /// The sinks, and how far each has come.
@@ -235,8 +236,8 @@ pub static SINK: InternalTable = InternalTable {
         nullable("error", SqlType::Text),
     ],
     key: &["name"],
-    indexes: &[],
     hot: true,
+    clustered: true,
 };
 
 /// The tables that came with sinks.

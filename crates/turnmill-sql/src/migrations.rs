@@ -40,20 +40,25 @@ pub enum Change {
     /// The tables of facts are made, empty, and comments on all public tables: see
     /// [`Schema::tables_of_facts`]. A rebuild fills the tables.
     Facts,
+    /// History is found by time through its primary key alone. In SQLite the rows of history and of
+    /// senders' states are copied for that: see [`Schema::copied_by_sender`]. PostgreSQL builds the
+    /// key beside running queries.
+    Keys,
 }
 
 /// All steps, in order.
-pub static MIGRATIONS: [Migration; 6] = [
+pub static MIGRATIONS: [Migration; 7] = [
     Migration { number: 1, name: "tables, indexes and views", change: Change::Create },
     Migration { number: 2, name: "columns for assistants and sources", change: Change::Widen },
     Migration { number: 3, name: "indexes and foreign keys", change: Change::Rearrange },
     Migration { number: 4, name: "tables for sinks", change: Change::Sinks },
     Migration { number: 5, name: "senders of several formats", change: Change::Formats },
     Migration { number: 6, name: "tables of facts", change: Change::Facts },
+    Migration { number: 7, name: "keys of history and states", change: Change::Keys },
 ];
 
 /// The version of the schema that this turnmill knows.
-pub const SCHEMA_VERSION: u32 = 6;
+pub const SCHEMA_VERSION: u32 = 7;
 
 /// Returns the steps that a store of schema version `stored` lacks. An empty database (version 0)
 /// gets only the first step, which creates the tables that all steps together would.
@@ -64,7 +69,7 @@ pub const SCHEMA_VERSION: u32 = 6;
 ///
 /// ```
 /// use turnmill_sql::migrations::pending;
-/// assert_eq!(pending(5)?.len(), 1);
+/// assert_eq!(pending(5)?.len(), 2);
 /// assert!(pending(99).is_err());
 /// # Ok::<(), turnmill_sink::StoreError>(())
 /// ```

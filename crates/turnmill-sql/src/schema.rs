@@ -1,6 +1,6 @@
 //! Generates the DDL.
 
-use turnmill_model::tables::{Column, EVENT_ERROR, Index, PUBLIC, Table};
+use turnmill_model::tables::{Column, EVENT_ERROR, PUBLIC, Table};
 use turnmill_model::text;
 
 use crate::dialect::{quoted, quoted_list};
@@ -201,7 +201,27 @@ impl Schema {
         [of_table].into_iter().chain(table.columns.iter().map(of_column)).collect()
     }
 
-    /// Returns the statements for an internal table and its indexes.
+    /// Returns the statements that give SQLite's tables of history and of states the present keys,
+    /// by copying the rows to new tables, and drop an index that answers no question.
+    #[must_use]
+    pub fn copied_by_sender(&self) -> Vec<String> {
+        let copy = |table: &InternalTable| {
+            let (name, columns) = (table.name, quoted_list(table.columns.iter().map(|column| column.name)));
+            let rename = format!("ALTER TABLE {name} RENAME TO {name}_before");
+            let fill = format!("INSERT INTO {name} ({columns}) SELECT {columns} FROM {name}_before");
+            let drop = format!("DROP TABLE {name}_before");
+            [rename].into_iter().chain(self.internal_table(table)).chain([fill, drop])
+        };
+        // Otherwise SQLite would check all views when a table is renamed, those of users as well.
+        let pragma = |on: &str| format!("PRAGMA legacy_alter_table = {on}");
+        [pragma("on")]
+            .into_iter()
+            .chain([&internal::HISTORY, &internal::TIMELINE].into_iter().flat_map(copy))
+            .chain([pragma("off"), format!("DROP INDEX IF EXISTS {}", indexes::FACTS_SENDER)])
+            .collect()
+    }
+
+    /// Returns the statements for an internal table.
     #[must_use]
     pub fn internal_table(&self, table: &InternalTable) -> Vec<String> {
         let columns: Vec<ColumnDdl> = table
@@ -215,8 +235,7 @@ impl Schema {
                 references: None,
             })
             .collect();
-        let mut statements = vec![self.create(table.name, &columns, table.key, table.hot, table.hot)];
-        statements.extend(table.indexes.iter().map(|index| create_index(table.name, index)));
+        let mut statements = vec![self.create(table.name, &columns, table.key, table.clustered, table.hot)];
         // These are compressed already, so PostgreSQL need not try.
         let packed = match table.name {
             name if name == internal::HISTORY.name => Some("bytes"),
@@ -280,8 +299,4 @@ impl Schema {
         }
         ddl
     }
-}
-
-fn create_index(table: &str, index: &Index) -> String {
-    format!("CREATE INDEX {} ON {table} ({})", index.name, quoted_list(index.columns.iter().copied()))
 }

@@ -98,12 +98,13 @@ fn a_store_of_version_1_becomes_like_a_new_one_and_keeps_its_rows() {
             let mut present = filled(&mut schemas, 3, 20).await;
             let mut old = of_version_1(&mut schemas, &present);
             let SchemaFound::Store { pending, .. } = old.survey().await.unwrap().schema else { panic!() };
-            assert_eq!(pending.len(), 5, "{pending:?}");
+            assert_eq!(pending.len(), 6, "{pending:?}");
             assert!(pending[0].contains("2 (columns for assistants and sources)"), "{pending:?}");
             assert!(pending[1].contains("3 (indexes and foreign keys)"), "{pending:?}");
             assert!(pending[2].contains("4 (tables for sinks)"), "{pending:?}");
             assert!(pending[3].contains("5 (senders of several formats)"), "{pending:?}");
             assert!(pending[4].contains("6 (tables of facts)"), "{pending:?}");
+            assert!(pending[5].contains("7 (keys of history and states): builds an index"), "{pending:?}");
             assert!(pending[1].contains("idx_rasa_event_session_seq"), "{pending:?}");
             assert!(pending[1].contains("idx_rasa_event_pattern_query"), "{pending:?}");
             let said = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
