@@ -84,7 +84,8 @@ pub(crate) fn settle<'r>(old: &mut Rewritten<'r>, new: &mut Rewritten<'r>, found
     let (events, bot_messages, user_messages) = (kept!(events), kept!(bot_messages), kept!(user_messages));
     let (actions, slots, markers) = (kept!(actions), kept!(slots), kept!(markers));
     let (commands, flow_statuses, errors) = (kept!(commands), kept!(flow_statuses), kept!(event_errors));
-    let message_facts = kept!(message_facts);
+    let (message_facts, slot_facts) = (kept!(message_facts), kept!(slot_facts));
+    let (dialog_runs, calls) = (kept!(dialog_runs), kept!(calls));
     macro_rules! updates {
         ($($table:ident: $kept:expr),*) => {$(
             $kept.updates(&old.out.$table, &new.out.$table, texts, &mut found.$table, &mut found.texts);
@@ -94,7 +95,8 @@ pub(crate) fn settle<'r>(old: &mut Rewritten<'r>, new: &mut Rewritten<'r>, found
         sessions: sessions, turns: turns, events: events, bot_messages: bot_messages, user_messages: user_messages,
         actions: actions, slots: slots, markers: markers, frames: frames, commands: commands,
         flow_statuses: flow_statuses, session_facts: session_facts, turn_facts: turn_facts,
-        message_facts: message_facts, event_errors: errors
+        message_facts: message_facts, dialog_runs: dialog_runs, slot_facts: slot_facts, calls: calls,
+        event_errors: errors
     );
     for (side, live) in [(old, false), (new, true)] {
         let of = |kept: &Kept| if live { kept.new.clone() } else { kept.old.clone() };
@@ -117,7 +119,8 @@ pub(crate) fn settle<'r>(old: &mut Rewritten<'r>, new: &mut Rewritten<'r>, found
             slot_states: Some(of(&slot_states)), markers: Some(of(&markers)), frames: Some(of(&frames)),
             commands: Some(of(&commands)), flow_statuses: Some(of(&flow_statuses)),
             session_facts: Some(of(&session_facts)), turn_facts: Some(of(&turn_facts)),
-            message_facts: Some(of(&message_facts)),
+            message_facts: Some(of(&message_facts)), dialog_runs: Some(of(&dialog_runs)),
+            slot_facts: Some(of(&slot_facts)), calls: Some(of(&calls)),
             event_errors: Some(of(&errors))
         );
         side.out.texts = texts;
