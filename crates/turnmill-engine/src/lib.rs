@@ -42,6 +42,8 @@ use std::sync::Arc;
 
 use turnmill_model::{Changes, Settings};
 
+mod calls;
+mod dialogs;
 mod diff;
 mod facts;
 mod mark;

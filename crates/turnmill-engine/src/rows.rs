@@ -89,6 +89,9 @@ pub(crate) fn write_event(out: &mut Changes, context: &Context<'_, '_>) {
         Body::Slot { name: None, .. }
         | Body::Flow { flow_id: None, .. }
         | Body::Stack { .. }
+        | Body::Agent { .. }
+        | Body::Tool { .. }
+        | Body::Unsupported
         | Body::SessionStarted
         | Body::SessionEnded
         | Body::Restart
