@@ -23,12 +23,13 @@ mod details;
 mod kept;
 mod mantle;
 mod nlu;
+mod prompts;
 mod scan;
 mod wire;
 
 use mantle::Mantle;
 use turnmill_model::json::{Fault, Limits, MAX_DEPTH, ParseError, Raw, Tree};
-use turnmill_model::{Decoder, Event, Reason, Record, Refused, Settings, TimeUnit};
+use turnmill_model::{Decoder, Event, Reason, Record, Refused, SecretFilter, Settings, TimeUnit};
 use wire::Wire;
 
 /// Decodes Rasa's events: the [`Decoder`] named `rasa`.
@@ -123,6 +124,17 @@ impl Decoder for RasaDecoder {
             Some(mantle) => kept::facts(record, &mantle.wire().ok()?),
             None => kept::facts(record, &wire),
         }
+    }
+
+    fn secret_filter(&self) -> Option<&dyn SecretFilter> {
+        Some(self)
+    }
+}
+
+/// Blanks the prompts of language models.
+impl SecretFilter for RasaDecoder {
+    fn without_secrets(&self, payload: &[u8]) -> Option<Vec<u8>> {
+        prompts::without_prompts(payload)
     }
 }
 

@@ -33,9 +33,9 @@ pub(crate) static RESOLUTION: Metric = Metric {
     title: "Flow resolution and drop-off",
     definition: "For each flow or skill of the assistant, the sessions in which it starts in the range: \
                  those in which it completes as well, not counting a completion that is a \
-                 cancellation, and the others, which dropped off; beside them those in which it is \
-                 interrupted, resumed and cancelled. The published queries count the last three for \
-                 one flow each and are not nested, so they may exceed 100.",
+                 cancellation, and the others, which dropped off; beside them the sessions in which \
+                 it is interrupted, resumed or cancelled in the range, whenever it started. The \
+                 published queries divide these by the first.",
     unit: Unit::Percent,
     charts: &[Chart::Bar, Chart::Table],
     counted: Counted::Rows,
@@ -46,25 +46,37 @@ pub(crate) static RESOLUTION: Metric = Metric {
         let mut draft = scope.draft();
         let Rows { slice, from, kept } = draft.rows("rasa_flow_status", "r.inserted_at");
         let flow = flow_of_assistant("r.flow_identifier");
-        let has = |condition: &str| format!("max(CASE WHEN {condition} THEN 1 ELSE 0 END)");
-        let [completed, interrupted, resumed, cancelled] = [
-            has("flow_status = 'completed' AND coalesce(step_id, '') <> 'NEXT:END'"),
-            has("flow_status = 'interrupted'"),
-            has("flow_status = 'resumed'"),
-            has("flow_status = 'cancelled'"),
-        ];
-        vec![draft.per_slice(
+        let completed = "flow_status = 'completed' AND coalesce(step_id, '') <> 'NEXT:END'";
+        let flows = draft.per_slice(
             "flows",
             &format!(
-                "SELECT o.slice, o.flow, count(*), sum(e.completed), sum(e.interrupted), sum(e.resumed), \
-                 sum(e.cancelled)\nFROM (SELECT DISTINCT {slice} AS slice, r.session_id, \
-                 r.flow_identifier AS flow FROM {from}\nWHERE {kept}\n  AND r.flow_status = 'started' \
-                 AND {flow}) o\nJOIN (SELECT session_id, flow_identifier, {completed} AS completed, \
-                 {interrupted} AS interrupted, {resumed} AS resumed, {cancelled} AS cancelled\n\
-                 FROM rasa_flow_status GROUP BY 1, 2) e\nON e.session_id = o.session_id \
+                "SELECT o.slice, o.flow, count(*), count(e.session_id)\nFROM (SELECT DISTINCT {slice} AS slice, \
+                 r.session_id, r.flow_identifier AS flow FROM {from}\nWHERE {kept}\n  \
+                 AND r.flow_status = 'started' AND {flow}) o\n\
+                 LEFT JOIN (SELECT DISTINCT session_id, flow_identifier FROM rasa_flow_status\n\
+                 WHERE {completed}) e\nON e.session_id = o.session_id \
                  AND e.flow_identifier = o.flow\nGROUP BY 1, 2"
             ),
-        )]
+        );
+        let mut draft = scope.draft();
+        let Rows { slice, from, kept } = draft.rows("rasa_flow_status", "r.inserted_at");
+        let sessions =
+            |condition: &str| format!("count(DISTINCT CASE WHEN {condition} THEN r.session_id END)");
+        let [interrupted, resumed, cancelled] = [
+            sessions("r.flow_status = 'interrupted'"),
+            sessions("r.flow_status = 'resumed'"),
+            sessions(
+                "r.flow_status = 'cancelled' OR (r.flow_status = 'completed' AND r.step_id = 'NEXT:END')",
+            ),
+        ];
+        let beside = draft.per_slice(
+            "beside",
+            &format!(
+                "SELECT {slice}, r.flow_identifier, {interrupted}, {resumed}, {cancelled}\nFROM {from}\n\
+                 WHERE {kept}\nGROUP BY 1, 2"
+            ),
+        );
+        vec![flows, beside]
     },
     values: |_, view| {
         let sum = |column: usize| view.rows("flows").iter().map(|row| integer(row, column)).sum();
@@ -75,15 +87,17 @@ pub(crate) static RESOLUTION: Metric = Metric {
         rows.sort_by_key(|row| row.get(1).and_then(Value::text));
         let row = |row: &&Row| {
             let (started, completed) = (integer(row, 2), integer(row, 3));
+            let beside = view.rows("beside").iter().find(|other| other.get(1) == row.get(1));
+            let beside = |column: usize| beside.map_or(0, |row| integer(row, column));
             vec![
-                row.get(1).cloned().unwrap_or(Value::Null),
+                cell(row, 1),
                 started.into(),
                 completed.into(),
                 Measure::share(completed, started).value().into(),
                 (started - completed).into(),
-                integer(row, 4).into(),
-                integer(row, 5).into(),
-                integer(row, 6).into(),
+                beside(2).into(),
+                beside(3).into(),
+                beside(4).into(),
             ]
         };
         vec![Table {

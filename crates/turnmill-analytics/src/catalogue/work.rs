@@ -143,7 +143,7 @@ pub(crate) static PROCESSING: Metric = Metric {
         largest_first(&mut rows, |row| row.1, |row| &row.0);
         vec![Table {
             name: "parts",
-            columns: vec!["part", "turns", "mean"],
+            columns: vec!["part", "turns", "mean_ms"],
             rows: rows.into_iter().map(|(name, count, mean)| vec![name, count.into(), mean.into()]).collect(),
         }]
     },

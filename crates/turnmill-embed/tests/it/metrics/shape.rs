@@ -253,12 +253,7 @@ pub(crate) fn shape(id: &str, answer: &Answer) -> Json {
             "count": value("turns"), "p50": value("p50"), "p90": value("p90"), "p95": value("p95"),
             "parts": table("parts", &[0, 1, 2]),
         }),
-        "X52_generated" => {
-            // The evaluation lists only those that say what made them.
-            let by = of(answer, "by").rows.iter().filter(|row| !row[0].is_null());
-            let by: Vec<Json> = by.map(|row| json!([cell(&row[0]), cell(&row[1])])).collect();
-            with(share("generated"), json!({"by": by}))
-        }
+        "X52_generated" => with(share("generated"), json!({"by": table("by", &[0, 1])})),
         "X53_slot_sources" => json!({
             "count": value("filled"), "by": table("by", &[0, 1]), "slots": pairs(answer, "slots"),
         }),
