@@ -194,7 +194,7 @@ pub(crate) static REPAIR: Metric = Metric {
     counted: Counted::Messages,
     sources: &[Source::Rasa],
     figures: &[share("repaired", "messages in whose turn such a pattern opens", "messages")],
-    split: None,
+    split: Some("each"),
     plan: |scope| {
         let mut draft = scope.draft();
         let Rows { slice, from, kept } = draft.turns();

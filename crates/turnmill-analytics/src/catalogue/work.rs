@@ -170,7 +170,7 @@ pub(crate) static GENERATED: Metric = Metric {
         "bot messages with a generated text",
         "bot messages that say what made it",
     )],
-    split: None,
+    split: Some("by"),
     plan: |scope| {
         let mut draft = scope.draft();
         let Rows { slice, from, kept } = draft.rows("rasa_bot_message", "r.timestamp");
