@@ -2,6 +2,7 @@
 
 mod changes;
 mod ends;
+mod flows;
 mod forms;
 mod funnel;
 mod intents;
@@ -16,6 +17,7 @@ mod sessions;
 mod usage;
 mod user_flow;
 mod users;
+mod work;
 
 use crate::metric::Metric;
 
@@ -79,6 +81,15 @@ pub static METRICS: &[&Metric] = &[
     &forms::FORMS,
     &forms::SLOT_VALUES,
     &forms::ENTITY_VALUES,
+    &flows::RESOLUTION,
+    &flows::RUNS,
+    &flows::REPAIR,
+    &flows::AGENTS,
+    &work::TOOLS,
+    &work::PROCESSING,
+    &work::GENERATED,
+    &work::SLOT_SOURCES,
+    &flows::COMMANDS,
     &releases::MARKERS,
     &releases::MODELS,
     &releases::ENVIRONMENTS,

@@ -60,6 +60,8 @@ pub enum Unit {
     Fraction,
     /// Seconds.
     Seconds,
+    /// Milliseconds.
+    Milliseconds,
     /// So many for each.
     Ratio,
     /// Percentage points.
@@ -77,6 +79,7 @@ impl Unit {
             Self::Percent => "%",
             Self::Fraction => "0-1",
             Self::Seconds => "s",
+            Self::Milliseconds => "ms",
             Self::Ratio => "ratio",
             Self::Points => "pp",
             Self::Rows => "rows",

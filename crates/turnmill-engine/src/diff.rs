@@ -67,6 +67,9 @@ fn differences(old: &Changes, new: &Changes, out: &mut Changes) -> Result<(), To
         session_facts,
         turn_facts,
         message_facts,
+        dialog_runs,
+        slot_facts,
+        calls,
         event_errors
     );
     slot_states(old, new, out)?;

@@ -14,8 +14,12 @@
 use serde::{Deserialize, Serialize};
 use turnmill_model::tables::{MessageFactsRow, SessionFactsRow, Text, Texts, TurnFactsRow};
 use turnmill_model::text::{LONG, SHORT, cut};
-use turnmill_model::{Body, Changes, Event, FlowStatus, Micros, Rows, SenderId, SessionId, UserMessage};
+use turnmill_model::{
+    Body, Changes, Event, EventId, FlowStatus, Micros, Rows, SenderId, SessionId, UserMessage,
+};
 use uuid::Uuid;
+
+use crate::dialogs::is_set_apart;
 
 /// Number of intents in a session's path.
 const PATH: usize = 8;
@@ -24,7 +28,7 @@ const PATH: usize = 8;
 const FLOWS: usize = 100;
 
 /// The kind of source that all events come from.
-const SOURCE: &str = "rasa";
+pub(crate) const SOURCE: &str = "rasa";
 
 /// Actions by which the assistant says that it did not understand.
 const FALLBACK_ACTIONS: [&str; 3] =
@@ -77,6 +81,8 @@ pub(crate) struct SessionFacts {
     last_template: Option<Box<str>>,
     handed_over_at: Option<i64>,
     ended: Ended,
+    /// Why it ended, as its last `session_ended` says it.
+    ended_reason: Option<Box<str>>,
 }
 
 /// How the events so far ended a session.
@@ -105,6 +111,20 @@ pub(crate) struct TurnFacts {
     form: Option<Loop>,
     /// `None` until the turn's first action, which decides.
     form_took: Option<Option<bool>>,
+    /// Most assistants do not say how long they took, so it is one pointer.
+    processing: Option<Box<Took>>,
+    /// The `user` event that began it.
+    message: EventId,
+    /// Whether that message has a row of facts.
+    has_message_row: bool,
+    is_missed: bool,
+}
+
+/// How long a turn was processed, in microseconds, and the parts of that.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Took {
+    total_us: i64,
+    parts: Option<Box<str>>,
 }
 
 /// Tells where a row of facts stands: in the store, in the changes, or in neither.
@@ -176,7 +196,7 @@ impl Loops {
     pub(crate) fn follow(&mut self, body: &Body<'_>) {
         match body {
             Body::Form { name } => self.form = shortened(name),
-            Body::Flow { status, flow_id: Some(flow), .. } if !flow.starts_with("pattern_") => {
+            Body::Flow { status, flow_id: Some(flow), .. } if !is_set_apart(flow) => {
                 let flow = short(flow);
                 match status {
                     FlowStatus::Started | FlowStatus::Resumed => {
@@ -225,6 +245,7 @@ impl SessionFacts {
             last_template: None,
             handed_over_at: None,
             ended: Ended::Not,
+            ended_reason: None,
         }
     }
 
@@ -250,7 +271,10 @@ impl SessionFacts {
                 self.bot_messages += 1;
                 self.last_template = shortened(template_name);
             }
-            Body::SessionEnded => self.ended = Ended::Explicit,
+            Body::SessionEnded => {
+                self.ended = Ended::Explicit;
+                self.ended_reason = shortened(&event.details.as_ref().and_then(|of| of.reason.as_deref()));
+            }
             Body::Restart => self.ended = Ended::Restart,
             Body::Pause => {
                 self.ended = Ended::Handoff;
@@ -293,8 +317,14 @@ impl SessionFacts {
     }
 
     pub(crate) fn memory(&self) -> usize {
-        let texts =
-            [&self.channel, &self.environment, &self.model_id, &self.last_intent, &self.last_template];
+        let texts = [
+            &self.channel,
+            &self.environment,
+            &self.model_id,
+            &self.last_intent,
+            &self.last_template,
+            &self.ended_reason,
+        ];
         let path = self.intent_path.iter().map(|intent| intent.len() + size_of::<Box<str>>());
         texts.into_iter().flatten().map(|text| text.len()).sum::<usize>() + path.sum::<usize>()
     }
@@ -316,12 +346,41 @@ impl TurnFacts {
             default_fallback: false,
             form: loops.active(),
             form_took: None,
+            processing: None,
+            message: event.id,
+            has_message_row: has_row(message),
+            is_missed: false,
         }
+    }
+
+    /// Returns the turn's message and whether it has a row of facts, if the next event of its kind
+    /// is the first to say that the assistant cannot do what the message asks for.
+    pub(crate) fn not_missed(&self) -> Option<(EventId, bool)> {
+        (!self.is_missed).then_some((self.message, self.has_message_row))
+    }
+
+    /// Notes that the row of the turn's message says so.
+    pub(crate) fn set_missed(&mut self) {
+        (self.has_message_row, self.is_missed) = (true, true);
+    }
+
+    /// Time of the turn's message, in microseconds.
+    pub(crate) fn asked_at(&self) -> i64 {
+        self.asked_at
     }
 
     /// Adds an event after the turn's `user` event. Returns whether the facts have changed, and
     /// whether the event is the turn's first answer.
     pub(crate) fn follow(&mut self, event: &Event<'_>) -> TurnStep {
+        let step = self.follow_body(event);
+        let processing = event.details.as_ref().and_then(|details| details.processing.as_ref());
+        let Some(processing) = processing else { return step };
+        let parts = processing.parts.as_ref().map(|parts| cut(parts, LONG).into());
+        self.processing = Some(Box::new(Took { total_us: processing.total_us, parts }));
+        if step == TurnStep::Nothing { TurnStep::Changed } else { step }
+    }
+
+    fn follow_body(&mut self, event: &Event<'_>) -> TurnStep {
         match &event.body {
             Body::Bot { template_name, .. } => {
                 self.bot_messages += 1;
@@ -367,7 +426,11 @@ impl TurnFacts {
 
     pub(crate) fn memory(&self) -> usize {
         let texts = [&self.intent, &self.channel, &self.environment, &self.model_id, &self.first_template];
-        size_of::<Self>() + texts.into_iter().flatten().map(|text| text.len()).sum::<usize>()
+        let took = self
+            .processing
+            .as_ref()
+            .map_or(0, |took| size_of::<Took>() + took.parts.as_ref().map_or(0, |parts| parts.len()));
+        size_of::<Self>() + took + texts.into_iter().flatten().map(|text| text.len()).sum::<usize>()
     }
 }
 
@@ -423,7 +486,7 @@ pub(crate) fn write_session(
         handed_over_at: facts.handed_over_at.map(Micros),
         outcome: None,
         is_test: false,
-        ended_reason: None,
+        ended_reason: add(texts, &facts.ended_reason),
         ended_by: texts.add(match facts.ended {
             Ended::Explicit => "explicit",
             Ended::Restart => "restart",
@@ -460,16 +523,21 @@ pub(crate) fn write_turn(
         default_fallback: facts.default_fallback,
         form: facts.form.as_ref().map(|form| texts.add(form.name())),
         form_took: facts.form_took.flatten(),
-        processing_us: None,
-        processing_parts: None,
+        processing_us: facts.processing.as_ref().map(|took| took.total_us),
+        processing_parts: facts.processing.as_ref().and_then(|took| add(texts, &took.parts)),
         weight: 1.0,
     });
 }
 
-/// Writes the row of `ext_message` of a `user` event, if there is something for it.
-pub(crate) fn write_message(out: &mut Changes, event: &Event<'_>, message: &UserMessage<'_>) {
-    if message.intent_ranking.is_none() && message.entities.is_none() {
-        return;
+fn has_row(message: &UserMessage<'_>) -> bool {
+    message.intent_ranking.is_some() || message.entities.is_some()
+}
+
+/// Writes the row of `ext_message` of a `user` event, if there is something for it. Returns whether
+/// there is.
+pub(crate) fn write_message(out: &mut Changes, event: &Event<'_>, message: &UserMessage<'_>) -> bool {
+    if !has_row(message) {
+        return false;
     }
     let texts = &mut out.texts;
     let mut long =
@@ -477,6 +545,7 @@ pub(crate) fn write_message(out: &mut Changes, event: &Event<'_>, message: &User
     let (intent_ranking, entities) = (long(&message.intent_ranking), long(&message.entities));
     let row = MessageFactsRow::new(event.id, texts.add(SOURCE));
     out.message_facts.inserts.push(MessageFactsRow { intent_ranking, entities, ..row });
+    true
 }
 
 fn add(texts: &mut Texts, text: &Option<Box<str>>) -> Option<Text> {

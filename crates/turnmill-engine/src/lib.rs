@@ -43,6 +43,8 @@ use std::sync::Arc;
 use turnmill_model::{Changes, Settings};
 
 mod beginning;
+mod calls;
+mod dialogs;
 mod diff;
 mod facts;
 mod mark;

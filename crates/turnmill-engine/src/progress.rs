@@ -5,6 +5,7 @@ use std::sync::Arc;
 use turnmill_model::{Changes, End, EventId, EventTime, Rows, SessionId, UserId};
 use uuid::Uuid;
 
+use crate::dialogs::{Dialogs, UnwrittenRuns};
 use crate::facts::FactsRow;
 use crate::patterns::Selected;
 use crate::rows;
@@ -22,6 +23,8 @@ pub(crate) struct Progress {
     /// The state before the newest event, if that is a metadata slot that may belong to the next
     /// session.
     pub(crate) held: Option<Box<HeldSlot>>,
+    /// Runs of flows, skills and agents whose rows are not written yet.
+    pub(crate) dialogs: UnwrittenRuns,
     /// Index of this run's first slot state.
     pub(crate) slot_states: usize,
     pub(crate) users: Vec<(UserId, usize)>,
@@ -58,6 +61,7 @@ impl Progress {
             live: LiveRows::default(),
             left: Vec::new(),
             held: None,
+            dialogs: UnwrittenRuns::default(),
             slot_states: out.slot_states.inserts.len(),
             users: Vec::new(),
             catches_up: true,
@@ -82,10 +86,10 @@ impl Progress {
 
     /// Makes the progress of a replay, which is compared with another one from the same checkpoint.
     ///
-    /// The ends and facts of the current session, turn and frame are written even if no event
-    /// extends them.
+    /// The ends and facts of the current session, turn and frame, and the rows of the open runs,
+    /// are written even if no event changes them.
     /// Without that, an end that only one of the two replays moves could not be compared.
-    pub(crate) fn of_replay(before: Totals) -> Self {
+    pub(crate) fn of_replay(before: Totals, dialogs: &Dialogs) -> Self {
         let changed = Written::Changed;
         let live = LiveRows {
             session: changed,
@@ -93,6 +97,7 @@ impl Progress {
             frame: changed,
             session_facts: FactsRow::Changed,
             turn_facts: FactsRow::Changed,
+            message: None,
             leading: None,
         };
         Self {
@@ -100,6 +105,7 @@ impl Progress {
             live,
             left: Vec::new(),
             held: None,
+            dialogs: UnwrittenRuns::all(dialogs),
             slot_states: 0,
             users: Vec::new(),
             catches_up: false,
@@ -117,6 +123,8 @@ pub(crate) struct LiveRows {
     pub(crate) frame: Written,
     pub(crate) session_facts: FactsRow,
     pub(crate) turn_facts: FactsRow,
+    /// The message of the open turn, if this run wrote its row of facts.
+    pub(crate) message: Option<EventId>,
     /// Extent of the changes when this run created the session; `None` once the session has begun.
     pub(crate) leading: Option<rows::Extent>,
 }

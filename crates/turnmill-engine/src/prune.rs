@@ -14,7 +14,7 @@
 use std::collections::{HashMap, HashSet};
 
 use turnmill_model::tables::{Row, Texts, Value};
-use turnmill_model::{Changes, Key, Rows, SessionId};
+use turnmill_model::{Changes, EventId, Key, Rows, SessionId};
 use uuid::Uuid;
 
 use crate::diff::BothTexts;
@@ -84,7 +84,11 @@ pub(crate) fn settle<'r>(old: &mut Rewritten<'r>, new: &mut Rewritten<'r>, found
     let (events, bot_messages, user_messages) = (kept!(events), kept!(bot_messages), kept!(user_messages));
     let (actions, slots, markers) = (kept!(actions), kept!(slots), kept!(markers));
     let (commands, flow_statuses, errors) = (kept!(commands), kept!(flow_statuses), kept!(event_errors));
-    let message_facts = kept!(message_facts);
+    let (mut message_facts, slot_facts) = (kept!(message_facts), kept!(slot_facts));
+    old.keep_open_messages(&mut message_facts.old);
+    new.keep_open_messages(&mut message_facts.new);
+    message_facts.keep_in_both(&old.out.message_facts, &new.out.message_facts, texts);
+    let (dialog_runs, calls) = (kept!(dialog_runs), kept!(calls));
     macro_rules! updates {
         ($($table:ident: $kept:expr),*) => {$(
             $kept.updates(&old.out.$table, &new.out.$table, texts, &mut found.$table, &mut found.texts);
@@ -94,7 +98,8 @@ pub(crate) fn settle<'r>(old: &mut Rewritten<'r>, new: &mut Rewritten<'r>, found
         sessions: sessions, turns: turns, events: events, bot_messages: bot_messages, user_messages: user_messages,
         actions: actions, slots: slots, markers: markers, frames: frames, commands: commands,
         flow_statuses: flow_statuses, session_facts: session_facts, turn_facts: turn_facts,
-        message_facts: message_facts, event_errors: errors
+        message_facts: message_facts, dialog_runs: dialog_runs, slot_facts: slot_facts, calls: calls,
+        event_errors: errors
     );
     for (side, live) in [(old, false), (new, true)] {
         let of = |kept: &Kept| if live { kept.new.clone() } else { kept.old.clone() };
@@ -117,7 +122,8 @@ pub(crate) fn settle<'r>(old: &mut Rewritten<'r>, new: &mut Rewritten<'r>, found
             slot_states: Some(of(&slot_states)), markers: Some(of(&markers)), frames: Some(of(&frames)),
             commands: Some(of(&commands)), flow_statuses: Some(of(&flow_statuses)),
             session_facts: Some(of(&session_facts)), turn_facts: Some(of(&turn_facts)),
-            message_facts: Some(of(&message_facts)),
+            message_facts: Some(of(&message_facts)), dialog_runs: Some(of(&dialog_runs)),
+            slot_facts: Some(of(&slot_facts)), calls: Some(of(&calls)),
             event_errors: Some(of(&errors))
         );
         side.out.texts = texts;
@@ -165,6 +171,18 @@ impl Rewritten<'_> {
                     *kept = true;
                 }
             }
+        }
+    }
+}
+
+impl Rewritten<'_> {
+    /// Keeps the rows of the messages of open turns.
+    fn keep_open_messages(&self, messages: &mut [bool]) {
+        let left = self.progress.left.iter().map(|left| &left.live);
+        let open: HashSet<EventId> =
+            left.chain([&self.progress.live]).filter_map(|live| live.message).collect();
+        for (row, kept) in self.out.message_facts.inserts.iter().zip(messages) {
+            *kept |= open.contains(&row.event_id);
         }
     }
 }

@@ -166,8 +166,8 @@ impl<'e> Replay<'e> {
         from: Option<&Checkpoint>,
     ) -> Result<Self, UnreadableState> {
         let side = || {
-            let timeline = whole.resume(from)?;
-            let progress = Some(Progress::of_replay(whole.totals.clone()));
+            let timeline: Timeline = whole.resume(from)?;
+            let progress = Some(Progress::of_replay(whole.totals.clone(), &timeline.cursor.dialogs));
             Ok(Side { timeline, out: Changes::default(), progress })
         };
         let (old, mut new) = (side()?, side()?);

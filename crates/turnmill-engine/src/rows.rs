@@ -89,6 +89,9 @@ pub(crate) fn write_event(out: &mut Changes, context: &Context<'_, '_>) {
         Body::Slot { name: None, .. }
         | Body::Flow { flow_id: None, .. }
         | Body::Stack { .. }
+        | Body::Agent { .. }
+        | Body::Tool { .. }
+        | Body::Unsupported
         | Body::SessionStarted
         | Body::SessionEnded
         | Body::Restart
@@ -227,6 +230,8 @@ pub(crate) struct Extent {
     pub(crate) markers: usize,
     frames: usize,
     flow_statuses: usize,
+    dialog_runs: usize,
+    calls: usize,
 }
 
 impl Extent {
@@ -241,6 +246,8 @@ impl Extent {
             markers: out.markers.inserts.len(),
             frames: out.frames.inserts.len(),
             flow_statuses: out.flow_statuses.inserts.len(),
+            dialog_runs: out.dialog_runs.inserts.len(),
+            calls: out.calls.inserts.len(),
         }
     }
 }
@@ -260,7 +267,7 @@ pub(crate) fn rename(out: &mut Changes, extent: Extent, sender: SenderId, old: S
             }
         )*};
     }
-    rename!(events, bot_messages, actions, markers, frames, flow_statuses);
+    rename!(events, bot_messages, actions, markers, frames, flow_statuses, dialog_runs, calls);
     for row in out.slots.inserts.iter_mut().skip(extent.slots).filter(|row| row.session_id == old) {
         row.session_id = new;
         row.slot_path = renamed_path(&mut out.texts, row.slot_path, sender, new);

@@ -33,7 +33,7 @@ use crate::progress::{Finished, HeldSlot, LeftSession, LiveRows, NamedSession, P
 use crate::state::{Open, OpenTurn, Order, Previous, PreviousKind, Session};
 use crate::timeline::Timeline;
 use crate::visits::Visit;
-use crate::{Engine, rows};
+use crate::{Engine, calls, dialogs, rows};
 
 /// Outcome of applying one event.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -101,6 +101,9 @@ impl<'r> Run<'r> {
         if let Some(since) = self.lacks_state(&placement, event) {
             return Step::NeedsReplay { since };
         }
+        if let Some(since) = self.changes_written_message(&placement, event) {
+            return Step::NeedsReplay { since };
+        }
         // From here on the event is applied. The order of the steps matters: `hold` needs the state
         // before the event's own rows, and `begin_session` gives the session the id for those rows.
         self.keep_checkpoint(event.time);
@@ -151,6 +154,27 @@ impl<'r> Run<'r> {
             Placement::BeginWithPrevious if self.progress.held.is_none() => cursor.newest,
             Placement::BeginWithPrevious | Placement::Begin { .. } | Placement::Return(_) => None,
         }
+    }
+
+    /// Returns the time from which a replay is needed, if the event changes the row of its turn's
+    /// message, and an earlier batch wrote that row. The state does not keep its texts.
+    ///
+    /// ```text
+    /// batch 1: sing (with entities)   batch 2: unsupported  -> the stored row of `sing` is missed
+    /// ```
+    fn changes_written_message(&mut self, placement: &Placement, event: &Event<'_>) -> Option<EventTime> {
+        if event.body != Body::Unsupported {
+            return None;
+        }
+        let session = match placement {
+            Placement::Stay { .. } | Placement::Adopt(_) => self.timeline.cursor.session.as_ref()?,
+            Placement::Return(session) => session,
+            Placement::Begin { .. } | Placement::BeginWithPrevious => return None,
+        };
+        let facts = &session.turn.as_ref()?.facts;
+        let (message, has_row) = facts.not_missed()?;
+        let is_written = has_row && calls::own_row(self.out, message).is_none();
+        is_written.then(|| EventTime::not_after(facts.asked_at()))
     }
 
     /// Keeps a checkpoint before the event at `time`, if enough events have passed since the last.
@@ -337,6 +361,7 @@ impl<'r> Run<'r> {
     fn rename_session(&mut self, id: SessionId) {
         let Some(session) = self.timeline.cursor.session.as_mut() else { return };
         let old = std::mem::replace(&mut session.id, id);
+        self.timeline.cursor.dialogs.rename_session(old, id);
         if let Some(extent) = self.progress.live.leading {
             rows::rename(self.out, extent, self.timeline.sender, old, id);
         }
@@ -414,13 +439,14 @@ impl<'r> Run<'r> {
             self.progress.live.turn = Written::Insert(self.out.turns.inserts.len());
             self.progress.live.turn_facts = FactsRow::New;
             rows::write_turn(self.out, &context, id);
-            facts::write_message(self.out, event, message);
+            let has_row = facts::write_message(self.out, event, message);
+            self.progress.live.message = has_row.then_some(event.id);
             let facts = Box::new(TurnFacts::new(event, message, &self.timeline.cursor.loops));
             self.set_turn(Some(OpenTurn { id, end: sequence_number, facts }));
         } else {
             self.extend_turn(event, sequence_number);
         }
-        self.timeline.cursor.loops.follow(&event.body);
+        self.follow_flows(event);
         let framed = self.write_frame(event, &context);
         if !framed && let Some(frame) = self.timeline.cursor.session.as_mut().and_then(|s| s.frame.as_mut()) {
             frame.end = sequence_number;
@@ -428,6 +454,25 @@ impl<'r> Run<'r> {
         }
         if event.body == Body::SessionEnded {
             self.close_turn();
+        }
+    }
+
+    /// Follows flows, skills and agents, and writes what the event says of tools, slots and
+    /// answers.
+    fn follow_flows(&mut self, event: &Event<'_>) {
+        let cursor = &mut self.timeline.cursor;
+        cursor.loops.follow(&event.body);
+        let Some(session) = cursor.session.as_mut() else { return };
+        let mut rows = dialogs::Rows { out: self.out, unwritten: &mut self.progress.dialogs };
+        cursor.dialogs.follow(event, session.id, &mut rows);
+        calls::write(self.out, event, session.id, session.turn.as_ref().map(|turn| turn.id));
+        if event.body == Body::Unsupported
+            && let Some(turn) = &mut session.turn
+            && let Some((message, has_row)) = turn.facts.not_missed()
+        {
+            calls::miss(self.out, message, has_row);
+            turn.facts.set_missed();
+            self.progress.live.message = Some(message);
         }
     }
 
@@ -459,6 +504,7 @@ impl<'r> Run<'r> {
         self.set_turn(None);
         self.progress.live.turn = Written::Stored;
         self.progress.live.turn_facts = FactsRow::Stored;
+        self.progress.live.message = None;
     }
 
     /// Applies the event to the dialogue stack. Returns whether it opened a stack frame.
@@ -548,6 +594,8 @@ impl<'r> Run<'r> {
     pub fn finish(mut self) -> Finished {
         self.flush();
         self.flush_session_facts(true);
+        let mut rows = dialogs::Rows { out: self.out, unwritten: &mut self.progress.dialogs };
+        self.timeline.cursor.dialogs.write(&mut rows);
         rows::last_slot_states(self.out, self.progress.slot_states);
         let timeline = &mut *self.timeline;
         let changed = timeline.totals != self.progress.before || !timeline.stored;

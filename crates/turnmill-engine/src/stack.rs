@@ -1,5 +1,7 @@
 //! Keeps the dialogue stack of CALM assistants: `stack` events patch it, session starts reset it.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use turnmill_model::json;
@@ -12,8 +14,10 @@ pub(crate) struct Stack(Option<Box<Value>>);
 /// The frame on top of the stack after a patch.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct TopFrame<'s> {
+    /// Its flow, or its skill where it has no flow.
     pub(crate) flow_id: Option<&'s str>,
-    pub(crate) step_id: Option<&'s str>,
+    /// Its step, after the name of its block and a slash where it is in a block.
+    pub(crate) step_id: Option<Cow<'s, str>>,
 }
 
 impl Stack {
@@ -55,7 +59,11 @@ impl Stack {
     pub(crate) fn top(&self) -> TopFrame<'_> {
         let frame = self.0.as_deref().and_then(|stack| stack.as_array()?.last()?.as_object());
         let text = |key| frame.and_then(|frame| frame.get(key)?.as_str());
-        TopFrame { flow_id: text("flow_id"), step_id: text("step_id") }
+        let step_id = text("step_id").map(|step| match text("block_id") {
+            Some(block) => Cow::Owned(format!("{block}/{step}")),
+            None => Cow::Borrowed(step),
+        });
+        TopFrame { flow_id: text("flow_id").or_else(|| text("skill_id")), step_id }
     }
 
     pub(crate) fn memory(&self) -> usize {
@@ -141,6 +149,15 @@ mod tests {
         ])
         .unwrap();
         assert_eq!(stack.top(), TopFrame { flow_id: Some("b"), step_id: None });
+    }
+
+    #[test]
+    fn frames_of_skills_name_the_skill_and_the_block() {
+        let block = r#"{"skill_id": "book", "block_id": "main", "step_id": "1", "type": "ordered_block"}"#;
+        let stack = patched(&[&format!(r#"[{{"op": "add", "path": "/0", "value": {block}}}]"#)]).unwrap();
+        assert_eq!(stack.top(), TopFrame { flow_id: Some("book"), step_id: Some("main/1".into()) });
+        let skill = r#"[{"op": "add", "path": "/0", "value": {"skill_id": "book", "block_id": "main", "flow_id": 5}}]"#;
+        assert_eq!(patched(&[skill]).unwrap().top(), TopFrame { flow_id: Some("book"), step_id: None });
     }
 
     #[test]

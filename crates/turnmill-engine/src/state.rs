@@ -5,6 +5,7 @@ use smallvec::SmallVec;
 use turnmill_model::{Event, EventId, EventTime, Micros, SessionId, UserId};
 use uuid::Uuid;
 
+use crate::dialogs::Dialogs;
 use crate::facts::{Loops, SessionFacts, TurnFacts};
 use crate::patterns::{Markers, Patterns};
 use crate::stack::Stack;
@@ -60,6 +61,8 @@ pub(crate) struct Cursor {
     pub(crate) stack: Stack,
     /// The active form and the open flows, for the rows of facts.
     pub(crate) loops: Loops,
+    /// The open runs of flows, skills and agents.
+    pub(crate) dialogs: Dialogs,
 }
 
 /// What the session rules need to know of the event before.
@@ -137,8 +140,17 @@ impl Session {
 
 impl StateComparison<'_> {
     pub(crate) fn cursors(&self, one: &Cursor, other: &Cursor) -> bool {
-        let Cursor { newest, newest_tie, newest_ids, last_sequence_number, previous, session, stack, loops } =
-            one;
+        let Cursor {
+            newest,
+            newest_tie,
+            newest_ids,
+            last_sequence_number,
+            previous,
+            session,
+            stack,
+            loops,
+            dialogs,
+        } = one;
         *newest == other.newest
             && *newest_tie == other.newest_tie
             && *newest_ids == other.newest_ids
@@ -146,6 +158,7 @@ impl StateComparison<'_> {
             && *previous == other.previous
             && *stack == other.stack
             && *loops == other.loops
+            && *dialogs == other.dialogs
             && match (session, &other.session) {
                 (Some(session), Some(other)) => self.sessions(session, other),
                 (session, other) => session == other,

@@ -9,7 +9,7 @@ use crate::state::{Cursor, Order, PreviousKind, Session, StateComparison, Totals
 use crate::visits::Visits;
 
 /// Version of the serialised form and of the rules. A store remembers it.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// Holds one sender's state: small, serialisable, versioned.
 ///
@@ -257,9 +257,10 @@ impl Timeline {
     #[must_use]
     pub fn memory(&self) -> usize {
         let visits = self.visits.as_ref().map_or(0, |visits| visits.memory());
-        let Cursor { session, stack, loops, .. } = &self.cursor;
+        let Cursor { session, stack, loops, dialogs, .. } = &self.cursor;
         let session = session.as_ref().map_or(0, Session::memory);
-        size_of::<Self>() + self.sender_key.len() + stack.memory() + loops.memory() + session + visits
+        let flows = stack.memory() + loops.memory() + dialogs.memory();
+        size_of::<Self>() + self.sender_key.len() + flows + session + visits
     }
 
     pub(crate) fn checkpoint(&self, time: EventTime) -> Checkpoint {

@@ -1,5 +1,6 @@
 //! Decodes Rasa's event bodies: one JSON object per event, as its brokers and tracker stores write
-//! them.
+//! them. Rasa's engine Mantle writes them in another shape, which is read into the same fields. One
+//! topic may carry both.
 //!
 //! What is absent here: state. An event is decoded without looking at any other. The engine makes
 //! sessions, turns and stacks of the events.
@@ -18,13 +19,17 @@
 //! ```
 
 mod build;
+mod details;
 mod kept;
+mod mantle;
 mod nlu;
+mod prompts;
 mod scan;
 mod wire;
 
+use mantle::Mantle;
 use turnmill_model::json::{Fault, Limits, MAX_DEPTH, ParseError, Raw, Tree};
-use turnmill_model::{Decoder, Event, Reason, Record, Refused, Settings, TimeUnit};
+use turnmill_model::{Decoder, Event, Reason, Record, Refused, SecretFilter, Settings, TimeUnit};
 use wire::Wire;
 
 /// Decodes Rasa's events: the [`Decoder`] named `rasa`.
@@ -70,14 +75,23 @@ impl RasaDecoder {
     }
 
     /// Finds the fields of the body `payload`. Returns `None` if the record is to be skipped.
-    fn read<'a>(&self, payload: &'a [u8]) -> Result<Option<Wire<'a>>, Refused> {
+    fn read<'a>(&self, payload: &'a [u8]) -> Result<Option<Body<'a>>, Refused> {
         let Some(text) = readable(payload, self.max_bytes)? else { return Ok(None) };
         let mut wire = Wire::default();
         if scan::scan(text, &mut wire).is_none() {
             parse(text, &mut wire)?;
         }
-        Ok(Some(wire))
+        let mantle = if mantle::is_mantle(&wire) { Mantle::read(text) } else { None };
+        Ok(Some(Body { wire, mantle }))
     }
+}
+
+/// A body in one of the two wire shapes.
+struct Body<'a> {
+    /// The fields of the first shape.
+    wire: Wire<'a>,
+    /// The body in the second shape, if that is its shape.
+    mantle: Option<Mantle<'a>>,
 }
 
 impl Decoder for RasaDecoder {
@@ -86,16 +100,41 @@ impl Decoder for RasaDecoder {
     }
 
     fn decode<'a>(&self, record: &Record<'a>, out: &mut Vec<Event<'a>>) -> Result<(), Refused> {
-        let Some(mut wire) = self.read(record.payload)? else { return Ok(()) };
+        let Some(Body { mut wire, mantle }) = self.read(record.payload)? else { return Ok(()) };
+        let Some(mantle) = mantle else {
+            if let Some(kept) = record.kept {
+                kept::fill(&mut wire, kept);
+            }
+            return build::event(&self.settings, record, &wire, out);
+        };
+        let mut wire = mantle.wire()?;
         if let Some(kept) = record.kept {
             kept::fill(&mut wire, kept);
         }
-        build::event(&self.settings, record, &wire, out)
+        // The metadata is a text in the record, so the event refers to a copy of it.
+        let mut events = Vec::new();
+        build::event(&self.settings, record, &wire, &mut events)?;
+        out.extend(events.into_iter().map(|event| event.into_owned()));
+        Ok(())
     }
 
     fn kept(&self, record: &Record<'_>, _ordinal: u32) -> Option<Vec<u8>> {
-        let wire = self.read(record.payload).ok().flatten()?;
-        kept::facts(record, &wire)
+        let Body { wire, mantle } = self.read(record.payload).ok().flatten()?;
+        match mantle {
+            Some(mantle) => kept::facts(record, &mantle.wire().ok()?),
+            None => kept::facts(record, &wire),
+        }
+    }
+
+    fn secret_filter(&self) -> Option<&dyn SecretFilter> {
+        Some(self)
+    }
+}
+
+/// Blanks the prompts of language models.
+impl SecretFilter for RasaDecoder {
+    fn without_secrets(&self, payload: &[u8]) -> Option<Vec<u8>> {
+        prompts::without_prompts(payload)
     }
 }
 

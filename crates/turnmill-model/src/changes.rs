@@ -4,9 +4,9 @@
 use uuid::Uuid;
 
 use crate::tables::{
-    ActionRow, BotMessageRow, CommandRow, EventErrorRow, EventRow, FlowStatusRow, FrameRow, MarkerRow,
-    MessageFactsRow, Row, SenderRow, SessionFactsRow, SessionRow, SlotRow, SlotStateRow, Table, Text, Texts,
-    TurnFactsRow, TurnRow, UserMessageRow, UserRow, Value,
+    ActionRow, BotMessageRow, CallRow, CommandRow, DialogRunRow, EventErrorRow, EventRow, FlowStatusRow,
+    FrameRow, MarkerRow, MessageFactsRow, Row, SenderRow, SessionFactsRow, SessionRow, SlotFactsRow, SlotRow,
+    SlotStateRow, Table, Text, Texts, TurnFactsRow, TurnRow, UserMessageRow, UserRow, Value,
 };
 
 /// Holds the row changes of a batch. Each table has its own typed lists.
@@ -59,6 +59,12 @@ pub struct Changes {
     pub turn_facts: Rows<TurnFactsRow>,
     /// `ext_message`.
     pub message_facts: Rows<MessageFactsRow>,
+    /// `ext_dialog_run`.
+    pub dialog_runs: Rows<DialogRunRow>,
+    /// `ext_slot`.
+    pub slot_facts: Rows<SlotFactsRow>,
+    /// `ext_call`.
+    pub calls: Rows<CallRow>,
     /// `_turnmill_event_error`.
     pub event_errors: Rows<EventErrorRow>,
 }
@@ -143,7 +149,7 @@ macro_rules! each_table {
     ($macro:ident!($self:ident $($rest:tt)*)) => {
         $macro!($self $($rest)*; users, senders, sessions, turns, events, bot_messages, user_messages, actions, slots,
             slot_states, markers, frames, commands, flow_statuses, session_facts, turn_facts, message_facts,
-            event_errors)
+            dialog_runs, slot_facts, calls, event_errors)
     };
 }
 
@@ -151,7 +157,7 @@ macro_rules! each_table {
 #[derive(Clone, Copy, Debug)]
 pub struct Mark {
     texts: usize,
-    rows: [[usize; 4]; 18],
+    rows: [[usize; 4]; 21],
 }
 
 impl Changes {

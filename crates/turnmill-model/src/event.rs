@@ -6,7 +6,8 @@ use std::cmp::Ordering;
 
 use uuid::Uuid;
 
-use crate::{EventId, EventTime, SenderId};
+use crate::details::owned;
+use crate::{Details, EventId, EventTime, SenderId};
 
 /// Holds one event of one sender. A [`Decoder`](crate::Decoder) builds it.
 ///
@@ -64,6 +65,8 @@ pub struct Event<'a> {
     pub counted: bool,
     /// The fields that are particular to its type.
     pub body: Body<'a>,
+    /// What assistants with flows, skills and agents say beside these. Most events have none.
+    pub details: Option<Box<Details<'a>>>,
 }
 
 /// How an event takes part in cutting its sender's events into sessions.
@@ -105,7 +108,7 @@ pub enum Body<'a> {
         /// The policy's confidence, finite.
         confidence: Option<f64>,
     },
-    /// `slot`: a slot was set.
+    /// `slot`, or `memory_set` and `memory_cleared` of Mantle: a slot was set.
     Slot {
         /// The slot's name; without one the event has no slot row.
         name: Option<Cow<'a, str>>,
@@ -120,15 +123,36 @@ pub enum Body<'a> {
         /// The JSON Patch, as text; `None` if `update` is no text, which never applies.
         update: Option<Cow<'a, str>>,
     },
-    /// `flow_started`, `flow_completed`, `flow_interrupted`, `flow_resumed`, `flow_cancelled`.
+    /// `flow_started`, `flow_completed`, `flow_interrupted`, `flow_resumed`, `flow_cancelled`, and
+    /// the same of Mantle's skills: `skill_activated`, `skill_completed` and so on.
     Flow {
         /// Which of the five.
         status: FlowStatus,
-        /// The flow; without one the event has no status row.
+        /// The flow or skill; without one the event has no status row.
         flow_id: Option<Cow<'a, str>>,
         /// The step the flow was at.
         step_id: Option<Cow<'a, str>>,
     },
+    /// `agent_started` and other events of sub agents.
+    Agent {
+        /// Which of them.
+        status: AgentStatus,
+        /// The agent.
+        agent_id: Option<Cow<'a, str>>,
+        /// The flow that called it.
+        flow_id: Option<Cow<'a, str>>,
+    },
+    /// `mcp_tool_executed`, `tool_executed`: a tool was called.
+    Tool {
+        /// The tool's name.
+        name: Option<Cow<'a, str>>,
+        /// Where the tool comes from: `mcp` or `local`.
+        source: Option<Cow<'a, str>>,
+        /// Whether the call failed.
+        is_error: Option<bool>,
+    },
+    /// `unsupported_request_classified`: the assistant cannot do what the message asks for.
+    Unsupported,
     /// `session_started`.
     SessionStarted,
     /// `session_ended`: the last event of its session.
@@ -211,6 +235,18 @@ pub enum FlowStatus {
     Cancelled,
 }
 
+/// What an event reports of a sub agent. Other events of agents are [`Body::Other`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AgentStatus {
+    /// `agent_started` or `agent_resumed`: the agent is called, once for each message that it
+    /// answers.
+    Called,
+    /// `agent_completed`
+    Completed,
+    /// `agent_cancelled`
+    Cancelled,
+}
+
 impl FlowStatus {
     /// Returns the status as `rasa_flow_status.flow_status` spells it.
     #[must_use]
@@ -254,6 +290,107 @@ impl<'a> Event<'a> {
             ordinal: 0,
             counted: true,
             body: Body::Other,
+            details: None,
+        }
+    }
+
+    /// Copies what is borrowed, for decoders that have to read a record from a copy of it.
+    #[must_use]
+    pub fn into_owned(self) -> Event<'static> {
+        Event {
+            id: self.id,
+            sender: self.sender,
+            sender_key: Cow::Owned(self.sender_key.into_owned()),
+            assistant: owned(self.assistant),
+            time: self.time,
+            tie: self.tie,
+            event_type: Cow::Owned(self.event_type.into_owned()),
+            model_id: owned(self.model_id),
+            environment: owned(self.environment),
+            user_key: owned(self.user_key),
+            session: self.session,
+            anonymised: self.anonymised.map(AnonymisedAt::into_owned),
+            identified_by_key: self.identified_by_key,
+            ordinal: self.ordinal,
+            counted: self.counted,
+            body: self.body.into_owned(),
+            details: self.details.map(|details| Box::new(details.into_owned())),
+        }
+    }
+}
+
+impl Body<'_> {
+    fn into_owned(self) -> Body<'static> {
+        match self {
+            Self::User(message) => Body::User(Box::new(message.into_owned())),
+            Self::Bot { text, template_name } => {
+                Body::Bot { text: owned(text), template_name: owned(template_name) }
+            }
+            Self::Action { name, policy, confidence } => {
+                Body::Action { name: owned(name), policy: owned(policy), confidence }
+            }
+            Self::Slot { name, value, is_set } => {
+                Body::Slot { name: owned(name), value: Cow::Owned(value.into_owned()), is_set }
+            }
+            Self::Stack { update } => Body::Stack { update: owned(update) },
+            Self::Flow { status, flow_id, step_id } => {
+                Body::Flow { status, flow_id: owned(flow_id), step_id: owned(step_id) }
+            }
+            Self::Agent { status, agent_id, flow_id } => {
+                Body::Agent { status, agent_id: owned(agent_id), flow_id: owned(flow_id) }
+            }
+            Self::Tool { name, source, is_error } => {
+                Body::Tool { name: owned(name), source: owned(source), is_error }
+            }
+            Self::Form { name } => Body::Form { name: owned(name) },
+            Self::Rejected { name } => Body::Rejected { name: owned(name) },
+            Self::SessionStarted => Body::SessionStarted,
+            Self::SessionEnded => Body::SessionEnded,
+            Self::Restart => Body::Restart,
+            Self::RoutingSessionEnded => Body::RoutingSessionEnded,
+            Self::Unsupported => Body::Unsupported,
+            Self::Pause => Body::Pause,
+            Self::Resume => Body::Resume,
+            Self::Inactive => Body::Inactive,
+            Self::Other => Body::Other,
+        }
+    }
+}
+
+impl UserMessage<'_> {
+    fn into_owned(self) -> UserMessage<'static> {
+        UserMessage {
+            text: owned(self.text),
+            intent: owned(self.intent),
+            retrieval_intent: owned(self.retrieval_intent),
+            confidence: self.confidence,
+            input_channel: owned(self.input_channel),
+            message_id: owned(self.message_id),
+            commands: self.commands.into_iter().map(Command::into_owned).collect(),
+            intent_ranking: owned(self.intent_ranking),
+            entities: owned(self.entities),
+        }
+    }
+}
+
+impl Command<'_> {
+    fn into_owned(self) -> Command<'static> {
+        Command {
+            index: self.index,
+            command: Cow::Owned(self.command.into_owned()),
+            flow: owned(self.flow),
+            slot: owned(self.slot),
+            options: owned(self.options),
+        }
+    }
+}
+
+impl AnonymisedAt<'_> {
+    fn into_owned(self) -> AnonymisedAt<'static> {
+        match self {
+            Self::Unmarked => AnonymisedAt::Unmarked,
+            Self::Seconds(seconds) => AnonymisedAt::Seconds(seconds),
+            Self::Text(text) => AnonymisedAt::Text(Cow::Owned(text.into_owned())),
         }
     }
 }

@@ -94,6 +94,22 @@ impl<'a> EventIdentity<'a> {
         }
     }
 
+    /// Makes the identity of an event with an id that copies and re-exports keep, such as Mantle's
+    /// `event_id`. Nothing else of the event is part of it.
+    ///
+    /// ```
+    /// use turnmill_model::{EventIdentity, SenderId, WrittenTime};
+    /// let (sender, time) = (SenderId::new(None, "u1"), WrittenTime::Number(1786900000.01));
+    /// let one = EventIdentity::with_id(sender, time, "01a00b8a-2d0a-7ed6-a4b7-f4f8023866b7");
+    /// assert_eq!(one.id(), one.id());
+    /// assert_ne!(one.id(), EventIdentity::with_id(sender, time, "01a00b8a-2d14-7e44").id());
+    /// ```
+    #[must_use]
+    pub fn with_id(sender: SenderId, time: WrittenTime<'a>, event_id: &'a str) -> Self {
+        // No other event has a type without a name.
+        Self { message_id: Some(event_id), ..Self::new(sender, "", time) }
+    }
+
     /// Returns the id of a plain copy. It starts with the milliseconds of a usable timestamp, else
     /// with 0.
     #[must_use]

@@ -31,6 +31,7 @@ mod changes;
 #[cfg(feature = "chrono")]
 mod date_time;
 mod decoders;
+mod details;
 mod event;
 mod id;
 mod identity;
@@ -47,7 +48,8 @@ pub use changes::{Changes, End, Key, Mark, RowView, Rows, TableChanges};
 #[cfg(feature = "chrono")]
 pub use date_time::TimeOutOfRange;
 pub use decoders::Decoders;
-pub use event::{AnonymisedAt, Body, Command, Event, FlowStatus, SessionRule, UserMessage};
+pub use details::{Details, Processing};
+pub use event::{AgentStatus, AnonymisedAt, Body, Command, Event, FlowStatus, SessionRule, UserMessage};
 pub use id::{EventId, EventKey, IdentityDigest, SenderId, SessionId, UserId};
 pub use identity::{EventIdentity, WrittenTime};
 pub use partition::PartitionId;

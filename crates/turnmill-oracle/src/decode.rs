@@ -3,12 +3,14 @@
 use std::borrow::Cow;
 
 use turnmill_model::{
-    AnonymisedAt, AssistantName, Body, Command, Event, EventIdentity, EventTime, FlowStatus, Reason, Record,
-    SenderId, SessionId, SessionIdMode, SessionRule, Settings, TimeUnit, UserMessage, WrittenTime, text,
+    AgentStatus, AnonymisedAt, AssistantName, Body, Command, Details, Event, EventIdentity, EventTime,
+    FlowStatus, Processing, Reason, Record, SenderId, SessionId, SessionIdMode, SessionRule, Settings,
+    TimeUnit, UserMessage, WrittenTime, text,
 };
 use uuid::Uuid;
 
 use crate::json::{self, Json, clean};
+use crate::mantle::{self, Flat};
 
 /// Size of the largest record that is read, in bytes.
 pub const MAX_RECORD_BYTES: usize = 16 * 1024 * 1024;
@@ -41,6 +43,7 @@ pub fn decode(settings: &Settings, record: &Record<'_>) -> Result<Option<Event<'
     if !matches!(body, Json::Object(_)) {
         return Err(Reason::NotAnObject);
     }
+    let Flat { body, event_id, sequence } = mantle::flat(body)?;
     let event_type = body.text("event").filter(|name| !name.is_empty()).ok_or(Reason::NoEventType)?;
     let sender_key = body
         .text("sender_id")
@@ -75,23 +78,31 @@ pub fn decode(settings: &Settings, record: &Record<'_>) -> Result<Option<Event<'
     let message_id = body
         .text("message_id")
         .or_else(|| body.get("parse_data").and_then(|parse_data| parse_data.text("message_id")));
-    let identified_by_key = event_type == "user" && message_id.is_some();
+    let identified_by_key = event_type == "user" && message_id.is_some() && event_id.is_none();
     let set = |environment: &String| environment != "RASA_ENVIRONMENT_NOT_SET";
     let environment = record.environment.map(clean).filter(set);
     Ok(Some(Event {
-        id: identity(
-            sender,
-            &event_type,
-            (seconds, written),
-            message_id.as_deref(),
-            &body,
-            anonymised.as_ref(),
-        ),
+        id: match &event_id {
+            Some(id) => {
+                let written = written.canonical();
+                let time = seconds.map_or(WrittenTime::Other(&written), WrittenTime::Number);
+                let identity = EventIdentity::with_id(sender, time, id);
+                anonymised.as_ref().map_or_else(|| identity.id(), |mark| identity.anonymised(mark))
+            }
+            None => identity(
+                sender,
+                &event_type,
+                (seconds, written),
+                message_id.as_deref(),
+                &body,
+                anonymised.as_ref(),
+            ),
+        },
         sender,
         sender_key: sender_key.into(),
         assistant: owned(assistant),
         time,
-        tie: record.row,
+        tie: sequence.or(record.row),
         model_id: owned(metadata.text("model_id")),
         environment: owned(environment.or_else(|| metadata.text("rasa_environment").filter(set))),
         user_key: body
@@ -103,6 +114,7 @@ pub fn decode(settings: &Settings, record: &Record<'_>) -> Result<Option<Event<'
         identified_by_key,
         ordinal: 0,
         counted: true,
+        details: details(&event_type, &body, metadata).map(Box::new),
         body: event_body(settings, &event_type, &body, metadata),
         event_type: event_type.into(),
     }))
@@ -194,10 +206,32 @@ fn session_id(mode: SessionIdMode, metadata: &Json) -> Option<Uuid> {
 }
 
 fn event_body(settings: &Settings, event_type: &str, body: &Json, metadata: &Json) -> Body<'static> {
-    let flow = |status| Body::Flow {
+    let run = |status, id: &str| Body::Flow {
         status,
-        flow_id: owned(body.text("flow_id")),
+        flow_id: owned(body.text(id)),
         step_id: owned(body.text("step_id")),
+    };
+    let flow = |status| run(status, "flow_id");
+    let skill = |status| run(status, "skill_id");
+    let slot = |name: &str, value: &Json| {
+        let written = match value {
+            Json::Text(text) if settings.bare_slot_strings => clean(text),
+            other => other.canonical(),
+        };
+        Body::Slot { name: owned(body.text(name)), value: written.into(), is_set: *value != Json::Null }
+    };
+    let agent = |status| Body::Agent {
+        status,
+        agent_id: owned(body.text("agent_id")),
+        flow_id: owned(body.text("flow_id")),
+    };
+    let tool = |source: Option<String>| Body::Tool {
+        name: owned(body.text("tool_name")),
+        source: owned(source),
+        is_error: match body.get("is_error") {
+            Some(Json::Bool(is_error)) => Some(*is_error),
+            _ => None,
+        },
     };
     match event_type {
         "user" => Body::User(Box::new(user_message(body))),
@@ -210,14 +244,26 @@ fn event_body(settings: &Settings, event_type: &str, body: &Json, metadata: &Jso
             policy: owned(body.text("policy")),
             confidence: body.finite("confidence"),
         },
-        "slot" => {
-            let value = body.get("value").unwrap_or(&Json::Null);
-            let written = match value {
-                Json::Text(text) if settings.bare_slot_strings => clean(text),
-                other => other.canonical(),
-            };
-            Body::Slot { name: owned(body.text("name")), value: written.into(), is_set: *value != Json::Null }
-        }
+        "slot" => slot("name", body.get("value").unwrap_or(&Json::Null)),
+        "memory_set" => match body.text("value_json") {
+            Some(text) => {
+                let parsed = json::parse(&text).filter(|parsed| !parsed.too_deep());
+                slot("key", &parsed.unwrap_or(Json::Text(text)))
+            }
+            None => slot("key", body.get("value").unwrap_or(&Json::Null)),
+        },
+        "memory_cleared" => slot("key", &Json::Null),
+        "skill_activated" => skill(FlowStatus::Started),
+        "skill_completed" => skill(FlowStatus::Completed),
+        "skill_interrupted" => skill(FlowStatus::Interrupted),
+        "skill_resumed" => skill(FlowStatus::Resumed),
+        "skill_cancelled" => skill(FlowStatus::Cancelled),
+        "agent_started" | "agent_resumed" => agent(AgentStatus::Called),
+        "agent_completed" => agent(AgentStatus::Completed),
+        "agent_cancelled" => agent(AgentStatus::Cancelled),
+        "mcp_tool_executed" => tool(Some("mcp".to_owned())),
+        "tool_executed" => tool(body.text("source")),
+        "unsupported_request_classified" => Body::Unsupported,
         "stack" => Body::Stack { update: owned(body.text("update")) },
         "flow_started" => flow(FlowStatus::Started),
         "flow_completed" => flow(FlowStatus::Completed),
@@ -235,6 +281,68 @@ fn event_body(settings: &Settings, event_type: &str, body: &Json, metadata: &Jso
         "inactive" => Body::Inactive,
         _ => Body::Other,
     }
+}
+
+/// Returns what an event of an assistant with flows says beside its body, if it says something.
+fn details(event_type: &str, body: &Json, metadata: &Json) -> Option<Details<'static>> {
+    let mut details = Details::default();
+    match event_type {
+        "slot" => details.filled_by = owned(body.text("filled_by")),
+        "bot" => {
+            let source = metadata.text("utter_source").or_else(|| metadata.text("mantle_response_source"));
+            details.generated_by = owned(source);
+        }
+        "agent_completed" => {
+            details.reason = owned(body.text("status").filter(|status| status != "completed"));
+        }
+        "agent_cancelled" => details.reason = owned(body.text("reason")),
+        "session_ended" => details.reason = owned(metadata.text("_reason")),
+        _ => {}
+    }
+    if event_type == "action" {
+        details.has_failed = metadata.get("execution_success") == Some(&Json::Bool(false));
+    }
+    if event_type == "action" || event_type == "bot_turn_ended" {
+        details.processing = metadata.get("execution_times").and_then(processing);
+    }
+    if event_type == "flow_started" || event_type == "skill_activated" {
+        details.frame_id = owned(metadata.text("frame_id"));
+        details.frame_type = owned(metadata.text("frame_type"));
+        details.reason = owned(metadata.text("reason").or_else(|| metadata.text("error_type")));
+    }
+    let skills = ["activated", "completed", "cancelled", "interrupted", "resumed"];
+    details.is_skill = skills.iter().any(|skill| event_type == format!("skill_{skill}"));
+    (!details.is_empty()).then_some(details)
+}
+
+/// Returns the processing time in an object of milliseconds.
+fn processing(times: &Json) -> Option<Processing<'static>> {
+    let Json::Object(members) = times else { return None };
+    let total = times.finite("rasa_processing_ms").filter(|ms| *ms >= 0.0 && *ms <= 1e9)?;
+    let mut numbers: Vec<(String, String)> = Vec::new();
+    for (name, value) in members {
+        let name = clean(name);
+        numbers.retain(|(other, _)| *other != name);
+        if let Json::Number(_) = value {
+            numbers.push((name, value.canonical()));
+        }
+    }
+    numbers.retain(|(name, _)| name != "rasa_processing_ms");
+    numbers.sort();
+    let mut members: Vec<String> = numbers
+        .into_iter()
+        .map(|(name, number)| format!("{}: {number}", Json::Text(name).canonical()))
+        .collect();
+    let whole = |members: &[String]| format!("{{{}}}", members.join(", "));
+    while whole(&members).chars().count() > text::LONG {
+        members.pop();
+    }
+    let parts = (!members.is_empty()).then(|| whole(&members).into());
+    // Half goes to the even one.
+    let micros = total * 1_000.0;
+    let (below, rest) = (micros.floor(), micros - micros.floor());
+    let up = rest > 0.5 || (rest == 0.5 && below % 2.0 == 1.0);
+    Some(Processing { total_us: below as i64 + i64::from(up), parts })
 }
 
 fn user_message(body: &Json) -> UserMessage<'static> {

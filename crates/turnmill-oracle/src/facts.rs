@@ -3,9 +3,10 @@
 //! Every column is a search through the events of its session or turn. Only the open forms and
 //! flows, and how a session ended, are followed event by event.
 
-use turnmill_model::text::{SHORT, cut};
+use turnmill_model::text::{LONG, SHORT, cut};
 use turnmill_model::{Body, Event, FlowStatus, Micros, SenderId, SessionId, UserMessage};
 
+use crate::dialogs::is_own;
 use crate::json::Json;
 use crate::sessions::Placement;
 use crate::value::{OwnedValue, Tables};
@@ -31,15 +32,21 @@ pub(crate) fn write(
             // The position of the turn's `user` event among all events of the sender.
             let at = session.events[turn.start];
             let form = if at == 0 { None } else { loops[at - 1].clone() };
-            put("ext_turn", turn_row(sender, *id, &of_session[turn.clone()], form));
+            let of_turn = &of_session[turn.clone()];
+            put("ext_turn", turn_row(sender, *id, of_turn, form));
+            let is_missed = of_turn.iter().any(|event| event.body == Body::Unsupported);
+            if let Body::User(message) = &of_turn[0].body {
+                let says_something = message.intent_ranking.is_some() || message.entities.is_some();
+                if says_something || is_missed {
+                    put("ext_message", message_row(of_turn[0], Some(message), is_missed));
+                }
+            }
         }
     }
     for event in events {
-        if let Body::User(message) = &event.body {
-            let texts = [&message.intent_ranking, &message.entities];
-            if texts.iter().any(|text| text.is_some()) {
-                put("ext_message", message_row(event, message));
-            }
+        let generated_by = event.details.as_ref().and_then(|details| details.generated_by.as_ref());
+        if matches!(event.body, Body::Bot { .. }) && generated_by.is_some() {
+            put("ext_message", message_row(event, None, false));
         }
     }
 }
@@ -67,7 +74,7 @@ fn loops(events: &[Event<'_>]) -> Vec<Option<(bool, String)>> {
     for event in events {
         match &event.body {
             Body::Form { name } => form = name.as_deref().map(|name| cut(name, SHORT).to_owned()),
-            Body::Flow { status, flow_id: Some(flow), .. } if !flow.starts_with("pattern_") => {
+            Body::Flow { status, flow_id: Some(flow), .. } if !is_own(flow) => {
                 let flow = cut(flow, SHORT).to_owned();
                 if *status != FlowStatus::Interrupted {
                     flows.retain(|open| *open != flow);
@@ -95,6 +102,10 @@ fn loops(events: &[Event<'_>]) -> Vec<Option<(bool, String)>> {
 
 fn short(text: Option<&str>) -> Option<String> {
     text.map(|text| cut(text, SHORT).to_owned())
+}
+
+fn long(text: Option<&str>) -> Option<String> {
+    text.map(|text| cut(text, LONG).to_owned())
 }
 
 fn messages<'e>(events: &'e [&Event<'_>]) -> impl DoubleEndedIterator<Item = &'e UserMessage<'e>> {
@@ -150,6 +161,8 @@ fn session_row(
         _ => None,
     };
     let paused = events.iter().find(|event| event.body == Body::Pause).map(time);
+    let end = events.iter().rev().find(|event| event.body == Body::SessionEnded);
+    let reason = end.and_then(|end| end.details.as_ref()).and_then(|details| details.reason.as_deref());
     let open = if is_latest { "open" } else { "next_session" };
     let count = |number: usize| OwnedValue::Integer(number as i64);
     vec![
@@ -175,7 +188,7 @@ fn session_row(
         paused.into(),
         OwnedValue::Null,
         false.into(),
-        OwnedValue::Null,
+        short(reason).into(),
         ended(events).unwrap_or(open).into(),
         path.canonical().into(),
     ]
@@ -215,6 +228,7 @@ fn turn_row(
         (Some((true, form)), Some((Some(action), took))) if cut(action, SHORT) == form => Some(took),
         _ => None,
     };
+    let processing = events.iter().rev().find_map(|event| event.details.as_ref()?.processing.as_ref());
     let confidence = message.confidence.map(|number| if number == 0.0 { 0.0 } else { number });
     vec![
         asked.id.turn().into(),
@@ -232,8 +246,8 @@ fn turn_row(
         fell_back.into(),
         form.map(|(_, name)| name).into(),
         took.into(),
-        OwnedValue::Null,
-        OwnedValue::Null,
+        processing.map(|processing| processing.total_us).into(),
+        long(processing.and_then(|processing| processing.parts.as_deref())).into(),
         1.0.into(),
     ]
 }
@@ -241,14 +255,16 @@ fn turn_row(
 /// The action that decides nothing.
 const UNLIKELY: Option<&str> = Some("action_unlikely_intent");
 
-fn message_row(event: &Event<'_>, message: &UserMessage<'_>) -> Row {
-    let text =
-        |text: &Option<std::borrow::Cow<'_, str>>| OwnedValue::from(text.as_deref().map(str::to_owned));
+fn message_row(event: &Event<'_>, message: Option<&UserMessage<'_>>, is_missed: bool) -> Row {
+    let text = |text: Option<&str>| OwnedValue::from(text.map(str::to_owned));
     let columns = turnmill_model::tables::EXT_MESSAGE.columns;
+    let details = event.details.as_deref();
     let value = |name: &str| match name {
         "event_id" => event.id.into(),
-        "intent_ranking" => text(&message.intent_ranking),
-        "entities" => text(&message.entities),
+        "is_missed" => is_missed.then_some(true).into(),
+        "intent_ranking" => text(message.and_then(|message| message.intent_ranking.as_deref())),
+        "entities" => text(message.and_then(|message| message.entities.as_deref())),
+        "generated_by" => short(details.and_then(|details| details.generated_by.as_deref())).into(),
         "weight" => 1.0.into(),
         "source_system" => "rasa".into(),
         _ => OwnedValue::Null,

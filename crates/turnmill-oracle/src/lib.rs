@@ -26,8 +26,10 @@
 //! ```
 
 mod decode;
+mod dialogs;
 mod facts;
 mod json;
+mod mantle;
 mod markers;
 mod patch;
 mod rows;
@@ -179,6 +181,7 @@ fn of_events(settings: &Settings, patterns: &[Pattern], events: &[Event<'_>]) ->
         let errors = rows::write(settings, *sender, events, placement, &ids, &mut oracle.tables);
         oracle.event_errors.extend(errors);
         facts::write(*sender, events, placement, &ids, &mut oracle.tables);
+        dialogs::write(events, placement, &ids, &mut oracle.tables);
         for (session, id) in placement.sessions.iter().zip(&ids) {
             let of_session: Vec<&Event<'_>> =
                 session.events.iter().map(|position| &events[*position]).collect();

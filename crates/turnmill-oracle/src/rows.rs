@@ -135,7 +135,11 @@ pub(crate) fn write(
                         Json::List(elements) => elements.last().unwrap_or(&Json::Null),
                         _ => &Json::Null,
                     };
-                    let (flow, step) = (top.text("flow_id"), top.text("step_id"));
+                    let flow = top.text("flow_id").or_else(|| top.text("skill_id"));
+                    let step = match (top.text("block_id"), top.text("step_id")) {
+                        (Some(block), Some(step)) => Some(block + "/" + &step),
+                        (_, step) => step,
+                    };
                     let frame = Frame { id: event.id, flow, step, time };
                     frames.push(Range { what: frame, start: number, end: number });
                 }
@@ -257,6 +261,9 @@ fn dependent_rows(sender: SenderId, at: &At<'_>) -> Vec<(&'static str, Vec<Owned
         Body::Slot { name: None, .. }
         | Body::Flow { flow_id: None, .. }
         | Body::Stack { .. }
+        | Body::Agent { .. }
+        | Body::Tool { .. }
+        | Body::Unsupported
         | Body::SessionStarted
         | Body::SessionEnded
         | Body::Restart

@@ -76,6 +76,10 @@ impl Keys {
                 b"data" => found.data = true,
                 // An object under this key is an envelope of another container.
                 b"event" => found.event |= !matches!(scanner.peek(), Ok(b'{' | b'[')),
+                // Events of Rasa's engine Mantle have no `event`, and name their sender so.
+                b"conversation_id" if !matches!(scanner.peek(), Ok(b'{' | b'[')) => {
+                    (found.event, found.sender_id) = (true, true);
+                }
                 b"events" => found.events = true,
                 b"exchange" | b"routing_key" | b"payload_encoding" => found.exchange = true,
                 b"latest_message" => found.latest_message = true,
@@ -403,6 +407,7 @@ mod tests {
         for (text, container, layout) in [
             (r#"{"sender_id": "u", "event": "bot", "data": {}}"#, Container::Rasa, Lines),
             (r#"{"topic": 1, "value": 1, "payload": 1, "events": [], "event": "x"}"#, Container::Rasa, Lines),
+            (r#"{"conversation_id": "u", "user": {"event": "x", "events": []}}"#, Container::Rasa, Lines),
             (r#"{"sender_id": "u", "slots": {"topic": 1}, "events": []}"#, Container::Tracker, Values),
             (r#"{"topic": "t", "partition": 0, "payload": null}"#, Container::Kcat, Lines),
             (r#"{"topic": "t", "partition": 0, "value": null}"#, Container::Kafka, Lines),

@@ -3,7 +3,7 @@
 /** @import { Answer, Cell, Figure, Line, Series, Table, Unit } from "./types.js" */
 
 /** @type {Record<string, Unit>} */
-const UNITS = { count: "count", "%": "percent", "0-1": "fraction", s: "seconds", ratio: "ratio", pp: "points", rows: "rows" };
+const UNITS = { count: "count", "%": "percent", "0-1": "fraction", s: "seconds", ms: "milliseconds", ratio: "ratio", pp: "points", rows: "rows" };
 
 /** Descriptions of the metrics by id. @type {Map<string, any>} */
 const descriptions = new Map();
@@ -84,6 +84,7 @@ export function unitOf(list, column) {
   if (/share|rate|percent|^%/.test(name) || /^(escalation|abandonment|was|now)$/.test(name)) return "percent";
   if (/_(change|low|high)$|^(difference|change|escalated|abandoned|finished)$/.test(name) && typeof some === "number" && !Number.isInteger(some)) return "points";
   if (/confidence|margin|fraction|distance/.test(name)) return "fraction";
+  if (/_ms$/.test(name)) return "milliseconds";
   if (/seconds|duration|^p\d\d$|^mean$/.test(name)) return "seconds";
   return typeof some === "number" && !Number.isInteger(some) ? "ratio" : "count";
 }

@@ -44,6 +44,7 @@ export function number(value, unit) {
     case "percent": return `${fixed(value, 1)}${SPACE}%`;
     case "points": return `${value > 0 ? "+" : ""}${fixed(value, 1)}${SPACE}pp`;
     case "seconds": return duration(value);
+    case "milliseconds": return duration(value / 1000);
     case "ratio": return fixed(value, 2);
     case "fraction": return fixed(value, 2);
     default: return Number.isInteger(value) ? whole.format(value) : fixed(value, 2);

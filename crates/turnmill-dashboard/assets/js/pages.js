@@ -160,6 +160,8 @@ export const CARDS = {
     { id: "first", metric: "X40_time_first", form: "figures", span: 6, half: true, title: "First response", line: says("of each session's first turn"), draw: { counted: "answers" } },
     { id: "no-answer", metric: "X46_noanswer", form: "lines", span: 6, title: "Turns without an answer", line: first("turn"), over: true, draw: { previous: true, counted: "turns" } },
     { id: "no-answer-by", metric: "X46_noanswer", form: "table", span: 6, title: "Without an answer, by intent", line: first("turn"), draw: { table: "by_intent", filter: "intent", label: "intent", counted: "turns" } },
+    { id: "processing", metric: "X51_processing", form: "lines", span: 6, title: "Processing time", line: says("time that the assistant worked on a turn, as it says itself; logarithmic"), over: true, draw: { lines: ["p50", "p90", "p95"], names: ["median", "90 %", "95 %"], colours: ["1", "3", "5"], log: true, counted: "turns" } },
+    { id: "processing-parts", metric: "X51_processing", form: "table", span: 6, title: "Parts of the processing time", line: says("mean over the turns that have the part"), draw: { table: "parts", counted: "turns" } },
   ],
   missed: [
     { id: "fallback", metric: "X24_fallback", form: "lines", span: 8, title: "Fallback rate", line: first("turn"), over: true, draw: { previous: true, counted: "turns" } },
@@ -176,6 +178,20 @@ export const CARDS = {
     { id: "slots", metric: "X28_slot_values", form: "table", span: 6, title: "Slots at the end", line: first("session"), draw: { table: "fill_rates", counted: "slots", limit: 30 } },
     { id: "slot-values", metric: "X28_slot_values", form: "table", span: 6, title: "Values of slots", line: says("the most frequent ones at the end of sessions"), draw: { table: "values", counted: "slots", limit: 30 } },
     { id: "entities", metric: "L20_slot_top", form: "table", span: 6, title: "Values said", line: says("entities of messages, by intent"), draw: { counted: "entities", limit: 20 } },
+    { id: "flows", metric: "X44_flow_resolution", form: "table", span: 12, title: "Flows", line: says("sessions in which a flow starts, and in which it completes"), draw: { counted: "flows" } },
+    { id: "runs", metric: "X47_flow_runs", form: "table", span: 12, title: "Runs of flows", line: says("how runs of flows end, and how long those done take"), draw: { counted: "runs" } },
+    { id: "runs-stopped", metric: "X47_flow_runs", form: "table", span: 6, title: "Where flows stopped", line: says("the last step of runs that are not done"), draw: { table: "stopped", counted: "runs", limit: 20 } },
+    { id: "runs-entered", metric: "X47_flow_runs", form: "table", span: 6, title: "How flows were entered", line: says("by a message, a link, a call or an interruption"), draw: { table: "entered_by", counted: "runs", limit: 20 } },
+    { id: "repair", metric: "X48_repair", form: "lines", span: 6, title: "Conversation repair", line: first("message"), over: true, draw: { previous: true, counted: "messages" } },
+    { id: "repair-patterns", metric: "X48_repair", form: "table", span: 6, title: "Repaired by", line: says("messages in whose turn such a pattern opens"), draw: { table: "patterns", counted: "messages" } },
+    { id: "repair-flows", metric: "X48_repair", form: "table", span: 6, title: "Repaired in which flow", line: says("the flow that the pattern is about"), draw: { table: "by_flow", counted: "messages", limit: 20 } },
+    { id: "repair-reasons", metric: "X48_repair", form: "table", span: 6, title: "Why it could not go on", line: says("reasons of cannot handle and of internal errors"), draw: { table: "reasons", counted: "messages" } },
+    { id: "agents", metric: "X49_agents", form: "table", span: 12, title: "Sub agents", line: says("how runs of sub agents end"), draw: { counted: "runs" } },
+    { id: "tools", metric: "X50_tools", form: "table", span: 6, title: "Tools", line: says("calls, and those that report an error"), draw: { counted: "calls" } },
+    { id: "failed-actions", metric: "X50_tools", form: "table", span: 6, title: "Failed actions", line: says("actions that failed"), draw: { table: "failed_actions", counted: "actions" } },
+    { id: "slot-sources", metric: "X53_slot_sources", form: "table", span: 6, title: "Who filled the slots", line: says("slots that were set, by what filled them"), draw: { table: "slots", counted: "slots", limit: 20 } },
+    { id: "commands", metric: "X54_commands", form: "table", span: 6, title: "Commands", line: first("command"), draw: { counted: "commands", limit: 20 } },
+    { id: "unnamed", metric: "X54_commands", form: "table", span: 6, title: "Flows that no command named", line: says("called and linked ones"), draw: { table: "unnamed", counted: "runs", limit: 20 } },
   ],
   ends: [
     { id: "endings", metric: "three_ways_to_end", form: "outcomes", span: 4, half: true, title: "How sessions ended", line: (answer) => counted(["finished", "abandoned", "escalated"].reduce((sum, key) => sum + (answer.values[key]?.n ?? value(answer, key)), 0), "session") },
@@ -209,6 +225,7 @@ export const CARDS = {
   policies: [
     { id: "policies", metric: "X32_policy", form: "table", span: 6, title: "Policies", line: first("action"), draw: { table: "policies", counted: "actions" } },
     { id: "responses", metric: "X33_templates", form: "table", span: 6, title: "Responses", line: first("bot message"), draw: { table: "responses", counted: "bot messages", limit: 30 } },
+    { id: "generated", metric: "X52_generated", form: "table", span: 6, title: "Who made the answers", line: says("bot messages by what made their text"), draw: { table: "by", counted: "bot messages" } },
   ],
   quality: [
     { id: "quality", metric: "X38_quality", form: "figures", span: 12, title: "Data quality", line: says("what is odd in the events, and what is missing") , draw: { counted: "events" } },

@@ -13,7 +13,7 @@
  * @property {[number, number]} [interval]
  */
 
-/** @typedef {"count" | "percent" | "seconds" | "ratio" | "fraction" | "points" | "rows" | "text" | "time"} Unit */
+/** @typedef {"count" | "percent" | "seconds" | "milliseconds" | "ratio" | "fraction" | "points" | "rows" | "text" | "time"} Unit */
 
 /** @typedef {string | number | boolean | null} Cell */
 

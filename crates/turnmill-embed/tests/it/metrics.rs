@@ -90,11 +90,7 @@ fn differences(path: &str, expected: &Json, found: &Json, out: &mut Vec<String>)
 }
 
 /// Asks for everything that the evaluation has, and returns the differences.
-async fn compare<S: ReadQueries>(
-    store: &mut S,
-    expected: &Json,
-    is_absent: impl Fn(&str, &Json) -> bool,
-) -> Vec<String>
+async fn compare<S: ReadQueries>(store: &mut S, expected: &Json) -> Vec<String>
 where
     S::Error: std::fmt::Debug,
 {
@@ -104,7 +100,7 @@ where
         METRICS.iter().copied().find(|metric| metric.id == id)
     };
     for (id, value) in expected["all"].as_object().unwrap() {
-        let Some(metric) = known(id).filter(|_| !is_absent(id, &Json::Null)) else { continue };
+        let Some(metric) = known(id) else { continue };
         let question = Question { top: top(id), ..Question::default() };
         let answers = answer(store, &[metric], &question).await.unwrap();
         differences(id, value, &shape::shape(id, &answers[0]), &mut out);
@@ -116,7 +112,6 @@ where
             .as_object()
             .unwrap()
             .iter()
-            .filter(|(id, _)| !is_absent(id, &case["args"]))
             .filter_map(|(id, value)| Some((known(id)?, value)))
             .collect();
         let metrics: Vec<&'static Metric> = wanted.iter().map(|(metric, _)| *metric).collect();
@@ -185,6 +180,7 @@ fn assert_none(differences: &[String]) {
 
 const PARCEL: &str = "rasa-oss-3.6/parcel/file-broker.jsonl.gz";
 const CALM: &str = "calm/stream.jsonl.gz";
+const MANTLE: &str = "calm/mantle.jsonl.gz";
 const LIMIT: Duration = Duration::from_secs(60);
 
 #[test]
@@ -192,37 +188,26 @@ fn sqlite_has_the_values_of_the_evaluation() {
     let folder = tempfile::tempdir().unwrap();
     let mut reader = loaded(folder.path(), PARCEL).reader(LIMIT).unwrap();
     let expected = without_ledger(expected("metrics/parcel.json"));
-    assert_none(&pollster::block_on(compare(&mut reader, &expected, |_, _| false)));
-}
-
-/// Whether a metric depends on the runs of flows, whose table is not filled yet.
-fn needs_runs(id: &str, args: &Json) -> bool {
-    let of_endings = [
-        "three_ways_to_end",
-        "R9_abandonment",
-        "X1_time_per_session",
-        "X3_abandon_depth",
-        "X8_resolution",
-        "X30_model_compare",
-        "X31_env",
-        "X33_templates",
-    ];
-    of_endings.contains(&id) || args["outcome"] == "abandoned" || args["outcome"] == "finished"
+    assert_none(&pollster::block_on(compare(&mut reader, &expected)));
 }
 
 #[test]
 fn sqlite_has_the_values_of_an_assistant_with_flows() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut reader = loaded(folder.path(), CALM).reader(LIMIT).unwrap();
-    let expected = without_ledger(expected("metrics/calm.json"));
-    assert_none(&pollster::block_on(compare(&mut reader, &expected, needs_runs)));
+    for (capture, values) in [(CALM, "metrics/calm.json"), (MANTLE, "metrics/mantle.json")] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut reader = loaded(folder.path(), capture).reader(LIMIT).unwrap();
+        let expected = without_ledger(expected(values));
+        assert_none(&pollster::block_on(compare(&mut reader, &expected)));
+    }
 }
 
 #[cfg(feature = "postgres")]
 #[test]
 fn postgres_has_the_values_of_the_evaluation() {
     use turnmill_embed::postgres::{PostgresSettings, PostgresStore};
-    for (capture, values) in [(PARCEL, "metrics/parcel.json"), (CALM, "metrics/calm.json")] {
+    let captures =
+        [(PARCEL, "metrics/parcel.json"), (CALM, "metrics/calm.json"), (MANTLE, "metrics/mantle.json")];
+    for (capture, values) in captures {
         let Some(url) = turnmill_testbed::postgres::database() else { return };
         let settings: PostgresSettings = url.parse().unwrap();
         Loader::new(PostgresStore::new(settings.clone())).load_file(fixture(capture)).unwrap();
@@ -230,7 +215,7 @@ fn postgres_has_the_values_of_the_evaluation() {
         let expected = without_ledger(expected(values));
         let differences = runtime.block_on(async {
             let mut reader = PostgresStore::new(settings).reader(LIMIT);
-            compare(&mut reader, &expected, |id, args| capture == CALM && needs_runs(id, args)).await
+            compare(&mut reader, &expected).await
         });
         assert_none(&differences);
     }

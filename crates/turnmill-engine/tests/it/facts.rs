@@ -8,7 +8,7 @@ use turnmill_model::{Changes, Decoder, Event, Record, Rows, Settings};
 use crate::conversation::{apply, sender};
 
 /// Returns the events of lines `OFFSET TYPE FIELDS`, of the sender `u1`. Times are in seconds.
-fn events(script: &str) -> Vec<Event<'static>> {
+pub(crate) fn events(script: &str) -> Vec<Event<'static>> {
     let decoder = RasaDecoder::new(&Settings::default());
     let mut events = Vec::new();
     for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
@@ -29,7 +29,7 @@ const START: &str = r#"
     0.2 action "name": "action_listen""#;
 
 /// Prints columns of rows, a line each, in the order of `by`.
-fn columns<R: Row>(rows: &Rows<R>, changes: &Changes, by: &str, names: &[&str]) -> Vec<String> {
+pub(crate) fn columns<R: Row>(rows: &Rows<R>, changes: &Changes, by: &str, names: &[&str]) -> Vec<String> {
     let column = |name: &str| R::TABLE.column(name).unwrap();
     let mut rows: Vec<&R> = rows.inserts.iter().collect();
     let time = |row: &&R| match row.value(column(by), &changes.texts) {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failure of a test is a panic")]
 
 mod conversation;
+mod dialogs;
 mod facts;
 mod replay;
 mod timeline;

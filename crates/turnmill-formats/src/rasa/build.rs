@@ -4,14 +4,15 @@ use std::borrow::Cow;
 
 use uuid::Uuid;
 
+use super::details::details;
 use super::nlu;
 use super::wire::Wire;
 use turnmill_model::json::{Limits, Node, Raw, Tree, canonical, clean};
 use turnmill_model::text::{cut, sender_key};
 use turnmill_model::{
-    AnonymisedAt, AssistantName, Body, Command, Event, EventId, EventIdentity, EventTime, FlowStatus, Reason,
-    Record, Refused, SenderId, SessionId, SessionIdMode, SessionRule, Settings, TimeUnit, UserMessage,
-    WrittenTime,
+    AgentStatus, AnonymisedAt, AssistantName, Body, Command, Event, EventId, EventIdentity, EventTime,
+    FlowStatus, Reason, Record, Refused, SenderId, SessionId, SessionIdMode, SessionRule, Settings, TimeUnit,
+    UserMessage, WrittenTime,
 };
 
 /// Adds the event of `wire` and its record to `out`. Adds nothing if it is refused.
@@ -43,15 +44,16 @@ pub(super) fn event<'a>(
         sender_key,
         assistant,
         time,
-        tie: record.row,
+        tie: sequence(wire).or(record.row),
         model_id: text(wire.metadata.model_id),
         environment: environment(record, wire),
         user_key: filled(wire.user_id).map(turnmill_model::text::sender_key),
         session: SessionRule::Rasa { session_id: session_id(settings.session_id, wire) },
         anonymised,
-        identified_by_key: event_type == "user" && texts.message_id.is_some(),
+        identified_by_key: event_type == "user" && texts.message_id.is_some() && event_id(wire).is_none(),
         ordinal: 0,
         counted: true,
+        details: details(&event_type, wire),
         body: body(settings, &event_type, &mut texts, wire),
         event_type,
     });
@@ -102,6 +104,10 @@ impl<'a> Texts<'a> {
                 WrittenTime::Other(&other)
             }
         };
+        if let Some(event_id) = event_id(wire) {
+            let identity = EventIdentity::with_id(sender, time, &event_id);
+            return mark.map_or_else(|| identity.id(), |mark| identity.anonymised(mark));
+        }
         let action_text = text(wire.action_text);
         let others = [
             wire.agent_id,
@@ -150,6 +156,13 @@ fn body<'a>(settings: &Settings, event_type: &str, texts: &mut Texts<'a>, wire: 
             let (value, is_set) = slot_value(settings, wire.value);
             return Body::Slot { name: texts.name.take(), value, is_set };
         }
+        "memory_set" => {
+            let (value, is_set) = memory_value(settings, wire);
+            return Body::Slot { name: text(wire.key), value, is_set };
+        }
+        "memory_cleared" => {
+            return Body::Slot { name: text(wire.key), value: Cow::Borrowed("null"), is_set: false };
+        }
         "stack" => return Body::Stack { update: texts.update.take() },
         "session_started" => return Body::SessionStarted,
         "session_ended" => return Body::SessionEnded,
@@ -160,6 +173,17 @@ fn body<'a>(settings: &Settings, event_type: &str, texts: &mut Texts<'a>, wire: 
         "pause" => return Body::Pause,
         "resume" => return Body::Resume,
         "inactive" => return Body::Inactive,
+        "unsupported_request_classified" => return Body::Unsupported,
+        "agent_started" | "agent_resumed" => return agent(AgentStatus::Called, texts, wire),
+        "agent_completed" => return agent(AgentStatus::Completed, texts, wire),
+        "agent_cancelled" => return agent(AgentStatus::Cancelled, texts, wire),
+        "mcp_tool_executed" => return tool(Some(Cow::Borrowed("mcp")), wire),
+        "tool_executed" => return tool(text(wire.source), wire),
+        "skill_activated" => return skill(FlowStatus::Started, texts, wire),
+        "skill_completed" => return skill(FlowStatus::Completed, texts, wire),
+        "skill_interrupted" => return skill(FlowStatus::Interrupted, texts, wire),
+        "skill_resumed" => return skill(FlowStatus::Resumed, texts, wire),
+        "skill_cancelled" => return skill(FlowStatus::Cancelled, texts, wire),
         "flow_started" => FlowStatus::Started,
         "flow_completed" => FlowStatus::Completed,
         "flow_interrupted" => FlowStatus::Interrupted,
@@ -168,6 +192,23 @@ fn body<'a>(settings: &Settings, event_type: &str, texts: &mut Texts<'a>, wire: 
         _ => return Body::Other,
     };
     Body::Flow { status, flow_id: texts.flow_id.take(), step_id: texts.step_id.take() }
+}
+
+fn skill<'a>(status: FlowStatus, texts: &mut Texts<'a>, wire: &Wire<'a>) -> Body<'a> {
+    Body::Flow { status, flow_id: text(wire.skill_id), step_id: texts.step_id.take() }
+}
+
+fn agent<'a>(status: AgentStatus, texts: &mut Texts<'a>, wire: &Wire<'a>) -> Body<'a> {
+    Body::Agent { status, agent_id: text(wire.agent_id), flow_id: texts.flow_id.take() }
+}
+
+fn tool<'a>(source: Option<Cow<'a, str>>, wire: &Wire<'a>) -> Body<'a> {
+    let is_error = wire.is_error.and_then(|is_error| match is_error.as_str() {
+        "true" => Some(true),
+        "false" => Some(false),
+        _ => None,
+    });
+    Body::Tool { name: text(wire.tool_name), source, is_error }
 }
 
 fn user<'a>(texts: &mut Texts<'a>, wire: &Wire<'a>) -> UserMessage<'a> {
@@ -217,6 +258,30 @@ fn slot_value<'a>(settings: &Settings, value: Option<Raw<'a>>) -> (Cow<'a, str>,
     (bare.unwrap_or_else(|| canonical(value)), !value.is_null())
 }
 
+/// Returns the value of a `memory_set`, as [`slot_value`] does. Mantle writes it as JSON in a text.
+fn memory_value<'a>(settings: &Settings, wire: &Wire<'a>) -> (Cow<'a, str>, bool) {
+    let Some(json) = text(wire.value_json) else { return slot_value(settings, wire.value) };
+    match Raw::parse(&json) {
+        Ok(value) => {
+            let (value, is_set) = slot_value(settings, Some(value));
+            (Cow::Owned(value.into_owned()), is_set)
+        }
+        Err(_) => slot_value(settings, wire.value_json),
+    }
+}
+
+/// Returns the id that Mantle gave the event.
+fn event_id<'a>(wire: &Wire<'a>) -> Option<Cow<'a, str>> {
+    filled(wire.event_id)
+}
+
+/// Returns the number that Mantle gave the event in its conversation.
+fn sequence(wire: &Wire<'_>) -> Option<i64> {
+    // Such floats are exact integers.
+    let whole = |number: &f64| number.fract() == 0.0 && number.abs() < 9_007_199_254_740_992.0;
+    finite(wire.sequence).filter(whole).map(|number| number as i64)
+}
+
 /// Returns the sender's key: that of the body, else that of the envelope.
 fn sender<'a>(record: &Record<'a>, wire: &Wire<'a>) -> Result<Cow<'a, str>, Refused> {
     // Some connectors write chat ids as numbers: 12 and "12" are one sender.
@@ -243,7 +308,7 @@ fn assistant<'a>(record: &Record<'a>, wire: &Wire<'a>) -> Option<Cow<'a, str>> {
 }
 
 /// The literal that Rasa sends if its environment variable is not set.
-const ENVIRONMENT_NOT_SET: &str = "RASA_ENVIRONMENT_NOT_SET";
+pub(super) const ENVIRONMENT_NOT_SET: &str = "RASA_ENVIRONMENT_NOT_SET";
 
 /// Returns the producer's environment: that of the record's header, else that of the metadata.
 pub(super) fn environment<'a>(record: &Record<'a>, wire: &Wire<'a>) -> Option<Cow<'a, str>> {

@@ -41,6 +41,17 @@ pub(super) struct Wire<'a> {
     pub(super) skill_id: Option<Raw<'a>>,
     pub(super) block_id: Option<Raw<'a>>,
     pub(super) key: Option<Raw<'a>>,
+    pub(super) value_json: Option<Raw<'a>>,
+    pub(super) filled_by: Option<Raw<'a>>,
+    pub(super) source: Option<Raw<'a>>,
+    pub(super) status: Option<Raw<'a>>,
+    pub(super) reason: Option<Raw<'a>>,
+    /// The sender of the second shape, see [`super::mantle`].
+    pub(super) conversation_id: Option<Raw<'a>>,
+    /// Of the second shape only: the event's own id.
+    pub(super) event_id: Option<Raw<'a>>,
+    /// Of the second shape only: the event's number in its conversation.
+    pub(super) sequence: Option<Raw<'a>>,
     pub(super) metadata: Metadata<'a>,
     pub(super) parse_data: ParseData<'a>,
 }
@@ -54,6 +65,16 @@ pub(super) struct Metadata<'a> {
     pub(super) template_name: Option<Raw<'a>>,
     pub(super) assistant_id: Option<Raw<'a>>,
     pub(super) rasa_environment: Option<Raw<'a>>,
+    pub(super) frame_id: Option<Raw<'a>>,
+    pub(super) frame_type: Option<Raw<'a>>,
+    pub(super) reason: Option<Raw<'a>>,
+    pub(super) error_type: Option<Raw<'a>>,
+    /// `_reason`
+    pub(super) end_reason: Option<Raw<'a>>,
+    pub(super) utter_source: Option<Raw<'a>>,
+    pub(super) mantle_response_source: Option<Raw<'a>>,
+    pub(super) execution_success: Option<Raw<'a>>,
+    pub(super) execution_times: Option<Raw<'a>>,
 }
 
 /// `parse_data`
@@ -133,6 +154,12 @@ impl<'a> Fields<'a> for Wire<'a> {
             "skill_id" => &mut self.skill_id,
             "block_id" => &mut self.block_id,
             "key" => &mut self.key,
+            "value_json" => &mut self.value_json,
+            "filled_by" => &mut self.filled_by,
+            "source" => &mut self.source,
+            "status" => &mut self.status,
+            "reason" => &mut self.reason,
+            "conversation_id" => &mut self.conversation_id,
             _ => return Target::Ignored,
         })
     }
@@ -147,6 +174,15 @@ impl<'a> Fields<'a> for Metadata<'a> {
             "template_name" => &mut self.template_name,
             "assistant_id" => &mut self.assistant_id,
             "rasa_environment" => &mut self.rasa_environment,
+            "frame_id" => &mut self.frame_id,
+            "frame_type" => &mut self.frame_type,
+            "reason" => &mut self.reason,
+            "error_type" => &mut self.error_type,
+            "_reason" => &mut self.end_reason,
+            "utter_source" => &mut self.utter_source,
+            "mantle_response_source" => &mut self.mantle_response_source,
+            "execution_success" => &mut self.execution_success,
+            "execution_times" => &mut self.execution_times,
             _ => return Target::Ignored,
         })
     }
@@ -178,7 +214,7 @@ impl<'a> Fields<'a> for Intent<'a> {
 
 /// Fills `part` from a parsed object. Any other value fills nothing. Recurses at most twice:
 /// `parse_data` holds `intent`.
-fn collect<'a, P: Fields<'a>>(node: Node<'_, 'a>, part: &mut P) {
+pub(super) fn collect<'a, P: Fields<'a>>(node: Node<'_, 'a>, part: &mut P) {
     for (key, value) in node.entries() {
         match part.target(&key.as_key()) {
             Target::Ignored => {}

@@ -4,4 +4,5 @@
 mod calm;
 mod captures;
 mod laws;
+mod mantle;
 mod memory;

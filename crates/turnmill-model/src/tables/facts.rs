@@ -2,8 +2,8 @@
 //! tables do not have.
 //!
 //! They are kept apart, so the `rasa_*` tables stay exactly as documented. Every row refers to a
-//! row of a documented table by its key. Only the first three tables have rows so far. The others
-//! are for sources to come, and one migration makes all of them.
+//! row of a documented table by its key. The last two tables have no rows so far. They are for
+//! sources to come.
 
 use uuid::Uuid;
 
@@ -226,75 +226,78 @@ impl MessageFactsRow {
     }
 }
 
-table_to_come! {
+table! {
     /// One run of a dialog, flow or skill.
-    EXT_DIALOG_RUN, "ext_dialog_run" {
+    EXT_DIALOG_RUN, DialogRunRow, "ext_dialog_run" {
         /// Primary key.
-        ["id" Id],
+        id: Uuid = ["id" Id],
         /// Session in which it opened.
-        ["session_id" Id, references "rasa_session"],
+        session_id: SessionId = ["session_id" Id, references "rasa_session"],
         /// The source's id of the run.
-        ["instance_id" SHORT, null],
+        instance_id: Option<Text> = ["instance_id" SHORT, null],
         /// Name of the dialog, flow or skill.
-        ["dialog_id" SHORT],
+        dialog_id: Text = ["dialog_id" SHORT],
         /// `waterfall`, `adaptive`, `topic`, `lex_intent`, `lex_slot`, `flow`, `pattern`, `skill`
         /// or `agent`.
-        ["kind" SHORT],
+        kind: Text = ["kind" SHORT],
         /// `done`, `canceled`, `failed`, `switched` or `abandoned`; NULL while it is open.
-        ["status" SHORT, null],
+        status: Option<Text> = ["status" SHORT, null],
         /// Time at which it opened.
-        ["started_at" DateTime],
+        started_at: Micros = ["started_at" DateTime],
         /// Time at which it ended.
-        ["ended_at" DateTime, null],
+        ended_at: Option<Micros> = ["ended_at" DateTime, null],
         /// Number of its steps.
-        ["steps" Integer, null],
+        steps: Option<i64> = ["steps" Integer, null],
         /// Number of messages while it was the topmost open one.
-        ["turns" Integer, null],
+        turns: Option<i64> = ["turns" Integer, null],
         /// The run that it hangs on.
-        ["parent_id" Id, null],
+        parent_id: Option<Uuid> = ["parent_id" Id, null],
         /// How it was entered.
-        ["entered_by" SHORT, null],
+        entered_by: Option<Text> = ["entered_by" SHORT, null],
         /// Why it opened or ended.
-        ["reason" SHORT, null],
+        reason: Option<Text> = ["reason" SHORT, null],
         /// How many runs of the source the row stands for: 1 unless the source is sampled.
-        ["weight" Float],
+        weight: f64 = ["weight" Float],
     }
+    indexes: []
 }
 
-table_to_come! {
+table! {
     /// Facts of one slot, attribute or entity that was set.
-    EXT_SLOT, "ext_slot" {
+    EXT_SLOT, SlotFactsRow, "ext_slot" {
         /// Primary key: the event that set it.
-        ["event_id" Id, references "rasa_event"],
+        event_id: EventId = ["event_id" Id, references "rasa_event"],
         /// `slot`, `session_attribute` or `entity`.
-        ["kind" SHORT],
+        kind: Text = ["kind" SHORT],
         /// The value as the user said it.
-        ["original_value" LONG, null],
+        original_value: Option<Text> = ["original_value" LONG, null],
         /// Intent that the slot belongs to.
-        ["intent" SHORT, null],
+        intent: Option<Text> = ["intent" SHORT, null],
         /// What filled the slot.
-        ["filled_by" SHORT, null],
+        filled_by: Option<Text> = ["filled_by" SHORT, null],
     }
+    indexes: []
 }
 
-table_to_come! {
+table! {
     /// One call of a tool, or one action that failed.
-    EXT_CALL, "ext_call" {
+    EXT_CALL, CallRow, "ext_call" {
         /// Primary key: the event of the call.
-        ["event_id" Id, references "rasa_event"],
+        event_id: EventId = ["event_id" Id, references "rasa_event"],
         /// Its session.
-        ["session_id" Id, references "rasa_session"],
+        session_id: SessionId = ["session_id" Id, references "rasa_session"],
         /// Its turn, if it is in one.
-        ["turn_id" Id, null references "rasa_turn"],
+        turn_id: Option<Uuid> = ["turn_id" Id, null references "rasa_turn"],
         /// `tool` or `action`.
-        ["kind" SHORT],
+        kind: Text = ["kind" SHORT],
         /// Name of the tool or action.
-        ["name" SHORT, null],
+        name: Option<Text> = ["name" SHORT, null],
         /// Where the tool comes from.
-        ["source" SHORT, null],
+        source: Option<Text> = ["source" SHORT, null],
         /// Whether it failed, where the source says it.
-        ["is_error" Boolean, null],
+        is_error: Option<bool> = ["is_error" Boolean, null],
     }
+    indexes: []
 }
 
 table_to_come! {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::calm::Mantle;
 use super::random::Random;
 use turnmill_model::{AssistantNameBuf, SourceFactsBuf};
 
@@ -62,6 +63,8 @@ pub(crate) struct Written {
     pub(crate) environment: Option<String>,
     pub(crate) row: Option<i64>,
     pub(crate) facts: SourceFactsBuf,
+    /// What it has in Mantle's shape, if that is its shape.
+    pub(crate) mantle: Option<Mantle>,
 }
 
 /// How the next event gets its time.
@@ -89,6 +92,8 @@ pub(crate) struct Conversation<'o> {
     /// Slots that were set in this session: name, value, and the session id of their event.
     pub(crate) slots: Vec<(String, String, Option<String>)>,
     pub(crate) stack: Json,
+    /// Whether events come in Mantle's shape.
+    pub(crate) mantle: bool,
     pub(crate) written: Vec<Written>,
     pub(crate) out: Vec<OwnedRecord>,
     count: usize,
@@ -120,6 +125,7 @@ impl<'o> Conversation<'o> {
             environment: style.is_multiple_of(2).then(|| "production".to_owned()),
             slots: Vec::new(),
             stack: Json::List(Vec::new()),
+            mantle: false,
             written: Vec::new(),
             out: Vec::new(),
             count: 0,
@@ -233,7 +239,8 @@ impl<'o> Conversation<'o> {
         // Rows of a table dump are numbered in the order in which they were written.
         let row = (self.options.ties && self.style == 2).then(|| self.serial() as i64);
         let (environment, facts) = (self.environment.clone(), self.facts());
-        let written = Written { fields, timestamp, record_time, environment, row, facts };
+        let mantle = self.mantle.then(|| Mantle::new(self.number, self.serial()));
+        let written = Written { fields, timestamp, record_time, environment, row, facts, mantle };
         let record = self.record(&written, false);
         self.out.push(record);
         self.written.push(written);
@@ -241,7 +248,8 @@ impl<'o> Conversation<'o> {
 
     /// Returns the record of an event. `sender_last` selects another spelling of the same body.
     pub(crate) fn record(&self, written: &Written, sender_last: bool) -> OwnedRecord {
-        let in_envelope = self.style % 4 == 3;
+        // A record in Mantle's shape is told by its own sender.
+        let in_envelope = self.style % 4 == 3 && written.mantle.is_none();
         let mut fields = written.fields.0.clone();
         if written.timestamp != "-" {
             fields.insert(1, ("timestamp".to_owned(), written.timestamp.clone()));
@@ -252,6 +260,9 @@ impl<'o> Conversation<'o> {
             let number = sender_last && self.key.bytes().all(|byte| byte.is_ascii_digit());
             let key = if number { self.key.clone() } else { quoted(&self.key) };
             fields.insert(position, ("sender_id".to_owned(), key));
+        }
+        if let Some(mantle) = &written.mantle {
+            fields = mantle.members(&fields);
         }
         let separators = if sender_last { (",", ":") } else { (", ", ": ") };
         let members: Vec<String> =

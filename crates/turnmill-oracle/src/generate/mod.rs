@@ -21,6 +21,7 @@
 //! assert_eq!(diff(&of(&records).tables, &of(&shuffled).tables), None);
 //! ```
 
+mod calm;
 mod conversation;
 mod hostile;
 mod random;

@@ -66,6 +66,12 @@ kinds! {
     WholeSecond: |options| options.late,
     /// The next event has the timestamp of the last.
     Tie: |options| if options.ties { 4 } else { 0 },
+    /// An event of a flow, a skill or an agent, with its frame.
+    Dialog: |options| options.calm * 4,
+    /// An event of a tool, a timed one, or another that tells how a turn was worked on.
+    Work: |options| options.calm * 2,
+    /// Later events come in Mantle's shape, or no longer do.
+    Mantle: |options| options.calm,
     /// A flow event.
     Flow: |options| options.calm,
     /// A `stack` event that applies.

@@ -97,6 +97,9 @@ impl Conversation<'_> {
             Kind::Late => self.dated = Dated::Back(random.pick(&[0.000_001, 0.3, 5.0, 700.0, 86_400.5])),
             Kind::WholeSecond => self.dated = Dated::Whole,
             Kind::Tie => self.dated = Dated::Tie,
+            Kind::Dialog => self.dialog(random),
+            Kind::Work => self.works(random),
+            Kind::Mantle => self.mantle = !self.mantle,
             Kind::Flow => {
                 let event = random.pick(&[
                     "flow_started",

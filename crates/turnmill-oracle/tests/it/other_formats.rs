@@ -27,6 +27,7 @@ fn event(sender: &str, seconds: f64, session: SessionRule, body: Body<'static>) 
         ordinal: 0,
         counted: true,
         body,
+        details: None,
     }
 }
 

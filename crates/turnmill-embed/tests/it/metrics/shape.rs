@@ -173,6 +173,95 @@ pub(crate) fn shape(id: &str, answer: &Answer) -> Json {
             }
             slots.into()
         }
+        "X44_flow_resolution" => {
+            let mut flows = Map::new();
+            for row in &of(answer, "flows").rows {
+                let (n, d) = (row[2].integer(), row[1].integer());
+                let shape = json!({
+                    "started": d,
+                    "resolution": {"value": cell(&row[3]), "n": n, "d": d},
+                    "dropped": {"value": 100.0 * (d - n) as f64 / d as f64, "n": cell(&row[4]), "d": d},
+                    "interrupted": cell(&row[5]), "resumed": cell(&row[6]), "cancelled": cell(&row[7]),
+                });
+                flows.insert(row[0].text().unwrap().into(), shape);
+            }
+            flows.into()
+        }
+        "X47_flow_runs" => {
+            let mut flows = Map::new();
+            for row in &of(answer, "flows").rows {
+                let of_flow = |name: &str, pick: &dyn Fn(&Row) -> Json| {
+                    let rows = of(answer, name).rows.iter().filter(|other| other[0] == row[0]);
+                    Json::from(rows.map(pick).collect::<Vec<_>>())
+                };
+                let more = json!({
+                    "done_p50": cell(&row[6]), "turns_of_done": cell(&row[7]),
+                    "entered_by": of_flow("entered_by", &|row| json!([cell(&row[1]), cell(&row[2])])),
+                    "stopped": of_flow("stopped", &|row| {
+                        json!([[cell(&row[1]), cell(&row[2])], cell(&row[3])])
+                    }),
+                });
+                flows.insert(row[0].text().unwrap().into(), with(run(row), more));
+            }
+            with(share("done"), json!({"flows": flows}))
+        }
+        "X48_repair" => {
+            let mut patterns = Map::new();
+            for row in &of(answer, "patterns").rows {
+                let shape = json!({"value": cell(&row[3]), "n": cell(&row[1]), "d": cell(&row[2])});
+                patterns.insert(row[0].text().unwrap().into(), shape);
+            }
+            with(
+                share("repaired"),
+                json!({
+                    "patterns": patterns,
+                    "reasons": pairs(answer, "reasons"),
+                    "by_flow": pairs(answer, "by_flow"),
+                }),
+            )
+        }
+        "X49_agents" => {
+            let mut agents = Map::new();
+            for row in &of(answer, "agents").rows {
+                let reasons = of(answer, "canceled_by").rows.iter().filter(|other| other[0] == row[0]);
+                let reasons: Vec<Json> = reasons.map(|row| json!([cell(&row[1]), cell(&row[2])])).collect();
+                let more = json!({
+                    "turns": cell(&row[8]), "done_p50": cell(&row[6]), "canceled_by": reasons,
+                });
+                agents.insert(row[0].text().unwrap().into(), with(run(row), more));
+            }
+            with(share("done"), json!({"agents": agents}))
+        }
+        "X50_tools" => {
+            let tool = |row: &Row| {
+                json!([
+                    cell(&row[0]),
+                    cell(&row[1]),
+                    {"value": cell(&row[3]), "n": cell(&row[2]), "d": cell(&row[1])},
+                ])
+            };
+            let tools: Vec<Json> = of(answer, "tools").rows.iter().map(tool).collect();
+            with(
+                share("errors"),
+                json!({
+                    "per_turn": value("per_message"), "failed": value("failed_actions"), "tools": tools,
+                    "failed_actions": table("failed_actions", &[0, 1]),
+                }),
+            )
+        }
+        "X51_processing" => json!({
+            "count": value("turns"), "p50": value("p50"), "p90": value("p90"), "p95": value("p95"),
+            "parts": table("parts", &[0, 1, 2]),
+        }),
+        "X52_generated" => with(share("generated"), json!({"by": table("by", &[0, 1])})),
+        "X53_slot_sources" => json!({
+            "count": value("filled"), "by": table("by", &[0, 1]), "slots": pairs(answer, "slots"),
+        }),
+        "X54_commands" => json!({
+            "value": value("commands"),
+            "by": table("commands", &[0, 1]),
+            "unnamed": with(share("unnamed"), json!({"by": pairs(answer, "unnamed")})),
+        }),
         "X30_model_compare" => groups(answer, "models", "model_id"),
         "X31_env" => groups(answer, "environments", "environment"),
         "X32_policy" => {
@@ -292,6 +381,20 @@ fn groups(answer: &Answer, name: &str, column: &str) -> Json {
         })
     };
     rows.iter().map(object).collect::<Vec<_>>().into()
+}
+
+/// Returns the numbers of runs of a list of them.
+fn run(row: &Row) -> Json {
+    json!({
+        "runs": cell(&row[1]), "done": cell(&row[2]), "canceled": cell(&row[3]),
+        "abandoned": cell(&row[4]), "open": cell(&row[5]),
+    })
+}
+
+/// Returns a list of two names and a number.
+fn pairs(answer: &Answer, name: &str) -> Json {
+    let pair = |row: &Row| json!([[cell(&row[0]), cell(&row[1])], cell(&row[2])]);
+    of(answer, name).rows.iter().map(pair).collect::<Vec<_>>().into()
 }
 
 /// Returns a point of a series in the shape of the evaluation.
