@@ -23,6 +23,7 @@ mod tracker_store;
 mod typed;
 mod value;
 
+pub use assemble::MIN_TOKEN;
 pub use database::DatabaseTarget;
 pub use document::{example, markdown};
 pub use effective::{Effective, EffectiveValue};

@@ -20,8 +20,12 @@ pub struct Conversation {
     pub events: i64,
     /// Why it began where it did, in words.
     pub began: String,
+    /// The event that began it: its first one.
+    pub began_event: Option<String>,
     /// Why it ended where it did, in words.
     pub ended: String,
+    /// The event that ended it, if one of its own did.
+    pub ended_event: Option<String>,
     /// Id of the sender's next session.
     pub next: Value,
     /// Its turns in order. The first may have no message: what came before the first message.
@@ -160,7 +164,7 @@ const PARTS: [(&str, &str); 9] = [
     ),
     (
         "kinds",
-        "SELECT sequence_number, event_type, timestamp FROM rasa_event WHERE session_id = {session} ORDER BY 1",
+        "SELECT sequence_number, event_type, timestamp, id FROM rasa_event WHERE session_id = {session} ORDER BY 1",
     ),
     ("end", "SELECT ended_by, ended_reason, handed_over_at FROM ext_session WHERE session_id = {session}"),
 ];
@@ -197,7 +201,7 @@ fn sessions_of_sender(scope: &Scope, session: &str) -> Query {
         "sessions",
         &format!(
             "SELECT s.session_id, r.sender_key, s.started_at, s.channel, s.environment, s.model_id, s.turns, \
-             {ending},\n  s.first_intent, {time} AS micros, NULL\nFROM ext_session s\n\
+             {ending},\n  s.first_intent, {time} AS micros, NULL, s.ended_by\nFROM ext_session s\n\
              JOIN rasa_sender r ON r.id = s.sender_id\n\
              WHERE s.sender_id = (SELECT o.sender_id FROM ext_session o WHERE o.session_id = {session})\n\
              ORDER BY s.started_at, s.session_id"
@@ -254,11 +258,16 @@ fn read(session: &str, queries: &[Query], results: &[Vec<Row>]) -> Option<Conver
         started_at: other.started_at.clone(),
         ending: other.ending.clone(),
     };
+    let (ended, ended_event) = ended(&rows, after);
+    let row_before = own.checked_sub(1).and_then(|at| rows("sessions").get(at));
+    let was_closed = row_before.is_some_and(|row| text(row, 11).as_deref() == Some("explicit"));
     Some(Conversation {
         session: sessions.get(own)?.clone(),
         events: i64::try_from(rows("kinds").len()).unwrap_or(i64::MAX),
-        began: began(&rows, before),
-        ended: ended(&rows, after),
+        began: began(&rows, before, was_closed),
+        began_event: rows("kinds").first().and_then(|row| text(row, 3)),
+        ended,
+        ended_event,
         next: after.map_or(Value::Null, |next| next.session_id.clone()),
         turns: turns.into_iter().map(|(_, turn)| turn).collect(),
         slots: rows("state").iter().map(slot).collect(),
@@ -368,35 +377,83 @@ fn markers(rows: &[Row]) -> Vec<MarkerRow> {
     markers.into_iter().map(sorted).collect()
 }
 
-/// Returns why the session began, from its first events and the session before it.
-fn began<'r>(rows: &impl Fn(&str) -> &'r [Row], before: Option<&Listed>) -> String {
-    let first = rows("kinds").first().and_then(|row| text(row, 1)).unwrap_or_default();
-    let place = rows("kinds").first().map(|row| integer(row, 0));
-    let mut actions = rows("actions").iter().filter(|row| Some(integer(row, 0)) == place);
-    let what = match actions.next().and_then(|row| text(row, 2)) {
-        Some(action) => format!("Its first event is the action {action}"),
-        None => format!("Its first event is of the type {first}"),
+/// Returns why the session began: which of the engine's rules its first events follow.
+///
+/// The rules are those of `turnmill-engine`: the sender's first event, Rasa's session start, an
+/// event after `session_ended`, and an event with another session id or after a gap.
+/// `was_closed` says whether `session_ended` closed the session before.
+fn began<'r>(rows: &impl Fn(&str) -> &'r [Row], before: Option<&Listed>, was_closed: bool) -> String {
+    let kinds = rows("kinds");
+    let first = kinds.first().and_then(|row| text(row, 1)).unwrap_or_default();
+    let start = kinds.first().and_then(|row| row.get(2)).and_then(Value::time);
+    let since = before.and_then(|before| {
+        let gap = start?.0.checked_sub(end_of(before)?)?;
+        Some(format!(", {} after the last event of the session before", span(gap)))
+    });
+    let since = since.unwrap_or_default();
+    // Rasa sets a slot before the action, and old producers send `session_started` first.
+    let is_start = |row: &Row| {
+        let place = integer(row, 0);
+        text(row, 2).as_deref() == Some("action_session_start")
+            && kinds.iter().take_while(|kind| integer(kind, 0) <= place).count() <= 3
     };
-    match before.map(|session| &session.started_at) {
-        Some(Value::Time(time)) => format!("{what}. The session before it began at {time} UTC."),
-        _ => format!("{what}. The sender has no session before it."),
+    if rows("actions").iter().any(is_start) {
+        format!("Rasa started a session: action_session_start{since}.")
+    } else if first == "session_started" {
+        format!("Rasa started a session: session_started without its action{since}.")
+    } else if before.is_none() {
+        format!("The first event of this sender: {first}. No session start came before it.")
+    } else if was_closed {
+        format!("The first event after session_ended, which closed the session before: {first}{since}.")
+    } else {
+        format!(
+            "The event {first} has another session id than the events before it, or comes after a gap{since}."
+        )
     }
 }
 
-/// Returns why the session ended, from the rule that ended it.
-fn ended<'r>(rows: &impl Fn(&str) -> &'r [Row], after: Option<&Listed>) -> String {
+/// Returns the time of a session's last event in microseconds.
+fn end_of(session: &Listed) -> Option<i64> {
+    let Value::Time(start) = session.started_at else { return None };
+    #[allow(clippy::cast_possible_truncation, reason = "seconds of a session")]
+    Some(start.0 + (session.duration? * 1e6) as i64)
+}
+
+/// Spells a time in microseconds with the two units that say most.
+fn span(micros: i64) -> String {
+    let seconds = micros / 1_000_000;
+    match seconds {
+        ..1 => "less than a second".to_owned(),
+        1..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        3600..86_400 => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+        _ => format!("{} d {} h", seconds / 86_400, seconds % 86_400 / 3600),
+    }
+}
+
+/// Returns why the session ended, and the event that ended it: the state of the engine after the
+/// session's last event.
+fn ended<'r>(rows: &impl Fn(&str) -> &'r [Row], after: Option<&Listed>) -> (String, Option<String>) {
     let end = rows("end").first();
     let rule = end.and_then(|row| text(row, 0)).unwrap_or_default();
     let reason = end.and_then(|row| text(row, 1)).map(|reason| format!(" ({reason})")).unwrap_or_default();
+    let by = |kind: &str, words: &str| {
+        let found = rows("kinds").iter().rev().find(|row| text(row, 1).as_deref() == Some(kind));
+        let at = found.and_then(|row| row.get(2)).and_then(Value::time);
+        let at = at.map(|at| format!(", event {kind} at {at} UTC")).unwrap_or_default();
+        (format!("{words}{reason}{at}."), found.and_then(|row| text(row, 3)))
+    };
     match rule.as_str() {
-        "explicit" => format!("The source ended it{reason}."),
-        "restart" => format!("The user restarted the conversation{reason}."),
-        "handoff" => format!("It was handed over to a human{reason}."),
-        "inactive" => format!("The user was inactive{reason}."),
+        "explicit" => by("session_ended", "The source ended it"),
+        "restart" => by("restart", "The conversation was restarted"),
+        "handoff" => by("pause", "It was handed over to a human"),
+        "inactive" => by("inactive", "The user was inactive"),
         "next_session" => match after.map(|session| &session.started_at) {
-            Some(Value::Time(time)) => format!("The next session of the sender began at {time} UTC."),
-            _ => "The next session of the sender began.".to_owned(),
+            Some(Value::Time(time)) => {
+                (format!("Nothing ended it; the next session of the sender began at {time} UTC."), None)
+            }
+            _ => ("Nothing ended it; the next session of the sender began.".to_owned(), None),
         },
-        _ => "The sender has no later event.".to_owned(),
+        _ => ("Nothing ended it, and the sender has no later event.".to_owned(), None),
     }
 }

@@ -45,15 +45,44 @@ export function forget() {
   answers.clear();
 }
 
-/** @param {string} url */
-async function fetched(url) {
+/** Requests without a response yet. */
+let pending = 0;
+
+/** Waits until every request has its response. */
+export async function settled() {
+  while (pending > 0) await new Promise((done) => setTimeout(done, 50));
+}
+
+let loggedIn = false;
+
+/** Whether this browser has logged in, and so can log out. */
+export function hasSession() {
+  return loggedIn;
+}
+
+/**
+ * Asks what the store's history holds, for markers that are not uploaded.
+ * @param {string} markers Definitions in YAML.
+ */
+export function preview(markers) {
+  return fetched("/api/v1/markers/preview", { method: "POST", headers: { "content-type": "application/yaml" }, body: markers });
+}
+
+/** @param {string} url @param {RequestInit} [init] */
+async function fetched(url, init = {}) {
   /** @type {Response} */
   let response;
+  pending += 1;
   try {
-    response = await fetch(url, { headers: { accept: "application/json" } });
+    response = await fetch(url, { ...init, headers: { accept: "application/json", ...init.headers } });
   } catch {
     throw new Refused("offline", "turnmill does not answer. It may have been stopped.");
+  } finally {
+    pending -= 1;
   }
+  // The session of this browser has ended. The log-in page leads back here.
+  if (response.status === 401) location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
+  loggedIn = response.headers.get("turnmill-session") === "cookie";
   const body = await response.json().catch(() => null);
   const error = body?.error;
   if (response.ok && body !== null && !error) return body;

@@ -4,7 +4,7 @@
 import { html, useEffect, useMemo, useState } from "../vendor/vendor.js";
 import { href } from "./address.js";
 import { Loading, RefusedState, zoneOf } from "./card.js";
-import { save } from "./export.js";
+import { named, save } from "./export.js";
 import { clock, counted, longMoment, moment, name, number } from "./format.js";
 import { go } from "./go.js";
 import { PAGE, listQuery } from "./explorer.js";
@@ -19,7 +19,7 @@ const TURNS = 50;
 export function Conversation({ address, store }) {
   const zone = zoneOf(address);
   const asked = useAnswer(`conversations/${encodeURIComponent(address.session)}`, "", (raw) => raw);
-  const list = useAnswer("conversations", listQuery(address, { limit: String(PAGE) }), (raw) => raw);
+  const list = useAnswer("conversations", listQuery(address, { limit: String(PAGE) }), (raw) => raw, { live: false });
   const [all, setAll] = useState(false);
   const [shown, setShown] = useState(TURNS);
   const [current, setCurrent] = useState(-1);
@@ -67,7 +67,7 @@ export function Conversation({ address, store }) {
       ${before && html`<a class="button" rel="prev" href=${to(before)}>Previous</a>`}
       ${after && html`<a class="button" rel="next" href=${to(after)}>Next</a>`}
       <button class="button" type="button" aria-pressed=${all} onClick=${() => setAll(!all)}>All events</button>
-      <button class="button" type="button" onClick=${() => save(`turnmill-${session.session_id}.json`, `${JSON.stringify(conversation, null, 2)}\n`, "application/json")}>JSON</button>
+      <button class="button" type="button" onClick=${() => save(named(`${session.session_id}.json`), `${JSON.stringify(conversation, null, 2)}\n`, "application/json")}>JSON</button>
     </div>
     <p class="crumbs"><a href=${back}>Conversations</a> / <span class="name">${session.sender_key}</span></p>
     <div class="title"><h1 tabIndex="-1">${longMoment(session.started_at, zone)}</h1><span class=${`badge ${session.ending}`}>${session.ending}</span></div>

@@ -8,7 +8,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use serde_json::{Value, json};
 use tower_service::Service;
-use turnmill_dashboard::{AnswerFuture, Answers, Filter, Refusal, Subject, router};
+use turnmill_dashboard::{AnswerFuture, Answers, Filter, QUESTIONS, Refusal, Subject, site};
 
 /// Answers with the subject, and refuses the conversations named after refusals.
 struct Echo;
@@ -45,7 +45,7 @@ async fn get(site: &mut Router, path: &str, headers: &[(&str, &str)]) -> (Status
 
 #[tokio::test]
 async fn pages_and_assets_are_served_with_a_strict_policy() {
-    let mut site = router(Arc::new(Echo));
+    let mut site = site(Arc::new(Echo), QUESTIONS);
     let (_, _, page) = get(&mut site, "/overview", &[]).await;
     let page = String::from_utf8(page).unwrap();
     // Everything that the page names exists.
@@ -69,7 +69,7 @@ async fn pages_and_assets_are_served_with_a_strict_policy() {
 
 #[tokio::test]
 async fn known_assets_are_not_sent_again() {
-    let mut site = router(Arc::new(Echo));
+    let mut site = site(Arc::new(Echo), QUESTIONS);
     for path in ["/assets/style.css", "/"] {
         let (_, headers, body) = get(&mut site, path, &[]).await;
         let etag = headers["etag"].to_str().unwrap().to_owned();
@@ -86,7 +86,7 @@ async fn known_assets_are_not_sent_again() {
 
 #[tokio::test]
 async fn questions_have_the_parameters_of_the_address() {
-    let mut site = router(Arc::new(Echo));
+    let mut site = site(Arc::new(Echo), QUESTIONS);
     let (status, headers, body) =
         get(&mut site, "/api/v1/metrics/R3_sessions?from=2026-11-02&channel=web&channel=a%20b", &[]).await;
     assert_eq!((status, &headers["content-type"]), (StatusCode::OK, &"application/json".parse().unwrap()));
@@ -108,7 +108,7 @@ async fn questions_have_the_parameters_of_the_address() {
 
 #[tokio::test]
 async fn every_metric_is_described() {
-    let (_, _, body) = get(&mut router(Arc::new(Echo)), "/api/v1/metrics", &[]).await;
+    let (_, _, body) = get(&mut site(Arc::new(Echo), QUESTIONS), "/api/v1/metrics", &[]).await;
     let all = serde_json::from_slice::<Value>(&body).unwrap();
     let ids: Vec<&str> =
         all["metrics"].as_array().unwrap().iter().map(|metric| metric["id"].as_str().unwrap()).collect();
@@ -117,7 +117,7 @@ async fn every_metric_is_described() {
 
 #[tokio::test]
 async fn refusals_have_a_status_and_a_reason() {
-    let mut site = router(Arc::new(Echo));
+    let mut site = site(Arc::new(Echo), QUESTIONS);
     let expected = [
         (
             "conversations/late",
@@ -153,7 +153,7 @@ async fn refusals_have_a_status_and_a_reason() {
 
 #[tokio::test]
 async fn pages_of_other_sites_cannot_ask() {
-    let mut site = router(Arc::new(Echo));
+    let mut site = site(Arc::new(Echo), QUESTIONS);
     for (value, expected) in [("same-origin", 200), ("none", 200), ("cross-site", 403), ("same-site", 403)] {
         let (status, ..) = get(&mut site, "/api/v1/store", &[("sec-fetch-site", value)]).await;
         assert_eq!(status, expected, "{value}");
