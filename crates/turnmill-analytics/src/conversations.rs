@@ -23,6 +23,7 @@ mod transcript;
 
 pub use transcript::{
     Conversation, EventKind, MarkerRow, OtherSession, SlotValue, TranscriptEvent, Turn, conversation,
+    event_ids,
 };
 
 /// Filters that only lists of conversations have. All of them are combined.

@@ -54,7 +54,7 @@ pub use bucket::{Bucket, DayBlock, FINEST, MOST, TooManyBuckets, UnknownBucket};
 pub use catalogue::{METRICS, metric};
 pub use conversations::{
     Conversation, ConversationList, EventKind, ListFilters, ListOrder, ListPage, Listed, MarkerRow,
-    OtherSession, SlotValue, TranscriptEvent, Turn, conversation, conversations,
+    OtherSession, SlotValue, TranscriptEvent, Turn, conversation, conversations, event_ids,
 };
 pub use definitions::{Definitions, HANDOVER_COMMAND, HANDOVER_FLOW, HANDOVER_PARTS};
 pub use document::markdown;

@@ -36,6 +36,7 @@ pub(crate) fn router(answers: Arc<dyn Answers>, questions: usize) -> Router {
         .route("/api/v1/values/{filter}", get(values))
         .route("/api/v1/conversations", get(conversations))
         .route("/api/v1/conversations/{session}", get(conversation))
+        .route("/api/v1/conversations/{session}/events", get(events))
         .route("/api/v1/markers/preview", post(preview).layer(DefaultBodyLimit::max(MAX_MARKERS)))
         .layer(axum::middleware::from_fn(refuse_other_sites))
         .with_state(Api { answers, slots: Arc::new(Semaphore::new(questions.max(1))) })
@@ -89,6 +90,10 @@ async fn conversations(State(api): State<Api>, RawQuery(query): RawQuery) -> Res
 
 async fn conversation(State(api): State<Api>, Path(session): Path<String>) -> Response {
     api.respond(Ok(Subject::Conversation { session })).await
+}
+
+async fn events(State(api): State<Api>, Path(session): Path<String>) -> Response {
+    api.respond(Ok(Subject::Events { session })).await
 }
 
 /// Takes definitions as YAML. Its content type makes browsers ask before a page of another site

@@ -54,6 +54,7 @@ pub const QUESTIONS: usize = 4;
 /// | `/api/v1/values/{filter}` | [`Subject::Values`] |
 /// | `/api/v1/conversations` | [`Subject::Conversations`] |
 /// | `/api/v1/conversations/{session}` | [`Subject::Conversation`] |
+/// | `/api/v1/conversations/{session}/events` | [`Subject::Events`] |
 /// | `POST /api/v1/markers/preview` | [`Subject::Preview`] |
 ///
 /// Every response has a content security policy that allows nothing from elsewhere. At most

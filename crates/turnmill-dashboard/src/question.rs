@@ -38,6 +38,11 @@ pub enum Subject {
         /// Id of its session.
         session: String,
     },
+    /// The events of one conversation as the history has them.
+    Events {
+        /// Id of its session.
+        session: String,
+    },
     /// What markers would find in the stored history. Nothing is written.
     Preview {
         /// Their definitions, in YAML.

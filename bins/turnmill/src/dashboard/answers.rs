@@ -1,5 +1,7 @@
 //! Answers the dashboard's questions from a store.
 
+use std::collections::HashSet;
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -7,12 +9,13 @@ use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use turnmill_analytics::{
     Answer, AskError, Ending, Metric, Question, ReadQueries, Release, Row, StoreNames, conversation,
-    conversations, metric, releases,
+    conversations, event_ids, metric, releases,
 };
 use turnmill_dashboard::{AnswerFuture, Answers, Filter, Refusal, Subject};
 use turnmill_formats::shipped;
 use turnmill_ingest::{Ingest, RowRules};
 use turnmill_markers::{FileFormat, MarkerSet, SourceFile};
+use turnmill_model::{Event, SessionId};
 use turnmill_pipeline::{PatternEvent, PatternTools, Stop, explain};
 use turnmill_sink::{Inspect, LedgerEntry, Store, StoreError};
 use turnmill_stores::{AnyReader, AnyStore};
@@ -178,6 +181,7 @@ impl Shared {
             Subject::Conversations { question, filters, page } => {
                 written(&conversations(reader, &question, &filters, page).await?)
             }
+            Subject::Events { session } => self.events(reader, &session).await?,
             Subject::Conversation { session } => match conversation(reader, &session).await? {
                 Some(conversation) => written(&conversation),
                 None => Err(unknown(&format!("conversation {session}"))),
@@ -236,6 +240,41 @@ impl Shared {
         let found = releases(reader).await?;
         *kept() = Some((Instant::now(), found.clone()));
         Ok(found)
+    }
+
+    /// Returns the events of a session as the history has them, up to the time limit.
+    async fn events(
+        &self,
+        reader: &mut AnyReader,
+        session: &str,
+    ) -> Result<Result<String, Refusal>, AskError<StoreError>> {
+        let started = Instant::now();
+        let ids: HashSet<String> = event_ids(reader, session).await?.into_iter().collect();
+        let Some(id) = session.parse().ok().filter(|_| !ids.is_empty()) else {
+            return Ok(Err(unknown(&format!("conversation {session}"))));
+        };
+        let mut store = (self.make)().map_err(AskError::Store)?;
+        let settings = store.open_as_it_is().await.map_err(AskError::Store)?;
+        store.open(&settings).await.map_err(AskError::Store)?;
+        let rules = RowRules::new(&settings, shipped);
+        let ingest = Ingest::new(&rules, 0);
+        let mut events = Vec::new();
+        let mut show = |event: &Event<'_>, bytes: &[u8]| {
+            let id = event.id.to_string();
+            if ids.contains(&id) {
+                let kind = event.event_type.to_string();
+                events.push(json!({"event_id": id, "type": kind, "raw": String::from_utf8_lossy(bytes)}));
+            }
+            let is_done = events.len() == ids.len() || started.elapsed() > self.limit;
+            if is_done { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        if let Some(sender) =
+            ingest.session_owner(&mut store, SessionId(id)).await.map_err(AskError::Store)?
+        {
+            ingest.show_events(&mut store, sender, &mut show).await.map_err(AskError::Store)?;
+        }
+        let complete = events.len() == ids.len();
+        Ok(Ok(json!({ "events": events, "complete": complete }).to_string()))
     }
 
     /// Returns what markers of a file in YAML would find in the history, up to the time limit.

@@ -191,6 +191,22 @@ pub async fn conversation<S: ReadQueries>(
     Ok(read(session, &queries, &results))
 }
 
+/// Returns the ids of a conversation's events, in order. They are none if the store has no such
+/// session.
+///
+/// # Errors
+///
+/// Those of the store.
+pub async fn event_ids<S: ReadQueries>(
+    store: &mut S,
+    session: &str,
+) -> Result<Vec<String>, AskError<S::Error>> {
+    let sql = "SELECT id FROM rasa_event WHERE session_id = {session} ORDER BY sequence_number";
+    let query = of_session(store.dialect(), "events", sql, session);
+    let results = store.read(&[query]).await.map_err(AskError::Store)?;
+    Ok(results.iter().flatten().filter_map(|row| text(row, 0)).collect())
+}
+
 /// Returns the query of all sessions of the session's sender, as a list has them.
 fn sessions_of_sender(scope: &Scope, session: &str) -> Query {
     let mut draft = scope.draft();
