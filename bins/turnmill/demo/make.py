@@ -3,9 +3,9 @@
 
 Usage: make.py > parcel.jsonl.gz
 
-Each session keeps its events, texts, their order and the time between them, and starts at another
-time. Weekdays, hours and weeks differ in traffic as they do in practice. Sessions of a sender keep
-their order. From RELEASE on the model has another id, so that there is a release to see. Parts of
+Each session keeps its events, texts and their order, and starts at another time. Users take some
+seconds before each further message; the time from a message to its answers stays. Weekdays, hours
+and weeks differ in traffic as they do in practice. Sessions of a sender keep their order. From RELEASE on the model has another id, so that there is a release to see. Parts of
 the events that no row needs are left out. The output depends on nothing but the capture.
 """
 import gzip
@@ -76,6 +76,19 @@ def sessions(events):
     return parts
 
 
+def slowed(sender, number, part):
+    """Lets the user of a session think before each further message."""
+    pause, messages = 0, 0
+    for event in part:
+        if event["event"] == "user":
+            messages += 1
+            if messages > 1:
+                pause += 3 + int(45 * drawn(sender, number, messages) ** 2)
+        # Whole seconds, so that the time between other events stays exactly the same.
+        event["timestamp"] += pause
+    return part
+
+
 def starts(sender, parts):
     """Returns the start of each session, in their order and without overlap."""
     lengths = [max(e["timestamp"] for e in part) - min(e["timestamp"] for e in part) for part in parts]
@@ -111,9 +124,8 @@ def main():
             senders.setdefault(event["sender_id"], []).append(event)
     moved = []
     for sender, events in senders.items():
-        parts = sessions(events)
+        parts = [slowed(sender, *part) for part in enumerate(sessions(events))]
         for part, time in zip(parts, starts(sender, parts)):
-            # Whole seconds, so that the time between two events stays exactly the same.
             shift = time - int(min(event["timestamp"] for event in part))
             for event in part:
                 event["timestamp"] += shift

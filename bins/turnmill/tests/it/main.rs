@@ -8,6 +8,7 @@ mod markers;
 mod markers_document;
 mod markers_store;
 mod operator;
+mod pages;
 mod report;
 mod service;
 mod silent;

@@ -26,7 +26,7 @@ const MAX_ANSWERS = 200;
  * @returns {Promise<any>}
  */
 export function ask(path, query) {
-  const url = `/api/v1/${path}${query ? `?${query}` : ""}`;
+  const url = urlOf(path, query);
   const known = answers.get(url);
   answers.delete(url);
   const answer = known ?? fetched(url);
@@ -40,6 +40,17 @@ export function ask(path, query) {
   return answer;
 }
 
+/** @param {string} path @param {string} query */
+function urlOf(path, query) {
+  return `/api/v1/${path}${query ? `?${query}` : ""}`;
+}
+
+/** Asks the API, whatever it answered before. @param {string} path @param {string} query */
+export function askAgain(path, query) {
+  answers.delete(urlOf(path, query));
+  return ask(path, query);
+}
+
 /** Forgets all answers, so that the store is asked again. */
 export function forget() {
   answers.clear();
@@ -48,9 +59,10 @@ export function forget() {
 /** Requests without a response yet. */
 let pending = 0;
 
-/** Waits until every request has its response. */
+/** Waits until every request has its response, those that components are about to send as well. */
 export async function settled() {
-  while (pending > 0) await new Promise((done) => setTimeout(done, 50));
+  do await new Promise((done) => setTimeout(done, 100));
+  while (pending > 0);
 }
 
 let loggedIn = false;

@@ -1,7 +1,7 @@
 // Refreshes the pages of a running service when its store has new events.
 
 import { useEffect, useState } from "../vendor/vendor.js";
-import { Refused, ask, forget, settled } from "./api.js";
+import { Refused, askAgain, settled } from "./api.js";
 import { refresh } from "./use.js";
 
 /** Least time between two looks at the store. */
@@ -33,8 +33,7 @@ export function useLive(store, changed) {
       const start = performance.now();
       if (!document.hidden) {
         try {
-          forget();
-          const now = await ask("store", "");
+          const now = await askAgain("store", "");
           if (left) return;
           setAway("");
           changed(now);

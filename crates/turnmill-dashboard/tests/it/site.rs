@@ -8,7 +8,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use serde_json::{Value, json};
 use tower_service::Service;
-use turnmill_dashboard::{AnswerFuture, Answers, Filter, QUESTIONS, Refusal, Subject, site};
+use turnmill_dashboard::{AnswerFuture, Answers, Filter, QUESTIONS, Refusal, Subject, router, site};
 
 /// Answers with the subject, and refuses the conversations named after refusals.
 struct Echo;
@@ -99,6 +99,7 @@ async fn questions_have_the_parameters_of_the_address() {
         ("store", Subject::Store),
         ("values/channel", Subject::Values { filter: Filter::Channel }),
         ("conversations/a%2Fb", Subject::Conversation { session: "a/b".into() }),
+        ("conversations/a/events", Subject::Events { session: "a".into() }),
     ];
     for (path, subject) in subjects {
         let (_, _, body) = get(&mut site, &format!("/api/v1/{path}"), &[]).await;
@@ -158,4 +159,28 @@ async fn pages_of_other_sites_cannot_ask() {
         let (status, ..) = get(&mut site, "/api/v1/store", &[("sec-fetch-site", value)]).await;
         assert_eq!(status, expected, "{value}");
     }
+}
+
+#[tokio::test]
+async fn markers_are_previewed_from_yaml_only() {
+    let mut site = site(Arc::new(Echo), QUESTIONS);
+    let large = "x".repeat(70_000);
+    for (kind, markers, expected) in [
+        ("application/yaml", "a: {intent: b}", 200),
+        ("text/plain", "a: {intent: b}", 415),
+        ("application/x-www-form-urlencoded", "a=b", 415),
+        ("application/yaml", &large, 413),
+    ] {
+        let request = Request::post("/api/v1/markers/preview").header("content-type", kind);
+        let response = site.call(request.body(Body::from(markers.to_owned())).unwrap()).await.unwrap();
+        assert_eq!(response.status().as_u16(), expected, "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn the_first_page_is_of_the_site_only() {
+    let (mut alone, mut beside) = (site(Arc::new(Echo), QUESTIONS), router(Arc::new(Echo), QUESTIONS));
+    assert_eq!(get(&mut alone, "/", &[]).await.0, StatusCode::OK);
+    assert_eq!(get(&mut beside, "/", &[]).await.0, StatusCode::NOT_FOUND);
+    assert_eq!(get(&mut beside, "/overview", &[]).await.0, StatusCode::OK);
 }
