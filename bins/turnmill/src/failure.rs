@@ -48,8 +48,14 @@ pub(crate) enum Failure {
     NoSuchThing { what: &'static str, name: String, hint: String },
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("{0} is not an address of this machine alone; use 127.0.0.1 or [::1] (--listen)")]
+    #[error(
+        "{0} is not an address of this machine alone; set TURNMILL_API_TOKEN, or use 127.0.0.1 or [::1] (--listen)"
+    )]
     NotLoopback(std::net::SocketAddr),
+    #[error("TURNMILL_API_TOKEN is too short: use at least {0} characters")]
+    ShortToken(usize),
+    #[error("cannot make the store of the demo: {0}")]
+    Demo(String),
     #[error("--listen")]
     Listen(#[from] turnmill_service::http::ServerError),
     #[error("cannot start the async runtime")]

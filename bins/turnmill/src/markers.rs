@@ -14,6 +14,7 @@ mod tools;
 use std::process::ExitCode;
 
 pub(crate) use self::failure::Failure;
+pub(crate) use self::preview::as_json as preview_json;
 use crate::runtime::block_on;
 
 /// Subcommands of `turnmill markers`.

@@ -15,10 +15,13 @@ mod service;
 mod state;
 mod worker;
 
+use std::num::NonZero;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
+use axum::Router;
 use tokio::runtime::Handle;
 use turnmill_markers::MarkerSet;
 use turnmill_pipeline::{counted, explain, rounded};
@@ -36,7 +39,11 @@ use self::retry::retried;
 use self::service::{Service, error_with_setting};
 use self::state::SharedState;
 use crate::connect::{self, Target};
+use crate::dashboard::{LiveFacts, StoreAnswers};
 use crate::definitions::Definitions;
+
+/// Time limit of a question of the dashboard. It is less than that of the HTTP server.
+const QUESTION_LIMIT: Duration = Duration::from_secs(10);
 
 /// Arguments of `turnmill run`.
 #[derive(Debug, clap::Args)]
@@ -112,7 +119,8 @@ async fn serve(
     let patterns = PatternsApi::new(target.clone(), settings.rows.clone(), stop.clone(), Handle::current());
     let access =
         HttpAccess::new(settings.http.api_token.as_ref()).trusting_loopback(settings.http.trust_loopback);
-    let site = http::router(metrics.clone(), access, patterns.router());
+    let pages = pages(&target, &health, &metrics);
+    let site = http::router(metrics.clone(), access, patterns.router().merge(pages));
     let web = lifecycle.background("http");
     tokio::spawn(async move {
         // The server has its own shutdown, so that it responds until the process exits.
@@ -143,6 +151,21 @@ async fn serve(
     let opener = lifecycle.component("store");
     spawn("store", move || start(&service, opener, consumers, topics))?;
     Ok(lifecycle.run(&health).await.exit_code())
+}
+
+/// Returns the dashboard of the service's store.
+fn pages(target: &Target, health: &Health, metrics: &ServiceMetrics) -> Router {
+    let (store, health, metrics) = (target.clone(), health.clone(), metrics.clone());
+    let live = move || LiveFacts {
+        is_open: health.report().phase == Phase::Running,
+        lag: metrics.partitions().iter().filter_map(|partition| partition.lag_seconds).reduce(f64::max),
+    };
+    let name = target.store().map_or_else(|_| "the configured store".to_owned(), |store| store.to_string());
+    let make = move || Ok(store.store()?.read_only());
+    let answers = StoreAnswers::new(make, name, QUESTION_LIMIT).of_service(live);
+    // Half of the processors stay free for the consumers, whatever is asked.
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    turnmill_dashboard::router(Arc::new(answers), (cores / 2).clamp(1, turnmill_dashboard::QUESTIONS))
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {

@@ -15,7 +15,7 @@ use crate::console;
 use crate::failure::Failure;
 
 /// The store as the first argument.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct StoreArgs {
     /// Store: `sqlite:PATH` or `postgresql://USER@HOST:PORT/DATABASE` [default: the
     /// configured store]
@@ -25,7 +25,7 @@ pub(crate) struct StoreArgs {
 }
 
 /// Options of every command that takes a store.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct StoreOptions {
     /// PostgreSQL schema [default: `TURNMILL_DB_SCHEMA`, or `public`]
     #[arg(long, value_name = "NAME")]

@@ -23,7 +23,7 @@ mod transcript;
 
 pub use transcript::{
     Conversation, EventKind, MarkerRow, OtherSession, SlotValue, TranscriptEvent, Turn, conversation,
-    sessions_named,
+    event_ids, sessions_named,
 };
 
 /// Filters that only lists of conversations have. All of them are combined.

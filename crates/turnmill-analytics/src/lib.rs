@@ -37,6 +37,7 @@ mod metric;
 mod names;
 mod question;
 mod range;
+mod releases;
 mod run;
 mod scope;
 mod texts;
@@ -51,7 +52,7 @@ pub use bucket::{Bucket, DayBlock, FINEST, MOST, TooManyBuckets, UnknownBucket};
 pub use catalogue::{METRICS, metric};
 pub use conversations::{
     Conversation, ConversationList, EventKind, ListFilters, ListOrder, ListPage, Listed, MarkerRow,
-    OtherSession, SlotValue, TranscriptEvent, Turn, conversation, conversations, sessions_named,
+    OtherSession, SlotValue, TranscriptEvent, Turn, conversation, conversations, event_ids, sessions_named,
 };
 pub use definitions::{
     ABANDON_RESPONSES, Definitions, FALLBACK_INTENTS, FALLBACK_RESPONSES, GREETINGS, HANDOVER_COMMAND,
@@ -64,6 +65,7 @@ pub use metric::{Chart, Counted, Figure, Metric, Source, Unit};
 pub use names::StoreNames;
 pub use question::{Ending, Filters, Over, Question, UnknownEnding, When};
 pub use range::{BadTime, Compare, Extent, Last, Range, Span, UnknownComparison, parse_time};
+pub use releases::{Release, releases};
 pub use run::{AskError, Plan, ReadQueries, answer};
 pub use value::{Query, QueryResult, Row, Value};
 pub use zone::{UnknownZone, Zone};

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Path, RawQuery, Request, State};
+use axum::extract::{DefaultBodyLimit, Path, RawQuery, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -17,17 +17,18 @@ use turnmill_analytics::{Figure, METRICS, Metric, VERSION};
 use crate::parameters;
 use crate::question::{Answers, Refusal, Subject};
 
-/// Number of questions answered at a time.
-const CONCURRENT: usize = 4;
 /// Time that a question waits for others. It is less than the time limit of the HTTP server.
 const MAX_WAIT: Duration = Duration::from_secs(15);
+/// Maximum size of marker definitions in bytes.
+const MAX_MARKERS: usize = 64 << 10;
+
 #[derive(Clone)]
 struct Api {
     answers: Arc<dyn Answers>,
     slots: Arc<Semaphore>,
 }
 
-pub(crate) fn router(answers: Arc<dyn Answers>) -> Router {
+pub(crate) fn router(answers: Arc<dyn Answers>, questions: usize) -> Router {
     Router::new()
         .route("/api/v1/store", get(store))
         .route("/api/v1/metrics", get(metrics))
@@ -35,8 +36,10 @@ pub(crate) fn router(answers: Arc<dyn Answers>) -> Router {
         .route("/api/v1/values/{filter}", get(values))
         .route("/api/v1/conversations", get(conversations))
         .route("/api/v1/conversations/{session}", get(conversation))
+        .route("/api/v1/conversations/{session}/events", get(events))
+        .route("/api/v1/markers/preview", post(preview).layer(DefaultBodyLimit::max(MAX_MARKERS)))
         .layer(axum::middleware::from_fn(refuse_other_sites))
-        .with_state(Api { answers, slots: Arc::new(Semaphore::new(CONCURRENT)) })
+        .with_state(Api { answers, slots: Arc::new(Semaphore::new(questions.max(1))) })
 }
 
 /// Refuses requests that pages of other sites make.
@@ -87,6 +90,21 @@ async fn conversations(State(api): State<Api>, RawQuery(query): RawQuery) -> Res
 
 async fn conversation(State(api): State<Api>, Path(session): Path<String>) -> Response {
     api.respond(Ok(Subject::Conversation { session })).await
+}
+
+async fn events(State(api): State<Api>, Path(session): Path<String>) -> Response {
+    api.respond(Ok(Subject::Events { session })).await
+}
+
+/// Takes definitions as YAML. Its content type makes browsers ask before a page of another site
+/// sends it.
+async fn preview(State(api): State<Api>, headers: HeaderMap, markers: String) -> Response {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    if kind.is_none_or(|kind| !kind.to_ascii_lowercase().contains("yaml")) {
+        return (StatusCode::UNSUPPORTED_MEDIA_TYPE, "expected the content type application/yaml\n")
+            .into_response();
+    }
+    api.respond(Ok(Subject::Preview { markers })).await
 }
 
 fn split(query: Option<&str>) -> Result<Vec<(String, String)>, Refusal> {

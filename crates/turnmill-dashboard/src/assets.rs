@@ -10,8 +10,7 @@ use axum::routing::get;
 use sha2::{Digest, Sha256};
 
 /// Paths of the pages. All of them are the same document; its script shows the right one.
-const PAGES: [&str; 15] = [
-    "/",
+const PAGES: [&str; 14] = [
     "/overview",
     "/conversations",
     "/conversations/{session}",
@@ -58,10 +57,14 @@ const ASSETS: &[(&str, &[u8])] = &assets![
     "js/funnel.js",
     "js/go.js",
     "js/icons.js",
+    "js/live.js",
     "js/main.js",
+    "js/nlu.js",
     "js/page.js",
     "js/pages.js",
+    "js/preview.js",
     "js/range.js",
+    "js/review.js",
     "js/shell.js",
     "js/tables.js",
     "js/types.js",
@@ -83,13 +86,20 @@ struct Assets(Arc<[Asset]>);
 
 pub(crate) fn router() -> Router {
     let assets = ASSETS.iter().map(|(name, bytes)| asset(name, bytes)).collect();
+    pages(&PAGES).merge(Router::new().route("/assets/{*name}", get(serve)).with_state(Assets(assets)))
+}
+
+/// Returns the route `/`, which shows the first page.
+pub(crate) fn front() -> Router {
+    pages(&["/"])
+}
+
+fn pages(paths: &[&str]) -> Router {
     let page = Arc::new(asset("index.html", PAGE));
-    let mut router = Router::new();
-    for path in PAGES {
+    paths.iter().fold(Router::new(), |router, path| {
         let page = Arc::clone(&page);
-        router = router.route(path, get(move |headers: HeaderMap| async move { response(&page, &headers) }));
-    }
-    router.merge(Router::new().route("/assets/{*name}", get(serve)).with_state(Assets(assets)))
+        router.route(path, get(move |headers: HeaderMap| async move { response(&page, &headers) }))
+    })
 }
 
 fn asset(name: &'static str, bytes: &'static [u8]) -> Asset {

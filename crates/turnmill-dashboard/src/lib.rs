@@ -3,13 +3,13 @@
 //! What is absent here: SQL, drivers, rules and access control. Numbers come from a value that
 //! implements [`Answers`]; the caller restricts access to the router.
 //!
-//! - [`router`] builds the router.
+//! - [`router`] builds the router, and [`site`] one with a front page.
 //! - [`Answers`] is implemented by its caller, for a store.
 //! - [`Subject`] is what the API asks it.
 //!
 //! ```
 //! use std::sync::Arc;
-//! use turnmill_dashboard::{AnswerFuture, Answers, Refusal, Subject, router};
+//! use turnmill_dashboard::{AnswerFuture, Answers, QUESTIONS, Refusal, Subject, site};
 //!
 //! struct Nothing;
 //!
@@ -24,7 +24,7 @@
 //!     }
 //! }
 //!
-//! let site: axum::Router = router(Arc::new(Nothing));
+//! let site: axum::Router = site(Arc::new(Nothing), QUESTIONS);
 //! ```
 
 mod api;
@@ -39,11 +39,14 @@ use axum::Router;
 
 pub use self::question::{AnswerFuture, Answers, Filter, Refusal, Subject};
 
+/// Number of questions that are answered at a time, unless the caller chooses another one.
+pub const QUESTIONS: usize = 4;
+
 /// Returns the routes of the dashboard: its pages, `/assets/...` and `/api/v1/...`.
 ///
 /// | path | response |
 /// | --- | --- |
-/// | `/`, `/overview`, `/conversations/...` and the other pages | the page; its script reads the address |
+/// | `/overview`, `/conversations/...` and the other pages | the page; its script reads the address |
 /// | `/assets/...` | scripts, style sheet, icon and licences, with an `ETag` |
 /// | `/api/v1/store` | [`Subject::Store`] |
 /// | `/api/v1/metrics` | the descriptions of all metrics |
@@ -51,12 +54,20 @@ pub use self::question::{AnswerFuture, Answers, Filter, Refusal, Subject};
 /// | `/api/v1/values/{filter}` | [`Subject::Values`] |
 /// | `/api/v1/conversations` | [`Subject::Conversations`] |
 /// | `/api/v1/conversations/{session}` | [`Subject::Conversation`] |
+/// | `/api/v1/conversations/{session}/events` | [`Subject::Events`] |
+/// | `POST /api/v1/markers/preview` | [`Subject::Preview`] |
 ///
-/// Every response has a content security policy that allows nothing from elsewhere. At most four
-/// questions are answered at a time; the others wait.
-pub fn router(answers: Arc<dyn Answers>) -> Router {
-    Router::new()
-        .merge(assets::router())
-        .merge(api::router(answers))
-        .layer(axum::middleware::from_fn(headers::add))
+/// Every response has a content security policy that allows nothing from elsewhere. At most
+/// `questions` are answered at a time; the others wait.
+pub fn router(answers: Arc<dyn Answers>, questions: usize) -> Router {
+    with_headers(assets::router().merge(api::router(answers, questions)))
+}
+
+/// Returns the routes of [`router`], and the overview at `/`: a site of nothing but the dashboard.
+pub fn site(answers: Arc<dyn Answers>, questions: usize) -> Router {
+    router(answers, questions).merge(with_headers(assets::front()))
+}
+
+fn with_headers(router: Router) -> Router {
+    router.layer(axum::middleware::from_fn(headers::add))
 }

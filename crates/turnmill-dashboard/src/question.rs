@@ -38,6 +38,16 @@ pub enum Subject {
         /// Id of its session.
         session: String,
     },
+    /// The events of one conversation as the history has them.
+    Events {
+        /// Id of its session.
+        session: String,
+    },
+    /// What markers would find in the stored history. Nothing is written.
+    Preview {
+        /// Their definitions, in YAML.
+        markers: String,
+    },
 }
 
 /// A filter whose values the pages offer.

@@ -1,5 +1,6 @@
 //! Reads senders' history through the engine, without writing.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use turnmill_engine::{Patterns, Timeline};
@@ -54,8 +55,9 @@ impl Ingest {
         Ok(())
     }
 
-    /// Calls `show` for each event of a sender, in order. Nothing is written. Returns whether the
-    /// store has that sender.
+    /// Calls `show` for each event of a sender, in order, with its bytes in the history: what the
+    /// source sent, but for secrets. It ends early if `show` breaks. Nothing is written. Returns
+    /// whether the store has that sender.
     ///
     /// # Errors
     ///
@@ -64,7 +66,7 @@ impl Ingest {
         &self,
         store: &mut S,
         sender: SenderId,
-        show: &mut (dyn FnMut(&Event<'_>) + Send),
+        show: &mut (dyn FnMut(&Event<'_>, &[u8]) -> ControlFlow<()> + Send),
     ) -> Result<bool, StoreError> {
         let claim = Claim::of_senders(&[sender]);
         let mut tx = store.begin(&claim).await?;
@@ -76,7 +78,9 @@ impl Ingest {
         loop {
             reader.fill(&mut tx).await?;
             let Some(stored) = reader.next() else { return Ok(true) };
-            show(&stored.event(self.decoders(), &sender_ref)?);
+            if show(&stored.event(self.decoders(), &sender_ref)?, stored.payload()).is_break() {
+                return Ok(true);
+            }
         }
     }
 

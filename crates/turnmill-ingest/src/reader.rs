@@ -96,6 +96,10 @@ impl Stored {
     }
 
     /// Returns the event as the history keeps it.
+    pub(crate) fn payload(&self) -> &[u8] {
+        &self.payload
+    }
+
     pub(crate) fn entry(&self) -> Entry<'_> {
         Entry {
             decoder: self.decoder.unwrap_or_default(),

@@ -1,7 +1,7 @@
 //! HTTP server of the service.
 //!
 //! `/`, `/healthcheck` and `/metrics` are public. All other paths require the token or, if no token
-//! is set, a request from this machine. [`router`] takes further pages and restricts access to them
+//! is set, a request from this machine. Browsers give the token on the page `/login`. [`router`] takes further pages and restricts access to them
 //! in the same way. [`Server`] is a small HTTP/1.1 server that limits time, size and number of
 //! everything a client can send.
 
@@ -9,7 +9,9 @@ mod access;
 mod connections;
 mod host;
 mod index;
+mod login;
 mod server;
+mod session;
 mod stall;
 
 use std::sync::Arc;
@@ -61,7 +63,8 @@ pub fn router(metrics: ServiceMetrics, access: HttpAccess, pages: Router) -> Rou
         .layer(DefaultBodyLimit::max(MAX_BODY))
 }
 
-/// Builds a site of `pages` without anything public: every path requires what `access` requires.
+/// Builds a site of `pages` without anything public: every path requires what `access` requires,
+/// apart from `/login` and `/logout` once a token is set.
 ///
 /// ```
 /// use axum::{Router, routing::get};
@@ -70,10 +73,13 @@ pub fn router(metrics: ServiceMetrics, access: HttpAccess, pages: Router) -> Rou
 /// let site = guarded(HttpAccess::new(None), pages);
 /// ```
 pub fn guarded(access: HttpAccess, pages: Router) -> Router {
-    pages
+    let access = Arc::new(access);
+    let guarded = pages
         // Access is checked for unknown paths too. Otherwise a 404 would reveal which paths exist.
         .fallback(|| async { StatusCode::NOT_FOUND })
-        .layer(axum::middleware::from_fn_with_state(Arc::new(access), access::guard))
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&access), access::guard));
+    // Without a token there is nothing to log in with.
+    if access.has_login() { guarded.merge(login::router(access)) } else { guarded }
 }
 
 async fn healthcheck(State(public): State<PublicState>) -> Response {

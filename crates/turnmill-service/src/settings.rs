@@ -25,6 +25,7 @@ mod typed;
 mod value;
 
 pub use analytics::AnalyticsSettings;
+pub use assemble::MIN_TOKEN;
 pub use database::DatabaseTarget;
 pub use document::{example, markdown};
 pub use effective::{Effective, EffectiveValue};

@@ -1,49 +1,104 @@
 //! Answers the dashboard's questions from a store.
 
+use std::collections::HashSet;
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use turnmill_analytics::{
-    Answer, AskError, Ending, Metric, Question, ReadQueries, Row, StoreNames, conversation, conversations,
-    metric,
+    Answer, AskError, Ending, Metric, Question, ReadQueries, Release, Row, StoreNames, conversation,
+    conversations, event_ids, metric, releases,
 };
 use turnmill_dashboard::{AnswerFuture, Answers, Filter, Refusal, Subject};
-use turnmill_pipeline::explain;
-use turnmill_sink::{Inspect, StoreError};
+use turnmill_formats::shipped;
+use turnmill_ingest::{Ingest, RowRules};
+use turnmill_markers::{FileFormat, MarkerSet, SourceFile};
+use turnmill_model::{Event, SessionId};
+use turnmill_pipeline::{PatternEvent, PatternTools, Stop, explain};
+use turnmill_sink::{Inspect, LedgerEntry, Store, StoreError};
 use turnmill_stores::{AnyReader, AnyStore};
+
+use crate::markers::preview_json as markers_json;
 
 /// Number of values that a filter offers.
 const VALUES: usize = 500;
 
+/// How long the list of releases is kept: it takes a pass over all sessions.
+const RELEASES_KEPT: Duration = Duration::from_secs(60);
+/// Maximum number of examples of each marker in a preview.
+const SAMPLES: usize = 5;
+
+/// Makes a store that is read-only and not opened yet.
+type MakeStore = dyn Fn() -> Result<AnyStore, StoreError> + Send + Sync;
+/// Returns what only a running service knows.
+type ReadLive = dyn Fn() -> LiveFacts + Send + Sync;
+
+/// What only a running service knows about its store.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct LiveFacts {
+    /// Whether the store is open, so that its schema is up to date.
+    pub(crate) is_open: bool,
+    /// Lag in seconds of the partition that has most, if it is known.
+    pub(crate) lag: Option<f64>,
+}
+
 /// Answers questions from a store, with a connection for each question in progress.
+///
+/// The connections are its own and read-only, so a question never waits for a writer of the store,
+/// nor a writer for a question.
 #[derive(Clone)]
 pub(crate) struct StoreAnswers(Arc<Shared>);
 
 struct Shared {
     /// Location of the store, without its password.
     name: String,
-    /// Opens connections to the store.
-    store: Mutex<AnyStore>,
-    /// The same, open for administration: it reads the ledger.
-    opened: tokio::sync::Mutex<AnyStore>,
+    make: Box<MakeStore>,
     limit: Duration,
+    is_demo: bool,
+    live: Option<Box<ReadLive>>,
+    /// A store that is open for administration: it reads the ledger.
+    opened: tokio::sync::Mutex<Option<AnyStore>>,
     /// Connections that answer no question at the moment.
     idle: Mutex<Vec<AnyReader>>,
+    releases: Mutex<Option<(Instant, Vec<Release>)>>,
 }
 
 impl StoreAnswers {
-    /// Answers from `store`, which `opened` has open for reading. The store ends a question after
-    /// `limit`.
-    pub(crate) fn new(store: AnyStore, opened: AnyStore, limit: Duration) -> Self {
+    /// Answers from the stores that `make` makes, all at one location: read-only, and not opened
+    /// yet. The store ends a question after `limit`.
+    pub(crate) fn new(
+        make: impl Fn() -> Result<AnyStore, StoreError> + Send + Sync + 'static,
+        name: String,
+        limit: Duration,
+    ) -> Self {
         Self(Arc::new(Shared {
-            name: store.to_string(),
-            store: Mutex::new(store),
-            opened: tokio::sync::Mutex::new(opened),
+            name,
+            make: Box::new(make),
             limit,
+            is_demo: false,
+            live: None,
+            opened: tokio::sync::Mutex::new(None),
             idle: Mutex::new(Vec::new()),
+            releases: Mutex::new(None),
         }))
+    }
+
+    /// Sets what only a running service knows. The pages then refresh themselves.
+    pub(crate) fn of_service(self, live: impl Fn() -> LiveFacts + Send + Sync + 'static) -> Self {
+        self.with(|shared| shared.live = Some(Box::new(live)))
+    }
+
+    /// Says on every page that the conversations are those of the demo.
+    pub(crate) fn of_demo(self) -> Self {
+        self.with(|shared| shared.is_demo = true)
+    }
+
+    fn with(mut self, set: impl FnOnce(&mut Shared)) -> Self {
+        // Nobody else has this value before it answers questions.
+        Arc::get_mut(&mut self.0).map(set);
+        self
     }
 
     /// Returns the location of the store, without its password.
@@ -67,7 +122,13 @@ impl Answers for StoreAnswers {
 
 impl Shared {
     async fn answer(&self, subject: Subject) -> Result<String, Refusal> {
+        if self.live.as_ref().is_some_and(|live| !live().is_open) {
+            return Err(Refusal::Unavailable { message: "the service has not opened its store yet".into() });
+        }
         let started = Instant::now();
+        if let Subject::Preview { markers } = subject {
+            return self.preview(&markers).await.unwrap_or_else(|error| Err(self.refusal(started, &error)));
+        }
         let mut reader = match self.taken() {
             Some(reader) => reader,
             None => self.connected().map_err(|error| self.refusal(started, &error))?,
@@ -95,7 +156,7 @@ impl Shared {
     }
 
     fn connected(&self) -> Result<AnyReader, StoreError> {
-        self.store.lock().unwrap_or_else(PoisonError::into_inner).reader(self.limit)
+        (self.make)()?.reader(self.limit)
     }
 
     fn refusal(&self, started: Instant, error: &StoreError) -> Refusal {
@@ -120,6 +181,7 @@ impl Shared {
             Subject::Conversations { question, filters, page } => {
                 written(&conversations(reader, &question, &filters, page).await?)
             }
+            Subject::Events { session } => self.events(reader, &session).await?,
             Subject::Conversation { session } => match conversation(reader, &session).await? {
                 Some(conversation) => written(&conversation),
                 None => Err(unknown(&format!("conversation {session}"))),
@@ -132,19 +194,117 @@ impl Shared {
     async fn about(&self, reader: &mut AnyReader) -> Result<Value, AskError<StoreError>> {
         let queries = StoreNames::queries(reader.dialect());
         let names = StoreNames::read(&reader.read(&queries).await.map_err(AskError::Store)?);
-        let ledger = self.opened.lock().await.ledger().await.map_err(AskError::Store)?;
+        let ledger = self.ledger().await.map_err(AskError::Store)?;
+        let releases = self.releases(reader).await?;
         let sum = |count: fn(&turnmill_sink::Counts) -> i64| -> i64 {
             ledger.iter().map(|entry| count(&entry.counts)).sum()
         };
+        let live = self.live.as_ref().map(|live| live());
         Ok(json!({
             "name": self.name,
             "version": env!("CARGO_PKG_VERSION"),
+            "is_demo": self.is_demo,
+            "is_live": live.is_some(),
+            "lag_seconds": live.and_then(|live| live.lag),
             "first": names.extent.map(|extent| extent.first.to_string()),
             "newest": names.extent.map(|extent| extent.newest.to_string()),
             "events": sum(|counts| counts.events),
             "duplicates": sum(|counts| counts.duplicates),
             "dead_letters": sum(|counts| counts.dead_letters),
+            "releases": releases,
         }))
+    }
+
+    async fn ledger(&self) -> Result<Vec<LedgerEntry>, StoreError> {
+        let mut opened = self.opened.lock().await;
+        let mut store = match opened.take() {
+            Some(store) => store,
+            None => {
+                let mut store = (self.make)()?;
+                store.open_as_it_is().await?;
+                store
+            }
+        };
+        // A store that failed may be disconnected, so the next question opens another one.
+        let ledger = store.ledger().await?;
+        *opened = Some(store);
+        Ok(ledger)
+    }
+
+    async fn releases(&self, reader: &mut AnyReader) -> Result<Vec<Release>, AskError<StoreError>> {
+        let kept = || self.releases.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_recent = |(read, _): &&(Instant, Vec<Release>)| read.elapsed() < RELEASES_KEPT;
+        if let Some((_, known)) = kept().as_ref().filter(is_recent) {
+            return Ok(known.clone());
+        }
+        let found = releases(reader).await?;
+        *kept() = Some((Instant::now(), found.clone()));
+        Ok(found)
+    }
+
+    /// Returns the events of a session as the history has them, up to the time limit.
+    async fn events(
+        &self,
+        reader: &mut AnyReader,
+        session: &str,
+    ) -> Result<Result<String, Refusal>, AskError<StoreError>> {
+        let started = Instant::now();
+        let ids: HashSet<String> = event_ids(reader, session).await?.into_iter().collect();
+        let Some(id) = session.parse().ok().filter(|_| !ids.is_empty()) else {
+            return Ok(Err(unknown(&format!("conversation {session}"))));
+        };
+        let mut store = (self.make)().map_err(AskError::Store)?;
+        let settings = store.open_as_it_is().await.map_err(AskError::Store)?;
+        store.open(&settings).await.map_err(AskError::Store)?;
+        let rules = RowRules::new(&settings, shipped);
+        let ingest = Ingest::new(&rules, 0);
+        let mut events = Vec::new();
+        let mut show = |event: &Event<'_>, bytes: &[u8]| {
+            let id = event.id.to_string();
+            if ids.contains(&id) {
+                let kind = event.event_type.to_string();
+                events.push(json!({"event_id": id, "type": kind, "raw": String::from_utf8_lossy(bytes)}));
+            }
+            let is_done = events.len() == ids.len() || started.elapsed() > self.limit;
+            if is_done { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        if let Some(sender) =
+            ingest.session_owner(&mut store, SessionId(id)).await.map_err(AskError::Store)?
+        {
+            ingest.show_events(&mut store, sender, &mut show).await.map_err(AskError::Store)?;
+        }
+        let complete = events.len() == ids.len();
+        Ok(Ok(json!({ "events": events, "complete": complete }).to_string()))
+    }
+
+    /// Returns what markers of a file in YAML would find in the history, up to the time limit.
+    async fn preview(&self, text: &str) -> Result<Result<String, Refusal>, StoreError> {
+        let file =
+            SourceFile { name: "markers".into(), bytes: text.as_bytes().into(), format: FileFormat::Yaml };
+        let markers = match MarkerSet::parse(&[file]) {
+            Ok((markers, _)) => markers,
+            Err(errors) => {
+                let all: Vec<String> = errors.iter().map(ToString::to_string).collect();
+                return Ok(Err(Refusal::Invalid { parameter: "markers".into(), message: all.join("\n") }));
+            }
+        };
+        let mut store = (self.make)()?;
+        let settings = store.open_as_it_is().await?;
+        store.open(&settings).await?;
+        let stop = Stop::default();
+        let at_limit = stop.clone();
+        let limit = self.limit;
+        let timer = tokio::spawn(async move {
+            tokio::time::sleep(limit).await;
+            at_limit.set();
+        });
+        let rules = RowRules::new(&settings, shipped);
+        let ingest = Ingest::new(&rules, 0);
+        let mut ignore = |_: PatternEvent<'_>| {};
+        let preview =
+            PatternTools::new(&mut store, stop, &mut ignore).preview(&ingest, &markers, SAMPLES).await;
+        timer.abort();
+        Ok(Ok(markers_json(&preview?).to_string()))
     }
 }
 

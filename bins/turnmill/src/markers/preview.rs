@@ -55,7 +55,8 @@ pub(super) async fn run(args: &Args) -> Result<bool, Failure> {
     Ok(true)
 }
 
-fn as_json(preview: &Preview) -> Value {
+/// Returns the preview as the command prints it, and the dashboard's API.
+pub(crate) fn as_json(preview: &Preview) -> Value {
     let sample = |sample: &Sample| {
         json!({
             "sender_key": sample.sender_key,
@@ -79,7 +80,8 @@ fn as_json(preview: &Preview) -> Value {
         })
         .collect();
     json!({
-        "senders": preview.senders, "sessions": preview.sessions, "events": preview.events, "markers": markers,
+        "senders": preview.senders, "sessions": preview.sessions, "events": preview.events,
+        "complete": preview.complete, "markers": markers,
     })
 }
 

@@ -110,6 +110,10 @@ fn only_this_machine_can_open_the_pages() {
     let output = ran(turnmill(&["dashboard", &store, "--listen", "0.0.0.0:0"]), 1);
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(error.contains("is not an address of this machine alone"), "{error}");
+    let mut short = turnmill(&["dashboard", &store, "--listen", "0.0.0.0:0"]);
+    short.env("TURNMILL_API_TOKEN", "short");
+    let error = String::from_utf8(ran(short, 1).stderr).unwrap();
+    assert!(error.contains("too short") && !error.contains("`short`"), "{error}");
     // A store that is not there is reported before a page is served.
     let missing = format!("sqlite:{}", folder.path().join("missing.sqlite").display());
     ran(turnmill(&["dashboard", &missing]), 1);

@@ -9,6 +9,7 @@ mod markers_document;
 mod markers_store;
 mod operator;
 mod questions;
+mod pages;
 mod report;
 mod service;
 mod silent;

@@ -21,8 +21,12 @@ pub struct Conversation {
     pub events: i64,
     /// Why it began where it did, in words.
     pub began: String,
+    /// The event that began it: its first one.
+    pub began_event: Option<String>,
     /// Why it ended where it did, in words.
     pub ended: String,
+    /// The event that ended it, if one of its own did.
+    pub ended_event: Option<String>,
     /// Id of the sender's next session.
     pub next: Value,
     /// Its turns in order. The first may have no message: what came before the first message.
@@ -163,7 +167,7 @@ const PARTS: [(&str, &str); 10] = [
     ),
     (
         "kinds",
-        "SELECT sequence_number, event_type, timestamp FROM rasa_event WHERE session_id = {session} ORDER BY 1",
+        "SELECT sequence_number, event_type, timestamp, id FROM rasa_event WHERE session_id = {session} ORDER BY 1",
     ),
     (
         "before",
@@ -214,6 +218,22 @@ pub async fn sessions_named<S: ReadQueries>(store: &mut S, name: &str) -> Result
     Ok(rows.iter().filter_map(|row| text(row, 0)).collect())
 }
 
+/// Returns the ids of a conversation's events, in order. They are none if the store has no such
+/// session.
+///
+/// # Errors
+///
+/// Those of the store.
+pub async fn event_ids<S: ReadQueries>(
+    store: &mut S,
+    session: &str,
+) -> Result<Vec<String>, AskError<S::Error>> {
+    let sql = "SELECT id FROM rasa_event WHERE session_id = {session} ORDER BY sequence_number";
+    let query = of_session(store.dialect(), "events", sql, session);
+    let results = store.read(&[query]).await.map_err(AskError::Store)?;
+    Ok(results.iter().flatten().filter_map(|row| text(row, 0)).collect())
+}
+
 /// Returns the query of all sessions of the session's sender, as a list has them.
 fn sessions_of_sender(scope: &Scope, session: &str) -> Query {
     let mut draft = scope.draft();
@@ -224,7 +244,7 @@ fn sessions_of_sender(scope: &Scope, session: &str) -> Query {
         "sessions",
         &format!(
             "SELECT s.session_id, r.sender_key, s.started_at, s.channel, s.environment, s.model_id, s.turns, \
-             {ending},\n  s.first_intent, {time} AS micros, NULL\nFROM ext_session s\n\
+             {ending},\n  s.first_intent, {time} AS micros, NULL, s.ended_by\nFROM ext_session s\n\
              JOIN rasa_sender r ON r.id = s.sender_id\n\
              WHERE s.sender_id = (SELECT o.sender_id FROM ext_session o WHERE o.session_id = {session})\n\
              ORDER BY s.started_at, s.session_id"
@@ -293,11 +313,14 @@ fn read(session: &str, queries: &[Query], results: &[Vec<Row>]) -> Option<Conver
         ending: other.ending.clone(),
     };
     let first_text = turns.iter().find_map(|(_, turn)| turn.event_id.as_ref().map(|_| turn.text.as_deref()));
+    let (ended, ended_event) = ended(&rows, after);
     Some(Conversation {
         session: Listed { first_text: first_text.flatten().into(), ..sessions.get(own)?.clone() },
         events: i64::try_from(rows("kinds").len()).unwrap_or(i64::MAX),
         began: began(&rows),
-        ended: ended(&rows, after),
+        began_event: rows("kinds").first().and_then(|row| text(row, 3)),
+        ended,
+        ended_event,
         next: after.map_or(Value::Null, |next| next.session_id.clone()),
         turns: turns.into_iter().map(|(_, turn)| turn).collect(),
         slots: rows("state").iter().map(slot).collect(),
@@ -436,37 +459,46 @@ fn began<'r>(rows: &impl Fn(&str) -> &'r [Row]) -> String {
         _ => None,
     };
     match micros(events.first(), 2).zip(micros(before.as_ref(), 1)) {
-        Some((first, before)) => format!("{why}, {} after the event before it.", rounded(first - before)),
+        Some((first, before)) => format!("{why}, {} after the event before it.", span(first - before)),
         None => format!("{why}."),
     }
 }
 
-/// Returns a time in microseconds as people say it.
-fn rounded(micros: i64) -> String {
+/// Spells a time in microseconds with the two units that say most.
+fn span(micros: i64) -> String {
     let seconds = micros / 1_000_000;
     match seconds {
-        0 => format!("{} ms", micros / 1000),
-        1..120 => format!("{seconds} s"),
-        120..7_200 => format!("{} min", seconds / 60),
-        7_200..172_800 => format!("{} h", seconds / 3_600),
-        _ => format!("{} days", seconds / 86_400),
+        ..1 => "less than a second".to_owned(),
+        1..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        3600..86_400 => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+        _ => format!("{} d {} h", seconds / 86_400, seconds % 86_400 / 3600),
     }
 }
 
-/// Returns why the session ended, from the rule that ended it.
-fn ended<'r>(rows: &impl Fn(&str) -> &'r [Row], after: Option<&Listed>) -> String {
+/// Returns why the session ended, and the event that ended it: the state of the engine after the
+/// session's last event.
+fn ended<'r>(rows: &impl Fn(&str) -> &'r [Row], after: Option<&Listed>) -> (String, Option<String>) {
     let end = rows("end").first();
     let rule = end.and_then(|row| text(row, 0)).unwrap_or_default();
     let reason = end.and_then(|row| text(row, 1)).map(|reason| format!(" ({reason})")).unwrap_or_default();
+    let by = |kind: &str, words: &str| {
+        let found = rows("kinds").iter().rev().find(|row| text(row, 1).as_deref() == Some(kind));
+        let at = found.and_then(|row| row.get(2)).and_then(Value::time);
+        let at = at.map(|at| format!(", event {kind} at {at} UTC")).unwrap_or_default();
+        (format!("{words}{reason}{at}."), found.and_then(|row| text(row, 3)))
+    };
     match rule.as_str() {
-        "explicit" => format!("The source ended it{reason}."),
-        "restart" => format!("The user restarted the conversation{reason}."),
-        "handoff" => format!("It was handed over to a human{reason}."),
-        "inactive" => format!("The user was inactive{reason}."),
+        "explicit" => by("session_ended", "The source ended it"),
+        "restart" => by("restart", "The conversation was restarted"),
+        "handoff" => by("pause", "It was handed over to a human"),
+        "inactive" => by("inactive", "The user was inactive"),
         "next_session" => match after.map(|session| &session.started_at) {
-            Some(Value::Time(time)) => format!("The next session of the sender began at {time} UTC."),
-            _ => "The next session of the sender began.".to_owned(),
+            Some(Value::Time(time)) => {
+                (format!("Nothing ended it; the next session of the sender began at {time} UTC."), None)
+            }
+            _ => ("Nothing ended it; the next session of the sender began.".to_owned(), None),
         },
-        _ => "The sender has no later event.".to_owned(),
+        _ => ("Nothing ended it, and the sender has no later event.".to_owned(), None),
     }
 }

@@ -16,17 +16,26 @@ import { useAnswer } from "./use.js";
 /** @import { Asked } from "./use.js" */
 
 /**
+ * What a card asks: the filters of the address that count for it, and its own.
+ * @param {Card} card
+ * @param {Address} address
+ */
+function question(card, address) {
+  const { options = {} } = card;
+  const own = new URLSearchParams(options).toString();
+  const names = FILTERS.filter((name) => !(name in options) && name !== "by" && (card.form === "funnel" || !FUNNEL.includes(name)));
+  const by = card.over ? `by=${bucketFor(address)}` : "";
+  return [query(address.filters, names), by, own].filter(Boolean).join("&");
+}
+
+/**
  * Asks the metric of a card, with the filters of the address.
  * @param {Card} card
  * @param {Address} address
  * @returns {Asked<Answer>}
  */
 export function useCard(card, address) {
-  const { options = {} } = card;
-  const own = new URLSearchParams(options).toString();
-  const names = FILTERS.filter((name) => !(name in options) && name !== "by" && (card.form === "funnel" || !FUNNEL.includes(name)));
-  const by = card.over ? `by=${bucketFor(address)}` : "";
-  return useAnswer(metricPath(card), [query(address.filters, names), by, own].filter(Boolean).join("&"), read);
+  return useAnswer(metricPath(card), question(card, address), read);
 }
 
 /** @param {Card} card */
@@ -181,7 +190,7 @@ export function CardFrame({ card, address, store, draw, what = "sessions", own =
   const zone = zoneOf(address);
   const toggle = (/** @type {string} */ which) => setOpen(open === which ? "" : which);
   const failed = refused && !["not_given", "not_set_up"].includes(refused.kind);
-  return html`<section class=${`card span-${card.span}${card.half ? " half" : ""}${failed ? " refused" : ""}`} aria-labelledby=${`card-${card.id}`} data-card=${card.id} data-metric=${card.metric} data-ready=${answer && !loading ? "yes" : undefined}>
+  return html`<section class=${`card span-${card.span}${card.half ? " half" : ""}${failed ? " refused" : ""}`} aria-labelledby=${`card-${card.id}`} data-card=${card.id} data-metric=${card.metric} data-question=${question(card, address)} data-ready=${answer && !loading ? "yes" : undefined}>
     <header>
       <div><h2 id=${`card-${card.id}`}>${card.title}</h2><p class="line">${answer ? card.line(answer, address) : "\u00a0"}</p></div>
       ${answer && html`<${Tools} open=${open} toggle=${toggle} title=${card.title} />`}

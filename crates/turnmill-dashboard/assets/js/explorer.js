@@ -4,7 +4,7 @@ import { html, useState } from "../vendor/vendor.js";
 import { FILTERS, FUNNEL, LIST_FILTERS, changed, href, query } from "./address.js";
 import { Loading, RefusedState, zoneOf } from "./card.js";
 import { csvCell } from "./csv.js";
-import { save } from "./export.js";
+import { named, save } from "./export.js";
 import { moment, name, number } from "./format.js";
 import { go } from "./go.js";
 import { ConversationTable } from "./page.js";
@@ -29,7 +29,10 @@ export function listQuery(address, more) {
 
 /** @param {{ address: Address, store: any }} props */
 export function Explorer({ address }) {
-  const asked = useAnswer("conversations", listQuery(address, { limit: String(PAGE) }), (raw) => raw);
+  // The list itself stays while new conversations come, so that no row moves under the pointer.
+  const asked = useAnswer("conversations", listQuery(address, { limit: String(PAGE) }), (raw) => raw, { live: false });
+  const newest = useAnswer(asked.answer ? "conversations" : null, listQuery(address, { limit: "1" }), (raw) => /** @type {number} */ (raw.total));
+  const added = asked.answer && newest.answer !== null ? newest.answer - asked.answer.total : 0;
   const [more, setMore] = useState(() => TYPED.some(([key]) => address.filters[key]));
   const zone = zoneOf(address);
   const { answer } = asked;
@@ -45,7 +48,7 @@ export function Explorer({ address }) {
     const { conversations } = await response.json();
     const columns = Object.keys(conversations[0] ?? { session_id: "" });
     const lines = [columns, ...conversations.map((/** @type {any} */ row) => columns.map((column) => row[column]))];
-    save("turnmill-conversations.csv", lines.map((line) => line.map(csvCell).join(",")).join("\r\n") + "\r\n", "text/csv;charset=utf-8");
+    save(named("conversations.csv"), lines.map((line) => line.map(csvCell).join(",")).join("\r\n") + "\r\n", "text/csv;charset=utf-8");
   };
   const order = address.filters.order?.[0] ?? "newest";
   const page = (/** @type {number} */ at) => href({ ...address, filters: changed(address.filters, { offset: at > 0 ? String(at) : null }) });
@@ -58,7 +61,8 @@ export function Explorer({ address }) {
         ${[["newest", "newest first"], ["oldest", "oldest first"], ["turns", "most turns"], ["duration", "longest"]].map(([key, words]) => html`<option key=${key} value=${key} selected=${order === key}>${words}</option>`)}</select></label>
       <label class="field">Time<select onChange=${(/** @type {any} */ event) => set({ during: event.target.value === "started" ? null : event.target.value })}>
         ${[["started", "started in the range"], ["active", "active in the range"]].map(([key, words]) => html`<option key=${key} value=${key} selected=${(address.filters.during?.[0] ?? "started") === key}>${words}</option>`)}</select></label>
-      <span class="count" role="status">${answer && html`<b data-name="total">${number(answer.total, "count")}</b> conversations`}</span>
+      <span class="count" role="status">${answer && html`<b data-name="total">${number(answer.total, "count")}</b> conversations`}
+        ${added > 0 && html` <button class="button" type="button" onClick=${asked.again}>${number(added, "count")} more since then: show</button>`}</span>
     </form>
     <${Chips} address=${address} />
     ${asked.refused ? html`<${RefusedState} refused=${asked.refused} again=${asked.again} />`

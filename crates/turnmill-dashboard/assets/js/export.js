@@ -118,8 +118,21 @@ export async function png(drawing) {
   return new Promise((done, failed) => canvas.toBlob((blob) => (blob ? done(blob) : failed(new Error("no image"))), "image/png"));
 }
 
+/** How names of files begin. */
+let prefix = "turnmill";
+
+/** Sets whether the conversations are those of the demo, which names of files say. @param {boolean} isDemo */
+export function setDemo(isDemo) {
+  prefix = isDemo ? "turnmill-demo" : "turnmill";
+}
+
+/** The name of a file that is not of a card. @param {string} what With its ending. */
+export function named(what) {
+  return `${prefix}-${what}`;
+}
+
 /** The name of a card's file. @param {Card} card @param {Answer} answer @param {string} ending */
 export function file(card, answer, ending) {
   const range = [answer.filters.from, answer.filters.to].filter(Boolean).map((text) => String(text).slice(0, 10)).join("_");
-  return `turnmill-${name(card.id).replaceAll(/[^\w-]/g, "-")}${range ? `-${range}` : ""}.${ending}`;
+  return `${prefix}-${name(card.id).replaceAll(/[^\w-]/g, "-")}${range ? `-${range}` : ""}.${ending}`;
 }

@@ -7,7 +7,9 @@ import { RefusedState } from "./card.js";
 import { rank } from "./colours.js";
 import { Conversation } from "./conversation.js";
 import { Explorer } from "./explorer.js";
+import { setDemo } from "./export.js";
 import { followed, go } from "./go.js";
+import { useLive } from "./live.js";
 import { CARDS } from "./pages.js";
 import { Page } from "./page.js";
 import { FilterBar, Keys, Navigation, Title, useTheme } from "./shell.js";
@@ -20,12 +22,21 @@ function here() {
   return parse(location.pathname, location.search, location.hash);
 }
 
+/** Takes what the store is. @param {any} store */
+function described(store) {
+  setDemo(store.is_demo === true);
+  return setStore(store);
+}
+
 function App() {
   const [address, setAddress] = useState(here);
   const [menu, setMenu] = useState(false);
   const [keys, setKeys] = useState(false);
   const { theme, toggle } = useTheme();
-  const store = useAnswer("store", "", setStore);
+  const asked = useAnswer("store", "", described, { live: false });
+  const [newer, setNewer] = useState(/** @type {any} */ (null));
+  const live = useLive(asked.answer, (now) => setNewer(described(now)));
+  const store = { ...asked, answer: newer ?? asked.answer };
   const metrics = useAnswer("metrics", "", describe);
   const channels = useAnswer("values/channel", "", (raw) => {
     rank("channel", raw.values.map((/** @type {{ value: string | null }} */ each) => each.value));
@@ -65,18 +76,18 @@ function App() {
       <header><${FilterBar} address=${address} store=${store.answer} theme=${theme} toggleTheme=${toggle} openMenu=${() => setMenu(true)} openKeys=${() => setKeys(true)} /></header>
       <main class="content" id="content" tabIndex="-1">${store.refused
         ? html`<section class="card refused"><${RefusedState} refused=${store.refused} again=${store.again} /></section>`
-        : (store.answer && metrics.answer && !channels.loading) && shown(address, title, store.answer)}</main>
+        : (store.answer && metrics.answer && !channels.loading) && shown(address, title, store.answer, live)}</main>
     </div>
     ${keys && html`<${Keys} close=${() => setKeys(false)} />`}
   </div>`;
 }
 
-/** @param {Address} address @param {string | undefined} title @param {any} store */
-function shown(address, title, store) {
+/** @param {Address} address @param {string | undefined} title @param {any} store @param {import("./live.js").Live} live */
+function shown(address, title, store, live) {
   if (address.page === "conversations" && address.session) return html`<${Conversation} key=${address.session} address=${address} store=${store} />`;
-  if (!title) return html`<${Title} title="No such page" address=${address} store=${store} />`;
+  if (!title) return html`<${Title} title="No such page" address=${address} store=${store} live=${live} />`;
   return html`<div>
-    <${Title} title=${title} address=${address} store=${store} />
+    <${Title} title=${title} address=${address} store=${store} live=${live} />
     ${CARDS[address.page] && html`<${Page} key=${address.page} cards=${CARDS[address.page]} address=${address} store=${store} />`}
     ${address.page === "conversations" && html`<${Explorer} key=${query(address.filters, FILTERS)} address=${address} store=${store} />`}
   </div>`;

@@ -11,6 +11,8 @@ import { Spark, TimeChart } from "./charts/time.js";
 import { useNarrow } from "./charts/parts.js";
 import { CardFrame, Definition, Exports, Loading, Tables, Tools, useCard, zoneOf } from "./card.js";
 import { change, moment, name, number, share, timeOf } from "./format.js";
+import { MarkerPreview } from "./preview.js";
+import { Review } from "./review.js";
 import { cell } from "./tables.js";
 import { useAnswer } from "./use.js";
 
@@ -65,7 +67,7 @@ function Drawn({ card, answer, previous, address, releases }) {
         missed=${draw.missed} limit=${draw.limit} heads=${draw.heads} link=${own} />`;
     case "histogram": {
       const bins = list.rows.map((row) => ({ low: at(list, row, draw.low), count: numeric(at(list, row, draw.value)) }));
-      return html`<${Histogram} bins=${bins} unit=${draw.unit ?? "count"} label=${card.title} discrete=${draw.discrete} />`;
+      return html`<${Histogram} bins=${bins} unit=${draw.unit ?? "count"} label=${card.title} discrete=${draw.discrete} height=${draw.height} />`;
     }
     case "heat": return html`<${Heat} ...${draw.cells(list)} unit=${draw.unit} link=${(/** @type {number} */ row, /** @type {number} */ column) => explore(address, draw.own(list, row, column))} />`;
     case "drift": return html`<div><${Figures} answer=${answer} /><${Sheet} list=${list} draw=${draw} zone=${zone} own=${own} /></div>`;
@@ -74,7 +76,7 @@ function Drawn({ card, answer, previous, address, releases }) {
       ${list.rows.length > 0 && html`<${Funnel} steps=${list.rows.map((row) => ({ name: name(at(list, row, draw.label)), count: numeric(at(list, row, draw.value)), seconds: at(list, row, "median_seconds") }))} />`}</div>`;
     case "changes": return html`<${Changes} rows=${draw.rows(list, address)} />`;
     case "texts": return html`<${Texts} rows=${list.rows.slice(0, draw.limit ?? 8).map((row) => ({ text: String(at(list, row, draw.label) ?? ""), count: numeric(at(list, row, draw.value)) }))} link=${(/** @type {string} */ text) => explore(address, { missed_text: text })} />`;
-    default: return html`<${Sheet} list=${list} draw=${draw} zone=${zone} own=${own} />`;
+    default: return list.rows.length > 0 ? html`<${Sheet} list=${list} draw=${draw} zone=${zone} own=${own} />` : html`<${Nothing} card=${card} />`;
   }
 }
 
@@ -99,6 +101,12 @@ function OverTime({ card, answer, previous, address, zone, releases }) {
   });
   return html`<${TimeChart} series=${series} previous=${before} kind=${card.form} zone=${zone} label=${`${card.title}, ${card.line(answer, address)}`} filter=${split ? draw.filter : undefined}
     names=${draw.names} height=${draw.height} log=${draw.log} band=${draw.band} colours=${draw.colours} releases=${releases} link=${link} />`;
+}
+
+/** A list without rows. What has to be set up first says how. @param {{ card: Card }} props */
+function Nothing({ card }) {
+  if (!card.setup) return html`<div class="state"><h3>Nothing to list.</h3><p>The range and the filters leave no row.</p></div>`;
+  return html`<div class="state"><h3>${card.setup.text}</h3><pre tabIndex="0"><code>${card.setup.command}</code></pre></div>`;
 }
 
 /** A list as it is, with links in its first column. @param {{ list: import("./types.js").Table, draw: Record<string, any>, zone: string, own: (value: string | null) => string }} props */
@@ -136,7 +144,7 @@ function DrawnPaths({ card, answer, address, narrow }) {
     return html`<ol class="steps">${paths.slice(0, 8).map((/** @type {any} */ path) => html`<li key=${path.names.join("\u0000")}><div class="path">${path.names.map((/** @type {string} */ each, /** @type {number} */ index) => html`${index > 0 && " \u203a "}<span class="tag">${each}</span>`)}</div>
       <div class="head"><span class="bar-track" aria-hidden="true"><span class="bar-fill fill-1" style=${{ display: "block", width: `${(100 * path.count) / most}%` }}></span></span><span>${number(path.count, "count")}</span><span class="muted">${share(path.part)}</span></div></li>`)}</ol>`;
   }
-  return html`<${Paths} nodes=${nodes} links=${links} label=${`${card.title}, ${card.line(answer, address)}`} link=${(/** @type {any} */ node) => explore(address, node.kind === "intent" || node.kind === "missed" ? { intent: [node.name] } : {})} />`;
+  return html`<${Paths} nodes=${nodes} links=${links} height=${card.draw?.height} label=${`${card.title}, ${card.line(answer, address)}`} link=${(/** @type {any} */ node) => explore(address, node.kind === "intent" || node.kind === "missed" ? { intent: [node.name] } : {})} />`;
 }
 
 /**
@@ -238,25 +246,39 @@ function packed(cards) {
   return all;
 }
 
+/** A card with those below it. @param {Card} card @param {Card[]} all @returns {Card[]} */
+function stack(card, all) {
+  const next = all.find((each) => each.id === card.below);
+  return next ? [card, ...stack(next, all)] : [card];
+}
+
+/** Forms that are whole cards. @type {Record<string, any>} */
+const WHOLE = { conversations: Latest, preview: MarkerPreview, review: Review };
+
+/** Whether a card can be shown: a metric that this version of the service does not have is left out. @param {Card} card @param {any} store */
+function isThere(card, store) {
+  if (card.form === "conversations") return store.has_conversations !== false;
+  return card.form === "preview" || exists(card.metric);
+}
+
 /**
  * @param {{ cards: Card[], address: Address, store: any }} props
  */
 export function Page({ cards, address, store }) {
-  // A card whose metric this version of the service does not have is left out.
-  const there = cards.filter((card) => (card.form === "conversations" ? store.has_conversations !== false : exists(card.metric)));
+  const there = cards.filter((card) => isThere(card, store));
   const strip = there.filter((card) => card.form === "number");
   const below = new Set(there.flatMap((card) => (card.below ? [card.below] : [])));
   const releases = /** @type {Release[]} */ (store.releases ?? []);
   /** @param {Card} card */
-  const drawn = (card) => (card.form === "conversations"
-    ? html`<${Latest} key=${card.id} card=${card} address=${address} />`
+  const drawn = (card) => (WHOLE[card.form]
+    ? html`<${WHOLE[card.form]} key=${card.id} card=${card} address=${address} store=${store} />`
     : html`<${CardFrame} key=${card.id} card=${card} address=${address} store=${store} what=${card.draw?.counted ?? "sessions"}
         draw=${(/** @type {Answer} */ answer, /** @type {Answer | null} */ previous) => html`<${Drawn} card=${card} answer=${answer} previous=${previous} address=${address} releases=${releases} />`} />`);
   return html`<div class="grid">
     ${strip.length > 0 && html`<${Strip} cards=${strip} address=${address} />`}
     ${packed(there.filter((card) => card.form !== "number" && !below.has(card.id))).map((card) => {
-      const other = there.find((each) => each.id === card.below);
-      return other ? html`<div key=${card.id} class=${`pair span-${card.span}`}>${drawn(card)}${drawn(other)}</div>` : drawn(card);
+      const column = stack(card, there);
+      return column.length > 1 ? html`<div key=${card.id} class=${`pair span-${card.span} of-${column.length}`}>${column.map(drawn)}</div>` : drawn(card);
     })}
   </div>`;
 }

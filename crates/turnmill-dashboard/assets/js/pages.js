@@ -93,14 +93,15 @@ function changes(list, address) {
     const cell = (/** @type {string} */ column) => at(list, row, column);
     const kind = String(cell("kind")), own = cell("name");
     const filter = { ending: "ending", channel: "channel", intent: "intent", marker: "marker" }[kind];
+    const named = kind === "channel" || kind === "marker" || (own === null && kind !== "missed");
     return {
-      what: kind === "channel" || kind === "marker" || own === null ? `${kind} ${name(own)}` : name(own),
-      of: kind === "intent" ? "messages" : "sessions",
+      what: kind === "missed" ? "fallback" : named ? `${kind} ${name(own)}` : name(own),
+      of: kind === "intent" ? "messages" : kind === "missed" ? "turns" : "sessions",
       was: /** @type {number | null} */ (cell("was")), now: /** @type {number | null} */ (cell("now")),
       low: /** @type {number | null} */ (cell("low")), high: /** @type {number | null} */ (cell("high")),
       marked: cell("marked") === true,
-      better: BETTER[String(own)],
-      link: explore(address, filter ? { [filter]: own === null ? [""] : [String(own)] } : {}),
+      better: BETTER[kind === "missed" ? kind : String(own)],
+      link: explore(address, kind === "missed" ? { fallback: "yes" } : filter ? { [filter]: own === null ? [""] : [String(own)] } : {}),
     };
   });
 }
@@ -115,12 +116,15 @@ export const CARDS = {
     { id: "escalated", metric: "R10_escalation", form: "number", span: 12, title: "Escalated", line: first("session"), over: true, draw: { better: "down", colour: "4", own: { ending: ["escalated"] } } },
     { id: "fallback", metric: "X24_fallback", form: "number", span: 12, title: "Fallback", line: first("turn"), over: true, draw: { better: "down", colour: "5", own: { fallback: "yes" } } },
     { id: "response", metric: "R7_response_time", form: "number", span: 12, title: "Response, median", line: first("turn"), over: true, draw: {
-      value: "p50", better: "down", beside: (/** @type {Answer} */ answer) => (answer.values.p95 ? ` 95 % within ${number(answer.values.p95.value, "seconds")}` : "") } },
-    { id: "sessions", metric: "R4_channels", form: "stacked", span: 8, title: "Sessions", line: (answer) => `${counted(value(answer, Object.keys(answer.values)[0]), "session")}, by channel${answer.compared ? "; the dashed line is the period compared with" : ""}`, over: true, draw: { split: true, filter: "channel", previous: true, height: 330 } },
+      value: "p50", better: "down", beside: (/** @type {Answer} */ answer) => (answer.values.p95 ? ` p95 ${number(answer.values.p95.value, "seconds")}` : "") } },
+    { id: "sessions", metric: "R4_channels", form: "stacked", span: 8, title: "Sessions", line: (answer) => `${counted(value(answer, Object.keys(answer.values)[0]), "session")}, by channel${answer.compared ? "; the dashed line is the period compared with" : ""}`, over: true, draw: { split: true, filter: "channel", previous: true, height: 372 } },
     { id: "endings", metric: "three_ways_to_end", form: "outcomes", span: 4, below: "channels", title: "How sessions ended", line: (answer) => counted(["finished", "abandoned", "escalated"].reduce((sum, key) => sum + (answer.values[key]?.n ?? value(answer, key)), 0), "session") },
     { id: "intents", metric: "R6_top_intents", form: "bars", span: 6, title: "Top intents", line: first("user message"), draw: { label: "intent", value: "messages", part: "share", head: "Intent", unit: "Messages", filter: "intent", missed: MISSED, previous: true, counted: "messages" } },
     { id: "response-over-time", metric: "R7_response_time", form: "lines", span: 6, title: "Response time", line: (answer) => `from a message to the first answer in its turn, ${counted(answer.values.p50?.n ?? 0, "answer")}; logarithmic`, over: true, draw: { lines: ["p50", "p90", "p95"], names: ["median", "90 %", "95 %"], colours: ["1", "3", "5"], log: true, band: true, counted: "answers" } },
-    { id: "paths", metric: "L19_paths", form: "sankey", span: 8, title: "Conversation paths", line: (answer) => `the first four intents of ${counted(Object.values(answer.values)[0]?.value ?? 0, "session")}; equal neighbours are one step`, draw: { graph } },
+    { id: "paths", metric: "L19_paths", form: "sankey", span: 8, title: "Conversation paths", line: (answer) => `the first four intents of ${counted(Object.values(answer.values)[0]?.value ?? 0, "session")}; equal neighbours are one step`, draw: { graph, height: 456 } },
+    { id: "engagement", metric: "X9_engagement", form: "figures", span: 4, below: "resolution", title: "Engagement", line: (answer) => `${counted(value(answer, "engagement") === null ? 0 : (answer.values.engagement?.d ?? 0), "session")}, with more than one message`, draw: {} },
+    { id: "resolution", metric: "X8_resolution", form: "figures", span: 4, below: "user-sessions", title: "Resolution", line: says("completed and not escalated, of the engaged ones") },
+    { id: "user-sessions", metric: "R5_user_sessions", form: "histogram", span: 4, title: "Sessions per user", line: (answer) => `${number(answer.values.per_sender?.value, "ratio")} on average, ${counted(answer.values.per_sender?.d ?? 0, "user")}`, draw: { table: "histogram", low: "sessions", value: "senders", discrete: true, counted: "users", height: 150 } },
     { id: "channels", metric: "R4_channels", form: "bars", span: 4, title: "Channels", line: first("session"), draw: { label: "channel", value: "sessions", part: "share", filter: "channel", heads: false, limit: 8 } },
     { id: "week", metric: "L17_heat_sessions", form: "heat", span: 6, title: "When people write", line: (_, address) => `sessions by weekday and hour, ${address.filters.tz?.[0] ?? "UTC"}`, draw: { cells: week, unit: "sessions", own: (/** @type {Table} */ _, /** @type {number} */ day, /** @type {number} */ block) => ({ weekday: DAYS[day], hour: String(block * 2) }) } },
     { id: "changes", metric: "X45_changes", form: "changes", needs: "vs", span: 6, title: "What changed", line: (answer) => `shares against the period compared with, with 95 % intervals; ${number(value(answer, "compared"), "count")} compared`, draw: { rows: changes } },
@@ -137,7 +141,7 @@ export const CARDS = {
     { id: "intents-over-time", metric: "R6_top_intents", form: "stacked", span: 6, title: "Intents over time", line: first("user message"), over: true, draw: { split: true, filter: "intent", counted: "messages", height: 480 } },
     { id: "drift", metric: "X34_drift", form: "drift", needs: "vs", span: 4, half: true, title: "Drift", line: says("distance to the period compared with, 0 to 1, and the intents that moved"), draw: { table: "movers", counted: "messages", filter: "intent", label: "intent", limit: 5 } },
     { id: "hours", metric: "L18_heat_intent", form: "heat", span: 8, title: "Intents by hour", line: (_, address) => `messages by hour of the day, ${address.filters.tz?.[0] ?? "UTC"}`, draw: { cells: hours, unit: "messages", own: (/** @type {Table} */ list, /** @type {number} */ row) => ({ intent: [hours(list).rows[row]] }), counted: "messages" } },
-    { id: "confidence", metric: "X22_confidence", form: "histogram", span: 6, title: "Confidence", line: first("message with a confidence", "messages with a confidence"), draw: { table: "histogram", low: "from", value: "messages", unit: "fraction", counted: "messages" } },
+    { id: "confidence", metric: "X22_confidence", form: "histogram", span: 6, title: "Confidence", line: first("message with a confidence", "messages with a confidence"), draw: { table: "histogram", low: "from", value: "messages", unit: "fraction", counted: "messages", height: 400 } },
     { id: "confusion", metric: "X23_confusion", form: "table", span: 6, title: "Ambiguous intents", line: says("pairs of intents with nearly the same confidence"), draw: { table: "pairs", counted: "ambiguous messages", limit: 10 } },
     { id: "impact", metric: "X11_topic_impact", form: "table", span: 6, title: "What an intent goes with", line: says("rates of sessions with the intent minus those without it, in points"), draw: { filter: "intent", label: "intent", limit: 12 } },
     { id: "exits", metric: "X14_exit_intent", form: "table", span: 6, title: "Exit points", line: says("the last intent of sessions"), draw: { filter: "intent", label: "last_intent", limit: 12 } },
@@ -166,8 +170,8 @@ export const CARDS = {
   missed: [
     { id: "fallback", metric: "X24_fallback", form: "lines", span: 8, title: "Fallback rate", line: first("turn"), over: true, draw: { previous: true, counted: "turns" } },
     { id: "fallback-figures", metric: "X24_fallback", form: "figures", span: 4, half: true, title: "In numbers", line: first("turn"), draw: { counted: "turns" } },
-    { id: "groups", metric: "X25_unhandled", form: "texts", span: 6, title: "What was not understood", line: says("same words together"), options: { top: "50" }, draw: { label: "text", value: "messages", limit: 20, counted: "missed messages" } },
-    { id: "missed-by-intent", metric: "L9_missed_by_intent", form: "bars", span: 6, title: "Missed after which intent", line: says("the intent of the message before"), draw: { label: "intent", value: "missed", filter: "intent", heads: false, counted: "missed messages" } },
+    { id: "groups", metric: "X25_unhandled", form: "review", span: 12, title: "What was not understood", line: says("same words together, the most frequent first: choose what each should have been"), options: { top: "100" }, draw: { label: "text", value: "messages", counted: "missed messages" } },
+    { id: "missed-by-intent", metric: "L9_missed_by_intent", form: "bars", span: 6, title: "Missed after which intent", line: says("the intent of the message before"), draw: { label: "intent_before", value: "missed", filter: "intent", heads: false, counted: "missed messages" } },
     { id: "missed-before", metric: "X24_fallback", form: "table", span: 6, title: "Missed after what", line: says("intent and response of the turn before"), draw: { table: "by_preceding", filter: "intent", label: "intent_before", counted: "missed messages" } },
     { id: "repeat", metric: "X26_repeat", form: "figures", span: 6, half: true, title: "Repetition", line: says("users who say it again, answers that come again"), draw: { counted: "messages" } },
     { id: "history", metric: "L11_missed_history", form: "table", span: 12, title: "Missed messages", line: says("the newest ones"), draw: { counted: "missed messages", limit: 50 } },
@@ -216,7 +220,8 @@ export const CARDS = {
     { id: "retention", metric: "A32_retention", form: "table", span: 12, title: "Who came back", line: says("users by the week of their first session, and how many were active weeks later"), draw: { counted: "users", limit: 40 } },
   ],
   markers: [
-    { id: "markers", metric: "X29_markers", form: "table", span: 12, title: "Markers", line: says("sessions in which a marker applied"), draw: { filter: "marker", label: "marker" } },
+    { id: "markers", metric: "X29_markers", form: "table", span: 12, title: "Markers", line: says("sessions in which a marker applied"), setup: { text: "No marker applied in this range, or none is set up.", command: "turnmill markers upload markers.yml --on STORE" }, draw: { filter: "marker", label: "marker" } },
+    { id: "preview", metric: "", form: "preview", span: 12, title: "Preview a marker", line: says("") },
   ],
   releases: [
     { id: "models", metric: "X30_model_compare", form: "table", span: 12, title: "Models", line: says("rates by model, with 95 % intervals"), draw: { filter: "model", label: "model" } },

@@ -3,6 +3,7 @@
 import { html, useEffect, useRef, useState } from "../vendor/vendor.js";
 import { FILTERS, FUNNEL, MANY, changed, explore, href, pages, query } from "./address.js";
 import { exists, read } from "./answer.js";
+import { hasSession } from "./api.js";
 import { rangeText, zoneOf } from "./card.js";
 import { counted, moment, name, number } from "./format.js";
 import { go } from "./go.js";
@@ -41,7 +42,8 @@ export function Navigation({ address, store, close }) {
     <div class="brand"><${Mark} />turnmill</div>
     <ul>${shown.map(([page, title]) => html`<li key=${page}><a href=${href({ page, filters: address.filters })} aria-current=${address.page === page ? "page" : undefined} onClick=${close}>
       <${Icon} name=${page} />${title}</a></li>`)}</ul>
-    <div class="about">${store && html`<span class="name" title=${store.name}>${String(store.name).replace(/^sqlite:.*\//, "")}</span>${store.events !== undefined && html`<span> \u00b7 ${counted(store.events, "event")}</span>`}<br />read-only`}</div>
+    <div class="about">${store && html`<span class="name" title=${store.name}>${String(store.name).replace(/^sqlite:.*\//, "")}</span>${store.events !== undefined && html`<span> \u00b7 ${counted(store.events, "event")}</span>`}<br />read-only`}
+      ${store && hasSession() && html`<form method="post" action="/logout"><button class="button bare">Log out</button></form>`}</div>
   </nav>`;
 }
 
@@ -168,23 +170,26 @@ export function FilterBar({ address, store, theme, toggleTheme, openMenu, openKe
   </div>`;
 }
 
-/** How fresh the data are, and whether anything is missing in them. @param {{ store: any, zone: string }} props */
-export function Freshness({ store, zone }) {
+/** How fresh the data are, and whether anything is missing in them. @param {{ store: any, zone: string, live: import("./live.js").Live }} props */
+export function Freshness({ store, zone, live }) {
   if (!store?.newest) return null;
   const parts = [`Data until ${moment(store.newest, zone)}${zone === "UTC" ? " UTC" : ""}`];
   if (store.late !== undefined) parts.push(store.late ? `${number(store.late, "count")} late` : "nothing late");
   if (store.dead_letters !== undefined) parts.push(store.dead_letters ? `${number(store.dead_letters, "count")} refused` : "nothing refused");
   if (store.lag_seconds !== undefined && store.lag_seconds !== null) parts.push(`lag ${number(store.lag_seconds, "seconds")}`);
-  return html`<p class=${`fresh${store.is_old ? " old" : ""}`}>${parts.join(" \u00b7 ")}</p>`;
+  return html`<p class=${`fresh${store.is_old || live.away ? " old" : ""}`}>${parts.join(" \u00b7 ")}
+    ${store.is_live && html`<button class="button bare" type="button" aria-pressed=${live.on} title="Shows new events as they are stored" onClick=${live.toggle}>${live.on ? "Live" : "Paused"}</button>`}
+    <span role="status">${live.away}</span></p>`;
 }
 
-/** @param {{ title: string, address: Address, store: any }} props */
-export function Title({ title, address, store }) {
+/** @param {{ title: string, address: Address, store: any, live: import("./live.js").Live }} props */
+export function Title({ title, address, store, live }) {
   useEffect(() => {
     document.title = `${title} \u00b7 turnmill`;
   }, [title]);
   return html`<div>
-    <div class="title"><h1 tabIndex="-1">${title}</h1><${Freshness} store=${store} zone=${zoneOf(address)} /></div>
+    <div class="title"><h1 tabIndex="-1">${title}</h1><${Freshness} store=${store} zone=${zoneOf(address)} live=${live} /></div>
+    ${store?.is_demo && html`<p class="notice demo"><b>Demo.</b> Conversations with an invented assistant for parcels, which a real Rasa server wrote; their times are spread over eight weeks.</p>`}
     ${address.unknown.length > 0 && html`<p class="notice">The address has parts that this version does not know, and that change nothing: ${address.unknown.join(", ")}</p>`}
     <${LeftOut} address=${address} />
   </div>`;

@@ -78,8 +78,9 @@
  * @property {"vs"} [needs] The part of the address without which there is nothing to show.
  * @property {string} [below] Id of the card that shares its place, below it.
  * @property {{ page: string, text: string }} [more]
+ * @property {{ text: string, command: string }} [setup] What to do if its list is empty.
  */
 
-/** @typedef {"number" | "stacked" | "lines" | "bars" | "outcomes" | "histogram" | "heat" | "sankey" | "funnel" | "table" | "drift" | "changes" | "figures" | "conversations" | "texts"} Form */
+/** @typedef {"number" | "stacked" | "lines" | "bars" | "outcomes" | "histogram" | "heat" | "sankey" | "funnel" | "table" | "drift" | "changes" | "figures" | "conversations" | "preview" | "review" | "texts"} Form */
 
 export {};

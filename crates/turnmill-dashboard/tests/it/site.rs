@@ -8,7 +8,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use serde_json::{Value, json};
 use tower_service::Service;
-use turnmill_dashboard::{AnswerFuture, Answers, Filter, Refusal, Subject, router};
+use turnmill_dashboard::{AnswerFuture, Answers, Filter, QUESTIONS, Refusal, Subject, router, site};
 
 /// Answers with the subject, and refuses the conversations named after refusals.
 struct Echo;
@@ -45,7 +45,7 @@ async fn get(site: &mut Router, path: &str, headers: &[(&str, &str)]) -> (Status
 
 #[tokio::test]
 async fn pages_and_assets_are_served_with_a_strict_policy() {
-    let mut site = router(Arc::new(Echo));
+    let mut site = site(Arc::new(Echo), QUESTIONS);
     let (_, _, page) = get(&mut site, "/overview", &[]).await;
     let page = String::from_utf8(page).unwrap();
     // Everything that the page names exists.
@@ -69,7 +69,7 @@ async fn pages_and_assets_are_served_with_a_strict_policy() {
 
 #[tokio::test]
 async fn known_assets_are_not_sent_again() {
-    let mut site = router(Arc::new(Echo));
+    let mut site = site(Arc::new(Echo), QUESTIONS);
     for path in ["/assets/style.css", "/"] {
         let (_, headers, body) = get(&mut site, path, &[]).await;
         let etag = headers["etag"].to_str().unwrap().to_owned();
@@ -86,7 +86,7 @@ async fn known_assets_are_not_sent_again() {
 
 #[tokio::test]
 async fn questions_have_the_parameters_of_the_address() {
-    let mut site = router(Arc::new(Echo));
+    let mut site = site(Arc::new(Echo), QUESTIONS);
     let (status, headers, body) =
         get(&mut site, "/api/v1/metrics/R3_sessions?from=2026-11-02&channel=web&channel=a%20b", &[]).await;
     assert_eq!((status, &headers["content-type"]), (StatusCode::OK, &"application/json".parse().unwrap()));
@@ -99,6 +99,7 @@ async fn questions_have_the_parameters_of_the_address() {
         ("store", Subject::Store),
         ("values/channel", Subject::Values { filter: Filter::Channel }),
         ("conversations/a%2Fb", Subject::Conversation { session: "a/b".into() }),
+        ("conversations/a/events", Subject::Events { session: "a".into() }),
     ];
     for (path, subject) in subjects {
         let (_, _, body) = get(&mut site, &format!("/api/v1/{path}"), &[]).await;
@@ -108,7 +109,7 @@ async fn questions_have_the_parameters_of_the_address() {
 
 #[tokio::test]
 async fn every_metric_is_described() {
-    let (_, _, body) = get(&mut router(Arc::new(Echo)), "/api/v1/metrics", &[]).await;
+    let (_, _, body) = get(&mut site(Arc::new(Echo), QUESTIONS), "/api/v1/metrics", &[]).await;
     let all = serde_json::from_slice::<Value>(&body).unwrap();
     let ids: Vec<&str> =
         all["metrics"].as_array().unwrap().iter().map(|metric| metric["id"].as_str().unwrap()).collect();
@@ -117,7 +118,7 @@ async fn every_metric_is_described() {
 
 #[tokio::test]
 async fn refusals_have_a_status_and_a_reason() {
-    let mut site = router(Arc::new(Echo));
+    let mut site = site(Arc::new(Echo), QUESTIONS);
     let expected = [
         (
             "conversations/late",
@@ -153,9 +154,33 @@ async fn refusals_have_a_status_and_a_reason() {
 
 #[tokio::test]
 async fn pages_of_other_sites_cannot_ask() {
-    let mut site = router(Arc::new(Echo));
+    let mut site = site(Arc::new(Echo), QUESTIONS);
     for (value, expected) in [("same-origin", 200), ("none", 200), ("cross-site", 403), ("same-site", 403)] {
         let (status, ..) = get(&mut site, "/api/v1/store", &[("sec-fetch-site", value)]).await;
         assert_eq!(status, expected, "{value}");
     }
+}
+
+#[tokio::test]
+async fn markers_are_previewed_from_yaml_only() {
+    let mut site = site(Arc::new(Echo), QUESTIONS);
+    let large = "x".repeat(70_000);
+    for (kind, markers, expected) in [
+        ("application/yaml", "a: {intent: b}", 200),
+        ("text/plain", "a: {intent: b}", 415),
+        ("application/x-www-form-urlencoded", "a=b", 415),
+        ("application/yaml", &large, 413),
+    ] {
+        let request = Request::post("/api/v1/markers/preview").header("content-type", kind);
+        let response = site.call(request.body(Body::from(markers.to_owned())).unwrap()).await.unwrap();
+        assert_eq!(response.status().as_u16(), expected, "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn the_first_page_is_of_the_site_only() {
+    let (mut alone, mut beside) = (site(Arc::new(Echo), QUESTIONS), router(Arc::new(Echo), QUESTIONS));
+    assert_eq!(get(&mut alone, "/", &[]).await.0, StatusCode::OK);
+    assert_eq!(get(&mut beside, "/", &[]).await.0, StatusCode::NOT_FOUND);
+    assert_eq!(get(&mut beside, "/overview", &[]).await.0, StatusCode::OK);
 }

@@ -3,11 +3,18 @@
 // Usage: node browser.mjs ADDRESS CHROMIUM [SCREENSHOTS]
 //
 // Every page is opened at 1440 px, the overview also on a phone and in the dark theme. With a folder
-// for screenshots, every page is opened at three widths and in both themes. TURNMILL_PACKAGES names the folder that `scripts/dashboard packages` prints. Exits with 1 and a
-// list of findings if there are any.
+// for screenshots, every page is opened at three widths and in both themes, and the numbers of every
+// card are compared. TURNMILL_PACKAGES names the folder that `scripts/dashboard packages` prints.
+// TURNMILL_SLOW holds back a table of a PostgreSQL store: `psql` arguments. TURNMILL_PID ends the
+// server at the end. Exits with 1 and a list of findings if there are any.
+import { spawn } from "node:child_process";
+import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 
 const [, , base, executablePath, screenshots] = process.argv;
+const js = new URL("../../assets/js/", import.meta.url);
+const { describe, read } = await import(new URL("answer.js", js));
+const { cell, tables } = await import(new URL("tables.js", js));
 const require = createRequire(`${process.env.TURNMILL_PACKAGES}/`);
 const { chromium } = require("playwright-core");
 const axe = require("axe-core");
@@ -22,7 +29,7 @@ const equal = (shown, expected, what) => {
 const browser = await chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-dev-shm-usage"] });
 
 /** Opens a page that reports everything it must not do. */
-async function open(path, { width = 1440, theme = "light", expected = [] } = {}) {
+async function open(path, { width = 1440, theme = "light", expected = [], wait = true } = {}) {
   const context = await browser.newContext({ viewport: { width, height: 900 }, colorScheme: theme, acceptDownloads: true });
   const page = await context.newPage();
   page.on("console", (message) => {
@@ -33,7 +40,7 @@ async function open(path, { width = 1440, theme = "light", expected = [] } = {})
     if (!request.url().startsWith(base) && !request.url().startsWith("blob:")) find(`${path}: request of ${request.url()}`);
   });
   await page.goto(base + path);
-  await ready(page);
+  if (wait) await ready(page);
   return page;
 }
 
@@ -66,7 +73,7 @@ function shows(text, value, what) {
   if (shown.value === null || Math.abs(shown.value - value) > shown.half) find(`${what}: shown "${text}", the API has ${value}`);
 }
 
-const metrics = new Map((await api("metrics")).metrics.map((metric) => [metric.id, metric]));
+const metrics = new Map(describe(await api("metrics")).metrics.map((metric) => [metric.id, metric]));
 
 // The numbers at the top of the overview.
 {
@@ -129,6 +136,26 @@ const metrics = new Map((await api("metrics")).metrics.map((metric) => [metric.i
     await ready(page);
     equal(page.url(), before, "the address after going back");
   }
+  await page.goForward();
+  await page.waitForURL(/\/conversations\?/);
+  await page.goBack();
+  await ready(page);
+
+  // A filter: chosen in its menu it changes the numbers, and survives a reload.
+  await page.click('button:has-text("Channel: all")');
+  await page.click(".pop .choice >> nth=0");
+  await page.waitForURL(/channel=/);
+  await page.keyboard.press("Escape");
+  const channel = new URL(page.url()).searchParams.get("channel");
+  for (const reload of [false, true]) {
+    if (reload) await page.reload();
+    await ready(page);
+    const filtered = await api(`metrics/R1_conversations?channel=${encodeURIComponent(channel ?? "")}`);
+    shows(await page.locator("[data-metric=R1_conversations] .big").textContent(), filtered.values.conversations?.value ?? Object.values(filtered.values)[0].value, `conversations of ${channel}`);
+  }
+  await page.click('a:has-text("Clear filters")');
+  await page.waitForURL((url) => !url.searchParams.has("channel"));
+  await ready(page);
   const rectangle = page.locator("[data-card=sessions] .chart a").nth(3);
   const target = await rectangle.getAttribute("href");
   const [line, at] = await rectangle.locator("rect").evaluate((rect) => [Number(rect.dataset.line), Number(rect.dataset.at)]);
@@ -148,7 +175,6 @@ const metrics = new Map((await api("metrics")).metrics.map((metric) => [metric.i
   await page.click("[data-card=channels] [aria-label^=Export]");
   const saved = async (/** @type {string} */ button) => {
     const [download] = await Promise.all([page.waitForEvent("download"), page.click(`[data-card=channels] .exports >> text="${button}"`)]);
-    const { readFile } = await import("node:fs/promises");
     return readFile(await download.path());
   };
   const channels = await api("metrics/R4_channels");
@@ -188,6 +214,75 @@ const metrics = new Map((await api("metrics")).metrics.map((metric) => [metric.i
   await page.context().close();
 }
 
+// The events of the history, and why the conversation began.
+{
+  const list = await api("conversations?order=turns&limit=1");
+  const session = list.conversations[0].session_id;
+  const page = await open(`/conversations/${session}?v=1`);
+  equal((await page.locator(".why").first().textContent())?.includes("Why it began here."), true, "why it began");
+  const whole = await api(`conversations/${session}`);
+  await page.click('button:has-text("All events")');
+  await page.waitForSelector(".raw");
+  equal(await page.locator(".raw details").count(), whole.events, "events of the history");
+  await page.context().close();
+}
+
+// Missed messages: an intent that is chosen is in the training data, also after a reload.
+{
+  const page = await open("/missed?v=1");
+  const row = page.locator("table.review tbody tr").first();
+  const text = (await row.locator("a").textContent()) ?? "";
+  await row.locator("input").fill("affirm");
+  await row.locator("input").blur();
+  await page.reload();
+  await ready(page);
+  const [file] = await Promise.all([page.waitForEvent("download"), page.click('button:has-text("nlu.yml")')]);
+  equal(String(await readFile(await file.path())), `version: "3.1"\nnlu:\n- intent: affirm\n  examples: |\n    - ${text}\n`, "nlu.yml");
+  await row.locator("select").selectOption("ignored");
+  equal(await page.locator('button:has-text("ignored 1")').count(), 1, "the number of ignored messages");
+  await page.context().close();
+}
+
+// Preview of a marker: what the API finds, and what is wrong with a definition.
+{
+  const page = await open("/markers?v=1", { expected: ["400"] });
+  const definition = "understood_nothing:\n  intent: nlu_fallback\n";
+  await page.fill("#marker-draft", definition);
+  await page.click('button:has-text("Preview")');
+  await page.waitForSelector("[data-card=preview] [data-name=results]", { timeout: 60_000 });
+  const response = await fetch(`${base}/api/v1/markers/preview`, { method: "POST", headers: { "content-type": "application/yaml" }, body: definition });
+  const found = await response.json();
+  // A slow machine may reach the time limit, at another sender each time.
+  if (found.complete && (await page.locator("[data-card=preview] .body").textContent())?.startsWith("In all")) {
+    shows(await page.locator("[data-card=preview] [data-name=results]").textContent(), found.markers[0].results, "results of the preview");
+  }
+  equal(found.markers[0].results > 0, true, "the preview finds something");
+  await page.fill("#marker-draft", "wrong:\n  intnet: nlu_fallback\n");
+  await page.click('button:has-text("Preview")');
+  await page.waitForSelector("[data-card=preview] [role=alert]");
+  equal((await page.locator("[data-card=preview] [role=alert]").textContent())?.includes("intent"), true, "what is wrong with a marker");
+  await page.context().close();
+}
+
+/** Compares the table form of every card of a page with the API's answer to the same question. */
+async function compareCards(page, name) {
+  for (const card of await page.locator("[data-question]").all()) {
+    const [id, question, metric] = await Promise.all(["data-card", "data-question", "data-metric"].map((key) => card.getAttribute(key)));
+    const raw = await api(`metrics/${metric}?${question}`);
+    if (raw.error) continue;
+    await card.locator("[aria-label^=Table]").click();
+    await card.locator("h3.sub").first().waitFor().catch(() => undefined);
+    const shown = await card.locator(".scroll table").evaluateAll((all) => all.map((table) => [...table.querySelectorAll("tbody tr")].map((row) => [...row.cells].map((each) => each.textContent))));
+    const answer = read(raw);
+    const expected = tables(answer).map((table) => table.rows.map((row, place) => row.map((value, at) => {
+      const unit = table.columns[at].unit === "ratio" ? (table.units?.[place] ?? "ratio") : table.columns[at].unit;
+      return cell(value, unit, "UTC", answer.series?.bucket);
+    })));
+    equal(shown, expected, `/${name}: the table of ${id}`);
+    await card.locator("[aria-label^=Table]").click();
+  }
+}
+
 // Every page: no message, no request elsewhere, no scrolling
 // sideways, and no finding of axe-core.
 const pages = ["overview", "conversations", "intents", "paths", "response-time", "missed", "forms", "ends", "users", "markers", "releases", "policies", "quality"];
@@ -202,6 +297,7 @@ for (const name of pages) {
       const { violations } = await page.evaluate(() => axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"] }));
       for (const violation of violations) find(`/${name} at ${width}, ${theme}: ${violation.id}: ${violation.help}: ${violation.nodes.slice(0, 3).map((node) => node.html.slice(0, 160)).join(" | ")}`);
     }
+    if (screenshots && width === 1440 && theme === "light") await compareCards(page, name);
     if (screenshots) await page.screenshot({ path: `${screenshots}/${name}-${width}-${theme}.png`, fullPage: true });
     await page.context().close();
   }
@@ -215,6 +311,32 @@ for (const name of pages) {
   await page.click("[data-card=sessions] .state a");
   await ready(page);
   equal(await page.locator("[data-card=sessions] .chart").count(), 1, "the range with events is offered");
+  await page.context().close();
+}
+
+// A slow question: its card says that it waits, then that it took too long; the others stand.
+if (process.env.TURNMILL_SLOW) {
+  const lock = spawn("psql", [...process.env.TURNMILL_SLOW.split(" "), "-qAtc", "BEGIN; LOCK TABLE rasa_user_message IN ACCESS EXCLUSIVE MODE; SELECT 'locked'; SELECT pg_sleep(600)"]);
+  await new Promise((done) => lock.stdout.once("data", done));
+  const page = await open("/overview?v=1", { expected: ["504", "503"], wait: false });
+  await page.waitForSelector("text=Asking the store");
+  await page.waitForSelector("[data-metric=R1_conversations][data-ready]", { timeout: 60_000 });
+  await page.waitForSelector(".card.refused", { timeout: 60_000 });
+  equal((await page.locator(".card.refused").first().textContent())?.includes("did not answer within"), true, "a slow question names its limit");
+  lock.kill();
+  await new Promise((done) => lock.once("exit", done));
+  for (const again of await page.locator('.card.refused button:has-text("Try again")').all()) await again.click().catch(() => undefined);
+  await page.waitForFunction(() => !document.querySelector(".card.refused"), undefined, { timeout: 60_000 });
+  await page.context().close();
+}
+
+// The server goes away: cards that ask then say so.
+if (process.env.TURNMILL_PID) {
+  const page = await open("/overview?v=1", { expected: ["ERR_CONNECTION_REFUSED", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE"] });
+  process.kill(Number(process.env.TURNMILL_PID));
+  await page.click('nav a:has-text("Users")');
+  await page.waitForSelector(".card.refused");
+  equal((await page.locator(".card.refused").first().textContent())?.includes("turnmill does not answer"), true, "cards say that the server is away");
   await page.context().close();
 }
 

@@ -67,3 +67,25 @@ test("steps of a funnel keep their order, other lists are sorted", () => {
   assert.deepEqual([address.filters.step, address.filters.channel], [["intent:b", "intent:a"], ["a", "b"]]);
   assert.deepEqual(changed(address.filters, { step: ["slot:z", "intent:a"] }).step, ["slot:z", "intent:a"]);
 });
+
+test("missed messages become training data", async () => {
+  const { nluYaml } = await import(new URL("nlu.js", js));
+  const yaml = nluYaml([
+    { text: "where is\nmy parcel", intent: "track" },
+    { text: "where is my parcel", intent: "track" },
+    { text: "- [it](size) is ]{big}", intent: "choose size: 1" },
+    { text: "\u0000\ud800", intent: "track" },
+    { text: "nothing chosen", intent: "" },
+  ]);
+  assert.equal(yaml, `version: "3.1"
+nlu:
+- intent: "choose size: 1"
+  examples: |
+    - - [it] (size) is ] {big}
+
+- intent: track
+  examples: |
+    - where is my parcel
+`);
+  assert.equal(nluYaml([]), 'version: "3.1"\nnlu: []\n');
+});

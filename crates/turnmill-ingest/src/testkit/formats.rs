@@ -261,7 +261,11 @@ where
     let owner = after.ingest.session_owner(&mut after.store, session).await.unwrap();
     assert_eq!(owner, Some(SenderId::of_format("tiny", None, "u2")));
     let mut shown = 0;
-    let mut count = |_: &turnmill_model::Event<'_>| shown += 1;
+    let mut count = |_: &turnmill_model::Event<'_>, bytes: &[u8]| {
+        assert!(!bytes.is_empty());
+        shown += 1;
+        std::ops::ControlFlow::Continue(())
+    };
     after.ingest.show_events(&mut after.store, owner.unwrap(), &mut count).await.unwrap();
     assert_eq!(shown, 24 * 2 + 3);
 

@@ -1,6 +1,7 @@
 //! Explains why a marker applies in a session, or does not.
 
 use std::collections::HashSet;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use turnmill_engine::{Patterns, marker_event};
@@ -63,12 +64,13 @@ impl<S: Upkeep> PatternTools<'_, S> {
         });
         let (events, kept) = tried!(self, {
             let (mut events, mut kept) = (Vec::new(), Vec::new());
-            let mut show = |event: &Event<'_>| {
+            let mut show = |event: &Event<'_>, _: &[u8]| {
                 if own.contains(&event.id) {
                     kept.push(OwnedMarkerEvent::from(marker_event(event)));
                     let (timestamp, event_type) = (Micros(event.time.micros()), event.event_type.to_string());
                     events.push(ExplainedEvent { id: event.id, timestamp, event_type });
                 }
+                ControlFlow::Continue(())
             };
             ingest.show_events(self.store, sender, &mut show).await.map(|_| (events, kept))
         });

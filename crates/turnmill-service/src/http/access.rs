@@ -4,12 +4,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 
 use super::host::{host, is_this_machine};
+use super::login;
+use super::session::{Sessions, is_from_own_page};
 use crate::settings::Secret;
 
 /// Address of the client, an extension of each request.
@@ -38,10 +40,16 @@ pub struct Peer(pub SocketAddr);
 ///
 /// Through a local proxy that adds no header, every request looks like one from this machine.
 /// Therefore such requests need the token as well once it is set.
+///
+/// Once a token is set, a browser that gave it on the page `/login` has a cookie, which counts as
+/// the token does. It counts for requests of our own pages only: no `Sec-Fetch-Site` of another
+/// site, no foreign `Origin`, and an `Origin` wherever the request changes something.
 #[derive(Clone)]
 pub struct HttpAccess {
     /// SHA-256 of the token. Comparing digests reveals nothing about the token through timing.
     token: Option<[u8; 32]>,
+    /// Cookies of browsers that gave the token.
+    sessions: Option<Sessions>,
     trusts_loopback: bool,
 }
 
@@ -58,7 +66,8 @@ impl HttpAccess {
     /// Creates access control with `token`, or for requests from this machine only if it is `None`.
     #[must_use]
     pub fn new(token: Option<&Secret>) -> Self {
-        Self { token: token.map(|token| digest(token.expose().trim())), trusts_loopback: false }
+        let token = token.map(|token| digest(token.expose().trim()));
+        Self { token, sessions: token.map(Sessions::new), trusts_loopback: false }
     }
 
     /// Sets whether requests from this machine are allowed without the token.
@@ -97,6 +106,28 @@ impl HttpAccess {
             Some((_, given)) if digest(given.trim()) == token => Ok(()),
             _ => Err(StatusCode::UNAUTHORIZED),
         }
+    }
+
+    /// Returns whether browsers can log in.
+    pub(super) fn has_login(&self) -> bool {
+        self.sessions.is_some()
+    }
+
+    /// Returns the cookie of a browser that gave `token`, or `None` if the token is wrong.
+    pub(super) fn new_session(&self, token: &str, now: u64, is_encrypted: bool) -> Option<String> {
+        let is_right = self.token == Some(digest(token.trim()));
+        self.sessions.as_ref().filter(|_| is_right).map(|sessions| sessions.cookie(now, is_encrypted))
+    }
+
+    /// Returns the cookie that ends a session.
+    pub(super) fn ended_session(&self) -> Option<String> {
+        self.sessions.as_ref().map(Sessions::removed)
+    }
+
+    /// Returns whether a request has a valid cookie and comes from our own pages.
+    pub(super) fn has_session(&self, method: &Method, headers: &HeaderMap, now: u64) -> bool {
+        let is_valid = self.sessions.as_ref().is_some_and(|sessions| sessions.has_valid_cookie(headers, now));
+        is_valid && is_from_own_page(method, headers)
     }
 }
 
@@ -181,6 +212,13 @@ pub(super) async fn guard(State(access): State<Arc<HttpAccess>>, request: Reques
     }
     match access.check(peer, &headers) {
         Ok(()) => next.run(request).await,
+        Err(StatusCode::UNAUTHORIZED) if access.has_session(request.method(), &headers, login::now()) => {
+            let mut response = next.run(request).await;
+            // Pages offer to log out.
+            response.headers_mut().insert("turnmill-session", HeaderValue::from_static("cookie"));
+            response
+        }
+        Err(StatusCode::UNAUTHORIZED) if login::is_page(&request) => login::redirect(request.uri()),
         Err(StatusCode::UNAUTHORIZED) => {
             (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")]).into_response()
         }

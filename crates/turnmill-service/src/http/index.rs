@@ -4,7 +4,8 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 
 /// Paths with a description of their content and access.
-const CONTENTS: [(&str, &str); 4] = [
+const CONTENTS: [(&str, &str); 5] = [
+    ("/overview", "the dashboard (token required; without one, from this machine only)"),
     ("/healthcheck", "health of the service (public)"),
     ("/metrics", "metrics for Prometheus (public)"),
     (

@@ -448,4 +448,4 @@ fn is_topic(name: &str) -> bool {
 }
 
 /// Minimum number of characters of a token; shorter ones can be guessed.
-const MIN_TOKEN: usize = 16;
+pub const MIN_TOKEN: usize = 16;

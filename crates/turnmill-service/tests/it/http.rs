@@ -177,6 +177,85 @@ fn the_front_page_says_what_is_there_to_everybody() {
     assert!(!text.contains(TOKEN) && !html.contains(TOKEN));
 }
 
+/// Returns the value of a header of a response's head, in lower case.
+fn header<'h>(head: &'h str, name: &str) -> Option<&'h str> {
+    head.lines().find_map(|line| line.strip_prefix(&format!("{name}: ")))
+}
+
+#[test]
+fn browsers_log_in_with_the_token_and_get_a_cookie() {
+    let site = Site::start(Some(TOKEN));
+    let own = "Host: turnmill:8732\r\nOrigin: http://turnmill:8732\r\n";
+    let form = "Content-Type: application/x-www-form-urlencoded\r\n";
+    let ask =
+        |request: &str, headers: &str, body: &str| site.ask(site.address, request, headers, body.as_bytes());
+
+    // A page leads to the log-in page and back, with its address; nothing else does.
+    let (code, head, _) = ask("GET /api/v1/status?a=b%20c", "Host: turnmill\r\nAccept: text/html\r\n", "");
+    assert_eq!((code, header(&head, "location")), (303, Some("/login?next=/api/v1/status%3fa%3db%2520c")));
+    assert_eq!(ask("GET /api/v1/status", "Host: turnmill\r\nAccept: */*\r\n", "").0, 401);
+    assert_eq!(ask("PUT /api/v1/status", "Host: turnmill\r\nAccept: text/html\r\n", "").0, 401);
+    let (code, head, page) = ask("GET /login?next=/api/v1/status%3Fa%3D%22%3E", "Host: turnmill\r\n", "");
+    assert_eq!(code, 200);
+    assert!(page.contains(r#"value="/"#) && !page.contains(r#"a=">"#), "{page}");
+    let policy = header(&head, "content-security-policy").unwrap();
+    assert!(
+        policy.starts_with("default-src 'none'") && policy.contains("frame-ancestors 'none'"),
+        "{policy}"
+    );
+
+    let right = format!("next=%2Fapi%2Fv1%2Fstatus&token={TOKEN}");
+    for (headers, body, expected) in [
+        (format!("{own}{form}"), "token=guess".to_owned(), 403),
+        (format!("{own}{form}"), String::new(), 403),
+        // Log-in forms of other sites, ports and unknown origin.
+        (format!("Host: turnmill:8732\r\nOrigin: http://evil.example\r\n{form}"), right.clone(), 403),
+        (format!("Host: turnmill:8732\r\nOrigin: http://turnmill:9\r\n{form}"), right.clone(), 403),
+        (format!("Host: turnmill:8732\r\n{form}"), right.clone(), 403),
+        (format!("{own}Sec-Fetch-Site: cross-site\r\n{form}"), right.clone(), 403),
+    ] {
+        let (code, head, page) = ask("POST /login", &headers, &body);
+        assert_eq!((code, header(&head, "set-cookie")), (expected, None), "{headers}{body}");
+        assert!(!page.contains(TOKEN), "{page}");
+    }
+    let (code, head, _) = ask("POST /login", &format!("{own}{form}"), &right);
+    assert_eq!((code, header(&head, "location")), (303, Some("/api/v1/status")));
+    let cookie = header(&head, "set-cookie").unwrap();
+    assert!(cookie.ends_with("; path=/; max-age=604800; httponly; samesite=strict"), "{cookie}");
+    assert!(!cookie.contains(TOKEN));
+    let cookie = format!("Cookie: other=1; {}\r\n", cookie.split(';').next().unwrap());
+
+    // The cookie counts for pages of this service only.
+    for (request, headers, expected) in [
+        ("GET /api/v1/status", "Host: turnmill:8732\r\n", 200),
+        ("GET /api/v1/status", "Host: turnmill:8732\r\nSec-Fetch-Site: same-origin\r\n", 200),
+        ("GET /api/v1/status", "Host: turnmill:8732\r\nSec-Fetch-Site: same-site\r\n", 401),
+        ("POST /api/v1/upload", "Host: turnmill:8732\r\nOrigin: http://turnmill:8732\r\n", 200),
+        ("POST /api/v1/upload", "Host: turnmill:8732\r\nOrigin: http://turnmill:9\r\n", 401),
+        ("POST /api/v1/upload", "Host: turnmill:8732\r\n", 401),
+        ("GET /api/v1/status", "Host: localhost:x@evil\r\n", 400),
+        ("GET /login?next=/api/v1/status", "Host: turnmill:8732\r\n", 303),
+    ] {
+        assert_eq!(ask(request, &format!("{headers}{cookie}"), "").0, expected, "{request} {headers}");
+    }
+    // After a link on another site, the page asks once more, so that the browser sends its cookie.
+    let (code, _, page) =
+        ask("GET /login?next=/overview", "Host: turnmill\r\nSec-Fetch-Site: cross-site\r\n", "");
+    assert!(code == 200 && page.contains("url=/login?next=/overview") && !page.contains("<form"), "{page}");
+    // Another token makes cookies of its own.
+    let other = Site::start(Some("another-token-of-some-length"));
+    let headers = format!("Host: turnmill:8732\r\n{cookie}");
+    assert_eq!(other.ask(other.address, "GET /api/v1/status", &headers, b"").0, 401);
+    // Without a token there is no log-in, and for strangers nothing else either.
+    let closed = Site::start(None);
+    assert_eq!(closed.get("/login", "X-Real-IP: 10.0.0.9\r\n").0, 403);
+    assert_eq!(closed.get("/login", "").0, 404);
+
+    let (code, head, _) = ask("POST /logout", &format!("{own}{cookie}"), "");
+    assert_eq!((code, header(&head, "location")), (303, Some("/login")));
+    assert!(header(&head, "set-cookie").unwrap().contains("max-age=0"), "{head}");
+}
+
 /// Returns the address of this machine in its network, if it has one. Sends nothing.
 fn outer_address() -> Option<IpAddr> {
     let socket = UdpSocket::bind("0.0.0.0:0").ok()?;

@@ -79,11 +79,11 @@ export function Outcomes({ parts, link }) {
 
 /**
  * Counts by size. `low` is the lower bound of each bin, null for the one below the first.
- * @param {{ bins: { low: Cell, count: number }[], unit: Unit, label: string, discrete?: boolean }} props
+ * @param {{ bins: { low: Cell, count: number }[], unit: Unit, label: string, discrete?: boolean, height?: number }} props
  */
-export function Histogram({ bins, unit, label, discrete = false }) {
+export function Histogram({ bins, unit, label, discrete = false, height = 210 }) {
   const [frame, width] = useWidth(480);
-  const height = 210, space = { top: 14, right: 4, bottom: 24, left: 42 };
+  const space = { top: 14, right: 4, bottom: 24, left: 42 };
   const inner = { width: Math.max(40, width - space.left - space.right), height: height - space.top - space.bottom };
   const indexes = bins.map((_, index) => index);
   const x = scaleBand(indexes, [0, inner.width]).paddingInner(0.12);
