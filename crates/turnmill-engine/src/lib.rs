@@ -43,6 +43,7 @@ use std::sync::Arc;
 use turnmill_model::{Changes, Settings};
 
 mod diff;
+mod exchange;
 mod facts;
 mod mark;
 mod patterns;
@@ -52,6 +53,7 @@ mod prune;
 mod replay;
 mod rows;
 mod run;
+mod runs;
 mod stack;
 mod state;
 mod timeline;

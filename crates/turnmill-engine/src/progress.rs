@@ -93,6 +93,8 @@ impl Progress {
             frame: changed,
             session_facts: FactsRow::Changed,
             turn_facts: FactsRow::Changed,
+            intent_run: FactsRow::Changed,
+            slot_run: FactsRow::Changed,
             leading: None,
         };
         Self {
@@ -117,6 +119,8 @@ pub(crate) struct LiveRows {
     pub(crate) frame: Written,
     pub(crate) session_facts: FactsRow,
     pub(crate) turn_facts: FactsRow,
+    pub(crate) intent_run: FactsRow,
+    pub(crate) slot_run: FactsRow,
     /// Extent of the changes when this run created the session; `None` once the session has begun.
     pub(crate) leading: Option<rows::Extent>,
 }

@@ -5,17 +5,18 @@ use smallvec::SmallVec;
 use turnmill_model::{Event, EventId, EventTime, Micros, SessionId, UserId};
 use uuid::Uuid;
 
+use crate::exchange::ExchangeState;
 use crate::facts::{Loops, SessionFacts, TurnFacts};
 use crate::patterns::{Markers, Patterns};
 use crate::stack::Stack;
 
-/// Holds [`Event::tie`] in half the space: `None` is the least number.
+/// Holds [`Event::tie`] in half the space. `None` is a number below the ties of all formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(crate) struct Tie(i64);
+pub(crate) struct Tie(i128);
 
 impl Default for Tie {
     fn default() -> Self {
-        Self(i64::MIN)
+        Self(i128::from(i64::MIN))
     }
 }
 
@@ -60,6 +61,17 @@ pub(crate) struct Cursor {
     pub(crate) stack: Stack,
     /// The active form and the open flows, for the rows of facts.
     pub(crate) loops: Loops,
+    /// The newest event of each of the sender's conversations, if it has such.
+    pub(crate) conversations: Vec<Conversation>,
+}
+
+/// The newest event of a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Conversation {
+    pub(crate) id: Uuid,
+    pub(crate) newest: EventTime,
+    /// Key of the session that it is in.
+    pub(crate) session: Uuid,
 }
 
 /// What the session rules need to know of the event before.
@@ -104,6 +116,8 @@ pub(crate) struct Session {
     pub(crate) facts: SessionFacts,
     /// The state of the patterns of markers, if there are any.
     pub(crate) markers: Option<Box<Markers>>,
+    /// What its exchanges told, if it has such.
+    pub(crate) exchange: Option<Box<ExchangeState>>,
 }
 
 /// An open turn.
@@ -131,14 +145,24 @@ pub(crate) struct StateComparison<'p> {
 impl Session {
     /// Returns about how many bytes of memory its texts take.
     pub(crate) fn memory(&self) -> usize {
-        self.facts.memory() + self.turn.as_ref().map_or(0, |turn| turn.facts.memory())
+        let exchange = self.exchange.as_ref().map_or(0, |exchange| exchange.memory());
+        exchange + self.facts.memory() + self.turn.as_ref().map_or(0, |turn| turn.facts.memory())
     }
 }
 
 impl StateComparison<'_> {
     pub(crate) fn cursors(&self, one: &Cursor, other: &Cursor) -> bool {
-        let Cursor { newest, newest_tie, newest_ids, last_sequence_number, previous, session, stack, loops } =
-            one;
+        let Cursor {
+            newest,
+            newest_tie,
+            newest_ids,
+            last_sequence_number,
+            previous,
+            session,
+            stack,
+            loops,
+            conversations,
+        } = one;
         *newest == other.newest
             && *newest_tie == other.newest_tie
             && *newest_ids == other.newest_ids
@@ -146,6 +170,7 @@ impl StateComparison<'_> {
             && *previous == other.previous
             && *stack == other.stack
             && *loops == other.loops
+            && *conversations == other.conversations
             && match (session, &other.session) {
                 (Some(session), Some(other)) => self.sessions(session, other),
                 (session, other) => session == other,
@@ -166,6 +191,7 @@ impl StateComparison<'_> {
             frame,
             facts,
             markers,
+            exchange,
         } = one;
         *id == other.id
             && *key == other.key
@@ -178,6 +204,7 @@ impl StateComparison<'_> {
             && *turn == other.turn
             && *frame == other.frame
             && *facts == other.facts
+            && *exchange == other.exchange
             && self.patterns.agree(markers.as_deref(), other.markers.as_deref(), self.time)
     }
 }

@@ -32,12 +32,14 @@ mod changes;
 mod date_time;
 mod decoders;
 mod event;
+mod exchange;
 mod id;
 mod identity;
 mod partition;
 mod record;
 mod settings;
 mod time;
+mod unwrap;
 
 pub mod json;
 pub mod tables;
@@ -48,6 +50,7 @@ pub use changes::{Changes, End, Key, Mark, RowView, Rows, TableChanges};
 pub use date_time::TimeOutOfRange;
 pub use decoders::Decoders;
 pub use event::{AnonymisedAt, Body, Command, Event, FlowStatus, SessionRule, UserMessage};
+pub use exchange::{Answer, Exchange, ExchangeFacts, NextStep, StateValue};
 pub use id::{EventId, EventKey, IdentityDigest, SenderId, SessionId, UserId};
 pub use identity::{EventIdentity, WrittenTime};
 pub use partition::PartitionId;
@@ -55,5 +58,6 @@ pub use record::{
     AssistantName, AssistantNameBuf, Decoder, Reason, Record, Refused, SecretFilter, SourceFacts,
     SourceFactsBuf, TimeUnit, UnknownReason, UnknownTimeUnit,
 };
-pub use settings::{SessionIdMode, Settings, UnknownSessionIdMode};
+pub use settings::{LexSettings, SessionIdMode, Settings, UnknownSessionIdMode};
 pub use time::{EARLIEST_SECONDS, EventTime, LATEST_SECONDS, Micros};
+pub use unwrap::{Unwrapped, UnwrappedOutcome, Unwrapper, Unwrapping};

@@ -64,6 +64,7 @@ pub fn plans() -> impl Strategy<Value = Plan> {
         session_id: [SessionIdMode::Uuid, SessionIdMode::Any, SessionIdMode::Off][mode],
         bare_slot_strings: bare,
         stack_events: stack || bare,
+        ..Settings::default()
     });
     (
         settings,

@@ -43,7 +43,7 @@ pub(super) fn event<'a>(
         sender_key,
         assistant,
         time,
-        tie: record.row,
+        tie: record.row.map(i128::from),
         model_id: text(wire.metadata.model_id),
         environment: environment(record, wire),
         user_key: filled(wire.user_id).map(turnmill_model::text::sender_key),
