@@ -23,7 +23,7 @@
 
 mod conversation;
 mod hostile;
-mod random;
+pub(crate) mod random;
 mod script;
 mod shuffle;
 mod steps;
@@ -31,6 +31,7 @@ mod steps;
 use proptest::prelude::*;
 
 pub use script::{Kind, Script, Step, scripts};
+pub(crate) use shuffle::shuffle;
 pub use shuffle::shuffle_keeping;
 pub use steps::render;
 pub use turnmill_ingest::testkit::OwnedRecord;
