@@ -150,7 +150,9 @@ impl ExchangeState {
                 // An empty text behind another one says that the session forgot the answer.
                 let cleared = is_empty
                     && in_session
-                    && held.and_then(|held| held.session.as_deref()).is_some_and(|held| !held.trim().is_empty());
+                    && held
+                        .and_then(|held| held.session.as_deref())
+                        .is_some_and(|held| !held.trim().is_empty());
                 if (is_new || stands) && text != "..." && !cleared {
                     answered.found = answered.found.or(Some(!nothing));
                 }
@@ -193,7 +195,10 @@ impl ExchangeState {
             let texts = [&held.request, &held.session].into_iter().flatten().map(|text| text.len());
             128 + texts.sum::<usize>() + held.shown.as_ref().map_or(0, |(text, _)| text.len())
         });
-        size_of::<Self>() + self.slots.values().map(of).sum::<usize>() + of(&self.attributes) + answers.sum::<usize>()
+        size_of::<Self>()
+            + self.slots.values().map(of).sum::<usize>()
+            + of(&self.attributes)
+            + answers.sum::<usize>()
     }
 }
 
@@ -209,8 +214,7 @@ fn asked(exchange: &Exchange<'_>) -> Asked {
 
 /// Compares what a record tells of a state with what is `held`. Both are in the order of names.
 fn changes<'x>(held: &'x BTreeMap<Box<str>, Held>, told: &'x [StateValue<'x>]) -> Vec<Change<'x>> {
-    let mut all: BTreeMap<&str, Option<&StateValue<'_>>> =
-        held.keys().map(|name| (&**name, None)).collect();
+    let mut all: BTreeMap<&str, Option<&StateValue<'_>>> = held.keys().map(|name| (&**name, None)).collect();
     all.extend(told.iter().map(|value| (&*value.name, Some(value))));
     let differs = |(name, told): &(&str, Option<&StateValue<'_>>)| match (held.get(*name), told) {
         // A value that is null from the start is no change.
@@ -401,9 +405,8 @@ impl<'e> Writer<'_, '_, 'e> {
         let facts = &exchange.facts;
         let texts = &mut out.texts;
         let row = MessageFactsRow::new(at, texts.add(exchange.source_system));
-        let mut short = |text: &Option<std::borrow::Cow<'_, str>>| {
-            text.as_ref().map(|text| texts.add(cut(text, SHORT)))
-        };
+        let mut short =
+            |text: &Option<std::borrow::Cow<'_, str>>| text.as_ref().map(|text| texts.add(cut(text, SHORT)));
         let [positive, negative, neutral, mixed] = facts.sentiment;
         let row = MessageFactsRow {
             locale: short(&exchange.locale),
@@ -429,9 +432,8 @@ impl<'e> Writer<'_, '_, 'e> {
             end_sequence_number: Some(self.next - 1),
             ..row
         };
-        let mut long = |text: &Option<std::borrow::Cow<'_, str>>| {
-            text.as_ref().map(|text| texts.add(cut(text, LONG)))
-        };
+        let mut long =
+            |text: &Option<std::borrow::Cow<'_, str>>| text.as_ref().map(|text| texts.add(cut(text, LONG)));
         let (intent_ranking, raw_text) = (long(&facts.intent_ranking), long(&facts.raw_text));
         out.message_facts.inserts.push(MessageFactsRow { intent_ranking, raw_text, ..row });
     }

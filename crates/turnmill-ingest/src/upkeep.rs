@@ -105,7 +105,8 @@ impl Ingest {
             rebuilt.events += made.events;
             copies += made.copies;
             // Versions that cannot be read had no rows beyond one an event.
-            extra_rows += made.extra_rows - Timeline::from_bytes(before).map_or(0, |before| before.extra_rows());
+            extra_rows +=
+                made.extra_rows - Timeline::from_bytes(before).map_or(0, |before| before.extra_rows());
         }
         if copies != EventCounts::default() || extra_rows != 0 {
             let EventCounts { events: moved, parts } = copies;

@@ -123,7 +123,8 @@ impl Decoders {
     /// other than the default does. It has to have an [unwrapper](Decoder::unwrapper).
     #[must_use]
     pub fn claiming(&self, head: &[u8]) -> Option<&dyn Decoder> {
-        let claims = |decoder: &&dyn Decoder| decoder.unwrapper().is_some_and(|unwrapper| unwrapper.claims(head));
+        let claims =
+            |decoder: &&dyn Decoder| decoder.unwrapper().is_some_and(|unwrapper| unwrapper.claims(head));
         self.others.iter().map(|registered| &*registered.decoder).find(claims)
     }
 

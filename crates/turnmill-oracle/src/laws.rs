@@ -201,8 +201,13 @@ where
         let rows = expected.tables["rasa_event"].len() as u64;
         let letters: u64 = ledger.dead_letters.values().sum();
         let expected = [ledger.records, ledger.events, ledger.duplicates.total(), letters, rows];
-        let found =
-            [counts.records, counts.events, counts.duplicates, counts.dead_letters, counts.events + counts.parts];
+        let found = [
+            counts.records,
+            counts.events,
+            counts.duplicates,
+            counts.dead_letters,
+            counts.events + counts.parts,
+        ];
         let found = found.map(|count| u64::try_from(count).unwrap_or_default());
         if found == expected { Ok(()) } else { Err(format!("ledger {found:?}, expected {expected:?}")) }
     })

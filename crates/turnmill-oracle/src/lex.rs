@@ -127,7 +127,8 @@ impl Written {
                 ..UserMessage::default()
             };
             written.took = written.active[0].as_ref().map(|active| {
-                let asks_again = object.asks().is_some() && before.last().is_some_and(|last| last.asks() == object.asks());
+                let asks_again =
+                    object.asks().is_some() && before.last().is_some_and(|last| last.asks() == object.asks());
                 let other = object.intent().is_some_and(|intent| intent != *active);
                 object.missed() != Some(true) && !other && !asks_again
             });
@@ -189,7 +190,11 @@ impl Written {
     ) {
         let value = if settings.bare_slot_strings { held.bare.clone() } else { held.value.clone() };
         let is_set = held.value != "null";
-        self.event("slot", id, Body::Slot { name: Some(name.to_owned().into()), value: value.into(), is_set });
+        self.event(
+            "slot",
+            id,
+            Body::Slot { name: Some(name.to_owned().into()), value: value.into(), is_set },
+        );
         self.slots.push((id, kind, held.original.clone(), intent));
     }
 
@@ -218,7 +223,8 @@ impl Written {
 
 /// Returns the intent that is active after `objects`, the first ones of a session.
 fn active(objects: &[&LogObject]) -> Option<String> {
-    let decides = objects.iter().rev().find(|object| !matches!(object.action().as_deref(), None | Some("Delegate")))?;
+    let decides =
+        objects.iter().rev().find(|object| !matches!(object.action().as_deref(), None | Some("Delegate")))?;
     match decides.action().as_deref() {
         Some("ElicitSlot" | "ConfirmIntent") => decides.intent(),
         _ => None,
@@ -237,7 +243,8 @@ fn sender_of(session_id: &str) -> SenderId {
 
 /// Derives a key from parts of which the first ones may be missing.
 fn key(what: &str, optional: &[Option<String>], texts: &[&str]) -> Uuid {
-    let digest = optional.iter().fold(IdentityDigest::new(what), |digest, part| digest.optional(part.as_deref()));
+    let digest =
+        optional.iter().fold(IdentityDigest::new(what), |digest, part| digest.optional(part.as_deref()));
     texts.iter().fold(digest, |digest, text| digest.text(text)).uuid(None)
 }
 
@@ -250,6 +257,7 @@ fn refusal(json: &crate::json::Json) -> Option<Reason> {
     if has("botName") && !has("bot") && !has("sessionState") && !has("interpretations") {
         return Some(Reason::LexV1);
     }
-    let known = has("sessionState") || has("interpretations") || has("bot") || has("botId") && has("sessionId");
+    let known =
+        has("sessionState") || has("interpretations") || has("bot") || has("botId") && has("sessionId");
     (!known).then_some(Reason::NotLex)
 }

@@ -9,9 +9,7 @@ use std::time::Duration;
 use async_channel::{Receiver, Sender};
 use self_cell::self_cell;
 use turnmill_ingest::{Arrivals, MakeDeadLetter, RowRules};
-use turnmill_model::{
-    Decoders, Record, Refused, SourceFacts, SourceFactsBuf, Unwrapped, UnwrappedOutcome,
-};
+use turnmill_model::{Decoders, Record, Refused, SourceFacts, SourceFactsBuf, Unwrapped, UnwrappedOutcome};
 use turnmill_sink::DeadLetter;
 use turnmill_source::{
     Assignment, BatchLimits, GroupLimits, GroupProgress, GroupSource, Opened, Progress, RecordBatch,

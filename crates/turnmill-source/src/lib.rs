@@ -71,6 +71,6 @@ pub use group::{
 };
 pub use input::Compression;
 pub use position::{FINGERPRINT_BYTES, Fingerprint, InvalidPosition, LastRecord, Position};
-pub use unwrapped::UnwrappedFile;
 pub use source::{BatchLimits, Opened, Progress, Source, SourceError};
 pub use turnmill_model::PartitionId;
+pub use unwrapped::UnwrappedFile;

@@ -7,8 +7,8 @@ use sha2::{Digest as _, Sha256};
 use turnmill_model::json::{Node, Raw, canonical};
 use turnmill_model::text::{cut, sender_key};
 use turnmill_model::{
-    Answer, AssistantName, Body, Event, EventId, EventTime, Exchange, ExchangeFacts, IdentityDigest, NextStep,
-    Reason, Record, Refused, SenderId, SessionRule, StateValue, UserMessage,
+    Answer, AssistantName, Body, Event, EventId, EventTime, Exchange, ExchangeFacts, IdentityDigest,
+    NextStep, Reason, Record, Refused, SenderId, SessionRule, StateValue, UserMessage,
 };
 
 use super::fields::{at, boolean, number, text, value_text};
@@ -124,12 +124,15 @@ fn tie(reason: Option<&str>, request_id: Option<&str>, hash: &[u8; 32]) -> i128 
         _ => 0,
     };
     let first_eight = |bytes: &[u8]| {
-        (0..8).fold(0_u64, |number, index| number << 8 | u64::from(bytes.get(index).copied().unwrap_or_default()))
+        (0..8).fold(0_u64, |number, index| {
+            number << 8 | u64::from(bytes.get(index).copied().unwrap_or_default())
+        })
     };
     // The digits of a UUID order as its bytes do, and half of them are enough.
     let request = request_id.unwrap_or_default();
     let of_uuid = uuid::Uuid::try_parse(request).ok().filter(|_| request.len() == 36);
-    let request = of_uuid.map_or_else(|| first_eight(request.as_bytes()), |uuid| first_eight(uuid.as_bytes()));
+    let request =
+        of_uuid.map_or_else(|| first_eight(request.as_bytes()), |uuid| first_eight(uuid.as_bytes()));
     rank << 124 | i128::from(request) << 60 | i128::from(first_eight(hash) >> 4)
 }
 
@@ -158,7 +161,8 @@ fn exchange<'a>(
     let action = at(root, &["sessionState", "dialogAction"]);
     let action_type = text(action.and_then(|action| action.get("type")));
     let slot_asked = action.and_then(slot_asked);
-    let attributes = state.and_then(|state| state.get("sessionAttributes")).filter(|map| map.raw().is_object());
+    let attributes =
+        state.and_then(|state| state.get("sessionAttributes")).filter(|map| map.raw().is_object());
     let requests = root.get("requestAttributes").filter(|map| map.raw().is_object());
     let is_missed = boolean(root.get("missedUtterance"));
     let interpretations: Vec<Node<'_, 'a>> =
@@ -292,7 +296,9 @@ fn add_slots<'a>(decoder: &LexDecoder, slots: Node<'_, 'a>, outer: &str, out: &m
 fn slot_value<'a>(decoder: &LexDecoder, slot: Node<'_, 'a>) -> Cow<'a, str> {
     let is_list = text(slot.get("shape")).as_deref() == Some("List");
     if let Some(values) = slot.get("values").filter(|values| values.raw().is_list())
-        && (is_list || (slot.get("value").is_none_or(|value| value.raw().is_null()) && values.items().next().is_some()))
+        && (is_list
+            || (slot.get("value").is_none_or(|value| value.raw().is_null())
+                && values.items().next().is_some()))
     {
         let values: Vec<String> = values
             .items()
@@ -504,8 +510,11 @@ fn facts<'a>(
         dialog_action,
         response_reason: get(&["responseReason"]),
         operation: None,
-        interpretation_source: text(of_first(&["interpretationSource"])).or_else(|| get(&["interpretationSource"])),
-        transcription_confidence: number(transcription.and_then(|first| first.get("transcriptionConfidence"))),
+        interpretation_source: text(of_first(&["interpretationSource"]))
+            .or_else(|| get(&["interpretationSource"])),
+        transcription_confidence: number(
+            transcription.and_then(|first| first.get("transcriptionConfidence")),
+        ),
         raw_text: get(&["rawInputTranscript"]).filter(|raw| Some(&**raw) != transcript),
     }
 }

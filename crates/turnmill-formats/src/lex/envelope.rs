@@ -71,7 +71,8 @@ fn of_object(object: Node<'_, '_>, time: Option<f64>, nested: u8, out: &mut Vec<
         }
         _ => {}
     }
-    if let Some(records) = get("Records").or_else(|| get("records")).filter(|records| records.raw().is_list()) {
+    if let Some(records) = get("Records").or_else(|| get("records")).filter(|records| records.raw().is_list())
+    {
         let data = |record: Node<'_, '_>| record.get("kinesis").unwrap_or(record).get("data").is_some();
         if records.items().all(data) {
             for record in records.items() {
@@ -86,13 +87,17 @@ fn of_object(object: Node<'_, '_>, time: Option<f64>, nested: u8, out: &mut Vec<
         return body(object.raw().as_str().as_bytes(), time, out);
     }
     let is_event = |event: Node<'_, '_>| event.get("message").is_some() && event.get("timestamp").is_some();
-    if let Some(events) = get("events").filter(|events| events.raw().is_list() && events.items().all(is_event)) {
+    if let Some(events) =
+        get("events").filter(|events| events.raw().is_list() && events.items().all(is_event))
+    {
         return events.items().for_each(|event| of_event(event, out));
     }
     if let Some(results) = get("results").filter(|results| results.raw().is_list()) {
         return results.items().for_each(|row| of_row(row, out));
     }
-    if is_event(object) && ["eventId", "ingestionTime", "logStreamName", "id"].iter().any(|key| get(key).is_some()) {
+    if is_event(object)
+        && ["eventId", "ingestionTime", "logStreamName", "id"].iter().any(|key| get(key).is_some())
+    {
         return of_event(object, out);
     }
     if object.entries().any(|(key, _)| key.as_key().starts_with('@')) {
@@ -145,9 +150,8 @@ fn of_message(
 
 /// Appends what has no log message.
 pub(super) fn no_message(payload: &[u8], out: &mut Vec<Unwrapped>) {
-    let detail = format!(
-        "`@message` is missing, and only it holds the whole record; this query gives it: {QUERY}"
-    );
+    let detail =
+        format!("`@message` is missing, and only it holds the whole record; this query gives it: {QUERY}");
     refused(payload, Reason::NoMessage, detail, out);
 }
 

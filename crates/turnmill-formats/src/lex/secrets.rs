@@ -282,7 +282,10 @@ mod tests {
     #[test]
     fn other_texts_are_blanked_too() {
         for (text, expected) in [
-            (r#"{"sessionAttributes":{"idtokenjwt":"cut o"#, r#"{"sessionAttributes":{"idtokenjwt":"[secret]"#),
+            (
+                r#"{"sessionAttributes":{"idtokenjwt":"cut o"#,
+                r#"{"sessionAttributes":{"idtokenjwt":"[secret]"#,
+            ),
             (r#"{"a":{"accesstoken": "x y", "b":"c""#, r#"{"a":{"accesstoken": "[secret]", "b":"c""#),
             (r#"{\"password\":\"p\\\"q\",\"b\":1} tail"#, r#"{\"password\":\"[secret]\",\"b\":1} tail"#),
             (r#"x,"{""mySecret"":""s"",""b"":1}""#, r#"x,"{""mySecret"":""[secret]"",""b"":1}""#),

@@ -21,6 +21,8 @@ pub(super) struct Splitter {
     /// Whether the first line was seen.
     begun: bool,
     table: Option<Head>,
+    /// Whether a value has ended in this line. The rest of it, if blank, is no line of its own.
+    after_value: bool,
     /// Number of envelopes around the file.
     nested: u8,
 }
@@ -63,10 +65,12 @@ impl Unwrapping for Splitter {
             None if all => return Some(blank),
             None => return None,
             Some(b'\n') => {
-                envelope::skipped(b"", out);
+                if !std::mem::take(&mut self.after_value) {
+                    envelope::skipped(b"", out);
+                }
                 return Some(blank + 1);
             }
-            Some(_) => {}
+            Some(_) => self.after_value = false,
         }
         let value = bytes.get(blank..).unwrap_or_default();
         if !self.begun && !value.starts_with(b"{") && !value.starts_with(b"[") {
@@ -88,7 +92,7 @@ impl Unwrapping for Splitter {
 
 impl Splitter {
     /// Takes a JSON value, perhaps with words before it, or a line that is none.
-    fn next_value(&self, bytes: &[u8], all: bool, out: &mut Vec<Unwrapped>) -> Option<usize> {
+    fn next_value(&mut self, bytes: &[u8], all: bool, out: &mut Vec<Unwrapped>) -> Option<usize> {
         let Some(Prefix { length, time }) = prefix(bytes, all)? else {
             let line = line(bytes, all)?;
             let text = String::from_utf8_lossy(line);
@@ -108,11 +112,8 @@ impl Splitter {
                     Ok(text) => envelope::of_text(text, time, self.nested, out),
                     Err(_) => envelope::body(found, time, out),
                 }
-                // The rest of the line, if it is blank, is no line of its own.
-                let rest = value.get(end..).unwrap_or_default();
-                let blank = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\r')).count();
-                let line_break = usize::from(rest.get(blank) == Some(&b'\n'));
-                Some(length + end + if line_break == 1 || blank == rest.len() { blank + line_break } else { 0 })
+                self.after_value = true;
+                Some(length + end)
             }
             Extent::Open if !all => None,
             Extent::Open | Extent::Broken => {
@@ -149,7 +150,8 @@ fn prefix(bytes: &[u8], all: bool) -> Option<Option<Prefix>> {
     }
     // u1: 2024-03-04T13:49:26 stream
     //     {                             the object is below its time
-    let stamped = plain && words.len() == 2 && words.first().is_some_and(|word| time::of_text(word).is_some());
+    let stamped =
+        plain && words.len() == 2 && words.first().is_some_and(|word| time::of_text(word).is_some());
     if !stamped {
         return Some(None);
     }
@@ -199,7 +201,8 @@ fn next_row(
     out: &mut Vec<Unwrapped>,
 ) -> Option<usize> {
     let (cells, length) = csv::row(bytes, all)?;
-    let cell = |column: usize| cells.get(column).map(|cell| cell.trim_ascii()).filter(|cell| !cell.is_empty());
+    let cell =
+        |column: usize| cells.get(column).map(|cell| cell.trim_ascii()).filter(|cell| !cell.is_empty());
     let time = time.and_then(cell).and_then(|cell| time::of_text(&String::from_utf8_lossy(cell)));
     match cell(message) {
         Some(cell) => envelope::body(cell, time.map(turnmill_model::EventTime::seconds), out),
@@ -248,7 +251,8 @@ fn claims_json(json: &[u8]) -> bool {
     if has("event") || has("sender_id") {
         return false;
     }
-    let lex = ["sessionState", "interpretations", "awslogs", "invocationSource", "logEvents", "searchedLogStreams"];
+    let lex =
+        ["sessionState", "interpretations", "awslogs", "invocationSource", "logEvents", "searchedLogStreams"];
     if lex.iter().any(|key| has(key)) || keys.iter().any(|key| key.starts_with('@')) {
         return true;
     }
@@ -283,9 +287,9 @@ fn first_keys(json: &[u8]) -> (BTreeSet<String>, BTreeSet<String>) {
                 }
                 let text = rest.get(..end.min(rest.len())).unwrap_or_default();
                 at += end + 2;
-                let is_key = json
-                    .get(at..)
-                    .is_some_and(|rest| rest.trim_ascii_start().starts_with(b":") && open.last() == Some(&b'{'));
+                let is_key = json.get(at..).is_some_and(|rest| {
+                    rest.trim_ascii_start().starts_with(b":") && open.last() == Some(&b'{')
+                });
                 if is_key && objects == 1 {
                     if matches!(text, b"event" | b"sender_id") {
                         return (BTreeSet::from(["event".to_owned()]), inside);
@@ -300,14 +304,13 @@ fn first_keys(json: &[u8]) -> (BTreeSet<String>, BTreeSet<String>) {
                 open.push(*byte);
                 objects += usize::from(*byte == b'{');
             }
-            b'}' | b']'
-                if open.pop() == Some(b'{') => {
-                    inner_done |= objects == 2;
-                    objects = objects.saturating_sub(1);
-                    if objects == 0 {
-                        break;
-                    }
+            b'}' | b']' if open.pop() == Some(b'{') => {
+                inner_done |= objects == 2;
+                objects = objects.saturating_sub(1);
+                if objects == 0 {
+                    break;
                 }
+            }
             _ => {}
         }
         at += 1;

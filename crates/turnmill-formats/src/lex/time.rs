@@ -91,7 +91,8 @@ fn zone_seconds(zone: &str) -> Option<i64> {
         return None;
     }
     let hours: i64 = digits.get(..2)?.parse().ok()?;
-    let minutes: i64 = digits.get(2..).filter(|minutes| !minutes.is_empty()).map_or(Some(0), |m| m.parse().ok())?;
+    let minutes: i64 =
+        digits.get(2..).filter(|minutes| !minutes.is_empty()).map_or(Some(0), |m| m.parse().ok())?;
     (hours < 24 && minutes < 60).then_some(sign * (hours * 3600 + minutes * 60))
 }
 
@@ -151,8 +152,18 @@ mod tests {
 
     #[test]
     fn others_are_none() {
-        for text in ["", "now", "2024-02-30T00:00:00Z", "2024-03-04", "1999-12-31T23:59:59Z", "2024-03-04T13:49:26.Z",
-            "2024-03-04T25:49:26Z", "5", "2024-03-04T13:49:26Z tail", "2024-03-04T13:4é:26Z"] {
+        for text in [
+            "",
+            "now",
+            "2024-02-30T00:00:00Z",
+            "2024-03-04",
+            "1999-12-31T23:59:59Z",
+            "2024-03-04T13:49:26.Z",
+            "2024-03-04T25:49:26Z",
+            "5",
+            "2024-03-04T13:49:26Z tail",
+            "2024-03-04T13:4é:26Z",
+        ] {
             assert_eq!(micros(text), None, "{text}");
         }
     }

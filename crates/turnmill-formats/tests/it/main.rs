@@ -6,6 +6,7 @@ mod captures;
 mod corpus;
 mod hazards;
 mod laws;
+mod lex;
 
 use turnmill_formats::rasa::RasaDecoder;
 use turnmill_model::{Decoder, Event, Reason, Record, Refused, Settings};

@@ -63,7 +63,8 @@ fn object(random: &mut Random, millis: u64) -> String {
     let sender = random.below(3);
     let bot = random.below(2);
     let request = format!("{:08x}-0000-4000-8000-{:012x}", random.next() as u32, random.below(4));
-    let mut out = format!(r#"{{"timestamp":"{}","requestId":"{request}","sessionId":"s{sender}""#, time(millis));
+    let mut out =
+        format!(r#"{{"timestamp":"{}","requestId":"{request}","sessionId":"s{sender}""#, time(millis));
     let mut add = |text: String| out.push_str(&text);
     add(format!(
         r#","bot":{{"id":"BOT{bot}","name":"bot {bot}","aliasName":"{}","version":"{}","localeId":"en_GB"}}"#,
@@ -92,7 +93,8 @@ fn object(random: &mut Random, millis: u64) -> String {
         add(interpretations(random));
     }
     if random.once_in(3) {
-        add(r#","dialogEventLogs":[{"dialogStepLabel":"Intent/A","dialogCodeHookInvocationLabel":"h"},{}]"#.into());
+        add(r#","dialogEventLogs":[{"dialogStepLabel":"Intent/A","dialogCodeHookInvocationLabel":"h"},{}]"#
+            .into());
     }
     if random.once_in(3) {
         add(format!(r#","requestAttributes":{}"#, answers(random, true)));

@@ -55,7 +55,8 @@ impl LogObject {
             return Err(reason);
         }
         let session_id = scalar(json.get("sessionId")).ok_or(Reason::NoSessionId)?;
-        let time = written_time(json.get("timestamp")).or_else(|| record.time.and_then(EventTime::from_seconds));
+        let time =
+            written_time(json.get("timestamp")).or_else(|| record.time.and_then(EventTime::from_seconds));
         let time = time.ok_or(Reason::NoUsableTimestamp)?;
         let mut content = Vec::new();
         spell(&json, &mut content);
@@ -77,7 +78,8 @@ impl LogObject {
 
     pub(crate) fn id(&self) -> EventId {
         let micros = self.time.micros() as u64;
-        let id = IdentityDigest::new("lex").bytes(self.sender().0.as_bytes()).number(micros).bytes(&self.hash);
+        let id =
+            IdentityDigest::new("lex").bytes(self.sender().0.as_bytes()).number(micros).bytes(&self.hash);
         EventId::of(Some(self.time), &id, Some(&IdentityDigest::new("lex content").bytes(&self.hash)))
     }
 
@@ -163,7 +165,8 @@ impl LogObject {
 
     pub(crate) fn user_confidence(&self) -> Option<f64> {
         let intent = self.user_intent()?;
-        let of_it = self.interpretations().into_iter().find(|item| intent_of(item).as_ref() == Some(&intent))?;
+        let of_it =
+            self.interpretations().into_iter().find(|item| intent_of(item).as_ref() == Some(&intent))?;
         confidence(of_it)
     }
 
@@ -192,8 +195,10 @@ impl LogObject {
 
     pub(crate) fn channel(&self) -> String {
         let members = |path: &str| self.at(path).cloned();
-        let platform = members("requestAttributes").and_then(|map| scalar(map.get("x-amz-lex:channels:platform")));
-        let attribute = || members("sessionState.sessionAttributes").and_then(|map| scalar(map.get("Channel")));
+        let platform =
+            members("requestAttributes").and_then(|map| scalar(map.get("x-amz-lex:channels:platform")));
+        let attribute =
+            || members("sessionState.sessionAttributes").and_then(|map| scalar(map.get("Channel")));
         let streams = self.text("operationName").as_deref() == Some("StartConversation");
         platform.or_else(attribute).unwrap_or_else(|| if streams { "streaming" } else { "lex" }.into())
     }
@@ -262,7 +267,9 @@ impl LogObject {
 
     /// Returns the session's value of an answer key as of the last of these objects that tells it.
     fn told(objects: &[&LogObject], wanted: &str) -> Option<String> {
-        let tells = |object: &&&LogObject| matches!(object.at("sessionState.sessionAttributes"), Some(Json::Object(_)));
+        let tells = |object: &&&LogObject| {
+            matches!(object.at("sessionState.sessionAttributes"), Some(Json::Object(_)))
+        };
         objects.iter().rev().find(tells).and_then(|object| object.answer(wanted)[1].clone())
     }
 

@@ -75,11 +75,7 @@ fn push(tables: &mut Tables, table: &Table, value: impl Fn(&str) -> OwnedValue) 
 }
 
 /// Replaces the values of a table for which `value` returns one.
-fn complete(
-    tables: &mut Tables,
-    table: &Table,
-    value: impl Fn(&[OwnedValue], &str) -> Option<OwnedValue>,
-) {
+fn complete(tables: &mut Tables, table: &Table, value: impl Fn(&[OwnedValue], &str) -> Option<OwnedValue>) {
     for row in tables.entry(table.name).or_default() {
         for (place, column) in table.columns.iter().enumerate() {
             if let Some(value) = value(row, column.name) {
@@ -254,7 +250,8 @@ fn slot_runs(session: Uuid, parent: Uuid, run: &Run<'_>, next: Option<&Run<'_>>,
             at += 1;
             continue;
         };
-        let count = run.objects[at..].iter().take_while(|object| asks(object).as_ref() == Some(&slot)).count();
+        let count =
+            run.objects[at..].iter().take_while(|object| asks(object).as_ref() == Some(&slot)).count();
         let asked = &run.objects[at..at + count];
         let after = run.objects.get(at + count);
         let status = match (after, next) {
@@ -286,7 +283,8 @@ fn put_run(
     objects: &[&Written],
     ended: Option<i64>,
 ) {
-    let time = |object: Option<&&Written>| object.map(|object| object.object.time.micros()).unwrap_or_default();
+    let time =
+        |object: Option<&&Written>| object.map(|object| object.object.time.micros()).unwrap_or_default();
     let (first, last) = (time(objects.first()), time(objects.last()));
     push(tables, &tables::EXT_DIALOG_RUN, |column| match column {
         "id" => id.into(),
