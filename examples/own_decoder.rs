@@ -54,7 +54,7 @@ impl Decoder for ChatDecoder {
         };
         out.push(Event {
             // Orders lines of one second.
-            tie: Some(number),
+            tie: Some(i128::from(number)),
             body,
             ..Event::new(id, sender, room, time, event_type, session)
         });

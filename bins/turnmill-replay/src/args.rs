@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
-use turnmill_model::{AssistantNameBuf, SessionIdMode, Settings, SourceFactsBuf, TimeUnit};
+use turnmill_model::{AssistantNameBuf, LexSettings, SessionIdMode, Settings, SourceFactsBuf, TimeUnit};
 use turnmill_source::Container;
 
 /// Loads conversation events from files, tracker stores and Kafka into an analytics store, or
@@ -125,6 +125,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "HOW", help_heading = "Stores")]
     pub(crate) foreign_keys: Option<ForeignKeys>,
 
+    #[command(flatten)]
+    lex: LexArgs,
+
     #[cfg(feature = "kafka")]
     #[command(flatten)]
     pub(crate) kafka: crate::kafka::KafkaArgs,
@@ -158,6 +161,45 @@ impl Args {
             session_id: self.session_id,
             bare_slot_strings: self.bare_slot_strings,
             stack_events: !self.no_stack_events,
+            lex: self.lex.settings(),
+        }
+    }
+}
+
+/// Settings of conversation logs of Amazon Lex that change rows.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Amazon Lex")]
+struct LexArgs {
+    /// Longest silence in seconds inside a session whose records name no first request.
+    #[arg(long, value_name = "SECONDS", default_value_t = LexSettings::default().session_gap)]
+    lex_session_gap: u32,
+
+    /// Session or request attribute that names the end user.
+    #[arg(long, value_name = "NAME")]
+    lex_user_attribute: Option<String>,
+
+    /// Session attribute that hands the conversation over to a person: NAME, or NAME=VALUE.
+    #[arg(long, value_name = "NAME")]
+    lex_handover_attribute: Option<String>,
+
+    /// Channel of records that name none.
+    #[arg(long, value_name = "NAME")]
+    lex_channel: Option<String>,
+
+    /// Keys of attributes whose values are secret, separated by commas; `*` stands for any text
+    /// [default: *jwt,*token,authorization,*secret,*password].
+    #[arg(long, value_name = "PATTERNS", value_delimiter = ',')]
+    lex_secret_keys: Option<Vec<String>>,
+}
+
+impl LexArgs {
+    fn settings(&self) -> LexSettings {
+        LexSettings {
+            session_gap: self.lex_session_gap,
+            user_attribute: self.lex_user_attribute.clone(),
+            handover_attribute: self.lex_handover_attribute.clone(),
+            channel: self.lex_channel.clone(),
+            secret_keys: self.lex_secret_keys.clone().unwrap_or_else(|| LexSettings::default().secret_keys),
         }
     }
 }
@@ -170,6 +212,11 @@ pub(crate) struct FactsArgs {
     /// several assistants. Without it, senders of two assistants with the same key are merged.
     #[arg(long, value_name = "NAME")]
     assistant: Option<String>,
+
+    /// Format of the events: rasa, or lex for conversation logs of Amazon Lex V2 [default: lex if
+    /// the content is certainly one, else rasa].
+    #[arg(long, value_name = "NAME")]
+    pub(crate) decoder: Option<String>,
 
     /// Take the assistant's name from `metadata.assistant_id` of each event.
     #[arg(long, conflicts_with = "assistant")]
@@ -192,6 +239,7 @@ impl FactsArgs {
             None if self.assistant_from_metadata => AssistantNameBuf::FromMetadata,
             None => AssistantNameBuf::None,
         };
-        SourceFactsBuf { assistant, time_unit: self.time_unit, anonymised: self.anonymised, decoder: None }
+        let decoder = self.decoder.clone();
+        SourceFactsBuf { assistant, time_unit: self.time_unit, anonymised: self.anonymised, decoder }
     }
 }

@@ -8,11 +8,11 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use turnmill_formats::shipped;
-use turnmill_model::PartitionId;
+use turnmill_model::{Decoder, Decoders, PartitionId};
 use turnmill_pipeline::{Stop, explain};
 use turnmill_source::{
     BatchLimits, Container, FileOptions, FileSource, GroupLimits, GroupProgress, GroupSource, PartitionStart,
-    Position, Progress, RecordBatch, Source, SourceError,
+    Position, Progress, RecordBatch, Source, SourceError, UnwrappedFile,
 };
 #[cfg(feature = "postgres")]
 use turnmill_source_tracker::PostgresTracker;
@@ -110,12 +110,39 @@ pub(crate) struct Input {
     kind: Kind,
     source: String,
     format: Option<Container>,
+    /// The decoder that takes the records of a file out of their envelopes.
+    unwraps: Option<Unwraps>,
     follow: bool,
     /// Key of its position. Standard input and pipes have none; those of a topic are known once it
     /// is read.
     pub(crate) key: Option<PartitionId>,
     /// Size of a file of lines, in bytes as stored.
     pub(crate) size: Option<u64>,
+}
+
+/// A decoder with an unwrapper, by its name.
+#[derive(Clone)]
+struct Unwraps {
+    decoders: Decoders,
+    name: String,
+}
+
+impl Unwraps {
+    fn new(decoders: &Decoders, name: &str) -> Option<Self> {
+        decoders.named(name)?.unwrapper()?;
+        Some(Self { decoders: decoders.clone(), name: name.to_owned() })
+    }
+
+    /// Returns the decoder.
+    fn decoder(&self) -> Option<&dyn Decoder> {
+        self.decoders.named(&self.name)
+    }
+}
+
+impl fmt::Debug for Unwraps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Unwraps").field(&self.name).finish()
+    }
 }
 
 #[derive(Debug)]
@@ -191,6 +218,7 @@ impl Input {
             kind: Kind::File(path.to_path_buf()),
             source: args.source.clone(),
             format: args.format,
+            unwraps: None,
             follow: args.follow,
             key: None,
             size: None,
@@ -198,6 +226,7 @@ impl Input {
         let text = path.to_str().unwrap_or_default();
         if path == Path::new("-") {
             input.kind = Kind::Stream(Stream::new(None));
+            input.detect_format(args)?;
             input.check(args)?;
             return Ok(input);
         }
@@ -227,16 +256,47 @@ impl Input {
             }
         } else if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
             input.kind = Kind::Stream(Stream::new(Some(path)));
+            input.detect_format(args)?;
             input.check(args)?;
             return Ok(input);
         } else if is_sqlite(path).unwrap_or(false) {
             input.kind = Kind::Sqlite(path.to_path_buf());
         } else {
             input.size = std::fs::metadata(path).ok().map(|metadata| metadata.len());
+            input.detect_format(args)?;
         }
         input.key = Some(input.source(None)?.partition().clone());
         input.check(args)?;
         Ok(input)
+    }
+
+    /// Finds out whether a decoder takes the records of the file or stream out of envelopes: the
+    /// named one, else one that certainly knows the first bytes.
+    fn detect_format(&mut self, args: &Args) -> Result<(), Failure> {
+        let decoders = shipped(&args.settings());
+        if let Some(name) = &args.facts.decoder {
+            if decoders.named(name).is_none() {
+                let known: Vec<&str> = decoders.names().collect();
+                let why = format!("there is no decoder `{name}`; expected {}", known.join(" or "));
+                return Err(Failure::Usage(why));
+            }
+            self.unwraps = Unwraps::new(&decoders, name);
+            return Ok(());
+        }
+        if self.format.is_some() {
+            return Ok(());
+        }
+        let mut file = match &self.kind {
+            // A followed stream may have no content yet.
+            Kind::Stream(_) if self.follow => return Ok(()),
+            Kind::Stream(stream) => self.stream(Box::new(Cursor::new(stream.head()?)))?,
+            Kind::File(path) => FileSource::open(path, self.options(), None)?,
+            _ => return Ok(()),
+        };
+        // Damage further on is reported when the file is read.
+        let head = file.first_bytes(CONTENT).unwrap_or_default();
+        self.unwraps = decoders.claiming(head).and_then(|decoder| Unwraps::new(&decoders, decoder.name()));
+        Ok(())
     }
 
     /// Refuses an input without records or events.
@@ -253,14 +313,16 @@ impl Input {
                 // The last record may be incomplete.
                 let most = usize::from(head.len() as u64 == STREAM_HEAD);
                 let open = || self.stream(Box::new(Cursor::new(head.clone())));
-                let found = probe::probe(&mut open()?, &decoders, &options)?;
+                let mut source = self.source_of_stream(Box::new(Cursor::new(head.clone())))?;
+                let found = probe::probe(&mut *source, &decoders, &options)?;
                 let content = open()?.first_bytes(CONTENT)?.to_vec();
                 (found, most, content)
             }
             Kind::File(path) => {
                 let found = probe::probe(&mut *self.source(None)?, &decoders, &options)?;
                 let mut file = FileSource::open(path, self.options(), None)?;
-                (found, 0, file.first_bytes(CONTENT)?.to_vec())
+                let content = file.first_bytes(CONTENT).map(<[u8]>::to_vec);
+                (found, 0, if self.unwraps.is_some() { content.unwrap_or_default() } else { content? })
             }
             Kind::Sqlite(_) => {
                 let found = probe::probe(&mut *self.source(None)?, &decoders, &options)?;
@@ -308,6 +370,34 @@ impl Input {
         FileSource::stream(PartitionId::new(self.source.clone(), path), reader, self.options())
     }
 
+    /// Returns the source of a stream, with its records out of their envelopes.
+    fn source_of_stream(&self, reader: Box<dyn Read + Send>) -> Result<Box<dyn Source>, SourceError> {
+        let Some(decoder) = self.unwraps.as_ref().and_then(Unwraps::decoder) else {
+            return Ok(Box::new(self.stream(reader)?));
+        };
+        let partition = self.stream(Box::new(std::io::empty()))?.partition().clone();
+        let source = UnwrappedFile::stream(partition, reader, self.options(), decoder)?;
+        source.map(|source| Box::new(source) as Box<dyn Source>).ok_or_else(|| self.no_unwrapper())
+    }
+
+    /// Returns the source of the file `path`, with its records out of their envelopes.
+    fn source_of_file(
+        &self,
+        path: &Path,
+        position: Option<&Position>,
+    ) -> Result<Box<dyn Source>, SourceError> {
+        let Some(decoder) = self.unwraps.as_ref().and_then(Unwraps::decoder) else {
+            return Ok(Box::new(FileSource::open(path, self.options(), position)?));
+        };
+        let source = UnwrappedFile::open(path, self.options(), decoder, position)?;
+        source.map(|source| Box::new(source) as Box<dyn Source>).ok_or_else(|| self.no_unwrapper())
+    }
+
+    /// Returns the error of a decoder that takes nothing out of envelopes, though it was chosen.
+    fn no_unwrapper(&self) -> SourceError {
+        self.failed(std::io::Error::other("the decoder reads no files"))
+    }
+
     /// Returns whether the input is a topic.
     pub(crate) fn is_kafka(&self) -> bool {
         #[cfg(feature = "kafka")]
@@ -330,8 +420,8 @@ impl Input {
     pub(crate) fn source(&self, position: Option<&Position>) -> Result<Box<dyn Source>, SourceError> {
         let of_tracker = || TrackerOptions { source: self.source.clone(), follow: self.follow };
         Ok(match &self.kind {
-            Kind::Stream(stream) => Box::new(self.stream(stream.reader()?)?),
-            Kind::File(path) => Box::new(FileSource::open(path, self.options(), position)?),
+            Kind::Stream(stream) => self.source_of_stream(stream.reader()?)?,
+            Kind::File(path) => self.source_of_file(path, position)?,
             Kind::Sqlite(path) => {
                 let opened = TrackerSource::open(path, of_tracker(), position);
                 Box::new(opened.map_err(|error| self.failed(error))?)

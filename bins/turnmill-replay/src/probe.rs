@@ -22,6 +22,8 @@ pub(crate) struct Probe {
     without: usize,
     refused: BTreeMap<Reason, usize>,
     first: Option<Refused>,
+    /// The first refusal that tells what the whole input is.
+    telling: Option<Refused>,
 }
 
 /// Options of the command line that affect decoding.
@@ -88,6 +90,9 @@ impl Probe {
 
     fn refuse(&mut self, refused: &Refused) {
         *self.refused.entry(refused.reason).or_default() += 1;
+        if matches!(refused.reason, Reason::LambdaEvent | Reason::LexV1 | Reason::NoMessage) {
+            self.telling.get_or_insert_with(|| refused.clone());
+        }
         self.first.get_or_insert_with(|| refused.clone());
     }
 
@@ -106,6 +111,9 @@ impl Probe {
     /// message describes the first bytes of the content.
     pub(crate) fn refusal(&self, most: usize, content: &[u8]) -> Option<String> {
         let count: usize = self.refused.values().sum();
+        if let Some(telling) = self.telling.as_ref().filter(|_| !self.event) {
+            return Some(format!("no record of it can be read: {telling}"));
+        }
         if self.event || self.without > 0 || count <= most {
             return None;
         }

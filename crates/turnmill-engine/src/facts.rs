@@ -20,6 +20,7 @@ use turnmill_model::{
 use uuid::Uuid;
 
 use crate::dialogs::is_set_apart;
+use crate::exchange::ExchangeState;
 
 /// Number of intents in a session's path.
 const PATH: usize = 8;
@@ -105,6 +106,8 @@ pub(crate) struct TurnFacts {
     environment: Option<Box<str>>,
     model_id: Option<Box<str>>,
     response_us: Option<i64>,
+    /// Whether the times of its events say how long the answer took.
+    is_timed: bool,
     bot_messages: u32,
     first_template: Option<Box<str>>,
     default_fallback: bool,
@@ -152,7 +155,7 @@ impl FactsRow {
     }
 
     /// Writes the row that `row` makes, over the one that this run has written before.
-    fn flush<R>(&mut self, rows: &mut Rows<R>, row: impl FnOnce() -> R) {
+    pub(crate) fn flush<R>(&mut self, rows: &mut Rows<R>, row: impl FnOnce() -> R) {
         match *self {
             Self::Stored => {}
             Self::Changed => {
@@ -190,6 +193,11 @@ impl Loops {
     pub(crate) fn reset(&mut self) {
         self.form = None;
         self.flows.clear();
+    }
+
+    /// Makes `form` the active form, or ends it.
+    pub(crate) fn set_form(&mut self, form: Option<&str>) {
+        self.form = form.map(short);
     }
 
     /// Follows the events that begin and end forms and flows.
@@ -341,6 +349,7 @@ impl TurnFacts {
             environment: shortened(&event.environment),
             model_id: shortened(&event.model_id),
             response_us: None,
+            is_timed: true,
             bot_messages: 0,
             first_template: None,
             default_fallback: false,
@@ -412,6 +421,12 @@ impl TurnFacts {
         }
     }
 
+    /// Notes that the turn is part of an exchange, whose events share one time, and whether the
+    /// form took the message. No action decides that.
+    pub(crate) fn of_exchange(&mut self, took: Option<bool>) {
+        (self.is_timed, self.form_took) = (false, Some(took));
+    }
+
     /// Lets the turn's first action decide whether the form took the message. Returns whether it
     /// was the first.
     fn decide(&mut self, action: Option<&str>, took: bool) -> bool {
@@ -453,6 +468,8 @@ pub(crate) struct SessionContext<'c> {
     pub(crate) loops: &'c Loops,
     /// Whether it holds the sender's latest event.
     pub(crate) is_latest: bool,
+    /// What its exchanges told, if it has such.
+    pub(crate) exchange: Option<&'c ExchangeState>,
 }
 
 /// Writes the row of `ext_session`, if it is not written as it is.
@@ -463,17 +480,21 @@ pub(crate) fn write_session(
     context: &SessionContext<'_>,
 ) {
     let Changes { texts, session_facts, .. } = out;
+    let exchange = context.exchange;
+    let told = |text: fn(&ExchangeState) -> Option<&str>| exchange.and_then(text);
     row.flush(session_facts, || SessionFactsRow {
         session_id: context.id,
         sender_id: context.sender,
-        assistant: context.assistant.map(|assistant| texts.add(assistant)),
+        assistant: told(|exchange| exchange.assistant.as_deref())
+            .or(context.assistant)
+            .map(|assistant| texts.add(assistant)),
         started_at: context.started_at,
         last_event_at: Micros(facts.last_event_at),
         channel: add(texts, &facts.channel),
         environment: add(texts, &facts.environment),
         model_id: add(texts, &facts.model_id),
-        locale: None,
-        source_system: texts.add(SOURCE),
+        locale: told(|exchange| exchange.locale.as_deref()).map(|locale| texts.add(locale)),
+        source_system: texts.add(exchange.map_or(SOURCE, |exchange| &exchange.source_system)),
         user_messages: i64::from(facts.user_messages),
         bot_messages: i64::from(facts.bot_messages),
         turns: i64::from(facts.user_messages),
@@ -484,8 +505,8 @@ pub(crate) fn write_session(
         open_loop: context.loops.active_name().map(|name| texts.add(name)),
         is_handed_over: facts.handed_over_at.is_some(),
         handed_over_at: facts.handed_over_at.map(Micros),
-        outcome: None,
-        is_test: false,
+        outcome: exchange.and_then(|exchange| exchange.runs.outcome()).map(|outcome| texts.add(outcome)),
+        is_test: exchange.is_some_and(|exchange| exchange.is_test),
         ended_reason: add(texts, &facts.ended_reason),
         ended_by: texts.add(match facts.ended {
             Ended::Explicit => "explicit",
@@ -517,7 +538,7 @@ pub(crate) fn write_turn(
         channel: add(texts, &facts.channel),
         environment: add(texts, &facts.environment),
         model_id: add(texts, &facts.model_id),
-        response_us: facts.response_us,
+        response_us: facts.response_us.filter(|_| facts.is_timed),
         bot_messages: i64::from(facts.bot_messages),
         first_template: add(texts, &facts.first_template),
         default_fallback: facts.default_fallback,

@@ -15,7 +15,7 @@
 use turnmill_model::{Body, Event, SessionRule};
 use uuid::Uuid;
 
-use crate::state::{PreviousKind, Session};
+use crate::state::{Conversation, PreviousKind, Session};
 use crate::timeline::Timeline;
 
 /// Session into which the rule puts an event.
@@ -74,6 +74,17 @@ pub(crate) fn of(timeline: &mut Timeline, event: &Event<'_>) -> Placement {
             Some(session) if session.key == Some(key) => Placement::Stay { by_id: true },
             _ => enter(timeline, event, key),
         },
+        SessionRule::Conversation { conversation, key, gap } => {
+            let before = timeline.cursor.conversations.iter().find(|known| known.id == conversation);
+            let near = |known: &&Conversation| event.time.seconds() - known.newest.seconds() <= gap;
+            let of_before = before.filter(near).map(|known| known.session);
+            // Without both, the session is named after the event.
+            let key = key.or(of_before).unwrap_or(event.id.session().0);
+            match &timeline.cursor.session {
+                Some(session) if session.key == Some(key) => Placement::Stay { by_id: true },
+                _ => enter(timeline, event, key),
+            }
+        }
         SessionRule::Gap { seconds } => match (&timeline.cursor.session, timeline.cursor.newest) {
             (Some(_), Some(newest)) if event.time.seconds() - newest.seconds() <= seconds => {
                 Placement::Stay { by_id: false }

@@ -98,6 +98,8 @@ impl Progress {
             session_facts: FactsRow::Changed,
             turn_facts: FactsRow::Changed,
             message: None,
+            intent_run: FactsRow::Changed,
+            slot_run: FactsRow::Changed,
             leading: None,
         };
         Self {
@@ -125,6 +127,8 @@ pub(crate) struct LiveRows {
     pub(crate) turn_facts: FactsRow,
     /// The message of the open turn, if this run wrote its row of facts.
     pub(crate) message: Option<EventId>,
+    pub(crate) intent_run: FactsRow,
+    pub(crate) slot_run: FactsRow,
     /// Extent of the changes when this run created the session; `None` once the session has begun.
     pub(crate) leading: Option<rows::Extent>,
 }

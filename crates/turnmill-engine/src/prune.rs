@@ -56,10 +56,13 @@ pub(crate) fn settle<'r>(old: &mut Rewritten<'r>, new: &mut Rewritten<'r>, found
     }
     let [mut turns, mut frames, mut sessions] = [kept!(turns), kept!(frames), kept!(sessions)];
     let [mut turn_facts, mut session_facts] = [kept!(turn_facts), kept!(session_facts)];
+    let mut dialog_runs = kept!(dialog_runs);
     old.keep_open(&mut sessions.old, &mut turns.old, &mut frames.old);
     new.keep_open(&mut sessions.new, &mut turns.new, &mut frames.new);
     old.keep_open_facts(&mut session_facts.old, &mut turn_facts.old);
     new.keep_open_facts(&mut session_facts.new, &mut turn_facts.new);
+    old.keep_open_runs(&mut dialog_runs.old);
+    new.keep_open_runs(&mut dialog_runs.new);
     // A session that is open, or to which an id may lead back, gets further states of its slots.
     let open: HashSet<SessionId> = old.open_sessions().chain(new.open_sessions()).collect();
     let slot_states = kept_slot_states(old.out, new.out, &open);
@@ -81,6 +84,7 @@ pub(crate) fn settle<'r>(old: &mut Rewritten<'r>, new: &mut Rewritten<'r>, found
     frames.keep_in_both(&old.out.frames, &new.out.frames, texts);
     turn_facts.keep_in_both(&old.out.turn_facts, &new.out.turn_facts, texts);
     session_facts.keep_in_both(&old.out.session_facts, &new.out.session_facts, texts);
+    dialog_runs.keep_in_both(&old.out.dialog_runs, &new.out.dialog_runs, texts);
     let (events, bot_messages, user_messages) = (kept!(events), kept!(bot_messages), kept!(user_messages));
     let (actions, slots, markers) = (kept!(actions), kept!(slots), kept!(markers));
     let (commands, flow_statuses, errors) = (kept!(commands), kept!(flow_statuses), kept!(event_errors));
@@ -88,7 +92,7 @@ pub(crate) fn settle<'r>(old: &mut Rewritten<'r>, new: &mut Rewritten<'r>, found
     old.keep_open_messages(&mut message_facts.old);
     new.keep_open_messages(&mut message_facts.new);
     message_facts.keep_in_both(&old.out.message_facts, &new.out.message_facts, texts);
-    let (dialog_runs, calls) = (kept!(dialog_runs), kept!(calls));
+    let calls = kept!(calls);
     macro_rules! updates {
         ($($table:ident: $kept:expr),*) => {$(
             $kept.updates(&old.out.$table, &new.out.$table, texts, &mut found.$table, &mut found.texts);
@@ -109,6 +113,8 @@ pub(crate) fn settle<'r>(old: &mut Rewritten<'r>, new: &mut Rewritten<'r>, found
             live.frame.follow(&of(&frames));
             live.session_facts.follow(&of(&session_facts));
             live.turn_facts.follow(&of(&turn_facts));
+            live.intent_run.follow(&of(&dialog_runs));
+            live.slot_run.follow(&of(&dialog_runs));
         });
         let mut texts = Texts::default();
         let from = std::mem::take(&mut side.out.texts);
@@ -183,6 +189,22 @@ impl Rewritten<'_> {
             left.chain([&self.progress.live]).filter_map(|live| live.message).collect();
         for (row, kept) in self.out.message_facts.inserts.iter().zip(messages) {
             *kept |= open.contains(&row.event_id);
+        }
+    }
+}
+
+impl Rewritten<'_> {
+    /// Keeps the rows of dialog runs that the run refers to by their index.
+    fn keep_open_runs(&self, runs: &mut [bool]) {
+        let left = self.progress.left.iter().map(|left| &left.live);
+        for live in left.chain([&self.progress.live]) {
+            for row in [live.intent_run, live.slot_run] {
+                if let FactsRow::Insert(index) = row
+                    && let Some(kept) = runs.get_mut(index)
+                {
+                    *kept = true;
+                }
+            }
         }
     }
 }

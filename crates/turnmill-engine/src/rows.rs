@@ -101,6 +101,8 @@ pub(crate) fn write_event(out: &mut Changes, context: &Context<'_, '_>) {
         | Body::Pause
         | Body::Resume
         | Body::Inactive
+        // The engine writes the events that it makes of an exchange, never the exchange itself.
+        | Body::Exchange(_)
         | Body::Other => {}
     }
 }

@@ -30,7 +30,8 @@ use crate::facts::{self, FactsRow, SessionContext, SessionFacts, TurnFacts, Turn
 use crate::mark::MarkedEvent;
 use crate::placement::{self, Placement};
 use crate::progress::{Finished, HeldSlot, LeftSession, LiveRows, NamedSession, Progress, Written};
-use crate::state::{Open, OpenTurn, Order, Previous, PreviousKind, Session};
+use crate::runs::RunRows;
+use crate::state::{Conversation, Open, OpenTurn, Order, Previous, PreviousKind, Session};
 use crate::timeline::Timeline;
 use crate::visits::Visit;
 use crate::{Engine, calls, dialogs, rows};
@@ -114,9 +115,15 @@ impl<'r> Run<'r> {
         }
         self.hold(event, by_id, sequence_number);
         self.begin_session(event);
-        self.write(event, sequence_number);
-        self.mark(&MarkedEvent::of(event));
-        self.advance(event, by_id, sequence_number);
+        let last = match &event.body {
+            Body::Exchange(exchange) => self.write_exchange(event, exchange, sequence_number),
+            _ => {
+                self.write(event, sequence_number);
+                self.mark(&MarkedEvent::of(event));
+                sequence_number
+            }
+        };
+        self.advance(event, by_id, last);
         Step::Applied
     }
 
@@ -127,6 +134,7 @@ impl<'r> Run<'r> {
             SessionRule::Rasa { session_id } => session_id,
             SessionRule::Key(key) => Some(key),
             SessionRule::Gap { .. } => None,
+            SessionRule::Conversation { key, .. } => key,
         };
         let key = self.timeline.cursor.session.as_ref().and_then(|session| session.key);
         // A former id of the session, which it gave up for another one, belongs to no sender.
@@ -294,6 +302,7 @@ impl<'r> Run<'r> {
             frame: None,
             facts: SessionFacts::new(Micros(start_time.micros())),
             markers: self.engine.patterns.start(self.timeline.rows_revision, start_time.micros()),
+            exchange: None,
         });
     }
 
@@ -353,8 +362,19 @@ impl<'r> Run<'r> {
             started_at: Micros(session.start_time.micros()),
             loops: &self.timeline.cursor.loops,
             is_latest,
+            exchange: session.exchange.as_deref(),
         };
         facts::write_session(self.out, &mut self.progress.live.session_facts, &session.facts, &context);
+        if let Some(exchange) = &session.exchange {
+            let LiveRows { intent_run, slot_run, .. } = &mut self.progress.live;
+            exchange.runs.write(&mut RunRows {
+                out: self.out,
+                session: session.id,
+                source: &exchange.source_system,
+                intent: intent_run,
+                slot: slot_run,
+            });
+        }
     }
 
     /// Gives the current session another id, in its rows as well.
@@ -397,9 +417,8 @@ impl<'r> Run<'r> {
     /// u1: slot, bot, start, hi    -> one session, named after `start`, whatever leads up to it
     /// ```
     fn begin_session(&mut self, event: &Event<'_>) {
-        let gap = matches!(event.session, SessionRule::Gap { .. });
         let Some(session) = self.timeline.cursor.session.as_mut() else { return };
-        if !session.begun && (gap || begins_session(event)) {
+        if !session.begun && begins_session(event) {
             session.begun = true;
             let (id, derived) = (event.id.session(), session.key.is_none());
             if derived && session.id != id {
@@ -425,7 +444,7 @@ impl<'r> Run<'r> {
     }
 
     /// Writes the event's rows and moves the ends of session, turn and frame.
-    fn write(&mut self, event: &Event<'_>, sequence_number: i64) {
+    pub(crate) fn write(&mut self, event: &Event<'_>, sequence_number: i64) {
         self.progress.live.session.touch();
         self.progress.live.session_facts.touch();
         let Some(session) = self.timeline.cursor.session.as_mut() else { return };
@@ -551,6 +570,15 @@ impl<'r> Run<'r> {
         cursor.newest_ids.push(event.id);
         cursor.last_sequence_number = sequence_number;
         cursor.previous = Previous { kind: previous_kind(event, event.id), by_id };
+        if let SessionRule::Conversation { conversation, .. } = event.session
+            && let Some(session) = cursor.session.as_ref().and_then(|session| session.key)
+        {
+            let newest = Conversation { id: conversation, newest: event.time, session };
+            match cursor.conversations.iter_mut().find(|known| known.id == conversation) {
+                Some(known) => *known = newest,
+                None => cursor.conversations.push(newest),
+            }
+        }
 
         // The totals must not depend on the order in which events arrive. So the channel and the
         // user are kept with the order of their events: the first channel and the last user count.
@@ -558,7 +586,12 @@ impl<'r> Run<'r> {
         let totals = &mut timeline.totals;
         totals.seen =
             Some(totals.seen.map_or((micros, micros), |(least, most)| (least.min(micros), most.max(micros))));
-        if let Body::User(message) = &event.body
+        let message = match &event.body {
+            Body::User(message) => Some(&**message),
+            Body::Exchange(exchange) => exchange.message.as_ref(),
+            _ => None,
+        };
+        if let Some(message) = message
             && let Some(channel) = &message.input_channel
             && totals.channel.as_ref().is_none_or(|(place, _)| order < *place)
         {
@@ -624,7 +657,7 @@ impl<'r> Run<'r> {
 
 /// Returns whether a session that holds `event` has begun.
 fn begins_session(event: &Event<'_>) -> bool {
-    let gap = matches!(event.session, SessionRule::Gap { .. });
+    let gap = matches!(event.session, SessionRule::Gap { .. } | SessionRule::Conversation { .. });
     gap || matches!(event.body, Body::User(_) | Body::SessionStarted) || placement::is_session_start(event)
 }
 

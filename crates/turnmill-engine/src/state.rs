@@ -6,17 +6,18 @@ use turnmill_model::{Event, EventId, EventTime, Micros, SessionId, UserId};
 use uuid::Uuid;
 
 use crate::dialogs::Dialogs;
+use crate::exchange::ExchangeState;
 use crate::facts::{Loops, SessionFacts, TurnFacts};
 use crate::patterns::{Markers, Patterns};
 use crate::stack::Stack;
 
-/// Holds [`Event::tie`] in half the space: `None` is the least number.
+/// Holds [`Event::tie`] in half the space. `None` is a number below the ties of all formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(crate) struct Tie(i64);
+pub(crate) struct Tie(i128);
 
 impl Default for Tie {
     fn default() -> Self {
-        Self(i64::MIN)
+        Self(i128::from(i64::MIN))
     }
 }
 
@@ -63,6 +64,17 @@ pub(crate) struct Cursor {
     pub(crate) loops: Loops,
     /// The open runs of flows, skills and agents.
     pub(crate) dialogs: Dialogs,
+    /// The newest event of each of the sender's conversations, if it has such.
+    pub(crate) conversations: Vec<Conversation>,
+}
+
+/// The newest event of a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Conversation {
+    pub(crate) id: Uuid,
+    pub(crate) newest: EventTime,
+    /// Key of the session that it is in.
+    pub(crate) session: Uuid,
 }
 
 /// What the session rules need to know of the event before.
@@ -107,6 +119,8 @@ pub(crate) struct Session {
     pub(crate) facts: SessionFacts,
     /// The state of the patterns of markers, if there are any.
     pub(crate) markers: Option<Box<Markers>>,
+    /// What its exchanges told, if it has such.
+    pub(crate) exchange: Option<Box<ExchangeState>>,
 }
 
 /// An open turn.
@@ -134,7 +148,8 @@ pub(crate) struct StateComparison<'p> {
 impl Session {
     /// Returns about how many bytes of memory its texts take.
     pub(crate) fn memory(&self) -> usize {
-        self.facts.memory() + self.turn.as_ref().map_or(0, |turn| turn.facts.memory())
+        let exchange = self.exchange.as_ref().map_or(0, |exchange| exchange.memory());
+        exchange + self.facts.memory() + self.turn.as_ref().map_or(0, |turn| turn.facts.memory())
     }
 }
 
@@ -150,6 +165,7 @@ impl StateComparison<'_> {
             stack,
             loops,
             dialogs,
+            conversations,
         } = one;
         *newest == other.newest
             && *newest_tie == other.newest_tie
@@ -159,6 +175,7 @@ impl StateComparison<'_> {
             && *stack == other.stack
             && *loops == other.loops
             && *dialogs == other.dialogs
+            && *conversations == other.conversations
             && match (session, &other.session) {
                 (Some(session), Some(other)) => self.sessions(session, other),
                 (session, other) => session == other,
@@ -179,6 +196,7 @@ impl StateComparison<'_> {
             frame,
             facts,
             markers,
+            exchange,
         } = one;
         *id == other.id
             && *key == other.key
@@ -191,6 +209,7 @@ impl StateComparison<'_> {
             && *turn == other.turn
             && *frame == other.frame
             && *facts == other.facts
+            && *exchange == other.exchange
             && self.patterns.agree(markers.as_deref(), other.markers.as_deref(), self.time)
     }
 }

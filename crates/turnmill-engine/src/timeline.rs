@@ -47,6 +47,8 @@ pub struct Timeline {
     pub(crate) since_checkpoint: u16,
     /// Revision of the patterns with which the marker rows were made.
     pub(crate) rows_revision: u64,
+    /// Rows of `rasa_event` beyond one an event.
+    extra_rows: i64,
 }
 
 /// The name of an assistant.
@@ -113,6 +115,7 @@ impl Timeline {
             foreign: Box::default(),
             since_checkpoint: 0,
             rows_revision: 0,
+            extra_rows: 0,
         }
     }
 
@@ -165,6 +168,25 @@ impl Timeline {
     pub fn has_newest_key(&self, event: &Event<'_>) -> bool {
         let key = event.id.key();
         self.cursor.newest == Some(event.time) && self.cursor.newest_ids.iter().any(|id| id.key() == key)
+    }
+
+    /// Returns whether the sender has exchanges, of which the engine makes more rows than there are
+    /// events.
+    #[must_use]
+    pub fn has_exchanges(&self) -> bool {
+        !self.cursor.conversations.is_empty()
+    }
+
+    /// Returns how many more rows of `rasa_event` than events the sender has, as far as the caller
+    /// has [noted](Self::note_extra_rows) them.
+    #[must_use]
+    pub fn extra_rows(&self) -> i64 {
+        self.extra_rows
+    }
+
+    /// Notes that the sender has `more` rows of `rasa_event` beyond one an event.
+    pub fn note_extra_rows(&mut self, more: i64) {
+        self.extra_rows += more;
     }
 
     /// Returns the time of the first event of the session that the newest event is in.

@@ -7,6 +7,8 @@
 //! - `rasa` (feature `rasa`, on by default): every event type of Rasa Open Source and of CALM
 //!   assistants.
 //!
+//! - `lex` (feature `lex`, on by default): conversation logs of Amazon Lex V2, in any envelope.
+//!
 //! [`shipped`] holds all of them by their names.
 //!
 //! ```
@@ -21,6 +23,8 @@
 //! # Ok::<(), turnmill_model::Refused>(())
 //! ```
 
+#[cfg(feature = "lex")]
+pub mod lex;
 #[cfg(feature = "rasa")]
 pub mod rasa;
 
@@ -34,5 +38,8 @@ pub mod rasa;
 #[cfg(feature = "rasa")]
 #[must_use]
 pub fn shipped(settings: &turnmill_model::Settings) -> turnmill_model::Decoders {
-    rasa::RasaDecoder::new(settings).into()
+    let decoders = turnmill_model::Decoders::from(rasa::RasaDecoder::new(settings));
+    #[cfg(feature = "lex")]
+    let decoders = decoders.with(lex::LexDecoder::new(settings));
+    decoders
 }

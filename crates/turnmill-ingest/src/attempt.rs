@@ -59,6 +59,8 @@ struct Applied {
     checkpoints: Option<CheckpointWrite>,
     /// Events that were placed in a session by the session id they name.
     named_sessions: Vec<NamedSession>,
+    /// Rows of `rasa_event` beyond one for each new event.
+    extra_rows: i64,
 }
 
 impl Attempt<'_> {
@@ -101,7 +103,10 @@ impl Attempt<'_> {
             for (number, (group, (_, timeline))) in groups.iter().zip(&states).enumerate() {
                 let page = ahead.page(&mut tx, number).await?;
                 let part = SenderBatch { group, arrivals: task.arrivals, timeline };
-                applied.push(self.apply(&mut tx, part, page, &mut pieces, &mut batch.changes).await?);
+                let before = event_rows(&batch.changes);
+                let mut part = self.apply(&mut tx, part, page, &mut pieces, &mut batch.changes).await?;
+                part.note_extra_rows(group, event_rows(&batch.changes) - before);
+                applied.push(part);
             }
             let lost = lost_sessions(&mut tx, &groups, &applied, &batch.changes).await?;
             if lost.is_empty() {
@@ -215,6 +220,7 @@ impl Attempt<'_> {
                         late: None,
                         checkpoints,
                         named_sessions: finished.named_sessions,
+                        extra_rows: 0,
                     });
                 }
                 // An event can be newer than all others and still move stored rows, if it turns out
@@ -231,6 +237,7 @@ impl Attempt<'_> {
             late: Some(outcome),
             checkpoints: None,
             named_sessions,
+            extra_rows: 0,
         })
     }
 
@@ -258,6 +265,24 @@ impl Attempt<'_> {
 }
 
 impl Applied {
+    /// Notes how many rows of `rasa_event` there are beyond one for each new event, if `rows` were
+    /// added. Only exchanges have such rows.
+    fn note_extra_rows(&mut self, group: &Group<'_, '_>, rows: i64) {
+        if self.timeline.has_exchanges() {
+            let change = self.change(group);
+            self.extra_rows = rows - change.events - change.parts;
+            self.timeline.note_extra_rows(self.extra_rows);
+        }
+    }
+
+    /// Counts the events that were added, less those that were removed.
+    fn change(&self, group: &Group<'_, '_>) -> EventCounts {
+        let mut added = EventCounts::default();
+        group.items.iter().filter(|item| !item.is_known()).for_each(|item| added.add(&item.event));
+        let removed = self.late.as_ref().map_or_else(EventCounts::default, |late| late.removed);
+        EventCounts { events: added.events - removed.events, parts: added.parts - removed.parts }
+    }
+
     /// Moves checkpoints and rewritten history into the batch, and returns the timeline.
     fn into_timeline(self, batch: &mut Batch) -> Timeline {
         batch.checkpoints.extend(self.checkpoints);
@@ -267,6 +292,11 @@ impl Applied {
         }
         self.timeline
     }
+}
+
+/// Returns how many rows of `rasa_event` the changes add, less those that they delete.
+fn event_rows(changes: &Changes) -> i64 {
+    changes.events.inserts.len() as i64 - changes.events.deletes.len() as i64
 }
 
 /// Returns the sessions that this batch creates under an id that another sender owns: the number of
@@ -333,10 +363,7 @@ fn last_sender_updates(changes: &mut Changes) {
 fn count(report: &mut Report, group: &Group<'_, '_>, applied: &Applied, before: &Timeline) {
     let new = || group.items.iter().filter(|item| !item.is_known());
     let late = applied.late.as_ref();
-    let removed = late.map_or_else(EventCounts::default, |late| late.removed);
-    let mut added = EventCounts::default();
-    new().for_each(|item| added.add(&item.event));
-    let events = added.events - removed.events;
+    let EventCounts { events, parts } = applied.change(group);
     report.late += new().filter(|item| before.recency(&item.event) == Recency::Older).count() as u64;
     report.replays += late.map_or(0, |late| late.replays);
     report.counts += Counts {
@@ -347,7 +374,7 @@ fn count(report: &mut Report, group: &Group<'_, '_>, applied: &Applied, before: 
         duplicates: group.copies - events,
         anonymised: group.anonymised + late.map_or(0, |late| late.anonymised),
         changed: group.changed + late.map_or(0, |late| late.changed),
-        parts: added.parts - removed.parts,
+        parts: parts + applied.extra_rows,
         ..Counts::default()
     };
 }

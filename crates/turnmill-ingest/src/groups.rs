@@ -57,7 +57,7 @@ impl Item<'_, '_> {
     }
 
     /// Returns the sort key of a sender's events.
-    fn place(&self) -> (EventTime, Option<i64>, usize) {
+    fn place(&self) -> (EventTime, Option<i128>, usize) {
         let (time, tie) = self.event.order();
         (time, tie, self.arrival)
     }

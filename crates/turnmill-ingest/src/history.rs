@@ -26,7 +26,7 @@ pub(crate) struct Entry<'a> {
     /// the first copy.
     pub(crate) time: EventTime,
     /// Tie key: its place among events of exactly that time, see [`Event::tie`].
-    pub(crate) tie: Option<i64>,
+    pub(crate) tie: Option<i128>,
     /// Index of the event among the events of its record.
     pub(crate) ordinal: u32,
     /// The record's own time.

@@ -52,7 +52,7 @@ pub(crate) struct Stored {
     /// Name of its decoder; `None`: the default one.
     decoder: Option<&'static str>,
     pub(crate) time: EventTime,
-    tie: Option<i64>,
+    tie: Option<i128>,
     ordinal: u32,
     record_time: Option<f64>,
     environment: Option<String>,
@@ -121,7 +121,8 @@ impl Stored {
             sender: Some(&sender_ref.name.key),
             time: self.record_time,
             environment: self.environment.as_deref(),
-            row: self.tie,
+            // Only numbers of rows are ties of the source; others are the decoder's.
+            row: self.tie.and_then(|tie| i64::try_from(tie).ok()),
             facts: SourceFacts {
                 assistant: sender_ref
                     .name
@@ -327,7 +328,7 @@ impl Reader {
     }
 
     /// Returns the time and tie key of the next event.
-    pub(crate) fn peek(&self) -> Option<(EventTime, Option<i64>)> {
+    pub(crate) fn peek(&self) -> Option<(EventTime, Option<i128>)> {
         self.pending.front().map(|event| (event.time, event.tie))
     }
 

@@ -32,6 +32,15 @@ pub struct Rebuilt {
     pub duplicates: u64,
 }
 
+/// Counts what was made again of a sender.
+struct MadeAgain {
+    events: u64,
+    /// Events that became duplicates.
+    copies: EventCounts,
+    /// Rows of `rasa_event` beyond one an event.
+    extra_rows: i64,
+}
+
 /// The source under which the ledger counts events that a rebuild found to be duplicates.
 const LEDGER_SOURCE: &str = "rebuild";
 
@@ -75,10 +84,10 @@ impl Ingest {
         check_patterns(&self.engine, &tx)?;
         let locked = tx.timelines().await?;
         let mut batch = Batch { rebuilt: senders.last().copied(), ..Batch::default() };
-        let (mut rebuilt, mut copies) = (Rebuilt::default(), EventCounts::default());
+        let (mut rebuilt, mut copies, mut extra_rows) = (Rebuilt::default(), EventCounts::default(), 0);
         for (old, sender_ref) in named {
             let state = |sender| claims.binary_search(&sender).ok().and_then(|index| locked.get(index));
-            let Some(Locked::Loaded { version, .. }) = state(old) else { continue };
+            let Some(Locked::Loaded { version, state: before }) = state(old) else { continue };
             if old != sender_ref.sender && matches!(state(sender_ref.sender), Some(Locked::Loaded { .. })) {
                 return Err(StoreError::Unusable {
                     detail: format!(
@@ -93,12 +102,16 @@ impl Ingest {
             }
             let made = self.make_again(&mut tx, old, &sender_ref, *version, &mut batch).await?;
             rebuilt.senders += 1;
-            rebuilt.events += made.0;
-            copies += made.1;
+            rebuilt.events += made.events;
+            copies += made.copies;
+            // Versions that cannot be read had no rows beyond one an event.
+            extra_rows +=
+                made.extra_rows - Timeline::from_bytes(before).map_or(0, |before| before.extra_rows());
         }
-        if copies != EventCounts::default() {
+        if copies != EventCounts::default() || extra_rows != 0 {
             let EventCounts { events: moved, parts } = copies;
-            let counts = Counts { events: -moved, duplicates: moved, parts: -parts, ..Counts::default() };
+            let parts = extra_rows - parts;
+            let counts = Counts { events: -moved, duplicates: moved, parts, ..Counts::default() };
             batch.ledger.insert(LEDGER_SOURCE.into(), counts);
         }
         rebuilt.duplicates = u64::try_from(copies.events).unwrap_or_default();
@@ -200,7 +213,7 @@ impl Ingest {
     }
 
     /// Adds to `batch` the rows and state of the sender `old`, under the name and id of
-    /// `sender_ref`. Returns the number of events, and of those that became duplicates.
+    /// `sender_ref`.
     async fn make_again<T: Transaction>(
         &self,
         tx: &mut T,
@@ -208,11 +221,15 @@ impl Ingest {
         sender_ref: &SenderRef,
         version: u64,
         batch: &mut Batch,
-    ) -> Result<(u64, EventCounts), StoreError> {
+    ) -> Result<MadeAgain, StoreError> {
         let sender = sender_ref.sender;
         let timeline = Timeline::new(sender, &sender_ref.name.key, sender_ref.name.assistant.as_deref());
         let history = WholeHistory { engine: &self.engine, decoders: self.decoders() };
-        let made = history.run(tx, old, timeline, &mut batch.changes).await?;
+        let before = batch.changes.events.inserts.len();
+        let mut made = history.run(tx, old, timeline, &mut batch.changes).await?;
+        let rows = batch.changes.events.inserts.len() - before;
+        let extra_rows = if made.timeline.has_exchanges() { rows as i64 - made.events as i64 } else { 0 };
+        made.timeline.note_extra_rows(extra_rows);
         if old == sender {
             batch.cleared.push(old);
         } else {
@@ -224,7 +241,7 @@ impl Ingest {
         batch.timelines.push(TimelineWrite { sender, version: version + 1, state: made.timeline.to_bytes() });
         let (stretch, checkpoints) = (HistoryStretch::default(), made.checkpoints);
         batch.checkpoints.push(CheckpointWrite { sender, stretch, checkpoints });
-        Ok((made.events, made.copies))
+        Ok(MadeAgain { events: made.events, copies: made.copies, extra_rows })
     }
 
     /// Adds to `batch` the history of `old` as that of `sender`, with the changes of `rewritten`.

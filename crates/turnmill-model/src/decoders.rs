@@ -119,6 +119,15 @@ impl Decoders {
         Ok(registered.name)
     }
 
+    /// Returns the decoder that certainly reads a payload or file that begins with `head`, if one
+    /// other than the default does. It has to have an [unwrapper](Decoder::unwrapper).
+    #[must_use]
+    pub fn claiming(&self, head: &[u8]) -> Option<&dyn Decoder> {
+        let claims =
+            |decoder: &&dyn Decoder| decoder.unwrapper().is_some_and(|unwrapper| unwrapper.claims(head));
+        self.others.iter().map(|registered| &*registered.decoder).find(claims)
+    }
+
     /// Returns what has to be kept of a plain record's event, see [`Decoder::kept`].
     #[must_use]
     pub fn kept(&self, record: &Record<'_>, ordinal: u32) -> Option<Vec<u8>> {

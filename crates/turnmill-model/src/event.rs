@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 use uuid::Uuid;
 
 use crate::details::owned;
-use crate::{Details, EventId, EventTime, SenderId};
+use crate::{Details, EventId, EventTime, Exchange, SenderId};
 
 /// Holds one event of one sender. A [`Decoder`](crate::Decoder) builds it.
 ///
@@ -41,7 +41,7 @@ pub struct Event<'a> {
     pub time: EventTime,
     /// The order of events of exactly the same time, those without it first: see
     /// [`order`](Self::order).
-    pub tie: Option<i64>,
+    pub tie: Option<i128>,
     /// The type's name as written, e.g. `user`; any name is accepted.
     pub event_type: Cow<'a, str>,
     /// `metadata.model_id`.
@@ -83,6 +83,19 @@ pub enum SessionRule {
     Gap {
         /// Longest silence inside a session, seconds.
         seconds: f64,
+    },
+    /// A sender has several conversations at a time, and their sessions may overlap.
+    ///
+    /// An event with a key is in the session of that key. One without a key is in the session of
+    /// the event before it of the same conversation, unless the silence between them is longer
+    /// than `gap`. Else a session begins with it.
+    Conversation {
+        /// The conversation: what the sender's events have in common that belong together.
+        conversation: Uuid,
+        /// The session's key, if the event has one.
+        key: Option<Uuid>,
+        /// Longest silence before an event without a key, seconds.
+        gap: f64,
     },
 }
 
@@ -178,6 +191,8 @@ pub enum Body<'a> {
     Resume,
     /// `inactive`: the user has been silent for the time after which a session expires.
     Inactive,
+    /// A record that holds both sides of an exchange. The engine makes several rows of it.
+    Exchange(Box<Exchange<'a>>),
     /// Any other type: one `rasa_event` row.
     Other,
 }
@@ -399,7 +414,7 @@ impl Event<'_> {
     /// Returns the key that orders a sender's events: exact time, then tie key. Events with equal
     /// keys are in the order of their arrival.
     #[must_use]
-    pub fn order(&self) -> (EventTime, Option<i64>) {
+    pub fn order(&self) -> (EventTime, Option<i128>) {
         (self.time, self.tie)
     }
 

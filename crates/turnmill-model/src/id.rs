@@ -197,6 +197,33 @@ impl EventId {
         Self::new(milliseconds_of(time), key, Some(&content), true)
     }
 
+    /// Derives the id of an event that the engine makes of this one: `what` it is, and its `name`
+    /// or place among its like.
+    ///
+    /// ```
+    /// use turnmill_model::{EventId, IdentityDigest};
+    /// let record = EventId::of(None, &IdentityDigest::new("chat").number(17), None);
+    /// assert_ne!(record.part("slot", "city"), record.part("slot", "date"));
+    /// assert!(!record.part("slot", "city").is_anonymised());
+    /// ```
+    #[must_use]
+    pub fn part(self, what: &str, name: &str) -> Self {
+        let mut bytes = *IdentityDigest::new("part")
+            .bytes(self.0.as_bytes())
+            .text(what)
+            .text(name)
+            .uuid(Some(self.milliseconds()))
+            .as_bytes();
+        bytes[KEY_BYTES] &= !ANONYMISED;
+        Self(Uuid::from_bytes(bytes))
+    }
+
+    /// Derives the id of the run of a dialog of the kind `kind` that begins with this event.
+    #[must_use]
+    pub fn dialog_run(self, kind: &str) -> Uuid {
+        self.derive(kind, 0)
+    }
+
     /// Derives the id of the turn that this `user` event opens.
     #[must_use]
     pub fn turn(self) -> Uuid {

@@ -33,12 +33,14 @@ mod date_time;
 mod decoders;
 mod details;
 mod event;
+mod exchange;
 mod id;
 mod identity;
 mod partition;
 mod record;
 mod settings;
 mod time;
+mod unwrap;
 
 pub mod json;
 pub mod tables;
@@ -50,6 +52,7 @@ pub use date_time::TimeOutOfRange;
 pub use decoders::Decoders;
 pub use details::{Details, Processing};
 pub use event::{AgentStatus, AnonymisedAt, Body, Command, Event, FlowStatus, SessionRule, UserMessage};
+pub use exchange::{Answer, Exchange, ExchangeFacts, NextStep, StateValue};
 pub use id::{EventId, EventKey, IdentityDigest, SenderId, SessionId, UserId};
 pub use identity::{EventIdentity, WrittenTime};
 pub use partition::PartitionId;
@@ -57,5 +60,6 @@ pub use record::{
     AssistantName, AssistantNameBuf, Decoder, Reason, Record, Refused, SecretFilter, SourceFacts,
     SourceFactsBuf, TimeUnit, UnknownReason, UnknownTimeUnit,
 };
-pub use settings::{SessionIdMode, Settings, UnknownSessionIdMode};
+pub use settings::{LexSettings, SessionIdMode, Settings, UnknownSessionIdMode};
 pub use time::{EARLIEST_SECONDS, EventTime, LATEST_SECONDS, Micros};
+pub use unwrap::{Unwrapped, UnwrappedOutcome, Unwrapper, Unwrapping};

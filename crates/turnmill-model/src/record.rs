@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Event, EventTime};
+use crate::{Event, EventTime, Unwrapper};
 
 /// One record of a source, before decoding: the bytes of an event body, and the facts of its
 /// envelope.
@@ -313,6 +313,12 @@ pub trait Decoder: Send + Sync {
     fn secret_filter(&self) -> Option<&dyn SecretFilter> {
         None
     }
+
+    /// Returns what takes the records of the format out of their envelopes. `None`, the default:
+    /// what a source delivers is a record.
+    fn unwrapper(&self) -> Option<&dyn Unwrapper> {
+        None
+    }
 }
 
 /// Removes the secrets of a format's records, such as the tokens of signed-in users.
@@ -396,11 +402,25 @@ pub enum Reason {
     Malformed,
     /// The source names a decoder that this program does not have.
     UnknownDecoder,
+    /// The JSON is no record of a Lex V2 conversation log.
+    NotLex,
+    /// The record names no session, and its format needs one.
+    NoSessionId,
+    /// The record is of a Lex V1 conversation log, which is not read.
+    LexV1,
+    /// The record is the event that Lex hands to a Lambda function, not a conversation log.
+    LambdaEvent,
+    /// The export has no column or field with the log messages.
+    NoMessage,
+    /// Data that its envelope declares to be base64 is not.
+    NotBase64,
+    /// Compressed data ends inside of a record, or is damaged.
+    TruncatedGzip,
 }
 
 impl Reason {
     /// Every reason, in documentation order.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 19] = [
         Self::NotUtf8,
         Self::NotJson,
         Self::NotAnObject,
@@ -413,6 +433,13 @@ impl Reason {
         Self::BeforeRetentionHorizon,
         Self::Malformed,
         Self::UnknownDecoder,
+        Self::NotLex,
+        Self::NoSessionId,
+        Self::LexV1,
+        Self::LambdaEvent,
+        Self::NoMessage,
+        Self::NotBase64,
+        Self::TruncatedGzip,
     ];
 
     /// Returns the stable name, as stored and as a metric label.
@@ -431,6 +458,13 @@ impl Reason {
             Self::BeforeRetentionHorizon => "before_retention_horizon",
             Self::Malformed => "malformed",
             Self::UnknownDecoder => "unknown_decoder",
+            Self::NotLex => "not_lex",
+            Self::NoSessionId => "no_session_id",
+            Self::LexV1 => "lex_v1",
+            Self::LambdaEvent => "lambda_event",
+            Self::NoMessage => "no_message",
+            Self::NotBase64 => "not_base64",
+            Self::TruncatedGzip => "truncated_gzip",
         }
     }
 }

@@ -26,11 +26,62 @@ pub struct Settings {
     /// Whether `stack` events write dialogue stack frames (`DISABLE_STACK_EVENT_PROCESSING`
     /// switches that off).
     pub stack_events: bool,
+    /// How logs of Amazon Lex are read. Stores remember it only if it is not the default.
+    #[serde(skip_serializing_if = "LexSettings::is_default")]
+    pub lex: LexSettings,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { session_id: SessionIdMode::default(), bare_slot_strings: false, stack_events: true }
+        Self {
+            session_id: SessionIdMode::default(),
+            bare_slot_strings: false,
+            stack_events: true,
+            lex: LexSettings::default(),
+        }
+    }
+}
+
+/// How conversation logs of Amazon Lex are read.
+///
+/// ```
+/// use turnmill_model::LexSettings;
+/// let settings = LexSettings::default();
+/// assert_eq!(settings.session_gap, 300);
+/// assert!(settings.secret_keys.iter().any(|pattern| pattern == "*token"));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LexSettings {
+    /// Longest silence inside a session whose records name no first request, in seconds.
+    pub session_gap: u32,
+    /// Session or request attribute that names the end user.
+    pub user_attribute: Option<String>,
+    /// Session attribute that hands the conversation over: `name`, or `name=value`.
+    pub handover_attribute: Option<String>,
+    /// Channel of records that name none.
+    pub channel: Option<String>,
+    /// Patterns of the keys of attributes whose values are secret. They are compared with the
+    /// whole key, without case; `*` stands for any text.
+    pub secret_keys: Vec<String>,
+}
+
+impl Default for LexSettings {
+    fn default() -> Self {
+        let secret_keys = ["*jwt", "*token", "authorization", "*secret", "*password"];
+        Self {
+            session_gap: 300,
+            user_attribute: None,
+            handover_attribute: None,
+            channel: None,
+            secret_keys: secret_keys.map(str::to_owned).to_vec(),
+        }
+    }
+}
+
+impl LexSettings {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
     }
 }
 

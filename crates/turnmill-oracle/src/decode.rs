@@ -102,7 +102,7 @@ pub fn decode(settings: &Settings, record: &Record<'_>) -> Result<Option<Event<'
         sender_key: sender_key.into(),
         assistant: owned(assistant),
         time,
-        tie: sequence.or(record.row),
+        tie: sequence.or(record.row).map(i128::from),
         model_id: owned(metadata.text("model_id")),
         environment: owned(environment.or_else(|| metadata.text("rasa_environment").filter(set))),
         user_key: body

@@ -8,6 +8,7 @@
 )]
 
 use proptest::prelude::*;
+use turnmill_formats::lex::LexDecoder;
 use turnmill_formats::rasa::RasaDecoder;
 use turnmill_ingest::RowRules;
 use turnmill_ingest::testkit::{Delivery, Driver, Fixture};
@@ -64,6 +65,7 @@ pub fn plans() -> impl Strategy<Value = Plan> {
         session_id: [SessionIdMode::Uuid, SessionIdMode::Any, SessionIdMode::Off][mode],
         bare_slot_strings: bare,
         stack_events: stack || bare,
+        ..Settings::default()
     });
     (
         settings,
@@ -171,6 +173,41 @@ where
         if !in_order {
             found[4..].fill(0);
         }
+        let found = found.map(|count| u64::try_from(count).unwrap_or_default());
+        if found == expected { Ok(()) } else { Err(format!("ledger {found:?}, expected {expected:?}")) }
+    })
+}
+
+/// Delivers log objects of Amazon Lex in an order that `seed` chooses, twice, and compares tables
+/// and ledger with the oracle's.
+pub fn check_lex<F: Fixture>(
+    fixture: &mut F,
+    plan: &Plan,
+    records: &[OwnedRecord],
+    seed: u64,
+) -> Result<(), String>
+where
+    F::Store: std::fmt::Debug,
+{
+    let mut arrival = records.to_vec();
+    arrival.extend(records.iter().rev().step_by(3).cloned());
+    crate::generate::shuffle(&mut arrival, seed);
+    let borrowed: Vec<Record<'_>> = arrival.iter().map(OwnedRecord::as_record).collect();
+    let expected = crate::lex::tables(&plan.settings, &borrowed);
+    let rules = plan.rules(LexDecoder::new);
+    deliver(fixture, plan, &rules, &arrival, &mut |_, _| {}, |_, digests, counts| {
+        compare_digests(&digests, &expected)?;
+        let ledger = &expected.ledger;
+        let rows = expected.tables["rasa_event"].len() as u64;
+        let letters: u64 = ledger.dead_letters.values().sum();
+        let expected = [ledger.records, ledger.events, ledger.duplicates.total(), letters, rows];
+        let found = [
+            counts.records,
+            counts.events,
+            counts.duplicates,
+            counts.dead_letters,
+            counts.events + counts.parts,
+        ];
         let found = found.map(|count| u64::try_from(count).unwrap_or_default());
         if found == expected { Ok(()) } else { Err(format!("ledger {found:?}, expected {expected:?}")) }
     })

@@ -38,6 +38,7 @@ mod value;
 
 pub mod generate;
 pub mod laws;
+pub mod lex;
 pub mod store_laws;
 pub mod uploads;
 

@@ -273,6 +273,7 @@ fn dependent_rows(sender: SenderId, at: &At<'_>) -> Vec<(&'static str, Vec<Owned
         | Body::Pause
         | Body::Resume
         | Body::Inactive
+        | Body::Exchange(_)
         | Body::Other => Vec::new(),
     }
 }

@@ -86,6 +86,11 @@ fn next(
             let session = by_id(placement, known, key);
             return (session, Some(key));
         }
+        // The reference of Lex finds the sessions of its conversations before it gets here.
+        SessionRule::Conversation { conversation, key, .. } => {
+            let key = key.unwrap_or(conversation);
+            return (by_id(placement, known, key), Some(key));
+        }
         SessionRule::Gap { seconds } => {
             let silent =
                 previous.is_none_or(|previous| event.time.seconds() - previous.time.seconds() > seconds);

@@ -50,6 +50,21 @@ where
     result.unwrap();
 }
 
+/// Checks generated logs of Amazon Lex in any order, each a few times.
+pub fn lex_logs_in_any_order<F: Fixture>(fixture: &mut F, seeds: std::ops::Range<u64>, records: usize)
+where
+    F::Store: std::fmt::Debug,
+{
+    for seed in seeds {
+        let records = crate::lex::generate::logs(seed, records);
+        let batches = [vec![1], vec![7], vec![40, 3, 17]][seed as usize % 3].clone();
+        let plan = Plan { batches, writers: 2, checkpoint_every: 4, ..Plan::default() };
+        if let Err(diff) = laws::check_lex(fixture, &plan, &records, seed) {
+            panic!("seed {seed}: {diff}");
+        }
+    }
+}
+
 /// Checks the same while patterns come and go.
 pub fn markers_do_not_depend_on_how_records_and_patterns_arrive<F: Fixture>(fixture: &mut F, cases: u32)
 where

@@ -51,6 +51,7 @@ impl<S: Store> Pipeline<S> {
     ) -> Result<bool, PipelineError> {
         let rules = self.ingest.rules().clone();
         let mut options = self.reading.clone();
+        options.preparation.is_unwrapped = source.is_unwrapped();
         options.preparation = options
             .preparation
             .for_source(source.decoder(), rules.decoders())

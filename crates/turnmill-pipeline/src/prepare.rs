@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_channel::{Receiver, Sender};
 use self_cell::self_cell;
 use turnmill_ingest::{Arrivals, MakeDeadLetter, RowRules};
-use turnmill_model::{Decoders, Record, Refused, SourceFactsBuf};
+use turnmill_model::{Decoders, Record, Refused, SourceFacts, SourceFactsBuf, Unwrapped, UnwrappedOutcome};
 use turnmill_sink::DeadLetter;
 use turnmill_source::{
     Assignment, BatchLimits, GroupLimits, GroupProgress, GroupSource, Opened, Progress, RecordBatch,
@@ -35,6 +35,8 @@ self_cell! {
 /// Owns what the events of a batch borrow from.
 pub(crate) struct Owner {
     batch: RecordBatch,
+    /// Names of the decoders of the records, by number; empty if all have that of the facts.
+    decoders: Vec<Option<&'static str>>,
     /// Payloads without their secrets, by number of the record; empty if none has any.
     blanked: Vec<Option<Vec<u8>>>,
     /// Bodies that replace those of the batch, by number of the record; empty if none do.
@@ -48,6 +50,8 @@ pub(crate) struct Preparation {
     pub(crate) rewrite: Option<Arc<Rewrite>>,
     /// What the source says about all of its records.
     pub(crate) facts: Arc<SourceFactsBuf>,
+    /// Whether the source takes records out of their envelopes.
+    pub(crate) is_unwrapped: bool,
 }
 
 impl Preparation {
@@ -68,12 +72,22 @@ impl Preparation {
 impl Owner {
     fn new(batch: RecordBatch, decoders: &Decoders, preparation: &Preparation) -> Self {
         let facts = preparation.facts.clone();
-        let filter = decoders.of(&facts.borrow()).ok().and_then(|decoder| decoder.secret_filter());
-        let blanked: Vec<Option<Vec<u8>>> = match filter {
-            Some(filter) => batch.iter().map(|record| filter.without_secrets(record.payload)).collect(),
-            None => Vec::new(),
+        let (batch, of_records) = if preparation.is_unwrapped {
+            (batch, Vec::new())
+        } else {
+            unwrapped(batch, decoders, facts.decoder.as_deref())
         };
-        let mut owner = Self { batch, blanked, bodies: Vec::new(), facts };
+        let of_facts = decoders.of(&facts.borrow()).ok();
+        let decoder_of = |number: usize| match of_records.get(number) {
+            Some(Some(name)) => decoders.named(name),
+            _ => of_facts,
+        };
+        let filters = !of_records.is_empty() || of_facts.is_some_and(|of| of.secret_filter().is_some());
+        let blank = |(number, record): (usize, SourceRecord<'_>)| {
+            decoder_of(number)?.secret_filter()?.without_secrets(record.payload)
+        };
+        let blanked = if filters { batch.iter().enumerate().map(blank).collect() } else { Vec::new() };
+        let mut owner = Self { batch, decoders: of_records, blanked, bodies: Vec::new(), facts };
         if let Some(rewrite) = preparation.rewrite.as_deref() {
             let numbered = owner.batch.iter().enumerate();
             owner.bodies =
@@ -87,6 +101,13 @@ impl Owner {
         self.blanked.get(number).and_then(Option::as_deref).unwrap_or(written)
     }
 
+    /// Returns the facts of record number `number`.
+    fn facts(&self, number: usize) -> SourceFacts<'_> {
+        let facts = self.facts.borrow();
+        let own = self.decoders.get(number).copied().flatten();
+        SourceFacts { decoder: own.or(facts.decoder), ..facts }
+    }
+
     fn decode(&self, records: Range<usize>, decoders: &Decoders) -> Arrivals<'_> {
         let mut arrivals = Arrivals::default();
         let skipped = records.start;
@@ -94,7 +115,7 @@ impl Owner {
             let payload = self.payload(number, record.payload);
             match record.outcome {
                 RecordOutcome::Body => {
-                    let mut record = Record { payload, facts: self.facts.borrow(), ..record.record() };
+                    let mut record = Record { payload, facts: self.facts(number), ..record.record() };
                     if let Some(Some(body)) = self.bodies.get(number) {
                         record.payload = body;
                     }
@@ -108,6 +129,61 @@ impl Owner {
         }
         arrivals
     }
+}
+
+/// Takes the records of `batch` out of their envelopes. Returns them with the names of their
+/// decoders, or the same batch and no names if none of its records needs it.
+///
+/// A topic may have records of several formats. If the facts about it name no decoder, a record is
+/// read by the one that certainly knows it.
+fn unwrapped(
+    batch: RecordBatch,
+    decoders: &Decoders,
+    named: Option<&str>,
+) -> (RecordBatch, Vec<Option<&'static str>>) {
+    let of_facts = named.map(|name| decoders.named(name));
+    if of_facts.is_some_and(|decoder| decoder.is_none_or(|decoder| decoder.unwrapper().is_none())) {
+        return (batch, Vec::new());
+    }
+    let decoder_of = |record: &SourceRecord<'_>| {
+        if record.outcome != RecordOutcome::Body {
+            return None;
+        }
+        of_facts.unwrap_or_else(|| decoders.claiming(record.payload))
+    };
+    let Some(first) = batch.iter().position(|record| decoder_of(&record).is_some()) else {
+        return (batch, Vec::new());
+    };
+    let (mut out, mut names, mut records) = (RecordBatch::new(), Vec::new(), Vec::new());
+    out.begin_like(&batch);
+    for (number, record) in batch.iter().enumerate() {
+        let decoder = if number < first { None } else { decoder_of(&record) };
+        match decoder.and_then(|decoder| Some((decoder.name(), decoder.unwrapper()?))) {
+            Some((name, unwrapper)) => {
+                records.clear();
+                unwrapper.unwrap(record.payload, &mut records);
+                if records.is_empty() {
+                    let (payload, outcome) = (Vec::new(), UnwrappedOutcome::Skipped);
+                    records.push(Unwrapped { payload, time: None, outcome });
+                }
+                for unwrapped in &records {
+                    out.push_unwrapped(record.part, &record, unwrapped);
+                    names.push(Some(name));
+                }
+            }
+            None => {
+                let outcome = match record.outcome {
+                    RecordOutcome::Body => UnwrappedOutcome::Body,
+                    RecordOutcome::Skipped => UnwrappedOutcome::Skipped,
+                    RecordOutcome::Refused(refused) => UnwrappedOutcome::Refused(refused.clone()),
+                };
+                let same = Unwrapped { payload: record.payload.to_vec(), time: None, outcome };
+                out.push_unwrapped(record.part, &record, &same);
+                names.push(None);
+            }
+        }
+    }
+    (out, names)
 }
 
 /// Makes the dead letters of a part of a batch that begins with record `first`.
@@ -166,7 +242,7 @@ impl MakeDeadLetter for Prepared {
             time: record.as_ref().and_then(|record| record.time),
             environment: record.as_ref().and_then(|record| record.environment).map(Into::into),
             row: record.as_ref().and_then(|record| record.record().row),
-            facts: (*self.borrow_owner().facts).clone(),
+            facts: self.borrow_owner().facts(number).into(),
             record_key: record.as_ref().and_then(|record| record.key).map(Into::into),
             headers: record
                 .iter()

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use turnmill_model::{Record, Refused};
+use turnmill_model::{Record, Refused, Unwrapped, UnwrappedOutcome};
 
 use crate::scan::Span;
 use crate::source::Opened;
@@ -445,6 +445,30 @@ impl RecordBatch {
         });
     }
 
+    /// Appends a record that was taken out of the envelope `record` to the part number `part`. It
+    /// keeps the envelope's offset, key and headers.
+    pub fn push_unwrapped(&mut self, part: usize, record: &SourceRecord<'_>, unwrapped: &Unwrapped) {
+        let time = unwrapped.time.or(record.time);
+        self.push_copy(part, &SourceRecord { payload: &unwrapped.payload, time, ..*record });
+        let outcome = match &unwrapped.outcome {
+            UnwrappedOutcome::Body => Outcome::Body,
+            UnwrappedOutcome::Skipped => Outcome::Skipped,
+            UnwrappedOutcome::Refused(refused) => {
+                self.refused.push(refused.clone());
+                Outcome::Refused(self.refused.len() - 1)
+            }
+        };
+        if let Some(meta) = self.metas.last_mut() {
+            meta.outcome = outcome;
+        }
+    }
+
+    /// Empties the batch and begins a new one with the parts of `other`, their positions included.
+    pub fn begin_like(&mut self, other: &Self) {
+        self.parts.clone_from(&other.parts);
+        self.empty(other.generation);
+    }
+
     /// Ends the batch at the position `to`.
     pub fn finish(&mut self, to: Option<Position>) {
         self.end_part(0, to);
@@ -501,7 +525,7 @@ fn text(bytes: &[u8], span: Span) -> &str {
 }
 
 /// The headers of a record in their order: names and values, null values as `None`.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub struct Headers<'a> {
     pairs: &'a [(Span, Option<Span>)],
     bytes: &'a [u8],

@@ -480,7 +480,7 @@ impl Source for FileSource {
     }
 }
 
-fn input_error(partition: &PartitionId, error: InputError) -> SourceError {
+pub(crate) fn input_error(partition: &PartitionId, error: InputError) -> SourceError {
     let path = partition.partition.clone();
     match error {
         InputError::Io(source) => SourceError::Read { path, offset: 0, source },

@@ -11,6 +11,8 @@
 //! - A [`GroupSource`] has several partitions, which a group assigns and revokes as Kafka does.
 //! - [`FileSource`] reads plain, gzip and Zstandard files, pipes and standard input, in any
 //!   [`Container`]. It detects container and compression from the content.
+//! - [`UnwrappedFile`] reads files whose records a decoder's
+//!   [unwrapper](turnmill_model::Unwrapper) takes out of their envelopes.
 //! - A batch extends [from](RecordBatch::from) one [`Position`] [to](RecordBatch::to) the next. A
 //!   store keeps the latter in the same transaction as the rows. Opened there again, a source
 //!   continues with the next record. Several files are several sources.
@@ -53,6 +55,7 @@ mod respell;
 mod scan;
 mod source;
 mod table;
+mod unwrapped;
 mod utf16;
 mod values;
 
@@ -70,3 +73,4 @@ pub use input::Compression;
 pub use position::{FINGERPRINT_BYTES, Fingerprint, InvalidPosition, LastRecord, Position};
 pub use source::{BatchLimits, Opened, Progress, Source, SourceError};
 pub use turnmill_model::PartitionId;
+pub use unwrapped::UnwrappedFile;

@@ -131,6 +131,12 @@ pub trait Source: Send {
         None
     }
 
+    /// Returns whether the records are out of their envelopes already. If not, the caller takes
+    /// them out, if their decoder has an [`Unwrapper`](turnmill_model::Unwrapper).
+    fn is_unwrapped(&self) -> bool {
+        false
+    }
+
     /// Empties `out` and fills it with the next records.
     ///
     /// # Errors
@@ -196,6 +202,15 @@ pub enum SourceError {
     /// The file is a database, not a file of records.
     #[error("`{path}` is an SQLite database: read it as a tracker store")]
     Database {
+        /// The file.
+        path: String,
+    },
+    /// A file whose records are in envelopes cannot be followed.
+    #[error(
+        "cannot follow `{path}`: logs in this format are read to their end; read it again later, and known \
+         records count as duplicates"
+    )]
+    FollowUnwrapped {
         /// The file.
         path: String,
     },

@@ -44,7 +44,7 @@ pub(super) fn event<'a>(
         sender_key,
         assistant,
         time,
-        tie: sequence(wire).or(record.row),
+        tie: sequence(wire).or(record.row).map(i128::from),
         model_id: text(wire.metadata.model_id),
         environment: environment(record, wire),
         user_key: filled(wire.user_id).map(turnmill_model::text::sender_key),

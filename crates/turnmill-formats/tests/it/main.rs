@@ -6,6 +6,7 @@ mod captures;
 mod corpus;
 mod hazards;
 mod laws;
+mod lex;
 mod mantle;
 
 use turnmill_formats::rasa::RasaDecoder;

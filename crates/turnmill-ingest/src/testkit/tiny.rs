@@ -74,7 +74,7 @@ impl Decoder for Tiny {
             };
             out.push(Event {
                 assistant: assistant.map(Cow::Borrowed),
-                tie: Some(number * 2 + i64::from(ordinal)),
+                tie: Some(i128::from(number * 2 + i64::from(ordinal))),
                 anonymised: anonymised.clone(),
                 identified_by_key: true,
                 ordinal,

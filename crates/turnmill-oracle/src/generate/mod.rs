@@ -24,7 +24,7 @@
 mod calm;
 mod conversation;
 mod hostile;
-mod random;
+pub(crate) mod random;
 mod script;
 mod shuffle;
 mod steps;
@@ -32,6 +32,7 @@ mod steps;
 use proptest::prelude::*;
 
 pub use script::{Kind, Script, Step, scripts};
+pub(crate) use shuffle::shuffle;
 pub use shuffle::shuffle_keeping;
 pub use steps::render;
 pub use turnmill_ingest::testkit::OwnedRecord;

@@ -60,6 +60,14 @@ pub fn shuffle_keeping(records: &[OwnedRecord], seed: u64) -> Vec<OwnedRecord> {
     order.iter().map(next).map(|index| records[index].clone()).collect()
 }
 
+/// Puts records into any order, the same for the same seed.
+pub(crate) fn shuffle(records: &mut [OwnedRecord], seed: u64) {
+    let mut random = Random::new(seed);
+    for last in (1..records.len()).rev() {
+        records.swap(last, random.below(last + 1));
+    }
+}
+
 /// Returns whether the order of two copies matters.
 fn copies_differ(a: &Option<Event<'_>>, b: &Option<Event<'_>>) -> bool {
     let (Some(a), Some(b)) = (a, b) else { return false };

@@ -21,6 +21,7 @@ fn settings() -> impl Strategy<Value = Settings> {
             session_id,
             bare_slot_strings,
             stack_events,
+            ..Settings::default()
         },
     )
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use turnmill_model::{AssistantNameBuf, Settings, SourceFactsBuf};
+use turnmill_model::{AssistantNameBuf, LexSettings, Settings, SourceFactsBuf};
 use turnmill_postgres::{PostgresAddress, RootCert};
 use turnmill_text::{check_brokers, check_host, escaped, redact};
 
@@ -59,6 +59,7 @@ pub(crate) fn settings(
                 .unwrap_or_default(),
             bare_slot_strings: values.switch(SettingId::BareSlotStrings).unwrap_or_default(),
             stack_events: !values.switch(SettingId::DisableStack).unwrap_or_default(),
+            lex: lex(values),
         },
         source: source_facts(values, &kafka.topic, problems),
         markers: values.path(SettingId::Markers),
@@ -109,7 +110,22 @@ fn source_facts(values: &Values, topic: &str, problems: &mut Vec<Problem>) -> So
         },
         time_unit: values.choice(SettingId::TimeUnit).and_then(|unit| unit.parse().ok()).unwrap_or_default(),
         anonymised: topics.split(',').any(|anonymised| anonymised.trim() == topic),
-        decoder: None,
+        decoder: values.choice(SettingId::Decoder).map(str::to_owned),
+    }
+}
+
+/// Returns the settings of Amazon Lex.
+fn lex(values: &Values) -> LexSettings {
+    let default = LexSettings::default();
+    let text = |id| values.text(id).filter(|text| !text.is_empty());
+    let patterns = |text: String| text.split(',').map(|pattern| pattern.trim().to_owned()).collect();
+    let gap = values.duration(SettingId::LexSessionGap).and_then(|gap| u32::try_from(gap.as_secs()).ok());
+    LexSettings {
+        session_gap: gap.unwrap_or(default.session_gap),
+        user_attribute: text(SettingId::LexUserAttribute),
+        handover_attribute: text(SettingId::LexHandoverAttribute),
+        channel: text(SettingId::LexChannel),
+        secret_keys: text(SettingId::LexSecretKeys).map_or(default.secret_keys, patterns),
     }
 }
 

@@ -346,6 +346,26 @@ settings! {
         Some("s"), Supported,
         "Unit of event timestamps. Rasa writes seconds; a modified producer may write \
          milliseconds or microseconds.";
+    Decoder, "rows.decoder", "TURNMILL_DECODER", EVERYWHERE, Choice(&["rasa", "lex"]), None, Supported,
+        "Format of the records: `rasa`, or `lex` for conversation logs of Amazon Lex V2. Unset: each \
+         record that is certainly of Lex is read so, all others are Rasa's.";
+    LexSessionGap, "lex.session_gap_secs", "TURNMILL_LEX_SESSION_GAP_SECS", EVERYWHERE,
+        Seconds(1, 31_536_000), Some("300"), Supported,
+        "Longest silence inside a session of Lex whose records name no first request. Changing it \
+         for an existing store requires `turnmill rebuild`, as for all settings of Lex.";
+    LexUserAttribute, "lex.user_attribute", "TURNMILL_LEX_USER_ATTRIBUTE", EVERYWHERE, Text, None,
+        Supported,
+        "Session or request attribute of Lex that names the end user.";
+    LexHandoverAttribute, "lex.handover_attribute", "TURNMILL_LEX_HANDOVER_ATTRIBUTE", EVERYWHERE, Text,
+        None, Supported,
+        "Session attribute of Lex that hands the conversation over to a person: `name`, or \
+         `name=value`.";
+    LexChannel, "lex.channel", "TURNMILL_LEX_CHANNEL", EVERYWHERE, Text, None, Supported,
+        "Channel of records of Lex that name none.";
+    LexSecretKeys, "lex.secret_keys", "TURNMILL_LEX_SECRET_KEYS", EVERYWHERE, Text,
+        Some("*jwt,*token,authorization,*secret,*password"), Supported,
+        "Keys of attributes of Lex whose values are never stored, separated by commas; `*` stands \
+         for any text, and case does not count.";
     SessionId, "rows.session_id", "TURNMILL_SESSION_ID", EVERYWHERE,
         Choice(&["uuid", "any", "off"]), Some("uuid"), Supported,
         "Accepted `metadata.session_id` values: canonical UUIDs, any text, or none. Changing it \

@@ -23,3 +23,8 @@ fn long_lives_in_any_order() {
 fn real_captures_in_any_order() {
     store_laws::real_captures_in_any_order(&mut Files::new(), &[400, 31]);
 }
+
+#[test]
+fn lex_logs_in_any_order() {
+    store_laws::lex_logs_in_any_order(&mut Files::new(), 0..24, 60);
+}
