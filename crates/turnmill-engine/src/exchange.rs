@@ -393,6 +393,7 @@ impl<'e> Writer<'_, '_, 'e> {
             ordinal: 0,
             counted: false,
             body,
+            details: None,
         };
         self.run.write(&event, self.next);
         self.run.mark(&MarkedEvent::of(&event));

@@ -367,13 +367,14 @@ impl Body<'_> {
             Self::Pause => Body::Pause,
             Self::Resume => Body::Resume,
             Self::Inactive => Body::Inactive,
+            Self::Exchange(exchange) => Body::Exchange(Box::new(exchange.into_owned())),
             Self::Other => Body::Other,
         }
     }
 }
 
 impl UserMessage<'_> {
-    fn into_owned(self) -> UserMessage<'static> {
+    pub(crate) fn into_owned(self) -> UserMessage<'static> {
         UserMessage {
             text: owned(self.text),
             intent: owned(self.intent),

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use crate::UserMessage;
+use crate::details::owned;
 
 /// One record of a format that logs both sides of an exchange.
 ///
@@ -53,6 +54,35 @@ pub struct Exchange<'a> {
     pub facts: ExchangeFacts<'a>,
 }
 
+impl Exchange<'_> {
+    /// Copies what is borrowed.
+    #[must_use]
+    pub fn into_owned(self) -> Exchange<'static> {
+        let state = |values: Vec<StateValue<'_>>| values.into_iter().map(StateValue::into_owned).collect();
+        Exchange {
+            source_system: self.source_system,
+            policy: self.policy,
+            assistant: owned(self.assistant),
+            locale: owned(self.locale),
+            is_test: self.is_test,
+            begins_session: self.begins_session,
+            message: self.message.map(UserMessage::into_owned),
+            intent: owned(self.intent),
+            is_fallback: self.is_fallback,
+            slots: self.slots.map(state),
+            attributes: self.attributes.map(state),
+            actions: self.actions.into_iter().map(|name| Cow::Owned(name.into_owned())).collect(),
+            response: Cow::Owned(self.response.into_owned()),
+            next_step: self.next_step,
+            slot_asked: owned(self.slot_asked),
+            messages: self.messages.into_iter().map(owned).collect(),
+            answers: self.answers.into_iter().map(Answer::into_owned).collect(),
+            tells_session: self.tells_session,
+            facts: self.facts.into_owned(),
+        }
+    }
+}
+
 /// Facts of an exchange that go to `ext_message` unchanged.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ExchangeFacts<'a> {
@@ -86,6 +116,29 @@ pub struct ExchangeFacts<'a> {
     pub raw_text: Option<Cow<'a, str>>,
 }
 
+impl ExchangeFacts<'_> {
+    /// Copies what is borrowed.
+    #[must_use]
+    pub fn into_owned(self) -> ExchangeFacts<'static> {
+        ExchangeFacts {
+            input_mode: owned(self.input_mode),
+            is_missed: self.is_missed,
+            nlu_intent: owned(self.nlu_intent),
+            intent_ranking: owned(self.intent_ranking),
+            sentiment_label: owned(self.sentiment_label),
+            sentiment: self.sentiment,
+            intent_state: owned(self.intent_state),
+            confirmation_state: owned(self.confirmation_state),
+            dialog_action: owned(self.dialog_action),
+            response_reason: owned(self.response_reason),
+            operation: owned(self.operation),
+            interpretation_source: owned(self.interpretation_source),
+            transcription_confidence: self.transcription_confidence,
+            raw_text: owned(self.raw_text),
+        }
+    }
+}
+
 /// One value of a state that a record tells: a slot, or a session attribute.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StateValue<'a> {
@@ -100,6 +153,15 @@ pub struct StateValue<'a> {
 }
 
 impl StateValue<'_> {
+    fn into_owned(self) -> StateValue<'static> {
+        StateValue {
+            name: Cow::Owned(self.name.into_owned()),
+            value: Cow::Owned(self.value.into_owned()),
+            original: owned(self.original),
+            hands_over: self.hands_over,
+        }
+    }
+
     /// Returns whether there is a value.
     #[must_use]
     pub fn is_set(&self) -> bool {
@@ -116,6 +178,16 @@ pub struct Answer<'a> {
     pub request: Option<Cow<'a, str>>,
     /// Its value among what the session keeps.
     pub session: Option<Cow<'a, str>>,
+}
+
+impl Answer<'_> {
+    fn into_owned(self) -> Answer<'static> {
+        Answer {
+            key: Cow::Owned(self.key.into_owned()),
+            request: owned(self.request),
+            session: owned(self.session),
+        }
+    }
 }
 
 /// What the assistant does after an exchange.
