@@ -62,6 +62,7 @@ impl Args {
             bare_slot_strings: (stored.bare_slot_strings || self.bare_slot_strings)
                 && !self.no_bare_slot_strings,
             stack_events: (stored.stack_events || self.stack_events) && !self.no_stack_events,
+            lex: stored.lex.clone(),
         }
     }
 }
