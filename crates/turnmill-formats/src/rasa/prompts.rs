@@ -1,4 +1,4 @@
-//! Blanks the prompts of language models, which an assistant records if it is told to.
+//! Blanks the prompts of language models, which an assistant may record.
 //!
 //! They hold personal data of the whole conversation, and nothing is made of them. So they are
 //! stored nowhere, in no history and in no dead letter.

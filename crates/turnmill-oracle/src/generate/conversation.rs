@@ -248,7 +248,7 @@ impl<'o> Conversation<'o> {
 
     /// Returns the record of an event. `sender_last` selects another spelling of the same body.
     pub(crate) fn record(&self, written: &Written, sender_last: bool) -> OwnedRecord {
-        // A record in Mantle's shape is told by its own sender.
+        // A record in Mantle's shape always names its sender.
         let in_envelope = self.style % 4 == 3 && written.mantle.is_none();
         let mut fields = written.fields.0.clone();
         if written.timestamp != "-" {
