@@ -1,6 +1,7 @@
 //! What each fuzz target checks. `turnmill-model` includes this file in its tests, so that the
 //! corpus and its generated inputs go through the same functions.
 
+use turnmill_formats::lex::LexDecoder;
 use turnmill_formats::rasa::RasaDecoder;
 use turnmill_model::json::{Limits, Raw, canonical, to_value};
 use turnmill_model::{Body, Decoder, EARLIEST_SECONDS, Event, LATEST_SECONDS, Record, Settings};
@@ -27,6 +28,36 @@ pub(crate) fn rasa_decoder(payload: &[u8]) {
             }
             Err(_) => assert!(events.is_empty(), "a refused record gives no event"),
         }
+    }
+}
+
+/// Checks that any file is taken apart to its end, the same way every time, and that its records
+/// are events, skipped or refused without a secret left.
+pub(crate) fn lex_log(file: &[u8]) {
+    let decoder = LexDecoder::new(&Settings::default());
+    let (Some(unwrapper), Some(filter)) = (decoder.unwrapper(), decoder.secret_filter()) else { return };
+    unwrapper.claims(file);
+    let (mut records, mut again) = (Vec::new(), Vec::new());
+    unwrapper.unwrap(file, &mut records);
+    unwrapper.unwrap(file, &mut again);
+    assert_eq!(records, again);
+    let (mut pieces, mut taken) = (unwrapper.begin(), 0);
+    while taken < file.len() {
+        let piece = pieces.next(&file[taken..], true, &mut again).unwrap();
+        assert!(piece > 0, "no progress at byte {taken}");
+        taken += piece;
+    }
+    for record in records {
+        let blank = filter.without_secrets(&record.payload);
+        let payload = blank.as_deref().unwrap_or(&record.payload);
+        assert_eq!(filter.without_secrets(payload), None, "nothing is left to blank");
+        let record = Record { payload, time: record.time, ..Record::default() };
+        let (mut events, mut again) = (Vec::new(), Vec::new());
+        let outcome = decoder.decode(&record, &mut events);
+        assert_eq!(outcome, decoder.decode(&record, &mut again));
+        assert_eq!(events, again);
+        assert!(events.len() <= usize::from(outcome.is_ok()));
+        events.iter().for_each(assert_clean);
     }
 }
 

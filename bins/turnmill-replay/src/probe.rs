@@ -40,6 +40,7 @@ pub(crate) fn probe(
     options: &ProbeOptions<'_>,
 ) -> Result<Probe, SourceError> {
     let mut found = Probe::default();
+    let is_unwrapped = source.is_unwrapped();
     let decoder = source.decoder().map(str::to_owned);
     let decoder = decoder.as_deref().or(options.facts.decoder);
     let options = ProbeOptions { facts: SourceFacts { decoder, ..options.facts }, ..*options };
@@ -49,7 +50,9 @@ pub(crate) fn probe(
         let progress = source.next_batch(&limits, &mut batch)?;
         for record in batch.iter() {
             match record.outcome {
-                RecordOutcome::Skipped if is_nothing(record.payload) && is_bare(&record) => {}
+                // What was skipped in an envelope was no blank line.
+                RecordOutcome::Skipped if !is_unwrapped && is_nothing(record.payload) && is_bare(&record) => {
+                }
                 RecordOutcome::Skipped => found.without += 1,
                 RecordOutcome::Refused(refused) => found.refuse(refused),
                 RecordOutcome::Body => found.decode(record.record(), decoders, &options),

@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use turnmill_formats::shipped;
 use turnmill_ingest::{Ingest, Rebuilt, RowRules};
-use turnmill_model::{SenderId, SessionIdMode, Settings};
+use turnmill_model::{LexSettings, SenderId, SessionIdMode, Settings};
 use turnmill_pipeline::{Attempts, counted, explain, rounded};
 use turnmill_sink::{Class, StoreError, Upkeep};
 use turnmill_stores::AnyStore;
@@ -42,6 +42,24 @@ pub(crate) struct Args {
     /// Write no dialogue stack frames for `stack` events.
     #[arg(long)]
     no_stack_events: bool,
+    /// Longest silence in seconds inside a session of Amazon Lex whose records name no first
+    /// request.
+    #[arg(long, value_name = "SECONDS")]
+    lex_session_gap: Option<u32>,
+    /// Session or request attribute of Lex that names the end user; empty: none.
+    #[arg(long, value_name = "NAME")]
+    lex_user_attribute: Option<String>,
+    /// Session attribute of Lex that hands the conversation over to a person: NAME, or NAME=VALUE;
+    /// empty: none.
+    #[arg(long, value_name = "NAME")]
+    lex_handover_attribute: Option<String>,
+    /// Channel of records of Lex that name none; empty: none.
+    #[arg(long, value_name = "NAME")]
+    lex_channel: Option<String>,
+    /// Keys of attributes of Lex whose values are secret, separated by commas. What they match is
+    /// blanked in the history too.
+    #[arg(long, value_name = "PATTERNS", value_delimiter = ',')]
+    lex_secret_keys: Option<Vec<String>>,
 
     /// Number of senders per transaction.
     #[arg(long, value_name = "SENDERS", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
@@ -62,7 +80,23 @@ impl Args {
             bare_slot_strings: (stored.bare_slot_strings || self.bare_slot_strings)
                 && !self.no_bare_slot_strings,
             stack_events: (stored.stack_events || self.stack_events) && !self.no_stack_events,
-            lex: stored.lex.clone(),
+            lex: self.lex(&stored.lex),
+        }
+    }
+}
+
+impl Args {
+    fn lex(&self, stored: &LexSettings) -> LexSettings {
+        let text = |new: &Option<String>, stored: &Option<String>| {
+            let text = new.as_ref().or(stored.as_ref());
+            text.filter(|text| !text.is_empty()).cloned()
+        };
+        LexSettings {
+            session_gap: self.lex_session_gap.unwrap_or(stored.session_gap),
+            user_attribute: text(&self.lex_user_attribute, &stored.user_attribute),
+            handover_attribute: text(&self.lex_handover_attribute, &stored.handover_attribute),
+            channel: text(&self.lex_channel, &stored.channel),
+            secret_keys: self.lex_secret_keys.clone().unwrap_or_else(|| stored.secret_keys.clone()),
         }
     }
 }

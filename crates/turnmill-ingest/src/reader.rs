@@ -158,6 +158,33 @@ impl Stored {
         Ok(event)
     }
 
+    /// Returns the sort key of a sender's events.
+    pub(crate) fn place(&self) -> (EventTime, Option<i128>, (u64, usize)) {
+        (self.time, self.tie, self.chunk)
+    }
+
+    /// Blanks the secrets in the record. Returns whether there were any.
+    pub(crate) fn blank_secrets(
+        &mut self,
+        decoders: &Decoders,
+        sender_ref: &SenderRef,
+    ) -> Result<bool, StoreError> {
+        let decoder = decoders.of(&self.record(sender_ref).facts).ok();
+        let filter = decoder.and_then(|decoder| decoder.secret_filter());
+        let Some(blank) = filter.and_then(|filter| filter.without_secrets(&self.payload)) else {
+            return Ok(false);
+        };
+        self.payload = blank;
+        let mut events = Vec::new();
+        let record = self.record(sender_ref);
+        let decoded = decoders.decode(&record, &mut events);
+        decoded.map_err(|refused| StoreError::Damaged { detail: format!("a stored event: {refused}") })?;
+        if let Some(event) = events.get(self.ordinal as usize) {
+            self.tie = event.tie;
+        }
+        Ok(true)
+    }
+
     /// Returns what has to be kept of this plain event when an anonymised copy takes its place.
     pub(crate) fn facts(&self, decoders: &Decoders, sender_ref: &SenderRef) -> Vec<u8> {
         decoders.kept(&self.record(sender_ref), self.ordinal).unwrap_or_default()

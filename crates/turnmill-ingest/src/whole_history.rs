@@ -89,6 +89,7 @@ impl WholeHistory<'_> {
                 together.push(stored);
                 reader.fill(tx).await?;
             }
+            self.blank_secrets(&sender_ref, &mut together, &mut rewritten)?;
             for stored in self.without_copies(&sender_ref, together, &mut rewritten, &mut copies)? {
                 let event = stored.event(self.decoders, &sender_ref)?;
                 if !event.id.has_time() && event.identified_by_key && !timeless.insert(event.id.key()) {
@@ -108,6 +109,27 @@ impl WholeHistory<'_> {
         let made =
             RemadeHistory { events, timeline: made, checkpoints: finished.checkpoints, rewritten, copies };
         Ok((made, finished.named_sessions))
+    }
+
+    /// Blanks the secrets in stored events of one time that the present settings name. An event
+    /// whose content changes gets another identity, and perhaps another place among the others.
+    fn blank_secrets(
+        &self,
+        sender_ref: &SenderRef,
+        together: &mut [Stored],
+        rewritten: &mut Rewritten,
+    ) -> Result<(), StoreError> {
+        let mut changed = false;
+        for stored in together.iter_mut() {
+            if stored.blank_secrets(self.decoders, sender_ref)? {
+                rewritten.insert(stored.chunk, Some(stored.clone()));
+                changed = true;
+            }
+        }
+        if changed {
+            together.sort_by_key(Stored::place);
+        }
+        Ok(())
     }
 
     /// Returns those stored events of one time that are events by the present rules. The others are

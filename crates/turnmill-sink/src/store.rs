@@ -210,7 +210,18 @@ pub fn check_settings(stored: &Settings, configured: &Settings) -> Result<(), St
     };
     differ("session_id", &stored.session_id, &configured.session_id)?;
     differ("bare_slot_strings", &stored.bare_slot_strings, &configured.bare_slot_strings)?;
-    differ("stack_events", &stored.stack_events, &configured.stack_events)
+    differ("stack_events", &stored.stack_events, &configured.stack_events)?;
+    let (stored, configured) = (&stored.lex, &configured.lex);
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    differ("lex_session_gap", &stored.session_gap, &configured.session_gap)?;
+    differ("lex_user_attribute", &text(&stored.user_attribute), &text(&configured.user_attribute))?;
+    differ(
+        "lex_handover_attribute",
+        &text(&stored.handover_attribute),
+        &text(&configured.handover_attribute),
+    )?;
+    differ("lex_channel", &text(&stored.channel), &text(&configured.channel))?;
+    differ("lex_secret_keys", &stored.secret_keys.join(","), &configured.secret_keys.join(","))
 }
 
 /// Requests the history of a sender from the latest checkpoint at or before `since` on, a page at a

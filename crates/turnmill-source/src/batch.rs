@@ -449,7 +449,9 @@ impl RecordBatch {
     /// keeps the envelope's offset, key and headers.
     pub fn push_unwrapped(&mut self, part: usize, record: &SourceRecord<'_>, unwrapped: &Unwrapped) {
         let time = unwrapped.time.or(record.time);
-        self.push_copy(part, &SourceRecord { payload: &unwrapped.payload, time, ..*record });
+        let is_skipped = unwrapped.outcome == UnwrappedOutcome::Skipped;
+        let payload = if is_skipped { &[][..] } else { &unwrapped.payload };
+        self.push_copy(part, &SourceRecord { payload, time, ..*record });
         let outcome = match &unwrapped.outcome {
             UnwrappedOutcome::Body => Outcome::Body,
             UnwrappedOutcome::Skipped => Outcome::Skipped,

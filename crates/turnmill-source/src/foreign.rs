@@ -233,7 +233,8 @@ fn of_markup(text: &str) -> Option<Foreign> {
 fn of_other_bots(text: &str) -> Option<Foreign> {
     let has = |word: &str| text.contains(word);
     if has("messageVersion") || has("inputTranscript") || has("aws/lex/") {
-        let remedy = "only Rasa's events are read so far";
+        let remedy = "but whole log objects of Lex V2 have `sessionState`, `interpretations` or `bot`; \
+                      name the format with `--decoder lex` to read those among other lines";
         return Some(Foreign::new("a log of Amazon Lex", remedy));
     }
     let telemetry =
@@ -342,7 +343,10 @@ fn of_json(text: &str) -> Option<Foreign> {
         return Some(Foreign::new("a domain or training data", "name a file of events"));
     }
     if has("logStreamName") || has("logEvents") || has("@message") {
-        return Some(Foreign::new("a log of CloudWatch", "only Rasa's events are read"));
+        return Some(Foreign::new(
+            "a log of CloudWatch",
+            "only conversation logs of Amazon Lex V2 are read of those",
+        ));
     }
     if has("resourceSpans") || has("resourceLogs") {
         return Some(Foreign::new("telemetry of OpenTelemetry", "only Rasa's events are read"));

@@ -7,6 +7,7 @@ mod ending;
 mod facts;
 mod inputs;
 mod kill;
+mod lex;
 mod published;
 mod readme;
 mod rebuild;

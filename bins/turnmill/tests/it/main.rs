@@ -4,6 +4,7 @@
 mod browser;
 mod configuration;
 mod dead_letters;
+mod lex;
 mod markers;
 mod markers_document;
 mod markers_store;

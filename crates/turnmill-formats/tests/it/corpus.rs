@@ -22,6 +22,11 @@ fn rasa_decoder() {
 }
 
 #[test]
+fn lex_log() {
+    replay("lex_log", bodies::lex_log);
+}
+
+#[test]
 fn json_canonical() {
     replay("json_canonical", bodies::json_canonical);
 }

@@ -5,6 +5,7 @@
 mod captures;
 mod content;
 mod laws;
+mod lex;
 mod other_formats;
 mod packages;
 mod rules;

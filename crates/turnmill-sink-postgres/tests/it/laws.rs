@@ -31,3 +31,8 @@ fn long_lives_in_any_order() {
 fn real_captures_in_any_order() {
     on_a_server(|schemas| store_laws::real_captures_in_any_order(schemas, &[1500, 310]));
 }
+
+#[test]
+fn lex_logs_in_any_order() {
+    on_a_server(|schemas| store_laws::lex_logs_in_any_order(schemas, 0..4, 60));
+}
