@@ -41,6 +41,8 @@ pub(crate) enum Failure {
     Metrics(String),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Files(#[from] turnmill_sink_file::FileError),
     #[error("{0} is not an address of this machine alone; use 127.0.0.1 or [::1] (--listen)")]
     NotLoopback(std::net::SocketAddr),
     #[error("--listen")]

@@ -18,6 +18,7 @@ mod report;
 mod run;
 mod runtime;
 mod sinks;
+mod snapshot;
 mod store_args;
 mod verify;
 
@@ -96,6 +97,11 @@ enum Command {
     /// List or set the positions from which sources are read.
     #[command(subcommand)]
     Positions(positions::Command),
+    /// Write the rows of every table to files: Parquet, CSV or JSON lines.
+    ///
+    /// `turnmill.json` in the folder names the files that belong together. A later run replaces
+    /// them; until it has finished, the earlier ones stay. The store is only read.
+    Snapshot(snapshot::Args),
     /// List the sinks of a store, remove one, or let one start again.
     #[command(subcommand)]
     Sinks(sinks::Command),
@@ -152,6 +158,7 @@ fn run_command(command: Command) -> Result<ExitCode, CommandFailure> {
         Command::ForeignKeys(args) => block_on(foreign_keys::run(&args))?,
         Command::Markers(command) => markers::run(&command)?,
         Command::Positions(command) => block_on(positions::run(&command))?,
+        Command::Snapshot(args) => block_on(snapshot::run(&args))?,
         Command::Sinks(command) => block_on(sinks::run(&command))?,
     })
 }
