@@ -31,7 +31,8 @@ pub(crate) struct Args {
     pub(crate) endpoints: Option<PathBuf>,
 
     /// Target: `sqlite:PATH` (or a path that ends in .sqlite, .sqlite3 or .db),
-    /// `postgresql://USER@HOST/DATABASE` or `kafka:TOPIC`. Database passwords come from
+    /// `postgresql://USER@HOST/DATABASE`, `parquet:DIR`, `csv:DIR` or `jsonl:DIR` (files of every
+    /// table, with a SQLite file beside them), or `kafka:TOPIC`. Database passwords come from
     /// `TURNMILL_DB_PASSWORD`, `PGPASSWORD` or the file `PGPASSFILE`.
     #[arg(long, value_name = "STORE", required_unless_present_any = ["dry_run", "dump"])]
     pub(crate) to: Option<String>,

@@ -27,8 +27,20 @@ pub(crate) async fn load(
     to: &str,
     stop: &Stop,
 ) -> Result<Option<Outcome>, Failure> {
+    #[cfg(not(feature = "files"))]
+    if ["csv:", "jsonl:", "parquet:"].iter().any(|scheme| to.starts_with(scheme)) {
+        return Err(Failure::MissingFeature { input: to.to_owned(), feature: "files" });
+    }
+    #[cfg(feature = "files")]
+    let tables = crate::files::Tables::at(to)?;
+    let given = to;
+    #[cfg(feature = "files")]
+    let beside = tables.as_ref().map(|tables| format!("sqlite:{}", tables.store().display()));
+    #[cfg(feature = "files")]
+    let to = beside.as_deref().unwrap_or(to);
     let store = store(args, to)?;
     let name = match &store {
+        _ if given != to => given.to_owned(),
         AnyStore::Sqlite(_) if to.starts_with("sqlite:") => to.to_owned(),
         AnyStore::Sqlite(_) => format!("sqlite:{to}"),
         #[cfg(feature = "postgres")]
@@ -75,6 +87,13 @@ pub(crate) async fn load(
         }
         Ok(drained) => drained,
     };
+    #[cfg(feature = "files")]
+    if let Some(tables) = &tables
+        && !drained.stopped
+        && (drained.report.counts.records > 0 || !tables.exist())
+    {
+        tables.write(&mut store).await?;
+    }
     // Both queries take longer the larger the store is.
     let (mut before, mut whole) = (0, None);
     if args.json || !args.quiet {

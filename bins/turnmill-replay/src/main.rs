@@ -14,6 +14,8 @@ mod args;
 mod body;
 mod dry_run;
 mod dump;
+#[cfg(feature = "files")]
+mod files;
 mod inputs;
 mod interrupt;
 #[cfg(feature = "kafka")]
@@ -60,7 +62,7 @@ enum Failure {
     #[cfg_attr(not(feature = "kafka"), expect(dead_code, reason = "only topics have usage errors"))]
     #[error("{0}")]
     Usage(String),
-    #[cfg(not(all(feature = "kafka", feature = "postgres")))]
+    #[cfg(not(all(feature = "files", feature = "kafka", feature = "postgres")))]
     #[error("`{input}` needs the feature `{feature}`, which this build lacks")]
     MissingFeature { input: String, feature: &'static str },
     #[error("{0}")]
@@ -85,6 +87,9 @@ enum Failure {
     Kafka(#[from] turnmill_source_kafka::KafkaError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[cfg(feature = "files")]
+    #[error(transparent)]
+    Files(#[from] turnmill_sink_file::FileError),
     #[error(transparent)]
     Pipeline(PipelineError),
     #[error("cannot write the dump `{path}`")]

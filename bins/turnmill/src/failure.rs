@@ -48,6 +48,9 @@ pub(crate) enum Failure {
     NoSuchThing { what: &'static str, name: String, hint: String },
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[cfg(feature = "files")]
+    #[error(transparent)]
+    Files(#[from] turnmill_sink_file::FileError),
     #[error(
         "{0} is not an address of this machine alone; set TURNMILL_API_TOKEN, or use 127.0.0.1 or [::1] (--listen)"
     )]

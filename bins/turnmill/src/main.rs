@@ -26,6 +26,8 @@ mod run;
 mod runtime;
 mod show;
 mod sinks;
+#[cfg(feature = "files")]
+mod snapshot;
 mod sql;
 mod store_args;
 mod verify;
@@ -143,6 +145,12 @@ enum Command {
     /// List or set the positions from which sources are read.
     #[command(subcommand)]
     Positions(positions::Command),
+    /// Write the rows of every table to files: Parquet, CSV or JSON lines.
+    ///
+    /// `turnmill.json` in the folder names the files that belong together. A later run replaces
+    /// them; until it has finished, the earlier ones stay. The store is only read.
+    #[cfg(feature = "files")]
+    Snapshot(snapshot::Args),
     /// List the sinks of a store, remove one, or let one start again.
     #[command(subcommand)]
     Sinks(sinks::Command),
@@ -221,6 +229,8 @@ fn run_command(command: Command) -> Result<ExitCode, CommandFailure> {
         Command::ForeignKeys(args) => block_on(foreign_keys::run(&args))?,
         Command::Markers(command) => markers::run(&command)?,
         Command::Positions(command) => block_on(positions::run(&command))?,
+        #[cfg(feature = "files")]
+        Command::Snapshot(args) => block_on(snapshot::run(&args))?,
         Command::Sinks(command) => block_on(sinks::run(&command))?,
     })
 }

@@ -5,6 +5,7 @@ mod commands;
 mod compare;
 mod ending;
 mod facts;
+mod files;
 mod inputs;
 mod kill;
 mod lex;
