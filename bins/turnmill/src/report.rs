@@ -7,12 +7,14 @@ mod numbers;
 mod table;
 
 use std::io::{IsTerminal as _, Write};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ValueEnum;
 use turnmill_analytics::{
-    Answer, AskError, Bucket, Compare, Definitions, Ending, Filters, Funnel, Last, METRICS, MOST_STEPS,
-    Metric, Over, Question, Span, Step, When, Zone, answer, metric, parse_time,
+    Answer, AskError, Bucket, Business, BusinessLine, Cohort, Compare, Definitions, Ending, Examples,
+    Filters, Funnel, Last, METRICS, MOST_STEPS, Metric, Over, Property, Question, Span, Step, When, Zone,
+    answer, metric, parse_time,
 };
 
 use crate::failure::Failure;
@@ -60,6 +62,23 @@ pub(crate) struct Args {
     /// Maximum number of rows of a list
     #[arg(long, value_name = "N", default_value_t = 10)]
     top: usize,
+    /// Leave messages without an intent out of R6
+    #[arg(long)]
+    hide_none: bool,
+    /// Intent or entity that lists of paths and of values (A13, L20) leave out
+    #[arg(long, value_name = "NAME")]
+    exclude: Vec<String>,
+    /// Break A12 and A13 down by channel, model, environment or assistant
+    #[arg(long, value_name = "PROPERTY")]
+    breakdown: Option<String>,
+    /// Text that X39 searches for
+    #[arg(long, value_name = "TEXT")]
+    text: Option<String>,
+    /// Training data in Rasa's YAML, whose examples L22 leaves out
+    #[arg(long, value_name = "FILE")]
+    training: Vec<PathBuf>,
+    #[command(flatten)]
+    business: BusinessArgs,
     /// Print this list of a metric instead of its numbers, in CSV
     #[arg(long, value_name = "NAME")]
     list: Option<String>,
@@ -92,6 +111,9 @@ struct RangeArgs {
     /// Compare with another period: prev, week, month or year
     #[arg(long, value_name = "PERIOD")]
     compare: Option<String>,
+    /// Compare with another model in the same period; repeat for several together, '' is none
+    #[arg(long, value_name = "ID", conflicts_with = "compare")]
+    against_model: Vec<String>,
 }
 
 /// Several values of one filter are alternatives. The empty value is NULL.
@@ -125,6 +147,12 @@ struct FilterArgs {
     /// Kind of the source
     #[arg(long, value_name = "NAME")]
     source_system: Vec<String>,
+    /// Senders of which only these count: a file with a key on each line
+    #[arg(long, value_name = "FILE")]
+    cohort: Vec<PathBuf>,
+    /// Sessions that start in the range, or that are active in it
+    #[arg(long, value_name = "started|active", default_value = "started")]
+    during: String,
     /// Leave out sessions that are tests
     #[arg(long)]
     exclude_tests: bool,
@@ -143,6 +171,27 @@ struct FunnelArgs {
     /// Seconds from the first step within which the others have to come
     #[arg(long, value_name = "SECONDS")]
     window: Option<u32>,
+}
+
+/// Times and costs that no event tells.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Business (X6, X7, X10)")]
+struct BusinessArgs {
+    /// Minutes that an agent needs for a conversation
+    #[arg(long, value_name = "MINUTES")]
+    agent_minutes: Option<f64>,
+    /// Cost of a minute of an agent
+    #[arg(long, value_name = "COST")]
+    agent_minute_cost: Option<f64>,
+    /// Cost of a session with the assistant
+    #[arg(long, value_name = "COST")]
+    session_cost: Option<f64>,
+    /// Line of business with its intents: NAME=INTENT,INTENT
+    #[arg(long, value_name = "LINE")]
+    line: Vec<String>,
+    /// Slot that holds the user's rating
+    #[arg(long, value_name = "SLOT")]
+    rating_slot: Option<String>,
 }
 
 /// Lists that say what metrics mean; commas between names, `*` for any text.
@@ -179,6 +228,9 @@ struct DefinitionArgs {
     /// Minutes of silence after which a session is over
     #[arg(long, value_name = "MINUTES")]
     idle_timeout: Option<u32>,
+    /// Confidence below which a message counts as doubtful (X22) [default: 0.7]
+    #[arg(long, value_name = "CONFIDENCE")]
+    low_confidence: Option<f64>,
 }
 
 /// Form of the output.
@@ -266,6 +318,13 @@ fn question(args: &Args) -> Result<Question, String> {
         filters: filters(&args.filters)?,
         over,
         compare: range.compare.as_deref().map(str::parse::<Compare>).transpose().map_err(text)?,
+        against_models: nullable(&range.against_model),
+        hide_null: args.hide_none,
+        exclude: args.exclude.clone(),
+        breakdown: args.breakdown.as_deref().map(str::parse::<Property>).transpose().map_err(text)?,
+        text: args.text.clone(),
+        examples: examples(&args.training)?,
+        business: business(&args.business)?,
         as_of: time(&range.as_of)?,
         top: args.top,
         funnel: funnel(&args.funnel)?,
@@ -278,10 +337,32 @@ fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
+/// Returns the values of a filter, of which the empty one is NULL.
+fn nullable(values: &[String]) -> Vec<Option<String>> {
+    values.iter().map(|value| (!value.is_empty()).then(|| value.clone())).collect()
+}
+
+fn examples(files: &[PathBuf]) -> Result<Examples, String> {
+    let mut examples = Examples::default();
+    for path in files {
+        examples.add_training_data(&read(path)?);
+    }
+    Ok(examples)
+}
+
+fn business(args: &BusinessArgs) -> Result<Business, String> {
+    let lines: Result<Vec<BusinessLine>, _> = args.line.iter().map(|line| line.parse()).collect();
+    Ok(Business {
+        agent_minutes: args.agent_minutes,
+        agent_minute_cost: args.agent_minute_cost,
+        session_cost: args.session_cost,
+        lines: lines.map_err(text)?,
+        rating_slot: args.rating_slot.clone(),
+    })
+}
+
 fn filters(args: &FilterArgs) -> Result<Filters, String> {
-    let list = |values: &[String]| -> Vec<Option<String>> {
-        values.iter().map(|value| (!value.is_empty()).then(|| value.clone())).collect()
-    };
+    let list = nullable;
     let endings: Result<Vec<Ending>, _> = args.ending.iter().map(|ending| ending.parse()).collect();
     Ok(Filters {
         assistants: list(&args.assistant),
@@ -293,8 +374,21 @@ fn filters(args: &FilterArgs) -> Result<Filters, String> {
         markers: args.marker.clone(),
         locales: list(&args.locale),
         source_systems: list(&args.source_system),
+        cohorts: args.cohort.iter().map(|path| cohort(path)).collect::<Result<_, _>>()?,
+        during: args.during.parse().map_err(text)?,
         exclude_tests: args.exclude_tests,
     })
+}
+
+/// Reads the senders of a cohort. Its name is that of the file.
+fn cohort(path: &Path) -> Result<Cohort, String> {
+    let senders = read(path)?.lines().filter(|line| !line.is_empty()).map(ToOwned::to_owned).collect();
+    let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(Cohort { name, senders })
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
 }
 
 fn funnel(args: &FunnelArgs) -> Result<Funnel, String> {
@@ -326,5 +420,6 @@ fn definitions(args: &DefinitionArgs) -> Definitions {
     set(&mut definitions.goal_markers, &args.goal_markers);
     set(&mut definitions.escalation_markers, &args.escalation_markers);
     definitions.idle_minutes = args.idle_timeout.unwrap_or(definitions.idle_minutes);
+    definitions.low_confidence = args.low_confidence.unwrap_or(definitions.low_confidence);
     definitions
 }

@@ -8,7 +8,7 @@ pub use turnmill_sql::views::{HANDOVER_COMMAND, HANDOVER_FLOW, HANDOVER_PARTS};
 ///
 /// Names may have `*` for any text. They are looked up among the names of the store, and the names
 /// found are bound to the queries.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Definitions {
     /// Intents with which users ask for a human. `None`: those whose name has one of
     /// [`HANDOVER_PARTS`].
@@ -21,8 +21,8 @@ pub struct Definitions {
     pub fallback_responses: Vec<String>,
     /// Responses after which a silent user has abandoned the session.
     pub abandon_responses: Vec<String>,
-    /// Response of the published abandonment query.
-    pub published_abandon_response: String,
+    /// Responses of the published abandonment query.
+    pub published_abandon_responses: Vec<String>,
     /// Intent of the published escalation query.
     pub published_handover_intent: String,
     /// Intents that alone do not make a session engaged.
@@ -35,6 +35,8 @@ pub struct Definitions {
     pub escalation_markers: Vec<String>,
     /// Silence after which a session is over, in minutes.
     pub idle_minutes: u32,
+    /// Confidence of an intent below which a message counts as doubtful, 0 to 1.
+    pub low_confidence: f64,
 }
 
 impl Default for Definitions {
@@ -53,7 +55,7 @@ impl Default for Definitions {
             ]),
             fallback_responses: list(&["utter_default", "utter_out_of_scope", "utter_*rephrase*"]),
             abandon_responses: list(&["utter_ask_*"]),
-            published_abandon_response: "utter_ask_name".to_owned(),
+            published_abandon_responses: list(&["utter_ask_name"]),
             published_handover_intent: "handoff_to_support".to_owned(),
             greetings: list(&[
                 "greet",
@@ -69,6 +71,7 @@ impl Default for Definitions {
             goal_markers: Vec::new(),
             escalation_markers: Vec::new(),
             idle_minutes: IDLE_MINUTES,
+            low_confidence: 0.7,
         }
     }
 }

@@ -64,6 +64,8 @@ pub enum Unit {
     Ratio,
     /// Percentage points.
     Points,
+    /// An amount of money, in the currency of the costs.
+    Money,
     /// Rows of a list.
     Rows,
 }
@@ -79,6 +81,7 @@ impl Unit {
             Self::Seconds => "s",
             Self::Ratio => "ratio",
             Self::Points => "pp",
+            Self::Money => "money",
             Self::Rows => "rows",
         }
     }
@@ -99,6 +102,12 @@ pub enum Chart {
     Histogram,
     /// A table.
     Table,
+    /// A number on a scale.
+    Gauge,
+    /// Parts of a whole.
+    Pie,
+    /// Areas over time, stacked by group.
+    StackedArea,
     /// A heat map.
     HeatMap,
     /// A Sankey diagram.
@@ -120,6 +129,9 @@ impl Chart {
             Self::StackedBar => "stacked bar",
             Self::Histogram => "histogram",
             Self::Table => "table",
+            Self::Gauge => "gauge",
+            Self::Pie => "pie",
+            Self::StackedArea => "stacked area",
             Self::HeatMap => "heat map",
             Self::Sankey => "Sankey",
             Self::Funnel => "funnel",
