@@ -3,9 +3,11 @@
 //! Each of them is an `Args` of its own, so that a command has those that mean something for it.
 //! What the command line leaves out comes from `[analytics]` of the configuration.
 
+use std::path::{Path, PathBuf};
+
 use turnmill_analytics::{
-    Bucket, Compare, Definitions, Ending, Filters, Funnel, Last, MOST_STEPS, Over, Question, Span, Step,
-    When, Zone, parse_time,
+    Bucket, Business, BusinessLine, Cohort, Compare, Definitions, Ending, Examples, Filters, Funnel, Last,
+    MOST_STEPS, Over, Property, Question, Span, Step, When, Zone, parse_time,
 };
 use turnmill_service::settings::AnalyticsSettings;
 
@@ -64,6 +66,12 @@ pub(crate) struct FilterArgs {
     /// Kind of the source
     #[arg(long, value_name = "NAME")]
     source_system: Vec<String>,
+    /// Senders of which only these count: a file with a key on each line
+    #[arg(long, value_name = "FILE")]
+    cohort: Vec<PathBuf>,
+    /// Sessions that start in the range, or that are active in it
+    #[arg(long, value_name = "started|active", default_value = "started")]
+    during: String,
     /// Leave out sessions that are tests
     #[arg(long)]
     exclude_tests: bool,
@@ -103,6 +111,30 @@ pub(crate) struct DefinitionArgs {
     /// Minutes of silence after which a session is over
     #[arg(long, value_name = "MINUTES")]
     idle_timeout: Option<u32>,
+    /// Confidence below which a message counts as doubtful (X22) [default: 0.7]
+    #[arg(long, value_name = "CONFIDENCE")]
+    low_confidence: Option<f64>,
+}
+
+/// Times and costs that no event tells.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Business (X6, X7, X10)")]
+struct BusinessArgs {
+    /// Minutes that an agent needs for a conversation
+    #[arg(long, value_name = "MINUTES")]
+    agent_minutes: Option<f64>,
+    /// Cost of a minute of an agent
+    #[arg(long, value_name = "COST")]
+    agent_minute_cost: Option<f64>,
+    /// Cost of a session with the assistant
+    #[arg(long, value_name = "COST")]
+    session_cost: Option<f64>,
+    /// Line of business with its intents: NAME=INTENT,INTENT
+    #[arg(long, value_name = "LINE")]
+    line: Vec<String>,
+    /// Slot that holds the user's rating
+    #[arg(long, value_name = "SLOT")]
+    rating_slot: Option<String>,
 }
 
 /// Buckets and comparison of a metric, and what single metrics are asked with.
@@ -115,6 +147,9 @@ pub(crate) struct MetricArgs {
     /// Compare with another period: prev, week, month or year
     #[arg(long, value_name = "PERIOD")]
     compare: Option<String>,
+    /// Compare with another model in the same period; repeat for several together, '' is none
+    #[arg(long, value_name = "ID", conflicts_with = "compare")]
+    against_model: Vec<String>,
     /// Maximum number of rows of a list
     #[arg(long, value_name = "N", default_value_t = 10)]
     top: usize,
@@ -131,6 +166,23 @@ pub(crate) struct MetricArgs {
     /// Seconds from the first step within which the others have to come
     #[arg(long, value_name = "SECONDS")]
     window: Option<u32>,
+    /// Leave messages without an intent out of R6
+    #[arg(long)]
+    hide_none: bool,
+    /// Intent or entity that lists of paths and of values (A13, L20) leave out
+    #[arg(long, value_name = "NAME")]
+    exclude: Vec<String>,
+    /// Break A12 and A13 down by channel, model, environment or assistant
+    #[arg(long, value_name = "PROPERTY")]
+    breakdown: Option<String>,
+    /// Text that X39 searches for
+    #[arg(long, value_name = "TEXT")]
+    text: Option<String>,
+    /// Training data in Rasa's YAML, whose examples L22 leaves out
+    #[arg(long, value_name = "FILE")]
+    training: Vec<PathBuf>,
+    #[command(flatten)]
+    business: BusinessArgs,
 }
 
 /// Everything that says which rows are asked about.
@@ -193,6 +245,13 @@ impl MetricArgs {
         Ok(Question {
             over,
             compare: self.compare.as_deref().map(str::parse::<Compare>).transpose().map_err(text)?,
+            against_models: nullable(&self.against_model),
+            hide_null: self.hide_none,
+            exclude: self.exclude.clone(),
+            breakdown: self.breakdown.as_deref().map(str::parse::<Property>).transpose().map_err(text)?,
+            text: self.text.clone(),
+            examples: examples(&self.training)?,
+            business: business(&self.business)?,
             top: self.top,
             funnel: Funnel {
                 steps: steps.map_err(text)?,
@@ -209,10 +268,43 @@ fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
+/// Returns the values of a filter, of which the empty one is NULL.
+fn nullable(values: &[String]) -> Vec<Option<String>> {
+    values.iter().map(|value| (!value.is_empty()).then(|| value.clone())).collect()
+}
+
+fn examples(files: &[PathBuf]) -> Result<Examples, String> {
+    let mut examples = Examples::default();
+    for path in files {
+        examples.add_training_data(&read(path)?);
+    }
+    Ok(examples)
+}
+
+fn business(args: &BusinessArgs) -> Result<Business, String> {
+    let lines: Result<Vec<BusinessLine>, _> = args.line.iter().map(|line| line.parse()).collect();
+    Ok(Business {
+        agent_minutes: args.agent_minutes,
+        agent_minute_cost: args.agent_minute_cost,
+        session_cost: args.session_cost,
+        lines: lines.map_err(text)?,
+        rating_slot: args.rating_slot.clone(),
+    })
+}
+
+/// Reads the senders of a cohort. Its name is that of the file.
+fn cohort(path: &Path) -> Result<Cohort, String> {
+    let senders = read(path)?.lines().filter(|line| !line.is_empty()).map(ToOwned::to_owned).collect();
+    let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(Cohort { name, senders })
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
+}
+
 fn filters(args: &FilterArgs) -> Result<Filters, String> {
-    let list = |values: &[String]| -> Vec<Option<String>> {
-        values.iter().map(|value| (!value.is_empty()).then(|| value.clone())).collect()
-    };
+    let list = nullable;
     let endings: Result<Vec<Ending>, _> = args.ending.iter().map(|ending| ending.parse()).collect();
     Ok(Filters {
         assistants: list(&args.assistant),
@@ -224,6 +316,8 @@ fn filters(args: &FilterArgs) -> Result<Filters, String> {
         markers: args.marker.clone(),
         locales: list(&args.locale),
         source_systems: list(&args.source_system),
+        cohorts: args.cohort.iter().map(|path| cohort(path)).collect::<Result<_, _>>()?,
+        during: args.during.parse().map_err(text)?,
         exclude_tests: args.exclude_tests,
     })
 }
@@ -247,5 +341,6 @@ fn definitions(args: &DefinitionArgs, configured: Definitions) -> Definitions {
     set(&mut definitions.goal_markers, &args.goal_markers);
     set(&mut definitions.escalation_markers, &args.escalation_markers);
     definitions.idle_minutes = args.idle_timeout.unwrap_or(definitions.idle_minutes);
+    definitions.low_confidence = args.low_confidence.unwrap_or(definitions.low_confidence);
     definitions
 }

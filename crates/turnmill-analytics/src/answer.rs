@@ -15,6 +15,7 @@
 //! | `compared` | `from` and `to` of the period compared with |
 //! | `as_of` | the time by which sessions are over |
 //! | `newest` | the time of the store's newest event |
+//! | `not_set_up` | what is missing, if the metric needs a setting or data that are not there |
 //! | `sql` | each query with `name`, `sql` and its bound `values`, in order |
 //!
 //! Times are UTC, `YYYY-MM-DD HH:MM:SS.ffffff`.
@@ -26,7 +27,7 @@ use turnmill_model::Micros;
 use crate::bucket::Bucket;
 use crate::measure::{Change, Measure};
 use crate::metric::Metric;
-use crate::question::Filters;
+use crate::question::{During, Filters};
 use crate::range::{Compare, Range, Span};
 use crate::value::{Query, Row, Value};
 use crate::zone::Zone;
@@ -53,6 +54,8 @@ pub struct Answer {
     pub as_of: Micros,
     /// The time of the store's newest event. `None` of an empty store.
     pub newest: Option<Micros>,
+    /// What the metric needs and the store or the question does not have.
+    pub not_set_up: Option<&'static str>,
     /// The queries that gave the numbers of the range.
     pub queries: Vec<Query>,
 }
@@ -101,6 +104,8 @@ pub struct Asked {
     pub bucket: Option<Bucket>,
     /// The comparison.
     pub compare: Option<Compare>,
+    /// The models compared with.
+    pub against_models: Vec<Option<String>>,
     /// The filters.
     pub filters: Filters,
 }
@@ -140,6 +145,9 @@ impl Serialize for Answer {
         }
         map.serialize_entry("as_of", &self.as_of.to_string())?;
         map.serialize_entry("newest", &self.newest.map(|time| time.to_string()))?;
+        if let Some(missing) = self.not_set_up {
+            map.serialize_entry("not_set_up", missing)?;
+        }
         map.serialize_entry("sql", &self.queries)?;
         map.end()
     }
@@ -227,6 +235,8 @@ impl Serialize for Asked {
             markers,
             locales,
             source_systems,
+            cohorts,
+            during,
             exclude_tests,
         } = &self.filters;
         for (name, values) in [
@@ -248,6 +258,16 @@ impl Serialize for Asked {
         }
         if !markers.is_empty() {
             map.serialize_entry("marker", markers)?;
+        }
+        if !cohorts.is_empty() {
+            let names: Vec<&str> = cohorts.iter().map(|cohort| cohort.name.as_str()).collect();
+            map.serialize_entry("cohort", &names)?;
+        }
+        if *during != During::default() {
+            map.serialize_entry("during", during.name())?;
+        }
+        if !self.against_models.is_empty() {
+            map.serialize_entry("against_model", &self.against_models)?;
         }
         if *exclude_tests {
             map.serialize_entry("exclude_tests", &true)?;

@@ -1,5 +1,6 @@
 //! All metrics, a file for each family.
 
+mod business;
 mod changes;
 mod ends;
 mod flows;
@@ -11,9 +12,12 @@ mod outcomes;
 mod paths;
 mod policies;
 mod quality;
+mod rates;
 mod releases;
 mod response;
+mod search;
 mod sessions;
+mod training;
 mod usage;
 mod user_flow;
 mod users;
@@ -74,6 +78,8 @@ pub static METRICS: &[&Metric] = &[
     &missed::UTTERANCES,
     &missed::UNHANDLED,
     &missed::REPEATS,
+    &training::ADD_MISSED,
+    &search::SEARCH,
     &users::LIFECYCLE,
     &users::STICKINESS,
     &users::PER_USER,
@@ -98,6 +104,9 @@ pub static METRICS: &[&Metric] = &[
     &quality::QUALITY,
     &quality::FRESHNESS,
     &quality::LEFT_OUT,
+    &business::SAVINGS,
+    &business::AGENT_TIME,
+    &business::SATISFACTION,
 ];
 
 /// Returns the metric with this id, or whose id begins with it and an underscore: `R8` is

@@ -12,11 +12,11 @@ use turnmill_sql::Dialect;
 use crate::bucket::{Bucket, DayBlock};
 use crate::draft::{Draft, MESSAGE_OF_TURN, Rows};
 use crate::names::StoreNames;
-use crate::question::Question;
+use crate::question::{During, Question};
 use crate::range::{Range, Span};
 use crate::run::{AskError, ReadQueries};
-use crate::scope::{Scope, Slices};
-use crate::texts::normal;
+use crate::scope::Scope;
+use crate::texts::{holds, normal};
 use crate::value::{Query, Row, Value};
 
 mod transcript;
@@ -29,7 +29,8 @@ pub use transcript::{
 /// Filters that only lists of conversations have. All of them are combined.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ListFilters {
-    /// Whether sessions count that are active in the range, not only those that start in it.
+    /// Whether sessions count that are active in the range, as [`During::Active`] of the question
+    /// says too.
     pub is_active: bool,
     /// A part of the text of a user message, in any case.
     pub text: Option<String>,
@@ -128,12 +129,18 @@ pub async fn conversations<S: ReadQueries>(
     page: ListPage,
 ) -> Result<ConversationList, AskError<S::Error>> {
     let dialect = store.dialect();
-    let names = store.read(&StoreNames::queries(dialect)).await.map_err(AskError::Store)?;
+    let names = store
+        .read(&StoreNames::queries_for(dialect, &question.definitions))
+        .await
+        .map_err(AskError::Store)?;
     let names = StoreNames::read(&names);
     if names.lacks_facts {
         return Err(AskError::NoFacts);
     }
-    let scope = Scope::new(question, &names, dialect);
+    let mut scope = Scope::new(question, &names, dialect);
+    if filters.is_active {
+        scope.filters.during = During::Active;
+    }
     let sessions = match &filters.missed_text {
         None => None,
         // The rule by which texts are equal is this crate's, not the database's.
@@ -142,19 +149,12 @@ pub async fn conversations<S: ReadQueries>(
             Some(sessions_with(&rows, &normal(text)))
         }
     };
-    let scope = scope_of(scope, filters);
     let queries =
         vec![total(&scope, filters, sessions.as_ref()), listed(&scope, filters, page, sessions.as_ref())];
     let rows = store.read(&queries).await.map_err(AskError::Store)?;
     let total = rows.first().and_then(|rows| rows.first()?.get(1)).map_or(0, Value::integer);
     let conversations = rows.get(1).into_iter().flatten().map(line).collect();
     Ok(ConversationList { total, conversations, sql: queries })
-}
-
-/// Returns the scope of a list. If sessions count that are active in the range, it has no range of
-/// starts.
-fn scope_of(scope: Scope, filters: &ListFilters) -> Scope {
-    if filters.is_active { Scope { slices: Slices::Whole(Span::default()), ..scope } } else { scope }
 }
 
 fn missed_texts(scope: &Scope) -> Query {
@@ -190,16 +190,10 @@ fn rows(
         None => draft.sessions(),
     };
     let mut more = Vec::new();
-    if filters.is_active {
-        // The scope has no range of starts then; see `scope_of`.
-        more.extend(scope.span.to.map(|to| format!("s.started_at < {}", draft.bind_time(to))));
-        more.extend(scope.span.from.map(|from| format!("s.last_event_at >= {}", draft.bind_time(from))));
-    }
     if let Some(text) = &filters.text {
-        let pattern = draft.bind(like(text).as_str());
+        let holds = holds(draft, "u.text", text);
         more.push(format!(
-            "EXISTS (SELECT 1 FROM rasa_user_message u WHERE u.session_id = s.session_id \
-             AND lower(u.text) LIKE {pattern} ESCAPE '!')"
+            "EXISTS (SELECT 1 FROM rasa_user_message u WHERE u.session_id = s.session_id AND {holds})"
         ));
     }
     if let Some(sender) = &filters.sender {
@@ -265,18 +259,6 @@ fn ranges(scope: &Scope, block: DayBlock) -> Vec<Range> {
     hours.into_iter().filter(is_in).collect()
 }
 
-/// Returns a pattern for a part of a text, with `!` before what is special.
-fn like(text: &str) -> String {
-    let mut pattern = String::from("%");
-    for c in text.to_lowercase().chars() {
-        if matches!(c, '%' | '_' | '!') {
-            pattern.push('!');
-        }
-        pattern.push(c);
-    }
-    pattern + "%"
-}
-
 fn total(scope: &Scope, filters: &ListFilters, sessions: Option<&BTreeSet<String>>) -> Query {
     let mut draft = scope.draft();
     let Rows { from, kept, .. } = rows(&mut draft, scope, filters, sessions);
@@ -339,14 +321,4 @@ fn time(cell: Option<&Value>) -> Value {
 fn of_session(dialect: Dialect, name: &'static str, sql: &str, session: &str) -> Query {
     let sql = sql.replace("{session}", &dialect.placeholder(1));
     Query { name, sql, values: vec![session.into()], per_slice: false }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_part_of_a_text_is_no_pattern() {
-        assert_eq!(like("50%_!A"), "%50!%!_!!a%");
-    }
 }

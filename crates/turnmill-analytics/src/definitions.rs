@@ -13,7 +13,7 @@ pub const GREETINGS: &str = "greet,greeting,hello,session_start,session_end,rest
 ///
 /// Names may have `*` for any text. They are looked up among the names of the store, and the names
 /// found are bound to the queries.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Definitions {
     /// Intents with which users ask for a human. `None`: those whose name has one of
     /// [`HANDOVER_PARTS`].
@@ -26,8 +26,8 @@ pub struct Definitions {
     pub fallback_responses: Vec<String>,
     /// Responses after which a silent user has abandoned the session.
     pub abandon_responses: Vec<String>,
-    /// Response of the published abandonment query.
-    pub published_abandon_response: String,
+    /// Responses of the published abandonment query.
+    pub published_abandon_responses: Vec<String>,
     /// Intent of the published escalation query.
     pub published_handover_intent: String,
     /// Intents that alone do not make a session engaged.
@@ -40,6 +40,8 @@ pub struct Definitions {
     pub escalation_markers: Vec<String>,
     /// Silence after which a session is over, in minutes.
     pub idle_minutes: u32,
+    /// Confidence of an intent below which a message counts as doubtful, 0 to 1.
+    pub low_confidence: f64,
 }
 
 impl Default for Definitions {
@@ -51,13 +53,14 @@ impl Default for Definitions {
             fallback_intents: list(FALLBACK_INTENTS),
             fallback_responses: list(FALLBACK_RESPONSES),
             abandon_responses: list(ABANDON_RESPONSES),
-            published_abandon_response: "utter_ask_name".to_owned(),
+            published_abandon_responses: vec!["utter_ask_name".to_owned()],
             published_handover_intent: "handoff_to_support".to_owned(),
             greetings: list(GREETINGS),
             error_responses: Vec::new(),
             goal_markers: Vec::new(),
             escalation_markers: Vec::new(),
             idle_minutes: IDLE_MINUTES,
+            low_confidence: 0.7,
         }
     }
 }

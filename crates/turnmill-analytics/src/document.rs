@@ -113,7 +113,6 @@ fn scope(dialect: Dialect) -> Scope {
     let name = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     let time = |text| turnmill_model::Micros::parse(text).unwrap_or_default();
     let names = StoreNames {
-        lacks_facts: false,
         extent: Some(crate::range::Extent {
             first: time("2026-11-20 09:00:00.000000"),
             newest: time("2026-11-20 10:00:00.000000"),
@@ -121,6 +120,8 @@ fn scope(dialect: Dialect) -> Scope {
         intents: name(&["greet", "talk_to_human"]),
         first_responses: name(&["utter_default", "utter_greet"]),
         last_responses: name(&["utter_ask_size", "utter_greet"]),
+        has_ledger: true,
+        ..StoreNames::default()
     };
     let steps = vec![Step::Intent("greet".into()), Step::Response("utter_greet".into())];
     let funnel = Funnel { steps, ..Funnel::default() };

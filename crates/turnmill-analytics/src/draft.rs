@@ -12,6 +12,7 @@ use crate::bucket::Bucket;
 use turnmill_sql::views::LAST_RUN_DONE;
 
 use crate::definitions::{HANDOVER_COMMAND, HANDOVER_FLOW};
+use crate::question::{Cohort, During};
 use crate::range::{Range, Span};
 use crate::scope::{Scope, Slices};
 use crate::value::{Query, Value};
@@ -26,6 +27,12 @@ const OWN_SKILLS: [&str; 7] = [
     "default_silence_timeout_hangup",
     "default_unsupported_request_handler",
 ];
+
+/// Condition that `ext_session s` is a test: the source says it, or its bot is a draft.
+pub(crate) const IS_TEST: &str = "(s.is_test OR coalesce(s.model_id, '') = 'DRAFT' \
+     OR coalesce(substr(s.model_id, length(s.model_id) - 5), '') = ':DRAFT')";
+/// Condition that `ext_session s` comes from an emulator of a channel.
+pub(crate) const IS_EMULATED: &str = "(coalesce(s.channel, '') IN ('emulator', 'chatdown'))";
 
 /// The rows that a query counts.
 #[derive(Clone, Debug)]
@@ -49,6 +56,11 @@ pub(crate) struct Draft<'s> {
 impl<'s> Draft<'s> {
     pub(crate) fn new(scope: &'s Scope) -> Self {
         Self { scope, values: Vec::new(), with: Vec::new() }
+    }
+
+    /// Returns the dialect of the query.
+    pub(crate) fn dialect(&self) -> Dialect {
+        self.scope.dialect
     }
 
     /// Binds a value and returns its placeholder.
@@ -117,7 +129,12 @@ impl<'s> Draft<'s> {
         let covered = scope.covered()?;
         let span = Span { from: Some(covered.from), to: Some(covered.to) };
         let list = bucket.list(span, scope.extent?, scope.zone).ok()?;
-        Some(self.sessions_in(&list))
+        let mut rows = self.sessions_in(&list);
+        if scope.filters.during == During::Active {
+            let time = "s.started_at < b.hi AND s.last_event_at >= b.lo".to_owned();
+            rows.kept = all([time].into_iter().chain(self.session_filters()));
+        }
+        Some(rows)
     }
 
     /// Returns the messages with their turns, as `t`, in buckets as [`Self::sessions_by`] does.
@@ -170,9 +187,25 @@ impl<'s> Draft<'s> {
     /// Returns the sessions, as `s`, by their start.
     pub(crate) fn sessions(&mut self) -> Rows {
         let (slice, buckets) = self.slices();
-        let time = self.in_slice("s.started_at");
+        let time = self.session_in_slice();
         let kept = all([time].into_iter().chain(self.session_filters()));
         Rows { slice, from: format!("{buckets}ext_session s"), kept }
+    }
+
+    /// Returns the condition that `ext_session s` starts in the slice, or is active in it, as the
+    /// filters say.
+    fn session_in_slice(&mut self) -> String {
+        if self.scope.filters.during == During::Started {
+            return self.in_slice("s.started_at");
+        }
+        match &self.scope.slices {
+            Slices::Buckets(_) => "s.started_at < b.hi AND s.last_event_at >= b.lo".into(),
+            Slices::Whole(span) => {
+                let to = span.to.map(|to| format!("s.started_at < {}", self.bind(to)));
+                let from = span.from.map(|from| format!("s.last_event_at >= {}", self.bind(from)));
+                all(to.into_iter().chain(from))
+            }
+        }
     }
 
     /// Returns the sessions, as `s`, that begin before a time and are active at it.
@@ -251,9 +284,10 @@ impl<'s> Draft<'s> {
         .flatten()
         .collect();
         if filters.exclude_tests {
-            conditions.push(
-                "NOT s.is_test AND (s.channel IS NULL OR s.channel NOT IN ('emulator', 'chatdown'))".into(),
-            );
+            conditions.push(format!("NOT {IS_TEST} AND NOT {IS_EMULATED}"));
+        }
+        if !filters.cohorts.is_empty() {
+            conditions.push(self.of_cohorts(&filters.cohorts));
         }
         if !filters.markers.is_empty() {
             let names = self.list(&filters.markers);
@@ -268,6 +302,19 @@ impl<'s> Draft<'s> {
             conditions.push(format!("{ending} IN {}", self.list(&names)));
         }
         conditions
+    }
+
+    /// Returns the condition that the sender of `ext_session s` is in one of the sets. They may be
+    /// large, so their keys are one bound JSON list.
+    fn of_cohorts(&mut self, cohorts: &[Cohort]) -> String {
+        let keys: Vec<&String> = cohorts.iter().flat_map(|cohort| &cohort.senders).collect();
+        // Serialising a list of texts cannot fail.
+        let keys = self.bind(Value::Text(serde_json::to_string(&keys).unwrap_or_default()));
+        let keys = match self.scope.dialect {
+            Dialect::Sqlite => format!("SELECT value FROM json_each({keys})"),
+            Dialect::Postgres => format!("SELECT jsonb_array_elements_text(CAST({keys} AS jsonb))"),
+        };
+        format!("s.sender_id IN (SELECT c.id FROM rasa_sender c WHERE c.sender_key IN ({keys}))")
     }
 
     /// Returns the conditions of all filters on `ext_turn t`, but for the time.
@@ -290,6 +337,55 @@ impl<'s> Draft<'s> {
             ));
         }
         conditions
+    }
+
+    /// Returns the expression that counts the turns `t` of a group for which a condition holds, each
+    /// as often as its row stands for turns of the source.
+    pub(crate) fn count_turns(&self, condition: Option<&str>) -> String {
+        self.counted("t.weight", condition)
+    }
+
+    /// Returns the expression that counts the bot messages `r` of a group, with their weights of
+    /// [`Self::weights_of_messages`].
+    pub(crate) fn count_messages(&self) -> String {
+        self.counted("coalesce(w.weight, 1)", None)
+    }
+
+    /// Returns the join of the weights `w` of the messages `r`. Empty where nothing is sampled.
+    pub(crate) fn weights_of_messages(&self) -> &'static str {
+        if self.scope.is_sampled { "\nLEFT JOIN ext_message w ON w.event_id = r.id" } else { "" }
+    }
+
+    /// Returns the expression of a sum over turns `t`, weighed, as a whole number.
+    pub(crate) fn sum_of_turns(&self, value: &str) -> String {
+        if self.scope.is_sampled {
+            self.whole(&format!("sum(t.weight * {value})"))
+        } else {
+            format!("CAST(sum({value}) AS bigint)")
+        }
+    }
+
+    /// Returns the weight of a turn `t`, or 1 where nothing is sampled.
+    pub(crate) fn weight_of_turn(&self) -> &'static str {
+        if self.scope.is_sampled { "t.weight" } else { "1" }
+    }
+
+    fn counted(&self, weight: &str, condition: Option<&str>) -> String {
+        match (self.scope.is_sampled, condition) {
+            (false, None) => "count(*)".into(),
+            (false, Some(condition)) => format!("count(CASE WHEN {condition} THEN 1 END)"),
+            (true, None) => self.whole(&format!("sum({weight})")),
+            (true, Some(condition)) => self.whole(&format!("sum(CASE WHEN {condition} THEN {weight} END)")),
+        }
+    }
+
+    /// Returns the expression of a float rounded to a whole number, halves away from 0, and of 0
+    /// for NULL. A rate of 1 in 3 has weights that are no whole numbers.
+    fn whole(&self, float: &str) -> String {
+        match self.scope.dialect {
+            Dialect::Sqlite => format!("CAST(round(coalesce({float}, 0)) AS bigint)"),
+            Dialect::Postgres => format!("CAST(round(CAST(coalesce({float}, 0) AS numeric)) AS bigint)"),
+        }
     }
 
     /// Returns the condition that `ext_session s` is escalated.
@@ -442,12 +538,13 @@ impl<'s> Draft<'s> {
     }
 
     /// Returns a histogram of a whole number: the number of rows in each bin between `bounds`, as
-    /// (slice, bin, count).
+    /// (slice, bin, count). Each row counts as often as its weight says.
     pub(crate) fn histogram(
         self,
         name: &'static str,
         rows: &Rows,
         value: &str,
+        weight: &str,
         condition: &str,
         bounds: &[i64],
     ) -> Query {
@@ -457,9 +554,13 @@ impl<'s> Draft<'s> {
             // Writing to a text cannot fail.
             let _ = write!(bin, " WHEN value < {bound} THEN {number}");
         }
+        let (column, count) = match weight {
+            "1" => (String::new(), "count(*)".to_owned()),
+            weight => (format!(", {weight} AS weight"), self.whole("sum(weight)")),
+        };
         let sql = format!(
-            "SELECT slice, {bin} ELSE {last} END AS bin, count(*) FROM (\n\
-             SELECT {slice} AS slice, {value} AS value FROM {from}\nWHERE {kept} AND {condition}) v\n\
+            "SELECT slice, {bin} ELSE {last} END AS bin, {count} FROM (\n\
+             SELECT {slice} AS slice, {value} AS value{column} FROM {from}\nWHERE {kept} AND {condition}) v\n\
              WHERE value IS NOT NULL GROUP BY 1, 2",
             last = bounds.len()
         );

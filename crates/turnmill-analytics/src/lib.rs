@@ -1,7 +1,8 @@
 //! Metrics of conversation analytics as data: what they mean, and their SQL per dialect.
 //!
 //! What is absent here: this crate holds no driver, opens no connection, executes nothing and never
-//! reads a clock. It makes queries and reads their rows. It knows only the public tables.
+//! reads a clock. It makes queries and reads their rows. It knows the public tables, and the ledger
+//! of records where the reader may see it.
 //!
 //! - [`METRICS`] are all metrics, and [`metric`] finds one. [`markdown`] is their reference.
 //! - A [`Question`] says what is asked: a range, a time zone, filters, buckets, a period to compare
@@ -26,20 +27,24 @@
 
 mod answer;
 mod bucket;
+mod business;
 mod catalogue;
 mod conversations;
 mod definitions;
 mod document;
 mod draft;
+mod examples;
 mod funnel;
 mod measure;
 mod metric;
 mod names;
+mod paths;
 mod question;
 mod range;
 mod releases;
 mod run;
 mod scope;
+mod set_up;
 mod texts;
 mod value;
 mod view;
@@ -49,6 +54,7 @@ pub mod statistics;
 
 pub use answer::{Answer, Asked, NamedMeasure, Series, Table, VERSION};
 pub use bucket::{Bucket, DayBlock, FINEST, MOST, TooManyBuckets, UnknownBucket};
+pub use business::{Business, BusinessLine, UnknownLine};
 pub use catalogue::{METRICS, metric};
 pub use conversations::{
     Conversation, ConversationList, EventKind, ListFilters, ListOrder, ListPage, Listed, MarkerRow,
@@ -59,11 +65,16 @@ pub use definitions::{
     HANDOVER_FLOW, HANDOVER_PARTS,
 };
 pub use document::markdown;
+pub use examples::{Examples, TextStatus};
 pub use funnel::{Funnel, MOST_STEPS, Step, UnknownStep};
 pub use measure::{Change, Measure};
 pub use metric::{Chart, Counted, Figure, Metric, Source, Unit};
 pub use names::StoreNames;
-pub use question::{Ending, Filters, Over, Question, UnknownEnding, When};
+pub use paths::{MOST_PATH_STEPS, PathOptions, Return};
+pub use question::{
+    Cohort, During, Ending, Filters, Over, Property, Question, UnknownDuring, UnknownEnding, UnknownProperty,
+    When,
+};
 pub use range::{BadTime, Compare, Extent, Last, Range, Span, UnknownComparison, parse_time};
 pub use releases::{Release, releases};
 pub use run::{AskError, Plan, ReadQueries, answer};

@@ -66,6 +66,8 @@ pub enum Unit {
     Ratio,
     /// Percentage points.
     Points,
+    /// An amount of money, in the currency of the costs.
+    Money,
     /// Rows of a list.
     Rows,
 }
@@ -82,6 +84,7 @@ impl Unit {
             Self::Milliseconds => "ms",
             Self::Ratio => "ratio",
             Self::Points => "pp",
+            Self::Money => "money",
             Self::Rows => "rows",
         }
     }
@@ -102,6 +105,12 @@ pub enum Chart {
     Histogram,
     /// A table.
     Table,
+    /// A number on a scale.
+    Gauge,
+    /// Parts of a whole.
+    Pie,
+    /// Areas over time, stacked by group.
+    StackedArea,
     /// A heat map.
     HeatMap,
     /// A Sankey diagram.
@@ -123,6 +132,9 @@ impl Chart {
             Self::StackedBar => "stacked bar",
             Self::Histogram => "histogram",
             Self::Table => "table",
+            Self::Gauge => "gauge",
+            Self::Pie => "pie",
+            Self::StackedArea => "stacked area",
             Self::HeatMap => "heat map",
             Self::Sankey => "Sankey",
             Self::Funnel => "funnel",

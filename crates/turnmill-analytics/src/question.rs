@@ -6,8 +6,11 @@ use std::str::FromStr;
 use turnmill_model::Micros;
 
 use crate::bucket::Bucket;
+use crate::business::Business;
 use crate::definitions::Definitions;
+use crate::examples::Examples;
 use crate::funnel::Funnel;
+use crate::paths::{PathOptions, Return};
 use crate::range::{Compare, Last, Span};
 use crate::zone::Zone;
 
@@ -66,6 +69,54 @@ impl FromStr for Ending {
     }
 }
 
+/// The sessions of a range.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum During {
+    /// Those that start in it.
+    #[default]
+    Started,
+    /// Those that are active in it: their first event is before its end, their last is not before
+    /// its start.
+    Active,
+}
+
+/// A name that does not say which sessions are in a range.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{name}` does not say which sessions are in a range: use started or active")]
+pub struct UnknownDuring {
+    /// The name.
+    pub name: String,
+}
+
+impl During {
+    /// Returns its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Active => "active",
+        }
+    }
+}
+
+impl FromStr for During {
+    type Err = UnknownDuring;
+
+    fn from_str(name: &str) -> Result<Self, UnknownDuring> {
+        let known = [Self::Started, Self::Active].into_iter().find(|during| during.name() == name);
+        known.ok_or_else(|| UnknownDuring { name: name.to_owned() })
+    }
+}
+
+/// A saved set of senders.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cohort {
+    /// Its name.
+    pub name: String,
+    /// Keys of the senders. No key keeps no row.
+    pub senders: Vec<String>,
+}
+
 /// The rows that metrics count. Values of one filter are alternatives; filters are combined. `None`
 /// among the values is NULL.
 ///
@@ -91,7 +142,12 @@ pub struct Filters {
     pub locales: Vec<Option<String>>,
     /// Kinds of sources.
     pub source_systems: Vec<Option<String>>,
-    /// Whether sessions that are tests are left out.
+    /// Sets of senders. A sender of any of them is kept.
+    pub cohorts: Vec<Cohort>,
+    /// The sessions of the range, for metrics that count sessions or users by their start.
+    pub during: During,
+    /// Whether sessions that are tests are left out: those that the source marks, those of a draft
+    /// of the bot, and those of the channels `emulator` and `chatdown`.
     pub exclude_tests: bool,
 }
 
@@ -122,6 +178,62 @@ pub enum Over {
     Buckets(Bucket),
 }
 
+/// A property of sessions by which lists are broken down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Property {
+    /// The channel.
+    Channel,
+    /// The model.
+    Model,
+    /// The environment.
+    Environment,
+    /// The assistant.
+    Assistant,
+}
+
+/// A name that is no property.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{name}` is no property: use channel, model, environment or assistant")]
+pub struct UnknownProperty {
+    /// The name.
+    pub name: String,
+}
+
+impl Property {
+    /// All properties.
+    pub const ALL: [Self; 4] = [Self::Channel, Self::Model, Self::Environment, Self::Assistant];
+
+    /// Returns its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Channel => "channel",
+            Self::Model => "model",
+            Self::Environment => "environment",
+            Self::Assistant => "assistant",
+        }
+    }
+
+    /// Returns the column of `ext_session` that holds it.
+    pub(crate) fn column(self) -> &'static str {
+        match self {
+            Self::Channel => "channel",
+            Self::Model => "model_id",
+            Self::Environment => "environment",
+            Self::Assistant => "assistant",
+        }
+    }
+}
+
+impl FromStr for Property {
+    type Err = UnknownProperty;
+
+    fn from_str(name: &str) -> Result<Self, UnknownProperty> {
+        let known = Self::ALL.into_iter().find(|property| property.name() == name);
+        known.ok_or_else(|| UnknownProperty { name: name.to_owned() })
+    }
+}
+
 /// A question about one metric or several.
 ///
 /// ```
@@ -135,7 +247,7 @@ pub enum Over {
 /// assert!(question.compare.is_none());
 /// # Ok::<(), turnmill_analytics::UnknownZone>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Question {
     /// The range of time.
     pub when: When,
@@ -147,12 +259,30 @@ pub struct Question {
     pub over: Over,
     /// The period to compare with.
     pub compare: Option<Compare>,
+    /// Models to compare with, in the same period, instead of an earlier one. Empty: none.
+    pub against_models: Vec<Option<String>>,
     /// Time by which it is judged whether sessions are over. `None`: the store's newest event.
     pub as_of: Option<Micros>,
     /// Maximum number of rows of a list of the most frequent.
     pub top: usize,
+    /// Whether the list of intents leaves out messages that have none.
+    pub hide_null: bool,
+    /// Intents and slots that lists of paths and of values leave out.
+    pub exclude: Vec<String>,
+    /// Property by which funnels and ways are broken down.
+    pub breakdown: Option<Property>,
+    /// The text that messages are searched for.
+    pub text: Option<String>,
+    /// Texts of users that the training data of the assistant has, or that are settled otherwise.
+    pub examples: Examples,
+    /// Costs and times of the business.
+    pub business: Business,
     /// Steps of the funnel.
     pub funnel: Funnel,
+    /// The paths of sessions.
+    pub paths: PathOptions,
+    /// What retention counts.
+    pub retention: Return,
     /// Intent around which users' ways are shown. `None`: the most frequent.
     pub anchor: Option<String>,
     /// What the metrics mean.
@@ -167,9 +297,18 @@ impl Default for Question {
             filters: Filters::default(),
             over: Over::default(),
             compare: None,
+            against_models: Vec::new(),
             as_of: None,
             top: 10,
+            hide_null: false,
+            exclude: Vec::new(),
+            breakdown: None,
+            text: None,
+            examples: Examples::default(),
+            business: Business::default(),
             funnel: Funnel::default(),
+            paths: PathOptions::default(),
+            retention: Return::default(),
             anchor: None,
             definitions: Definitions::default(),
         }

@@ -12,6 +12,7 @@ use crate::names::StoreNames;
 use crate::question::Question;
 use crate::range::Range;
 use crate::scope::{Scope, Slices};
+use crate::set_up::missing;
 use crate::value::{Query, Row, Value};
 use crate::view::{Results, View, largest_first};
 
@@ -62,7 +63,10 @@ pub async fn answer<S: ReadQueries>(
     question: &Question,
 ) -> Result<Vec<Answer>, AskError<S::Error>> {
     let dialect = store.dialect();
-    let names = store.read(&StoreNames::queries(dialect)).await.map_err(AskError::Store)?;
+    let names = store
+        .read(&StoreNames::queries_for(dialect, &question.definitions))
+        .await
+        .map_err(AskError::Store)?;
     let names = StoreNames::read(&names);
     if names.lacks_facts {
         return Err(AskError::NoFacts);
@@ -145,18 +149,21 @@ impl Plan {
             })
             .collect();
         let tables: Vec<Table> = (metric.tables)(&scope, &view);
-        let series = series.as_ref().map(|scope| series_of(metric, scope, &view, &sliced, &whole));
+        let series =
+            series.as_ref().map(|scope| series_of(metric, scope, &view, &sliced, &whole, before.as_ref()));
         queries.truncate(counts.0);
-        let Scope { span, zone, bucket, compare, filters, as_of, extent, .. } = scope;
+        let not_set_up = missing(metric, &scope, &view);
+        let Scope { span, zone, bucket, compare, against_models, filters, as_of, extent, .. } = scope;
         Answer {
             metric,
             values,
             tables,
             series: series.unwrap_or_default(),
-            asked: Asked { span, zone, bucket, compare, filters },
+            asked: Asked { span, zone, bucket, compare, against_models, filters },
             compared: compared.and_then(|scope| Some(Range { from: scope.span.from?, to: scope.span.to? })),
             as_of,
             newest: extent.map(|extent| extent.newest),
+            not_set_up,
             queries,
         }
     }
@@ -169,6 +176,7 @@ fn series_of(
     total: &View<'_>,
     sliced: &Results,
     whole: &Results,
+    before: Option<&Results>,
 ) -> Vec<Series> {
     let Slices::Buckets(buckets) = &scope.slices else { return Vec::new() };
     let mut series: Vec<Series> = metric
@@ -188,7 +196,7 @@ fn series_of(
 
     for (number, range) in buckets.iter().enumerate() {
         let slice = i64::try_from(number).unwrap_or(i64::MAX);
-        let view = View::bucket(sliced, whole, slice, *range);
+        let view = View::bucket(sliced, whole, before, slice, *range);
         for (series, measure) in series.iter_mut().zip((metric.values)(scope, &view)) {
             series.points.push((*range, measure));
         }

@@ -4,11 +4,14 @@ use turnmill_model::Micros;
 use turnmill_sql::Dialect;
 
 use crate::bucket::{Bucket, TooManyBuckets};
+use crate::business::Business;
 use crate::definitions::{Definitions, any_fits};
 use crate::draft::Draft;
+use crate::examples::Examples;
 use crate::funnel::Funnel;
 use crate::names::StoreNames;
-use crate::question::{Filters, Over, Question, When};
+use crate::paths::{PathOptions, Return};
+use crate::question::{During, Filters, Over, Property, Question, When};
 use crate::range::{Compare, Extent, Range, Span};
 use crate::zone::Zone;
 
@@ -30,8 +33,21 @@ pub(crate) struct Scope {
     pub(crate) definitions: Definitions,
     pub(crate) top: usize,
     pub(crate) funnel: Funnel,
+    pub(crate) paths: PathOptions,
+    pub(crate) retention: Return,
     pub(crate) anchor: Option<String>,
     pub(crate) compare: Option<Compare>,
+    pub(crate) against_models: Vec<Option<String>>,
+    pub(crate) hide_null: bool,
+    pub(crate) exclude: Vec<String>,
+    pub(crate) breakdown: Option<Property>,
+    pub(crate) text: Option<String>,
+    pub(crate) examples: Examples,
+    pub(crate) business: Business,
+    /// Whether rows of messages and turns may stand for more than one of the source.
+    pub(crate) is_sampled: bool,
+    /// Whether the reader may see the ledger of records.
+    pub(crate) has_ledger: bool,
     /// The range asked for.
     pub(crate) span: Span,
     pub(crate) slices: Slices,
@@ -61,7 +77,7 @@ impl Scope {
             Over::Buckets(bucket) => Some(bucket),
             Over::Finest => extent.map(|extent| Bucket::finest(span, extent, question.zone)),
         };
-        let definitions = question.definitions.clone();
+        let definitions = exact(question.definitions.clone(), names);
         let of = |patterns: &[String], names: &[String]| {
             names.iter().filter(|name| any_fits(patterns, name)).cloned().collect()
         };
@@ -71,8 +87,19 @@ impl Scope {
             filters: question.filters.clone(),
             top: question.top,
             funnel: question.funnel.clone(),
+            paths: question.paths.clone(),
+            retention: question.retention.clone(),
             anchor: question.anchor.clone(),
             compare: question.compare,
+            against_models: question.against_models.clone(),
+            hide_null: question.hide_null,
+            exclude: question.exclude.clone(),
+            breakdown: question.breakdown,
+            text: question.text.clone(),
+            examples: question.examples.clone(),
+            business: business(&question.business, names),
+            is_sampled: names.is_sampled,
+            has_ledger: names.has_ledger,
             span,
             slices: Slices::Whole(span),
             extent,
@@ -99,9 +126,19 @@ impl Scope {
 
     /// Returns the scope of the period to compare with, or `None` if there is none.
     pub(crate) fn compared(&self) -> Option<Self> {
+        if !self.against_models.is_empty() {
+            let filters = Filters { models: self.against_models.clone(), ..self.filters.clone() };
+            return Some(Self { filters, ..self.clone() });
+        }
         let range = self.compare?.range(self.span, self.zone)?;
         let span = Span { from: Some(range.from), to: Some(range.to) };
         Some(Self { span, slices: Slices::Whole(span), ..self.clone() })
+    }
+
+    /// Returns the same scope for questions whose sessions are always those that start in it.
+    pub(crate) fn by_start(&self) -> Self {
+        let filters = Filters { during: During::Started, ..self.filters.clone() };
+        Self { filters, ..self.clone() }
     }
 
     /// Begins a query.
@@ -126,4 +163,38 @@ impl Scope {
         let to = self.span.to.map_or(end, |to| to.min(end));
         (from < to).then_some(Range { from, to })
     }
+}
+
+/// Replaces each pattern of the lists by the names of the store that it fits. Names without a `*`
+/// stay as they are.
+fn exact(mut definitions: Definitions, names: &StoreNames) -> Definitions {
+    let lists = [
+        (&mut definitions.handover_actions, &names.actions),
+        (&mut definitions.fallback_intents, &names.intents),
+        (&mut definitions.greetings, &names.intents),
+        (&mut definitions.error_responses, &names.responses),
+        (&mut definitions.goal_markers, &names.markers),
+        (&mut definitions.escalation_markers, &names.markers),
+    ];
+    for (list, names) in lists {
+        *list = looked_up(list, names);
+    }
+    definitions
+}
+
+fn business(business: &Business, names: &StoreNames) -> Business {
+    let mut business = business.clone();
+    for line in &mut business.lines {
+        line.intents = looked_up(&line.intents, &names.intents);
+    }
+    business
+}
+
+fn looked_up(patterns: &[String], names: &[String]) -> Vec<String> {
+    let (patterns, mut exact): (Vec<String>, Vec<String>) =
+        patterns.iter().cloned().partition(|pattern| pattern.contains('*'));
+    if !patterns.is_empty() {
+        exact.extend(names.iter().filter(|name| any_fits(&patterns, name)).cloned());
+    }
+    exact
 }

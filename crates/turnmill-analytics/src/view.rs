@@ -73,9 +73,15 @@ impl<'r> View<'r> {
         Self { results, whole: results, compared, slice: 0, range: None }
     }
 
-    /// Views one bucket.
-    pub(crate) fn bucket(results: &'r Results, whole: &'r Results, slice: i64, range: Range) -> Self {
-        Self { results, whole, compared: None, slice, range: Some(range) }
+    /// Views one bucket. The period compared with is the whole one.
+    pub(crate) fn bucket(
+        results: &'r Results,
+        whole: &'r Results,
+        compared: Option<&'r Results>,
+        slice: i64,
+        range: Range,
+    ) -> Self {
+        Self { results, whole, compared, slice, range: Some(range) }
     }
 
     /// Returns the view of the period compared with.

@@ -65,7 +65,6 @@ pub(crate) fn list(parameters: &[Parameter]) -> Result<(Question, ListFilters, L
             "offset" => page.offset = number(name, value, u32::MAX)?,
             "limit" => page.limit = number(name, value, MAX_PAGE)?,
             "order" => page.order = order(value)?,
-            "during" => filters.is_active = one_of(name, value, &["started", "active"])? == 1,
             "text" => filters.text = text(),
             "sender" => filters.sender = text(),
             "slot" => filters.slot = text(),
@@ -160,6 +159,12 @@ fn read(parameters: &[Parameter]) -> Result<(Question, Vec<&Parameter>), Refusal
             "step" => question.funnel.steps.push(value.parse().map_err(|error| invalid(name, &error))?),
             "across" => question.funnel.across_sessions = one_of(name, value, &["no", "yes"])? == 1,
             "window" => question.funnel.window_seconds = Some(number(name, value, u32::MAX)?),
+            "against" => question.against_models.push(nullable()),
+            "null" => question.hide_null = one_of(name, value, &["show", "hide"])? == 1,
+            "exclude" => question.exclude.push(value.clone()),
+            "split" => question.breakdown = Some(value.parse().map_err(|error| invalid(name, &error))?),
+            "search" => question.text = Some(value.clone()),
+            "during" => filters.during = value.parse().map_err(|error| invalid(name, &error))?,
             "tests" if value == "exclude" => filters.exclude_tests = true,
             "tests" => return Err(invalid(name, &"expected exclude")),
             _ => rest.push(parameter),
@@ -193,7 +198,7 @@ fn invalid(parameter: &str, message: &impl ToString) -> Refusal {
 
 #[cfg(test)]
 mod tests {
-    use turnmill_analytics::Bucket;
+    use turnmill_analytics::{Bucket, During};
 
     use super::*;
 
@@ -275,9 +280,9 @@ mod tests {
     #[test]
     fn a_list_has_filters_of_its_own() {
         let query = "text=hello&offset=50&limit=20&order=turns&weekday=Mon&hour=14&fallback=yes&during=active&last=7d";
-        let (_, filters, page) = list(&split(query).unwrap()).unwrap();
+        let (question, filters, page) = list(&split(query).unwrap()).unwrap();
+        assert_eq!(question.filters.during, During::Active);
         let expected = ListFilters {
-            is_active: true,
             text: Some("hello".into()),
             is_missed: true,
             block: Some(DayBlock { weekday: 1, hour: 14 }),

@@ -52,7 +52,7 @@ pub(crate) const SENDER_KEY: &str = "idx_rasa_sender_assistant_sender_key";
 pub(crate) const FACTS_SENDER: &str = "idx_ext_session_sender";
 
 /// Indexes that exist whether or not references are checked.
-const ALWAYS: [Described; 25] = [
+const ALWAYS: [Described; 27] = [
     // Assistants and formats may have senders of the same key.
     (SENDER_KEY, "rasa_sender", &["coalesce(\"assistant\", '')", "sender_key"], Plain),
     ("idx_rasa_user_user_key", "rasa_user", &["user_key"], Unique),
@@ -83,6 +83,9 @@ const ALWAYS: [Described; 25] = [
     ("idx_ext_turn_asked_channel", "ext_turn", &["asked_at", "channel", "response_us"], Plain),
     ("idx_ext_turn_session", "ext_turn", &["session_id"], Plain),
     ("idx_ext_turn_template_asked", "ext_turn", &["first_template", "asked_at"], Plain),
+    // Empty unless a source is sampled: they tell so without a look at the tables.
+    ("idx_ext_turn_sampled", "ext_turn", &["weight"], Plain),
+    ("idx_ext_message_sampled", "ext_message", &["weight"], Plain),
     ("idx_ext_dialog_run_session", "ext_dialog_run", &["session_id"], Plain),
     ("idx_ext_feedback_session", "ext_feedback", &["session_id"], Plain),
 ];
@@ -177,10 +180,14 @@ impl TableIndex {
             Unique => ("UNIQUE ", "", ""),
             BlockRange => ("", "USING brin ", " WITH (autosummarize = on)"),
         };
-        // Any number of inactive patterns may have the same name.
-        let active = if self.table == "rasa_patterns" { " WHERE \"is_active\"" } else { "" };
+        let only = match self.columns.as_slice() {
+            // Any number of inactive patterns may have the same name.
+            ["name"] if self.table == "rasa_patterns" => " WHERE \"is_active\"",
+            ["weight"] => " WHERE \"weight\" <> 1",
+            _ => "",
+        };
         format!(
-            "CREATE {unique}INDEX {how}{} ON {} {method}({}){options}{active}",
+            "CREATE {unique}INDEX {how}{} ON {} {method}({}){options}{only}",
             self.name,
             self.table,
             columns.join(", ")

@@ -11,6 +11,7 @@ use crate::definitions::{HANDOVER_COMMAND, HANDOVER_FLOW};
 use crate::draft::Rows;
 use crate::measure::Measure;
 use crate::metric::{Chart, Counted, Figure, Metric, Source, Unit, count, no_tables, share};
+use crate::question::During;
 use crate::scope::Scope;
 use crate::value::{Query, Row, Value};
 use crate::view::{View, largest_first};
@@ -23,7 +24,7 @@ pub(crate) static CONTAINMENT: Metric = Metric {
                  intent of hand-over, the command `human handoff` or the flow \
                  `pattern_human_handoff`.",
     unit: Unit::Percent,
-    charts: &[Chart::Line, Chart::Number],
+    charts: &[Chart::Line, Chart::Gauge, Chart::Number],
     counted: Counted::Sessions,
     sources: Source::ALL,
     figures: &[
@@ -61,7 +62,7 @@ pub(crate) static ESCALATION: Metric = Metric {
                  of one hand-over intent for each session and month with messages, and commands \
                  `human handoff` for 100 sessions and months with commands.",
     unit: Unit::Percent,
-    charts: &[Chart::Line, Chart::Number, Chart::Table],
+    charts: &[Chart::Line, Chart::Gauge, Chart::Number, Chart::Table],
     counted: Counted::Sessions,
     sources: Source::ALL,
     figures: &[share("escalation", "escalated sessions", "sessions")],
@@ -127,9 +128,9 @@ pub(crate) static ABANDONMENT: Metric = Metric {
                  not answered, or a form or flow is active at its end, or the source says that it \
                  was dropped. Beside it the published form, a fraction: of the sessions with a bot \
                  message, by the time of the last one, those whose last one is the response \
-                 `utter_ask_name` or another one that is named.",
+                 `utter_ask_name` or others that are named.",
     unit: Unit::Percent,
-    charts: &[Chart::Line, Chart::Number, Chart::Table],
+    charts: &[Chart::Line, Chart::Gauge, Chart::Number, Chart::Table],
     counted: Counted::Sessions,
     sources: Source::ALL,
     figures: &[
@@ -269,13 +270,13 @@ pub(crate) fn abandoned_by_response(scope: &Scope) -> Query {
 /// Returns the published abandonment query: by the time of each session's last bot message.
 fn published_abandonment(scope: &Scope) -> Query {
     let mut draft = scope.draft();
-    let response = draft.bind(scope.definitions.published_abandon_response.as_str());
+    let responses = draft.list(&scope.definitions.published_abandon_responses);
     let Rows { slice, from, kept } = draft.rows("last_message", "r.timestamp");
     draft.with_last_messages();
     draft.per_slice(
         "published",
         &format!(
-            "SELECT {slice}, count(CASE WHEN r.template_name = {response} THEN 1 END), count(*)\n\
+            "SELECT {slice}, count(CASE WHEN r.template_name IN {responses} THEN 1 END), count(*)\n\
              FROM {from}\nWHERE {kept}\nGROUP BY 1"
         ),
     )
@@ -285,13 +286,14 @@ fn published_nlu(scope: &Scope) -> Query {
     let mut draft = scope.draft();
     let intent = draft.bind(scope.definitions.published_handover_intent.as_str());
     let Rows { slice, from, kept } = draft.turns();
+    let handovers = draft.count_turns(Some(&format!("t.intent = {intent}")));
     let month = draft.month("t.asked_at");
     draft.once(
         "published_nlu",
         &format!(
             "SELECT 0, month, CAST(sum(handovers) AS bigint), count(*) FROM (\n\
              SELECT {slice} AS slice, {month} AS month, t.session_id,\n\
-             count(CASE WHEN t.intent = {intent} THEN 1 END) AS handovers\nFROM {from}\nWHERE {kept}\n\
+             {handovers} AS handovers\nFROM {from}\nWHERE {kept}\n\
              GROUP BY 1, 2, 3) q\nGROUP BY 2 ORDER BY 2"
         ),
     )
@@ -336,7 +338,7 @@ pub(crate) fn moments(scope: &Scope) -> Vec<Query> {
     let markers = draft.list(&scope.definitions.escalation_markers);
     // An event that is a request of the user comes before another one of the same time.
     let moments = draft.once("moments", &format!(
-            "SELECT {slice}, s.session_id, s.started_at, m.at, m.asked\nFROM {from}\nJOIN (\n\
+            "SELECT {slice}, s.session_id, s.started_at, m.at, m.asked, s.last_event_at\nFROM {from}\nJOIN (\n\
              SELECT session_id, handed_over_at AS at, 1 AS asked FROM ext_session WHERE FALSE\n\
              UNION ALL SELECT session_id, handed_over_at, 0 FROM ext_session WHERE is_handed_over\n\
              UNION ALL SELECT session_id, asked_at, 1 FROM ext_turn WHERE intent IN {intents}\n\
@@ -392,7 +394,11 @@ pub(crate) fn handovers(scope: &Scope, view: &View<'_>) -> Vec<Handover> {
         if seen.replace(session) == Some(session) {
             continue;
         }
-        if view.range().is_some_and(|range| start < range.from || start >= range.to) {
+        let first = match scope.filters.during {
+            During::Started => start,
+            During::Active => time(5).unwrap_or(start),
+        };
+        if view.range().is_some_and(|range| first < range.from || start >= range.to) {
             continue;
         }
         let turns = turns.get(session).map(Vec::as_slice).unwrap_or_default();

@@ -205,7 +205,7 @@ pub(crate) static ENTITY_VALUES: Metric =
         id: "L20_slot_top",
         title: "Top 10 Slot Values in Fulfilled Intents",
         definition: "For each intent of a message and entity in it, the values of the entity and how \
-                 often each came.",
+                     often each came. Intents and entities can be excluded.",
         unit: Unit::Count,
         charts: &[Chart::Table, Chart::Bar],
         counted: Counted::Messages,
@@ -215,10 +215,11 @@ pub(crate) static ENTITY_VALUES: Metric =
         plan: |scope| {
             let mut draft = scope.draft();
             let Rows { slice, from, kept } = draft.turns();
+            let count = draft.count_turns(None);
             vec![draft.once(
                 "entities",
                 &format!(
-                    "SELECT {slice}, t.intent, e.entities, count(*)\nFROM {from}{MESSAGE_OF_TURN}\n\
+                    "SELECT {slice}, t.intent, e.entities, {count}\nFROM {from}{MESSAGE_OF_TURN}\n\
                  JOIN ext_message e ON e.event_id = m.id\nWHERE {kept}\n  AND e.entities IS NOT NULL\n\
                  GROUP BY 1, 2, 3"
                 ),
@@ -232,6 +233,10 @@ pub(crate) static ENTITY_VALUES: Metric =
                 let entities = row.get(2).and_then(Value::text).map(serde_json::from_str);
                 let Some(Ok(serde_json::Value::Array(entities))) = entities else { continue };
                 let intent = row.get(1).and_then(Value::text);
+                let is_excluded = |name: &str| scope.exclude.iter().any(|excluded| excluded == name);
+                if intent.is_some_and(is_excluded) {
+                    continue;
+                }
                 let count = row.get(3).map_or(0, Value::integer);
                 for entity in entities {
                     let (Some(name), Some(value)) =
@@ -239,6 +244,9 @@ pub(crate) static ENTITY_VALUES: Metric =
                     else {
                         continue;
                     };
+                    if is_excluded(name) {
+                        continue;
+                    }
                     let value = value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
                     let values = pairs.entry((intent, name.to_owned())).or_default();
                     *values.entry(value).or_default() += count;

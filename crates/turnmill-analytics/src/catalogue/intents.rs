@@ -16,43 +16,74 @@ pub(crate) static TOP_INTENTS: Metric = Metric {
     id: "R6_top_intents",
     title: "Top N intents",
     definition: "Messages by intent, the most frequent first, with their share of all messages. \
-                 Messages without an intent are a group.",
+                 Messages without an intent are a group, which can be hidden. If there is a period \
+                 to compare with, the share in it and the change in points with its 95 % interval.",
     unit: Unit::Count,
     charts: &[Chart::Bar, Chart::StackedBar],
     counted: Counted::Messages,
     sources: Source::ALL,
     figures: &[count("messages", "messages")],
     split: Some("by_intent"),
-    plan: |scope| vec![messages(scope), by_intent(scope)],
+    plan: |scope| vec![messages(scope), intents(scope, scope.hide_null)],
     values: |_, view| vec![Measure::Count(view.integer("messages", 1))],
     tables: |scope, view| {
         let messages = view.integer("messages", 1);
+        let was: Option<(Vec<(Value, i64)>, i64)> =
+            view.compared().map(|was| (was.groups("by_intent"), was.integer("messages", 1)));
         let rows = view.groups("by_intent").into_iter().take(scope.top).map(|(intent, count)| {
-            vec![intent, count.into(), Measure::share(count, messages).value().into()]
+            let now = Measure::share(count, messages);
+            let was = was.as_ref().map(|(groups, messages)| {
+                let count = groups.iter().find(|group| group.0 == intent).map_or(0, |group| group.1);
+                Measure::share(count, *messages)
+            });
+            let mut row = vec![intent, count.into(), now.value().into()];
+            row.extend(changed(was.as_ref(), &now));
+            row
         });
-        vec![Table { name: "by_intent", columns: vec!["intent", "messages", "share"], rows: rows.collect() }]
+        vec![Table {
+            name: "by_intent",
+            columns: vec!["intent", "messages", "share", "was", "change", "low", "high"],
+            rows: rows.collect(),
+        }]
     },
 };
 
 pub(crate) fn messages(scope: &Scope) -> Query {
     let mut draft = scope.draft();
     let Rows { slice, from, kept } = draft.turns();
-    draft.per_slice("messages", &format!("SELECT {slice}, count(*)\nFROM {from}\nWHERE {kept}\nGROUP BY 1"))
+    let count = draft.count_turns(None);
+    draft.per_slice("messages", &format!("SELECT {slice}, {count}\nFROM {from}\nWHERE {kept}\nGROUP BY 1"))
 }
 
 pub(crate) fn by_intent(scope: &Scope) -> Query {
+    intents(scope, false)
+}
+
+fn intents(scope: &Scope, hide_null: bool) -> Query {
     let mut draft = scope.draft();
     let Rows { slice, from, kept } = draft.turns();
+    let count = draft.count_turns(None);
+    let hidden = if hide_null { "\n  AND t.intent IS NOT NULL" } else { "" };
     draft.per_slice(
         "by_intent",
-        &format!("SELECT {slice}, t.intent, count(*)\nFROM {from}\nWHERE {kept}\nGROUP BY 1, 2"),
+        &format!("SELECT {slice}, t.intent, {count}\nFROM {from}\nWHERE {kept}{hidden}\nGROUP BY 1, 2"),
     )
+}
+
+/// Returns what a share was, its change in points, and both ends of the 95 % interval.
+pub(crate) fn changed(was: Option<&Measure>, now: &Measure) -> [Value; 4] {
+    let change = was.map(|was| now.change_from(was));
+    let interval = change.filter(|change| change.value.is_some()).and_then(|change| change.interval);
+    [
+        was.and_then(Measure::value).into(),
+        change.and_then(|change| change.value).into(),
+        interval.map(|interval| interval.0).into(),
+        interval.map(|interval| interval.1).into(),
+    ]
 }
 
 /// Bins of the histogram of confidences.
 const BINS: i64 = 20;
-/// Confidence below which a message is counted as doubtful.
-const THRESHOLD: f64 = 0.7;
 /// Distance of the two most likely intents below which a message is ambiguous.
 const MARGIN: f64 = 0.1;
 
@@ -60,13 +91,17 @@ pub(crate) static CONFIDENCE: Metric = Metric {
     id: "X22_confidence",
     title: "Confidence distribution",
     definition: "Messages by the confidence of their intent, in 20 equal bins; the mean for each \
-                 intent; and the share below 0.7. Messages without an intent or confidence are left \
-                 out.",
+                 intent; and the share below a threshold, 0.7 unless set. Messages without an \
+                 intent or confidence are left out.",
     unit: Unit::Percent,
     charts: &[Chart::Histogram, Chart::Table],
     counted: Counted::Messages,
     sources: Source::ALL,
-    figures: &[share("below_threshold", "messages with a confidence below 0.7", "messages with one")],
+    figures: &[share(
+        "below_threshold",
+        "messages with a confidence below the threshold",
+        "messages with one",
+    )],
     split: None,
     plan: |scope| vec![bins(scope), doubtful(scope, "all", false), doubtful(scope, "by_intent", true)],
     values: |_, view| vec![Measure::share(view.integer("all", 1), view.integer("all", 2))],
@@ -81,10 +116,11 @@ pub(crate) static CONFIDENCE: Metric = Metric {
             name(one).cmp(&name(other))
         });
         let intent = |row: &&Row| {
-            let count = row.get(3).map_or(0, Value::integer);
-            let sum = row.get(4).and_then(Value::float).unwrap_or_default();
+            let number = |column: usize| row.get(column).and_then(Value::float).unwrap_or_default();
+            let (sum, weight) = (number(4), number(5));
             let name = row.get(1).cloned().unwrap_or(Value::Null);
-            vec![name, count.into(), Measure::mean(sum, count).value().into()]
+            let mean = (weight != 0.0).then(|| sum / weight);
+            vec![name, row.get(3).cloned().unwrap_or(Value::Null), mean.into()]
         };
         vec![
             Table { name: "histogram", columns: vec!["from", "messages"], rows: rows.collect() },
@@ -111,29 +147,33 @@ pub(crate) static CONFUSION: Metric = Metric {
     plan: |scope| {
         let mut draft = scope.draft();
         let Rows { slice, from, kept } = draft.turns();
+        let weight = draft.weight_of_turn();
         vec![draft.per_slice(
             "rankings",
             &format!(
-                "SELECT {slice}, e.intent_ranking, m.text\nFROM {from}{MESSAGE_OF_TURN}\n\
+                "SELECT {slice}, e.intent_ranking, m.text, {weight}\nFROM {from}{MESSAGE_OF_TURN}\n\
                  JOIN ext_message e ON e.event_id = m.id\nWHERE {kept}\n\
                  AND e.intent_ranking IS NOT NULL\nORDER BY 1, t.asked_at, t.turn_id"
             ),
         )]
     },
     values: |scope, view| {
-        let ambiguous = view.rows("rankings").iter().filter_map(|row| pair(scope, row)).count();
-        vec![Measure::Count(i64::try_from(ambiguous).unwrap_or(i64::MAX))]
+        let ambiguous = view.rows("rankings").iter().filter(|row| pair(scope, row).is_some());
+        vec![Measure::Count(ambiguous.map(|row| weight(row, 3)).sum::<f64>().round() as i64)]
     },
     tables: |scope, view| {
-        let mut pairs: BTreeMap<(String, String), (i64, Option<&str>)> = BTreeMap::new();
+        let mut pairs: BTreeMap<(String, String), (f64, Option<&str>)> = BTreeMap::new();
         for row in view.rows("rankings") {
             if let Some(pair) = pair(scope, row) {
                 let entry = pairs.entry(pair).or_default();
-                entry.0 += 1;
+                entry.0 += weight(row, 3);
                 entry.1 = entry.1.or_else(|| row.get(2).and_then(Value::text));
             }
         }
-        let mut pairs: Vec<_> = pairs.into_iter().collect();
+        let mut pairs: Vec<_> = pairs
+            .into_iter()
+            .map(|(pair, (count, example))| (pair, (count.round() as i64, example)))
+            .collect();
         // Stable: pairs of one count stay in the order of their names.
         pairs.sort_by_key(|(_, (count, _))| std::cmp::Reverse(*count));
         let row = |((one, other), (count, example)): ((String, String), (i64, Option<&str>))| {
@@ -160,9 +200,10 @@ pub(crate) static INTENT_HOURS: Metric = Metric {
     plan: |scope| {
         let mut draft = scope.draft();
         let Some(Rows { slice, from, kept }) = draft.turns_by(Bucket::Hour) else { return Vec::new() };
+        let count = draft.count_turns(None);
         vec![draft.once(
             "hours",
-            &format!("SELECT {slice}, b.lo, t.intent, count(*)\nFROM {from}\nWHERE {kept}\nGROUP BY 1, 2, 3"),
+            &format!("SELECT {slice}, b.lo, t.intent, {count}\nFROM {from}\nWHERE {kept}\nGROUP BY 1, 2, 3"),
         )]
     },
     values: no_values,
@@ -186,8 +227,9 @@ pub(crate) static DRIFT: Metric = Metric {
     id: "X34_drift",
     title: "Drift",
     definition: "Distance of Jensen and Shannon, from 0 to 1, between this period and the one \
-                 compared with: of the intents of messages, of their confidences in 20 bins. With the \
-                 intents whose share moved most.",
+                 compared with: of the intents of messages, of their confidences in 20 bins, of their \
+                 languages. With the intents whose share moved most. Over time, each bucket is \
+                 compared with the whole other period.",
     unit: Unit::Fraction,
     charts: &[Chart::Line, Chart::Table],
     counted: Counted::Messages,
@@ -205,23 +247,30 @@ pub(crate) static DRIFT: Metric = Metric {
             numerator: "distance of the confidences of messages",
             denominator: None,
         },
+        Figure {
+            name: "locale",
+            unit: Unit::Fraction,
+            numerator: "distance of the languages of messages",
+            denominator: None,
+        },
     ],
     split: None,
-    plan: |scope| vec![by_intent(scope), bins(scope)],
+    plan: |scope| vec![by_intent(scope), bins(scope), by_locale(scope)],
     values: |_, view| {
-        let Some(was) = view.compared() else {
-            return vec![Measure::Number(None), Measure::Number(None)];
+        let Some(was) = view.compared() else { return vec![Measure::Number(None); 3] };
+        let distance = |query: &str| {
+            let moves = moves(view, &was, query);
+            let (now, was): (Vec<i64>, Vec<i64>) = moves.iter().map(|(_, was, now)| (*now, *was)).unzip();
+            Measure::Number(jensen_shannon(&was, &now))
         };
-        let moves = moves(view, &was);
-        let (now_counts, was_counts): (Vec<i64>, Vec<i64>) =
-            moves.iter().map(|(_, was, now)| (*now, *was)).unzip();
         vec![
-            Measure::Number(jensen_shannon(&was_counts, &now_counts)),
+            distance("by_intent"),
             Measure::Number(jensen_shannon(&confidence_bins(&was), &confidence_bins(view))),
+            distance("by_locale"),
         ]
     },
     tables: |scope, view| {
-        let moves = view.compared().map(|was| moves(view, &was)).unwrap_or_default();
+        let moves = view.compared().map(|was| moves(view, &was, "by_intent")).unwrap_or_default();
         let sum = |pick: fn(&(Value, i64, i64)) -> i64| moves.iter().map(pick).sum::<i64>();
         let (was, now) = (sum(|row| row.1), sum(|row| row.2));
         let mut rows: Vec<(Row, f64)> = moves
@@ -229,25 +278,25 @@ pub(crate) static DRIFT: Metric = Metric {
             .map(|(intent, n_was, n_now)| {
                 let (was, now) = (Measure::share(n_was, was), Measure::share(n_now, now));
                 let change = now.change_from(&was).value;
-                let row = vec![intent, was.value().into(), now.value().into(), change.into()];
-                (row, change.unwrap_or_default().abs())
+                let [was, points, low, high] = changed(Some(&was), &now);
+                (vec![intent, was, now.value().into(), points, low, high], change.unwrap_or_default().abs())
             })
             .collect();
         // Stable: equal moves stay in the order of the names.
         rows.sort_by(|one, other| other.1.total_cmp(&one.1));
         vec![Table {
             name: "movers",
-            columns: vec!["intent", "was", "now", "change"],
+            columns: vec!["intent", "was", "now", "change", "low", "high"],
             rows: rows.into_iter().map(|(row, _)| row).take(scope.top).collect(),
         }]
     },
 };
 
-/// Returns (intent, messages before, messages now) of all intents of either period, by name.
-pub(crate) fn moves(now: &View<'_>, was: &View<'_>) -> Vec<(Value, i64, i64)> {
+/// Returns (group, messages before, messages now) of all groups of either period, by name.
+fn moves(now: &View<'_>, was: &View<'_>, query: &str) -> Vec<(Value, i64, i64)> {
     let mut counts: Vec<(Value, i64, i64)> =
-        now.groups("by_intent").into_iter().map(|(intent, count)| (intent, 0, count)).collect();
-    for (intent, count) in was.groups("by_intent") {
+        now.groups(query).into_iter().map(|(intent, count)| (intent, 0, count)).collect();
+    for (intent, count) in was.groups(query) {
         match counts.iter_mut().find(|known| known.0 == intent) {
             Some(known) => known.1 = count,
             None => counts.push((intent, count, 0)),
@@ -257,16 +306,31 @@ pub(crate) fn moves(now: &View<'_>, was: &View<'_>) -> Vec<(Value, i64, i64)> {
     counts
 }
 
+/// Counts messages by the language of their session.
+fn by_locale(scope: &Scope) -> Query {
+    let mut draft = scope.draft();
+    let Rows { slice, from, kept } = draft.turns();
+    let count = draft.count_turns(None);
+    draft.per_slice(
+        "by_locale",
+        &format!(
+            "SELECT {slice}, l.locale, {count}\nFROM {from}\n\
+             JOIN ext_session l ON l.session_id = t.session_id\nWHERE {kept}\nGROUP BY 1, 2"
+        ),
+    )
+}
+
 fn bins(scope: &Scope) -> Query {
     let mut draft = scope.draft();
     let Rows { slice, from, kept } = draft.turns();
+    let count = draft.count_turns(None);
     let bounds: String = (1..BINS)
         .map(|bin| format!(" WHEN t.confidence < {} THEN {}", bin as f64 / BINS as f64, bin - 1))
         .collect();
     draft.per_slice(
         "bins",
         &format!(
-            "SELECT {slice}, CASE{bounds} ELSE {last} END, count(*)\nFROM {from}\nWHERE {kept}\n\
+            "SELECT {slice}, CASE{bounds} ELSE {last} END, {count}\nFROM {from}\nWHERE {kept}\n\
              AND t.intent IS NOT NULL AND t.confidence IS NOT NULL\nGROUP BY 1, 2",
             last = BINS - 1
         ),
@@ -287,30 +351,45 @@ fn doubtful(scope: &Scope, name: &'static str, by_intent: bool) -> Query {
     let mut draft = scope.draft();
     let Rows { slice, from, kept } = draft.turns();
     let (column, by) = if by_intent { (", t.intent", ", 2") } else { ("", "") };
+    let threshold = draft.bind(Value::Float(scope.definitions.low_confidence));
+    let (doubtful, all) =
+        (draft.count_turns(Some(&format!("t.confidence < {threshold}"))), draft.count_turns(None));
+    let weight = draft.weight_of_turn();
     let query = draft.per_slice(
         name,
         &format!(
-            "SELECT {slice}{column}, count(CASE WHEN t.confidence < {THRESHOLD} THEN 1 END), count(*),\n\
-             sum(t.confidence)\nFROM {from}\nWHERE {kept}\n\
+            "SELECT {slice}{column}, {doubtful}, {all},\n\
+             sum({weight} * t.confidence), sum({weight})\nFROM {from}\nWHERE {kept}\n\
              AND t.intent IS NOT NULL AND t.confidence IS NOT NULL\nGROUP BY 1{by}"
         ),
     );
     Query { per_slice: !by_intent, ..query }
 }
 
+/// Returns how many messages of the source a row stands for.
+pub(crate) fn weight(row: &Row, column: usize) -> f64 {
+    row.get(column).and_then(Value::float).unwrap_or(1.0)
+}
+
 /// Returns the two most likely intents of a ranking, in order of their names, if they are close.
 fn pair(scope: &Scope, row: &Row) -> Option<(String, String)> {
-    let ranking: Vec<serde_json::Value> = serde_json::from_str(row.get(1)?.text()?).ok()?;
-    let fallback = &scope.definitions.fallback_intents;
-    let mut likely = ranking.iter().filter_map(|entry| {
-        let name = entry.get("name")?.as_str()?;
-        let own = !fallback.iter().any(|known| known == name);
-        own.then_some((name, entry.get("confidence").and_then(serde_json::Value::as_f64)))
-    });
+    let mut likely = ranked(scope, row.get(1)).into_iter();
     let ((one, first), (other, second)) = (likely.next()?, likely.next()?);
     if first? - second? >= MARGIN {
         return None;
     }
-    let (one, other) = if one <= other { (one, other) } else { (other, one) };
-    Some((one.to_owned(), other.to_owned()))
+    Some(if one <= other { (one, other) } else { (other, one) })
+}
+
+/// Returns the intents of a ranking with their confidence, without fallback intents.
+pub(crate) fn ranked(scope: &Scope, ranking: Option<&Value>) -> Vec<(String, Option<f64>)> {
+    let ranking = ranking.and_then(Value::text).and_then(|text| serde_json::from_str(text).ok());
+    let ranking: Vec<serde_json::Value> = ranking.unwrap_or_default();
+    let fallback = &scope.definitions.fallback_intents;
+    let read = |entry: &serde_json::Value| {
+        let name = entry.get("name")?.as_str()?;
+        let own = !fallback.iter().any(|known| known == name);
+        own.then(|| (name.to_owned(), entry.get("confidence").and_then(serde_json::Value::as_f64)))
+    };
+    ranking.iter().filter_map(read).collect()
 }

@@ -50,12 +50,13 @@ pub(crate) fn turns(scope: &Scope) -> Query {
     let Rows { slice, from, kept } = draft.turns();
     let missed = draft.missed();
     let fallback = draft.list(&scope.definitions.fallback_intents);
+    let (all, missed) = (draft.count_turns(None), draft.count_turns(Some(&missed)));
+    let intents = draft.count_turns(Some(&format!("t.intent IN {fallback}")));
+    let taken = draft.count_turns(Some(&format!("t.intent IN {fallback} AND t.form_took")));
     draft.per_slice(
         "turns",
         &format!(
-            "SELECT {slice}, count(*), count(CASE WHEN {missed} THEN 1 END),\n\
-             count(CASE WHEN t.intent IN {fallback} THEN 1 END),\n\
-             count(CASE WHEN t.intent IN {fallback} AND t.form_took THEN 1 END)\n\
+            "SELECT {slice}, {all}, {missed},\n{intents},\n{taken}\n\
              FROM {from}\nWHERE {kept}\nGROUP BY 1"
         ),
     )
@@ -88,8 +89,9 @@ fn by_preceding(scope: &Scope) -> Query {
     let mut draft = scope.draft();
     let Rows { slice, from, kept } = draft.turns();
     let missed = draft.missed();
+    let count = draft.count_turns(None);
     let query = draft.per_slice("by_preceding", &format!(
-            "SELECT {slice}, p.intent, p.response, count(*)\nFROM {from}\nJOIN (\n\
+            "SELECT {slice}, p.intent, p.response, {count}\nFROM {from}\nJOIN (\n\
              SELECT turn_id, lag(intent) OVER session AS intent, lag(first_template) OVER session AS response\n\
              FROM ext_turn WINDOW session AS (PARTITION BY session_id ORDER BY asked_at, turn_id)\n\
              ) p ON p.turn_id = t.turn_id\nWHERE {kept}\n  AND {missed}\nGROUP BY 1, 2, 3"
@@ -184,42 +186,57 @@ pub(crate) static MISSED_SHARE_BY_INTENT: Metric = Metric {
     },
 };
 
-pub(crate) static MISSED_HISTORY: Metric =
-    Metric {
-        id: "L11_missed_history",
-        title: "Missed Utterances History",
-        definition: "The newest missed turns: time, session, text, intent, channel and first response.",
-        unit: Unit::Rows,
-        charts: &[Chart::Table],
-        counted: Counted::Messages,
-        sources: Source::ALL,
-        figures: &[],
-        split: None,
-        plan: |scope| {
-            let mut draft = scope.draft();
-            let Rows { slice, from, kept } = draft.turns();
-            let missed = draft.missed();
-            let top = scope.top;
-            vec![draft.once("missed", &format!(
-                "SELECT {slice}, t.asked_at, t.session_id, m.text, t.intent, t.channel, t.first_template\n\
+pub(crate) static MISSED_HISTORY: Metric = Metric {
+    id: "L11_missed_history",
+    title: "Missed Utterances History",
+    definition: "The newest missed turns: time, session, text, intent, channel, name and text of the \
+                     first bot message of the turn.",
+    unit: Unit::Rows,
+    charts: &[Chart::Table],
+    counted: Counted::Messages,
+    sources: Source::ALL,
+    figures: &[],
+    split: None,
+    plan: |scope| {
+        let mut draft = scope.draft();
+        let Rows { slice, from, kept } = draft.turns();
+        let missed = draft.missed();
+        let top = scope.top;
+        vec![draft.once(
+            "missed",
+            &format!(
+                "SELECT slice, q.asked_at, q.session_id, q.text, q.intent, q.channel, q.first_template,\n\
+                 (SELECT b.text FROM rasa_bot_message b WHERE b.session_id = q.session_id\n\
+                 AND b.sequence_number > q.first AND b.sequence_number <= q.last\n\
+                 ORDER BY b.sequence_number LIMIT 1)\nFROM (\n\
+                 SELECT {slice} AS slice, t.asked_at, t.session_id, t.turn_id, m.text, t.intent, t.channel,\n\
+                 t.first_template, rt.start_sequence_number AS first, rt.end_sequence_number AS last\n\
                  FROM {from}{MESSAGE_OF_TURN}\nWHERE {kept}\n  AND {missed}\n\
-                 ORDER BY t.asked_at DESC, t.turn_id LIMIT {top}"
+                 ORDER BY t.asked_at DESC, t.turn_id LIMIT {top}) q\nORDER BY q.asked_at DESC, q.turn_id"
             ),
         )]
-        },
-        values: no_values,
-        tables: |_, view| {
-            let row = |row: &Row| {
-                let time = row.get(1).and_then(Value::time);
-                std::iter::once(time.into()).chain(row.iter().skip(2).cloned()).collect()
-            };
-            vec![Table {
-                name: "missed",
-                columns: vec!["asked_at", "session_id", "text", "intent", "channel", "first_template"],
-                rows: view.all("missed").iter().map(row).collect(),
-            }]
-        },
-    };
+    },
+    values: no_values,
+    tables: |_, view| {
+        let row = |row: &Row| {
+            let time = row.get(1).and_then(Value::time);
+            std::iter::once(time.into()).chain(row.iter().skip(2).cloned()).collect()
+        };
+        vec![Table {
+            name: "missed",
+            columns: vec![
+                "asked_at",
+                "session_id",
+                "text",
+                "intent",
+                "channel",
+                "first_template",
+                "first_message",
+            ],
+            rows: view.all("missed").iter().map(row).collect(),
+        }]
+    },
+};
 
 pub(crate) static UTTERANCES: Metric = Metric {
     id: "LN7_utterances",
@@ -236,10 +253,11 @@ pub(crate) static UTTERANCES: Metric = Metric {
         let mut draft = scope.draft();
         let Rows { slice, from, kept } = draft.turns();
         let missed = draft.missed();
+        let count = draft.count_turns(None);
         vec![draft.once(
             "texts",
             &format!(
-                "SELECT {slice}, m.text, {missed}, t.intent, count(*), min(t.asked_at), max(t.asked_at)\n\
+                "SELECT {slice}, m.text, {missed}, t.intent, {count}, min(t.asked_at), max(t.asked_at)\n\
                  FROM {from}{MESSAGE_OF_TURN}\nWHERE {kept}\nGROUP BY 1, 2, 3, 4"
             ),
         )]
@@ -298,10 +316,11 @@ pub(crate) static UNHANDLED: Metric = Metric {
         let mut draft = scope.draft();
         let Rows { slice, from, kept } = draft.turns();
         let missed = draft.missed();
+        let count = draft.count_turns(None);
         vec![draft.per_slice(
             "texts",
             &format!(
-                "SELECT {slice}, m.text, count(*)\nFROM {from}{MESSAGE_OF_TURN}\nWHERE {kept}\n\
+                "SELECT {slice}, m.text, {count}\nFROM {from}{MESSAGE_OF_TURN}\nWHERE {kept}\n\
                  AND {missed}\nGROUP BY 1, 2"
             ),
         )]
@@ -391,8 +410,9 @@ fn by_intent_before(scope: &Scope) -> Query {
     let mut draft = scope.draft();
     let Rows { slice, from, kept } = draft.turns();
     let missed = draft.missed();
+    let count = draft.count_turns(None);
     let query = draft.per_slice("by_intent_before", &format!(
-            "SELECT {slice}, p.intent, count(*)\nFROM {from}\nJOIN (\n\
+            "SELECT {slice}, p.intent, {count}\nFROM {from}\nJOIN (\n\
              SELECT turn_id, lag(intent) OVER (PARTITION BY session_id ORDER BY asked_at, turn_id) AS intent\n\
              FROM ext_turn) p ON p.turn_id = t.turn_id\nWHERE {kept}\n  AND {missed}\nGROUP BY 1, 2"
         ),
@@ -404,10 +424,11 @@ fn by_intent_before(scope: &Scope) -> Query {
 fn pairs_of_texts(scope: &Scope) -> Query {
     let mut draft = scope.draft();
     let Rows { slice, from, kept } = draft.turns();
+    let count = draft.count_turns(None);
     draft.per_slice(
         "texts",
         &format!(
-            "SELECT {slice}, p.before, p.text, count(*)\nFROM {from}{MESSAGE_OF_TURN}\nJOIN (\n\
+            "SELECT {slice}, p.before, p.text, {count}\nFROM {from}{MESSAGE_OF_TURN}\nJOIN (\n\
              SELECT id, text, lag(text) OVER (PARTITION BY session_id ORDER BY sequence_number) AS before\n\
              FROM rasa_user_message) p ON p.id = m.id\nWHERE {kept}\n\
              AND p.text IS NOT NULL AND p.before IS NOT NULL\nGROUP BY 1, 2, 3"
@@ -418,8 +439,9 @@ fn pairs_of_texts(scope: &Scope) -> Query {
 fn pairs_of_responses(scope: &Scope) -> Query {
     let mut draft = scope.draft();
     let Rows { slice, from, kept } = draft.turns();
+    let (same, all) = (draft.count_turns(Some("p.response = t.first_template")), draft.count_turns(None));
     draft.per_slice("responses", &format!(
-            "SELECT {slice}, count(CASE WHEN p.response = t.first_template THEN 1 END), count(*)\n\
+            "SELECT {slice}, {same}, {all}\n\
              FROM {from}\nJOIN (\n\
              SELECT turn_id, lag(turn_id) OVER session AS before, lag(first_template) OVER session AS response\n\
              FROM ext_turn WINDOW session AS (PARTITION BY session_id ORDER BY asked_at, turn_id)\n\

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use crate::answer::Table;
 use crate::catalogue::ends::{Handover, handovers, moments};
 use crate::catalogue::response::rates;
-use crate::draft::{Rows, flow_of_assistant};
+use crate::draft::{Draft, Rows, flow_of_assistant};
 use crate::measure::Measure;
 use crate::metric::{Chart, Counted, Figure, Metric, Source, Unit, count, no_tables, ratio, seconds, share};
+use crate::scope::Scope;
+use crate::set_up::{can_complete, can_fail};
 use crate::value::{Row, Value};
 use crate::view::largest_first;
 
@@ -31,13 +33,14 @@ pub(crate) static RESOLUTION: Metric = Metric {
         let Rows { slice, from, kept } = draft.sessions();
         let (over, completed) = (draft.over(), draft.completed());
         let (escalated, engaged) = (draft.escalated(), draft.engaged());
-        vec![draft.per_slice(
+        let sessions = draft.per_slice(
             "sessions",
             &format!(
                 "SELECT {slice}, count(CASE WHEN {completed} AND NOT {escalated} THEN 1 END), count(*)\n\
                  FROM {from}\nWHERE {kept}\n  AND s.turns > 0 AND {over} AND {engaged}\nGROUP BY 1"
             ),
-        )]
+        );
+        vec![sessions, can_complete(scope)]
     },
     values: |_, view| vec![Measure::share(view.integer("sessions", 1), view.integer("sessions", 2))],
     tables: no_tables,
@@ -191,9 +194,10 @@ pub(crate) static ERRORS: Metric = Metric {
     title: "Error rate",
     definition: "Share of sessions with an error: a span that failed, a started \
                  `pattern_internal_error`, or an error response that is named. Beside it these \
-                 sessions for 1000 turns.",
+                 sessions for 1000 turns, and the sessions by the name of the span, flow or response. \
+                 A form that declines a message is no error.",
     unit: Unit::Percent,
-    charts: &[Chart::Line],
+    charts: &[Chart::Line, Chart::Table],
     counted: Counted::Sessions,
     sources: Source::ALL,
     figures: &[
@@ -209,32 +213,60 @@ pub(crate) static ERRORS: Metric = Metric {
     plan: |scope| {
         let mut draft = scope.draft();
         let Rows { slice, from, kept } = draft.sessions();
-        let responses = draft.list(&scope.definitions.error_responses);
-        vec![draft.per_slice(
+        let errors = errors(&mut draft, scope);
+        let sessions = draft.per_slice(
             "sessions",
             &format!(
-                "SELECT {slice}, count(CASE WHEN s.session_id IN (\n\
-                 SELECT session_id FROM rasa_flow_status\n\
-                 WHERE flow_identifier = 'pattern_internal_error' AND flow_status = 'started'\n\
-                 UNION SELECT session_id FROM ext_span WHERE NOT success AND session_id IS NOT NULL\n\
-                 UNION SELECT session_id FROM rasa_bot_message WHERE template_name IN {responses}\n\
+                "SELECT {slice}, count(CASE WHEN s.session_id IN (SELECT session_id FROM (\n{errors}\n) e\n\
                  ) THEN 1 END), count(*), CAST(sum(s.turns) AS bigint)\nFROM {from}\nWHERE {kept}\nGROUP BY 1"
             ),
-        )]
+        );
+        let mut draft = scope.draft();
+        let Rows { slice, from, kept } = draft.sessions();
+        let errors = self::errors(&mut draft, scope);
+        let by_name = draft.once(
+            "by_name",
+            &format!(
+                "SELECT {slice}, e.kind, e.name, count(DISTINCT s.session_id)\nFROM {from}\n\
+                 JOIN (\n{errors}\n) e ON e.session_id = s.session_id\nWHERE {kept}\nGROUP BY 1, 2, 3"
+            ),
+        );
+        vec![sessions, by_name, can_fail(scope)]
     },
     values: |_, view| {
         let [errors, sessions, turns] = [1, 2, 3].map(|column| view.integer("sessions", column));
         vec![Measure::share(errors, sessions), Measure::ratio(1000 * errors, turns)]
     },
-    tables: no_tables,
+    tables: |_, view| {
+        let mut rows: Vec<Row> =
+            view.all("by_name").iter().map(|row| row.iter().skip(1).cloned().collect()).collect();
+        let key = |row: &Row| {
+            let text = |column: usize| row.get(column).and_then(Value::text).unwrap_or_default().to_owned();
+            (std::cmp::Reverse(row.get(2).map_or(0, Value::integer)), text(0), text(1))
+        };
+        rows.sort_by_key(key);
+        vec![Table { name: "by_name", columns: vec!["kind", "name", "sessions"], rows }]
+    },
 };
+
+/// Returns the rows of all errors: session, kind and name.
+fn errors(draft: &mut Draft<'_>, scope: &Scope) -> String {
+    let responses = draft.list(&scope.definitions.error_responses);
+    format!(
+        "SELECT session_id, 'flow' AS kind, flow_identifier AS name FROM rasa_flow_status\n\
+         WHERE flow_identifier = 'pattern_internal_error' AND flow_status = 'started'\n\
+         UNION SELECT session_id, 'span', name FROM ext_span WHERE NOT success AND session_id IS NOT NULL\n\
+         UNION SELECT session_id, 'response', template_name FROM rasa_bot_message\n\
+         WHERE template_name IN {responses}"
+    )
+}
 
 pub(crate) static DRIVERS: Metric = Metric {
     id: "X11_topic_impact",
     title: "Drivers of endings",
     definition: "Over the sessions of the three ways to end, for each intent with at least 10 \
                  sessions with it and 10 without: the share of each ending with it minus that \
-                 without.",
+                 without, in points, with its 95 % interval.",
     unit: Unit::Points,
     charts: &[Chart::Bar],
     counted: Counted::Sessions,
@@ -294,15 +326,32 @@ pub(crate) static DRIVERS: Metric = Metric {
                 continue;
             }
             let mut row: Row = vec![intent.into(), d_with.into()];
+            let mut intervals = Vec::new();
             for (with, all) in with.into_iter().zip([escalated, abandoned, finished]) {
                 let (with, without) = (Measure::share(with, d_with), Measure::share(all - with, d_without));
-                row.push(with.change_from(&without).value.into());
+                let change = with.change_from(&without);
+                row.push(change.value.into());
+                let (low, high) = change.interval.unzip();
+                intervals.extend([Value::from(low), high.into()]);
             }
+            row.extend(intervals);
             rows.push(row);
         }
         vec![Table {
             name: "drivers",
-            columns: vec!["intent", "sessions", "escalated", "abandoned", "finished"],
+            columns: vec![
+                "intent",
+                "sessions",
+                "escalated",
+                "abandoned",
+                "finished",
+                "escalated_low",
+                "escalated_high",
+                "abandoned_low",
+                "abandoned_high",
+                "finished_low",
+                "finished_high",
+            ],
             rows,
         }]
     },

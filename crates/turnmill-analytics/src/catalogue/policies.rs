@@ -75,11 +75,12 @@ pub(crate) static RESPONSES: Metric = Metric {
     plan: |scope| {
         let mut draft = scope.draft();
         let Rows { slice, from, kept } = draft.rows("rasa_bot_message", "r.timestamp");
+        let (count, weights) = (draft.count_messages(), draft.weights_of_messages());
         let messages = draft.per_slice(
             "messages",
             &format!(
-                "SELECT {slice}, r.template_name, count(*), count(DISTINCT r.session_id)\n\
-                 FROM {from}\nWHERE {kept}\nGROUP BY 1, 2"
+                "SELECT {slice}, r.template_name, {count}, count(DISTINCT r.session_id)\n\
+                 FROM {from}{weights}\nWHERE {kept}\nGROUP BY 1, 2"
             ),
         );
         let mut draft = scope.draft();
@@ -116,11 +117,20 @@ pub(crate) static RESPONSES: Metric = Metric {
                 Measure::share(with, sessions).value().into(),
                 abandoned.into(),
                 ended.into(),
+                Measure::share(abandoned, ended).value().into(),
             ]
         };
         vec![Table {
             name: "responses",
-            columns: vec!["response", "messages", "sessions", "share", "abandoned_last", "last"],
+            columns: vec![
+                "response",
+                "messages",
+                "sessions",
+                "share",
+                "abandoned_last",
+                "last",
+                "abandonment",
+            ],
             rows: rows.into_iter().map(row).collect(),
         }]
     },

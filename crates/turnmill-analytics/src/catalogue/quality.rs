@@ -5,9 +5,10 @@ use turnmill_model::Micros;
 use crate::answer::Table;
 use crate::catalogue::ends::{ending_counts, endings};
 use crate::catalogue::response::SECOND;
-use crate::draft::Rows;
+use crate::draft::{IS_EMULATED, IS_TEST, Rows};
 use crate::measure::Measure;
 use crate::metric::{Chart, Counted, Metric, Source, Unit, count, no_tables, no_values};
+use crate::question::Filters;
 use crate::scope::Scope;
 use crate::value::{Query, Row, Value};
 
@@ -16,8 +17,10 @@ pub(crate) static QUALITY: Metric = Metric {
     title: "Data quality",
     definition: "Sessions without a user message, without a bot message, and with turns of which \
                  none is answered; bot messages in no turn; `error` events, each a message that the \
-                 event broker refused and that is therefore missing. The ledger of records is in \
-                 `turnmill verify`.",
+                 event broker refused and that is therefore missing. Then, whatever the range and the \
+                 filters, the ledger of the store's records, if the reader may see it: duplicates, \
+                 records that could not become rows with their reasons, and skipped ones. Lag and late \
+                 events are metrics of the service.",
     unit: Unit::Count,
     charts: &[Chart::Table, Chart::Line],
     counted: Counted::Mixed,
@@ -29,19 +32,58 @@ pub(crate) static QUALITY: Metric = Metric {
         count("bot_messages_in_no_turn", "bot messages in no turn"),
         count("error_events", "events of the type error"),
         count("events", "events"),
+        count("records", "records of the store's sources"),
+        count("duplicates", "records that are duplicates"),
+        count("anonymised", "of these, replacements by anonymised copies"),
+        count("changed", "of these, messages whose text or intent changed"),
+        count("dead_letters", "records that could not become rows"),
+        count("skipped", "records that hold no event"),
     ],
     split: None,
-    plan: |scope| vec![gaps(scope), outside_turns(scope), events(scope)],
-    values: |_, view| {
+    plan: |scope| {
+        let mut queries = vec![gaps(scope), outside_turns(scope), events(scope)];
+        if scope.has_ledger {
+            queries.extend(ledger(scope));
+        }
+        queries
+    },
+    values: |scope, view| {
         let mut values: Vec<Measure> =
             (1..=3).map(|column| Measure::Count(view.integer("sessions", column))).collect();
         values.push(Measure::Count(view.integer("outside_turns", 1)));
         values.push(Measure::Count(view.integer("events", 1)));
         values.push(Measure::Count(view.integer("events", 2)));
+        // The ledger is of the whole store, so it has no series.
+        if view.range().is_none() {
+            let count = |column: usize| match scope.has_ledger {
+                true => Measure::Count(view.integer("ledger", column)),
+                false => Measure::Number(None),
+            };
+            values.extend((1..=6).map(count));
+        }
         values
     },
-    tables: no_tables,
+    tables: |_, view| {
+        let groups = view.groups("dead_letters").into_iter();
+        vec![Table {
+            name: "dead_letters",
+            columns: vec!["reason", "records"],
+            rows: groups.map(|(reason, count)| vec![reason, count.into()]).collect(),
+        }]
+    },
 };
+
+/// Returns what became of the records of all sources.
+fn ledger(scope: &Scope) -> [Query; 2] {
+    let sum = |column: &str| format!("CAST(coalesce(sum({column}), 0) AS bigint)");
+    let columns = ["records", "duplicates", "anonymised", "changed", "dead_letters", "skipped"].map(sum);
+    [
+        scope.draft().once("ledger", &format!("SELECT 0, {}\nFROM _turnmill_ledger", columns.join(", "))),
+        scope
+            .draft()
+            .once("dead_letters", "SELECT 0, reason, count(*)\nFROM _turnmill_dead_letter\nGROUP BY 1, 2"),
+    ]
+}
 
 fn gaps(scope: &Scope) -> Query {
     let mut draft = scope.draft();
@@ -85,7 +127,7 @@ pub(crate) static FRESHNESS: Metric = Metric {
     id: "X55_freshness",
     title: "Freshness",
     definition: "For each source and assistant, whatever the range: its newest event, the age of that \
-                 as of the store's newest, and its events of the hour that ends with the store's \
+                 as of the time by which sessions are over, and its events of the hour that ends with the store's \
                  newest, beside the same hour a week before.",
     unit: Unit::Seconds,
     charts: &[Chart::Table],
@@ -111,25 +153,33 @@ pub(crate) static FRESHNESS: Metric = Metric {
                  WHERE e.timestamp > {from} AND e.timestamp <= {to}\n\
                  OR e.timestamp > {week_from} AND e.timestamp <= {week_to} GROUP BY 1, 2) h\n\
                  ON h.source_system = a.source_system\n\
-                 AND coalesce(h.assistant, '') = coalesce(a.assistant, '')\nORDER BY 1, 2"
+                 AND coalesce(h.assistant, '') = coalesce(a.assistant, '')"
             ),
         )]
     },
     values: no_values,
     tables: |scope, view| {
-        let newest = scope.extent.map(|extent| extent.newest).unwrap_or_default();
         let row = |row: &Row| {
             let time = row.get(2).and_then(Value::time);
-            let age = time.map(|time| (newest.0 - time.0) as f64 / SECOND);
+            let age = time.map(|time| (scope.as_of.0 - time.0) as f64 / SECOND);
             let mut shown: Row = row.iter().take(2).cloned().collect();
             shown.extend([time.into(), age.into()]);
             shown.extend(row.iter().skip(3).cloned());
             shown
         };
+        // The databases do not sort NULL alike.
+        let mut sources: Vec<&Row> = view.all("sources").iter().collect();
+        sources.sort_by(|one, other| {
+            let name = |row: &Row, column: usize| {
+                let (null, name) = row.get(column).map(Value::name_order).unwrap_or_default();
+                (null, name.to_owned())
+            };
+            (name(one, 0), name(one, 1)).cmp(&(name(other, 0), name(other, 1)))
+        });
         vec![Table {
             name: "sources",
             columns: vec!["source", "assistant", "newest", "age_seconds", "events", "week_before"],
-            rows: view.all("sources").iter().map(row).collect(),
+            rows: sources.into_iter().map(row).collect(),
         }]
     },
 };
@@ -138,17 +188,41 @@ pub(crate) static LEFT_OUT: Metric = Metric {
     id: "X56_left_out",
     title: "Left out",
     definition: "Sessions that the three ways to end leave out: those without a turn and those that \
-                 are not over.",
+                 are not over. Then those that the filter of tests leaves out, if it is set: tests, \
+                 and other sessions of an emulator.",
     unit: Unit::Count,
     charts: &[Chart::Number],
     counted: Counted::Sessions,
     sources: Source::ALL,
-    figures: &[count("unused", "sessions without a turn"), count("open", "sessions that are not over")],
+    figures: &[
+        count("unused", "sessions without a turn"),
+        count("open", "sessions that are not over"),
+        count("tests", "sessions that are tests and left out"),
+        count("emulated", "other sessions of an emulator that are left out"),
+    ],
     split: None,
-    plan: |scope| vec![endings(scope)],
+    plan: |scope| {
+        let mut queries = vec![endings(scope)];
+        if scope.filters.exclude_tests {
+            let filters = Filters { exclude_tests: false, ..scope.filters.clone() };
+            let with_tests = Scope { filters, ..scope.clone() };
+            let mut draft = with_tests.draft();
+            let Rows { slice, from, kept } = draft.sessions();
+            queries.push(draft.per_slice(
+                "tests",
+                &format!(
+                    "SELECT {slice}, count(CASE WHEN {IS_TEST} THEN 1 END),\n\
+                     count(CASE WHEN {IS_EMULATED} AND NOT {IS_TEST} THEN 1 END)\n\
+                     FROM {from}\nWHERE {kept}\nGROUP BY 1"
+                ),
+            ));
+        }
+        queries
+    },
     values: |_, view| {
         let [.., open, unused] = ending_counts(view);
-        vec![Measure::Count(unused), Measure::Count(open)]
+        let left_out = [1, 2].map(|column| Measure::Count(view.integer("tests", column)));
+        [Measure::Count(unused), Measure::Count(open)].into_iter().chain(left_out).collect()
     },
     tables: no_tables,
 };

@@ -3,6 +3,7 @@
 use turnmill_model::Micros;
 
 use crate::answer::Table;
+use crate::catalogue::rates;
 use crate::catalogue::response::SECOND;
 use crate::draft::Rows;
 use crate::measure::{Change, Measure};
@@ -15,33 +16,43 @@ pub(crate) static MODELS: Metric = Metric {
     id: "X30_model_compare",
     title: "Model comparison",
     definition: "Escalation and abandonment by model, in the order of each model's first session, \
-                 with the difference to the model before and its 95 % interval. A release is the \
-                 first session of each model but the earliest.",
+                 with the difference to the model before and its 95 % interval; the same of engagement, \
+                 resolution, missed turns and turns without an answer. A release is the first session \
+                 of each model but the earliest.",
     unit: Unit::Percent,
     charts: &[Chart::Table, Chart::Line],
     counted: Counted::Sessions,
     sources: Source::ALL,
     figures: &[],
     split: None,
-    plan: |scope| vec![endings_by(scope, "s.model_id")],
+    plan: |scope| {
+        let mut queries = vec![endings_by(scope, "s.model_id")];
+        queries.extend(rates::queries(scope, "s.model_id", "t.model_id"));
+        queries
+    },
     values: no_values,
-    tables: |_, view| vec![compared(view, "models", "model")],
+    tables: |_, view| vec![compared(view, "models", "model"), rates::table(view, "model")],
 };
 
 pub(crate) static ENVIRONMENTS: Metric = Metric {
     id: "X31_env",
     title: "Environment comparison",
     definition: "Escalation and abandonment by environment, in the order of each environment's first \
-                 session, with the difference to the one before and its 95 % interval.",
+                 session, with the difference to the one before and its 95 % interval; the same of \
+                 engagement, resolution, missed turns and turns without an answer.",
     unit: Unit::Percent,
     charts: &[Chart::Table],
     counted: Counted::Sessions,
     sources: Source::ALL,
     figures: &[],
     split: None,
-    plan: |scope| vec![endings_by(scope, "s.environment")],
+    plan: |scope| {
+        let mut queries = vec![endings_by(scope, "s.environment")];
+        queries.extend(rates::queries(scope, "s.environment", "t.environment"));
+        queries
+    },
     values: no_values,
-    tables: |_, view| vec![compared(view, "environments", "environment")],
+    tables: |_, view| vec![compared(view, "environments", "environment"), rates::table(view, "environment")],
 };
 
 pub(crate) static MARKERS: Metric = Metric {

@@ -1,7 +1,8 @@
 //! Response times and turns without an answer.
 
 use crate::answer::Table;
-use crate::draft::Rows;
+use crate::catalogue::sessions::BOUNDS as GOAL_BOUNDS;
+use crate::draft::{Draft, Rows};
 use crate::measure::Measure;
 use crate::metric::{Chart, Counted, Metric, Source, Unit, count, ratio, seconds, share};
 use crate::scope::Scope;
@@ -55,9 +56,17 @@ pub(crate) static RESPONSE_TIME: Metric = Metric {
         let mut draft = scope.draft();
         let rows = draft.turns();
         queries.push(draft.distribution("time", &rows, &[], "t.response_us", "t.response_us IS NOT NULL"));
-        for (name, group) in
-            [("by_intent", "t.intent"), ("by_channel", "t.channel"), ("by_model", "t.model_id")]
-        {
+        if scope.is_sampled {
+            queries.push(weighed(scope, "weighed", None));
+        }
+        for (name, weighed_name, group) in [
+            ("by_intent", "weighed_by_intent", "t.intent"),
+            ("by_channel", "weighed_by_channel", "t.channel"),
+            ("by_model", "weighed_by_model", "t.model_id"),
+        ] {
+            if scope.is_sampled {
+                queries.push(weighed(scope, weighed_name, Some(group)));
+            }
             let mut draft = scope.draft();
             let rows = draft.turns();
             let query =
@@ -66,23 +75,29 @@ pub(crate) static RESPONSE_TIME: Metric = Metric {
         }
         let mut draft = scope.draft();
         let rows = draft.turns();
-        let query = draft.histogram("histogram", &rows, "t.response_us", "TRUE", &BOUNDS);
+        let weight = draft.weight_of_turn();
+        let query = draft.histogram("histogram", &rows, "t.response_us", weight, "TRUE", &BOUNDS);
         queries.push(Query { per_slice: false, ..query });
         queries.push(slowest(scope));
         queries
     },
     values: |_, view| {
         let time = view.distribution("time");
-        let mut values = vec![time.mean(SECOND)];
+        let (mean, answered) = weighed_mean(view.rows("weighed").first(), 1, &time);
+        let mut values = vec![mean];
         values.extend((0..4).map(|which| time.percentile(which, SECOND)));
-        values.push(Measure::Count(time.count));
+        values.push(Measure::Count(answered));
         values.push(Measure::Count(view.integer("turns", 1)));
         values
     },
     tables: |_, view| {
         let mut tables = vec![histogram(view, "histogram", "turns", &BOUNDS)];
-        for (name, column) in [("by_intent", "intent"), ("by_channel", "channel"), ("by_model", "model")] {
-            tables.push(by_group(view, name, column));
+        for (name, weighed, column) in [
+            ("by_intent", "weighed_by_intent", "intent"),
+            ("by_channel", "weighed_by_channel", "channel"),
+            ("by_model", "weighed_by_model", "model"),
+        ] {
+            tables.push(by_group(view, name, weighed, column));
         }
         tables.push(Table {
             name: "slowest",
@@ -118,7 +133,37 @@ pub(crate) static NO_ANSWER: Metric = Metric {
 fn turns(scope: &Scope) -> Query {
     let mut draft = scope.draft();
     let Rows { slice, from, kept } = draft.turns();
-    draft.per_slice("turns", &format!("SELECT {slice}, count(*)\nFROM {from}\nWHERE {kept}\nGROUP BY 1"))
+    let count = draft.count_turns(None);
+    draft.per_slice("turns", &format!("SELECT {slice}, {count}\nFROM {from}\nWHERE {kept}\nGROUP BY 1"))
+}
+
+/// Returns the answered turns and the sums that make their mean, of a sampled source.
+fn weighed(scope: &Scope, name: &'static str, group: Option<&str>) -> Query {
+    let mut draft = scope.draft();
+    let Rows { slice, from, kept } = draft.turns();
+    let count = draft.count_turns(None);
+    let (column, by) = group.map_or((String::new(), ""), |group| (format!(", {group}"), ", 2"));
+    let query = draft.per_slice(
+        name,
+        &format!(
+            "SELECT {slice}{column}, {count}, sum(t.weight * t.response_us), sum(t.weight)\n\
+             FROM {from}\nWHERE {kept}\n  AND t.response_us IS NOT NULL\nGROUP BY 1{by}"
+        ),
+    );
+    Query { per_slice: group.is_none(), ..query }
+}
+
+/// Returns the mean and the number of answered turns: those of a row of [`weighed`], whose count is
+/// in column `first`, or else of the distribution.
+fn weighed_mean(row: Option<&Row>, first: usize, time: &Distribution) -> (Measure, i64) {
+    let number = |column: usize| row.and_then(|row| row.get(column)).and_then(Value::float);
+    match (number(first), number(first + 1), number(first + 2)) {
+        (Some(count), Some(sum), Some(weight)) if weight > 0.0 => {
+            let count = count as i64;
+            (Measure::Mean { value: Some(sum / weight / SECOND), count }, count)
+        }
+        _ => (time.mean(SECOND), time.count),
+    }
 }
 
 fn slowest(scope: &Scope) -> Query {
@@ -146,10 +191,11 @@ fn without_answer(scope: &Scope, name: &'static str, group: Option<&str>) -> Que
     let mut draft = scope.draft();
     let Rows { slice, from, kept } = draft.turns();
     let (column, by) = group.map_or((String::new(), ""), |group| (format!(", {group}"), ", 2"));
+    let (without, all) = (draft.count_turns(Some("t.response_us IS NULL")), draft.count_turns(None));
     let query = draft.per_slice(
         name,
         &format!(
-            "SELECT {slice}{column}, count(CASE WHEN t.response_us IS NULL THEN 1 END), count(*)\n\
+            "SELECT {slice}{column}, {without}, {all}\n\
              FROM {from}\nWHERE {kept}\nGROUP BY 1{by}"
         ),
     );
@@ -172,7 +218,7 @@ pub(crate) fn rates(rows: &[Row]) -> Vec<Row> {
 }
 
 /// Returns the table of a histogram: the lower bound of each bin in seconds, NULL of the first.
-pub(crate) fn histogram(view: &View<'_>, query: &str, what: &'static str, bounds: &[i64]) -> Table {
+pub(crate) fn histogram(view: &View<'_>, query: &'static str, what: &'static str, bounds: &[i64]) -> Table {
     let rows = view.all(query);
     let count = |bin: usize| {
         let bin = i64::try_from(bin).unwrap_or(i64::MAX);
@@ -181,22 +227,29 @@ pub(crate) fn histogram(view: &View<'_>, query: &str, what: &'static str, bounds
     };
     let lower = std::iter::once(None).chain(bounds.iter().map(|bound| Some(*bound as f64 / SECOND)));
     Table {
-        name: "histogram",
+        name: query,
         columns: vec!["from_seconds", what],
         rows: lower.enumerate().map(|(bin, lower)| vec![lower.into(), count(bin).into()]).collect(),
     }
 }
 
 /// Returns the distributions of groups: the largest first.
-fn by_group(view: &View<'_>, name: &'static str, column: &'static str) -> Table {
-    let mut groups: Vec<(Value, Distribution)> = view.distributions(name);
-    largest_first(&mut groups, |group| group.1.count, |group| &group.0);
+fn by_group(view: &View<'_>, name: &'static str, weighed: &str, column: &'static str) -> Table {
+    let mut groups: Vec<(Value, Distribution, (Measure, i64))> = view
+        .distributions(name)
+        .into_iter()
+        .map(|(group, time)| {
+            let row = view.all(weighed).iter().find(|row| row.get(1) == Some(&group));
+            (group, time, weighed_mean(row, 2, &time))
+        })
+        .collect();
+    largest_first(&mut groups, |group| group.2.1, |group| &group.0);
     let seconds = |measure: Measure| -> Value { measure.value().into() };
-    let rows = groups.into_iter().map(|(group, time)| {
+    let rows = groups.into_iter().map(|(group, time, (mean, answered))| {
         vec![
             group,
-            time.count.into(),
-            seconds(time.mean(SECOND)),
+            answered.into(),
+            seconds(mean),
             seconds(time.percentile(0, SECOND)),
             seconds(time.percentile(1, SECOND)),
             seconds(time.percentile(2, SECOND)),
@@ -208,7 +261,8 @@ fn by_group(view: &View<'_>, name: &'static str, column: &'static str) -> Table 
 pub(crate) static FIRST_RESPONSE: Metric = Metric {
     id: "X40_time_first",
     title: "Time to first response",
-    definition: "Response time of the first turn of each session, if it is answered.",
+    definition: "Response time of the first turn of each session, if it is answered. Beside it the time \
+                 from the start of a session to its first event with a goal marker, if goals are named.",
     unit: Unit::Seconds,
     charts: &[Chart::Line, Chart::Histogram],
     counted: Counted::Sessions,
@@ -220,33 +274,80 @@ pub(crate) static FIRST_RESPONSE: Metric = Metric {
         seconds("p95", "response times of first turns"),
         seconds("p99", "response times of first turns"),
         count("answered", "sessions whose first turn is answered"),
+        seconds("goal_mean", "times to the goal"),
+        seconds("goal_p50", "times to the goal"),
+        seconds("goal_p90", "times to the goal"),
+        count("goals", "sessions that reach the goal"),
     ],
     split: None,
     plan: |scope| {
-        let mut draft = scope.draft();
-        let mut rows = draft.sessions();
-        rows.from.push_str(
-            "\nJOIN (SELECT session_id, response_us, row_number() OVER (PARTITION BY session_id \
-             ORDER BY asked_at, turn_id) AS place FROM ext_turn) f\n\
-             ON f.session_id = s.session_id AND f.place = 1",
-        );
-        vec![draft.distribution("time", &rows, &[], "f.response_us", "TRUE")]
+        let (draft, rows) = first_turns(scope);
+        let time = draft.distribution("time", &rows, &[], "f.response_us", "TRUE");
+        let (draft, rows) = first_turns(scope);
+        let bins = draft.histogram("histogram", &rows, "f.response_us", "1", "TRUE", &BOUNDS);
+        let mut queries = vec![time, Query { per_slice: false, ..bins }];
+        if !scope.definitions.goal_markers.is_empty() {
+            let (draft, rows, time) = to_goal(scope);
+            queries.push(draft.distribution("goal", &rows, &[], &time, "TRUE"));
+            let (draft, rows, time) = to_goal(scope);
+            let bins = draft.histogram("goal_histogram", &rows, &time, "1", "TRUE", &GOAL_BOUNDS);
+            queries.push(Query { per_slice: false, ..bins });
+        }
+        queries
     },
     values: |_, view| {
         let time = view.distribution("time");
         let mut values = vec![time.mean(SECOND)];
         values.extend((0..4).map(|which| time.percentile(which, SECOND)));
         values.push(Measure::Count(time.count));
+        let goal = view.distribution("goal");
+        values.extend([
+            goal.mean(SECOND),
+            goal.percentile(0, SECOND),
+            goal.percentile(1, SECOND),
+            Measure::Count(goal.count),
+        ]);
         values
     },
-    tables: crate::metric::no_tables,
+    tables: |_, view| {
+        vec![
+            histogram(view, "histogram", "sessions", &BOUNDS),
+            histogram(view, "goal_histogram", "sessions", &GOAL_BOUNDS),
+        ]
+    },
 };
+
+/// Returns the sessions with their first turn, as `f`.
+fn first_turns(scope: &Scope) -> (Draft<'_>, Rows) {
+    let mut draft = scope.draft();
+    let mut rows = draft.sessions();
+    rows.from.push_str(
+        "\nJOIN (SELECT session_id, response_us, row_number() OVER (PARTITION BY session_id \
+         ORDER BY asked_at, turn_id) AS place FROM ext_turn) f\n\
+         ON f.session_id = s.session_id AND f.place = 1",
+    );
+    (draft, rows)
+}
+
+/// Returns the sessions that reach a goal, and the microseconds to it.
+fn to_goal(scope: &Scope) -> (Draft<'_>, Rows, String) {
+    let mut draft = scope.draft();
+    let mut rows = draft.sessions();
+    let markers = draft.list(&scope.definitions.goal_markers);
+    rows.from.push_str(&format!(
+        "\nJOIN (SELECT m.session_id, min(e.timestamp) AS at FROM rasa_markers m \
+         JOIN rasa_patterns p ON p.id = m.pattern_id JOIN rasa_event e ON e.id = m.event_id \
+         WHERE p.name IN {markers} GROUP BY m.session_id) g\nON g.session_id = s.session_id"
+    ));
+    let time = draft.micros_between("s.started_at", "g.at");
+    (draft, rows, time)
+}
 
 pub(crate) static TURN_STATISTICS: Metric = Metric {
     id: "A18_turn_stats",
     title: "Turns",
     definition: "Turns for each session, bot messages for each turn, and the share of turns without \
-                 an answer.",
+                 an answer; turns by their number of bot messages.",
     unit: Unit::Ratio,
     charts: &[Chart::Number, Chart::Histogram],
     counted: Counted::Mixed,
@@ -266,14 +367,22 @@ pub(crate) static TURN_STATISTICS: Metric = Metric {
         );
         let mut draft = scope.draft();
         let Rows { slice, from, kept } = draft.turns();
+        let (all, without) = (draft.count_turns(None), draft.count_turns(Some("t.response_us IS NULL")));
+        let bots = draft.sum_of_turns("t.bot_messages");
         let turns = draft.per_slice(
             "turns",
+            &format!("SELECT {slice}, {all}, {bots}, {without}\nFROM {from}\nWHERE {kept}\nGROUP BY 1"),
+        );
+        let mut draft = scope.draft();
+        let Rows { slice, from, kept } = draft.turns();
+        let all = draft.count_turns(None);
+        let bins = draft.once(
+            "histogram",
             &format!(
-                "SELECT {slice}, count(*), CAST(sum(t.bot_messages) AS bigint),\n\
-                 count(CASE WHEN t.response_us IS NULL THEN 1 END)\nFROM {from}\nWHERE {kept}\nGROUP BY 1"
+                "SELECT {slice}, t.bot_messages, {all}\nFROM {from}\nWHERE {kept}\nGROUP BY 1, 2\nORDER BY 2"
             ),
         );
-        vec![sessions, turns]
+        vec![sessions, turns, bins]
     },
     values: |_, view| {
         let [turns, bots, without] = [1, 2, 3].map(|column| view.integer("turns", column));
@@ -283,5 +392,8 @@ pub(crate) static TURN_STATISTICS: Metric = Metric {
             Measure::share(without, turns),
         ]
     },
-    tables: crate::metric::no_tables,
+    tables: |_, view| {
+        let rows = view.all("histogram").iter().map(|row| row.iter().skip(1).cloned().collect());
+        vec![Table { name: "histogram", columns: vec!["bot_messages", "turns"], rows: rows.collect() }]
+    },
 };

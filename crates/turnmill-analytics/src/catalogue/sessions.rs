@@ -9,14 +9,16 @@ use crate::bucket::{Bucket, DayBlock};
 use crate::catalogue::response::{SECOND, histogram};
 use crate::draft::{MESSAGE_OF_TURN, Rows};
 use crate::measure::Measure;
-use crate::metric::{Chart, Counted, Metric, Source, Unit, count, no_tables, no_values, ratio, seconds};
+use crate::metric::{
+    Chart, Counted, Figure, Metric, Source, Unit, count, no_tables, no_values, ratio, seconds,
+};
 use crate::range::Range;
 use crate::scope::{Scope, Slices};
 use crate::value::{Query, Row, Value};
 use crate::view::{Distribution, View};
 
 /// Bounds of durations in microseconds: 1, 2 and 5 times powers of ten, 1 s to 10,000 s.
-const BOUNDS: [i64; 13] = [
+pub(crate) const BOUNDS: [i64; 13] = [
     1_000_000,
     2_000_000,
     5_000_000,
@@ -50,12 +52,16 @@ pub(crate) static MESSAGES: Metric = Metric {
     plan: |scope| {
         let mut draft = scope.draft();
         let Rows { slice, from, kept } = draft.turns();
+        let count = draft.count_turns(None);
         let user = draft
-            .per_slice("user", &format!("SELECT {slice}, count(*)\nFROM {from}\nWHERE {kept}\nGROUP BY 1"));
+            .per_slice("user", &format!("SELECT {slice}, {count}\nFROM {from}\nWHERE {kept}\nGROUP BY 1"));
         let mut draft = scope.draft();
         let Rows { slice, from, kept } = draft.rows("rasa_bot_message", "r.timestamp");
-        let bot = draft
-            .per_slice("bot", &format!("SELECT {slice}, count(*)\nFROM {from}\nWHERE {kept}\nGROUP BY 1"));
+        let (count, weights) = (draft.count_messages(), draft.weights_of_messages());
+        let bot = draft.per_slice(
+            "bot",
+            &format!("SELECT {slice}, {count}\nFROM {from}{weights}\nWHERE {kept}\nGROUP BY 1"),
+        );
         vec![user, bot]
     },
     values: |_, view| {
@@ -96,7 +102,7 @@ pub(crate) static TIME_PER_SESSION: Metric = Metric {
         let by_ending = draft.distribution("by_ending", &rows, &["s.ending"], &time, "TRUE");
         let mut draft = scope.draft();
         let rows = draft.sessions();
-        let bins = draft.histogram("histogram", &rows, &time, "s.turns > 0", &BOUNDS);
+        let bins = draft.histogram("histogram", &rows, &time, "1", "s.turns > 0", &BOUNDS);
         vec![all, Query { per_slice: false, ..by_ending }, Query { per_slice: false, ..bins }]
     },
     values: |_, view| {
@@ -183,7 +189,11 @@ pub(crate) static CONCURRENCY: Metric = Metric {
     sources: Source::ALL,
     figures: &[count("most", "sessions active at one moment")],
     split: None,
-    plan: |scope| vec![starting(scope), carried(scope)],
+    plan: |scope| {
+        // Whenever a session began, so the sessions of the range are no matter.
+        let scope = scope.by_start();
+        vec![starting(&scope), carried(&scope)]
+    },
     values: |scope, view| {
         let range = view.range().unwrap_or(Range {
             from: scope.span.from.unwrap_or(Micros(i64::MIN)),
@@ -252,7 +262,8 @@ fn interval(row: &Row) -> Option<(Micros, Micros)> {
 pub(crate) static CALENDAR: Metric = Metric {
     id: "X42_day_part",
     title: "Activity calendar",
-    definition: "Sessions for each local day, by their start.",
+    definition: "Sessions for each local day, by their start; or on each day on which they are active, \
+                 if the question is about active sessions.",
     unit: Unit::Count,
     charts: &[Chart::Calendar],
     counted: Counted::Sessions,
@@ -268,7 +279,7 @@ pub(crate) static CALENDAR: Metric = Metric {
         vec![Table {
             name: "days",
             columns: vec!["day", "sessions"],
-            rows: own_buckets(view).into_iter().map(day).collect(),
+            rows: own_buckets(view, "buckets").into_iter().map(day).collect(),
         }]
     },
 };
@@ -276,32 +287,54 @@ pub(crate) static CALENDAR: Metric = Metric {
 pub(crate) static HEAT_MAP: Metric = Metric {
     id: "L17_heat_sessions",
     title: "Session count heat map",
-    definition: "Sessions by weekday and block of two hours of the local clock, by their start.",
+    definition: "Sessions by weekday and block of two hours of the local clock, by their start. Beside \
+                 it the published form, which counts messages by their time.",
     unit: Unit::Count,
     charts: &[Chart::HeatMap],
     counted: Counted::Sessions,
     sources: Source::ALL,
     figures: &[],
     split: None,
-    plan: |scope| by_own_buckets(scope, Bucket::Hour),
+    plan: |scope| {
+        let mut queries = by_own_buckets(&scope.by_start(), Bucket::Hour);
+        let mut draft = scope.draft();
+        if let Some(Rows { slice, from, kept }) = draft.turns_by(Bucket::Hour) {
+            let count = draft.count_turns(None);
+            queries.push(draft.once(
+                "messages",
+                &format!(
+                    "SELECT {slice}, b.lo, {count}\nFROM {from}\nWHERE {kept}\nGROUP BY 1, 2\nORDER BY 1"
+                ),
+            ));
+        }
+        queries
+    },
     values: no_values,
     tables: |scope, view| {
-        let mut cells: BTreeMap<(u32, u32), i64> = BTreeMap::new();
-        for (at, count) in own_buckets(view) {
-            let DayBlock { weekday, hour } = DayBlock::of(at, scope.zone);
-            *cells.entry((weekday, hour / 2)).or_default() += count;
-        }
-        let names = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
-        let mut rows = Vec::new();
-        for (weekday, name) in (0..).zip(names) {
-            for block in 0..12 {
-                let count = cells.get(&(weekday, block)).copied().unwrap_or(0);
-                rows.push(vec![Value::from(name), i64::from(block * 2).into(), count.into()]);
-            }
-        }
-        vec![Table { name: "cells", columns: vec!["weekday", "hour", "sessions"], rows }]
+        vec![
+            cells(scope, view, "buckets", "cells", "sessions"),
+            cells(scope, view, "messages", "messages", "messages"),
+        ]
     },
 };
+
+/// Returns the counts of a query by weekday and block of two hours.
+fn cells(scope: &Scope, view: &View<'_>, query: &str, name: &'static str, what: &'static str) -> Table {
+    let mut cells: BTreeMap<(u32, u32), i64> = BTreeMap::new();
+    for (at, count) in own_buckets(view, query) {
+        let DayBlock { weekday, hour } = DayBlock::of(at, scope.zone);
+        *cells.entry((weekday, hour / 2)).or_default() += count;
+    }
+    let names = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
+    let mut rows = Vec::new();
+    for (weekday, name) in (0..).zip(names) {
+        for block in 0..12 {
+            let count = cells.get(&(weekday, block)).copied().unwrap_or(0);
+            rows.push(vec![Value::from(name), i64::from(block * 2).into(), count.into()]);
+        }
+    }
+    Table { name, columns: vec!["weekday", "hour", what], rows }
+}
 
 /// Counts sessions in buckets of a width that the metric chooses.
 fn by_own_buckets(scope: &Scope, bucket: Bucket) -> Vec<Query> {
@@ -315,9 +348,9 @@ fn by_own_buckets(scope: &Scope, bucket: Bucket) -> Vec<Query> {
 }
 
 /// Reads the buckets that have sessions: their start and the number of sessions.
-fn own_buckets(view: &View<'_>) -> Vec<(Micros, i64)> {
+fn own_buckets(view: &View<'_>, query: &str) -> Vec<(Micros, i64)> {
     let read = |row: &Row| Some((row.get(1)?.time()?, row.get(2)?.integer()));
-    view.all("buckets").iter().filter_map(read).collect()
+    view.all(query).iter().filter_map(read).collect()
 }
 
 pub(crate) static ACTIVE_SESSIONS: Metric = Metric {
@@ -331,23 +364,26 @@ pub(crate) static ACTIVE_SESSIONS: Metric = Metric {
     sources: Source::ALL,
     figures: &[count("sessions", "sessions with a message")],
     split: None,
-    plan: |scope| {
-        let mut draft = scope.draft();
-        let turns = draft.turns();
-        let bots = draft.rows("rasa_bot_message", "r.timestamp");
-        vec![draft.per_slice(
-            "sessions",
-            &format!(
-                "SELECT slice, count(*) FROM (\n\
-                 SELECT {} AS slice, t.session_id FROM {}\nWHERE {}\n\
-                 UNION SELECT {}, r.session_id FROM {}\nWHERE {}) q\nGROUP BY 1",
-                turns.slice, turns.from, turns.kept, bots.slice, bots.from, bots.kept
-            ),
-        )]
-    },
+    plan: |scope| vec![with_a_message(scope)],
     values: |_, view| vec![Measure::Count(view.integer("sessions", 1))],
     tables: no_tables,
 };
+
+/// Counts the sessions with a user or bot message in the slice.
+fn with_a_message(scope: &Scope) -> Query {
+    let mut draft = scope.draft();
+    let turns = draft.turns();
+    let bots = draft.rows("rasa_bot_message", "r.timestamp");
+    draft.per_slice(
+        "sessions",
+        &format!(
+            "SELECT slice, count(*) FROM (\n\
+             SELECT {} AS slice, t.session_id FROM {}\nWHERE {}\n\
+             UNION SELECT {}, r.session_id FROM {}\nWHERE {}) q\nGROUP BY 1",
+            turns.slice, turns.from, turns.kept, bots.slice, bots.from, bots.kept
+        ),
+    )
+}
 
 pub(crate) static HUMAN_MESSAGES: Metric = Metric {
     id: "L3_messages",
@@ -363,10 +399,11 @@ pub(crate) static HUMAN_MESSAGES: Metric = Metric {
     plan: |scope| {
         let mut draft = scope.draft();
         let Rows { slice, from, kept } = draft.turns();
+        let count = draft.count_turns(None);
         vec![draft.per_slice(
             "messages",
             &format!(
-                "SELECT {slice}, count(*)\nFROM {from}{MESSAGE_OF_TURN}\nWHERE {kept}\n\
+                "SELECT {slice}, {count}\nFROM {from}{MESSAGE_OF_TURN}\nWHERE {kept}\n\
                  AND (m.text IS NOT NULL OR t.intent IS NOT NULL)\n\
                  AND coalesce(t.intent, '') <> 'session_start'\n\
                  AND substr(coalesce(m.text, ''), 1, 10) <> 'EXTERNAL: '\nGROUP BY 1"
@@ -380,49 +417,74 @@ pub(crate) static HUMAN_MESSAGES: Metric = Metric {
 pub(crate) static DURATION: Metric = Metric {
     id: "L12_avg_duration",
     title: "Average Session Duration",
-    definition: "Mean time from the first to the last event of all sessions.",
+    definition: "Mean time from the first to the last event of all sessions. Beside it the published \
+                 form: the length of the bucket for each session with a message in it.",
     unit: Unit::Seconds,
     charts: &[Chart::Line],
     counted: Counted::Sessions,
     sources: Source::ALL,
-    figures: &[seconds("mean", "durations of sessions")],
+    figures: &[
+        seconds("mean", "durations of sessions"),
+        Figure {
+            name: "compatible",
+            unit: Unit::Seconds,
+            numerator: "length of the range or bucket",
+            denominator: Some("sessions with a message in it"),
+        },
+    ],
     split: None,
     plan: |scope| {
         let mut draft = scope.draft();
         let Rows { slice, from, kept } = draft.sessions();
         let time = draft.micros_between("s.started_at", "s.last_event_at");
-        vec![draft.per_slice(
+        let time = draft.per_slice(
             "time",
             &format!(
                 "SELECT {slice}, count(*), CAST(sum({time}) AS bigint)\nFROM {from}\nWHERE {kept}\nGROUP BY 1"
             ),
-        )]
+        );
+        vec![time, with_a_message(scope)]
     },
-    values: |_, view| vec![Measure::mean(view.integer("time", 2) as f64 / SECOND, view.integer("time", 1))],
+    values: |scope, view| {
+        let length = view.range().or_else(|| scope.covered()).map_or(0, |range| range.to.0 - range.from.0);
+        vec![
+            Measure::mean(view.integer("time", 2) as f64 / SECOND, view.integer("time", 1)),
+            Measure::mean(length as f64 / SECOND, view.integer("sessions", 1)),
+        ]
+    },
     tables: no_tables,
 };
 
 pub(crate) static MESSAGES_PER_SESSION: Metric = Metric {
     id: "L14_msgs_per_session",
     title: "Average Messages Per Sessions",
-    definition: "Messages for each session that has one in the range.",
+    definition: "Messages for each session that has one in the range. Beside it the published form, \
+                 which is 0 where there is no such session.",
     unit: Unit::Ratio,
     charts: &[Chart::Line],
     counted: Counted::Messages,
     sources: Source::ALL,
-    figures: &[ratio("messages", "messages", "sessions with a message")],
+    figures: &[
+        ratio("messages", "messages", "sessions with a message"),
+        ratio("compatible", "messages", "sessions with a message, 0 without one"),
+    ],
     split: None,
     plan: |scope| {
         let mut draft = scope.draft();
         let Rows { slice, from, kept } = draft.turns();
+        let count = draft.count_turns(None);
         vec![draft.per_slice(
             "messages",
             &format!(
-                "SELECT {slice}, count(*), count(DISTINCT t.session_id)\n\
+                "SELECT {slice}, {count}, count(DISTINCT t.session_id)\n\
                  FROM {from}\nWHERE {kept}\nGROUP BY 1"
             ),
         )]
     },
-    values: |_, view| vec![Measure::ratio(view.integer("messages", 1), view.integer("messages", 2))],
+    values: |_, view| {
+        let ratio = Measure::ratio(view.integer("messages", 1), view.integer("messages", 2));
+        let compatible = if ratio.value().is_none() { Measure::Number(Some(0.0)) } else { ratio };
+        vec![ratio, compatible]
+    },
     tables: no_tables,
 };

@@ -88,7 +88,7 @@ pub(crate) static CHANNELS: Metric = Metric {
                  two published forms: sessions by the channel of their sender, and senders by \
                  channel, by the time at which they were first seen.",
     unit: Unit::Count,
-    charts: &[Chart::Bar, Chart::StackedBar],
+    charts: &[Chart::Bar, Chart::StackedBar, Chart::StackedArea, Chart::Pie],
     counted: Counted::Sessions,
     sources: Source::ALL,
     figures: &[count("sessions", "sessions")],
@@ -121,7 +121,7 @@ pub(crate) static USER_SESSIONS: Metric = Metric {
     charts: &[Chart::Number, Chart::Histogram],
     counted: Counted::Sessions,
     sources: Source::ALL,
-    figures: &[ratio("per_sender", "sessions", "senders of these sessions")],
+    figures: &[ratio("per_sender", "sessions", "senders of these sessions"), count("sessions", "sessions")],
     split: None,
     plan: |scope| {
         let mut draft = scope.draft();
@@ -139,7 +139,7 @@ pub(crate) static USER_SESSIONS: Metric = Metric {
     values: |_, view| {
         let rows = view.rows("senders");
         let sum = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(Value::integer).sum();
-        vec![Measure::ratio(sum(3), sum(2))]
+        vec![Measure::ratio(sum(3), sum(2)), Measure::Count(sum(3))]
     },
     tables: |_, view| {
         let rows = view.rows("senders");

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use turnmill_sql::Dialect;
+
 use crate::answer::Table;
 use crate::draft::Rows;
 use crate::measure::Measure;
@@ -23,7 +25,8 @@ pub(crate) static USER_FLOW: Metric = Metric {
     definition: "Intents before and after the first message of a session with the anchor intent, \
                  which is the most frequent one unless named: three columns each way, the four most \
                  frequent intents of each column, the rest Others. Equal neighbours are one, and \
-                 messages without an intent are left out.",
+                 messages without an intent, or with an excluded one, are left out. The same for each \
+                 channel, model, environment or assistant, if asked for.",
     unit: Unit::Count,
     charts: &[Chart::Sankey, Chart::Table],
     counted: Counted::Sessions,
@@ -33,18 +36,25 @@ pub(crate) static USER_FLOW: Metric = Metric {
     plan: |scope| {
         let mut draft = scope.draft();
         let Rows { from, kept, .. } = draft.sessions();
+        let excluded = match scope.exclude.is_empty() {
+            true => String::new(),
+            false => format!(" AND t.intent NOT IN {}", draft.list(&scope.exclude)),
+        };
         let anchor = match &scope.anchor {
             Some(intent) => draft.bind(intent.as_str()),
-            None => "(SELECT intent FROM ext_turn WHERE intent IS NOT NULL GROUP BY intent \
-                     ORDER BY count(*) DESC, intent LIMIT 1)"
-                .to_owned(),
+            None => format!(
+                "(SELECT t.intent FROM ext_turn t WHERE t.intent IS NOT NULL{excluded} GROUP BY t.intent \
+                 ORDER BY count(*) DESC, t.intent{} LIMIT 1)",
+                collate(scope.dialect)
+            ),
         };
+        let property = scope.breakdown.map_or("NULL".to_owned(), |by| format!("s.{}", by.column()));
         vec![draft.once(
             "intents",
             &format!(
-                "SELECT t.session_id, t.intent, t.intent = {anchor}\nFROM {from}\n\
+                "SELECT t.session_id, t.intent, t.intent = {anchor}, {property}\nFROM {from}\n\
                  JOIN ext_turn t ON t.session_id = s.session_id\nWHERE {kept}\n\
-                 AND t.intent IS NOT NULL AND EXISTS (\n\
+                 AND t.intent IS NOT NULL{excluded} AND EXISTS (\n\
                  SELECT 1 FROM ext_turn a WHERE a.session_id = s.session_id AND a.intent = {anchor})\n\
                  ORDER BY t.session_id, t.asked_at, t.turn_id"
             ),
@@ -57,17 +67,47 @@ pub(crate) static USER_FLOW: Metric = Metric {
         }
         vec![Measure::Count(i64::try_from(paths(view).len()).unwrap_or(i64::MAX))]
     },
-    tables: |_, view| vec![links(&paths(view))],
+    tables: |scope, view| {
+        let paths = paths(view);
+        let all: Vec<Path<'_>> = paths.iter().map(|(_, path)| path.clone()).collect();
+        let mut tables = vec![links(&all)];
+        if let Some(property) = scope.breakdown {
+            let mut groups: BTreeMap<(bool, Option<&str>), Vec<Path<'_>>> = BTreeMap::new();
+            for (name, path) in paths {
+                groups.entry((name.is_none(), name)).or_default().push(path);
+            }
+            let mut rows = Vec::new();
+            for ((_, name), paths) in groups {
+                let own = links(&paths).rows.into_iter();
+                rows.extend(own.map(|row| std::iter::once(Value::from(name)).chain(row).collect()));
+            }
+            let columns = vec![property.name(), "column", "from", "to", "sessions"];
+            tables.push(Table { name: "breakdown", columns, rows });
+        }
+        tables
+    },
 };
+
+/// Returns what makes a database sort names by their bytes. SQLite does so by itself.
+fn collate(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Sqlite => "",
+        Dialect::Postgres => " COLLATE \"C\"",
+    }
+}
 
 /// The nodes of one session by column, 0 for the anchor.
 type Path<'r> = BTreeMap<i64, &'r str>;
 
-fn paths<'r>(view: &View<'r>) -> Vec<Path<'r>> {
-    let rows = view.all("intents");
-    let session = |row: &'r Row| row.first().and_then(Value::text);
-    let by_session = rows.chunk_by(|one, other| one.first() == other.first());
-    by_session.filter(|rows| rows.first().and_then(session).is_some()).filter_map(path).collect()
+/// Returns the path of each session, with the property by which they are broken down.
+fn paths<'r>(view: &View<'r>) -> Vec<(Option<&'r str>, Path<'r>)> {
+    let by_session = view.all("intents").chunk_by(|one, other| one.first() == other.first());
+    let read = |rows: &'r [Row]| {
+        let first = rows.first()?;
+        first.first().and_then(Value::text)?;
+        Some((first.get(3).and_then(Value::text), path(rows)?))
+    };
+    by_session.filter_map(read).collect()
 }
 
 /// Returns the path of a session, or `None` without the anchor.

@@ -7,11 +7,14 @@ use turnmill_model::Micros;
 
 use crate::answer::Table;
 use crate::bucket::Bucket;
+use crate::catalogue::funnel::source;
 use crate::draft::Rows;
+use crate::funnel::Step;
 use crate::measure::Measure;
 use crate::metric::{Chart, Counted, Figure, Metric, Source, Unit, count, no_tables, no_values};
+use crate::paths::Return;
 use crate::range::{Range, Span};
-use crate::scope::Scope;
+use crate::scope::{Scope, Slices};
 use crate::value::{Query, Value};
 use crate::view::View;
 
@@ -20,7 +23,8 @@ pub(crate) static LIFECYCLE: Metric = Metric {
     title: "Lifecycle",
     definition: "Users of each local week that overlaps the range, by their session starts: new, \
                  returning (also in the week before), resurrecting (earlier, not in the week \
-                 before), dormant (in the week before and not in this one).",
+                 before), dormant (in the week before and not in this one). If days or months are \
+                 asked for, of each of these instead.",
     unit: Unit::Count,
     charts: &[Chart::StackedBar],
     counted: Counted::Sessions,
@@ -49,11 +53,12 @@ pub(crate) static LIFECYCLE: Metric = Metric {
                 rows.push(std::iter::once(day).chain(counts).collect());
             }
         }
-        vec![Table {
-            name: "weeks",
-            columns: vec!["week", "new", "returning", "resurrecting", "dormant"],
-            rows,
-        }]
+        let (name, column) = match period(scope) {
+            Bucket::Day => ("days", "day"),
+            Bucket::Month => ("months", "month"),
+            _ => ("weeks", "week"),
+        };
+        vec![Table { name, columns: vec![column, "new", "returning", "resurrecting", "dormant"], rows }]
     },
 };
 
@@ -80,7 +85,7 @@ pub(crate) static STICKINESS: Metric = Metric {
     ],
     split: None,
     plan: |scope| {
-        let mut queries = users_of(scope, "last_days", &last_days(scope));
+        let mut queries = users_of(scope, "last_days", &last_days(scope, 30));
         queries.extend(users_of(scope, "days", &days(scope)));
         queries
     },
@@ -128,22 +133,39 @@ pub(crate) static RETENTION: Metric = Metric {
     title: "Retention",
     definition: "Users by the local week of their first session start, whatever the range; cohorts \
                  are the weeks that overlap it. For each later week the users with a session start in \
-                 it, and whether that week is over.",
+                 it, and whether that week is over. Steps of a funnel can take the place of the first \
+                 and of the later starts.",
     unit: Unit::Percent,
     charts: &[Chart::HeatMap, Chart::Line],
     counted: Counted::Sessions,
     sources: Source::ALL,
     figures: &[],
     split: None,
-    plan: |scope| users_of(scope, "weeks", &all_weeks(scope)),
+    plan: |scope| {
+        let weeks = all_weeks(scope);
+        let mut queries = match &scope.retention.first {
+            Some(step) => users_with(scope, "weeks", step, &weeks),
+            None => users_of(scope, "weeks", &weeks),
+        };
+        match &scope.retention.back {
+            Some(step) => queries.extend(users_with(scope, "back", step, &weeks)),
+            None if scope.retention.first.is_some() => queries.extend(users_of(scope, "back", &weeks)),
+            None => {}
+        }
+        queries
+    },
     values: no_values,
     tables: |scope, view| {
         let weeks = all_weeks(scope);
-        let active = users_by_bucket(view, "weeks");
+        let first = users_by_bucket(view, "weeks");
+        let active = match scope.retention == Return::default() {
+            true => first.clone(),
+            false => users_by_bucket(view, "back"),
+        };
         let mut seen: BTreeSet<&str> = BTreeSet::new();
         let mut rows = Vec::new();
         for (number, week) in weeks.iter().enumerate() {
-            let users = active.get(&number).cloned().unwrap_or_default();
+            let users = first.get(&number).cloned().unwrap_or_default();
             let cohort: BTreeSet<&str> = users.difference(&seen).copied().collect();
             seen.extend(&users);
             let in_range = scope.span.from.is_none_or(|from| week.to > from)
@@ -204,13 +226,22 @@ pub(crate) static PER_USER: Metric = Metric {
     tables: no_tables,
 };
 
-/// Returns the weeks from the store's first to the last that overlaps the range, and the number of
+/// Returns the period of the lifecycle: the bucket asked for if it is a day or a month, or a week.
+fn period(scope: &Scope) -> Bucket {
+    match scope.bucket {
+        Some(period @ (Bucket::Day | Bucket::Month)) => period,
+        _ => Bucket::Week,
+    }
+}
+
+/// Returns the weeks, or other periods, from the store's first to the last that overlaps the range, and the number of
 /// the first that does.
 fn weeks(scope: &Scope) -> (Vec<Range>, usize) {
     let Some((extent, covered)) = scope.extent.zip(scope.covered()) else { return (Vec::new(), 0) };
     let last = Micros(covered.to.0 - 1);
-    let span = Span { from: None, to: Some(Bucket::Week.end_after(last, scope.zone)) };
-    let weeks = Bucket::Week.list(span, extent, scope.zone).unwrap_or_default();
+    let period = period(scope);
+    let span = Span { from: None, to: Some(period.end_after(last, scope.zone)) };
+    let weeks = period.list(span, extent, scope.zone).unwrap_or_default();
     let shown = weeks.iter().position(|week| week.to > covered.from).unwrap_or(weeks.len());
     (weeks, shown)
 }
@@ -228,15 +259,15 @@ fn days(scope: &Scope) -> Vec<Range> {
     Bucket::Day.list(span, extent, scope.zone).unwrap_or_default()
 }
 
-/// Returns the last 30 local days before the range's end, which is the end of the newest event's
+/// Returns the last local days before the range's end, which is the end of the newest event's
 /// day if the range is open.
-fn last_days(scope: &Scope) -> Vec<Range> {
+pub(crate) fn last_days(scope: &Scope, count: u64) -> Vec<Range> {
     let Some(extent) = scope.extent else { return Vec::new() };
     let zone = scope.zone;
     let to = scope.span.to.unwrap_or_else(|| Bucket::Day.end_after(extent.newest, zone));
     let last = zone.local(Micros(to.0 - 1)).date();
     let day = |back: u64| last.checked_sub_days(Days::new(back)).map(|day| zone.midnight(day));
-    let starts: Vec<Micros> = (0..30).rev().filter_map(day).collect();
+    let starts: Vec<Micros> = (0..count).rev().filter_map(day).collect();
     let ends = starts.iter().copied().skip(1).chain([to]);
     starts.iter().copied().zip(ends).map(|(from, to)| Range { from, to }).collect()
 }
@@ -253,6 +284,24 @@ fn users_of(scope: &Scope, name: &'static str, ranges: &[Range]) -> Vec<Query> {
         &format!(
             "SELECT DISTINCT {slice}, coalesce(r.user_id, s.sender_id)\nFROM {from}\n\
              JOIN rasa_sender r ON r.id = s.sender_id\nWHERE {kept}"
+        ),
+    )]
+}
+
+/// Returns the query of the users with a match of a step in each of these ranges.
+fn users_with(scope: &Scope, name: &'static str, step: &Step, ranges: &[Range]) -> Vec<Query> {
+    if ranges.is_empty() {
+        return Vec::new();
+    }
+    let scope = Scope { slices: Slices::Buckets(ranges.to_vec()), ..scope.clone() };
+    let mut draft = scope.draft();
+    let source = source(&mut draft, step);
+    let Rows { slice, from, kept } = draft.rows(&source, "r.timestamp");
+    vec![draft.once(
+        name,
+        &format!(
+            "SELECT DISTINCT {slice}, coalesce(u.user_id, r.sender_id)\nFROM {from}\n\
+             JOIN rasa_sender u ON u.id = r.sender_id\nWHERE {kept}"
         ),
     )]
 }

@@ -276,9 +276,15 @@ pub(crate) fn shape(id: &str, answer: &Answer) -> Json {
                 "bot_messages_in_no_turn",
                 "error_events",
                 "events",
+                "duplicates",
+                "skipped",
             ];
             let mut shape: Map<String, Json> =
                 names.into_iter().map(|name| (name.to_owned(), value(name))).collect();
+            let reasons = of(answer, "dead_letters").rows.iter();
+            let reasons: Map<String, Json> =
+                reasons.map(|row| (row[0].text().unwrap().to_owned(), cell(&row[1]))).collect();
+            shape.insert("dead_letters".into(), reasons.into());
             shape.insert("newest".into(), answer.newest.map(|time| time.to_string()).into());
             shape.into()
         }
