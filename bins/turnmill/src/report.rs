@@ -12,7 +12,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use turnmill_analytics::{
     Answer, AskError, Bucket, Compare, Definitions, Ending, Filters, Funnel, Last, METRICS, MOST_STEPS,
-    Metric, Over, Question, Span, Step, When, Zone, answer, metric, parse_time,
+    Metric, Over, Parts, Question, Span, Step, When, Zone, answer, metric, parse_time,
 };
 
 use crate::failure::Failure;
@@ -268,6 +268,7 @@ fn question(args: &Args) -> Result<Question, String> {
         compare: range.compare.as_deref().map(str::parse::<Compare>).transpose().map_err(text)?,
         as_of: time(&range.as_of)?,
         top: args.top,
+        parts: Parts::All,
         funnel: funnel(&args.funnel)?,
         anchor: args.anchor.clone(),
         definitions: definitions(&args.definitions),

@@ -120,7 +120,6 @@ fn scope(dialect: Dialect) -> Scope {
         }),
         intents: name(&["greet", "talk_to_human"]),
         first_responses: name(&["utter_default", "utter_greet"]),
-        last_responses: name(&["utter_ask_size", "utter_greet"]),
     };
     let steps = vec![Step::Intent("greet".into()), Step::Response("utter_greet".into())];
     let funnel = Funnel { steps, ..Funnel::default() };

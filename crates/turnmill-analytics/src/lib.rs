@@ -61,7 +61,7 @@ pub use funnel::{Funnel, MOST_STEPS, Step, UnknownStep};
 pub use measure::{Change, Measure};
 pub use metric::{Chart, Counted, Figure, Metric, Source, Unit};
 pub use names::StoreNames;
-pub use question::{Ending, Filters, Over, Question, UnknownEnding, When};
+pub use question::{Ending, Filters, Over, Parts, Question, UnknownEnding, When};
 pub use range::{BadTime, Compare, Extent, Last, Range, Span, UnknownComparison, parse_time};
 pub use run::{AskError, Plan, ReadQueries, answer};
 pub use value::{Query, Row, Value};

@@ -17,8 +17,6 @@ pub struct StoreNames {
     pub intents: Vec<String>,
     /// First responses of turns.
     pub first_responses: Vec<String>,
-    /// Last responses of sessions.
-    pub last_responses: Vec<String>,
 }
 
 impl StoreNames {
@@ -29,10 +27,6 @@ impl StoreNames {
             Query::new("extent", "SELECT min(first_seen), max(last_seen) FROM rasa_sender".into()),
             Query::new("intents", distinct(dialect, "ext_turn", "intent")),
             Query::new("first_responses", distinct(dialect, "ext_turn", "first_template")),
-            Query::new(
-                "last_responses",
-                "SELECT DISTINCT last_template FROM ext_session WHERE last_template IS NOT NULL".into(),
-            ),
             Query::new(
                 "facts",
                 "SELECT EXISTS (SELECT 1 FROM rasa_session), EXISTS (SELECT 1 FROM ext_session)".into(),
@@ -54,7 +48,7 @@ impl StoreNames {
             names
         };
         let is_true = |column: usize| {
-            let row = results.get(4).and_then(|rows| rows.first());
+            let row = results.get(3).and_then(|rows| rows.first());
             row.and_then(|row| row.get(column)).is_some_and(Value::is_true)
         };
         Self {
@@ -62,7 +56,6 @@ impl StoreNames {
             extent: cell(0, 0).zip(cell(0, 1)).map(|(first, newest)| Extent { first, newest }),
             intents: names(1),
             first_responses: names(2),
-            last_responses: names(3),
         }
     }
 }

@@ -122,6 +122,31 @@ pub enum Over {
     Buckets(Bucket),
 }
 
+/// The parts that an answer has beside its first number.
+///
+/// A list or a further number may take longer than the first number, so a caller that draws one
+/// number asks for no part. Numbers that come with the first one are always there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Parts {
+    /// All numbers and lists of the metric.
+    #[default]
+    All,
+    /// The numbers and lists of these names, as far as the metric has them. Without a name the
+    /// answer has no list.
+    Named(Vec<String>),
+}
+
+impl Parts {
+    /// Returns whether the part of this name is asked for.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Named(names) => names.iter().any(|known| known == name),
+        }
+    }
+}
+
 /// A question about one metric or several.
 ///
 /// ```
@@ -151,6 +176,8 @@ pub struct Question {
     pub as_of: Option<Micros>,
     /// Maximum number of rows of a list of the most frequent.
     pub top: usize,
+    /// The numbers and lists that the answer has beside its first number.
+    pub parts: Parts,
     /// Steps of the funnel.
     pub funnel: Funnel,
     /// Intent around which users' ways are shown. `None`: the most frequent.
@@ -169,6 +196,7 @@ impl Default for Question {
             compare: None,
             as_of: None,
             top: 10,
+            parts: Parts::default(),
             funnel: Funnel::default(),
             anchor: None,
             definitions: Definitions::default(),

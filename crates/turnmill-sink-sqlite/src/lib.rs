@@ -56,6 +56,6 @@ mod url;
 mod value;
 mod write;
 
-pub use reader::SqliteReader;
+pub use reader::{SqliteInterrupt, SqliteReader};
 pub use store::SqliteStore;
 pub use transaction::SqliteTransaction;

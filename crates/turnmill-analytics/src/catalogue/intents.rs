@@ -36,17 +36,14 @@ pub(crate) static TOP_INTENTS: Metric = Metric {
 
 pub(crate) fn messages(scope: &Scope) -> Query {
     let mut draft = scope.draft();
-    let Rows { slice, from, kept } = draft.turns();
-    draft.per_slice("messages", &format!("SELECT {slice}, count(*)\nFROM {from}\nWHERE {kept}\nGROUP BY 1"))
+    let rows = draft.turns();
+    draft.totals("messages", &rows, &["count(*)"]).summed(0)
 }
 
 pub(crate) fn by_intent(scope: &Scope) -> Query {
     let mut draft = scope.draft();
-    let Rows { slice, from, kept } = draft.turns();
-    draft.per_slice(
-        "by_intent",
-        &format!("SELECT {slice}, t.intent, count(*)\nFROM {from}\nWHERE {kept}\nGROUP BY 1, 2"),
-    )
+    let rows = draft.turns();
+    draft.totals_by("by_intent", &rows, "t.intent", &["count(*)"]).summed(1)
 }
 
 /// Bins of the histogram of confidences.

@@ -47,7 +47,7 @@ pub(crate) static PATHS: Metric = Metric {
                  AND t.intent IS NOT NULL) q\nWHERE before IS NULL OR before <> intent\nGROUP BY 1, 2"
             ),
         );
-        vec![paths, transitions]
+        vec![paths, transitions.for_list("transitions")]
     },
     values: |_, view| {
         let sessions = view.rows("paths").iter().map(|row| row.get(2).map_or(0, Value::integer)).sum();
