@@ -61,6 +61,9 @@ enum BenchCommand {
         /// Number of senders [default: one per 45 events].
         #[arg(long)]
         senders: Option<u32>,
+        /// Days over which the first messages of the senders are spread.
+        #[arg(long, default_value_t = 30.0)]
+        days: f64,
         /// Maximum number of sessions per sender.
         #[arg(long)]
         sessions: Option<u32>,
@@ -190,9 +193,20 @@ enum BenchCommand {
 
 fn main() -> Result<(), Failure> {
     match Args::parse().what {
-        BenchCommand::Generate { file, mix, events, senders, sessions, seed, duplicates, ahead, life } => {
+        BenchCommand::Generate {
+            file,
+            mix,
+            events,
+            senders,
+            days,
+            sessions,
+            seed,
+            duplicates,
+            ahead,
+            life,
+        } => {
             let mut out = BufWriter::with_capacity(1 << 20, File::create(file)?);
-            let mut shape = Shape { duplicates, ahead, ..Shape::new(mix, events, seed) };
+            let mut shape = Shape { duplicates, ahead, days, ..Shape::new(mix, events, seed) };
             shape.senders = senders.unwrap_or(shape.senders);
             shape.sessions = sessions.unwrap_or(shape.sessions);
             if life {

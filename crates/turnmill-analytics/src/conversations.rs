@@ -320,5 +320,5 @@ fn time(cell: Option<&Value>) -> Value {
 /// Returns a query about one session.
 fn of_session(dialect: Dialect, name: &'static str, sql: &str, session: &str) -> Query {
     let sql = sql.replace("{session}", &dialect.placeholder(1));
-    Query { name, sql, values: vec![session.into()], per_slice: false }
+    Query { name, sql, values: vec![session.into()], per_slice: false, part: None, sum: None }
 }

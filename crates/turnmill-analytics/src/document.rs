@@ -119,7 +119,6 @@ fn scope(dialect: Dialect) -> Scope {
         }),
         intents: name(&["greet", "talk_to_human"]),
         first_responses: name(&["utter_default", "utter_greet"]),
-        last_responses: name(&["utter_ask_size", "utter_greet"]),
         has_ledger: true,
         ..StoreNames::default()
     };

@@ -15,7 +15,7 @@ use crate::definitions::{HANDOVER_COMMAND, HANDOVER_FLOW};
 use crate::question::{Cohort, During};
 use crate::range::{Range, Span};
 use crate::scope::{Scope, Slices};
-use crate::value::{Query, Value};
+use crate::value::{Query, Sum, Value};
 
 /// Mantle's own skills, which count like the patterns of Rasa: as no flow of the assistant.
 const OWN_SKILLS: [&str; 7] = [
@@ -34,6 +34,12 @@ pub(crate) const IS_TEST: &str = "(s.is_test OR coalesce(s.model_id, '') = 'DRAF
 /// Condition that `ext_session s` comes from an emulator of a channel.
 pub(crate) const IS_EMULATED: &str = "(coalesce(s.channel, '') IN ('emulator', 'chatdown'))";
 
+/// Source of the buckets in front of other tables. SQLite takes the tables of a CROSS JOIN in the
+/// order written: first the few buckets, then the rows of each through an index.
+const BUCKETS: &str = "bucket b CROSS JOIN ";
+/// Names of counted columns inside of a query.
+const NAMES: [&str; 4] = ["c1", "c2", "c3", "c4"];
+
 /// The rows that a query counts.
 #[derive(Clone, Debug)]
 pub(crate) struct Rows {
@@ -43,6 +49,19 @@ pub(crate) struct Rows {
     pub(crate) from: String,
     /// Conditions of time and filters.
     pub(crate) kept: String,
+}
+
+impl Rows {
+    /// Keeps only the rows for which a further condition holds.
+    pub(crate) fn and(self, condition: &str) -> Self {
+        Self { kept: format!("{}\n  AND {condition}", self.kept), ..self }
+    }
+
+    /// Joins further tables, unless `join` is empty.
+    pub(crate) fn joined(self, join: &str) -> Self {
+        let line = if join.is_empty() { "" } else { "\n" };
+        Self { from: format!("{}{line}{join}", self.from), ..self }
+    }
 }
 
 /// A query under construction.
@@ -73,6 +92,25 @@ impl<'s> Draft<'s> {
     pub(crate) fn list<'n>(&mut self, names: impl IntoIterator<Item = &'n String>) -> String {
         let bound: Vec<String> = names.into_iter().map(|name| self.bind(name.as_str())).collect();
         if bound.is_empty() { "(NULL)".into() } else { format!("({})", bound.join(", ")) }
+    }
+
+    /// Returns the condition that a column has one of these names, in which `*` is any text. Unlike
+    /// names that are looked up in the store, this needs no list of the names that there are.
+    fn fits_any(&mut self, column: &str, patterns: &[String]) -> String {
+        let (patterns, names): (Vec<&String>, Vec<&String>) =
+            patterns.iter().partition(|pattern| pattern.contains('*'));
+        let mut either = vec![format!("{column} IN {}", self.list(names))];
+        for pattern in patterns {
+            let (operator, pattern) = match self.scope.dialect {
+                Dialect::Sqlite => ("GLOB", pattern.replace('[', "[[]").replace('?', "[?]")),
+                Dialect::Postgres => {
+                    let escaped = pattern.replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_");
+                    ("LIKE", escaped.replace('*', "%"))
+                }
+            };
+            either.push(format!("{column} {operator} {}", self.bind(pattern.as_str())));
+        }
+        format!("({})", either.join(" OR "))
     }
 
     /// Returns the condition that a column has one of the values of a filter, where `None` is NULL.
@@ -117,9 +155,7 @@ impl<'s> Draft<'s> {
         let Slices::Buckets(ranges) = &self.scope.slices else { return ("0", "") };
         let list = json_list(ranges);
         self.with("bucket", |draft| draft.recordset(list));
-        // SQLite takes the tables of a CROSS JOIN in the order written: first the few buckets, then
-        // the rows of each through an index.
-        ("b.i", "bucket b CROSS JOIN ")
+        ("b.i", BUCKETS)
     }
 
     /// Returns the sessions, as `s`, in buckets `b` of a width that the metric chooses. `None` of a
@@ -230,6 +266,17 @@ impl<'s> Draft<'s> {
         let time = self.in_slice(time);
         let kept = all([time].into_iter().chain(self.session_of("r.session_id")));
         Rows { slice, from: format!("{buckets}{table} r"), kept }
+    }
+
+    /// Returns rows of a query, as `r`, by their own time, with the buckets after them: without an
+    /// index each row has to be made once and not once for each bucket.
+    pub(crate) fn rows_before_buckets(&mut self, query: &str, time: &str) -> Rows {
+        let Rows { slice, from, kept } = self.rows(query, time);
+        let from = match from.strip_prefix(BUCKETS) {
+            Some(from) => format!("{from} CROSS JOIN bucket b"),
+            None => from,
+        };
+        Rows { slice, from, kept }
     }
 
     /// Returns the senders, as `r`, by the time at which each was first seen. Filters keep those
@@ -392,9 +439,8 @@ impl<'s> Draft<'s> {
     pub(crate) fn escalated(&mut self) -> &'static str {
         self.with("escalated", |draft| {
             let scope = draft.scope;
-            let mut parts = vec!["SELECT session_id FROM ext_session WHERE is_handed_over".to_owned()];
             let intents = draft.list(&scope.handover_intents);
-            parts.push(format!("SELECT session_id FROM ext_turn WHERE intent IN {intents}"));
+            let mut parts = vec![format!("SELECT session_id FROM ext_turn WHERE intent IN {intents}")];
             parts.push(format!(
                 "SELECT session_id FROM rasa_llm_command WHERE command = '{HANDOVER_COMMAND}'"
             ));
@@ -413,9 +459,9 @@ impl<'s> Draft<'s> {
                      JOIN rasa_patterns p ON p.id = m.pattern_id WHERE p.name IN {markers}"
                 ));
             }
-            parts.join("\n  UNION ")
+            parts.join("\n  UNION ALL ")
         });
-        "s.session_id IN (SELECT session_id FROM escalated)"
+        "(s.is_handed_over OR s.session_id IN (SELECT session_id FROM escalated))"
     }
 
     /// Returns the condition that `ext_session s` is completed.
@@ -447,11 +493,11 @@ impl<'s> Draft<'s> {
         let over = self.over();
         let escalated = self.escalated();
         let completed = self.completed();
-        let asked = self.list(&self.scope.abandon_responses);
+        let asked = self.fits_any("s.last_template", &self.scope.definitions.abandon_responses);
         format!(
             "CASE WHEN s.turns = 0 THEN 'unused' WHEN NOT {over} THEN 'open' \
              WHEN {escalated} THEN 'escalated' WHEN {completed} THEN 'finished' \
-             WHEN s.last_template IN {asked} OR s.open_loop IS NOT NULL OR s.outcome = 'dropped' \
+             WHEN {asked} OR s.open_loop IS NOT NULL OR s.outcome = 'dropped' \
              THEN 'abandoned' ELSE 'finished' END"
         )
     }
@@ -484,6 +530,47 @@ impl<'s> Draft<'s> {
         )
     }
 
+    /// Finishes a query that counts the rows of each slice: the number of the slice, then columns
+    /// that are whole numbers or texts.
+    pub(crate) fn totals(self, name: &'static str, rows: &Rows, columns: &[&str]) -> Query {
+        let Rows { slice, from, kept } = rows;
+        let (listed, count) = (columns.join(", "), columns.len());
+        let sql = match (from.strip_prefix(BUCKETS), self.scope.dialect) {
+            (None, _) => format!("SELECT {slice}, {listed}\nFROM {from}\nWHERE {kept}"),
+            (Some(from), Dialect::Sqlite) => each_bucket(
+                count,
+                &format!("SELECT json_array(json_array({listed})) FROM {from}\nWHERE {kept}"),
+            ),
+            (Some(_), Dialect::Postgres) => {
+                format!("SELECT {slice}, {listed}\nFROM {from}\nWHERE {kept}\nGROUP BY 1")
+            }
+        };
+        self.per_slice(name, &sql)
+    }
+
+    /// Finishes a query that counts the rows of each slice by a group: the number of the slice, the
+    /// group, then columns that are whole numbers.
+    pub(crate) fn totals_by(self, name: &'static str, rows: &Rows, group: &str, columns: &[&str]) -> Query {
+        let Rows { slice, from, kept } = rows;
+        let listed = columns.join(", ");
+        let sql = match (from.strip_prefix(BUCKETS), self.scope.dialect) {
+            (Some(from), Dialect::Sqlite) => {
+                let named: String =
+                    columns.iter().zip(NAMES).map(|(column, name)| format!(", {column} AS {name}")).collect();
+                let names: String = columns.iter().zip(NAMES).map(|(_, name)| format!(", {name}")).collect();
+                each_bucket(
+                    columns.len() + 1,
+                    &format!(
+                        "SELECT json_group_array(json_array(name{names})) FROM (\n\
+                         SELECT {group} AS name{named} FROM {from}\nWHERE {kept}\nGROUP BY 1)"
+                    ),
+                )
+            }
+            _ => format!("SELECT {slice}, {group}, {listed}\nFROM {from}\nWHERE {kept}\nGROUP BY 1, 2"),
+        };
+        self.per_slice(name, &sql)
+    }
+
     /// Finishes a query whose first column is the number of the slice.
     pub(crate) fn per_slice(self, name: &'static str, sql: &str) -> Query {
         self.finish(name, sql, true)
@@ -494,22 +581,29 @@ impl<'s> Draft<'s> {
         self.finish(name, sql, false)
     }
 
+    /// Returns the hint of SQLite that makes the list of buckets once, where it is not the first
+    /// table. Its JSON would be read for each row.
+    fn hint(&self, with: &str) -> &'static str {
+        if with == "bucket" && self.scope.dialect == Dialect::Sqlite { "MATERIALIZED " } else { "" }
+    }
+
     fn finish(self, name: &'static str, sql: &str, per_slice: bool) -> Query {
         let mut text = String::new();
         for (number, (with, query)) in self.with.iter().enumerate() {
             let begin = if number == 0 { "WITH" } else { ",\n" };
             // Writing to a text cannot fail.
-            let _ = write!(text, "{begin} {with} AS (\n  {query}\n)");
+            let _ = write!(text, "{begin} {with} AS {}(\n  {query}\n)", self.hint(with));
         }
         if !text.is_empty() {
             text.push('\n');
         }
         text.push_str(sql);
-        Query { name, sql: text, values: self.values, per_slice }
+        Query { name, sql: text, values: self.values, per_slice, part: None, sum: None }
     }
 
     /// Returns the source of the sums and percentiles of a whole number over rows. PostgreSQL makes
-    /// them, SQLite gives the values in order and this crate does. `groups` are further columns.
+    /// them, SQLite gives the values as a JSON list and this crate does. `groups` are further
+    /// columns.
     pub(crate) fn distribution(
         self,
         name: &'static str,
@@ -522,9 +616,22 @@ impl<'s> Draft<'s> {
         let columns: String = groups.iter().map(|group| format!("{group} AS {}, ", alias(group))).collect();
         let names: String = groups.iter().map(|group| format!(", {}", alias(group))).collect();
         let sql = match self.scope.dialect {
+            Dialect::Sqlite if groups.is_empty() => {
+                let list = format!("json_group_array({value})");
+                let kept = format!("{kept}\n  AND {condition} AND {value} IS NOT NULL");
+                let sql = match from.strip_prefix(BUCKETS) {
+                    Some(from) => {
+                        format!("SELECT b.i, (SELECT {list} FROM {from}\nWHERE {kept})\nFROM bucket b")
+                    }
+                    None => format!("SELECT {slice}, {list}\nFROM {from}\nWHERE {kept}"),
+                };
+                // Nothing is lost by taking percentiles of all lists together.
+                return Query { sum: Some(Sum::Values), ..self.per_slice(name, &sql) };
+            }
             Dialect::Sqlite => format!(
-                "SELECT slice{names}, value FROM (SELECT {slice} AS slice, {columns}{value} AS value FROM {from}\n\
-                 WHERE {kept} AND {condition}) v\nWHERE value IS NOT NULL ORDER BY slice{names}, value"
+                "SELECT slice{names}, json_group_array(value) FROM (\n\
+                 SELECT {slice} AS slice, {columns}{value} AS value FROM {from}\n\
+                 WHERE {kept} AND {condition}) v\nWHERE value IS NOT NULL GROUP BY slice{names}"
             ),
             Dialect::Postgres => format!(
                 "SELECT slice{names}, n, total, p[1], p[2], p[3], p[4] FROM (\n\
@@ -597,6 +704,16 @@ impl<'s> Draft<'s> {
 /// Joins the user message `m` of each turn `t`.
 pub(crate) const MESSAGE_OF_TURN: &str = "\nJOIN rasa_turn rt ON rt.id = t.turn_id\n\
      JOIN rasa_user_message m ON m.session_id = rt.session_id AND m.sequence_number = rt.start_sequence_number";
+
+/// Returns the query of SQLite that runs `counted` for each bucket and takes its JSON lists of
+/// `count` columns apart.
+///
+/// One query with GROUP BY would sort all rows by the number of their bucket, because SQLite cannot
+/// know that they come in this order. That takes ten times as long as counting them.
+fn each_bucket(count: usize, counted: &str) -> String {
+    let columns: String = (0..count).map(|number| format!(", e.value ->> {number}")).collect();
+    format!("SELECT b.i{columns}\nFROM bucket b, json_each((\n{counted})) e")
+}
 
 /// Returns ranges as a JSON list for [`Draft::recordset`].
 fn json_list(ranges: &[Range]) -> String {

@@ -72,8 +72,8 @@ pub use metric::{Chart, Counted, Figure, Metric, Source, Unit};
 pub use names::StoreNames;
 pub use paths::{MOST_PATH_STEPS, PathOptions, Return};
 pub use question::{
-    Cohort, During, Ending, Filters, Over, Property, Question, UnknownDuring, UnknownEnding, UnknownProperty,
-    When,
+    Cohort, During, Ending, Filters, Over, Parts, Property, Question, UnknownDuring, UnknownEnding,
+    UnknownProperty, When,
 };
 pub use range::{BadTime, Compare, Extent, Last, Range, Span, UnknownComparison, parse_time};
 pub use releases::{Release, releases};

@@ -18,8 +18,6 @@ pub struct StoreNames {
     pub intents: Vec<String>,
     /// First responses of turns.
     pub first_responses: Vec<String>,
-    /// Last responses of sessions.
-    pub last_responses: Vec<String>,
     /// Names of markers.
     pub markers: Vec<String>,
     /// Names of actions, if the definitions have a pattern of them.
@@ -34,7 +32,7 @@ pub struct StoreNames {
 }
 
 /// Number of the first query whose result is not a list of names.
-const FACTS: usize = 7;
+const FACTS: usize = 6;
 
 impl StoreNames {
     /// Returns the queries for questions with the default definitions.
@@ -62,10 +60,6 @@ impl StoreNames {
             Query::new("extent", "SELECT min(first_seen), max(last_seen) FROM rasa_sender".into()),
             Query::new("intents", distinct(dialect, "ext_turn", "intent")),
             Query::new("first_responses", distinct(dialect, "ext_turn", "first_template")),
-            Query::new(
-                "last_responses",
-                "SELECT DISTINCT last_template FROM ext_session WHERE last_template IS NOT NULL".into(),
-            ),
             Query::new("markers", "SELECT DISTINCT name FROM rasa_patterns".into()),
             Query::new("actions", if_pattern(&definitions.handover_actions, "rasa_action", "name")),
             Query::new(
@@ -105,10 +99,9 @@ impl StoreNames {
             extent: cell(0, 0).zip(cell(0, 1)).map(|(first, newest)| Extent { first, newest }),
             intents: names(1),
             first_responses: names(2),
-            last_responses: names(3),
-            markers: names(4),
-            actions: names(5),
-            responses: names(6),
+            markers: names(3),
+            actions: names(4),
+            responses: names(5),
             is_sampled: is_true(2),
             has_ledger: is_true(3),
         }

@@ -234,6 +234,31 @@ impl FromStr for Property {
     }
 }
 
+/// The parts that an answer has beside its first number.
+///
+/// A list or a further number may take longer than the first number, so a caller that draws one
+/// number asks for no part. Numbers that come with the first one are always there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Parts {
+    /// All numbers and lists of the metric.
+    #[default]
+    All,
+    /// The numbers and lists of these names, as far as the metric has them. Without a name the
+    /// answer has no list.
+    Named(Vec<String>),
+}
+
+impl Parts {
+    /// Returns whether the part of this name is asked for.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Named(names) => names.iter().any(|known| known == name),
+        }
+    }
+}
+
 /// A question about one metric or several.
 ///
 /// ```
@@ -277,6 +302,8 @@ pub struct Question {
     pub examples: Examples,
     /// Costs and times of the business.
     pub business: Business,
+    /// The numbers and lists that the answer has beside its first number.
+    pub parts: Parts,
     /// Steps of the funnel.
     pub funnel: Funnel,
     /// The paths of sessions.
@@ -306,6 +333,7 @@ impl Default for Question {
             text: None,
             examples: Examples::default(),
             business: Business::default(),
+            parts: Parts::default(),
             funnel: Funnel::default(),
             paths: PathOptions::default(),
             retention: Return::default(),

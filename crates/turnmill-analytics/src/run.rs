@@ -9,7 +9,7 @@ use crate::bucket::TooManyBuckets;
 use crate::measure::Measure;
 use crate::metric::Metric;
 use crate::names::StoreNames;
-use crate::question::Question;
+use crate::question::{During, Parts, Question};
 use crate::range::Range;
 use crate::scope::{Scope, Slices};
 use crate::set_up::missing;
@@ -87,10 +87,16 @@ pub struct Plan {
     scope: Scope,
     series: Option<Scope>,
     compared: Option<Scope>,
-    /// The queries: those of the range, then of the period compared with, then of the buckets.
+    parts: Parts,
+    /// The queries to run: those of the range, then of the period compared with, then of the
+    /// buckets.
     pub queries: Vec<Query>,
     /// Number of the queries of the range, and of those of the period compared with.
     counts: (usize, usize),
+    /// Queries of the range whose rows are sums of those of the buckets. They are not run.
+    summed: Vec<Query>,
+    /// Names of the numbers that are not asked for.
+    left_out: Vec<&'static str>,
 }
 
 impl Plan {
@@ -107,34 +113,45 @@ impl Plan {
     ) -> Result<Self, TooManyBuckets> {
         let scope = Scope::new(question, names, dialect);
         let (series, compared) = (scope.series()?, scope.compared());
-        let mut queries = (metric.plan)(&scope);
+        let parts = question.parts.clone();
+        let is_needed = |query: &Query| query.part.is_none_or(|part| parts.has(part));
+        let plan = |scope| (metric.plan)(scope).into_iter().filter(is_needed);
+        let (needed, others): (Vec<Query>, Vec<Query>) =
+            (metric.plan)(&scope).into_iter().partition(is_needed);
+        let left_out = others.iter().filter_map(|query| query.part).collect();
+        // The buckets cover the range without gaps and overlaps. Still their sum is another number
+        // than the whole if a session is active in several of them, or if each is rounded.
+        let adds_up = question.filters.during == During::Started && !names.is_sampled;
+        let is_summed =
+            |query: &Query| series.is_some() && adds_up && query.per_slice && query.sum.is_some();
+        let (summed, mut queries): (Vec<Query>, Vec<Query>) = needed.into_iter().partition(is_summed);
         let whole = queries.len();
-        queries.extend(compared.iter().flat_map(|scope| (metric.plan)(scope)));
+        queries.extend(compared.iter().flat_map(plan));
         let counts = (whole, queries.len() - whole);
-        let per_slice = |scope| (metric.plan)(scope).into_iter().filter(|query| query.per_slice);
-        queries.extend(series.iter().flat_map(per_slice));
-        Ok(Self { metric, scope, series, compared, queries, counts })
+        queries.extend(series.iter().flat_map(plan).filter(|query| query.per_slice));
+        Ok(Self { metric, scope, series, compared, parts, queries, counts, summed, left_out })
     }
 
     /// Makes the answer from the rows of each query.
     #[must_use]
     pub fn answer(self, mut rows: Vec<Vec<Row>>) -> Answer {
-        let Self { metric, scope, series, compared, mut queries, counts } = self;
+        let Self { metric, scope, series, compared, parts, mut queries, counts, summed, left_out } = self;
         let split = |at: usize, rows: &mut Vec<Vec<Row>>| {
             let rest = rows.split_off(at.min(rows.len()));
             std::mem::replace(rows, rest)
         };
         let first = split(counts.0, &mut rows);
         let second = split(counts.1, &mut rows);
-        let whole = Results::new(&queries, first);
+        let mut whole = Results::new(&queries, first);
         let before =
             compared.as_ref().map(|_| Results::new(queries.get(counts.0..).unwrap_or_default(), second));
         let sliced = Results::new(queries.get(counts.0 + counts.1..).unwrap_or_default(), rows);
+        summed.iter().for_each(|query| whole.add_sum(query, &sliced));
 
         let view = View::whole(&whole, before.as_ref());
         let was = compared.as_ref().zip(view.compared()).map(|(scope, view)| (metric.values)(scope, &view));
         let values = (metric.values)(&scope, &view);
-        let values: Vec<NamedMeasure> = metric
+        let mut values: Vec<NamedMeasure> = metric
             .figures
             .iter()
             .zip(values)
@@ -148,17 +165,23 @@ impl Plan {
                     .map(|was| (*was, measure.change_from(was))),
             })
             .collect();
-        let tables: Vec<Table> = (metric.tables)(&scope, &view);
-        let series =
-            series.as_ref().map(|scope| series_of(metric, scope, &view, &sliced, &whole, before.as_ref()));
+        values.retain(|value| !left_out.contains(&value.name));
+        let mut tables: Vec<Table> = (metric.tables)(&scope, &view);
+        tables.retain(|table| parts.has(table.name));
+        let mut series: Vec<Series> = series
+            .as_ref()
+            .map(|scope| series_of(metric, scope, &view, &sliced, &whole, before.as_ref()))
+            .unwrap_or_default();
+        series.retain(|series| series.group.is_some() || !left_out.contains(&series.name));
         queries.truncate(counts.0);
+        queries.splice(0..0, summed);
         let not_set_up = missing(metric, &scope, &view);
         let Scope { span, zone, bucket, compare, against_models, filters, as_of, extent, .. } = scope;
         Answer {
             metric,
             values,
             tables,
-            series: series.unwrap_or_default(),
+            series,
             asked: Asked { span, zone, bucket, compare, against_models, filters },
             compared: compared.and_then(|scope| Some(Range { from: scope.span.from?, to: scope.span.to? })),
             as_of,

@@ -60,8 +60,6 @@ pub(crate) struct Scope {
     pub(crate) handover_intents: Vec<String>,
     /// Responses of a fallback, of those in the store.
     pub(crate) fallback_responses: Vec<String>,
-    /// Responses after which a silent user has abandoned the session, of those in the store.
-    pub(crate) abandon_responses: Vec<String>,
 }
 
 impl Scope {
@@ -112,7 +110,6 @@ impl Scope {
                 .cloned()
                 .collect(),
             fallback_responses: of(&definitions.fallback_responses, &names.first_responses),
-            abandon_responses: of(&definitions.abandon_responses, &names.last_responses),
             definitions,
         }
     }

@@ -134,6 +134,18 @@ impl Serialize for Value {
     }
 }
 
+/// How rows of the whole range follow from those of its buckets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sum {
+    /// Counts of equal groups are added.
+    Counts {
+        /// Number of the columns that name a group.
+        groups: usize,
+    },
+    /// Lists of values are put together.
+    Values,
+}
+
 /// One query with its bound values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Query {
@@ -145,13 +157,34 @@ pub struct Query {
     pub values: Vec<Value>,
     /// Whether the first column of its rows is the number of a bucket.
     pub(crate) per_slice: bool,
+    /// The number or list that it is for, if nothing else needs it.
+    pub(crate) part: Option<&'static str>,
+    /// How the rows of the whole range follow from those of all buckets, if they do.
+    pub(crate) sum: Option<Sum>,
 }
 
 impl Query {
     /// Makes a query without bound values.
     #[must_use]
     pub fn new(name: &'static str, sql: String) -> Self {
-        Self { name, sql, values: Vec::new(), per_slice: false }
+        Self { name, sql, values: Vec::new(), per_slice: false, part: None, sum: None }
+    }
+
+    /// Says that only this list needs the query. It runs once over the whole range.
+    pub(crate) fn for_list(self, list: &'static str) -> Self {
+        Self { per_slice: false, part: Some(list), ..self }
+    }
+
+    /// Says that only this number needs the query.
+    pub(crate) fn for_number(self, number: &'static str) -> Self {
+        Self { part: Some(number), ..self }
+    }
+
+    /// Says that the rows of the whole range are the sums of those of all buckets. The columns
+    /// after the number of the bucket are `groups` names, then counts. Distinct counts have no such
+    /// sum.
+    pub(crate) fn summed(self, groups: usize) -> Self {
+        Self { sum: Some(Sum::Counts { groups }), ..self }
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::measure::Measure;
 use crate::range::Range;
 use crate::statistics::percentile;
-use crate::value::{Query, Row, Value};
+use crate::value::{Query, Row, Sum, Value};
 
 /// The rows of all queries of a metric.
 #[derive(Debug, Default)]
@@ -27,6 +27,45 @@ impl Results {
         }
         Self { rows }
     }
+}
+
+impl Results {
+    /// Adds the rows of a query of the whole range as the sums of those of its buckets.
+    pub(crate) fn add_sum(&mut self, query: &Query, sliced: &Self) {
+        let rows = sliced.rows.get(query.name).map(Vec::as_slice).unwrap_or_default();
+        let rows = match query.sum {
+            Some(Sum::Counts { groups }) => sum_of(rows, groups),
+            Some(Sum::Values) => vec![vec![Value::Integer(0), Value::Text(joined(rows))]],
+            None => return,
+        };
+        self.rows.insert(query.name, rows);
+    }
+}
+
+/// Adds the counts of rows of equal groups in all slices.
+fn sum_of(rows: &[Row], groups: usize) -> Vec<Row> {
+    let mut sums: BTreeMap<Vec<(bool, &str)>, Row> = BTreeMap::new();
+    for row in rows {
+        let key = row.iter().skip(1).take(groups).map(Value::name_order).collect();
+        let Some(sum) = sums.get_mut(&key) else {
+            let slice = std::iter::once(Value::Integer(0));
+            sums.insert(key, slice.chain(row.iter().skip(1).cloned()).collect());
+            continue;
+        };
+        for (total, count) in sum.iter_mut().zip(row).skip(1 + groups) {
+            *total = Value::Integer(total.integer() + count.integer());
+        }
+    }
+    sums.into_values().collect()
+}
+
+/// Puts JSON lists of all slices together.
+fn joined(rows: &[Row]) -> String {
+    let inner = |row: &Row| -> Option<String> {
+        let list = row.get(1)?.text()?.trim_matches(['[', ']']);
+        (!list.is_empty()).then(|| list.to_owned())
+    };
+    format!("[{}]", rows.iter().filter_map(inner).collect::<Vec<_>>().join(","))
 }
 
 fn slice_of(row: &Row) -> i64 {
@@ -153,7 +192,7 @@ pub(crate) fn largest_first<T>(rows: &mut [T], size: impl Fn(&T) -> i64, name: i
     });
 }
 
-/// Reads the rows of one group: those that PostgreSQL has summed up, or SQLite's ordered values.
+/// Reads the row of one group: what PostgreSQL has summed up, or SQLite's list of values.
 fn distribution(rows: &[Row], first: usize) -> Distribution {
     let Some(row) = rows.first() else { return Distribution::default() };
     if row.len() > first + 1 {
@@ -164,8 +203,10 @@ fn distribution(rows: &[Row], first: usize) -> Distribution {
             percentiles: [number(2), number(3), number(4), number(5)],
         };
     }
-    let value = |row: &Row| row.get(first).and_then(Value::float);
-    let values: Vec<f64> = rows.iter().filter_map(value).collect();
+    let list = row.get(first).and_then(Value::text).unwrap_or_default();
+    // The list is the database's own.
+    let mut values: Vec<f64> = serde_json::from_str(list).unwrap_or_default();
+    values.sort_unstable_by(f64::total_cmp);
     Distribution {
         count: i64::try_from(values.len()).unwrap_or(i64::MAX),
         sum: values.iter().sum(),

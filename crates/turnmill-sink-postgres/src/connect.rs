@@ -319,6 +319,18 @@ impl Connection {
         self.lost.store(true, Ordering::Relaxed);
     }
 
+    /// Asks the server to end the statement that runs, and gives the connection up: the server may
+    /// get the request late, when another statement runs.
+    pub(crate) async fn cancel(&self) {
+        self.give_up();
+        let Ok(tls) = Tls::new(&self.settings.address) else { return };
+        let token = self.client.cancel_token();
+        let request = Box::pin(token.cancel_query(tls));
+        // A server that cannot be reached ends the statement by its own limit.
+        let limit = self.settings.connecting_limit().unwrap_or(PATIENCE);
+        let _ = tokio::time::timeout(limit, request).await;
+    }
+
     /// Converts an error. Marks the connection as lost if the error says so.
     pub(crate) fn fail(&self, error: impl Into<Failure>, doing: &str) -> StoreError {
         let error = error.into();

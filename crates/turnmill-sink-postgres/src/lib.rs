@@ -61,7 +61,7 @@ mod upkeep;
 mod value;
 mod write;
 
-pub use reader::PostgresReader;
+pub use reader::{PostgresInterrupt, PostgresReader};
 pub use settings::{ForeignKeys, PostgresSettings, SettingsError};
 pub use store::PostgresStore;
 pub use survey::{SchemaFound, Survey};

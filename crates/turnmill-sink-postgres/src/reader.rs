@@ -4,10 +4,14 @@ use std::error::Error;
 use std::fmt;
 use std::ops::ControlFlow;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut as _, BytesMut};
 use futures_util::TryStreamExt as _;
+use futures_util::future::{Either, select};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Column, Row as WireRow, Statement};
@@ -24,11 +28,31 @@ use crate::{PostgresSettings, PostgresStore};
 /// Answers queries of metrics from a store in PostgreSQL, beside its writers.
 ///
 /// The server refuses to change anything: every transaction of the connection is read-only. A query
-/// that takes longer than the time limit is ended by the server. An error leaves the reader usable,
-/// unless the connection is lost; then the next call connects again.
+/// that takes longer than the time limit is ended by the server, and so is the one that runs when a
+/// set of queries has taken that long. An error leaves the reader usable; where it costs the
+/// connection, the next call connects again.
 pub struct PostgresReader {
     settings: PostgresSettings,
     connection: Option<Connection>,
+    interrupt: PostgresInterrupt,
+}
+
+/// Ends what a [`PostgresReader`] is asked, from any thread.
+#[derive(Clone, Debug)]
+pub struct PostgresInterrupt(Arc<watch::Sender<bool>>);
+
+impl PostgresInterrupt {
+    /// Makes the reader ask the server to end the query that runs. The reader refuses all later
+    /// ones.
+    pub fn interrupt(&self) {
+        self.0.send_replace(true);
+    }
+
+    /// Waits until the reader is interrupted.
+    async fn is_set(&self) {
+        // The sender is in this value, so it cannot be gone.
+        let _ = self.0.subscribe().wait_for(|is_set| *is_set).await;
+    }
 }
 
 impl fmt::Debug for PostgresReader {
@@ -46,7 +70,8 @@ impl PostgresStore {
     #[must_use]
     pub fn reader(&self, limit: Duration) -> PostgresReader {
         let settings = self.settings().clone().with_read_only(true).with_statement_timeout(limit);
-        PostgresReader { settings, connection: None }
+        let interrupt = PostgresInterrupt(Arc::new(watch::Sender::new(false)));
+        PostgresReader { settings, connection: None, interrupt }
     }
 }
 
@@ -106,6 +131,12 @@ impl PostgresReader {
         })
     }
 
+    /// Returns a handle that ends what this reader is asked.
+    #[must_use]
+    pub fn interrupt_handle(&self) -> PostgresInterrupt {
+        self.interrupt.clone()
+    }
+
     async fn connected(&mut self) -> Result<&Connection, StoreError> {
         if self.connection.as_ref().is_none_or(Connection::is_lost) {
             let connection = Connection::open(&self.settings).await?;
@@ -125,15 +156,58 @@ impl ReadQueries for PostgresReader {
     }
 
     async fn read(&mut self, queries: &[Query]) -> Result<Vec<Vec<Row>>, StoreError> {
+        let limit = self.settings.statement_timeout;
+        let interrupt = self.interrupt.clone();
         let connection = self.connected().await?;
         let _reading = RollBack::reading_in_time(connection).await?;
+        let deadline = (!limit.is_zero()).then(|| Instant::now() + limit);
         let mut results = Vec::with_capacity(queries.len());
         for query in queries {
-            let rows = rows(connection, query).await;
-            let rows = rows.map_err(|error| connection.fail(error, &format!("asking for {}", query.name)))?;
+            let name = query.name;
+            let reading = pin!(rows(connection, query));
+            let rows = match select(pin!(over(&interrupt, deadline)), reading).await {
+                Either::Right((rows, _)) => {
+                    rows.map_err(|error| connection.fail(error, &format!("asking for {name}")))?
+                }
+                Either::Left((why, _)) => {
+                    connection.cancel().await;
+                    return Err(why.error(name, limit));
+                }
+            };
             results.push(rows);
         }
         Ok(results)
+    }
+}
+
+/// Why a query is ended before it has its rows.
+enum Over {
+    Interrupted,
+    Late,
+}
+
+impl Over {
+    fn error(&self, name: &str, limit: Duration) -> StoreError {
+        let detail = match self {
+            Self::Interrupted => format!("the query {name} was interrupted"),
+            Self::Late => format!(
+                "the query {name} took longer than {} s: ask for a shorter range, or raise the limit",
+                limit.as_secs_f64()
+            ),
+        };
+        StoreError::Unusable { detail, source: None }
+    }
+}
+
+/// Waits until a query has to end.
+async fn over(interrupt: &PostgresInterrupt, deadline: Option<Instant>) -> Over {
+    let Some(deadline) = deadline else {
+        interrupt.is_set().await;
+        return Over::Interrupted;
+    };
+    match select(pin!(interrupt.is_set()), pin!(sleep_until(deadline))).await {
+        Either::Left(_) => Over::Interrupted,
+        Either::Right(_) => Over::Late,
     }
 }
 

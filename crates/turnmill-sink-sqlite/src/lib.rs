@@ -57,6 +57,6 @@ mod value;
 mod write;
 
 pub use inspect::Survey;
-pub use reader::SqliteReader;
+pub use reader::{SqliteInterrupt, SqliteReader};
 pub use store::SqliteStore;
 pub use transaction::SqliteTransaction;

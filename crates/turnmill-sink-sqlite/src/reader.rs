@@ -1,11 +1,14 @@
 //! A connection of its own that answers queries and changes nothing.
 
+use std::fmt;
 use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::types::{Null, ToSql, ToSqlOutput, ValueRef};
-use rusqlite::{Connection, Error, ErrorCode};
+use rusqlite::{Connection, Error, ErrorCode, InterruptHandle};
 use turnmill_analytics::{Query, QueryResult, ReadQueries, Row, Value};
 use turnmill_sink::StoreError;
 use turnmill_sql::Dialect;
@@ -41,6 +44,33 @@ pub struct SqliteReader {
     connection: Connection,
     store: SqliteStore,
     limit: Duration,
+    interrupt: SqliteInterrupt,
+}
+
+/// Ends what a [`SqliteReader`] is asked, from any thread.
+#[derive(Clone)]
+pub struct SqliteInterrupt {
+    /// SQLite forgets an interrupt that comes between two statements; this does not.
+    is_set: Arc<AtomicBool>,
+    handle: Arc<InterruptHandle>,
+}
+
+impl SqliteInterrupt {
+    /// Ends the query that runs, and refuses all later ones of the reader.
+    pub fn interrupt(&self) {
+        self.is_set.store(true, Ordering::Relaxed);
+        self.handle.interrupt();
+    }
+
+    fn is_set(&self) -> bool {
+        self.is_set.load(Ordering::Relaxed)
+    }
+}
+
+impl fmt::Debug for SqliteInterrupt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteInterrupt").field("is_set", &self.is_set()).finish_non_exhaustive()
+    }
 }
 
 impl SqliteStore {
@@ -76,11 +106,38 @@ impl SqliteStore {
         };
         let store = SqliteStore::file(path).busy_timeout(self.busy_timeout).read_only();
         let (connection, _) = connect::open_as_it_is(&store)?;
-        Ok(SqliteReader { connection, store, limit })
+        let handle = Arc::new(connection.get_interrupt_handle());
+        let interrupt = SqliteInterrupt { is_set: Arc::default(), handle };
+        Ok(SqliteReader { connection, store, limit, interrupt })
     }
 }
 
 impl SqliteReader {
+    /// Returns a handle that ends what this reader is asked.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use turnmill_analytics::{Query, ReadQueries};
+    /// # use turnmill_model::Settings;
+    /// # use turnmill_sink::Store;
+    /// use turnmill_sink_sqlite::SqliteStore;
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("rasa.sqlite");
+    /// # pollster::block_on(async {
+    /// # SqliteStore::file(&path).open(&Settings::default()).await?;
+    /// let mut reader = SqliteStore::file(&path).reader(Duration::from_secs(600))?;
+    /// reader.interrupt_handle().interrupt();
+    /// let one = Query::new("one", "SELECT 1".into());
+    /// assert!(reader.read(&[one]).await.is_err(), "nobody waits for the answer any more");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn interrupt_handle(&self) -> SqliteInterrupt {
+        self.interrupt.clone()
+    }
+
     fn read_all(&self, queries: &[Query]) -> Result<Vec<Vec<Row>>, StoreError> {
         self.in_time(|| {
             let read = |query: &Query| self.rows(query).map_err(|error| self.error(error, query.name));
@@ -94,7 +151,9 @@ impl SqliteReader {
             .execute_batch("BEGIN")
             .map_err(|error| self.store.error(error, "beginning to read"))?;
         let deadline = Instant::now() + self.limit;
-        self.connection.progress_handler(STEPS, Some(move || Instant::now() > deadline));
+        let interrupt = self.interrupt.clone();
+        let is_over = move || Instant::now() > deadline || interrupt.is_set();
+        self.connection.progress_handler(STEPS, Some(is_over));
         let result = read();
         self.connection.progress_handler(0, None::<fn() -> bool>);
         roll_back(Some(&self.connection));
@@ -179,6 +238,12 @@ impl SqliteReader {
     }
 
     fn rows(&self, query: &Query) -> rusqlite::Result<Vec<Row>> {
+        if self.interrupt.is_set() {
+            return Err(Error::SqliteFailure(
+                rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_INTERRUPT),
+                None,
+            ));
+        }
         let mut statement = self.connection.prepare_cached(&query.sql)?;
         let columns = statement.column_count();
         let mut rows = statement.query(rusqlite::params_from_iter(query.values.iter().map(Bound)))?;
@@ -192,6 +257,10 @@ impl SqliteReader {
 
     fn error(&self, error: Error, name: &str) -> StoreError {
         if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) {
+            if self.interrupt.is_set() {
+                let detail = format!("the query {name} was interrupted");
+                return StoreError::Unusable { detail, source: None };
+            }
             let detail = format!(
                 "the query {name} took longer than {} s: ask for a shorter range, or raise the limit",
                 self.limit.as_secs_f64()

@@ -34,6 +34,6 @@ mod unknown;
 mod upkeep;
 
 pub use any::AnyStore;
-pub use reader::AnyReader;
+pub use reader::{AnyInterrupt, AnyReader};
 pub use transaction::AnyTransaction;
 pub use unknown::UnknownStore;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use turnmill_analytics::{Query, QueryResult, ReadQueries, Row};
 use turnmill_sink::StoreError;
 #[cfg(feature = "postgres")]
-use turnmill_sink_postgres::PostgresReader;
-use turnmill_sink_sqlite::SqliteReader;
+use turnmill_sink_postgres::{PostgresInterrupt, PostgresReader};
+use turnmill_sink_sqlite::{SqliteInterrupt, SqliteReader};
 use turnmill_sql::Dialect;
 
 use crate::AnyStore;
@@ -35,6 +35,27 @@ impl AnyStore {
             Self::Sqlite(store) => Ok(AnyReader::Sqlite(Box::new(store.reader(limit)?))),
             #[cfg(feature = "postgres")]
             Self::Postgres(store) => Ok(AnyReader::Postgres(Box::new(store.reader(limit)))),
+        }
+    }
+}
+
+/// Ends what an [`AnyReader`] is asked, from any thread.
+#[derive(Clone, Debug)]
+pub enum AnyInterrupt {
+    /// Of a SQLite file.
+    Sqlite(SqliteInterrupt),
+    /// Of PostgreSQL.
+    #[cfg(feature = "postgres")]
+    Postgres(PostgresInterrupt),
+}
+
+impl AnyInterrupt {
+    /// Ends the query that runs in the database, and refuses all later ones of the reader.
+    pub fn interrupt(&self) {
+        match self {
+            Self::Sqlite(interrupt) => interrupt.interrupt(),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(interrupt) => interrupt.interrupt(),
         }
     }
 }
@@ -84,6 +105,16 @@ impl AnyReader {
             Self::Sqlite(reader) => reader.ask(sql, most),
             #[cfg(feature = "postgres")]
             Self::Postgres(reader) => reader.ask(sql, most).await,
+        }
+    }
+
+    /// Returns a handle that ends what this reader is asked.
+    #[must_use]
+    pub fn interrupt_handle(&self) -> AnyInterrupt {
+        match self {
+            Self::Sqlite(reader) => AnyInterrupt::Sqlite(reader.interrupt_handle()),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(reader) => AnyInterrupt::Postgres(reader.interrupt_handle()),
         }
     }
 }

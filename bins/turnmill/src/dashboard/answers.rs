@@ -18,12 +18,14 @@ use turnmill_markers::{FileFormat, MarkerSet, SourceFile};
 use turnmill_model::{Event, SessionId};
 use turnmill_pipeline::{PatternEvent, PatternTools, Stop, explain};
 use turnmill_sink::{Inspect, LedgerEntry, Store, StoreError};
-use turnmill_stores::{AnyReader, AnyStore};
+use turnmill_stores::{AnyInterrupt, AnyReader, AnyStore};
 
 use crate::markers::preview_json as markers_json;
 
 /// Number of values that a filter offers.
 const VALUES: usize = 500;
+/// Message for a question whose caller has gone.
+const GIVEN_UP: &str = "the question was given up";
 
 /// How long the list of releases is kept: it takes a pass over all sessions.
 const RELEASES_KEPT: Duration = Duration::from_secs(60);
@@ -107,21 +109,59 @@ impl StoreAnswers {
     }
 }
 
+/// Ends a question when it is dropped, because its caller has gone.
+#[derive(Default)]
+struct EndWhenDropped(Arc<Mutex<Progress>>);
+
+/// How far a question is.
+#[derive(Default)]
+enum Progress {
+    /// It has no connection yet.
+    #[default]
+    Waiting,
+    /// It is asked on a connection, which this interrupts.
+    Asked(AnyInterrupt),
+    /// Its caller has gone.
+    Dropped,
+}
+
+impl Drop for EndWhenDropped {
+    fn drop(&mut self) {
+        let mut progress = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Progress::Asked(interrupt) = std::mem::replace(&mut *progress, Progress::Dropped) {
+            interrupt.interrupt();
+        }
+    }
+}
+
+/// Says that a question is asked on this connection, or is no longer. Returns whether its caller
+/// still waits.
+fn advance(progress: &Mutex<Progress>, to: Progress) -> bool {
+    let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
+    if matches!(*progress, Progress::Dropped) {
+        return false;
+    }
+    *progress = to;
+    true
+}
+
 impl Answers for StoreAnswers {
     fn answer(&self, subject: Subject) -> AnswerFuture<'_> {
         let shared = Arc::clone(&self.0);
         Box::pin(async move {
             let runtime = Handle::current();
+            let end = EndWhenDropped::default();
+            let progress = Arc::clone(&end.0);
             // SQLite blocks the thread that reads it.
-            let work = tokio::task::spawn_blocking(move || runtime.block_on(shared.answer(subject)));
-            work.await
-                .unwrap_or_else(|_| Err(Refusal::Unavailable { message: "the question was given up".into() }))
+            let work =
+                tokio::task::spawn_blocking(move || runtime.block_on(shared.answer(subject, &progress)));
+            work.await.unwrap_or_else(|_| Err(Refusal::Unavailable { message: GIVEN_UP.into() }))
         })
     }
 }
 
 impl Shared {
-    async fn answer(&self, subject: Subject) -> Result<String, Refusal> {
+    async fn answer(&self, subject: Subject, progress: &Mutex<Progress>) -> Result<String, Refusal> {
         if self.live.as_ref().is_some_and(|live| !live().is_open) {
             return Err(Refusal::Unavailable { message: "the service has not opened its store yet".into() });
         }
@@ -133,7 +173,16 @@ impl Shared {
             Some(reader) => reader,
             None => self.connected().map_err(|error| self.refusal(started, &error))?,
         };
+        let given_up = || Refusal::Unavailable { message: GIVEN_UP.into() };
+        if !advance(progress, Progress::Asked(reader.interrupt_handle())) {
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
+            return Err(given_up());
+        }
         let answer = self.answer_with(&mut reader, subject).await;
+        // A reader that was interrupted is not used again.
+        if !advance(progress, Progress::Waiting) {
+            return Err(given_up());
+        }
         let result = answer.map_err(|error| match error {
             AskError::Store(error) => self.refusal(started, &error),
             AskError::NoFacts => Refusal::NotSetUp {

@@ -34,16 +34,15 @@ pub(crate) static CONTAINMENT: Metric = Metric {
     split: None,
     plan: |scope| {
         let mut draft = scope.draft();
-        let Rows { slice, from, kept } = draft.sessions();
+        let rows = draft.sessions();
         let escalated = draft.escalated();
         let engaged = draft.engaged();
-        vec![draft.per_slice(
-            "sessions",
-            &format!(
-                "SELECT {slice}, count(*), count(CASE WHEN {escalated} THEN 1 END),\n\
-                 count(CASE WHEN {engaged} THEN 1 END)\nFROM {from}\nWHERE {kept}\nGROUP BY 1"
-            ),
-        )]
+        let columns = [
+            "count(*)",
+            &format!("count(CASE WHEN {escalated} THEN 1 END)"),
+            &format!("count(CASE WHEN {engaged} THEN 1 END)"),
+        ];
+        vec![draft.totals("sessions", &rows, &columns).summed(0)]
     },
     values: |_, view| {
         // Every escalated session is engaged.
@@ -69,19 +68,13 @@ pub(crate) static ESCALATION: Metric = Metric {
     split: None,
     plan: |scope| {
         let mut draft = scope.draft();
-        let Rows { slice, from, kept } = draft.sessions();
+        let rows = draft.sessions();
         let escalated = draft.escalated();
-        let sessions = draft.per_slice(
-            "sessions",
-            &format!(
-                "SELECT {slice}, count(*), count(CASE WHEN {escalated} THEN 1 END)\n\
-                 FROM {from}\nWHERE {kept}\nGROUP BY 1"
-            ),
-        );
-        let mut queries = vec![sessions];
-        queries.extend(moments(scope));
-        queries.push(published_nlu(scope));
-        queries.push(published_calm(scope));
+        let columns = ["count(*)", &format!("count(CASE WHEN {escalated} THEN 1 END)")];
+        let mut queries = vec![draft.totals("sessions", &rows, &columns).summed(0)];
+        queries.extend(moments(scope).into_iter().map(|query| query.for_list("by_preceding_intent")));
+        queries.push(published_nlu(scope).for_list("published_nlu"));
+        queries.push(published_calm(scope).for_list("published_calm"));
         queries
     },
     values: |_, view| vec![Measure::share(view.integer("sessions", 2), view.integer("sessions", 1))],
@@ -143,7 +136,10 @@ pub(crate) static ABANDONMENT: Metric = Metric {
         },
     ],
     split: None,
-    plan: |scope| vec![endings(scope), published_abandonment(scope), abandoned_by_response(scope)],
+    plan: |scope| {
+        let by_response = abandoned_by_response(scope).for_list("by_last_template");
+        vec![endings(scope), published_abandonment(scope).for_number("published"), by_response]
+    },
     values: |_, view| {
         let [escalated, abandoned, finished, ..] = ending_counts(view);
         let (n, d) = (view.integer("published", 1), view.integer("published", 2));
@@ -183,7 +179,7 @@ pub(crate) static THREE_WAYS: Metric = Metric {
         count("unused", "sessions without a turn"),
     ],
     split: None,
-    plan: |scope| vec![endings(scope), endings_by(scope, "s.channel")],
+    plan: |scope| vec![endings(scope), endings_by(scope, "s.channel").for_list("by_channel")],
     values: |_, view| ending_counts(view).into_iter().map(Measure::Count).collect(),
     tables: |_, view| vec![compared(view, "by_channel", "channel")],
 };
@@ -237,12 +233,9 @@ pub(crate) static REPEAT_CONTACT: Metric = Metric {
 /// Counts sessions by their ending.
 pub(crate) fn endings(scope: &Scope) -> Query {
     let mut draft = scope.draft();
-    let Rows { slice, from, kept } = draft.sessions();
+    let rows = draft.sessions();
     let ending = draft.ending();
-    draft.per_slice(
-        "endings",
-        &format!("SELECT {slice}, {ending} AS ending, count(*)\nFROM {from}\nWHERE {kept}\nGROUP BY 1, 2"),
-    )
+    draft.totals_by("endings", &rows, &ending, &["count(*)"]).summed(1)
 }
 
 /// Returns the counts of [`endings`]: escalated, abandoned, finished, open, unused.
@@ -271,15 +264,16 @@ pub(crate) fn abandoned_by_response(scope: &Scope) -> Query {
 fn published_abandonment(scope: &Scope) -> Query {
     let mut draft = scope.draft();
     let responses = draft.list(&scope.definitions.published_abandon_responses);
-    let Rows { slice, from, kept } = draft.rows("last_message", "r.timestamp");
     draft.with_last_messages();
-    draft.per_slice(
+    let Rows { slice, from, kept } = draft.rows_before_buckets("last_message", "r.timestamp");
+    let query = draft.per_slice(
         "published",
         &format!(
             "SELECT {slice}, count(CASE WHEN r.template_name IN {responses} THEN 1 END), count(*)\n\
              FROM {from}\nWHERE {kept}\nGROUP BY 1"
         ),
-    )
+    );
+    query.summed(0)
 }
 
 fn published_nlu(scope: &Scope) -> Query {
@@ -334,8 +328,22 @@ pub(crate) fn moments(scope: &Scope) -> Vec<Query> {
     let Rows { slice, from, kept } = draft.sessions();
     let escalated = draft.escalated();
     let intents = draft.list(&scope.handover_intents);
-    let actions = draft.list(&scope.definitions.handover_actions);
-    let markers = draft.list(&scope.definitions.escalation_markers);
+    // Actions and markers are read only where some hand over: the tables are large.
+    let mut others = String::new();
+    if !scope.definitions.handover_actions.is_empty() {
+        let actions = draft.list(&scope.definitions.handover_actions);
+        others.push_str(&format!(
+            "UNION ALL SELECT session_id, timestamp, 0 FROM rasa_action WHERE name IN {actions}\n"
+        ));
+    }
+    if !scope.definitions.escalation_markers.is_empty() {
+        let markers = draft.list(&scope.definitions.escalation_markers);
+        others.push_str(&format!(
+            "UNION ALL SELECT k.session_id, e.timestamp, 0 FROM rasa_markers k\n\
+             JOIN rasa_patterns p ON p.id = k.pattern_id JOIN rasa_event e ON e.id = k.event_id\n\
+             WHERE p.name IN {markers}\n"
+        ));
+    }
     // An event that is a request of the user comes before another one of the same time.
     let moments = draft.once("moments", &format!(
             "SELECT {slice}, s.session_id, s.started_at, m.at, m.asked, s.last_event_at\nFROM {from}\nJOIN (\n\
@@ -345,11 +353,7 @@ pub(crate) fn moments(scope: &Scope) -> Vec<Query> {
              UNION ALL SELECT session_id, inserted_at, 1 FROM rasa_llm_command WHERE command = '{HANDOVER_COMMAND}'\n\
              UNION ALL SELECT session_id, inserted_at, 0 FROM rasa_flow_status\n\
              WHERE flow_identifier = '{HANDOVER_FLOW}' AND flow_status = 'started'\n\
-             UNION ALL SELECT session_id, timestamp, 0 FROM rasa_action WHERE name IN {actions}\n\
-             UNION ALL SELECT k.session_id, e.timestamp, 0 FROM rasa_markers k\n\
-             JOIN rasa_patterns p ON p.id = k.pattern_id JOIN rasa_event e ON e.id = k.event_id\n\
-             WHERE p.name IN {markers}\n\
-             ) m ON m.session_id = s.session_id\nWHERE {kept}\n  AND {escalated}\n\
+             {others}) m ON m.session_id = s.session_id\nWHERE {kept}\n  AND {escalated}\n\
              ORDER BY s.session_id, m.at, m.asked DESC"
         ),
     );

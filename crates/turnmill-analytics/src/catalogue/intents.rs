@@ -50,9 +50,9 @@ pub(crate) static TOP_INTENTS: Metric = Metric {
 
 pub(crate) fn messages(scope: &Scope) -> Query {
     let mut draft = scope.draft();
-    let Rows { slice, from, kept } = draft.turns();
+    let rows = draft.turns();
     let count = draft.count_turns(None);
-    draft.per_slice("messages", &format!("SELECT {slice}, {count}\nFROM {from}\nWHERE {kept}\nGROUP BY 1"))
+    draft.totals("messages", &rows, &[&count]).summed(0)
 }
 
 pub(crate) fn by_intent(scope: &Scope) -> Query {
@@ -61,13 +61,12 @@ pub(crate) fn by_intent(scope: &Scope) -> Query {
 
 fn intents(scope: &Scope, hide_null: bool) -> Query {
     let mut draft = scope.draft();
-    let Rows { slice, from, kept } = draft.turns();
+    let mut rows = draft.turns();
     let count = draft.count_turns(None);
-    let hidden = if hide_null { "\n  AND t.intent IS NOT NULL" } else { "" };
-    draft.per_slice(
-        "by_intent",
-        &format!("SELECT {slice}, t.intent, {count}\nFROM {from}\nWHERE {kept}{hidden}\nGROUP BY 1, 2"),
-    )
+    if hide_null {
+        rows = rows.and("t.intent IS NOT NULL");
+    }
+    draft.totals_by("by_intent", &rows, "t.intent", &[&count]).summed(1)
 }
 
 /// Returns what a share was, its change in points, and both ends of the 95 % interval.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use turnmill_model::Micros;
 
 use crate::answer::Table;
-use crate::catalogue::usage::shares;
+use crate::catalogue::usage::{sessions, shares};
 use crate::draft::{MESSAGE_OF_TURN, Rows};
 use crate::measure::Measure;
 use crate::metric::{Chart, Counted, Metric, Source, Unit, count, no_tables, no_values, share};
@@ -32,7 +32,14 @@ pub(crate) static FALLBACK: Metric = Metric {
         count("taken_by_form", "messages with a fallback intent that a form took"),
     ],
     split: None,
-    plan: |scope| vec![turns(scope), in_a_row(scope), sessions(scope), by_preceding(scope)],
+    plan: |scope| {
+        vec![
+            turns(scope),
+            in_a_row(scope).for_number("sessions_two_in_a_row"),
+            sessions(scope).for_number("sessions_two_in_a_row"),
+            by_preceding(scope),
+        ]
+    },
     values: |_, view| {
         let [turns, missed, intents, taken] = [1, 2, 3, 4].map(|column| view.integer("turns", column));
         vec![
@@ -47,41 +54,29 @@ pub(crate) static FALLBACK: Metric = Metric {
 
 pub(crate) fn turns(scope: &Scope) -> Query {
     let mut draft = scope.draft();
-    let Rows { slice, from, kept } = draft.turns();
+    let rows = draft.turns();
     let missed = draft.missed();
     let fallback = draft.list(&scope.definitions.fallback_intents);
     let (all, missed) = (draft.count_turns(None), draft.count_turns(Some(&missed)));
     let intents = draft.count_turns(Some(&format!("t.intent IN {fallback}")));
     let taken = draft.count_turns(Some(&format!("t.intent IN {fallback} AND t.form_took")));
-    draft.per_slice(
-        "turns",
-        &format!(
-            "SELECT {slice}, {all}, {missed},\n{intents},\n{taken}\n\
-             FROM {from}\nWHERE {kept}\nGROUP BY 1"
-        ),
-    )
+    draft.totals("turns", &rows, &[&all, &missed, &intents, &taken]).summed(0)
 }
 
 /// Counts the sessions with two missed turns next to each other.
 fn in_a_row(scope: &Scope) -> Query {
     let mut draft = scope.draft();
-    let Rows { slice, from, kept } = draft.sessions();
+    // Few sessions have two missed turns, so only these are read in the order of their turns.
     let missed = draft.missed();
-    draft.per_slice(
-        "in_a_row",
-        &format!(
-            "SELECT {slice}, count(*)\nFROM {from}\nWHERE {kept}\n  AND s.session_id IN (\n\
-             SELECT session_id FROM (SELECT t.session_id, {missed} AS missed,\n\
-             lag({missed}) OVER (PARTITION BY t.session_id ORDER BY t.asked_at, t.turn_id) AS before\n\
-             FROM ext_turn t) q WHERE missed AND before)\nGROUP BY 1"
-        ),
-    )
-}
-
-fn sessions(scope: &Scope) -> Query {
-    let mut draft = scope.draft();
-    let Rows { slice, from, kept } = draft.sessions();
-    draft.per_slice("sessions", &format!("SELECT {slice}, count(*)\nFROM {from}\nWHERE {kept}\nGROUP BY 1"))
+    let rows = draft.sessions().and(&format!(
+        "s.session_id IN (\n\
+         SELECT session_id FROM (SELECT t.session_id, {missed} AS missed,\n\
+         lag({missed}) OVER (PARTITION BY t.session_id ORDER BY t.asked_at, t.turn_id) AS before\n\
+         FROM ext_turn t WHERE t.session_id IN (\n\
+         SELECT t.session_id FROM ext_turn t WHERE {missed} GROUP BY t.session_id HAVING count(*) > 1)\n\
+         ) q WHERE missed AND before)"
+    ));
+    draft.totals("in_a_row", &rows, &["count(*)"]).summed(0)
 }
 
 /// Counts missed turns by the turn before in their session.
@@ -97,7 +92,7 @@ fn by_preceding(scope: &Scope) -> Query {
              ) p ON p.turn_id = t.turn_id\nWHERE {kept}\n  AND {missed}\nGROUP BY 1, 2, 3"
         ),
     );
-    Query { per_slice: false, ..query }
+    query.for_list("by_preceding")
 }
 
 fn preceding(view: &View<'_>) -> Table {
@@ -317,13 +312,14 @@ pub(crate) static UNHANDLED: Metric = Metric {
         let Rows { slice, from, kept } = draft.turns();
         let missed = draft.missed();
         let count = draft.count_turns(None);
-        vec![draft.per_slice(
+        let query = draft.per_slice(
             "texts",
             &format!(
                 "SELECT {slice}, m.text, {count}\nFROM {from}{MESSAGE_OF_TURN}\nWHERE {kept}\n\
                  AND {missed}\nGROUP BY 1, 2"
             ),
-        )]
+        );
+        vec![query.summed(1)]
     },
     values: |_, view| vec![Measure::Count(i64::try_from(unhandled(view).len()).unwrap_or(i64::MAX))],
     tables: |scope, view| {

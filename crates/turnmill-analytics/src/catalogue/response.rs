@@ -71,14 +71,14 @@ pub(crate) static RESPONSE_TIME: Metric = Metric {
             let rows = draft.turns();
             let query =
                 draft.distribution(name, &rows, &[group], "t.response_us", "t.response_us IS NOT NULL");
-            queries.push(Query { per_slice: false, ..query });
+            queries.push(query.for_list(name));
         }
         let mut draft = scope.draft();
         let rows = draft.turns();
         let weight = draft.weight_of_turn();
         let query = draft.histogram("histogram", &rows, "t.response_us", weight, "TRUE", &BOUNDS);
-        queries.push(Query { per_slice: false, ..query });
-        queries.push(slowest(scope));
+        queries.push(query.for_list("histogram"));
+        queries.push(slowest(scope).for_list("slowest"));
         queries
     },
     values: |_, view| {
@@ -132,9 +132,9 @@ pub(crate) static NO_ANSWER: Metric = Metric {
 
 fn turns(scope: &Scope) -> Query {
     let mut draft = scope.draft();
-    let Rows { slice, from, kept } = draft.turns();
+    let rows = draft.turns();
     let count = draft.count_turns(None);
-    draft.per_slice("turns", &format!("SELECT {slice}, {count}\nFROM {from}\nWHERE {kept}\nGROUP BY 1"))
+    draft.totals("turns", &rows, &[&count]).summed(0)
 }
 
 /// Returns the answered turns and the sums that make their mean, of a sampled source.
@@ -199,7 +199,7 @@ fn without_answer(scope: &Scope, name: &'static str, group: Option<&str>) -> Que
              FROM {from}\nWHERE {kept}\nGROUP BY 1{by}"
         ),
     );
-    Query { per_slice: group.is_none(), ..query }
+    if group.is_some() { query.for_list(name) } else { query }
 }
 
 fn unanswered(view: &View<'_>, name: &'static str, column: &'static str) -> Table {

@@ -103,7 +103,7 @@ pub(crate) static TIME_PER_SESSION: Metric = Metric {
         let mut draft = scope.draft();
         let rows = draft.sessions();
         let bins = draft.histogram("histogram", &rows, &time, "1", "s.turns > 0", &BOUNDS);
-        vec![all, Query { per_slice: false, ..by_ending }, Query { per_slice: false, ..bins }]
+        vec![all, by_ending.for_list("by_ending"), bins.for_list("histogram")]
     },
     values: |_, view| {
         let time = view.distribution("time");

@@ -19,17 +19,19 @@ pub(crate) static CONVERSATIONS: Metric = Metric {
     figures: &[count("conversations", "sessions with a turn"), count("senders", "senders of these sessions")],
     split: None,
     plan: |scope| {
-        let mut draft = scope.draft();
-        let Rows { slice, from, kept } = draft.sessions();
-        vec![draft.per_slice(
-            "conversations",
-            &format!(
-                "SELECT {slice}, count(*), count(DISTINCT s.sender_id)\n\
-                 FROM {from}\nWHERE {kept}\n  AND s.turns > 0\nGROUP BY 1"
-            ),
-        )]
+        let query = |name, column| {
+            let mut draft = scope.draft();
+            let rows = draft.sessions().and("s.turns > 0");
+            draft.totals(name, &rows, &[column])
+        };
+        vec![
+            query("conversations", "count(*)").summed(0),
+            query("senders", "count(DISTINCT s.sender_id)").for_number("senders"),
+        ]
     },
-    values: |_, view| counts(view, "conversations", 2),
+    values: |_, view| {
+        ["conversations", "senders"].map(|query| Measure::Count(view.integer(query, 1))).to_vec()
+    },
     tables: no_tables,
 };
 
@@ -49,18 +51,14 @@ pub(crate) static USERS: Metric = Metric {
     split: None,
     plan: |scope| {
         let mut draft = scope.draft();
-        let Rows { slice, from, kept } = draft.sessions();
+        let rows = draft
+            .sessions()
+            .joined("JOIN rasa_sender r ON r.id = s.sender_id\nLEFT JOIN rasa_user u ON u.id = r.user_id");
         let new = draft.in_slice("coalesce(u.first_seen, r.first_seen)");
         let user = "coalesce(r.user_id, s.sender_id)";
-        vec![draft.per_slice(
-            "users",
-            &format!(
-                "SELECT {slice}, count(DISTINCT {user}),\n\
-                 count(DISTINCT CASE WHEN {new} THEN {user} END)\n\
-                 FROM {from}\nJOIN rasa_sender r ON r.id = s.sender_id\n\
-                 LEFT JOIN rasa_user u ON u.id = r.user_id\nWHERE {kept}\nGROUP BY 1"
-            ),
-        )]
+        let columns =
+            [format!("count(DISTINCT {user})"), format!("count(DISTINCT CASE WHEN {new} THEN {user} END)")];
+        vec![draft.totals("users", &rows, &columns.each_ref().map(String::as_str))]
     },
     values: |_, view| counts(view, "users", 2),
     tables: no_tables,
@@ -94,11 +92,12 @@ pub(crate) static CHANNELS: Metric = Metric {
     figures: &[count("sessions", "sessions")],
     split: Some("by_channel"),
     plan: |scope| {
-        let sender = "\nJOIN rasa_sender c ON c.id = s.sender_id";
+        let sender = "JOIN rasa_sender c ON c.id = s.sender_id";
         let mut queries = vec![sessions(scope), by_channel(scope, "s.channel", "")];
         let published = by_channel(scope, "c.channel", sender);
-        queries.push(Query { name: "by_sender_channel", ..published });
-        queries.push(senders_by_channel(scope));
+        let published = Query { name: "by_sender_channel", ..published };
+        queries.push(published.for_list("by_sender_channel"));
+        queries.push(senders_by_channel(scope).for_list("senders"));
         queries
     },
     values: |_, view| counts(view, "sessions", 1),
@@ -154,17 +153,14 @@ pub(crate) static USER_SESSIONS: Metric = Metric {
 
 pub(crate) fn sessions(scope: &Scope) -> Query {
     let mut draft = scope.draft();
-    let Rows { slice, from, kept } = draft.sessions();
-    draft.per_slice("sessions", &format!("SELECT {slice}, count(*)\nFROM {from}\nWHERE {kept}\nGROUP BY 1"))
+    let rows = draft.sessions();
+    draft.totals("sessions", &rows, &["count(*)"]).summed(0)
 }
 
 pub(crate) fn by_channel(scope: &Scope, channel: &str, join: &str) -> Query {
     let mut draft = scope.draft();
-    let Rows { slice, from, kept } = draft.sessions();
-    draft.per_slice(
-        "by_channel",
-        &format!("SELECT {slice}, {channel}, count(*)\nFROM {from}{join}\nWHERE {kept}\nGROUP BY 1, 2"),
-    )
+    let rows = draft.sessions().joined(join);
+    draft.totals_by("by_channel", &rows, channel, &["count(*)"]).summed(1)
 }
 
 /// Counts senders as the published query does: by the time at which each was first seen.

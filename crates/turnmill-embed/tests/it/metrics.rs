@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde_json::Value as Json;
 use turnmill_analytics::statistics::{Share, benjamini_hochberg, difference_interval, pooled_p};
 use turnmill_analytics::{
-    Answer, Bucket, Compare, Ending, Filters, Funnel, METRICS, Measure, Metric, Over, Query, Question,
+    Answer, Bucket, Compare, Ending, Filters, Funnel, METRICS, Measure, Metric, Over, Parts, Query, Question,
     ReadQueries, Row, Span, When, answer, metric, parse_time,
 };
 use turnmill_embed::Loader;
@@ -224,6 +224,89 @@ fn postgres_has_the_values_of_the_evaluation() {
         });
         assert_none(&differences);
     }
+}
+
+/// Checks every metric of the store: what a part of an answer says is what the whole one says, and
+/// a whole one with buckets what it says without.
+async fn check_parts<S: ReadQueries>(store: &mut S, is_exact: bool)
+where
+    S::Error: std::fmt::Debug,
+{
+    let steps = ["intent:report_issue", "response:utter_ask_parcel_id"].map(|step| step.parse().unwrap());
+    let funnel = Funnel { steps: steps.to_vec(), ..Funnel::default() };
+    let plain = Question { funnel, top: 1000, ..Question::default() };
+    let zone = "Asia/Kathmandu".parse().unwrap();
+    let sliced = Question { over: Over::Buckets(Bucket::FiveMinutes), zone, ..plain.clone() };
+    let plain = Question { zone, ..plain };
+    let close = |one: Option<f64>, other: Option<f64>| match (one, other) {
+        (Some(one), Some(other)) => (one - other).abs() <= CLOSE * other.abs(),
+        (one, other) => one == other,
+    };
+    for metric in METRICS {
+        let whole = answer(store, &[metric], &plain).await.unwrap().remove(0);
+        let full = answer(store, &[metric], &sliced).await.unwrap().remove(0);
+        assert_eq!(full.queries.len(), whole.queries.len(), "{}", metric.id);
+        for (one, other) in full.values.iter().zip(&whole.values) {
+            assert_eq!(one.name, other.name);
+            assert!(
+                close(one.measure.value(), other.measure.value()),
+                "{} {}: {one:?} {other:?}",
+                metric.id,
+                one.name
+            );
+        }
+        let sorted = |answer: &Answer| -> Vec<String> {
+            let rows = answer.tables.iter().flat_map(|table| table.rows.iter().map(|row| (table.name, row)));
+            let mut rows: Vec<String> = rows.map(|row| format!("{row:?}")).collect();
+            rows.sort();
+            rows
+        };
+        // PostgreSQL adds floats in any order, which shows in their last digits only.
+        if is_exact {
+            assert_eq!(sorted(&full), sorted(&whole), "{}", metric.id);
+        }
+        let none = Question { parts: Parts::Named(Vec::new()), ..sliced.clone() };
+        let none = answer(store, &[metric], &none).await.unwrap().remove(0);
+        assert!(none.tables.is_empty());
+        assert_eq!(none.values.first().map(|value| value.name), full.values.first().map(|value| value.name));
+        for value in &none.values {
+            assert!(close(value.measure.value(), full.value(value.name).unwrap().value()), "{}", metric.id);
+        }
+        let named = |answer: &Answer| -> Vec<String> {
+            answer.series.iter().map(|series| format!("{} {:?}", series.name, series.group)).collect()
+        };
+        let all = named(&full);
+        assert!(named(&none).iter().all(|name| all.contains(name)), "{}", metric.id);
+        let tables = full.tables.iter().map(|table| table.name);
+        for name in tables.chain(full.values.iter().map(|value| value.name)) {
+            let parts = Parts::Named(vec![name.to_owned()]);
+            let part =
+                answer(store, &[metric], &Question { parts, ..plain.clone() }).await.unwrap().remove(0);
+            assert!(part.tables.iter().all(|table| table.name == name), "{} {name}", metric.id);
+            let rows = |answer: &Answer| answer.table(name).map_or(0, |table| table.rows.len());
+            assert_eq!(rows(&part), rows(&whole), "{} {name}", metric.id);
+            let value = |answer: &Answer| answer.value(name).and_then(|measure| measure.value());
+            assert!(close(value(&part), value(&whole)), "{} {name}", metric.id);
+        }
+    }
+}
+
+#[test]
+fn a_part_of_an_answer_says_what_the_whole_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut reader = loaded(folder.path(), PARCEL).reader(LIMIT).unwrap();
+    pollster::block_on(check_parts(&mut reader, true));
+}
+
+#[cfg(feature = "postgres")]
+#[test]
+fn a_part_of_an_answer_of_postgresql_says_what_the_whole_says() {
+    use turnmill_embed::postgres::{PostgresSettings, PostgresStore};
+    let Some(url) = turnmill_testbed::postgres::database() else { return };
+    let settings: PostgresSettings = url.parse().unwrap();
+    Loader::new(PostgresStore::new(settings.clone())).load_file(fixture(PARCEL)).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(check_parts(&mut PostgresStore::new(settings).reader(LIMIT), false));
 }
 
 /// Asks one metric.
