@@ -35,10 +35,9 @@ pub const FALLBACK_RESPONSES: &str = "utter_default,utter_out_of_scope,utter_*re
 /// them.
 pub const ABANDON_RESPONSES: &str = "utter_ask_*";
 /// The sessions whose last run that hangs on no other is done.
-pub const LAST_RUN_DONE: &str = "SELECT session_id FROM (SELECT r.session_id, r.status, row_number() OVER \
-     (PARTITION BY r.session_id ORDER BY e.sequence_number DESC) AS place FROM ext_dialog_run r \
-     JOIN rasa_event e ON e.id = r.id \
-     WHERE r.kind IN ('flow', 'skill') AND r.parent_id IS NULL) run WHERE place = 1 AND status = 'done'";
+pub const LAST_RUN_DONE: &str = "SELECT session_id FROM (SELECT session_id, status, row_number() OVER \
+     (PARTITION BY session_id ORDER BY started_at DESC, id DESC) AS place FROM ext_dialog_run \
+     WHERE kind IN ('flow', 'skill') AND parent_id IS NULL) run WHERE place = 1 AND status = 'done'";
 /// Minutes of silence after which a session is over.
 pub const IDLE_MINUTES: u32 = 60;
 

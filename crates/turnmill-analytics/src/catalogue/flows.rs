@@ -315,7 +315,7 @@ fn runs(scope: &Scope, name: &'static str, kinds: &str) -> Query {
     draft.per_slice(
         name,
         &format!(
-            "SELECT slice, dialog_id, entered_by, reason, status, count(*), sum(turns)\n\
+            "SELECT slice, dialog_id, entered_by, reason, status, count(*), CAST(sum(turns) AS bigint)\n\
              FROM (SELECT {slice} AS slice, r.dialog_id, r.entered_by, r.reason, r.turns, \
              {status} AS status\nFROM {from}\nJOIN ext_session h ON h.session_id = r.session_id\n\
              WHERE {kept}\n  AND r.kind IN {kinds}) run\nGROUP BY 1, 2, 3, 4, 5"

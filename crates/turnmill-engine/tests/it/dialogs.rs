@@ -203,15 +203,16 @@ fn at_most_a_hundred_runs_are_on_the_stack() {
 fn a_run_of_an_earlier_batch_is_updated_once() {
     let flow = started("book", "F1", "regular");
     let all = events(&format!(
-        "1 {flow}\n2 user\n3 user\n4 flow_completed \"flow_id\": \"book\", \"step_id\": \"x\""
+        "0 session_started\n1 {flow}\n2 user\n3 user\n\
+         4 flow_completed \"flow_id\": \"book\", \"step_id\": \"x\""
     ));
     let mut timeline = sender(&all);
-    let (first, _) = apply(&mut timeline, &all[..1]);
+    let (first, _) = apply(&mut timeline, &all[..2]);
     assert_eq!((first.dialog_runs.inserts.len(), first.dialog_runs.updates.len()), (1, 0));
-    let (second, _) = apply(&mut timeline, &all[1..2]);
+    let (second, _) = apply(&mut timeline, &all[2..3]);
     assert_eq!((second.dialog_runs.inserts.len(), second.dialog_runs.updates.len()), (0, 1));
     assert_eq!(second.dialog_runs.updates[0].turns, Some(1));
-    let (third, _) = apply(&mut timeline, &all[2..]);
+    let (third, _) = apply(&mut timeline, &all[3..]);
     let [run] = third.dialog_runs.updates[..] else { panic!("{:?}", third.dialog_runs) };
     assert_eq!((run.turns, run.status.map(|status| third.texts.get(status))), (Some(2), Some("done")));
     assert_eq!(run.weight, 1.0);
