@@ -1,9 +1,9 @@
 //! HTTP server of the service.
 //!
 //! `/`, `/healthcheck` and `/metrics` are public. All other paths require the token or, if no token
-//! is set, a request from this machine. Browsers give the token on the page `/login`. [`router`] takes further pages and restricts access to them
-//! in the same way. [`Server`] is a small HTTP/1.1 server that limits time, size and number of
-//! everything a client can send.
+//! is set, a request from this machine. Browsers give the token on the page `/login`. [`router`]
+//! takes further pages and restricts access to them in the same way. [`Server`] is a small HTTP/1.1
+//! server that limits time, size and number of everything a client can send.
 
 mod access;
 mod connections;

@@ -98,7 +98,7 @@ impl StoreAnswers {
     }
 
     fn with(mut self, set: impl FnOnce(&mut Shared)) -> Self {
-        // Nobody else has this value before it answers questions.
+        // There is no clone before the first question.
         Arc::get_mut(&mut self.0).map(set);
         self
     }

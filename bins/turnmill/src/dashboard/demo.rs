@@ -33,7 +33,7 @@ impl DemoStore {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let name = format!("turnmill-demo-{}-{}", std::process::id(), now.subsec_nanos());
         let folder = std::env::temp_dir().join(name);
-        // Fails if the folder exists, so it is nobody else's.
+        // Fails if the folder exists, so no other process uses it.
         std::fs::create_dir(&folder).map_err(|error| Failure::Demo(error.to_string()))?;
         let removed = folder.clone();
         // A container's first process has a handler already, and its files end with it.

@@ -47,7 +47,10 @@ export function Conversation({ address, store }) {
       if (event.target instanceof HTMLInputElement || event.ctrlKey || event.metaKey || event.altKey) return;
       const move = event.key === "j" ? 1 : event.key === "k" ? -1 : 0;
       if (move !== 0) {
-        const next = Math.max(first, Math.min(turns.length - 1, (current < 0 ? first - 1 : current) + move));
+        // What came before the first message may have nothing to show.
+        let next = (current < 0 ? first - 1 : current) + move;
+        if (next === first && !document.getElementById(`turn-${next}`)) next += move;
+        next = Math.max(first, Math.min(turns.length - 1, next));
         setCurrent(next);
         const element = document.getElementById(`turn-${next}`);
         element?.focus();
