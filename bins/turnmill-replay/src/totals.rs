@@ -14,7 +14,7 @@ use turnmill_text::escaped;
 
 use crate::progress::grouped;
 
-/// Time limit of the metrics: a day, because nobody waits for them but the run itself.
+/// Time limit of the metrics: a day, because only the run itself waits for them.
 const LIMIT: Duration = Duration::from_secs(86_400);
 /// Number of groups of a list, more than any assistant has channels.
 const GROUPS: usize = 1000;
@@ -64,8 +64,8 @@ enum Found {
 impl Totals {
     /// Counts all rows and asks for the metrics.
     ///
-    /// Both take time that grows with the store. So this is done on request, or when this run filled
-    /// the store and has done as much work already.
+    /// Both take time that grows with the store. So this is done on request, or when this run
+    /// filled the store and has done as much work already.
     pub(crate) async fn of(store: &mut AnyStore) -> Result<Self, StoreError> {
         let tables = store.row_counts().await?;
         let metrics: Vec<_> = SUMMARY

@@ -36,6 +36,7 @@ pub(crate) enum Target {
     Postgres(Box<PostgresSettings>),
     Sqlite {
         url: String,
+        #[cfg(feature = "kafka")]
         migrate: bool,
         foreign_keys: bool,
     },
@@ -46,6 +47,7 @@ impl Target {
         Ok(match &database.target {
             DatabaseTarget::Sqlite { url, .. } => Self::Sqlite {
                 url: url.clone(),
+                #[cfg(feature = "kafka")]
                 migrate: database.migrate,
                 foreign_keys: database.foreign_keys != "none",
             },

@@ -103,8 +103,8 @@ enum Command {
     Show(show::Args),
     /// Write a table or view as CSV or JSON lines to standard output.
     ///
-    /// Rows are ordered by their ids, so stores with the same rows give the same output. The size is
-    /// not limited by the memory. The store is only read.
+    /// Rows are ordered by their ids, so stores with the same rows give the same output. Memory
+    /// does not limit its size. The store is only read.
     Export(export::Args),
     /// Print the SQL of a metric with its values, or run one statement that only reads.
     ///

@@ -199,8 +199,8 @@ impl SqliteReader {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unusable`] with SQLite's own words if it refuses the statement, and if it takes
-    /// longer than the time limit.
+    /// [`StoreError::Unusable`] with SQLite's own words if it refuses the statement, and if it
+    /// takes longer than the time limit.
     pub fn ask(&mut self, sql: &str, most: usize) -> Result<QueryResult, StoreError> {
         self.in_time(|| {
             self.connection.authorizer(Some(only_reads));

@@ -75,8 +75,9 @@ impl AnyReader {
         }
     }
 
-    /// Hands the rows of a query to `each` as they are read, with the names of the columns, until it
-    /// breaks. Returns these names. Rows are not kept, so the result may be larger than the memory.
+    /// Hands the rows of a query to `each` as they are read, with the names of the columns, until
+    /// it breaks. Returns these names. Rows are not kept, so the result may be larger than the
+    /// memory.
     ///
     /// # Errors
     ///

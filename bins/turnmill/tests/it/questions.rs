@@ -193,8 +193,8 @@ fn a_transcript_has_everything_and_says_why_it_began_and_ended() {
     let newest =
         same(&stores, |store| ["show", store, sender, "--json", "--sessions", "1"].map(Into::into).to_vec());
     assert_eq!(serde_json::from_str::<Value>(&newest).unwrap(), *sessions.last().unwrap());
-    let missing = error(&["show", &stores[0], "nobody\u{1b}[31m"], 1);
-    assert!(missing.contains("no session or sender `nobody\\u{1b}[31m`"), "{missing}");
+    let missing = error(&["show", &stores[0], "missing\u{1b}[31m"], 1);
+    assert!(missing.contains("no session or sender `missing\\u{1b}[31m`"), "{missing}");
     assert!(!is_hostile(&missing));
 }
 
@@ -396,7 +396,7 @@ fn a_store_that_is_not_there_is_said() {
         .load_records("test", [""; 0])
         .unwrap();
     let empty = format!("sqlite:{}", empty.display());
-    let nobody = "postgresql://nobody@127.0.0.1:1/none";
+    let unplugged = "postgresql://rasa@127.0.0.1:1/none";
     for arguments in [
         vec!["conversations"],
         vec!["show", "alice"],
@@ -413,7 +413,7 @@ fn a_store_that_is_not_there_is_said() {
         let run = |all: Vec<String>, code| error(&all.iter().map(String::as_str).collect::<Vec<_>>(), code);
         let message = run(with(&missing, &[]), 1);
         assert!(message.contains("does not exist"), "{arguments:?}: {message}");
-        let message = run(with(nobody, &["--wait", "0"]), 1);
+        let message = run(with(unplugged, &["--wait", "0"]), 1);
         assert!(message.contains("database unavailable for 0"), "{arguments:?}: {message}");
         // Without a store and a configuration.
         let message = run(arguments.iter().map(|argument| (*argument).to_owned()).collect(), 1);

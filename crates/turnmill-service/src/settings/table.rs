@@ -442,7 +442,7 @@ settings! {
         Names, None, Supported,
         "Intents with which users ask for a human. Unset: those whose name contains `handoff`, \
          `handover`, `tohuman`, `humanagent`, `liveagent` or `toagent`, without regard to case, \
-         `_` and `-`.";
+         `_` and `-`. An empty list: none.";
     HandoverActions, "analytics.handover_actions", "TURNMILL_ANALYTICS_HANDOVER_ACTIONS", NO_FLAG,
         Names, None, Supported, "Actions that hand over to a human.";
     FallbackIntents, "analytics.fallback_intents", "TURNMILL_ANALYTICS_FALLBACK_INTENTS", NO_FLAG,

@@ -45,6 +45,8 @@ fn sample(setting: &Setting, number: usize) -> (String, String) {
         }
         Kind::Address => plain(format!("127.0.0.{number}:80")),
         Kind::Properties => plain(format!("fetch.min.bytes={number}")),
+        Kind::Names => plain(format!("name-{number},other_*")),
+        Kind::TimeZone => plain(format!("Etc/GMT+{number}")),
         _ => unreachable!("a new kind"),
     }
 }
