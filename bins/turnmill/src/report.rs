@@ -13,8 +13,8 @@ use std::time::Duration;
 use clap::ValueEnum;
 use turnmill_analytics::{
     Answer, AskError, Bucket, Business, BusinessLine, Cohort, Compare, Definitions, Ending, Examples,
-    Filters, Funnel, Last, METRICS, MOST_STEPS, Metric, Over, Property, Question, Span, Step, When, Zone,
-    answer, metric, parse_time,
+    Filters, Funnel, Last, METRICS, MOST_STEPS, Metric, Over, PathOptions, Property, Question, Return, Span,
+    Step, When, Zone, answer, metric, parse_time,
 };
 
 use crate::failure::Failure;
@@ -77,6 +77,8 @@ pub(crate) struct Args {
     /// Training data in Rasa's YAML, whose examples L22 leaves out
     #[arg(long, value_name = "FILE")]
     training: Vec<PathBuf>,
+    #[command(flatten)]
+    paths: PathArgs,
     #[command(flatten)]
     business: BusinessArgs,
     /// Print this list of a metric instead of its numbers, in CSV
@@ -171,6 +173,30 @@ struct FunnelArgs {
     /// Seconds from the first step within which the others have to come
     #[arg(long, value_name = "SECONDS")]
     window: Option<u32>,
+}
+
+/// Paths through sessions, and what brings users back.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Paths and retention (L19, A32)")]
+struct PathArgs {
+    /// First intent of the paths
+    #[arg(long, value_name = "NAME")]
+    path_start: Option<String>,
+    /// Last intent of the paths
+    #[arg(long, value_name = "NAME")]
+    path_end: Option<String>,
+    /// Steps that are unrolled, at most 8
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    path_steps: usize,
+    /// Make paths of the dialogs that are done, not of intents
+    #[arg(long)]
+    completed: bool,
+    /// What puts a user into a cohort, as a step of a funnel [default: the start of a session]
+    #[arg(long, value_name = "STEP")]
+    first: Option<String>,
+    /// What counts as a return, as a step of a funnel [default: the start of a session]
+    #[arg(long, value_name = "STEP")]
+    back: Option<String>,
 }
 
 /// Times and costs that no event tells.
@@ -328,6 +354,8 @@ fn question(args: &Args) -> Result<Question, String> {
         as_of: time(&range.as_of)?,
         top: args.top,
         funnel: funnel(&args.funnel)?,
+        paths: paths(&args.paths),
+        retention: retention(&args.paths)?,
         anchor: args.anchor.clone(),
         definitions: definitions(&args.definitions),
     })
@@ -340,6 +368,21 @@ fn text(error: impl std::fmt::Display) -> String {
 /// Returns the values of a filter, of which the empty one is NULL.
 fn nullable(values: &[String]) -> Vec<Option<String>> {
     values.iter().map(|value| (!value.is_empty()).then(|| value.clone())).collect()
+}
+
+fn paths(args: &PathArgs) -> PathOptions {
+    PathOptions {
+        start: args.path_start.clone(),
+        end: args.path_end.clone(),
+        steps: args.path_steps,
+        completed: args.completed,
+    }
+}
+
+fn retention(args: &PathArgs) -> Result<Return, String> {
+    let step =
+        |text: &Option<String>| text.as_deref().map(str::parse::<Step>).transpose().map_err(self::text);
+    Ok(Return { first: step(&args.first)?, back: step(&args.back)? })
 }
 
 fn examples(files: &[PathBuf]) -> Result<Examples, String> {
