@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use turnmill_analytics::{
     Bucket, Business, BusinessLine, Cohort, Compare, Definitions, Ending, Examples, Filters, Funnel, Last,
-    MOST_STEPS, Over, Property, Question, Span, Step, When, Zone, parse_time,
+    MOST_STEPS, Over, PathOptions, Property, Question, Return, Span, Step, When, Zone, parse_time,
 };
 use turnmill_service::settings::AnalyticsSettings;
 
@@ -116,6 +116,30 @@ pub(crate) struct DefinitionArgs {
     low_confidence: Option<f64>,
 }
 
+/// Paths through sessions, and what brings users back.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Paths and retention (L19, A32)")]
+struct PathArgs {
+    /// First intent of the paths
+    #[arg(long, value_name = "NAME")]
+    path_start: Option<String>,
+    /// Last intent of the paths
+    #[arg(long, value_name = "NAME")]
+    path_end: Option<String>,
+    /// Steps that are unrolled, at most 8
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    path_steps: usize,
+    /// Make paths of the dialogs that are done, not of intents
+    #[arg(long)]
+    completed: bool,
+    /// What puts a user into a cohort, as a step of a funnel [default: the start of a session]
+    #[arg(long, value_name = "STEP")]
+    first: Option<String>,
+    /// What counts as a return, as a step of a funnel [default: the start of a session]
+    #[arg(long, value_name = "STEP")]
+    back: Option<String>,
+}
+
 /// Times and costs that no event tells.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Business (X6, X7, X10)")]
@@ -181,6 +205,8 @@ pub(crate) struct MetricArgs {
     /// Training data in Rasa's YAML, whose examples L22 leaves out
     #[arg(long, value_name = "FILE")]
     training: Vec<PathBuf>,
+    #[command(flatten)]
+    paths: PathArgs,
     #[command(flatten)]
     business: BusinessArgs,
 }
@@ -258,6 +284,8 @@ impl MetricArgs {
                 across_sessions: self.across_sessions,
                 window_seconds: self.window,
             },
+            paths: paths(&self.paths),
+            retention: retention(&self.paths)?,
             anchor: self.anchor.clone(),
             ..question
         })
@@ -271,6 +299,21 @@ fn text(error: impl std::fmt::Display) -> String {
 /// Returns the values of a filter, of which the empty one is NULL.
 fn nullable(values: &[String]) -> Vec<Option<String>> {
     values.iter().map(|value| (!value.is_empty()).then(|| value.clone())).collect()
+}
+
+fn paths(args: &PathArgs) -> PathOptions {
+    PathOptions {
+        start: args.path_start.clone(),
+        end: args.path_end.clone(),
+        steps: args.path_steps,
+        completed: args.completed,
+    }
+}
+
+fn retention(args: &PathArgs) -> Result<Return, String> {
+    let step =
+        |given: &Option<String>| given.as_deref().map(str::parse::<Step>).transpose().map_err(text);
+    Ok(Return { first: step(&args.first)?, back: step(&args.back)? })
 }
 
 fn examples(files: &[PathBuf]) -> Result<Examples, String> {

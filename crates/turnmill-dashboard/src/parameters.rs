@@ -2,8 +2,8 @@
 
 use percent_encoding::percent_decode_str;
 use turnmill_analytics::{
-    Compare, DayBlock, Ending, Filters, ListFilters, ListOrder, ListPage, MOST_STEPS, Over, Question, Span,
-    When, Zone, parse_time,
+    Compare, DayBlock, Ending, Filters, ListFilters, ListOrder, ListPage, MOST_PATH_STEPS, MOST_STEPS, Over,
+    Question, Span, When, Zone, parse_time,
 };
 
 use crate::question::{Filter, Refusal};
@@ -163,6 +163,10 @@ fn read(parameters: &[Parameter]) -> Result<(Question, Vec<&Parameter>), Refusal
             "null" => question.hide_null = one_of(name, value, &["show", "hide"])? == 1,
             "exclude" => question.exclude.push(value.clone()),
             "split" => question.breakdown = Some(value.parse().map_err(|error| invalid(name, &error))?),
+            "path_start" => question.paths.start = Some(value.clone()),
+            "path_end" => question.paths.end = Some(value.clone()),
+            "path_steps" => question.paths.steps = number(name, value, MOST_PATH_STEPS)?,
+            "path_of" => question.paths.completed = one_of(name, value, &["intents", "dialogs"])? == 1,
             "search" => question.text = Some(value.clone()),
             "during" => filters.during = value.parse().map_err(|error| invalid(name, &error))?,
             "tests" if value == "exclude" => filters.exclude_tests = true,

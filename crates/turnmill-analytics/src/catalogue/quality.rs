@@ -19,8 +19,8 @@ pub(crate) static QUALITY: Metric = Metric {
                  none is answered; bot messages in no turn; `error` events, each a message that the \
                  event broker refused and that is therefore missing. Then, whatever the range and the \
                  filters, the ledger of the store's records, if the reader may see it: duplicates, \
-                 records that could not become rows with their reasons, and skipped ones. Lag and late \
-                 events are metrics of the service.",
+                 records that could not become rows with their reasons, and skipped ones, and all of \
+                 them by source. Lag and late events are metrics of the service.",
     unit: Unit::Count,
     charts: &[Chart::Table, Chart::Line],
     counted: Counted::Mixed,
@@ -65,16 +65,27 @@ pub(crate) static QUALITY: Metric = Metric {
     },
     tables: |_, view| {
         let groups = view.groups("dead_letters").into_iter();
-        vec![Table {
-            name: "dead_letters",
-            columns: vec!["reason", "records"],
-            rows: groups.map(|(reason, count)| vec![reason, count.into()]).collect(),
-        }]
+        let mut sources: Vec<Row> =
+            view.all("sources").iter().map(|row| row.iter().skip(1).cloned().collect()).collect();
+        let name = |row: &Row| row.first().and_then(Value::text).unwrap_or_default().to_owned();
+        sources.sort_by_key(|row| (std::cmp::Reverse(row.get(1).map_or(0, Value::integer)), name(row)));
+        vec![
+            Table {
+                name: "dead_letters",
+                columns: vec!["reason", "records"],
+                rows: groups.map(|(reason, count)| vec![reason, count.into()]).collect(),
+            },
+            Table {
+                name: "sources",
+                columns: vec!["source", "records", "events", "duplicates", "dead_letters", "skipped"],
+                rows: sources,
+            },
+        ]
     },
 };
 
 /// Returns what became of the records of all sources.
-fn ledger(scope: &Scope) -> [Query; 2] {
+fn ledger(scope: &Scope) -> [Query; 3] {
     let sum = |column: &str| format!("CAST(coalesce(sum({column}), 0) AS bigint)");
     let columns = ["records", "duplicates", "anonymised", "changed", "dead_letters", "skipped"].map(sum);
     [
@@ -82,6 +93,10 @@ fn ledger(scope: &Scope) -> [Query; 2] {
         scope
             .draft()
             .once("dead_letters", "SELECT 0, reason, count(*)\nFROM _turnmill_dead_letter\nGROUP BY 1, 2"),
+        scope.draft().once(
+            "sources",
+            "SELECT 0, source, records, events, duplicates, dead_letters, skipped\nFROM _turnmill_ledger",
+        ),
     ]
 }
 

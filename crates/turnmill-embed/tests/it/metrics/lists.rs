@@ -330,3 +330,23 @@ fn savings_are_those_of_the_lines() {
             && (total - (2.5 * contained as f64 - 0.25 * sessions as f64)).abs() < 1e-6
     );
 }
+
+#[test]
+fn the_ledger_by_source_adds_up_to_that_of_the_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = loaded(folder.path(), super::CALM);
+    let mut reader = store.reader(LIMIT).unwrap();
+    let answer = ask(&mut reader, "X38", &Question::default());
+    let sources = rows(&answer, "sources");
+    let sum = |column: usize| sources.iter().map(|row| row[column].integer()).sum::<i64>();
+    let value = |name: &str| answer.value(name).and_then(|measure| measure.value()).unwrap() as i64;
+    assert_eq!(sum(1), value("records"));
+    assert_eq!(sum(3), value("duplicates"));
+    assert_eq!(sum(1), sum(2) + sum(3) + sum(4) + sum(5));
+    // Filters and ranges change nothing, and there is no series of it.
+    let filters = Filters { channels: vec![Some("none".into())], ..Filters::default() };
+    let over = turnmill_analytics::Over::Finest;
+    let filtered = ask(&mut reader, "X38", &Question { filters, over, ..Question::default() });
+    assert_eq!(filtered.value("records"), answer.value("records"));
+    assert!(filtered.series.iter().all(|series| series.name != "records"));
+}

@@ -517,11 +517,15 @@ impl<'s> Evaluation<'s> {
             share(number(&|s| s.ended_by == "explicit" && self.is_over(s)), number(&|s| self.is_over(s))),
         );
         let day = 86_400_000_000;
+        let mut of_sender: BTreeMap<&String, Vec<&Session>> = BTreeMap::new();
+        for session in &self.store.sessions {
+            of_sender.entry(&session.sender).or_default().push(session);
+        }
         let ended = |s: &Session| s.last <= self.as_of() - day;
         let again = |s: &Session| {
             let next =
                 |n: &Session| n.sender == s.sender && n.started > s.started && n.started <= s.last + day;
-            self.store.sessions.iter().any(next)
+            of_sender[&s.sender].iter().any(|other| next(other))
         };
         out.insert(("X12_callback", "repeat"), share(number(&|s| ended(s) && again(s)), number(&ended)));
         let contained = number(&|s| ended(s) && !again(s) && !self.is_escalated(s));

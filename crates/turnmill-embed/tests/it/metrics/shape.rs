@@ -277,6 +277,7 @@ pub(crate) fn shape(id: &str, answer: &Answer) -> Json {
                 "error_events",
                 "events",
                 "duplicates",
+                "anonymised",
                 "skipped",
             ];
             let mut shape: Map<String, Json> =
