@@ -71,6 +71,8 @@ pub struct Replay<'e> {
     found: Changes,
     /// New sessions whose rows were [taken](Self::take_final) before the end.
     begun: HashSet<SessionId>,
+    /// Sessions that only the new replay has entered so far, and that the store has.
+    entered_early: HashSet<SessionId>,
     settled: Option<Checkpoint>,
     /// Start of the session that the checkpoint is in.
     session_start: Option<EventTime>,
@@ -129,15 +131,6 @@ impl Side {
         Some(Rewritten { out: &mut self.out, progress, session })
     }
 
-    /// Returns whether sessions have ids of their own, rather than derived ones.
-    fn names_sessions(&self) -> bool {
-        let current = self.timeline.cursor.session.as_ref();
-        current.is_some_and(|session| session.key.is_some())
-            || self.progress.as_ref().is_some_and(|progress| {
-                !progress.left.is_empty() || !progress.finished.named_sessions.is_empty()
-            })
-    }
-
     /// Forgets the checkpoints so far, which only one side is asked for.
     fn forget_checkpoints(&mut self) {
         if let Some(progress) = &mut self.progress {
@@ -178,7 +171,7 @@ impl<'e> Replay<'e> {
         let markers_missing = missing_since.is_some();
         let (whole, crowded) = (whole.clone(), engine.gathered);
         let found = Changes::default();
-        let begun = HashSet::new();
+        let (begun, entered_early) = (HashSet::new(), HashSet::new());
         Ok(Self {
             engine,
             whole,
@@ -186,6 +179,7 @@ impl<'e> Replay<'e> {
             new,
             found,
             begun,
+            entered_early,
             settled: None,
             session_start,
             too_short,
@@ -267,17 +261,17 @@ impl<'e> Replay<'e> {
     /// An outcome other than [`Done`](ReplayOutcome::Done) makes what was taken void: the caller
     /// has to roll back what it has written.
     ///
-    /// Takes nothing while a row may still move, nor if sessions have ids of their own. Such a
-    /// session may be stored already, as one that the stored events only enter later, or may turn
-    /// out to belong to another sender.
+    /// Takes nothing while a row may still move.
+    ///
+    /// A session with an id of its own may be among the new ones and be stored all the same, as one
+    /// that the stored events only enter later. The caller looks new sessions up, tells which are
+    /// [stored](Self::session_is_stored), and does not write those. An id may also belong to
+    /// another sender. Then nothing that was taken may be written.
     pub fn take_final(&mut self) -> Option<Changes> {
         if self.found.len() < self.engine.gathered || self.too_short.is_some() {
             return None;
         }
         let may_move = |rows: Option<Rewritten<'_>>| rows.is_none_or(|rows| rows.may_move());
-        if self.old.names_sessions() || self.new.names_sessions() {
-            return None;
-        }
         if may_move(self.old.rewritten()) || may_move(self.new.rewritten()) {
             return None;
         }
@@ -285,11 +279,19 @@ impl<'e> Replay<'e> {
         // The updates may name a session that only the new replay has.
         let stored: HashSet<SessionId> = self.old.out.sessions.inserts.iter().map(|row| row.id).collect();
         for row in &self.new.out.sessions.inserts {
-            if !stored.contains(&row.id) && self.begun.insert(row.id) {
+            let is_stored = stored.contains(&row.id) || self.entered_early.contains(&row.id);
+            if !is_stored && self.begun.insert(row.id) {
                 taken.sessions.inserts.push(*row);
             }
         }
         Some(taken)
+    }
+
+    /// Notes that a session of those taken last as new is stored, as one of this sender.
+    pub fn session_is_stored(&mut self, session: SessionId) {
+        if self.begun.remove(&session) {
+            self.entered_early.insert(session);
+        }
     }
 
     /// Notes where a longer replay has to start, if the step moves rows from before the checkpoint.

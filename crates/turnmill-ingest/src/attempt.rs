@@ -108,7 +108,7 @@ impl Attempt<'_> {
                 part.note_extra_rows(group, event_rows(&batch.changes) - before);
                 applied.push(part);
             }
-            let lost = lost_sessions(&mut tx, &groups, &applied, &batch.changes).await?;
+            let lost = lost_sessions(&mut tx, &groups, &applied, &batch.changes, &pieces).await?;
             if lost.is_empty() {
                 break applied;
             }
@@ -314,6 +314,7 @@ async fn lost_sessions<T: Transaction>(
     groups: &[Group<'_, '_>],
     applied: &[Applied],
     changes: &Changes,
+    pieces: &Pieces,
 ) -> Result<Vec<(usize, Uuid)>, StoreError> {
     if applied.iter().all(|applied| applied.named_sessions.is_empty()) {
         return Ok(Vec::new());
@@ -342,6 +343,8 @@ async fn lost_sessions<T: Transaction>(
     let mut lost = Vec::new();
     for ((id, mut claimants), owner) in claimants.into_iter().zip(owners) {
         claimants.sort_unstable();
+        // A session that this batch began, in a piece, is not stored yet.
+        let owner = owner.filter(|_| !pieces.begun.contains(&id));
         let keeps = owner.or(claimants.first().map(|(_, _, sender)| *sender));
         let losers = claimants.iter().filter(|(_, _, sender)| Some(*sender) != keeps);
         lost.extend(losers.map(|(_, index, _)| (*index, id.0)));

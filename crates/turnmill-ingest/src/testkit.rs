@@ -129,6 +129,7 @@ pub async fn suite<F: Fixture>(fixture: &mut F) {
     Box::pin(formats::a_dead_letter_is_retried_by_its_decoder(fixture)).await;
     Box::pin(pieces::a_renamed_session_is_written_in_pieces(fixture)).await;
     Box::pin(pieces::pieces_are_taken_back_if_a_batch_is_applied_again(fixture)).await;
+    Box::pin(pieces::a_session_with_an_id_of_its_own_is_written_in_pieces(fixture)).await;
 }
 
 /// Runs all checks of [`Upkeep`].

@@ -42,7 +42,7 @@ pub(crate) fn steps(sql: &Sql, batch: &Batch, numbers: &[u64]) -> Result<Vec<Ste
     let mut steps = Vec::with_capacity(40);
     remove(&sql.clear, batch.cleared.iter().chain(&batch.forgotten), &mut steps);
     remove(&sql.forget, batch.forgotten.iter(), &mut steps);
-    // What a rebuild finds may be damaged: slot states whose session is gone, say. It replaces them.
+    // A rebuild may find damage, such as slot states whose session is gone. It replaces them.
     let fresh = if batch.cleared.is_empty() { begun(&batch.changes) } else { HashSet::new() };
     changes(sql, &batch.changes, &fresh, &mut steps)?;
     timelines(sql, batch, &mut steps);
@@ -101,8 +101,8 @@ pub(crate) fn changes(
     result
 }
 
-/// Returns the sessions that the changes begin. No row of theirs is stored, because their rows refer
-/// to them.
+/// Returns the sessions that the changes begin. None of their rows is stored, because rows refer to
+/// a stored session.
 pub(crate) fn begun(changes: &Changes) -> HashSet<SessionId> {
     changes.sessions.inserts.iter().map(|session| session.id).collect()
 }

@@ -74,6 +74,37 @@ pub(super) async fn pieces_are_taken_back_if_a_batch_is_applied_again<F: Fixture
     assert_eq!(bench.digests().await, expected(fixture, &lines).await);
 }
 
+/// Sessions with ids of their own: a late message with the id of another session takes all that
+/// follows with it.
+pub(super) async fn a_session_with_an_id_of_its_own_is_written_in_pieces<F: Fixture>(fixture: &mut F) {
+    let named = |digit: char| {
+        format!(r#", "metadata": {{"session_id": "0f0e0d0c-0b0a-4908-8706-05040302010{digit}"}}"#)
+    };
+    let mut stored = vec![message("u1", START - 2.0, &named('a'))];
+    stored.extend(conversation("u1", 12, START).split_off(4));
+    let early = message("u1", START - 1.0, &named('b'));
+    let later = message("u1", START + 1000.0, &named('b'));
+    let of_another = message("u2", START, &named('b'));
+    // Other events with the late one's id: those that are stored, and those of its batch before it.
+    let cases = [
+        (vec![], vec![], true),
+        (vec![later.clone()], vec![], true),
+        (vec![], vec![later], true),
+        (vec![of_another.clone()], vec![], false),
+        (vec![], vec![of_another], false),
+    ];
+    for (number, (before, beside, in_pieces)) in cases.into_iter().enumerate() {
+        let mut bench = Bench::gathering(fixture.create(), PIECE).await;
+        let mut lines = [stored.clone(), before].concat();
+        bench.write(&lines, "1").await.unwrap();
+        let batch = [beside, vec![early.clone()]].concat();
+        let report = bench.write(&batch, "2").await.unwrap();
+        assert_eq!(report.pieces > 2, in_pieces, "case {number}: {report:?}");
+        lines.extend(batch);
+        assert_eq!(bench.digests().await, expected(fixture, &lines).await, "case {number}");
+    }
+}
+
 pub(super) async fn a_sink_gets_pieces_in_order<F: Fixture>(fixture: &mut F)
 where
     F::Store: Outbox,
