@@ -1,19 +1,19 @@
 //! All metrics, a file for each family.
 
 mod changes;
-mod ends;
+pub(crate) mod ends;
 mod forms;
 mod funnel;
-mod intents;
-mod missed;
+pub(crate) mod intents;
+pub(crate) mod missed;
 mod outcomes;
 mod paths;
 mod policies;
 mod quality;
-mod releases;
-mod response;
+pub(crate) mod releases;
+pub(crate) mod response;
 mod sessions;
-mod usage;
+pub(crate) mod usage;
 mod user_flow;
 mod users;
 

@@ -45,6 +45,7 @@ mod value;
 mod view;
 mod zone;
 
+pub mod boards;
 pub mod metrics;
 pub mod statistics;
 

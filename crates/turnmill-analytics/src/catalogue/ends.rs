@@ -331,7 +331,7 @@ pub(crate) fn moments(scope: &Scope) -> Vec<Query> {
     let mut draft = scope.draft();
     let Rows { slice, from, kept } = draft.sessions();
     let escalated = draft.escalated();
-    let intents = draft.list(&scope.handover_intents);
+    let intents = draft.handover_intents();
     let actions = draft.list(&scope.definitions.handover_actions);
     let markers = draft.list(&scope.definitions.escalation_markers);
     // An event that is a request of the user comes before another one of the same time.
