@@ -11,7 +11,7 @@ use turnmill_sql::Dialect;
 use crate::bucket::Bucket;
 use turnmill_sql::views::LAST_RUN_DONE;
 
-use crate::definitions::{HANDOVER_COMMAND, HANDOVER_FLOW};
+use crate::definitions::{HANDOVER_COMMAND, HANDOVER_FLOW, HANDOVER_PARTS};
 use crate::question::{Cohort, During};
 use crate::range::{Range, Span};
 use crate::scope::{Scope, Slices};
@@ -82,9 +82,13 @@ impl<'s> Draft<'s> {
         self.scope.dialect
     }
 
-    /// Binds a value and returns its placeholder.
+    /// Binds a value and returns its placeholder. In a template, returns the value as a literal.
     pub(crate) fn bind(&mut self, value: impl Into<Value>) -> String {
-        self.values.push(value.into());
+        let value = value.into();
+        if self.scope.template.is_some() {
+            return literal(&value);
+        }
+        self.values.push(value);
         self.scope.dialect.placeholder(self.values.len())
     }
 
@@ -111,6 +115,36 @@ impl<'s> Draft<'s> {
             either.push(format!("{column} {operator} {}", self.bind(pattern.as_str())));
         }
         format!("({})", either.join(" OR "))
+    }
+
+    /// Returns a list of the intents with which users ask for a human, for `IN`.
+    pub(crate) fn handover_intents(&mut self) -> String {
+        let Scope { template: Some(_), definitions, .. } = self.scope else {
+            return self.list(&self.scope.handover_intents);
+        };
+        // A template knows no store, so the query looks the names up.
+        let Some(patterns) = &definitions.handover_intents else {
+            let plain = "lower(replace(replace(intent, '_', ''), '-', ''))";
+            let parts = HANDOVER_PARTS.iter().map(|part| format!("{plain} LIKE '%{part}%'"));
+            return format!("(SELECT intent FROM ext_turn WHERE {})", parts.collect::<Vec<_>>().join(" OR "));
+        };
+        names_like("ext_turn", "intent", patterns)
+    }
+
+    /// Returns a list of the responses of a fallback, for `IN`.
+    fn fallback_responses(&mut self) -> String {
+        match self.scope.template {
+            Some(_) => names_like("ext_turn", "first_template", &self.scope.definitions.fallback_responses),
+            None => self.list(&self.scope.fallback_responses),
+        }
+    }
+
+    /// Returns the condition that a column has one of the channels asked for.
+    fn channel(&mut self, column: &str) -> Option<String> {
+        match self.scope.template {
+            Some(template) => Some((template.channel)(column)),
+            None => self.one_of(column, &self.scope.filters.channels),
+        }
     }
 
     /// Returns the condition that a column has one of the values of a filter, where `None` is NULL.
@@ -141,7 +175,7 @@ impl<'s> Draft<'s> {
     /// Returns the condition that a time is in the slice.
     pub(crate) fn in_slice(&mut self, time: &str) -> String {
         match &self.scope.slices {
-            Slices::Buckets(_) => format!("{time} >= b.lo AND {time} < b.hi"),
+            Slices::Buckets(_) | Slices::Table => format!("{time} >= b.lo AND {time} < b.hi"),
             Slices::Whole(span) => {
                 let from = span.from.map(|from| format!("{time} >= {}", self.bind(from)));
                 let to = span.to.map(|to| format!("{time} < {}", self.bind(to)));
@@ -152,9 +186,14 @@ impl<'s> Draft<'s> {
 
     /// Returns the slice's number, and the source of the buckets with a join, if there are any.
     fn slices(&mut self) -> (&'static str, &'static str) {
-        let Slices::Buckets(ranges) = &self.scope.slices else { return ("0", "") };
-        let list = json_list(ranges);
-        self.with("bucket", |draft| draft.recordset(list));
+        match &self.scope.slices {
+            Slices::Whole(_) => return ("0", ""),
+            Slices::Buckets(ranges) => {
+                let list = json_list(ranges);
+                self.with("bucket", |draft| draft.recordset(list));
+            }
+            Slices::Table => {}
+        }
         ("b.i", BUCKETS)
     }
 
@@ -235,7 +274,7 @@ impl<'s> Draft<'s> {
             return self.in_slice("s.started_at");
         }
         match &self.scope.slices {
-            Slices::Buckets(_) => "s.started_at < b.hi AND s.last_event_at >= b.lo".into(),
+            Slices::Buckets(_) | Slices::Table => "s.started_at < b.hi AND s.last_event_at >= b.lo".into(),
             Slices::Whole(span) => {
                 let to = span.to.map(|to| format!("s.started_at < {}", self.bind(to)));
                 let from = span.from.map(|from| format!("s.last_event_at >= {}", self.bind(from)));
@@ -302,7 +341,7 @@ impl<'s> Draft<'s> {
     fn session_filters(&mut self) -> Vec<String> {
         let filters = &self.scope.filters;
         let mut conditions: Vec<String> = [
-            self.one_of("s.channel", &filters.channels),
+            self.channel("s.channel"),
             self.one_of("s.environment", &filters.environments),
             self.one_of("s.model_id", &filters.models),
         ]
@@ -368,7 +407,7 @@ impl<'s> Draft<'s> {
     fn turn_filters(&mut self) -> Vec<String> {
         let filters = &self.scope.filters;
         let mut conditions: Vec<String> = [
-            self.one_of("t.channel", &filters.channels),
+            self.channel("t.channel"),
             self.one_of("t.environment", &filters.environments),
             self.one_of("t.model_id", &filters.models),
             self.one_of("t.intent", &filters.intents),
@@ -439,7 +478,7 @@ impl<'s> Draft<'s> {
     pub(crate) fn escalated(&mut self) -> &'static str {
         self.with("escalated", |draft| {
             let scope = draft.scope;
-            let intents = draft.list(&scope.handover_intents);
+            let intents = draft.handover_intents();
             let mut parts = vec![format!("SELECT session_id FROM ext_turn WHERE intent IN {intents}")];
             parts.push(format!(
                 "SELECT session_id FROM rasa_llm_command WHERE command = '{HANDOVER_COMMAND}'"
@@ -484,8 +523,15 @@ impl<'s> Draft<'s> {
 
     /// Returns the condition that `ext_session s` is over.
     pub(crate) fn over(&mut self) -> String {
-        let idle_since = self.scope.definitions.idle_since(self.scope.as_of);
-        format!("(s.ended_by <> 'open' OR s.last_event_at <= {})", self.bind(idle_since))
+        let definitions = &self.scope.definitions;
+        let idle_since = match self.scope.template {
+            Some(_) => format!(
+                "(SELECT max(last_seen) - interval '{} minutes' FROM rasa_sender)",
+                definitions.idle_minutes
+            ),
+            None => self.bind(definitions.idle_since(self.scope.as_of)),
+        };
+        format!("(s.ended_by <> 'open' OR s.last_event_at <= {idle_since})")
     }
 
     /// Returns the expression of the ending of `ext_session s`.
@@ -517,7 +563,7 @@ impl<'s> Draft<'s> {
 
     /// Returns the condition that the turn `t` is missed.
     pub(crate) fn missed(&mut self) -> String {
-        let responses = self.list(&self.scope.fallback_responses);
+        let responses = self.fallback_responses();
         self.with("missed_message", |_| {
             "SELECT rt.id AS turn_id FROM ext_message e JOIN rasa_user_message m ON m.id = e.event_id \
              JOIN rasa_turn rt ON rt.session_id = m.session_id \
@@ -713,6 +759,33 @@ pub(crate) const MESSAGE_OF_TURN: &str = "\nJOIN rasa_turn rt ON rt.id = t.turn_
 fn each_bucket(count: usize, counted: &str) -> String {
     let columns: String = (0..count).map(|number| format!(", e.value ->> {number}")).collect();
     format!("SELECT b.i{columns}\nFROM bucket b, json_each((\n{counted})) e")
+}
+
+/// Returns a value as text in PostgreSQL's dialect.
+fn literal(value: &Value) -> String {
+    match value {
+        Value::Null => "NULL".into(),
+        Value::Text(text) => quoted_text(text),
+        Value::Integer(number) => number.to_string(),
+        Value::Float(number) => format!("CAST({number:?} AS double precision)"),
+        Value::Boolean(truth) => truth.to_string(),
+        Value::Time(time) => format!("CAST('{time}' AS timestamp)"),
+    }
+}
+
+fn quoted_text(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// Returns the names in a column that fit a pattern, as a list for `IN`. `*` is any text.
+fn names_like(table: &str, column: &str, patterns: &[String]) -> String {
+    let like = |pattern: &String| {
+        let escaped = pattern.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+        format!("{column} LIKE {}", quoted_text(&escaped.replace('*', "%")))
+    };
+    let any: Vec<String> = patterns.iter().map(like).collect();
+    let any = if any.is_empty() { "FALSE".into() } else { any.join(" OR ") };
+    format!("(SELECT {column} FROM {table} WHERE {any})")
 }
 
 /// Returns ranges as a JSON list for [`Draft::recordset`].

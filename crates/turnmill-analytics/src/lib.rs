@@ -50,6 +50,7 @@ mod value;
 mod view;
 mod zone;
 
+pub mod boards;
 pub mod statistics;
 
 pub use answer::{Answer, Asked, NamedMeasure, Series, Table, VERSION};

@@ -22,6 +22,15 @@ pub(crate) enum Slices {
     Whole(Span),
     /// Buckets of the range.
     Buckets(Vec<Range>),
+    /// The rows of a table `bucket`, which the text around the query defines.
+    Table,
+}
+
+/// The parts of a query that another tool fills in: its text has no bound values.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Template {
+    /// Returns the condition that a column has one of the channels chosen in the tool.
+    pub(crate) channel: fn(&str) -> String,
 }
 
 /// What the plans of metrics are made from.
@@ -51,6 +60,8 @@ pub(crate) struct Scope {
     /// The range asked for.
     pub(crate) span: Span,
     pub(crate) slices: Slices,
+    /// Set if the queries are texts for another tool.
+    pub(crate) template: Option<Template>,
     /// The store's first and newest event.
     pub(crate) extent: Option<Extent>,
     pub(crate) as_of: Micros,
@@ -100,6 +111,7 @@ impl Scope {
             has_ledger: names.has_ledger,
             span,
             slices: Slices::Whole(span),
+            template: None,
             extent,
             as_of: question.as_of.unwrap_or(newest),
             bucket,
@@ -112,6 +124,13 @@ impl Scope {
             fallback_responses: of(&definitions.fallback_responses, &names.first_responses),
             definitions,
         }
+    }
+
+    /// Returns a scope whose queries are texts for another tool, in PostgreSQL's dialect. Their
+    /// slices are the rows of a table `bucket`, and sessions are over as of the newest event.
+    pub(crate) fn template(template: Template) -> Self {
+        let scope = Self::new(&Question::default(), &StoreNames::default(), Dialect::Postgres);
+        Self { slices: Slices::Table, template: Some(template), ..scope }
     }
 
     /// Returns the scope of the series, or `None` if none is asked for or the store is empty.
@@ -148,6 +167,7 @@ impl Scope {
         match &self.slices {
             Slices::Whole(span) => span.from,
             Slices::Buckets(ranges) => ranges.first().map(|range| range.from),
+            Slices::Table => None,
         }
     }
 

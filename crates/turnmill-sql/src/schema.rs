@@ -1,6 +1,6 @@
 //! Generates the DDL.
 
-use turnmill_model::tables::{Column, EVENT_ERROR, PUBLIC, Table};
+use turnmill_model::tables::{EVENT_ERROR, PUBLIC, Table};
 use turnmill_model::text;
 
 use crate::dialect::{quoted, quoted_list};
@@ -111,11 +111,11 @@ impl Schema {
         let mut statements = vec![self.create(table.name, &columns, key.as_slice(), false, moving)];
         statements
             .extend(self.indexes().filter(|index| index.table == table.name).map(|index| index.create()));
-        statements.extend(self.comments(table));
         if let Some(view) = table.view {
             let columns = quoted_list(table.columns.iter().map(|column| column.name));
             statements.push(format!("CREATE VIEW {view} AS SELECT {columns} FROM {}", table.name));
         }
+        statements.extend(self.comments(table));
         statements
     }
 
@@ -194,11 +194,16 @@ impl Schema {
             return Vec::new();
         }
         let literal = |doc: &str| format!("'{}'", doc.trim().replace('\'', "''"));
-        let of_table = format!("COMMENT ON TABLE {} IS {}", table.name, literal(table.doc));
-        let of_column = |column: &Column| {
-            format!("COMMENT ON COLUMN {}.{} IS {}", table.name, quoted(column.name), literal(column.doc))
-        };
-        [of_table].into_iter().chain(table.columns.iter().map(of_column)).collect()
+        let mut statements = Vec::new();
+        for (kind, name) in
+            [Some(("TABLE", table.name)), table.view.map(|view| ("VIEW", view))].into_iter().flatten()
+        {
+            statements.push(format!("COMMENT ON {kind} {name} IS {}", literal(table.doc)));
+            statements.extend(table.columns.iter().map(|column| {
+                format!("COMMENT ON COLUMN {name}.{} IS {}", quoted(column.name), literal(column.doc))
+            }));
+        }
+        statements
     }
 
     /// Returns the statements that give SQLite's tables of history and of states the present keys,

@@ -52,6 +52,8 @@ pub struct View {
     pub columns: &'static [ViewColumn],
     /// The tables, joined.
     from: &'static str,
+    /// Further joins of SQLite's form.
+    sqlite_joins: fn() -> String,
 }
 
 /// A column of a view.
@@ -138,6 +140,7 @@ static SESSION: View = View {
         ),
     ],
     from: "ext_session s JOIN rasa_sender r ON r.id = s.sender_id",
+    sqlite_joins: ending_joins,
 };
 
 static TURN: View = View {
@@ -166,6 +169,7 @@ static TURN: View = View {
         column("form_took", "Whether that form took the message.", Plain("t.form_took")),
     ],
     from: "ext_turn t JOIN rasa_sender r ON r.id = t.sender_id",
+    sqlite_joins: String::new,
 };
 
 static USER_MESSAGE: View = View {
@@ -187,6 +191,7 @@ static USER_MESSAGE: View = View {
     from: "rasa_user_message m JOIN rasa_sender r ON r.id = m.sender_id \
            LEFT JOIN rasa_turn u ON u.session_id = m.session_id AND u.start_sequence_number = m.sequence_number \
            LEFT JOIN ext_turn t ON t.turn_id = u.id",
+    sqlite_joins: String::new,
 };
 
 static BOT_MESSAGE: View = View {
@@ -205,6 +210,7 @@ static BOT_MESSAGE: View = View {
     ],
     from: "rasa_bot_message m JOIN rasa_sender r ON r.id = m.sender_id \
            LEFT JOIN ext_session s ON s.session_id = m.session_id",
+    sqlite_joins: String::new,
 };
 
 static SLOT: View = View {
@@ -224,6 +230,7 @@ static SLOT: View = View {
         ),
     ],
     from: "rasa_slot v JOIN rasa_sender r ON r.id = v.sender_id",
+    sqlite_joins: String::new,
 };
 
 static MARKER: View = View {
@@ -245,6 +252,7 @@ static MARKER: View = View {
     ],
     from: "rasa_markers k JOIN rasa_patterns p ON p.id = k.pattern_id \
            JOIN rasa_sender r ON r.id = k.sender_id JOIN rasa_event e ON e.id = k.event_id",
+    sqlite_joins: String::new,
 };
 
 impl ViewColumn {
@@ -277,6 +285,9 @@ impl View {
             }
         }
         let _ = write!(sql, "\nFROM {}", self.from);
+        if dialect == Dialect::Sqlite {
+            sql.push_str(&(self.sqlite_joins)());
+        }
         sql
     }
 
@@ -323,6 +334,26 @@ impl Expression {
     }
 }
 
+/// The sessions with a command or a flow that hands over to a human.
+fn handed_over() -> String {
+    format!(
+        "SELECT session_id FROM rasa_llm_command WHERE command = '{HANDOVER_COMMAND}' \
+         UNION SELECT session_id FROM rasa_flow_status \
+         WHERE flow_identifier = '{HANDOVER_FLOW}' AND flow_status = 'started'"
+    )
+}
+
+/// Joins what [`ending`] looks at besides the session. DuckDB, which can attach a file of SQLite,
+/// writes `IN (SELECT ...)` and `LIKE` of a view in ways that SQLite does not read, so the views of
+/// SQLite have neither where DuckDB cannot run them itself.
+fn ending_joins() -> String {
+    format!(
+        "\nLEFT JOIN ({}) h ON h.session_id = s.session_id\n\
+         LEFT JOIN ({LAST_RUN_DONE}) d ON d.session_id = s.session_id",
+        handed_over()
+    )
+}
+
 /// Returns the ending of `ext_session s`. Every session has exactly one.
 fn ending(dialect: Dialect) -> String {
     let idle_since = match dialect {
@@ -335,17 +366,22 @@ fn ending(dialect: Dialect) -> String {
         }
     };
     let name = "lower(replace(replace(e.intent, '_', ''), '-', ''))";
-    let asks: Vec<String> = HANDOVER_PARTS.iter().map(|part| format!("{name} LIKE '%{part}%'")).collect();
+    let asks = HANDOVER_PARTS.iter().map(|part| match dialect {
+        Dialect::Sqlite => format!("instr({name}, '{part}') > 0"),
+        Dialect::Postgres => format!("{name} LIKE '%{part}%'"),
+    });
+    let asks = asks.collect::<Vec<_>>().join(" OR ");
+    let (handed_over, done) = match dialect {
+        Dialect::Sqlite => ("h.session_id IS NOT NULL".to_owned(), "d.session_id IS NOT NULL".to_owned()),
+        Dialect::Postgres => {
+            (format!("s.session_id IN ({})", handed_over()), format!("s.session_id IN ({LAST_RUN_DONE})"))
+        }
+    };
     let escalated = format!(
         "s.is_handed_over OR EXISTS (SELECT 1 FROM ext_turn e WHERE e.session_id = s.session_id AND ({asks})) \
-         OR s.session_id IN (SELECT session_id FROM rasa_llm_command WHERE command = '{HANDOVER_COMMAND}') \
-         OR s.session_id IN (SELECT session_id FROM rasa_flow_status \
-         WHERE flow_identifier = '{HANDOVER_FLOW}' AND flow_status = 'started')",
-        asks = asks.join(" OR ")
+         OR {handed_over}"
     );
-    let completed = format!(
-        "s.ended_by = 'explicit' OR coalesce(s.outcome, '') = 'success' OR s.session_id IN ({LAST_RUN_DONE})"
-    );
+    let completed = format!("s.ended_by = 'explicit' OR coalesce(s.outcome, '') = 'success' OR {done}");
     let abandoned = format!(
         "{} OR s.open_loop IS NOT NULL OR s.outcome = 'dropped'",
         is_one_of(dialect, "s.last_template", ABANDON_RESPONSES)

@@ -327,7 +327,7 @@ pub(crate) fn moments(scope: &Scope) -> Vec<Query> {
     let mut draft = scope.draft();
     let Rows { slice, from, kept } = draft.sessions();
     let escalated = draft.escalated();
-    let intents = draft.list(&scope.handover_intents);
+    let intents = draft.handover_intents();
     // Actions and markers are read only where some hand over: the tables are large.
     let mut others = String::new();
     if !scope.definitions.handover_actions.is_empty() {

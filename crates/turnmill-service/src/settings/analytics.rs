@@ -11,7 +11,7 @@ use super::problem::SettingsError;
 use super::table::SettingId;
 
 /// What metrics are asked with, unless a question says otherwise.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct AnalyticsSettings {
     /// The lists that say what metrics mean.
     pub definitions: Definitions,
