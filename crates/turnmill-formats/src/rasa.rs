@@ -114,7 +114,9 @@ impl Decoder for RasaDecoder {
         // The metadata is a text in the record, so the event refers to a copy of it.
         let mut events = Vec::new();
         build::event(&self.settings, record, &wire, &mut events)?;
-        out.extend(events.into_iter().map(|event| event.into_owned()));
+        for event in events {
+            out.push(event.into_owned());
+        }
         Ok(())
     }
 

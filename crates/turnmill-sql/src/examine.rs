@@ -125,9 +125,7 @@ const fn of_events(
         b"bot" => "SELECT count(*) FROM rasa_event WHERE event_type = 'bot'",
         b"action" => "SELECT count(*) FROM rasa_event WHERE event_type = 'action'",
         // What Mantle's memory keeps are slots.
-        _ => {
-            "SELECT count(*) FROM rasa_event WHERE event_type IN ('slot', 'memory_set', 'memory_cleared')"
-        }
+        _ => "SELECT count(*) FROM rasa_event WHERE event_type IN ('slot', 'memory_set', 'memory_cleared')",
     };
     let may_be_less = matches!(event_type.as_bytes(), b"slot");
     EqualNumbers { expected, found, may_be_less, expected_sql, found_sql }

@@ -8,6 +8,8 @@
 //!  "sequence": 6, "session_id": "863d6e6b-d0bd-4262-904f-415a1bdafc39", "user_id": null}
 //! ```
 
+use std::borrow::Cow;
+
 use turnmill_model::json::{Limits, Node, Raw, Tree};
 use turnmill_model::{Reason, Refused};
 
@@ -42,7 +44,7 @@ impl<'a> Mantle<'a> {
     pub(super) fn read(text: &'a str) -> Option<Self> {
         let record = Tree::parse(text, &Limits::default()).ok()?;
         let metadata = record.root().get("metadata").and_then(|metadata| metadata.raw().as_text());
-        let metadata = metadata.map(|metadata| metadata.into_owned());
+        let metadata = metadata.map(Cow::into_owned);
         Some(Self { record, metadata })
     }
 

@@ -40,7 +40,8 @@ fn tables_of(records: &[OwnedRecord]) -> Tables {
 
 /// Counts the rows of a table by some of its columns.
 fn counts(tables: &Tables, table: &str, columns: &[&str]) -> BTreeMap<String, usize> {
-    let places: Vec<usize> = columns.iter().map(|name| public(table).unwrap().column(name).unwrap()).collect();
+    let places: Vec<usize> =
+        columns.iter().map(|name| public(table).unwrap().column(name).unwrap()).collect();
     let text = |value: &OwnedValue| match value {
         OwnedValue::Text(text) => text.clone(),
         other => other.to_string(),
@@ -61,7 +62,8 @@ fn expected(counts: &[(&str, usize)]) -> BTreeMap<String, usize> {
 fn a_topic_and_a_file_give_the_same_rows_in_any_order_and_twice() {
     let topic = records();
     // A line of a file has neither a header nor a time of its own.
-    let bare = |record: &OwnedRecord| OwnedRecord { payload: record.payload.clone(), ..OwnedRecord::default() };
+    let bare =
+        |record: &OwnedRecord| OwnedRecord { payload: record.payload.clone(), ..OwnedRecord::default() };
     let file: Vec<OwnedRecord> = topic.iter().map(bare).collect();
     let found = tables_of(&topic);
     assert_eq!(found, tables_of(&file));
@@ -94,7 +96,10 @@ fn every_record_has_the_rows_of_its_kind() {
     assert_eq!(counts(&found, "rasa_action", &["name"]), expected(&[("action_book_crossing", 1)]));
     assert_eq!(counts(&found, "ext_message", &["generated_by"]), expected(&[("NULL", 1), ("llm", 6)]));
     assert_eq!(counts(&found, "ext_message", &["is_missed"]), expected(&[("NULL", 6), ("true", 1)]));
-    assert_eq!(counts(&found, "ext_call", &["kind", "name", "source"]), expected(&[("tool lookup local", 3)]));
+    assert_eq!(
+        counts(&found, "ext_call", &["kind", "name", "source"]),
+        expected(&[("tool lookup local", 3)])
+    );
     // Memory is kept as slots, whose value is the JSON in the record's text.
     let slots = counts(&found, "rasa_slot", &["name", "value"]);
     assert_eq!(slots.values().sum::<usize>(), 7);

@@ -28,9 +28,9 @@ impl Mantle {
     /// Makes those of event number `serial` of a conversation.
     pub(crate) fn new(conversation: u8, serial: usize) -> Self {
         Self {
-            event_id: (serial % 7 != 0)
+            event_id: (!serial.is_multiple_of(7))
                 .then(|| format!("01a00b8a-{conversation:04x}-7000-8000-{serial:012x}")),
-            sequence: (serial % 5 != 0).then_some(serial),
+            sequence: (!serial.is_multiple_of(5)).then_some(serial),
             environment: [None, Some("staging"), Some("RASA_ENVIRONMENT_NOT_SET")][serial % 3],
         }
     }
@@ -54,7 +54,7 @@ impl Mantle {
                     members.push((key.clone(), quoted(json)));
                 }
                 "value" if name.starts_with("memory") => {
-                    payload.push(format!("\"value_json\": {}", quoted(json)))
+                    payload.push(format!("\"value_json\": {}", quoted(json)));
                 }
                 _ => payload.push(format!("{}: {json}", quoted(key))),
             }
