@@ -5,8 +5,8 @@
 // Every page is opened at 1440 px, the overview also on a phone and in the dark theme. With a folder
 // for screenshots, every page is opened at three widths and in both themes, and the numbers of every
 // card are compared. TURNMILL_PACKAGES names the folder that `scripts/dashboard packages` prints.
-// TURNMILL_SLOW holds back a table of a PostgreSQL store: `psql` arguments. TURNMILL_PID ends the
-// server at the end. Exits with 1 and a list of findings if there are any.
+// TURNMILL_SLOW is the URL of a PostgreSQL store, of which a table is locked for a while.
+// TURNMILL_PID ends the server at the end. Exits with 1 and a list of findings if there are any.
 import { spawn } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
@@ -316,14 +316,16 @@ for (const name of pages) {
 
 // A slow question: its card says that it waits, then that it took too long; the others stand.
 if (process.env.TURNMILL_SLOW) {
-  const lock = spawn("psql", [...process.env.TURNMILL_SLOW.split(" "), "-qAtc", "BEGIN; LOCK TABLE rasa_user_message IN ACCESS EXCLUSIVE MODE; SELECT 'locked'; SELECT pg_sleep(600)"]);
+  // The lock lasts as long as the input of psql is open.
+  const lock = spawn("psql", ["-qAt", process.env.TURNMILL_SLOW]);
+  lock.stdin.write("BEGIN; LOCK TABLE rasa_user_message IN ACCESS EXCLUSIVE MODE;\n\\! echo locked\n");
   await new Promise((done) => lock.stdout.once("data", done));
   const page = await open("/overview?v=1", { expected: ["504", "503"], wait: false });
   await page.waitForSelector("text=Asking the store");
   await page.waitForSelector("[data-metric=R1_conversations][data-ready]", { timeout: 60_000 });
   await page.waitForSelector(".card.refused", { timeout: 60_000 });
   equal((await page.locator(".card.refused").first().textContent())?.includes("did not answer within"), true, "a slow question names its limit");
-  lock.kill();
+  lock.stdin.end();
   await new Promise((done) => lock.once("exit", done));
   for (const again of await page.locator('.card.refused button:has-text("Try again")').all()) await again.click().catch(() => undefined);
   await page.waitForFunction(() => !document.querySelector(".card.refused"), undefined, { timeout: 60_000 });

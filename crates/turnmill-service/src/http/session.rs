@@ -145,7 +145,8 @@ mod tests {
 
     #[test]
     fn requests_of_other_pages_are_told_apart() {
-        let rows: &[(&str, &[(&'static str, &str)], bool)] = &[
+        type Row<'r> = (&'r str, &'r [(&'static str, &'r str)], bool);
+        let rows: &[Row<'_>] = &[
             ("GET", &[("host", "a:1")], true),
             ("GET", &[("host", "a:1"), ("sec-fetch-site", "none")], true),
             ("GET", &[("host", "a:1"), ("sec-fetch-site", "same-origin")], true),
