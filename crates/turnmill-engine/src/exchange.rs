@@ -147,7 +147,7 @@ impl ExchangeState {
                 if is_new && !nothing && text != "..." {
                     answered.text = answered.text.or(Some(value));
                 }
-                // An empty text behind another one says that the session forgot the answer.
+                // An empty text after another one says that the session forgot the answer.
                 let cleared = is_empty
                     && in_session
                     && held
