@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use turnmill_sql::Dialect;
 
+use crate::business::Business;
 use crate::catalogue::METRICS;
 use crate::funnel::{Funnel, Step};
 use crate::metric::Metric;
@@ -18,7 +19,7 @@ const WIDTH: usize = 100;
 
 /// Returns the reference: a table of all metrics, then each with its definition, its numbers, its
 /// lists and its SQL. The SQL is that of a question without filters and range, to a store with a
-/// few names.
+/// few names, with a text to search for and a slot of ratings.
 #[must_use]
 pub fn markdown() -> String {
     let mut out = String::from("| metric | title | unit | counted |\n| --- | --- | --- | --- |\n");
@@ -124,7 +125,9 @@ fn scope(dialect: Dialect) -> Scope {
     };
     let steps = vec![Step::Intent("greet".into()), Step::Response("utter_greet".into())];
     let funnel = Funnel { steps, ..Funnel::default() };
-    Scope::new(&Question { funnel, ..Question::default() }, &names, dialect)
+    let business = Business { rating_slot: Some("rating".into()), ..Business::default() };
+    let question = Question { funnel, business, text: Some("parcel".into()), ..Question::default() };
+    Scope::new(&question, &names, dialect)
 }
 
 /// Breaks a text into lines.

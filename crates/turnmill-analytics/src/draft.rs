@@ -425,8 +425,8 @@ impl<'s> Draft<'s> {
         conditions
     }
 
-    /// Returns the expression that counts the turns `t` of a group for which a condition holds, each
-    /// as often as its row stands for turns of the source.
+    /// Returns the expression that counts the turns `t` of a group for which a condition holds,
+    /// each as often as its row stands for turns of the source.
     pub(crate) fn count_turns(&self, condition: Option<&str>) -> String {
         self.counted("t.weight", condition)
     }

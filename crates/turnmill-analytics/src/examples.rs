@@ -1,4 +1,4 @@
-//! Texts of users that are settled: in the training data of the assistant, accepted for it, ignored.
+//! Texts of users that are settled: in the training data of the assistant, accepted, or ignored.
 
 use std::collections::BTreeSet;
 

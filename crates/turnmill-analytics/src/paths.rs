@@ -25,8 +25,8 @@ impl Default for PathOptions {
     }
 }
 
-/// What makes a user one of a cohort, and what shows that the user came back. `None` is the start of
-/// a session.
+/// What makes a user one of a cohort, and what shows that the user came back. `None` is the start
+/// of a session.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Return {
     /// The first of these puts a user into the cohort of its week.

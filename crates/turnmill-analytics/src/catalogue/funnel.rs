@@ -247,7 +247,7 @@ impl<'r> Steps<'r> {
                 times.push(0.0);
             }
             for (units, times) in self.later.iter().zip(reached.iter_mut().skip(1)) {
-                // The first match after the step before. There is no second try from a later step 1.
+                // The first match after the step before: no second try from a later step 1.
                 let next =
                     units.get(unit).into_iter().flatten().filter(|found| found.number > at.number).min();
                 let Some(next) = next.filter(|next| end.is_none_or(|end| next.at.0 <= end)) else { break };

@@ -234,8 +234,8 @@ fn period(scope: &Scope) -> Bucket {
     }
 }
 
-/// Returns the weeks, or other periods, from the store's first to the last that overlaps the range, and the number of
-/// the first that does.
+/// Returns the weeks, or other periods, from the store's first to the last that overlaps the range,
+/// and the number of the first that does.
 fn weeks(scope: &Scope) -> (Vec<Range>, usize) {
     let Some((extent, covered)) = scope.extent.zip(scope.covered()) else { return (Vec::new(), 0) };
     let last = Micros(covered.to.0 - 1);
