@@ -15,18 +15,28 @@ import { useAnswer } from "./use.js";
 /** @import { Refused } from "./api.js" */
 /** @import { Asked } from "./use.js" */
 
+/** Lists that a form draws, for forms that do not draw all of them. @type {Partial<Record<Card["form"], string[]>>} */
+const DRAWN = { number: [], lines: [], stacked: [], outcomes: [], sankey: ["links", "most_frequent"] };
+
+/** The parts that a card draws, as parameters. Nothing means all. @param {Card} card */
+function drawn(card) {
+  const parts = DRAWN[card.form];
+  return parts ? (parts.length > 0 ? parts : [""]).map((part) => `part=${part}`).join("&") : "";
+}
+
 /**
  * Asks the metric of a card, with the filters of the address.
  * @param {Card} card
  * @param {Address} address
+ * @param {boolean} [whole] Whether all parts are asked for, not only those that the card draws.
  * @returns {Asked<Answer>}
  */
-export function useCard(card, address) {
+export function useCard(card, address, whole = false) {
   const { options = {} } = card;
   const own = new URLSearchParams(options).toString();
   const names = FILTERS.filter((name) => !(name in options) && name !== "by" && (card.form === "funnel" || !FUNNEL.includes(name)));
   const by = card.over ? `by=${bucketFor(address)}` : "";
-  return useAnswer(metricPath(card), [query(address.filters, names), by, own].filter(Boolean).join("&"), read);
+  return useAnswer(metricPath(card), [query(address.filters, names), by, own, whole ? "" : drawn(card)].filter(Boolean).join("&"), read);
 }
 
 /** @param {Card} card */
@@ -46,7 +56,7 @@ export function usePrevious(card, address, answer) {
   const { options = {} } = card;
   const names = FILTERS.filter((name) => !["from", "to", "last", "vs", "by", ...FUNNEL].includes(name) && !(name in options));
   const range = compared ? { from: `${compared.from.replace(" ", "T")}Z`, to: `${compared.to.replace(" ", "T")}Z`, by: card.over ? bucketFor(address) : "", ...options } : {};
-  const asked = useAnswer(compared ? metricPath(card) : null, [query(address.filters, names), new URLSearchParams(Object.entries(range).filter(([, value]) => value)).toString()].filter(Boolean).join("&"), read);
+  const asked = useAnswer(compared ? metricPath(card) : null, [query(address.filters, names), new URLSearchParams(Object.entries(range).filter(([, value]) => value)).toString(), drawn(card)].filter(Boolean).join("&"), read);
   return compared ? asked.answer : null;
 }
 
@@ -173,8 +183,8 @@ export function isEmpty(answer) {
  * @param {boolean} [props.own] Whether the form shows an empty answer itself.
  */
 export function CardFrame({ card, address, store, draw, what = "sessions", own = false }) {
-  const asked = useCard(card, address);
   const [open, setOpen] = useState("");
+  const asked = useCard(card, address, open !== "");
   const body = useRef(/** @type {HTMLElement | null} */ (null));
   const { answer, refused, loading, slow, again } = asked;
   const previous = usePrevious(card, address, answer);

@@ -6,6 +6,7 @@ mod contract;
 mod equal;
 mod examine;
 mod formats;
+mod interrupt;
 mod laws;
 mod opening;
 mod schema;
