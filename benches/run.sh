@@ -21,9 +21,11 @@
 #            (growth --millions 10 --millions 50)
 #   size     100 events into stores of a thousand and a million, and memory for one sender by the
 #            order of its events (needs Python)
+#   questions  the metrics of the dashboard's overview, asked of ten million events in SQLite and
+#            in PostgreSQL, against one pass over all turns (questions --events N)
 #   connect  a plain Python consumer and Kafka Connect with the same topic (needs Python, PyPI,
 #            Maven and Maven Central)
-#   all      all of these but for builds
+#   all      all of these but for builds and questions
 #
 # RUNS is the number of runs of each measurement (5). Needs cargo and GNU time; from kafka on also
 # PostgreSQL and Java, for turnmill-testbed.
@@ -31,7 +33,7 @@ set -eu
 cd "$(dirname "$0")/.."
 case ${1-} in
     peers | sqlite | ahead | late | markers | memory | kafka | postgres | sinks | workers) ;;
-    latency | growth | size | connect | all) ;;
+    latency | growth | questions | size | connect | all) ;;
     "" | -h | --help) sed -n '2,/^set/{/^set/!s/^# \{0,1\}//p}' benches/run.sh; [ $# -gt 0 ] || exit 2; exit 0 ;;
     *) echo "benches/run.sh: unknown measurement: $1; without arguments it prints all" >&2; exit 2 ;;
 esac
@@ -94,6 +96,7 @@ case $name in
         python3 benches/size.py sender "$replay"
         ;;
     latency) "$bench" latency "$@" ;;
+    questions) "$bench" questions --replay "$replay" --runs "$runs" "$@" ;;
     memory) "$bench" memory --replay "$replay" "$@" ;;
     all)
         peers

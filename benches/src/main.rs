@@ -11,6 +11,7 @@ mod marked;
 mod markers;
 mod measure;
 mod memory;
+mod questions;
 mod service;
 mod sinks;
 mod sqlite;
@@ -187,6 +188,8 @@ enum BenchCommand {
         #[arg(long, default_values_t = [1])]
         millions: Vec<u64>,
     },
+    /// Asks the metrics of the dashboard's overview, and transcripts, of a large store.
+    Questions(questions::Args),
     #[command(flatten)]
     Service(Service),
 }
@@ -255,6 +258,7 @@ fn main() -> Result<(), Failure> {
             memory::timelines(200_000)?;
             millions.iter().try_for_each(|millions| memory::replay(&replay, millions * 1_000_000))?;
         }
+        BenchCommand::Questions(args) => questions::measure(&args)?,
         BenchCommand::Service(what) => service::measure(what)?,
         BenchCommand::Peers { file, python, script, runs } => {
             compare::compare(&file, &python, &script, runs)?;

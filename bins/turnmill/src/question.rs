@@ -311,8 +311,7 @@ fn paths(args: &PathArgs) -> PathOptions {
 }
 
 fn retention(args: &PathArgs) -> Result<Return, String> {
-    let step =
-        |given: &Option<String>| given.as_deref().map(str::parse::<Step>).transpose().map_err(text);
+    let step = |given: &Option<String>| given.as_deref().map(str::parse::<Step>).transpose().map_err(text);
     Ok(Return { first: step(&args.first)?, back: step(&args.back)? })
 }
 

@@ -122,8 +122,7 @@ impl Plan {
         // The buckets cover the range without gaps and overlaps. Still their sum is another number
         // than the whole if a session is active in several of them, or if each is rounded.
         let adds_up = question.filters.during == During::Started && !names.is_sampled;
-        let is_summed =
-            |query: &Query| series.is_some() && adds_up && query.per_slice && query.sum.is_some();
+        let is_summed = |query: &Query| series.is_some() && adds_up && query.per_slice && query.sum.is_some();
         let (summed, mut queries): (Vec<Query>, Vec<Query>) = needed.into_iter().partition(is_summed);
         let whole = queries.len();
         queries.extend(compared.iter().flat_map(plan));

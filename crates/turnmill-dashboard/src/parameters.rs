@@ -3,7 +3,7 @@
 use percent_encoding::percent_decode_str;
 use turnmill_analytics::{
     Compare, DayBlock, Ending, Filters, ListFilters, ListOrder, ListPage, MOST_PATH_STEPS, MOST_STEPS, Over,
-    Question, Span, When, Zone, parse_time,
+    Parts, Question, Span, When, Zone, parse_time,
 };
 
 use crate::question::{Filter, Refusal};
@@ -140,6 +140,15 @@ fn read(parameters: &[Parameter]) -> Result<(Question, Vec<&Parameter>), Refusal
                 let compare: Compare = value.parse().map_err(|error| invalid(name, &error))?;
                 question.compare = Some(compare);
             }
+            "part" => {
+                let known = match std::mem::take(&mut question.parts) {
+                    Parts::All => Vec::new(),
+                    Parts::Named(names) => names,
+                };
+                // The empty value names no part.
+                let named = Some(value.clone()).filter(|name| !name.is_empty());
+                question.parts = Parts::Named(known.into_iter().chain(named).collect());
+            }
             "top" => question.top = number(name, value, MAX_TOP)?,
             "assistant" => filters.assistants.push(nullable()),
             "channel" => filters.channels.push(nullable()),
@@ -219,7 +228,7 @@ mod tests {
     #[test]
     fn a_question_is_read_whatever_the_order() {
         let query = "from=2026-07-01&channel=web&channel=&to=2026-07-08&by=day&vs=prev&tz=Europe/Berlin\
-                     &ending=open&marker=m&env=&tests=exclude&top=3";
+                     &ending=open&marker=m&env=&tests=exclude&top=3&part=&part=by_channel";
         let read = question(&split(query).unwrap()).unwrap();
         let zone: Zone = "Europe/Berlin".parse().unwrap();
         let at = |day| parse_time(day, zone).unwrap();
@@ -237,6 +246,7 @@ mod tests {
             over: Over::Buckets(Bucket::Day),
             compare: Some(Compare::Previous),
             top: 3,
+            parts: Parts::Named(vec!["by_channel".into()]),
             ..Question::default()
         };
         assert_eq!(read, expected);

@@ -102,10 +102,8 @@ impl Manifest {
         struct Head {
             version: u32,
         }
-        let damaged = |error: serde_json::Error| FileError::Damaged {
-            path: path.clone(),
-            detail: error.to_string(),
-        };
+        let damaged =
+            |error: serde_json::Error| FileError::Damaged { path: path.clone(), detail: error.to_string() };
         let head: Head = serde_json::from_slice(&bytes).map_err(damaged)?;
         if head.version > VERSION {
             return Err(FileError::Newer { path, found: head.version, known: VERSION });
@@ -140,10 +138,8 @@ impl Manifest {
     pub fn write(&mut self, folder: &Path) -> Result<(), FileError> {
         self.number += 1;
         let (path, new) = (folder.join(MANIFEST), folder.join(format!("{MANIFEST}.new")));
-        let mut json = serde_json::to_vec_pretty(self).map_err(|error| FileError::Damaged {
-            path: path.clone(),
-            detail: error.to_string(),
-        })?;
+        let mut json = serde_json::to_vec_pretty(self)
+            .map_err(|error| FileError::Damaged { path: path.clone(), detail: error.to_string() })?;
         json.push(b'\n');
         let mut file = File::create(&new).map_err(FileError::io("creating", &new))?;
         file.write_all(&json).map_err(FileError::io("writing", &new))?;

@@ -186,11 +186,13 @@ fn tables_as_files_equal_those_of_sqlite_and_a_second_run_continues() {
         assert_eq!(files, 1, "{format}");
         // Another format, and a folder of something else, are refused by name.
         let other = format!("{}:{}", if format == Format::Csv { "jsonl" } else { "csv" }, tables.display());
-        let output = run(replay(&[capture("parcel/file-broker.jsonl.gz").to_str().unwrap(), "--to", &other]), 1);
+        let output =
+            run(replay(&[capture("parcel/file-broker.jsonl.gz").to_str().unwrap(), "--to", &other]), 1);
         let text = String::from_utf8(output.stderr).unwrap();
         assert!(text.contains("name another folder"), "{text}");
         let foreign = format!("{format}:{}", folder.path().display());
-        let output = run(replay(&[capture("parcel/file-broker.jsonl.gz").to_str().unwrap(), "--to", &foreign]), 1);
+        let output =
+            run(replay(&[capture("parcel/file-broker.jsonl.gz").to_str().unwrap(), "--to", &foreign]), 1);
         let text = String::from_utf8(output.stderr).unwrap();
         assert!(text.contains("no manifest"), "{text}");
     }

@@ -408,3 +408,41 @@ fn written(answer: &impl serde::Serialize) -> Result<String, Refusal> {
 fn unknown(what: &str) -> Refusal {
     Refusal::NotFound { name: what.to_owned() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use turnmill_model::Settings;
+    use turnmill_sink_sqlite::SqliteStore;
+
+    /// Time after which the test fails. It is far more than a slow machine needs.
+    const PATIENCE: Duration = Duration::from_secs(180);
+
+    #[test]
+    fn a_question_whose_caller_has_gone_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("endless.sqlite");
+        pollster::block_on(SqliteStore::file(&path).open(&Settings::default())).unwrap();
+        // A question about turns never ends by itself.
+        let endless = "DROP TABLE ext_turn;
+            CREATE VIEW ext_turn AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)
+            SELECT 'greet' AS intent, 'utter_greet' AS first_template, 1.0 AS weight FROM n";
+        rusqlite::Connection::open(&path).unwrap().execute_batch(endless).unwrap();
+        let store = move || Ok(AnyStore::Sqlite(SqliteStore::file(&path).read_only()));
+        let answers = StoreAnswers::new(store, "endless".into(), Duration::from_secs(100_000));
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let metric = metric("R6_top_intents").unwrap();
+            let asked = answers.answer(Subject::Metric { metric, question: Box::default() });
+            let answer = tokio::time::timeout(Duration::from_millis(500), asked).await;
+            assert!(answer.is_err(), "the question has ended: {answer:?}");
+        });
+        // Dropping the runtime waits for the thread that asks.
+        let end = std::thread::spawn(move || drop(runtime));
+        let start = Instant::now();
+        while !end.is_finished() {
+            assert!(start.elapsed() < PATIENCE, "the question goes on after its caller has gone");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}

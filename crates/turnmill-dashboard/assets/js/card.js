@@ -15,27 +15,38 @@ import { useAnswer } from "./use.js";
 /** @import { Refused } from "./api.js" */
 /** @import { Asked } from "./use.js" */
 
+/** Lists that a form draws, for forms that do not draw all of them. @type {Partial<Record<Card["form"], string[]>>} */
+const DRAWN = { number: [], lines: [], stacked: [], outcomes: [], sankey: ["links", "most_frequent"] };
+
+/** The parts that a card draws, as parameters. Nothing means all. @param {Card} card */
+function drawn(card) {
+  const parts = DRAWN[card.form];
+  return parts ? (parts.length > 0 ? parts : [""]).map((part) => `part=${part}`).join("&") : "";
+}
+
 /**
  * What a card asks: the filters of the address that count for it, and its own.
  * @param {Card} card
  * @param {Address} address
+ * @param {boolean} [whole] Whether all parts are asked for, not only those that the card draws.
  */
-function question(card, address) {
+function question(card, address, whole = false) {
   const { options = {} } = card;
   const own = new URLSearchParams(options).toString();
   const names = FILTERS.filter((name) => !(name in options) && name !== "by" && (card.form === "funnel" || !FUNNEL.includes(name)));
   const by = card.over ? `by=${bucketFor(address)}` : "";
-  return [query(address.filters, names), by, own].filter(Boolean).join("&");
+  return [query(address.filters, names), by, own, whole ? "" : drawn(card)].filter(Boolean).join("&");
 }
 
 /**
  * Asks the metric of a card, with the filters of the address.
  * @param {Card} card
  * @param {Address} address
+ * @param {boolean} [whole] Whether all parts are asked for, not only those that the card draws.
  * @returns {Asked<Answer>}
  */
-export function useCard(card, address) {
-  return useAnswer(metricPath(card), question(card, address), read);
+export function useCard(card, address, whole = false) {
+  return useAnswer(metricPath(card), question(card, address, whole), read);
 }
 
 /** @param {Card} card */
@@ -55,7 +66,7 @@ export function usePrevious(card, address, answer) {
   const { options = {} } = card;
   const names = FILTERS.filter((name) => !["from", "to", "last", "vs", "by", ...FUNNEL].includes(name) && !(name in options));
   const range = compared ? { from: `${compared.from.replace(" ", "T")}Z`, to: `${compared.to.replace(" ", "T")}Z`, by: card.over ? bucketFor(address) : "", ...options } : {};
-  const asked = useAnswer(compared ? metricPath(card) : null, [query(address.filters, names), new URLSearchParams(Object.entries(range).filter(([, value]) => value)).toString()].filter(Boolean).join("&"), read);
+  const asked = useAnswer(compared ? metricPath(card) : null, [query(address.filters, names), new URLSearchParams(Object.entries(range).filter(([, value]) => value)).toString(), drawn(card)].filter(Boolean).join("&"), read);
   return compared ? asked.answer : null;
 }
 
@@ -182,15 +193,15 @@ export function isEmpty(answer) {
  * @param {boolean} [props.own] Whether the form shows an empty answer itself.
  */
 export function CardFrame({ card, address, store, draw, what = "sessions", own = false }) {
-  const asked = useCard(card, address);
   const [open, setOpen] = useState("");
+  const asked = useCard(card, address, open !== "");
   const body = useRef(/** @type {HTMLElement | null} */ (null));
   const { answer, refused, loading, slow, again } = asked;
   const previous = usePrevious(card, address, answer);
   const zone = zoneOf(address);
   const toggle = (/** @type {string} */ which) => setOpen(open === which ? "" : which);
   const failed = refused && !["not_given", "not_set_up"].includes(refused.kind);
-  return html`<section class=${`card span-${card.span}${card.half ? " half" : ""}${failed ? " refused" : ""}`} aria-labelledby=${`card-${card.id}`} data-card=${card.id} data-metric=${card.metric} data-question=${question(card, address)} data-ready=${answer && !loading ? "yes" : undefined}>
+  return html`<section class=${`card span-${card.span}${card.half ? " half" : ""}${failed ? " refused" : ""}`} aria-labelledby=${`card-${card.id}`} data-card=${card.id} data-metric=${card.metric} data-question=${question(card, address, true)} data-ready=${answer && !loading ? "yes" : undefined}>
     <header>
       <div><h2 id=${`card-${card.id}`}>${card.title}</h2><p class="line">${answer ? card.line(answer, address) : "\u00a0"}</p></div>
       ${answer && html`<${Tools} open=${open} toggle=${toggle} title=${card.title} />`}

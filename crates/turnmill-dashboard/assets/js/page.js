@@ -185,7 +185,7 @@ function Strip({ cards, address }) {
 
 /** @param {{ card: Card, address: Address, what: string }} props */
 function Detail({ card, address, what }) {
-  const { answer } = useCard(card, address);
+  const { answer } = useCard(card, address, true);
   const zone = zoneOf(address);
   if (!answer) return html`<div class="strip-detail"><${Loading} slow=${false} /></div>`;
   return html`<div class="strip-detail"><h3 class="sub">${card.title}</h3>${what === "definition" ? html`<${Definition} answer=${answer} />`

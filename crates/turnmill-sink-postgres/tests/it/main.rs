@@ -8,6 +8,7 @@ mod equal;
 mod examine;
 mod failures;
 mod growth;
+mod interrupt;
 mod laws;
 mod metrics;
 mod opening;

@@ -6,6 +6,7 @@ mod contract;
 mod equal;
 mod examine;
 mod formats;
+mod interrupt;
 mod laws;
 mod metrics;
 mod opening;
