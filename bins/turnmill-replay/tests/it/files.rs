@@ -10,6 +10,7 @@ use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use parquet::record::Field;
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
+use turnmill_model::tables::{ColumnType, PUBLIC};
 use turnmill_sink_file::{Format, Manifest};
 
 use crate::support::{capture, json, lines, replay, run, turnmill};
@@ -21,20 +22,20 @@ type Rows = BTreeMap<String, Vec<(String, Option<String>)>>;
 fn of_sqlite(store: &Path, table: &str) -> Rows {
     let connection = Connection::open(store).unwrap();
     let mut statement = connection.prepare(&format!("SELECT * FROM {table}")).unwrap();
-    let columns: Vec<(String, String)> = statement
-        .columns()
-        .iter()
-        .map(|column| (column.name().to_owned(), column.decl_type().unwrap_or_default().to_lowercase()))
-        .collect();
+    let described = PUBLIC.iter().find(|described| described.name == table).unwrap();
+    let is_truth = |name: &str| {
+        described.columns.iter().any(|column| column.name == name && column.ty == ColumnType::Boolean)
+    };
+    let columns: Vec<String> = statement.column_names().into_iter().map(ToOwned::to_owned).collect();
     let wall_clock = |name: &str| table == "rasa_markers" && name == "created_at";
     let mut rows = statement.query([]).unwrap();
     let mut all = Rows::new();
     while let Some(row) = rows.next().unwrap() {
-        let values = columns.iter().enumerate().filter(|(_, (name, _))| !wall_clock(name));
-        let values = values.map(|(index, (name, ty))| {
+        let values = columns.iter().enumerate().filter(|(_, name)| !wall_clock(name));
+        let values = values.map(|(index, name)| {
             let text = match row.get_ref(index).unwrap() {
                 ValueRef::Null => None,
-                ValueRef::Integer(number) if ty.contains("bool") => Some((number != 0).to_string()),
+                ValueRef::Integer(number) if is_truth(name) => Some((number != 0).to_string()),
                 ValueRef::Integer(number) => Some(number.to_string()),
                 ValueRef::Real(number) => Some(number.to_string()),
                 ValueRef::Text(text) => Some(String::from_utf8(text.to_vec()).unwrap()),
@@ -152,7 +153,7 @@ fn parquet(path: &Path, rows: &mut Rows) {
 #[track_caller]
 fn assert_equal(folder: &Path, store: &Path) -> u64 {
     let mut rows = 0;
-    for table in turnmill_model::tables::PUBLIC {
+    for table in PUBLIC {
         let (mut expected, mut found) = (of_sqlite(store, table.name), of_files(folder, table.name));
         for row in expected.values_mut().chain(found.values_mut()) {
             row.sort();
