@@ -574,9 +574,10 @@ impl<'r> Run<'r> {
             && let Some(session) = cursor.session.as_ref().and_then(|session| session.key)
         {
             let newest = Conversation { id: conversation, newest: event.time, session };
-            match cursor.conversations.iter_mut().find(|known| known.id == conversation) {
+            let all = &mut cursor.conversations.get_or_insert_default().0;
+            match all.iter_mut().find(|known| known.id == conversation) {
                 Some(known) => *known = newest,
-                None => cursor.conversations.push(newest),
+                None => all.push(newest),
             }
         }
 

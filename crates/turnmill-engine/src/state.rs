@@ -12,12 +12,21 @@ use crate::patterns::{Markers, Patterns};
 use crate::stack::Stack;
 
 /// Holds [`Event::tie`] in half the space. `None` is a number below the ties of all formats.
+///
+/// The number is in two parts, the upper and the lower 64 bits, because one of 128 bits would be
+/// aligned to as many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(crate) struct Tie(i128);
+pub(crate) struct Tie(i64, u64);
+
+impl Tie {
+    fn new(number: i128) -> Self {
+        Self((number >> 64) as i64, number as u64)
+    }
+}
 
 impl Default for Tie {
     fn default() -> Self {
-        Self(i128::from(i64::MIN))
+        Self::new(i128::from(i64::MIN))
     }
 }
 
@@ -30,7 +39,7 @@ pub(crate) struct Order {
 
 impl Order {
     pub(crate) fn of(event: &Event<'_>) -> Self {
-        Self { time: event.time, tie: event.tie.map_or_else(Tie::default, Tie) }
+        Self { time: event.time, tie: event.tie.map_or_else(Tie::default, Tie::new) }
     }
 }
 
@@ -65,8 +74,12 @@ pub(crate) struct Cursor {
     /// The open runs of flows, skills and agents.
     pub(crate) dialogs: Dialogs,
     /// The newest event of each of the sender's conversations, if it has such.
-    pub(crate) conversations: Vec<Conversation>,
+    pub(crate) conversations: Option<Box<Conversations>>,
 }
+
+/// The newest event of each conversation.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Conversations(pub(crate) Vec<Conversation>);
 
 /// The newest event of a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

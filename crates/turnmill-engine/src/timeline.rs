@@ -174,7 +174,7 @@ impl Timeline {
     /// events.
     #[must_use]
     pub fn has_exchanges(&self) -> bool {
-        !self.cursor.conversations.is_empty()
+        self.cursor.conversations.is_some()
     }
 
     /// Returns how many more rows of `rasa_event` than events the sender has, as far as the caller

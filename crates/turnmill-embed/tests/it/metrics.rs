@@ -578,7 +578,7 @@ fn a_reading_role_has_every_metric_without_the_ledger() {
     let (_, place) = url.split_once('@').unwrap();
     let own: PostgresSettings = format!("postgres://{role}:reads-only@{place}").parse().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let mut of = |settings: PostgresSettings| {
+    let of = |settings: PostgresSettings| {
         let mut reader = PostgresStore::new(settings).reader(LIMIT);
         runtime.block_on(answer(&mut reader, METRICS, &Question::default())).unwrap()
     };

@@ -14,12 +14,12 @@ const OPEN_SESSION: &str = "
     15 bot";
 
 #[test]
-fn an_open_session_costs_less_than_800_bytes_beyond_its_key() {
+fn an_open_session_costs_at_most_850_bytes_beyond_its_key() {
     let events = events(OPEN_SESSION);
     let mut timeline = sender(&events);
     apply(&mut timeline, &events);
     let beyond_key = timeline.memory() - timeline.sender_key().len();
-    assert!(beyond_key < 800, "{beyond_key} bytes");
+    assert!(beyond_key <= 850, "{beyond_key} bytes");
 }
 
 #[test]
