@@ -9,7 +9,6 @@ mod examine;
 mod failures;
 mod growth;
 mod laws;
-mod metrics;
 mod opening;
 mod order;
 mod places;
