@@ -10,7 +10,6 @@ mod failures;
 mod growth;
 mod interrupt;
 mod laws;
-mod metrics;
 mod opening;
 mod order;
 mod places;
