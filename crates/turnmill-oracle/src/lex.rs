@@ -42,7 +42,7 @@ pub fn tables(settings: &Settings, records: &[Record<'_>]) -> Oracle {
     }
     let mut written: Vec<Written> = Vec::new();
     for objects in senders.values_mut() {
-        objects.sort_by(|one, other| one.order().cmp(&other.order()));
+        objects.sort_by_key(LogObject::order);
         let keys = session_keys(objects);
         for (at, object) in objects.iter().enumerate() {
             let before: Vec<&LogObject> =
@@ -176,7 +176,7 @@ impl Written {
         }
         let all = before.iter().copied().chain([&object]);
         let same = all.filter(|other| other.intent() == object.intent());
-        self.in_force = same.filter_map(LogObject::slots).last().unwrap_or_default();
+        self.in_force = same.rev().find_map(LogObject::slots).unwrap_or_default();
     }
 
     fn slot(

@@ -118,7 +118,7 @@ fn contradiction_4_responses_of_one_request_may_share_its_time() {
         response("FulfillmentUpdateResponse", "four"),
         response("FulfillmentCompletedResponse", "five"),
     ];
-    assert!(order.is_sorted_by_key(|event| event.order()));
+    assert!(order.is_sorted_by_key(turnmill_model::Event::order));
     let other = response("FulfillmentUpdateResponse", "4");
     assert_ne!(other.id, order[3].id, "other content is another record");
     assert_ne!(other.order(), order[3].order(), "and never in the order of arrival");

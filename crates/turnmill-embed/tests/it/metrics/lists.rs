@@ -95,9 +95,9 @@ fn rates_by_model_are_those_of_the_filter() {
             let value = vec![row[1].text().map(ToOwned::to_owned)];
             let mut filters = Filters::default();
             if is_model {
-                filters.models = value
+                filters.models = value;
             } else {
-                filters.environments = value
+                filters.environments = value;
             }
             let rate = row[0].text().unwrap();
             let (metric, name) = match rate {
