@@ -190,7 +190,7 @@ struct LexArgs {
     /// Keys of attributes whose values are secret, separated by commas; `*` stands for any text
     /// [default: *jwt,*token,authorization,*secret,*password].
     #[arg(long, value_name = "PATTERNS", value_delimiter = ',')]
-    lex_secret_keys: Option<Vec<String>>,
+    lex_blanked_keys: Option<Vec<String>>,
 }
 
 impl LexArgs {
@@ -200,7 +200,7 @@ impl LexArgs {
             user_attribute: self.lex_user_attribute.clone(),
             handover_attribute: self.lex_handover_attribute.clone(),
             channel: self.lex_channel.clone(),
-            secret_keys: self.lex_secret_keys.clone().unwrap_or_else(|| LexSettings::default().secret_keys),
+            secret_keys: self.lex_blanked_keys.clone().unwrap_or_else(|| LexSettings::default().secret_keys),
         }
     }
 }

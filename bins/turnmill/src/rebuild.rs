@@ -59,7 +59,7 @@ pub(crate) struct Args {
     /// Keys of attributes of Lex whose values are secret, separated by commas. What they match is
     /// blanked in the history too.
     #[arg(long, value_name = "PATTERNS", value_delimiter = ',')]
-    lex_secret_keys: Option<Vec<String>>,
+    lex_blanked_keys: Option<Vec<String>>,
 
     /// Number of senders per transaction.
     #[arg(long, value_name = "SENDERS", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
@@ -96,7 +96,7 @@ impl Args {
             user_attribute: text(&self.lex_user_attribute, &stored.user_attribute),
             handover_attribute: text(&self.lex_handover_attribute, &stored.handover_attribute),
             channel: text(&self.lex_channel, &stored.channel),
-            secret_keys: self.lex_secret_keys.clone().unwrap_or_else(|| stored.secret_keys.clone()),
+            secret_keys: self.lex_blanked_keys.clone().unwrap_or_else(|| stored.secret_keys.clone()),
         }
     }
 }

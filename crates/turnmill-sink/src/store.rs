@@ -221,7 +221,7 @@ pub fn check_settings(stored: &Settings, configured: &Settings) -> Result<(), St
         &text(&configured.handover_attribute),
     )?;
     differ("lex_channel", &text(&stored.channel), &text(&configured.channel))?;
-    differ("lex_secret_keys", &stored.secret_keys.join(","), &configured.secret_keys.join(","))
+    differ("lex_blanked_keys", &stored.secret_keys.join(","), &configured.secret_keys.join(","))
 }
 
 /// Requests the history of a sender from the latest checkpoint at or before `since` on, a page at a

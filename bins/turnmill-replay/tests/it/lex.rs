@@ -113,11 +113,11 @@ fn no_byte_of_a_store_has_a_secret() {
 
     // Further patterns ask for a rebuild, which blanks what they match in the history.
     let keys = "*jwt,*token,username";
-    let refused = run(load(&input, &store, &["--lex-secret-keys", keys]), 1);
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("lex_secret_keys"), "{refused:?}");
-    run(turnmill(&["rebuild", &to(&store), "--lex-secret-keys", keys]), 0);
+    let refused = run(load(&input, &store, &["--lex-blanked-keys", keys]), 1);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("lex_blanked_keys"), "{refused:?}");
+    run(turnmill(&["rebuild", &to(&store), "--lex-blanked-keys", keys]), 0);
     assert_eq!(json!(query(&store, values)), json!([["\"[secret]\""], ["\"[secret]\""], ["\"[secret]\""]]));
-    let again = answer(load(&input, &store, &["--lex-secret-keys", keys, "--source", "again"]), 0);
+    let again = answer(load(&input, &store, &["--lex-blanked-keys", keys, "--source", "again"]), 0);
     assert_eq!(
         (&again["events"], &again["duplicates"]),
         (&json!(0), &json!(1)),

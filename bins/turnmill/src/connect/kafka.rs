@@ -85,7 +85,7 @@ pub(crate) fn setting_of(error: &StoreError) -> Option<&'static str> {
             "lex_user_attribute" => "TURNMILL_LEX_USER_ATTRIBUTE",
             "lex_handover_attribute" => "TURNMILL_LEX_HANDOVER_ATTRIBUTE",
             "lex_channel" => "TURNMILL_LEX_CHANNEL",
-            "lex_secret_keys" => "TURNMILL_LEX_SECRET_KEYS",
+            "lex_blanked_keys" => "TURNMILL_LEX_BLANKED_KEYS",
             _ => return None,
         }),
         StoreError::Unavailable { .. } | StoreError::Unusable { .. } => Some("RASA_ANALYTICS_DB_URL"),

@@ -37,6 +37,7 @@ fn refusal(payload: &str) -> Reason {
 }
 
 /// Returns a log object with these fields besides those that every one has.
+#[expect(clippy::needless_pass_by_value, reason = "a literal at every call")]
 fn object(fields: Value) -> Value {
     let mut object = json!({
         "timestamp": "2024-03-04T13:49:26.014Z",
@@ -118,7 +119,7 @@ fn contradiction_4_responses_of_one_request_may_share_its_time() {
         response("FulfillmentUpdateResponse", "four"),
         response("FulfillmentCompletedResponse", "five"),
     ];
-    assert!(order.is_sorted_by_key(turnmill_model::Event::order));
+    assert!(order.is_sorted_by_key(Event::order));
     let other = response("FulfillmentUpdateResponse", "4");
     assert_ne!(other.id, order[3].id, "other content is another record");
     assert_ne!(other.order(), order[3].order(), "and never in the order of arrival");

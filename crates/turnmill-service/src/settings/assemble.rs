@@ -125,7 +125,7 @@ fn lex(values: &Values) -> LexSettings {
         user_attribute: text(SettingId::LexUserAttribute),
         handover_attribute: text(SettingId::LexHandoverAttribute),
         channel: text(SettingId::LexChannel),
-        secret_keys: text(SettingId::LexSecretKeys).map_or(default.secret_keys, patterns),
+        secret_keys: text(SettingId::LexBlankedKeys).map_or(default.secret_keys, patterns),
     }
 }
 

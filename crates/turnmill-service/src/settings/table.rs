@@ -362,10 +362,11 @@ settings! {
          `name=value`.";
     LexChannel, "lex.channel", "TURNMILL_LEX_CHANNEL", EVERYWHERE, Text, None, Supported,
         "Channel of records of Lex that name none.";
-    LexSecretKeys, "lex.secret_keys", "TURNMILL_LEX_SECRET_KEYS", EVERYWHERE, Text,
-        Some("*jwt,*token,authorization,*secret,*password"), Supported,
+    LexBlankedKeys, "lex.blanked_keys", "TURNMILL_LEX_BLANKED_KEYS", EVERYWHERE, Text,
+        None, Supported,
         "Keys of attributes of Lex whose values are never stored, separated by commas; `*` stands \
-         for any text, and case does not count.";
+         for any text, and case does not count. Unset: those of tokens, and others that \
+         docs/lex.md lists.";
     SessionId, "rows.session_id", "TURNMILL_SESSION_ID", EVERYWHERE,
         Choice(&["uuid", "any", "off"]), Some("uuid"), Supported,
         "Accepted `metadata.session_id` values: canonical UUIDs, any text, or none. Changing it \
