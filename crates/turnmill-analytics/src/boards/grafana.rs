@@ -28,7 +28,8 @@ pub fn grafana() -> String {
         if x + width > 24 {
             (x, y, row) = (0, y + row, 0);
         }
-        panels.push(drawn(panel, id, json!({"x": x, "y": y, "w": width, "h": height})));
+        let place = json!({"x": x, "y": y, "w": width, "h": height});
+        panels.push(drawn(panel, id, &place));
         (x, row) = (x + width, row.max(height));
     }
     let widths = ["hour", "day", "week", "month"]
@@ -100,7 +101,7 @@ fn source() -> Value {
     json!({"type": SOURCE, "uid": "${datasource}"})
 }
 
-fn drawn(panel: &Panel, id: u32, place: Value) -> Value {
+fn drawn(panel: &Panel, id: u32, place: &Value) -> Value {
     let over_time = matches!(panel.shows, Shows::Series { .. } | Shows::Groups { .. });
     let (kind, options, custom) = match &panel.shows {
         Shows::Number(_) => (
