@@ -1,6 +1,8 @@
 //! Tests of the real binaries on real captures.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failure of a test is a panic")]
 
+mod bi;
+mod boards;
 mod commands;
 mod compare;
 mod ending;

@@ -2,7 +2,8 @@
 //! The expected results are computed from the events' JSON, without any code of the store.
 //!
 //! The events arrive out of order and some of them twice, in a database that is not in UTC, and
-//! every query runs in several time zones.
+//! every query runs in several time zones, as the role that `deploy/postgresql/grants.sql` lets
+//! read.
 
 mod calm;
 mod nlu;
@@ -14,6 +15,7 @@ use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime};
 use postgres::{Client, NoTls, SimpleQueryMessage};
 use serde_json::Value;
 
+use crate::boards::reading_role;
 use crate::support::{json, replay};
 
 /// Events, and the database that they were loaded into.
@@ -21,6 +23,8 @@ use crate::support::{json, replay};
 struct Loaded {
     events: Vec<Value>,
     url: String,
+    /// The role as which the queries run: it may read the tables, and nothing else.
+    reader: String,
 }
 
 impl Loaded {
@@ -45,7 +49,8 @@ impl Loaded {
         std::fs::write(&input, lines.join("\n")).unwrap();
         let said = json(replay(&[input.to_str().unwrap(), "--to", &url, "--batch", "500", "--json"]), 0);
         assert_eq!((&said["records"], &said["events"]), (&lines.len().into(), &events.len().into()));
-        Some(Self { events, url })
+        let reader = reading_role(&url);
+        Some(Self { events, url, reader })
     }
 
     /// Runs the query; checks the columns' names and types, and the rows and their order.
@@ -53,7 +58,8 @@ impl Loaded {
     fn check(&self, sql: &str, columns: &[(&str, &str)], expected: &[Vec<Cell>]) {
         for zone in ["UTC", "Pacific/Kiritimati", "Etc/GMT+12"] {
             let mut client = Client::connect(&self.url, NoTls).unwrap();
-            client.batch_execute(&format!("SET TimeZone TO '{zone}'")).unwrap();
+            let role = &self.reader;
+            client.batch_execute(&format!("SET TimeZone TO '{zone}'; SET ROLE {role}")).unwrap();
             let rows = answer(&mut client, sql, columns);
             assert_eq!(rows.len(), expected.len(), "{zone}: {rows:?}, expected {expected:?}");
             for (row, expected) in rows.iter().zip(expected) {
@@ -140,6 +146,18 @@ impl From<NaiveDateTime> for Cell {
     fn from(time: NaiveDateTime) -> Self {
         Self::Time(time)
     }
+}
+
+/// The queries name the schema `public`, so the README's service writes there.
+#[test]
+fn the_service_of_the_readme_writes_where_the_queries_look() {
+    let readme = include_str!("../../../../README.md");
+    let (_, service) = readme.split_once("## Run the service").unwrap();
+    let (service, _) = service.split_once("## ").unwrap();
+    assert!(service.contains("export RASA_ANALYTICS_DB_URL=postgresql://"), "{service}");
+    assert!(!service.contains("DB_SCHEMA"), "{service}");
+    let defaults = include_str!("../../../../examples/turnmill.toml");
+    assert!(defaults.contains("(TURNMILL_DB_SCHEMA)\n# schema = \"public\""));
 }
 
 /// Orders texts as PostgreSQL does, ascending and NULL last.

@@ -41,7 +41,7 @@ fn blocks(document: &str) -> Vec<Block> {
 }
 
 /// Loads the capture and its markers.
-fn load(store: &str) {
+pub(crate) fn load(store: &str) {
     let file = capture("parcel/file-broker.jsonl.gz");
     json(replay(&[file.to_str().unwrap(), "--to", store, "--json"]), 0);
     run(turnmill(&["markers", "upload", MARKERS, "--on", store]), 0);

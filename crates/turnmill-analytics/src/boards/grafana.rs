@@ -28,7 +28,8 @@ pub fn grafana() -> String {
         if x + width > 24 {
             (x, y, row) = (0, y + row, 0);
         }
-        panels.push(drawn(panel, id, &json!({"x": x, "y": y, "w": width, "h": height})));
+        let place = json!({"x": x, "y": y, "w": width, "h": height});
+        panels.push(drawn(panel, id, &place));
         (x, row) = (x + width, row.max(height));
     }
     let widths = ["hour", "day", "week", "month"]

@@ -59,7 +59,7 @@ INSERT INTO rasa_markers (id, pattern_id, sender_id, session_id, event_id, num_p
 "#;
 
 /// Questions with one line of text as the answer of each row, the same on both kinds of store.
-const ANSWERS: [(&str, &str); 6] = [
+const ANSWERS: [(&str, &str); 7] = [
     (
         "SELECT session_id || ' ' || ending FROM turnmill_session ORDER BY 1",
         "s1 finished, s2 escalated, s3 escalated, s4 abandoned, s5 abandoned, s6 open, s7 unused, s8 finished, \
@@ -86,6 +86,11 @@ const ANSWERS: [(&str, &str); 6] = [
          v7 NULL, v8 12345678901234567890123",
     ),
     ("SELECT name || ' ' || turn_number || ' ' || session_id FROM turnmill_marker", "greeted 1 s1"),
+    (
+        "SELECT 'at ' || b.text FROM turnmill_marker k JOIN turnmill_bot_message b ON b.event_id = k.event_id \
+         WHERE b.sent_at = k.met_at",
+        "at hello",
+    ),
 ];
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
@@ -129,9 +134,12 @@ fn postgres_shows_sessions_turns_messages_slots_and_markers() {
         let rows = server.execute(&url, &format!("SELECT string_agg(q.t, ', ') FROM ({question}) AS q(t)"));
         assert_eq!(rows.trim_end(), answer, "{question}");
     }
-    let described = "SELECT count(*) FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 \
-         WHERE c.relname LIKE 'turnmill%' AND c.relkind = 'v' AND col_description(c.oid, a.attnum) IS NULL";
-    assert_eq!(server.execute(&url, described).trim(), "0");
+    let described = "SELECT string_agg(c.relname || '.' || coalesce(a.attname, '*'), ' ') FROM pg_class c \
+         JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum >= 0 \
+         WHERE c.relkind IN ('r', 'v') AND c.relname ~ '^(rasa|ext|turnmill)_' AND (\
+         obj_description(c.oid, 'pg_class') IS NULL OR NOT a.attisdropped \
+         AND a.attnum > 0 AND col_description(c.oid, a.attnum) IS NULL)";
+    assert_eq!(server.execute(&url, described).trim(), "", "every table and column has a comment");
     let zone = "SELECT count(*) FROM information_schema.columns WHERE table_name LIKE 'turnmill%' \
          AND column_name LIKE '%\\_at' AND data_type <> 'timestamp with time zone'";
     assert_eq!(server.execute(&url, zone).trim(), "0");
