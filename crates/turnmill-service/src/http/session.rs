@@ -121,7 +121,7 @@ mod tests {
         let one = hmac(&[0x0b; 20], b"Hi There");
         assert_eq!(hex(&one), "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7");
         let two = hmac(b"Jefe", b"what do ya want for nothing?");
-        assert_eq!(hex(&two), "5bdcc146bf60754e6a042426089575c75a003f089d2739583b2bb7de7f6e7843");
+        assert_eq!(hex(&two), "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
     }
 
     #[test]
