@@ -21,7 +21,11 @@ const axe = require("axe-core");
 
 /** @type {string[]} */
 const findings = [];
-const find = (what) => findings.push(what);
+// Printed at once, so that an interrupted run has told what it found.
+const find = (what) => {
+  findings.push(what);
+  console.log(what);
+};
 const equal = (shown, expected, what) => {
   if (JSON.stringify(shown) !== JSON.stringify(expected)) find(`${what}: shown ${JSON.stringify(shown)}, expected ${JSON.stringify(expected)}`);
 };
@@ -343,5 +347,4 @@ if (process.env.TURNMILL_PID) {
 }
 
 await browser.close();
-for (const finding of findings) console.log(finding);
 process.exit(findings.length > 0 ? 1 : 0);
