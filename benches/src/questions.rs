@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Runtime};
 use turnmill_analytics::{
-    Bucket, Compare, Last, Metric, Over, Parts, Question, Query, ReadQueries, When, answer, conversation,
+    Bucket, Compare, Last, Metric, Over, Parts, Query, Question, ReadQueries, When, answer, conversation,
     metric,
 };
 use turnmill_sink::StoreError;
@@ -158,7 +158,10 @@ fn report<S: ReadQueries<Error = StoreError>>(
                   (SELECT max(started_at) FROM ext_session)";
     println!("  sessions, turns, events, first and last session: {:?}", read(reader, counts)?);
     let pass = times(runs, &server, || read(reader, PASS).map(drop))?;
-    println!("  seconds, median (least to greatest); {PASS}: {} wall, {} processors", pass.wall, pass.processors);
+    println!(
+        "  seconds, median (least to greatest); {PASS}: {} wall, {} processors",
+        pass.wall, pass.processors
+    );
     println!("  metric | wall | processors | of these / one pass");
     let whole = Question { when: When::default(), ..Question::default() };
     let last: Last = "28d".parse()?;

@@ -2,8 +2,8 @@
 
 use percent_encoding::percent_decode_str;
 use turnmill_analytics::{
-    Compare, DayBlock, Ending, Filters, ListFilters, ListOrder, ListPage, MOST_STEPS, Over, Parts, Question, Span,
-    When, Zone, parse_time,
+    Compare, DayBlock, Ending, Filters, ListFilters, ListOrder, ListPage, MOST_STEPS, Over, Parts, Question,
+    Span, When, Zone, parse_time,
 };
 
 use crate::question::{Filter, Refusal};

@@ -44,7 +44,8 @@ fn an_interrupted_query_ends_in_the_server_and_no_other_begins() {
         let interrupt = reader.interrupt_handle();
         // The two texts differ, so that the query that counts is not counted.
         let asked = tokio::spawn(async move {
-            let error = read(&mut reader, &["SELECT 1 WHERE pg_sleep(100000) IS NOT NULL"]).await.unwrap_err();
+            let error =
+                read(&mut reader, &["SELECT 1 WHERE pg_sleep(100000) IS NOT NULL"]).await.unwrap_err();
             (error, read(&mut reader, &["SELECT 7"]).await.unwrap_err())
         });
         wait_until_running(&mut other, "pg_sleep(100000_", 1).await;

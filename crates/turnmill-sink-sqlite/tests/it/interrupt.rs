@@ -10,7 +10,8 @@ use turnmill_sink_sqlite::{SqliteReader, SqliteStore};
 use crate::support::Files;
 
 /// A query that never ends by itself.
-const ENDLESS: &str = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n";
+const ENDLESS: &str =
+    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n";
 
 fn reader(files: &mut Files, limit: Duration) -> SqliteReader {
     let path = files.path();
