@@ -75,7 +75,12 @@ pub(crate) fn of(timeline: &mut Timeline, event: &Event<'_>) -> Placement {
             _ => enter(timeline, event, key),
         },
         SessionRule::Conversation { conversation, key, gap } => {
-            let before = timeline.cursor.conversations.iter().flat_map(|all| &all.0).find(|known| known.id == conversation);
+            let before = timeline
+                .cursor
+                .conversations
+                .iter()
+                .flat_map(|all| &all.0)
+                .find(|known| known.id == conversation);
             let near = |known: &&Conversation| event.time.seconds() - known.newest.seconds() <= gap;
             let of_before = before.filter(near).map(|known| known.session);
             // Without both, the session is named after the event.
