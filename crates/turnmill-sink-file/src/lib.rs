@@ -1,7 +1,9 @@
 //! turnmill's tables as files: JSON lines, CSV or Parquet.
 //!
-//! A snapshot has one folder for each table, and a [manifest](Manifest) beside them. What is absent
-//! here: a store, events, and any rule of rows. Rows come from a store, which stays the truth.
+//! What is absent here: a store, events, and any rule of rows. Rows come from a store, which stays
+//! the truth.
+//!
+//! A snapshot has one folder for each table, and a [manifest](Manifest) beside them.
 //!
 //! ```text
 //! tables/

@@ -128,7 +128,7 @@ impl SqliteReader {
     /// let mut reader = SqliteStore::file(&path).reader(Duration::from_secs(600))?;
     /// reader.interrupt_handle().interrupt();
     /// let one = Query::new("one", "SELECT 1".into());
-    /// assert!(reader.read(&[one]).await.is_err(), "nobody waits for the answer any more");
+    /// assert!(reader.read(&[one]).await.is_err(), "the caller has gone");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// # })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -2,7 +2,7 @@
 //!
 //! Ids and texts are UTF-8, integers of 64 bits, times microseconds **without zone** (they are in
 //! UTC), as the columns of PostgreSQL are: a query for these columns means the same here. A time
-//! with zone would be shown and truncated in the zone of whoever reads it.
+//! with zone would be shown and truncated in the zone of the reader.
 
 use std::fs::File;
 use std::sync::Arc;

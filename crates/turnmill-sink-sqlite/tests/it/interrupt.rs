@@ -1,4 +1,4 @@
-//! A question that nobody waits for any more, and one that takes too long.
+//! A question without a caller, and one that takes too long.
 
 use std::time::Duration;
 

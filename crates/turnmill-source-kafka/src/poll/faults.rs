@@ -20,7 +20,7 @@ const TROUBLE: Duration = Duration::from_secs(120);
 
 /// Tells whether another process has the name of this static member.
 ///
-/// A member can be fenced by itself: when a broker restarts, the member joins anew, and a request
+/// A member can be fenced by itself: when a broker restarts, the member joins again, and a request
 /// under its older session that comes later is refused.
 ///
 /// ```text
