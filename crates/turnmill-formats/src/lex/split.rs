@@ -1,7 +1,9 @@
 //! Splits files into pieces: JSON values, lines of exports and command lines, rows of tables.
 
 use std::collections::BTreeSet;
+use std::io::Read as _;
 
+use flate2::read::MultiGzDecoder;
 use memchr::memmem::find;
 use memchr::{memchr, memchr2};
 use turnmill_model::{Reason, Unwrapped, Unwrapping};
@@ -14,6 +16,8 @@ use super::{envelope, is_test_message, time};
 const WORDS: usize = 4;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 const GZIP: &[u8] = &[0x1f, 0x8b];
+/// Most bytes that are unpacked to recognise a format.
+const UNPACKED_HEAD: u64 = 64 << 10;
 
 /// Splits one file.
 #[derive(Debug, Default)]
@@ -215,9 +219,15 @@ fn next_row(
 /// Returns whether `head`, the first bytes of a file or a whole payload, is certainly a log of Lex
 /// or one of its envelopes.
 pub(super) fn claims(head: &[u8]) -> bool {
+    claims_nested(head, 0)
+}
+
+fn claims_nested(head: &[u8], nested: u8) -> bool {
     let head = head.strip_prefix(BYTE_ORDER_MARK).unwrap_or(head).trim_ascii_start();
     if head.starts_with(GZIP) {
-        return true;
+        // Any program may compress. Where nothing can be unpacked, there is nothing to know it by.
+        let plain = unpacked_head(head);
+        return nested < envelope::MAX_NESTED && !plain.is_empty() && claims_nested(&plain, nested + 1);
     }
     if head.starts_with(b"{") || head.starts_with(b"[") {
         return claims_json(head);
@@ -238,6 +248,14 @@ pub(super) fn claims(head: &[u8]) -> bool {
         }
         None => false,
     }
+}
+
+/// Returns the first bytes of what is compressed in `head`, as far as they can be unpacked.
+fn unpacked_head(head: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::new();
+    // What was unpacked before a fault, or before the head ends, stays in `plain`.
+    let _ = MultiGzDecoder::new(head).take(UNPACKED_HEAD).read_to_end(&mut plain);
+    plain
 }
 
 fn claims_json(json: &[u8]) -> bool {

@@ -447,6 +447,20 @@ fn other_formats_are_not_claimed() {
 }
 
 #[test]
+fn compressed_bytes_are_claimed_for_what_is_in_them() {
+    let decoder = decoder();
+    let claims = |bytes: &[u8]| decoder.unwrapper().unwrap().claims(bytes);
+    let log = object(json!({"inputTranscript": "hello", "sessionState": {}})).to_string();
+    let packed = gzip(log.as_bytes());
+    assert!(claims(&packed) && claims(&gzip(&packed)));
+    assert!(claims(&packed[..packed.len() - 12]), "cut off");
+    let rasa = gzip(br#"{"event": "user", "sender_id": "u1", "timestamp": 1.5}"#);
+    for other in [&b"\x1f\x8b\x08\x00"[..], b"\x1f\x8b", &rasa] {
+        assert!(!claims(other), "{other:?}");
+    }
+}
+
+#[test]
 fn secrets_are_blanked_before_anything_else() {
     let decoder = decoder();
     let filter = decoder.secret_filter().unwrap();
