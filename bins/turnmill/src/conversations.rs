@@ -60,9 +60,6 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Filters of conversations")]
 struct ListArgs {
-    /// Whether the range is that of the starts, or of everything that happened
-    #[arg(long, value_enum, default_value_t = During::Started)]
-    during: During,
     /// A part of the text of a user message, in any case
     #[arg(long, value_name = "TEXT")]
     text: Option<String>,
@@ -96,14 +93,6 @@ struct ListArgs {
     /// Hour of the start, 0 to 23; the two hours of its block count
     #[arg(long, value_name = "HOUR", requires = "weekday", value_parser = clap::value_parser!(u32).range(0..24))]
     hour: Option<u32>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum During {
-    /// Conversations that started in the range
-    Started,
-    /// Conversations with an event in the range
-    Active,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -177,7 +166,6 @@ impl ListArgs {
         let weekday = WEEKDAYS.into_iter().position(|day| Some(day) == self.weekday);
         let weekday = weekday.and_then(|weekday| u32::try_from(weekday).ok());
         ListFilters {
-            is_active: self.during == During::Active,
             text: self.text.clone(),
             sender: self.sender.clone(),
             slot: self.slot.clone(),

@@ -12,7 +12,7 @@ use turnmill_sql::Dialect;
 use crate::bucket::{Bucket, DayBlock};
 use crate::draft::{Draft, MESSAGE_OF_TURN, Rows};
 use crate::names::StoreNames;
-use crate::question::{During, Question};
+use crate::question::Question;
 use crate::range::{Range, Span};
 use crate::run::{AskError, ReadQueries};
 use crate::scope::Scope;
@@ -29,9 +29,6 @@ pub use transcript::{
 /// Filters that only lists of conversations have. All of them are combined.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ListFilters {
-    /// Whether sessions count that are active in the range, as [`During::Active`] of the question
-    /// says too.
-    pub is_active: bool,
     /// A part of the text of a user message, in any case.
     pub text: Option<String>,
     /// The sender's key.
@@ -137,10 +134,7 @@ pub async fn conversations<S: ReadQueries>(
     if names.lacks_facts {
         return Err(AskError::NoFacts);
     }
-    let mut scope = Scope::new(question, &names, dialect);
-    if filters.is_active {
-        scope.filters.during = During::Active;
-    }
+    let scope = Scope::new(question, &names, dialect);
     let sessions = match &filters.missed_text {
         None => None,
         // The rule by which texts are equal is this crate's, not the database's.
@@ -320,5 +314,5 @@ fn time(cell: Option<&Value>) -> Value {
 /// Returns a query about one session.
 fn of_session(dialect: Dialect, name: &'static str, sql: &str, session: &str) -> Query {
     let sql = sql.replace("{session}", &dialect.placeholder(1));
-    Query { name, sql, values: vec![session.into()], per_slice: false, part: None, sum: None }
+    Query { name, sql, values: vec![session.into()], per_slice: false, parts: Vec::new(), sum: None }
 }

@@ -644,7 +644,7 @@ impl<'s> Draft<'s> {
             text.push('\n');
         }
         text.push_str(sql);
-        Query { name, sql: text, values: self.values, per_slice, part: None, sum: None }
+        Query { name, sql: text, values: self.values, per_slice, parts: Vec::new(), sum: None }
     }
 
     /// Returns the source of the sums and percentiles of a whole number over rows. PostgreSQL makes

@@ -114,11 +114,12 @@ impl Plan {
         let scope = Scope::new(question, names, dialect);
         let (series, compared) = (scope.series()?, scope.compared());
         let parts = question.parts.clone();
-        let is_needed = |query: &Query| query.part.is_none_or(|part| parts.has(part));
+        let is_needed =
+            |query: &Query| query.parts.is_empty() || query.parts.iter().any(|part| parts.has(part));
         let plan = |scope| (metric.plan)(scope).into_iter().filter(is_needed);
         let (needed, others): (Vec<Query>, Vec<Query>) =
             (metric.plan)(&scope).into_iter().partition(is_needed);
-        let left_out = others.iter().filter_map(|query| query.part).collect();
+        let left_out = others.iter().flat_map(|query| &query.parts).copied().collect();
         // The buckets cover the range without gaps and overlaps. Still their sum is another number
         // than the whole if a session is active in several of them, or if each is rounded.
         let adds_up = question.filters.during == During::Started && !names.is_sampled;

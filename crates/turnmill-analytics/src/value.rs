@@ -157,8 +157,8 @@ pub struct Query {
     pub values: Vec<Value>,
     /// Whether the first column of its rows is the number of a bucket.
     pub(crate) per_slice: bool,
-    /// The number or list that it is for, if nothing else needs it.
-    pub(crate) part: Option<&'static str>,
+    /// The numbers and lists that it is for, if nothing else needs it.
+    pub(crate) parts: Vec<&'static str>,
     /// How the rows of the whole range follow from those of all buckets, if they do.
     pub(crate) sum: Option<Sum>,
 }
@@ -167,17 +167,22 @@ impl Query {
     /// Makes a query without bound values.
     #[must_use]
     pub fn new(name: &'static str, sql: String) -> Self {
-        Self { name, sql, values: Vec::new(), per_slice: false, part: None, sum: None }
+        Self { name, sql, values: Vec::new(), per_slice: false, parts: Vec::new(), sum: None }
     }
 
     /// Says that only this list needs the query. It runs once over the whole range.
     pub(crate) fn for_list(self, list: &'static str) -> Self {
-        Self { per_slice: false, part: Some(list), ..self }
+        self.for_lists([list])
+    }
+
+    /// Says that only these lists need the query. It runs once over the whole range.
+    pub(crate) fn for_lists<const N: usize>(self, lists: [&'static str; N]) -> Self {
+        Self { per_slice: false, parts: lists.into(), ..self }
     }
 
     /// Says that only this number needs the query.
     pub(crate) fn for_number(self, number: &'static str) -> Self {
-        Self { part: Some(number), ..self }
+        Self { parts: vec![number], ..self }
     }
 
     /// Says that the rows of the whole range are the sums of those of all buckets. The columns

@@ -56,7 +56,7 @@ pub(crate) static PATHS: Metric = Metric {
                  AND t.intent IS NOT NULL{excluded}) q\nWHERE before IS NULL OR before <> intent\nGROUP BY 1, 2"
             ),
         );
-        vec![paths, transitions.for_list("transitions")]
+        vec![paths, transitions.for_lists(["transitions", "nodes"])]
     },
     values: |scope, view| {
         // Dialogs are of the whole range.
