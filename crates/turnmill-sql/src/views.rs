@@ -344,13 +344,15 @@ fn handed_over() -> String {
 }
 
 /// Joins what [`ending`] looks at besides the session. DuckDB, which can attach a file of SQLite,
-/// writes `IN (SELECT ...)` and `LIKE` of a view in ways that SQLite does not read, so the views of
-/// SQLite have neither where DuckDB cannot run them itself.
+/// writes `IN (SELECT ...)`, `LIKE` and `UNION` of a view in ways that SQLite does not read, so the
+/// views of SQLite have none of them where DuckDB cannot run them itself.
 fn ending_joins() -> String {
     format!(
-        "\nLEFT JOIN ({}) h ON h.session_id = s.session_id\n\
-         LEFT JOIN ({LAST_RUN_DONE}) d ON d.session_id = s.session_id",
-        handed_over()
+        "\nLEFT JOIN (SELECT DISTINCT session_id FROM rasa_llm_command \
+         WHERE command = '{HANDOVER_COMMAND}') c ON c.session_id = s.session_id\n\
+         LEFT JOIN (SELECT DISTINCT session_id FROM rasa_flow_status \
+         WHERE flow_identifier = '{HANDOVER_FLOW}' AND flow_status = 'started') h ON h.session_id = s.session_id\n\
+         LEFT JOIN ({LAST_RUN_DONE}) d ON d.session_id = s.session_id"
     )
 }
 
@@ -372,7 +374,10 @@ fn ending(dialect: Dialect) -> String {
     });
     let asks = asks.collect::<Vec<_>>().join(" OR ");
     let (handed_over, done) = match dialect {
-        Dialect::Sqlite => ("h.session_id IS NOT NULL".to_owned(), "d.session_id IS NOT NULL".to_owned()),
+        Dialect::Sqlite => (
+            "c.session_id IS NOT NULL OR h.session_id IS NOT NULL".to_owned(),
+            "d.session_id IS NOT NULL".to_owned(),
+        ),
         Dialect::Postgres => {
             (format!("s.session_id IN ({})", handed_over()), format!("s.session_id IN ({LAST_RUN_DONE})"))
         }
@@ -413,25 +418,48 @@ fn is_one_of(dialect: Dialect, column: &str, patterns: &str) -> String {
 
 /// Returns whether the text of a column is `pattern`, in which `*` is any text. Case matters.
 fn fits(dialect: Dialect, column: &str, pattern: &str) -> String {
-    if !pattern.contains('*') {
-        return format!("{column} = '{}'", pattern.replace('\'', "''"));
-    }
-    let (operator, special, any) = match dialect {
-        // LIKE compares without case there.
-        Dialect::Sqlite => ("GLOB", &['?', '['][..], "*"),
-        Dialect::Postgres => ("LIKE", &['%', '_', '\\'][..], "%"),
-    };
-    let mut text = String::new();
-    for c in pattern.chars() {
-        match c {
-            '*' => text.push_str(any),
-            '\'' => text.push_str("''"),
-            c if special.contains(&c) && dialect == Dialect::Sqlite => text.extend(['[', c, ']']),
-            c if special.contains(&c) => text.extend(['\\', c]),
-            c => text.push(c),
+    let literal = |text: &str| format!("'{}'", text.replace('\'', "''"));
+    let parts: Vec<&str> = pattern.split('*').collect();
+    match (parts.as_slice(), dialect) {
+        ([whole], _) => format!("{column} = {}", literal(whole)),
+        (_, Dialect::Postgres) => {
+            let escape = |c| if matches!(c, '%' | '_' | '\\') { vec!['\\', c] } else { vec![c] };
+            let parts: Vec<String> =
+                parts.iter().map(|part| part.chars().flat_map(escape).collect()).collect();
+            format!("{column} LIKE {}", literal(&parts.join("%")))
         }
+        // LIKE compares without case in SQLite, and DuckDB, which reads these views, spells GLOB in
+        // a way that SQLite does not know.
+        ([begin, middle @ .., end], Dialect::Sqlite) => {
+            let mut conditions = Vec::new();
+            let mut rest = column.to_owned();
+            if !begin.is_empty() {
+                let length = begin.chars().count();
+                conditions.push(format!("substr({column}, 1, {length}) = {}", literal(begin)));
+                rest = format!("substr({column}, {})", length + 1);
+            }
+            // The first place at which a part is leaves most text for the next one.
+            for part in middle.iter().filter(|part| !part.is_empty()) {
+                conditions.push(format!("instr({rest}, {}) > 0", literal(part)));
+                let length = part.chars().count();
+                rest = format!("substr({rest}, instr({rest}, {}) + {length})", literal(part));
+            }
+            if !end.is_empty() {
+                let length = end.chars().count();
+                conditions.push(format!("length({rest}) >= {length}"));
+                conditions.push(format!("substr({rest}, -{length}) = {}", literal(end)));
+            }
+            if conditions.is_empty() {
+                return format!("{column} IS NOT NULL");
+            }
+            if conditions.len() == 1 {
+                conditions.concat()
+            } else {
+                format!("({})", conditions.join(" AND "))
+            }
+        }
+        ([], Dialect::Sqlite) => "FALSE".into(),
     }
-    format!("{column} {operator} '{text}'")
 }
 
 #[cfg(test)]
@@ -444,9 +472,12 @@ mod tests {
         for (pattern, dialect, sql) in [
             ("utter_default", Postgres, "c = 'utter_default'"),
             ("utter_ask_*", Postgres, r"c LIKE 'utter\_ask\_%'"),
-            ("utter_ask_*", Sqlite, "c GLOB 'utter_ask_*'"),
+            ("utter_ask_*", Sqlite, "substr(c, 1, 10) = 'utter_ask_'"),
             ("it's [50%]?*", Postgres, r"c LIKE 'it''s [50\%]?%'"),
-            ("it's [50%]?*", Sqlite, "c GLOB 'it''s [[]50%][?]*'"),
+            ("it's [50%]?*", Sqlite, "substr(c, 1, 11) = 'it''s [50%]?'"),
+            ("a*b*", Sqlite, "(substr(c, 1, 1) = 'a' AND instr(substr(c, 2), 'b') > 0)"),
+            ("*ü", Sqlite, "(length(c) >= 1 AND substr(c, -1) = 'ü')"),
+            ("*", Sqlite, "c IS NOT NULL"),
         ] {
             assert_eq!(fits(dialect, "c", pattern), sql);
         }

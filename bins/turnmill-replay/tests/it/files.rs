@@ -22,10 +22,7 @@ type Rows = BTreeMap<String, Vec<(String, Option<String>)>>;
 fn of_sqlite(store: &Path, table: &str) -> Rows {
     let connection = Connection::open(store).unwrap();
     let mut statement = connection.prepare(&format!("SELECT * FROM {table}")).unwrap();
-    let described = PUBLIC.iter().find(|described| described.name == table).unwrap();
-    let is_truth = |name: &str| {
-        described.columns.iter().any(|column| column.name == name && column.ty == ColumnType::Boolean)
-    };
+    let is_truth = |name: &str| column_type(table, name) == ColumnType::Boolean;
     let columns: Vec<String> = statement.column_names().into_iter().map(ToOwned::to_owned).collect();
     let wall_clock = |name: &str| table == "rasa_markers" && name == "created_at";
     let mut rows = statement.query([]).unwrap();
@@ -48,6 +45,11 @@ fn of_sqlite(store: &Path, table: &str) -> Rows {
     all
 }
 
+fn column_type(table: &str, name: &str) -> ColumnType {
+    let described = PUBLIC.iter().find(|described| described.name == table).unwrap();
+    described.columns.iter().find(|column| column.name == name).unwrap().ty
+}
+
 fn insert(rows: &mut Rows, values: Vec<(String, Option<String>)>) {
     let key = values[0].1.clone().unwrap();
     assert_eq!(rows.insert(key, values), None, "a key twice");
@@ -62,7 +64,7 @@ fn of_files(folder: &Path, table: &str) -> Rows {
         let before = rows.len();
         match manifest.format {
             Format::Jsonl => json_lines(&path, &mut rows),
-            Format::Csv => csv(&path, &mut rows),
+            Format::Csv => csv(&path, table, &mut rows),
             Format::Parquet => parquet(&path, &mut rows),
         }
         assert_eq!((rows.len() - before) as u64, file.rows, "{table}");
@@ -92,7 +94,7 @@ fn json_lines(path: &Path, rows: &mut Rows) {
 }
 
 /// Reads CSV by the rules of RFC 4180.
-fn csv(path: &Path, rows: &mut Rows) {
+fn csv(path: &Path, table: &str, rows: &mut Rows) {
     let text = fs::read_to_string(path).unwrap();
     let mut records: Vec<Vec<Option<String>>> = vec![Vec::new()];
     let (mut field, mut quoted, mut in_quotes) = (String::new(), false, false);
@@ -118,17 +120,14 @@ fn csv(path: &Path, rows: &mut Rows) {
     let header: Vec<String> = records.remove(0).into_iter().map(Option::unwrap).collect();
     for record in records.into_iter().filter(|record| !record.is_empty()) {
         assert_eq!(record.len(), header.len());
-        let values = header.iter().cloned().zip(record).map(|(name, value)| (name, value.map(shortest)));
-        insert(rows, values.collect());
-    }
-}
-
-/// Spells a float as the rows of SQLite are spelled here.
-fn shortest(text: String) -> String {
-    let is_float = text.contains('.') && text.bytes().all(|byte| b"0123456789.-e".contains(&byte));
-    match text.parse::<f64>() {
-        Ok(number) if is_float => number.to_string(),
-        _ => text,
+        let value = |(name, value): (&String, Option<String>)| {
+            let spelled = |text: String| match column_type(table, name) {
+                ColumnType::Float => text.parse::<f64>().unwrap().to_string(),
+                _ => text,
+            };
+            (name.clone(), value.map(spelled))
+        };
+        insert(rows, header.iter().zip(record).map(value).collect());
     }
 }
 

@@ -19,6 +19,9 @@ fn stable(line: &str) -> String {
     let word = |name: &str| line.trim_start().starts_with(name) && line.starts_with("  ");
     if word("time ") || word("records per second ") {
         line.split_whitespace().next().unwrap().into()
+    } else if let Some((before, _)) = line.split_once("http://127.0.0.1:") {
+        // Tests use a free port.
+        before.into()
     } else {
         line.trim_end().into()
     }
@@ -38,7 +41,7 @@ fn executable(path: &Path, text: &str) {
 
 /// A folder like a clone of the repository. There `cargo run` with `turnmill-replay` runs the
 /// binary under test, and an installation only checks that its package exists. A command that
-/// follows a file is interrupted after a while.
+/// follows a file is interrupted after a while, and the demo once it has printed its address.
 fn playground(folder: &Path) -> PathBuf {
     let repository = fs::canonicalize(Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")).unwrap();
     symlink(repository.join("fixtures"), folder.join("fixtures")).unwrap();
@@ -51,6 +54,16 @@ fn playground(folder: &Path) -> PathBuf {
             set -eu
             case "$*" in
                 "run --release -p "*" --no-default-features -- "*) program=$4; shift 6; exec "$program" "$@" ;;
+                "run --release -p turnmill -- dashboard --demo")
+                    turnmill dashboard --demo --listen 127.0.0.1:0 > demo.log &
+                    for _ in {{1..600}}; do
+                        sleep 0.2
+                        ! grep -q http: demo.log || break
+                    done
+                    kill -INT $!
+                    wait $! || [ $? = 130 ]
+                    grep http: demo.log
+                    ;;
                 "install --locked --path "*) test -f "{root}/$4/src/main.rs" ;;
                 *) echo "the test does not know: cargo $*" >&2; exit 1 ;;
             esac

@@ -39,7 +39,7 @@ pub(super) static PANELS: &[Panel] = &[
         metric: &usage::CONVERSATIONS,
         suffix: "",
         query: "conversations",
-        columns: &["conversations", "senders"],
+        columns: &["conversations"],
         shows: Shows::Number(Column::new("conversations", Unit::Count, "coalesce(sum(q.conversations), 0)")),
         size: NUMBER,
     },

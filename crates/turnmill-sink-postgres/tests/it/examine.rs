@@ -31,7 +31,7 @@ fn rows_that_somebody_has_removed_or_changed_are_missed() {
         ("UPDATE rasa_slot SET event_id = 'x'", "rows of rasa_slot have a event_id that rasa_event lacks"),
         ("UPDATE _turnmill_timeline SET state = substr(state, 2)", "its state"),
         ("UPDATE _turnmill_history SET bytes = 'nonsense'", "a chunk of history cannot be read"),
-        ("DELETE FROM _turnmill_history", "its history has 0 events and rasa_event 25 rows"),
+        ("DELETE FROM _turnmill_history", "its history has events for 0 rows and rasa_event 25 rows"),
         ("DELETE FROM rasa_sender", "rasa_sender has no row of it"),
     ];
     for (damage, finding) in cases {
