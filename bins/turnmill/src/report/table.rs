@@ -2,7 +2,7 @@
 
 use std::io::{Result, Write};
 
-use turnmill_analytics::{Answer, Row, Series, Value};
+use turnmill_analytics::{Answer, Row, Series, Table, Value};
 
 use super::counts;
 use super::numbers::{change, measure, unit};
@@ -47,13 +47,13 @@ pub(crate) fn write(out: &mut impl Write, draws: bool, answers: &[Answer]) -> Re
         for table in answer.tables.iter().filter(|table| !table.rows.is_empty()) {
             writeln!(out, "  {}:", table.name)?;
             let bars = if draws { bars(&counts(table)) } else { Vec::new() };
+            let (mut columns, rows) = with_values(table);
             if bars.is_empty() {
-                grid(out, "    ", &table.columns, &table.rows)?;
+                grid(out, "    ", &columns, &rows)?;
                 continue;
             }
-            let columns = [&table.columns[..], &[""]].concat();
-            let rows: Vec<Row> = table
-                .rows
+            columns.push("");
+            let rows: Vec<Row> = rows
                 .iter()
                 .zip(bars)
                 .map(|(row, bar)| row.iter().cloned().chain([Value::Text(bar)]).collect())
@@ -62,6 +62,18 @@ pub(crate) fn write(out: &mut impl Write, draws: bool, answers: &[Answer]) -> Re
         }
     }
     Ok(())
+}
+
+/// Returns the columns that have a value in some row, and the rows without the others: those of a
+/// comparison, if none was asked for.
+fn with_values(table: &Table) -> (Vec<&'static str>, Vec<Row>) {
+    let has_value = |column: usize| {
+        table.rows.iter().any(|row| row.get(column).is_some_and(|value| *value != Value::Null))
+    };
+    let kept: Vec<usize> = (0..table.columns.len()).filter(|column| has_value(*column)).collect();
+    let columns = kept.iter().filter_map(|column| table.columns.get(*column).copied()).collect();
+    let row = |row: &Row| kept.iter().filter_map(|column| row.get(*column).cloned()).collect();
+    (columns, table.rows.iter().map(row).collect())
 }
 
 /// Returns a bar for each count, the longest for the greatest.
