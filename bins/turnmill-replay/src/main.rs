@@ -59,7 +59,6 @@ const USAGE: u8 = 2;
 /// Why the command failed.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    #[cfg_attr(not(feature = "kafka"), expect(dead_code, reason = "only topics have usage errors"))]
     #[error("{0}")]
     Usage(String),
     #[cfg(not(all(feature = "files", feature = "kafka", feature = "postgres")))]

@@ -15,7 +15,9 @@ use turnmill_service::http::{HttpAccess, Server, guarded};
 use turnmill_service::settings::{MIN_TOKEN, Secret};
 use turnmill_sink::StoreError;
 
-pub(crate) use self::answers::{LiveFacts, StoreAnswers};
+#[cfg(feature = "kafka")]
+pub(crate) use self::answers::LiveFacts;
+pub(crate) use self::answers::StoreAnswers;
 use self::demo::DemoStore;
 use crate::failure::Failure;
 use crate::store_args::StoreArgs;

@@ -88,6 +88,7 @@ impl StoreAnswers {
     }
 
     /// Sets what only a running service knows. The pages then refresh themselves.
+    #[cfg(feature = "kafka")]
     pub(crate) fn of_service(self, live: impl Fn() -> LiveFacts + Send + Sync + 'static) -> Self {
         self.with(|shared| shared.live = Some(Box::new(live)))
     }
