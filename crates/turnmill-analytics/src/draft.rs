@@ -5,6 +5,7 @@
 
 use std::fmt::Write as _;
 
+use turnmill_engine::OWN_SKILLS;
 use turnmill_model::Micros;
 use turnmill_sql::Dialect;
 
@@ -16,17 +17,6 @@ use crate::question::{Cohort, During};
 use crate::range::{Range, Span};
 use crate::scope::{Scope, Slices};
 use crate::value::{Query, Sum, Value};
-
-/// Mantle's own skills, which count like the patterns of Rasa: as no flow of the assistant.
-const OWN_SKILLS: [&str; 7] = [
-    "default_completed",
-    "default_continue_interrupted",
-    "default_customer_satisfaction",
-    "default_session_start",
-    "default_silence_timeout",
-    "default_silence_timeout_hangup",
-    "default_unsupported_request_handler",
-];
 
 /// Condition that `ext_session s` is a test: the source says it, or its bot is a draft.
 pub(crate) const IS_TEST: &str = "(s.is_test OR coalesce(s.model_id, '') = 'DRAFT' \

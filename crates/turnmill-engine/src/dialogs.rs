@@ -27,8 +27,13 @@ use crate::placement;
 /// Number of runs that a sender has on the stack at most. Beyond it the lowest one leaves it, open.
 const RUNS: usize = 100;
 
-/// Skills that Mantle itself has: its counterparts of CALM's patterns.
-const OWN_SKILLS: [&str; 7] = [
+/// Skills that Mantle itself has: its counterparts of CALM's flows `pattern_…`. They serve the
+/// assistant's own, and count as no flow of it.
+///
+/// ```
+/// assert!(turnmill_engine::OWN_SKILLS.contains(&"default_completed"));
+/// ```
+pub const OWN_SKILLS: [&str; 7] = [
     "default_completed",
     "default_continue_interrupted",
     "default_customer_satisfaction",

@@ -63,6 +63,7 @@ mod timeline;
 mod visits;
 
 pub use beginning::{Beginning, EdgeEvent};
+pub use dialogs::OWN_SKILLS;
 pub use mark::marker_event;
 pub use patterns::{Pattern, Patterns, Scope};
 pub use progress::{Finished, NamedSession};
